@@ -1,0 +1,119 @@
+#pragma once
+
+// What an index says, as plain values: the common language of the formats' decoders and encoders.
+// Decoders of foreign indexes produce facts, Cairn's index is encoded from them.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cairn/dtype.h"
+#include "cairn/tensor.h"
+
+namespace cairn::format {
+
+// How a tensor's elements lie in its bytes.
+enum class Encoding : std::uint8_t {
+  Raw = 0,                // elements one after another, in the checkpoint's byte order
+  TensorFlowString = 1,   // FORMAT.md, "Strings"
+  TensorFlowVariant = 2,  // FORMAT.md, "Variants"
+};
+
+// Part of one dimension. Whole dimensions are written "-" by TensorFlow and kept apart from 0,N.
+struct Extent {
+  static constexpr std::int64_t kWhole = -1;
+  std::int64_t start = 0;
+  std::int64_t length = kWhole;
+  friend bool operator==(const Extent&, const Extent&) = default;
+};
+
+// Bytes in one place, with their sum: what guards them lies in what points to them.
+struct Span {
+  std::uint32_t shard = 0;
+  std::uint64_t offset_bytes = 0;
+  std::uint64_t size_bytes = 0;
+  std::optional<std::uint32_t> crc32c;  // unmasked
+  friend bool operator==(const Span&, const Span&) = default;
+};
+
+// One stored piece of a partitioned variable.
+struct SliceFacts {
+  std::vector<Extent> extents;  // one per dimension
+  Span span;
+  friend bool operator==(const SliceFacts&, const SliceFacts&) = default;
+};
+
+struct TensorFacts {
+  std::string name;
+  DType dtype{};
+  std::string opaque_dtype;  // the dtype's name where it is DType::Opaque
+  std::uint16_t opaque_bits = 0;
+  Encoding encoding = Encoding::Raw;
+  std::vector<std::int64_t> shape;
+  Span span;  // of a tensor that is not partitioned
+  std::vector<std::uint32_t>
+      chunk_crc32cs;  // plain sums of each chunk; empty: unknown, or not larger than a chunk
+  std::optional<Digest128> content_hash;
+  std::vector<SliceFacts> slices;  // in stored order; empty: not partitioned
+  friend bool operator==(const TensorFacts&, const TensorFacts&) = default;
+};
+
+// By what a file is recognised again. Never ctime or link count: linking changes them.
+struct FileIdentity {
+  std::uint64_t size_bytes = 0;
+  std::int64_t mtime_ns = 0;
+  std::uint64_t inode = 0;
+  friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
+};
+
+enum class ShardKind : std::uint8_t {
+  Universal = 0,    // a valid safetensors file
+  Headerless = 1,   // Cairn's, bytes only
+  TensorFlow = 2,   // adopted
+  Safetensors = 3,  // adopted
+};
+
+struct ShardFacts {
+  std::string name;  // a bare file name
+  ShardKind kind{};
+  FileIdentity identity;
+  std::uint64_t head_bytes = 0;  // what stands before the first tensor
+  std::uint32_t head_crc32c = 0;
+  std::uint64_t live_bytes = 0;  // bytes that tensors own, shared ranges once
+};
+
+// What the header of a TensorFlow bundle holds beside its entries.
+struct BundleHeader {
+  std::int32_t num_shards = 1;
+  bool big_endian = false;
+  std::int32_t producer = 1;
+  std::int32_t min_consumer = 0;
+  std::vector<std::int32_t> bad_consumers;
+  friend bool operator==(const BundleHeader&, const BundleHeader&) = default;
+};
+
+// P.index as it was when Cairn's index was written.
+struct TensorFlowIndexFacts {
+  bool present = false;
+  FileIdentity identity;
+  Digest128 digest;  // XXH3-128 of its bytes
+};
+
+using KeyValues = std::vector<std::pair<std::string, std::string>>;
+
+struct IndexFacts {
+  std::optional<std::int64_t> step;
+  std::int64_t created_ns = 0;  // since the epoch; 0: not known
+  std::string producer;         // "cairn 0.1.0"
+  std::uint32_t chunk_bytes = 1u << 20;
+  KeyValues metadata;              // sorted by key
+  KeyValues safetensors_metadata;  // safetensors' __metadata__, in its order
+  BundleHeader bundle;             // also says the byte order of all tensors
+  TensorFlowIndexFacts tensorflow_index;
+  std::vector<ShardFacts> shards;
+  std::vector<TensorFacts> tensors;  // sorted by name as unsigned bytes, unique
+};
+
+}  // namespace cairn::format

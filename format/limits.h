@@ -1,0 +1,39 @@
+#pragma once
+
+// What a file may ask for, and the abuse that each limit stops. Allocation is bounded by file size
+// besides.
+
+#include <cstdint>
+
+namespace cairn::format::limits {
+
+// FlatBuffers' offsets are 31 bits, and its verifier asserts on more: a sparse 3 GiB file must not
+// reach it.
+inline constexpr std::uint64_t kIndexBytesMax = (std::uint64_t{1} << 31) - 2;
+
+// A foreign index is read into memory: stops a sparse file from taking all of it.
+inline constexpr std::uint64_t kForeignIndexBytesMax = std::uint64_t{1} << 31;
+
+// numpy's is 64, TensorFlow's 254: stops a shape that costs more than its tensor.
+inline constexpr std::uint32_t kRankMax = 254;
+
+// Names of 600 KB were seen to work in TensorFlow: stops names that make every message a flood.
+inline constexpr std::uint64_t kNameBytesMax = std::uint64_t{1} << 20;
+
+// Each shard is a descriptor and a mapping: stops an index from exhausting both.
+inline constexpr std::uint32_t kShardsMax = 65'536;
+
+// A file name's limit on Linux.
+inline constexpr std::uint32_t kShardNameBytesMax = 255;
+
+// A Snappy block can claim 4 GiB in 5 bytes.
+inline constexpr std::uint64_t kSnappyRatioMax = 32;
+
+// The safetensors library's own limit on its header.
+inline constexpr std::uint64_t kSafetensorsHeaderBytesMax = 100'000'000;
+
+// A catalog of a million checkpoints has 100 MB: stops a directory's `checkpoint` from being a disk
+// image.
+inline constexpr std::uint64_t kCatalogBytesMax = std::uint64_t{1} << 27;
+
+}  // namespace cairn::format::limits

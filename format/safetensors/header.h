@@ -1,0 +1,51 @@
+#pragma once
+
+// The safetensors header: 8 bytes of length, then JSON. Strict in both directions. FORMAT.md,
+// "safetensors".
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "format/facts.h"
+#include "format/reason.h"
+
+namespace cairn::format::safetensors {
+
+// The bytes that the first 8 bytes of a file announce for the JSON behind them.
+// Errors: Corrupt (fewer than 8 bytes, or above limits::kSafetensorsHeaderBytesMax).
+Decoded<std::uint64_t> header_json_bytes(std::span<const std::byte> first_8_bytes);
+
+struct HeaderFacts {
+  std::vector<TensorFacts>
+      tensors;  // sorted by name; spans are offsets in the file, without checksums
+  KeyValues metadata;
+};
+
+// Decodes the header of a file of `file_bytes`; `head` are its first bytes, 8 and the JSON. As
+// strict as the safetensors library: offsets contiguous from 0 without holes up to the file's end,
+// sizes that agree with shape and dtype, no duplicate names, metadata of strings only. Dtypes
+// without counterpart become DType::Opaque with their name.
+Decoded<HeaderFacts> decode_header(std::span<const std::byte> head, std::uint64_t file_bytes);
+
+// One tensor of a header to be written, in the order of offsets, which start at 0 without holes.
+struct HeaderTensor {
+  std::string_view name;  // UTF-8, not "__metadata__"
+  DType dtype{};
+  std::span<const std::int64_t> shape;
+  std::uint64_t size_bytes = 0;
+};
+
+// The head of a safetensors file, padded with spaces so that the payload starts at a multiple of
+// `align_bytes`. Empty: the padded JSON would exceed what readers accept. Names are ordered as
+// given.
+std::string encode_header(std::span<const HeaderTensor> tensors, const KeyValues& metadata,
+                          std::uint64_t align_bytes);
+
+// Whether `text` is valid UTF-8 (names that are not stay out of the header).
+bool is_utf8(std::string_view text) noexcept;
+
+}  // namespace cairn::format::safetensors

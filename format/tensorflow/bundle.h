@@ -1,0 +1,72 @@
+#pragma once
+
+// A tensor bundle's index ("V2 checkpoint"): the protobuf records in the table, to and from facts.
+// FORMAT.md, "TensorFlow's bundle".
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "format/facts.h"
+#include "format/reason.h"
+
+namespace cairn::format::tensorflow {
+
+// Facts of a bundle: header, and tensors sorted by name. Slices of partitioned variables are
+// gathered under their variable, in stored order. Spans say shard numbers; whether they lie inside
+// their files is for whoever has the files.
+struct BundleFacts {
+  BundleHeader header;
+  std::vector<TensorFacts> tensors;
+};
+
+// Decodes P.index, strictly: what TensorFlow refuses with an error is refused, and what makes it
+// abort or lose entries too (bad blocks behind the first, negative dimensions, unknown dtypes,
+// sizes that disagree with the shape, a missing header, duplicate or unsorted keys, shard numbers
+// beyond the header's). Unknown fields are skipped. Errors: Corrupt; Unsupported (a version this
+// reader must not read, a dtype that cannot be stored).
+Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index);
+
+// The bytes of P.index, exactly as TensorFlow writes them for these facts. Every span must carry a
+// checksum. Errors: Invalid (no checksum; a name that is empty or cannot be told from a slice's
+// key).
+Decoded<std::string> encode_bundle(const BundleHeader& header,
+                                   std::span<const TensorFacts> tensors);
+
+// The key under which a slice of `name` is stored: OrderedCode of name, rank and extents.
+std::string slice_key(std::string_view name, std::span<const Extent> extents);
+
+// "P.data-00003-of-00007" without the P: ".data-00003-of-00007".
+std::string shard_suffix(std::uint32_t shard, std::uint32_t shard_count);
+
+// ---- Stored strings and variants
+// -----------------------------------------------------------------------------------
+
+// The running checksum over a string tensor's bytes, as TensorFlow feeds it, and what it needs on
+// the way.
+struct StringLayout {
+  std::vector<std::uint64_t> lengths;
+  std::uint64_t payload_offset = 0;  // where the first string starts
+  std::uint32_t crc32c = 0;          // what the entry stores, unmasked
+};
+
+// Reads and checks a whole stored string tensor. Errors: Corrupt (lengths that do not add up,
+// length checksum).
+Decoded<StringLayout> decode_strings(std::span<const std::byte> stored, std::uint64_t count,
+                                     bool big_endian);
+
+// The bytes of a string tensor in TensorFlow's encoding up to the first string: lengths and their
+// checksum. The strings follow one after another; `crc32c` is the sum so far, to be continued over
+// their bytes.
+struct StringHead {
+  std::string bytes;
+  std::uint32_t crc32c = 0;
+};
+StringHead encode_string_head(std::span<const std::string_view> values);
+
+// The checksum that an entry stores for these bytes of a variant tensor. Errors: Corrupt.
+Decoded<std::uint32_t> variant_crc32c(std::span<const std::byte> stored, std::uint64_t count);
+
+}  // namespace cairn::format::tensorflow

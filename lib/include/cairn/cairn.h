@@ -1,0 +1,14 @@
+#pragma once
+
+// Cairn: checkpoints as bytes plus indexes, where the bytes never move. Start with
+// cairn/checkpoint.h.
+
+#include "cairn/checkpoint.h"
+#include "cairn/convert.h"
+#include "cairn/dtype.h"
+#include "cairn/error.h"
+#include "cairn/saver.h"
+#include "cairn/tensor.h"
+#include "cairn/version.h"
+#include "cairn/work.h"
+#include "cairn/writer.h"

@@ -1,0 +1,142 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/error.h"
+#include "cairn/export.h"
+#include "cairn/tensor.h"
+#include "cairn/work.h"
+
+namespace cairn {
+
+// How the tensors' bytes come into this process.
+enum class Access : std::uint8_t {
+  Shared,   // mapped read-only: all processes share one copy, pages come when touched
+  Private,  // mapped copy-on-write: pages that are written to become this process's own. No
+            // snapshot: unwritten pages show what others do to the file, and truncating the file
+            // takes even the written pages away
+  Copy,  // read into this process's memory before open returns: never faults later
+};
+
+// When the tensors' bytes are compared with their checksums. The index is always checked whole.
+enum class Verify : std::uint8_t {
+  Lazy,  // each tensor on its first use, once
+  Full,  // all of them on all cores, before open returns
+  None,  // never (but see Checkpoint::notices: a shard that changed behind its index is checked
+         // lazily all the same)
+};
+
+enum class Format : std::uint8_t { Cairn, TensorFlow, TensorFlowV1, Safetensors };
+
+// "cairn", "tensorflow", "tensorflow-v1", "safetensors".
+CAIRN_API std::string_view name(Format format) noexcept;
+
+struct OpenOptions {
+  Access access = Access::Shared;
+  Verify verify = Verify::Lazy;
+  bool follow_links = false;  // shards may be symbolic links, catalog paths may lead elsewhere
+                              // (Hugging Face caches)
+  std::span<const TensorSpec>
+      expected;  // not empty: exactly these tensors, else Invalid with the difference
+  Work work;     // for Verify::Full and Access::Copy
+};
+
+// One request of Checkpoint::read.
+struct Read {
+  std::string_view name;
+  Slice slice;
+  std::span<std::byte> out;
+};
+
+// A range of bytes that does not have the checksum stored for it.
+struct Damage {
+  std::string tensor;
+  std::string shard;
+  std::uint64_t offset_bytes = 0;  // in the shard
+  std::uint64_t size_bytes = 0;
+  std::uint32_t stored_crc32c = 0;
+  std::uint32_t computed_crc32c = 0;
+};
+
+// An open checkpoint: its index, and its shards mapped once each.
+//
+// Immutable and cheap to copy: copies share the mapping. Threads: any number. A forked child may go
+// on reading. Files: one descriptor per shard stays open as long as a copy lives, so retention may
+// delete the files meanwhile.
+class CAIRN_API Checkpoint {
+ public:
+  // Opens the checkpoint at `path` and maps its shards; reads the index, not the tensors.
+  //
+  // `path` is a prefix ("saved/train2-9"), any member file of a checkpoint, a .safetensors file, a
+  // SavedModel directory, or a directory with a catalog, which opens what the catalog names as
+  // latest. Errors: NotFound (nothing there, or a shard is missing; for a catalog whose latest is
+  // not whole the sentence names the newest that is), Corrupt (index digest, block checksum, a span
+  // outside its shard, a shard of another size), Unsupported (newer format, or something that is no
+  // checkpoint: the sentence says what it is), Unsafe (a shard that is no regular file or leaves
+  // the directory), Invalid (`expected` differs), Io, OutOfMemory, Cancelled. Cost: O(index); 20 µs
+  // and up. Verify::Full and Access::Copy read every byte.
+  static Result<Checkpoint> open(const std::filesystem::path& path,
+                                 const OpenOptions& options = {}) noexcept;
+
+  Format format() const noexcept;
+  const std::filesystem::path& prefix()
+      const noexcept;  // as given, never normalised, without a member's suffix
+  std::optional<std::int64_t> step()
+      const noexcept;  // of Cairn's index; else the number behind the last '-' of the prefix
+  std::optional<std::string_view> metadata(std::string_view key) const noexcept;
+  std::span<const std::string> notices()
+      const noexcept;  // what the caller should know and is no error, in sentences
+
+  struct Shard {
+    std::string_view name;
+    std::uint64_t size_bytes;
+  };
+  std::vector<Shard> shards() const noexcept;
+
+  std::size_t tensor_count() const noexcept;
+
+  // The tensor at `position`, counted in bytewise order of names. `position` < tensor_count(), else
+  // the program aborts.
+  Tensor tensor_at(std::size_t position) const noexcept;
+
+  // Errors: NotFound, with the nearest names. Cost: O(log tensors).
+  Result<Tensor> tensor(std::string_view name) const noexcept;
+
+  // Compares every byte with its checksum, by reading the files (not the mapping), so that no fault
+  // can kill the process. Also checks what open does not: that spans of Cairn's own shards do not
+  // overlap. No damage: empty. An Error means that it could not look. Tensors without a stored sum
+  // are not counted as checked. Cost: every byte once, on all cores that `work` allows.
+  Result<std::vector<Damage>> verify(const Work& work = {}) const noexcept;
+
+  // The bytes that verify() reads: those that a stored sum covers, shared ranges once.
+  std::uint64_t verifiable_bytes() const noexcept;
+
+  // Brings the pages of these tensors (none named: of all) into memory. Errors: NotFound, Io,
+  // Cancelled.
+  Result<void> prefetch(std::span<const std::string_view> names = {},
+                        const Work& work = {}) const noexcept;
+
+  // How many bytes of the shards lie in the page cache. Errors: Io.
+  Result<std::uint64_t> resident_bytes() const noexcept;
+
+  // Many reads at once, in the order of the file, checked as each tensor's read(). Errors: those of
+  // Tensor::read, NotFound.
+  Result<void> read(std::span<const Read> reads, const Work& work = {}) const noexcept;
+
+ private:
+  friend class store::OpenCheckpoint;
+  explicit Checkpoint(std::shared_ptr<const store::OpenCheckpoint> state) noexcept
+      : state_(std::move(state)) {}
+
+  std::shared_ptr<const store::OpenCheckpoint> state_;
+};
+
+}  // namespace cairn

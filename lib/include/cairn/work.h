@@ -1,0 +1,25 @@
+#pragma once
+
+// The one bundle for everything that may take longer than 100 ms.
+
+#include <cstdint>
+#include <functional>
+#include <stop_token>
+
+namespace cairn {
+
+struct Progress {
+  std::uint64_t done_bytes = 0;
+  std::uint64_t total_bytes = 0;
+};
+
+struct Work {
+  unsigned threads_max =
+      0;  // 0: what the affinity mask and the cgroup's CPU quota allow; 1: the calling thread alone
+  std::stop_token
+      stop;  // once stopped the call returns Cancelled, and nothing half-published stays
+  std::function<void(const Progress&)>
+      progress;  // called by the calling thread only, at most 10 times a second
+};
+
+}  // namespace cairn

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "cairn/error.h"
+#include "cairn/export.h"
+#include "cairn/tensor.h"
+#include "cairn/work.h"
+
+namespace cairn {
+
+struct WriterOptions {
+  std::optional<std::int64_t> step;
+  std::vector<std::pair<std::string, std::string>> metadata;
+  bool tensorflow_index = true;  // write P.index, so that TensorFlow opens the checkpoint
+  unsigned alignment_bytes = 0;  // 0: the universal shard; else a power of two, 64 … 4096, for
+                                 // every tensor, and no safetensors header
+  std::string meta_graph;  // bytes of P.meta; empty: none
+};
+
+// Writes one checkpoint: first what the tensors are, then their bytes in any order, then commit.
+//
+// Until commit() nothing exists under the prefix's names, and a checkpoint that was there before
+// stays whole; a Writer that goes away uncommitted takes its temporary files with it. Threads:
+// write, write_strings and append may be called from several threads, one thread per tensor.
+// Memory: what is given is summed, hashed and written at once; nothing is kept.
+class CAIRN_API Writer {
+ public:
+  // Creates the temporary files and reserves their space. Missing parent directories are created.
+  // Errors: Invalid (a name twice or empty, a negative or overflowing shape, an alignment that is
+  // no power of two), Unsupported (a dtype that cannot be stored), NoSpace, Io.
+  static Result<Writer> create(const std::filesystem::path& prefix, std::vector<TensorSpec> specs,
+                               const WriterOptions& options = {}) noexcept;
+
+  // All bytes of a tensor, row-major and little-endian. Errors: NotFound (no such spec), Invalid
+  // (size; written before; a string tensor), Io, NoSpace.
+  Result<void> write(std::string_view name, std::span<const std::byte> bytes) noexcept;
+
+  // All elements of a String tensor, row-major. Errors: as write.
+  Result<void> write_strings(std::string_view name,
+                             std::span<const std::string_view> values) noexcept;
+
+  // All bytes of a String or Variant tensor as TensorFlow stores them, checked and taken over byte
+  // for byte. Errors: as write; Corrupt (no valid encoding).
+  Result<void> write_encoded(std::string_view name, std::span<const std::byte> bytes) noexcept;
+
+  // The next bytes of a tensor that does not fit into memory. Errors: as write; Invalid (more bytes
+  // than the tensor has).
+  Result<void> append(std::string_view name, std::span<const std::byte> chunk) noexcept;
+
+  // Lets `name` share the bytes of `same_as` (tied weights): both from the specs, of the same dtype
+  // and size. Errors: NotFound, Invalid.
+  Result<void> tie(std::string_view name, std::string_view same_as) noexcept;
+
+  // Publishes: syncs the shards, gives them their names, then the indexes the same way; returns
+  // after the last sync. From then on the checkpoint survives a power cut; before that, the
+  // previous one of the same prefix does. Errors: Invalid (a tensor without bytes; called twice),
+  // Io, NoSpace, Cancelled. An error of a sync is final: whether the bytes are on the disk cannot
+  // be known, and this Writer refuses everything from then on.
+  Result<void> commit(const Work& work = {}) noexcept;
+
+  Writer(Writer&&) noexcept;
+  Writer& operator=(Writer&&) noexcept;
+  ~Writer();
+
+ private:
+  class State;
+  explicit Writer(std::unique_ptr<State> state) noexcept;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace cairn
