@@ -29,6 +29,9 @@ inline constexpr std::uint32_t kShardNameBytesMax = 255;
 // A Snappy block can claim 4 GiB in 5 bytes.
 inline constexpr std::uint64_t kSnappyRatioMax = 32;
 
+// Smaller chunks cost more for their sums than they save in reading: stops sums of every byte.
+inline constexpr std::uint32_t kChunkBytesMin = 4'096;
+
 // The safetensors library's own limit on its header.
 inline constexpr std::uint64_t kSafetensorsHeaderBytesMax = 100'000'000;
 
