@@ -12,6 +12,8 @@
 
 #include "cairn/tensor.h"
 
+struct XXH3_state_s;  // xxHash's, so that its header stays out of this one
+
 namespace cairn::format {
 
 // CRC32C of `bytes`, going on from `crc` (0 to start). ISA-L, dispatched at run time; memory speed.
@@ -40,16 +42,15 @@ Digest128 xxh3_128(std::span<const std::byte> bytes) noexcept;
 class Xxh3Stream {
  public:
   Xxh3Stream();  // throws std::bad_alloc
-  ~Xxh3Stream();
-  Xxh3Stream(Xxh3Stream&&) noexcept;
-  Xxh3Stream& operator=(Xxh3Stream&&) noexcept;
 
   void update(std::span<const std::byte> bytes) noexcept;
   Digest128 digest() const noexcept;
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  struct Free {
+    void operator()(XXH3_state_s* state) const noexcept;
+  };
+  std::unique_ptr<XXH3_state_s, Free> state_;
 };
 
 }  // namespace cairn::format
