@@ -23,7 +23,7 @@ enum class Access : std::uint8_t {
   Private,  // mapped copy-on-write: pages that are written to become this process's own. No
             // snapshot: unwritten pages show what others do to the file, and truncating the file
             // takes even the written pages away
-  Copy,  // read into this process's memory before open returns: never faults later
+  Copy,     // read into this process's memory before open returns: never faults later
 };
 
 // When the tensors' bytes are compared with their checksums. The index is always checked whole.
@@ -56,7 +56,8 @@ struct Read {
   std::span<std::byte> out;
 };
 
-// A range of bytes that does not have the checksum stored for it.
+// A range of bytes that does not have the checksum stored for it. An empty `tensor`: the shard's
+// header, or padding.
 struct Damage {
   std::string tensor;
   std::string shard;
@@ -64,6 +65,12 @@ struct Damage {
   std::uint64_t size_bytes = 0;
   std::uint32_t stored_crc32c = 0;
   std::uint32_t computed_crc32c = 0;
+};
+
+// What Checkpoint::verify saw.
+struct Verification {
+  std::uint64_t bytes_checked = 0;  // those that a stored sum covers, shared ranges once
+  std::vector<Damage> damage;       // in the order of the shards; empty: none
 };
 
 // An open checkpoint: its index, and its shards mapped once each.
@@ -99,7 +106,9 @@ class CAIRN_API Checkpoint {
     std::string_view name;
     std::uint64_t size_bytes;
   };
-  std::vector<Shard> shards() const noexcept;
+  std::size_t shard_count() const noexcept;
+  Shard shard_at(
+      std::size_t position) const noexcept;  // `position` < shard_count(), else it aborts
 
   std::size_t tensor_count() const noexcept;
 
@@ -110,14 +119,11 @@ class CAIRN_API Checkpoint {
   // Errors: NotFound, with the nearest names. Cost: O(log tensors).
   Result<Tensor> tensor(std::string_view name) const noexcept;
 
-  // Compares every byte with its checksum, by reading the files (not the mapping), so that no fault
-  // can kill the process. Also checks what open does not: that spans of Cairn's own shards do not
-  // overlap. No damage: empty. An Error means that it could not look. Tensors without a stored sum
-  // are not counted as checked. Cost: every byte once, on all cores that `work` allows.
-  Result<std::vector<Damage>> verify(const Work& work = {}) const noexcept;
-
-  // The bytes that verify() reads: those that a stored sum covers, shared ranges once.
-  std::uint64_t verifiable_bytes() const noexcept;
+  // Compares every byte with its checksum, by reading the files (not the mapping, so that no fault
+  // can kill the process; with Access::Copy: the memory). Also checks what open does not: that
+  // spans of Cairn's own shards do not overlap, and that padding is zero. An Error means that it
+  // could not look. Cost: every byte once, on all cores that `work` allows.
+  Result<Verification> verify(const Work& work = {}) const noexcept;
 
   // Brings the pages of these tensors (none named: of all) into memory. Errors: NotFound, Io,
   // Cancelled.

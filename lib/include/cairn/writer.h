@@ -24,7 +24,7 @@ struct WriterOptions {
   bool tensorflow_index = true;  // write P.index, so that TensorFlow opens the checkpoint
   unsigned alignment_bytes = 0;  // 0: the universal shard; else a power of two, 64 … 4096, for
                                  // every tensor, and no safetensors header
-  std::string meta_graph;  // bytes of P.meta; empty: none
+  std::string meta_graph;        // bytes of P.meta; empty: none
 };
 
 // Writes one checkpoint: first what the tensors are, then their bytes in any order, then commit.

@@ -1,0 +1,337 @@
+#include "lib/os/file.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+#include "lib/try.h"
+
+namespace cairn::os {
+namespace {
+
+constexpr std::string_view kTemporaryMark = ".cairn-tmp-";
+constexpr std::size_t kTemporaryDigits = 16;
+
+// One call moves at most this much: Linux stops at 2 GiB − 4 KiB.
+constexpr std::size_t kTransferBytesMax = std::size_t{1} << 30;
+
+Code code_of(int number) noexcept {
+  switch (number) {
+    case ENOENT:
+    case ENOTDIR:
+      return Code::NotFound;
+    case EEXIST:
+      return Code::Exists;
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+      return Code::NoSpace;
+    case ENOMEM:
+      return Code::OutOfMemory;
+    case ELOOP:
+      return Code::Unsafe;
+    default:
+      return Code::Io;
+  }
+}
+
+FileInfo info_of(const struct stat& status) noexcept {
+  FileInfo info;
+  info.kind = S_ISREG(status.st_mode)   ? FileKind::Regular
+              : S_ISDIR(status.st_mode) ? FileKind::Directory
+              : S_ISLNK(status.st_mode) ? FileKind::Link
+                                        : FileKind::Other;
+  info.size_bytes = static_cast<std::uint64_t>(status.st_size);
+  info.mtime_ns = std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
+  info.inode = status.st_ino;
+  info.device = status.st_dev;
+  return info;
+}
+
+// Repeats a call that a signal interrupted.
+template <class Call>
+auto retry(Call call) noexcept {
+  auto result = call();
+  while (result == -1 && errno == EINTR) result = call();
+  return result;
+}
+
+// A bare name as a C string; names from files may hold anything, the kernel's interface may not.
+Result<std::string> bare(std::string_view name, const std::string& directory) {
+  if (name.empty() || name == "." || name == ".." ||
+      name.find_first_of(std::string_view("/\0", 2)) != std::string_view::npos) {
+    return Error{Code::Unsafe, 0,
+                 directory + ": not a bare file name: \"" + std::string(name) + "\""};
+  }
+  return std::string(name);
+}
+
+}  // namespace
+
+Error system_error(const std::string& path, std::string_view what) {
+  const int number = errno;
+  return Error{code_of(number), number,
+               path + ": " + std::string(what) + ": " + std::strerror(number)};
+}
+
+File& File::operator=(File&& other) noexcept {
+  if (this != &other) {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = std::exchange(other.fd_, -1);
+    path_ = std::move(other.path_);
+  }
+  return *this;
+}
+
+File::~File() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Result<FileInfo> File::info() const {
+  struct stat status{};
+  if (::fstat(fd_, &status) != 0) return system_error(path_, "cannot look at the file");
+  return info_of(status);
+}
+
+Result<std::size_t> File::read_some_at(std::uint64_t offset_bytes, std::span<std::byte> out) const {
+  std::size_t done = 0;
+  while (done < out.size()) {
+    const std::size_t wanted = std::min(out.size() - done, kTransferBytesMax);
+    const auto count = retry([&] {
+      return ::pread(fd_, out.data() + done, wanted, static_cast<off_t>(offset_bytes + done));
+    });
+    if (count < 0)
+      return system_error(path_, "cannot read at byte " + std::to_string(offset_bytes + done));
+    if (count == 0) break;
+    done += static_cast<std::size_t>(count);
+  }
+  return done;
+}
+
+Result<void> File::read_at(std::uint64_t offset_bytes, std::span<std::byte> out) const {
+  CAIRN_TRY(count, read_some_at(offset_bytes, out));
+  if (count == out.size()) return {};
+  return Error{Code::Io, 0,
+               path_ + ": the file ends at byte " + std::to_string(offset_bytes + count) +
+                   ", but " + std::to_string(out.size()) + " bytes at " +
+                   std::to_string(offset_bytes) +
+                   " were there when it was opened: it was truncated meanwhile"};
+}
+
+Result<void> File::write_at(std::uint64_t offset_bytes, std::span<const std::byte> bytes) const {
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const std::size_t wanted = std::min(bytes.size() - done, kTransferBytesMax);
+    const auto count = retry([&] {
+      return ::pwrite(fd_, bytes.data() + done, wanted, static_cast<off_t>(offset_bytes + done));
+    });
+    // A full disk first writes short, and only the next call says ENOSPC.
+    if (count < 0)
+      return system_error(path_, "cannot write at byte " + std::to_string(offset_bytes + done));
+    done += static_cast<std::size_t>(count);
+  }
+  return {};
+}
+
+Result<void> File::reserve(std::uint64_t size_bytes) const {
+  if (size_bytes == 0) return {};
+  if (retry([&] { return ::fallocate(fd_, 0, 0, static_cast<off_t>(size_bytes)); }) == 0) return {};
+  // Not every file system reserves; posix_fallocate would write every block there, so only the
+  // length is set.
+  if (errno != EOPNOTSUPP && errno != ENOSYS) {
+    return system_error(path_, "cannot reserve " + std::to_string(size_bytes) + " bytes");
+  }
+  if (retry([&] { return ::ftruncate(fd_, static_cast<off_t>(size_bytes)); }) == 0) return {};
+  return system_error(path_, "cannot set the length to " + std::to_string(size_bytes) + " bytes");
+}
+
+Result<void> File::make_read_only() const {
+  struct stat status{};
+  if (::fstat(fd_, &status) != 0) return system_error(path_, "cannot look at the file");
+  if (::fchmod(fd_, status.st_mode & 0555) == 0) return {};
+  // A file system without modes (FAT, some network disks) loses nothing but the protection.
+  if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS) return {};
+  return system_error(path_, "cannot take the write bits away");
+}
+
+Result<void> File::sync() const {
+  if (retry([&] { return ::fsync(fd_); }) == 0) return {};
+  // Some file systems cannot sync a descriptor of this kind at all, which is not a lost write.
+  if (errno == EINVAL || errno == ENOTSUP) return {};
+  return system_error(path_, "cannot sync, so whether the bytes are on the disk is unknown");
+}
+
+Result<Directory> Directory::open(const std::filesystem::path& path) {
+  const std::string name = path.empty() ? "." : path.string();
+  const int fd = retry([&] { return ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
+  if (fd < 0) return system_error(name, "cannot open the directory");
+  return Directory(File(fd, name));
+}
+
+Result<Directory> Directory::open_or_create(const std::filesystem::path& path) {
+  std::vector<std::filesystem::path> missing;
+  for (std::filesystem::path at = path; !at.empty(); at = at.parent_path()) {
+    CAIRN_TRY(there, os::look(at));
+    if (there || at == at.parent_path()) break;
+    missing.push_back(at);
+  }
+  for (; !missing.empty(); missing.pop_back()) {
+    const std::filesystem::path& next = missing.back();
+    if (!next.has_filename()) continue;  // "a/b/": the slash is no directory of its own
+    if (::mkdir(next.c_str(), 0777) != 0 && errno != EEXIST) {
+      return system_error(next.string(), "cannot make the directory");
+    }
+    CAIRN_TRY(parent, open(next.parent_path()));
+    CAIRN_CHECK(parent.sync());
+  }
+  return open(path);
+}
+
+std::string Directory::joined(std::string_view name) const {
+  if (dir_.path() == ".") return std::string(name);
+  return (std::filesystem::path(dir_.path()) / name).string();
+}
+
+Result<std::optional<FileInfo>> Directory::look(std::string_view name) const {
+  CAIRN_TRY(checked, bare(name, path()));
+  struct stat status{};
+  if (::fstatat(dir_.fd(), checked.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
+    return std::optional(info_of(status));
+  }
+  if (errno == ENOENT || errno == ENAMETOOLONG) return std::optional<FileInfo>();
+  return system_error(joined(name), "cannot look at the file");
+}
+
+bool Directory::exists(std::string_view name) const {
+  const auto checked = bare(name, path());
+  return checked && ::faccessat(dir_.fd(), checked->c_str(), F_OK, 0) == 0;
+}
+
+Result<File> Directory::open_file(std::string_view name, Links links) const {
+  CAIRN_TRY(checked, bare(name, path()));
+  const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | (links == Links::Refuse ? O_NOFOLLOW : 0);
+  const int fd = retry([&] { return ::openat(dir_.fd(), checked.c_str(), flags); });
+  if (fd < 0 && errno == ELOOP && links == Links::Refuse) {
+    return Error{Code::Unsafe, ELOOP,
+                 joined(name) + ": is a symbolic link; open with follow_links to allow it"};
+  }
+  if (fd < 0) return system_error(joined(name), "cannot open");
+  File file(fd, joined(name));
+  CAIRN_TRY(info, file.info());
+  if (info.kind != FileKind::Regular) {
+    return Error{Code::Unsafe, 0, joined(name) + ": is not a regular file"};
+  }
+  return file;
+}
+
+Result<File> Directory::create_file(std::string_view name) const {
+  CAIRN_TRY(checked, bare(name, path()));
+  const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+  const int fd = retry([&] { return ::openat(dir_.fd(), checked.c_str(), flags, 0666); });
+  if (fd < 0) return system_error(joined(name), "cannot create");
+  return File(fd, joined(name));
+}
+
+Result<void> Directory::rename(std::string_view from, std::string_view to) const {
+  CAIRN_TRY(source, bare(from, path()));
+  CAIRN_TRY(target, bare(to, path()));
+  if (::renameat(dir_.fd(), source.c_str(), dir_.fd(), target.c_str()) == 0) return {};
+  return system_error(joined(from), "cannot rename to " + target);
+}
+
+Result<void> Directory::remove(std::string_view name) const {
+  CAIRN_TRY(checked, bare(name, path()));
+  if (::unlinkat(dir_.fd(), checked.c_str(), 0) == 0 || errno == ENOENT) return {};
+  return system_error(joined(name), "cannot remove");
+}
+
+Result<void> Directory::link(const File& file, std::string_view name) const {
+  CAIRN_TRY(checked, bare(name, path()));
+  // Through the descriptor: the path may name another file by now. AT_EMPTY_PATH would need a
+  // capability.
+  const std::string source = "/proc/self/fd/" + std::to_string(file.fd());
+  if (::linkat(AT_FDCWD, source.c_str(), dir_.fd(), checked.c_str(), AT_SYMLINK_FOLLOW) == 0)
+    return {};
+  return system_error(joined(name), "cannot link to " + file.path());
+}
+
+Result<std::vector<std::string>> Directory::names() const {
+  const int fd =
+      retry([&] { return ::openat(dir_.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
+  if (fd < 0) return system_error(path(), "cannot list the directory");
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(fd), ::closedir);
+  if (!stream) {
+    ::close(fd);
+    return system_error(path(), "cannot list the directory");
+  }
+  std::vector<std::string> names;
+  errno = 0;
+  while (const dirent* entry = ::readdir(stream.get())) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+    errno = 0;
+  }
+  if (errno != 0) return system_error(path(), "cannot list the directory");
+  return names;
+}
+
+Result<std::optional<FileInfo>> look(const std::filesystem::path& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) == 0) return std::optional(info_of(status));
+  if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG)
+    return std::optional<FileInfo>();
+  return system_error(path.string(), "cannot look at it");
+}
+
+Result<std::vector<std::byte>> read_whole(const File& file, std::uint64_t size_bytes_max) {
+  CAIRN_TRY(info, file.info());
+  if (info.size_bytes > size_bytes_max) {
+    return Error{Code::Invalid, 0,
+                 file.path() + ": has " + std::to_string(info.size_bytes) +
+                     " bytes, more than the " + std::to_string(size_bytes_max) +
+                     " that such a file may have"};
+  }
+  std::vector<std::byte> bytes(info.size_bytes);
+  CAIRN_CHECK(file.read_at(0, bytes));
+  return bytes;
+}
+
+Result<void> clone_blocks(const File& source, const File& target) {
+  if (::ioctl(target.fd(), FICLONE, source.fd()) == 0) return {};
+  return system_error(target.path(), "cannot share blocks with " + source.path());
+}
+
+std::string temporary_name(std::string_view name) {
+  std::uint64_t number = 0;
+  if (::getrandom(&number, sizeof number, 0) != sizeof number)
+    number = static_cast<std::uint64_t>(now_ns());
+  char digits[kTemporaryDigits + 1];
+  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(number));
+  return std::string(name).append(kTemporaryMark).append(digits);
+}
+
+bool is_temporary_name(std::string_view name) noexcept {
+  if (name.size() < kTemporaryMark.size() + kTemporaryDigits) return false;
+  const std::string_view digits = name.substr(name.size() - kTemporaryDigits);
+  name.remove_suffix(kTemporaryDigits);
+  return name.ends_with(kTemporaryMark) &&
+         digits.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+std::int64_t now_ns() noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+}  // namespace cairn::os

@@ -1,0 +1,134 @@
+#pragma once
+
+// Descriptors and names. What has been opened stays what it is: every later question goes to the
+// descriptor, never to the path again, and files of one checkpoint are opened below one directory
+// descriptor.
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/error.h"
+
+namespace cairn::os {
+
+enum class FileKind : std::uint8_t { Regular, Directory, Link, Other };
+
+struct FileInfo {
+  FileKind kind{};
+  std::uint64_t size_bytes = 0;
+  std::int64_t mtime_ns = 0;
+  std::uint64_t inode = 0;
+  std::uint64_t device = 0;
+};
+
+// The error of a system call that just failed: "PATH: WHAT: No such file or directory". Reads
+// errno.
+Error system_error(const std::string& path, std::string_view what);
+
+// An open file. Errors name its path.
+class File {
+ public:
+  File(int fd, std::string path) noexcept : fd_(fd), path_(std::move(path)) {}
+  File(File&& other) noexcept : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
+  File& operator=(File&& other) noexcept;
+  ~File();
+
+  int fd() const noexcept { return fd_; }
+  const std::string& path() const noexcept { return path_; }
+
+  Result<FileInfo> info() const;
+
+  // Fills `out` from `offset_bytes`. Io: the file ends before, or the disk failed.
+  Result<void> read_at(std::uint64_t offset_bytes, std::span<std::byte> out) const;
+
+  // As many bytes as there are, at most out.size().
+  Result<std::size_t> read_some_at(std::uint64_t offset_bytes, std::span<std::byte> out) const;
+
+  Result<void> write_at(std::uint64_t offset_bytes, std::span<const std::byte> bytes) const;
+
+  // Makes the file this long and reserves its blocks where the file system can. NoSpace: before a
+  // byte is written.
+  Result<void> reserve(std::uint64_t size_bytes) const;
+
+  // Takes the write bits away: a published shard never changes.
+  Result<void> make_read_only() const;
+
+  // Returns when the bytes are on the disk. After a failure nobody can know whether they are: never
+  // try again.
+  Result<void> sync() const;
+
+ private:
+  int fd_;
+  std::string path_;
+};
+
+enum class Links : std::uint8_t { Refuse, Follow };
+
+// An open directory: the capability to reach the files in it by bare names. Names with a slash are
+// refused.
+class Directory {
+ public:
+  static Result<Directory> open(const std::filesystem::path& path);
+
+  // Opens it, and makes it and its missing parents first, each made durable in its parent.
+  static Result<Directory> open_or_create(const std::filesystem::path& path);
+
+  const std::string& path() const noexcept { return dir_.path(); }
+  Result<FileInfo> info() const { return dir_.info(); }
+
+  // What stands under the name; links are not followed. Nothing: no such name.
+  Result<std::optional<FileInfo>> look(std::string_view name) const;
+  bool exists(std::string_view name) const;  // of whatever kind, links followed
+
+  // Opens a regular file for reading, without blocking on a FIFO. NotFound; Unsafe: a link with
+  // Links::Refuse, or no regular file.
+  Result<File> open_file(std::string_view name, Links links) const;
+
+  // Creates a file that must not exist, with the modes that the umask leaves.
+  Result<File> create_file(std::string_view name) const;
+
+  // Gives `from` the name `to`, replacing what is there.
+  Result<void> rename(std::string_view from, std::string_view to) const;
+  Result<void> remove(std::string_view name) const;  // nothing there: fine
+
+  // A second name for an open file. The Error carries errno in os_errno (EXDEV, EMLINK, EPERM, …).
+  Result<void> link(const File& file, std::string_view name) const;
+
+  // Names in the directory, without "." and "..", unordered.
+  Result<std::vector<std::string>> names() const;
+
+  // Makes names durable: creations, renames and removals since.
+  Result<void> sync() const { return dir_.sync(); }
+
+ private:
+  explicit Directory(File dir) noexcept : dir_(std::move(dir)) {}
+  std::string joined(std::string_view name) const;
+
+  File dir_;
+};
+
+// What stands at a path, links followed. Nothing: no such path.
+Result<std::optional<FileInfo>> look(const std::filesystem::path& path);
+
+// The whole file as bytes, at most `size_bytes_max`. Invalid: it is larger.
+Result<std::vector<std::byte>> read_whole(const File& file, std::uint64_t size_bytes_max);
+
+// A copy of `source` that shares its blocks, where the file system can (FICLONE). The Error carries
+// errno.
+Result<void> clone_blocks(const File& source, const File& target);
+
+// A name for a temporary file next to `name`, different at each call:
+// "NAME.cairn-tmp-0123456789abcdef".
+std::string temporary_name(std::string_view name);
+bool is_temporary_name(std::string_view name) noexcept;
+
+// The current time since the epoch.
+std::int64_t now_ns() noexcept;
+
+}  // namespace cairn::os

@@ -1,0 +1,135 @@
+// Boost.Interprocess maps, we check. Its file_mapping opens by path, without O_CLOEXEC or
+// O_NOFOLLOW, and mapped_region maps past the end of a file without a word; but it takes any object
+// with get_mapping_handle(), so it gets our descriptor, of a file whose length we have just seen.
+// It throws, also for an empty range: this file is where that stops.
+
+#include "lib/os/mapping.h"
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <boost/interprocess/mapped_region.hpp>
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "lib/try.h"
+
+namespace cairn::os {
+namespace {
+
+namespace interprocess = boost::interprocess;
+
+// Before Linux 6.5 headers there is neither a wrapper nor a number for it.
+constexpr long kCachestatCall = 451;
+
+struct CachestatRange {
+  std::uint64_t offset_bytes;
+  std::uint64_t size_bytes;
+};
+struct Cachestat {
+  std::uint64_t cached_pages, dirty_pages, writeback_pages, evicted_pages, recently_evicted_pages;
+};
+
+// What Boost needs to know of a file.
+struct MappableDescriptor {
+  int fd;
+  interprocess::mapping_handle_t get_mapping_handle() const noexcept { return {fd, false}; }
+};
+
+std::uint64_t page_bytes() noexcept { return static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)); }
+
+}  // namespace
+
+struct Mapping::Owner {
+  interprocess::mapped_region region;
+  void* memory = nullptr;
+  std::size_t memory_bytes = 0;
+
+  Owner() = default;
+  Owner(const Owner&) = delete;
+  Owner& operator=(const Owner&) = delete;
+  ~Owner() {
+    if (memory != nullptr) ::munmap(memory, memory_bytes);
+  }
+};
+
+Mapping::Mapping() noexcept = default;
+Mapping::Mapping(Mapping&&) noexcept = default;
+Mapping& Mapping::operator=(Mapping&&) noexcept = default;
+Mapping::~Mapping() = default;
+
+Result<Mapping> Mapping::map(const File& file, std::uint64_t size_bytes, MapMode mode) {
+  CAIRN_TRY(info, file.info());
+  if (info.size_bytes < size_bytes) {
+    return Error{Code::Io, 0,
+                 file.path() + ": has " + std::to_string(info.size_bytes) + " bytes, not the " +
+                     std::to_string(size_bytes) + " to be mapped"};
+  }
+  Mapping mapping;
+  if (size_bytes == 0) return mapping;
+  mapping.owner_ = std::make_unique<Owner>();
+  try {
+    const bool is_private = mode == MapMode::CopyOnWrite;
+    // No swap is set aside for pages of a large model that will mostly never be written to.
+    const interprocess::map_options_t options =
+        is_private ? MAP_NORESERVE : interprocess::default_map_options;
+    mapping.owner_->region = interprocess::mapped_region(
+        MappableDescriptor{file.fd()},
+        is_private ? interprocess::copy_on_write : interprocess::read_only, 0, size_bytes, nullptr,
+        options);
+  } catch (const interprocess::interprocess_exception& error) {
+    errno = error.get_native_error();
+    return system_error(file.path(), "cannot map " + std::to_string(size_bytes) + " bytes");
+  }
+  mapping.bytes_ = {static_cast<std::byte*>(mapping.owner_->region.get_address()), size_bytes};
+  return mapping;
+}
+
+Result<Mapping> Mapping::allocate(std::uint64_t size_bytes) {
+  Mapping mapping;
+  if (size_bytes == 0) return mapping;
+  mapping.owner_ = std::make_unique<Owner>();
+  void* memory =
+      ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return Error{Code::OutOfMemory, ENOMEM, "out of memory"};
+  mapping.owner_->memory = memory;
+  mapping.owner_->memory_bytes = size_bytes;
+  ::madvise(memory, size_bytes, MADV_HUGEPAGE);  // a wish: refused where the kernel has none
+  mapping.bytes_ = {static_cast<std::byte*>(memory), size_bytes};
+  return mapping;
+}
+
+Result<void> populate(std::span<const std::byte> range) {
+  if (range.empty()) return {};
+  const std::uint64_t page = page_bytes();
+  const auto address = reinterpret_cast<std::uintptr_t>(range.data());
+  const std::uintptr_t start = address / page * page;
+  const std::size_t size = range.size() + (address - start);
+  if (::madvise(reinterpret_cast<void*>(start), size, MADV_POPULATE_READ) == 0) return {};
+  if (errno == EINVAL)
+    return Error{Code::Unsupported, EINVAL, "this kernel cannot populate a mapping"};
+  return system_error("mapping", "cannot read its pages");
+}
+
+Result<std::uint64_t> resident_bytes(const File& file, std::uint64_t size_bytes) {
+  if (size_bytes == 0) return std::uint64_t{0};
+  CachestatRange range{0, size_bytes};
+  Cachestat pages{};
+  if (::syscall(kCachestatCall, file.fd(), &range, &pages, 0) == 0) {
+    return std::min(pages.cached_pages * page_bytes(), size_bytes);
+  }
+  if (errno != ENOSYS && errno != EOPNOTSUPP)
+    return system_error(file.path(), "cannot ask the page cache");
+  CAIRN_TRY(mapping, Mapping::map(file, size_bytes, MapMode::ReadOnly));
+  std::vector<unsigned char> there((size_bytes + page_bytes() - 1) / page_bytes());
+  if (::mincore(mapping.bytes().data(), size_bytes, there.data()) != 0) {
+    return system_error(file.path(), "cannot ask the page cache");
+  }
+  std::uint64_t count = 0;
+  for (const unsigned char page : there) count += page & 1u;
+  return std::min(count * page_bytes(), size_bytes);
+}
+
+}  // namespace cairn::os

@@ -1,0 +1,49 @@
+#pragma once
+
+// A file's bytes in memory: mapped, or read into memory of our own.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "cairn/error.h"
+#include "lib/os/file.h"
+
+namespace cairn::os {
+
+enum class MapMode : std::uint8_t { ReadOnly, CopyOnWrite };
+
+// The first `size_bytes` of a file. The mapping holds its own reference to the file; the descriptor
+// may close.
+class Mapping {
+ public:
+  // Io: the file is shorter (a mapping behind its end would kill the process when touched), or the
+  // file system cannot map.
+  static Result<Mapping> map(const File& file, std::uint64_t size_bytes, MapMode mode);
+
+  // Zeroed memory of this process, in huge pages where the kernel has them.
+  static Result<Mapping> allocate(std::uint64_t size_bytes);
+
+  Mapping(Mapping&&) noexcept;
+  Mapping& operator=(Mapping&&) noexcept;
+  ~Mapping();
+
+  // Writable with CopyOnWrite and allocate() only.
+  std::span<std::byte> bytes() const noexcept { return bytes_; }
+
+ private:
+  struct Owner;
+  Mapping() noexcept;
+  std::unique_ptr<Owner> owner_;
+  std::span<std::byte> bytes_;
+};
+
+// Maps the pages of this range now. Io: a page cannot be read (which touching it would answer with
+// SIGBUS). Unsupported: the kernel is older than 5.14.
+Result<void> populate(std::span<const std::byte> range);
+
+// How many of the first `size_bytes` lie in the page cache.
+Result<std::uint64_t> resident_bytes(const File& file, std::uint64_t size_bytes);
+
+}  // namespace cairn::os

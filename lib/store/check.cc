@@ -1,0 +1,333 @@
+// Sums: comparing tensors with what the index says of them.
+//
+// Every check reads through the shard's descriptor, which returns errors, and not through the
+// mapping, which would kill the process where a file was truncated or a disk is sick. It costs less
+// than it seems: 548 MB take 30 ms by pread and 17–19 ms over the mapping, and a first touch of the
+// mapping pays page faults on top. Memory of our own (Access::Copy) is summed where it lies.
+//
+// A piece is cut into units of a chunk, whose sums are computed in parallel and then combined, so
+// that one large tensor keeps all cores busy even where only the sum of the whole is stored. Where
+// chunk sums are stored, damage is named to the chunk.
+
+#include <algorithm>
+#include <array>
+#include <tuple>
+
+#include "format/checked.h"
+#include "format/digest.h"
+#include "format/tensorflow/bundle.h"
+#include "lib/os/parallel.h"
+#include "lib/store/nearest.h"
+#include "lib/store/open_checkpoint.h"
+#include "lib/try.h"
+
+namespace cairn::store {
+namespace {
+
+constexpr std::uint64_t kBlockBytes = 256u << 10;  // one read; stays in the second-level cache
+constexpr std::uint64_t kTaskBytes = 4u << 20;     // what a thread takes at once
+constexpr std::size_t kNoTensor = static_cast<std::size_t>(-1);  // a header, or padding
+
+// Bytes with one stored sum.
+struct Piece {
+  std::uint32_t shard = 0;
+  std::uint64_t offset_bytes = 0;
+  std::uint64_t size_bytes = 0;
+  std::uint32_t crc32c = 0;
+  std::size_t tensor = kNoTensor;
+  format::Encoding encoding = format::Encoding::Raw;
+  std::span<const std::uint32_t> chunk_crc32cs;
+
+  auto place() const noexcept { return std::tuple(shard, offset_bytes, size_bytes); }
+  auto key() const noexcept { return std::tuple(shard, offset_bytes, size_bytes, crc32c); }
+};
+
+// A part of a piece that is summed at once: a chunk of a raw one, or the whole of an encoded one.
+struct Unit {
+  std::size_t piece = 0;
+  std::uint64_t offset_bytes = 0;
+  std::uint64_t size_bytes = 0;
+};
+
+Piece piece_of(const format::IndexView::Tensor& tensor, std::size_t position,
+               const format::Span& span) {
+  Piece piece;
+  piece.shard = span.shard;
+  piece.offset_bytes = span.offset_bytes;
+  piece.size_bytes = span.size_bytes;
+  piece.crc32c = span.crc32c.value_or(0);
+  piece.tensor = position;
+  piece.encoding = tensor.encoding;
+  piece.chunk_crc32cs = tensor.chunk_crc32cs;
+  return piece;
+}
+
+// The pieces of one tensor that have a sum.
+void append_pieces(const format::IndexView& index, std::size_t position,
+                   std::vector<Piece>& pieces) {
+  const auto tensor = index.tensor(position);
+  if (!tensor.partitioned()) {
+    if (tensor.span.crc32c) pieces.push_back(piece_of(tensor, position, tensor.span));
+    return;
+  }
+  for (std::uint32_t i = tensor.slices_begin; i < tensor.slices_end; ++i) {
+    const auto slice = index.slice(i);
+    if (slice.span.crc32c) pieces.push_back(piece_of(tensor, position, slice.span));
+  }
+}
+
+// The sums of one checkpoint's bytes.
+class Summer {
+ public:
+  explicit Summer(const OpenCheckpoint& checkpoint) : checkpoint_(checkpoint) {}
+
+  Result<std::uint32_t> sum(const Piece& piece, std::uint64_t offset_bytes,
+                            std::uint64_t size_bytes) const {
+    if (piece.encoding != format::Encoding::Raw) return sum_encoded(piece);
+    if (checkpoint_.access() == Access::Copy) {
+      return format::crc32c(checkpoint_.in_memory({piece.shard, offset_bytes, size_bytes, {}}));
+    }
+    std::vector<std::byte> block(std::min(kBlockBytes, size_bytes));
+    std::uint32_t crc = 0;
+    for (std::uint64_t done = 0; done < size_bytes; done += block.size()) {
+      block.resize(std::min<std::uint64_t>(block.size(), size_bytes - done));
+      CAIRN_CHECK(checkpoint_.parts().shards[piece.shard].read_at(offset_bytes + done, block));
+      crc = format::crc32c(block, crc);
+    }
+    return crc;
+  }
+
+ private:
+  // Strings and variants carry sums of their own inside, which are checked on the way.
+  Result<std::uint32_t> sum_encoded(const Piece& piece) const {
+    std::vector<std::byte> stored(piece.size_bytes);
+    CAIRN_CHECK(checkpoint_.parts().shards[piece.shard].read_at(piece.offset_bytes, stored));
+    const auto& index = checkpoint_.index();
+    const auto count = format::element_count(index.tensor(piece.tensor).shape).value_or(0);
+    auto crc = piece.encoding == format::Encoding::TensorFlowVariant
+                   ? format::tensorflow::variant_crc32c(stored, count)
+                   : format::tensorflow::decode_strings(stored, count, index.big_endian())
+                         .transform([](auto layout) { return layout.crc32c; });
+    if (crc) return *crc;
+    return Error{crc.error().code, 0,
+                 checkpoint_.shard_path(piece.shard) + ": tensor " +
+                     shown(index.tensor_name(piece.tensor)) + ", byte " +
+                     std::to_string(piece.offset_bytes + crc.error().byte_offset) + ": " +
+                     crc.error().what};
+  }
+
+  const OpenCheckpoint& checkpoint_;
+};
+
+// The units of a piece: one for an encoded one, one a chunk for a raw one.
+void append_units(const std::vector<Piece>& pieces, std::size_t position, std::uint64_t chunk_bytes,
+                  std::vector<Unit>& units) {
+  const Piece& piece = pieces[position];
+  if (piece.encoding != format::Encoding::Raw) {
+    units.push_back({position, piece.offset_bytes, piece.size_bytes});
+    return;
+  }
+  std::uint64_t done = 0;
+  do {
+    const std::uint64_t size_bytes = std::min(chunk_bytes, piece.size_bytes - done);
+    units.push_back({position, piece.offset_bytes + done, size_bytes});
+    done += size_bytes;
+  } while (done < piece.size_bytes);
+}
+
+Damage damage_of(const OpenCheckpoint& checkpoint, const Piece& piece) {
+  Damage damage;
+  if (piece.tensor != kNoTensor) damage.tensor = checkpoint.index().tensor_name(piece.tensor);
+  damage.shard = checkpoint.index().shard(piece.shard).name;
+  damage.offset_bytes = piece.offset_bytes;
+  damage.size_bytes = piece.size_bytes;
+  damage.stored_crc32c = piece.crc32c;
+  return damage;
+}
+
+// What of a piece is damaged, given the sums of its units.
+void append_damage(const OpenCheckpoint& checkpoint, const Piece& piece,
+                   std::span<const Unit> units, std::span<const std::uint32_t> sums,
+                   std::vector<Damage>& damage) {
+  const std::size_t before = damage.size();
+  std::uint32_t whole = sums.front();
+  for (std::size_t i = 1; i < units.size(); ++i) {
+    whole = format::crc32c_combine(whole, sums[i], units[i].size_bytes);
+  }
+  const bool chunked = piece.chunk_crc32cs.size() == units.size();
+  for (std::size_t i = 0; chunked && i < units.size(); ++i) {
+    if (sums[i] == piece.chunk_crc32cs[i]) continue;
+    damage.push_back(damage_of(checkpoint, piece));
+    damage.back().offset_bytes = units[i].offset_bytes;
+    damage.back().size_bytes = units[i].size_bytes;
+    damage.back().stored_crc32c = piece.chunk_crc32cs[i];
+    damage.back().computed_crc32c = sums[i];
+  }
+  if (whole == piece.crc32c || damage.size() != before) return;
+  damage.push_back(damage_of(checkpoint, piece));
+  damage.back().computed_crc32c = whole;
+}
+
+bool is_own(format::ShardKind kind) noexcept {
+  return kind == format::ShardKind::Universal || kind == format::ShardKind::Headerless;
+}
+
+// Padding holds zeros: a piece like any other, with the sum of that many of them.
+Piece padding(std::uint32_t shard, std::uint64_t begin, std::uint64_t end) {
+  Piece piece;
+  piece.shard = shard;
+  piece.offset_bytes = begin;
+  piece.size_bytes = end - begin;
+  static constexpr std::array<std::byte, 4096> kZeros{};
+  for (std::uint64_t done = 0; done < piece.size_bytes; done += kZeros.size()) {
+    const std::size_t count = std::min<std::uint64_t>(kZeros.size(), piece.size_bytes - done);
+    piece.crc32c = format::crc32c(std::span(kZeros).first(count), piece.crc32c);
+  }
+  return piece;
+}
+
+// The rest of a Cairn shard: its header, and what lies between the tensors. Overlaps are an error.
+Result<void> append_rest(const OpenCheckpoint& checkpoint, std::span<const Piece> tensors,
+                         std::uint32_t shard, std::vector<Piece>& rest) {
+  const auto facts = checkpoint.index().shard(shard);
+  std::uint64_t end = facts.head_bytes;
+  if (facts.head_bytes != 0) {
+    rest.push_back(
+        {shard, 0, facts.head_bytes, facts.head_crc32c, kNoTensor, format::Encoding::Raw, {}});
+  }
+  const Piece* previous = nullptr;
+  for (const Piece& piece : tensors) {
+    if (previous != nullptr && previous->place() == piece.place()) continue;
+    if (piece.offset_bytes < end) {
+      return Error{Code::Corrupt, 0,
+                   checkpoint.shard_path(shard) + ": tensor " +
+                       shown(checkpoint.index().tensor_name(piece.tensor)) + " at byte " +
+                       std::to_string(piece.offset_bytes) + " overlaps what ends at " +
+                       std::to_string(end)};
+    }
+    if (piece.offset_bytes > end) rest.push_back(padding(shard, end, piece.offset_bytes));
+    end = piece.offset_bytes + piece.size_bytes;
+    previous = &piece;
+  }
+  if (end < facts.identity.size_bytes)
+    rest.push_back(padding(shard, end, facts.identity.size_bytes));
+  return {};
+}
+
+// All pieces of a checkpoint in the order of its files, shared ones once.
+Result<std::vector<Piece>> all_pieces(const OpenCheckpoint& checkpoint) {
+  const auto& index = checkpoint.index();
+  std::vector<Piece> pieces;
+  for (std::size_t i = 0; i < index.tensor_count(); ++i) append_pieces(index, i, pieces);
+  const auto by_key = [](const Piece& piece) { return piece.key(); };
+  std::ranges::sort(pieces, {}, by_key);
+  pieces.erase(std::ranges::unique(pieces, {}, by_key).begin(), pieces.end());
+  std::vector<Piece> rest;
+  for (std::uint32_t shard = 0; shard < index.shard_count(); ++shard) {
+    if (!is_own(index.shard(shard).kind)) continue;
+    const auto own = std::ranges::equal_range(pieces, shard, {}, &Piece::shard);
+    CAIRN_CHECK(append_rest(checkpoint, std::span(own.begin(), own.end()), shard, rest));
+  }
+  pieces.insert(pieces.end(), rest.begin(), rest.end());
+  std::ranges::sort(pieces, {}, by_key);
+  return pieces;
+}
+
+// Where each task starts in `units`, so that none is smaller than it is worth.
+std::vector<std::size_t> task_starts(std::span<const Unit> units) {
+  std::vector<std::size_t> starts;
+  std::uint64_t bytes = kTaskBytes;
+  for (std::size_t i = 0; i < units.size(); ++i) {
+    if (bytes >= kTaskBytes) {
+      starts.push_back(i);
+      bytes = 0;
+    }
+    bytes += units[i].size_bytes + 4096;  // a small read has a price too
+  }
+  starts.push_back(units.size());
+  return starts;
+}
+
+}  // namespace
+
+Result<Verification> OpenCheckpoint::verify(const Work& work) const {
+  CAIRN_TRY(pieces, all_pieces(*this));
+  Verification seen;
+  std::vector<Unit> units;
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    append_units(pieces, i, index().chunk_bytes(), units);
+    seen.bytes_checked += pieces[i].size_bytes;
+  }
+  const Summer summer(*this);
+  std::vector<std::uint32_t> sums(units.size());
+  std::vector<std::uint8_t> unreadable(units.size());  // encoded bytes that break their own rules
+  const auto starts = task_starts(units);
+  CAIRN_CHECK(os::run_parallel(
+      work, starts.size() - 1, seen.bytes_checked, [&](std::size_t task) -> Result<std::uint64_t> {
+        std::uint64_t done_bytes = 0;
+        for (std::size_t i = starts[task]; i < starts[task + 1]; ++i) {
+          auto sum = summer.sum(pieces[units[i].piece], units[i].offset_bytes, units[i].size_bytes);
+          if (!sum && sum.error().code != Code::Corrupt) return std::move(sum).error();
+          unreadable[i] = !sum;
+          sums[i] = sum.value_or(0u);
+          done_bytes += units[i].size_bytes;
+        }
+        return done_bytes;
+      }));
+  for (std::size_t begin = 0, end = 0; begin < units.size(); begin = end) {
+    while (end < units.size() && units[end].piece == units[begin].piece) ++end;
+    const Piece& piece = pieces[units[begin].piece];
+    if (unreadable[begin] != 0) {
+      seen.damage.push_back(damage_of(*this, piece));
+      continue;
+    }
+    append_damage(*this, piece, std::span(units).subspan(begin, end - begin),
+                  std::span(sums).subspan(begin, end - begin), seen.damage);
+  }
+  return seen;
+}
+
+Result<void> OpenCheckpoint::ensure_checked(std::size_t position) const {
+  if (!lazy_ || checked_[position].load(std::memory_order_acquire)) return {};
+  std::vector<Piece> pieces;
+  append_pieces(index(), position, pieces);
+  const Summer summer(*this);
+  for (const Piece& piece : pieces) {
+    CAIRN_TRY(sum, summer.sum(piece, piece.offset_bytes, piece.size_bytes));
+    if (sum != piece.crc32c)
+      return damaged(position, {piece.shard, piece.offset_bytes, piece.size_bytes, piece.crc32c},
+                     sum);
+  }
+  mark_checked(position);
+  return {};
+}
+
+Error OpenCheckpoint::damaged(std::size_t position, const format::Span& span,
+                              std::uint32_t computed) const {
+  return {Code::Corrupt, 0,
+          shard_path(span.shard) + ": tensor " + shown(index().tensor_name(position)) +
+              " is damaged: bytes " + std::to_string(span.offset_bytes) + " to " +
+              std::to_string(span.offset_bytes + span.size_bytes) + " have the checksum " +
+              format::crc32c_hex(computed) + ", but " +
+              format::crc32c_hex(span.crc32c.value_or(0)) + " is stored"};
+}
+
+Result<void> OpenCheckpoint::check_whole(const Work& work) {
+  CAIRN_TRY(seen, verify(work));
+  if (!seen.damage.empty()) {
+    const Damage& first = seen.damage.front();
+    return Error{
+        Code::Corrupt, 0,
+        parts_.prefix.string() + ": " + std::to_string(seen.damage.size()) +
+            " damaged ranges; the first in " + first.shard + ", " +
+            (first.tensor.empty() ? "header or padding" : "tensor " + shown(first.tensor)) +
+            ", bytes " + std::to_string(first.offset_bytes) + " to " +
+            std::to_string(first.offset_bytes + first.size_bytes) + ": checksum " +
+            format::crc32c_hex(first.computed_crc32c) + ", stored " +
+            format::crc32c_hex(first.stored_crc32c)};
+  }
+  for (std::size_t i = 0; i < index().tensor_count(); ++i) mark_checked(i);
+  return {};
+}
+
+}  // namespace cairn::store

@@ -1,0 +1,316 @@
+// The public Checkpoint and Tensor: thin handles over store::OpenCheckpoint, and the wall that no
+// exception crosses.
+//
+// A checkpoint becomes open in three steps, each cheap: the index is checked (by whoever found it:
+// lib/compat), each shard is mapped once, and nothing else. Tensors are handles of two words into
+// that; their bytes are looked at when asked for.
+
+#include "cairn/checkpoint.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "format/checked.h"
+#include "format/limits.h"
+#include "lib/os/parallel.h"
+#include "lib/store/nearest.h"
+#include "lib/store/open_checkpoint.h"
+#include "lib/try.h"
+
+namespace cairn {
+
+std::string_view name(Format format) noexcept {
+  switch (format) {
+    case Format::Cairn:
+      return "cairn";
+    case Format::TensorFlow:
+      return "tensorflow";
+    case Format::TensorFlowV1:
+      return "tensorflow-v1";
+    case Format::Safetensors:
+      return "safetensors";
+  }
+  return "unknown";
+}
+
+// ---- Checkpoint
+// ------------------------------------------------------------------------------------------------------
+
+Format Checkpoint::format() const noexcept { return state_->parts().format; }
+
+const std::filesystem::path& Checkpoint::prefix() const noexcept { return state_->parts().prefix; }
+
+std::optional<std::int64_t> Checkpoint::step() const noexcept {
+  if (const auto step = state_->index().step()) return step;
+  // What TensorFlow's Saver puts behind the last '-' of a prefix is the global step.
+  const std::string& text = prefix().native();
+  const std::size_t dash = text.find_last_of('-');
+  if (dash == std::string::npos || dash + 1 == text.size()) return std::nullopt;
+  std::int64_t step = 0;
+  const char* end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data() + dash + 1, end, step);
+  if (error != std::errc() || stopped != end) return std::nullopt;
+  return step;
+}
+
+std::optional<std::string_view> Checkpoint::metadata(std::string_view key) const noexcept {
+  return state_->index().metadata(key);
+}
+
+std::span<const std::string> Checkpoint::notices() const noexcept {
+  return state_->parts().notices;
+}
+
+std::size_t Checkpoint::shard_count() const noexcept { return state_->index().shard_count(); }
+
+Checkpoint::Shard Checkpoint::shard_at(std::size_t position) const noexcept {
+  CAIRN_ASSERT(position < shard_count());
+  const auto shard = state_->index().shard(position);
+  return {shard.name, shard.identity.size_bytes};
+}
+
+std::size_t Checkpoint::tensor_count() const noexcept { return state_->index().tensor_count(); }
+
+Tensor Checkpoint::tensor_at(std::size_t position) const noexcept {
+  CAIRN_ASSERT(position < tensor_count());
+  return state_->handle(position);
+}
+
+Result<Tensor> Checkpoint::tensor(std::string_view name) const noexcept {
+  return at_boundary([&]() -> Result<Tensor> {
+    CAIRN_TRY(position, state_->find(name));
+    return state_->handle(position);
+  });
+}
+
+Result<Verification> Checkpoint::verify(const Work& work) const noexcept {
+  return at_boundary([&] { return state_->verify(work); });
+}
+
+Result<void> Checkpoint::prefetch(std::span<const std::string_view> names,
+                                  const Work& work) const noexcept {
+  return at_boundary([&] { return state_->prefetch(names, work); });
+}
+
+Result<std::uint64_t> Checkpoint::resident_bytes() const noexcept {
+  return at_boundary([&] { return state_->resident_bytes(); });
+}
+
+Result<void> Checkpoint::read(std::span<const Read> reads, const Work& work) const noexcept {
+  return at_boundary([&]() -> Result<void> {
+    struct Planned {
+      std::uint32_t shard;
+      std::uint64_t offset_bytes;
+      std::size_t tensor;
+      const Read* read;
+    };
+    std::vector<Planned> plan;
+    std::uint64_t total_bytes = 0;
+    for (const Read& read : reads) {
+      CAIRN_TRY(position, state_->find(read.name));
+      const auto span = state_->index().tensor(position).span;
+      plan.push_back({span.shard, span.offset_bytes, position, &read});
+      total_bytes += read.out.size();
+    }
+    // In the order of the file, so that a cold disk reads forward.
+    std::ranges::sort(plan, {},
+                      [](const Planned& p) { return std::pair(p.shard, p.offset_bytes); });
+    return os::run_parallel(
+        work, plan.size(), total_bytes, [&](std::size_t i) -> Result<std::uint64_t> {
+          CAIRN_CHECK(state_->read(plan[i].tensor, plan[i].read->out, plan[i].read->slice));
+          return plan[i].read->out.size();
+        });
+  });
+}
+
+// ---- Tensor
+// ----------------------------------------------------------------------------------------------------------
+
+std::string_view Tensor::name() const noexcept { return owner_->index().tensor_name(position_); }
+
+DType Tensor::dtype() const noexcept { return owner_->index().tensor(position_).dtype; }
+
+std::span<const std::int64_t> Tensor::shape() const noexcept {
+  return owner_->index().tensor(position_).shape;
+}
+
+std::uint64_t Tensor::size_bytes() const noexcept {
+  return owner_->index().tensor(position_).size_bytes;
+}
+
+std::uint64_t Tensor::element_count() const noexcept {
+  return format::element_count(shape()).value_or(0);  // checked when the index was decoded
+}
+
+bool Tensor::partitioned() const noexcept {
+  return owner_->index().tensor(position_).partitioned();
+}
+
+std::optional<std::uint32_t> Tensor::crc32c() const noexcept {
+  return owner_->index().tensor(position_).span.crc32c;
+}
+
+std::optional<Digest128> Tensor::content_hash() const noexcept {
+  return owner_->index().tensor(position_).content_hash;
+}
+
+std::string_view Tensor::shard() const noexcept {
+  const auto tensor = owner_->index().tensor(position_);
+  return tensor.partitioned() ? std::string_view() : owner_->index().shard(tensor.span.shard).name;
+}
+
+std::uint64_t Tensor::offset_bytes() const noexcept {
+  return owner_->index().tensor(position_).span.offset_bytes;
+}
+
+Result<std::span<const std::byte>> Tensor::bytes() const noexcept {
+  return at_boundary([&] { return owner_->bytes(position_); });
+}
+
+Result<std::span<const std::byte>> Tensor::native_bytes(DType wanted,
+                                                        std::size_t alignment) const noexcept {
+  return at_boundary([&]() -> Result<std::span<const std::byte>> {
+    CAIRN_TRY(bytes, owner_->native(position_, wanted, alignment));
+    return std::span<const std::byte>(bytes);
+  });
+}
+
+Result<std::span<std::byte>> Tensor::native_mutable_bytes(DType wanted,
+                                                          std::size_t alignment) const noexcept {
+  return at_boundary([&]() -> Result<std::span<std::byte>> {
+    if (owner_->access() != Access::Private) {
+      return Error{
+          Code::Invalid, 0,
+          owner_->parts().prefix.string() + ": open it with Access::Private to change tensors"};
+    }
+    return owner_->native(position_, wanted, alignment);
+  });
+}
+
+Result<std::uint64_t> Tensor::values_bytes(DType wanted, Slice slice) const noexcept {
+  return at_boundary([&]() -> Result<std::uint64_t> {
+    CAIRN_CHECK(owner_->match_dtype(position_, wanted));
+    return owner_->read_bytes(position_, slice);
+  });
+}
+
+Result<Strings> Tensor::strings() const noexcept {
+  return at_boundary([&] { return owner_->strings(position_); });
+}
+
+Result<void> Tensor::read(std::span<std::byte> out, Slice slice) const noexcept {
+  return at_boundary([&] { return owner_->read(position_, out, slice); });
+}
+
+Result<std::uint64_t> Tensor::read_bytes(Slice slice) const noexcept {
+  return at_boundary([&] { return owner_->read_bytes(position_, slice); });
+}
+
+}  // namespace cairn
+
+namespace cairn::store {
+
+// ---- OpenCheckpoint: how it comes to be
+// ------------------------------------------------------------------------------
+
+OpenCheckpoint::OpenCheckpoint(Parts parts, const OpenOptions& options)
+    : parts_(std::move(parts)),
+      access_(options.access),
+      lazy_(options.verify != Verify::None || parts_.bytes_doubtful),
+      checked_(std::make_unique<std::atomic<bool>[]>(parts_.index.tensor_count())) {}
+
+Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options) {
+  if (!options.expected.empty()) {
+    if (const auto differs = difference(parts.index, options.expected)) {
+      return Error{Code::Invalid, 0,
+                   parts.prefix.string() + ": is not what was expected: " + *differs};
+    }
+  }
+  const std::shared_ptr<OpenCheckpoint> state(new OpenCheckpoint(std::move(parts), options));
+  CAIRN_CHECK(state->load_shards(options.work));
+  if (options.verify == Verify::Full) CAIRN_CHECK(state->check_whole(options.work));
+  return Checkpoint(state);
+}
+
+Result<void> OpenCheckpoint::load_shards(const Work& work) {
+  const auto mode = access_ == Access::Private ? os::MapMode::CopyOnWrite : os::MapMode::ReadOnly;
+  for (std::uint32_t i = 0; i < parts_.shards.size(); ++i) {
+    const std::uint64_t size_bytes = index().shard(i).identity.size_bytes;
+    if (access_ == Access::Copy) {
+      CAIRN_TRY(memory, os::Mapping::allocate(size_bytes));
+      shard_bytes_.push_back(std::move(memory));
+      CAIRN_CHECK(fill(i, work));
+    } else {
+      CAIRN_TRY(mapping, os::Mapping::map(parts_.shards[i], size_bytes, mode));
+      shard_bytes_.push_back(std::move(mapping));
+    }
+  }
+  return {};
+}
+
+// Reads a whole shard into memory of our own, block by block on all cores.
+Result<void> OpenCheckpoint::fill(std::uint32_t shard, const Work& work) {
+  constexpr std::uint64_t kBlockBytes = 4u << 20;
+  const std::span<std::byte> memory = shard_bytes_[shard].bytes();
+  const std::size_t blocks = (memory.size() + kBlockBytes - 1) / kBlockBytes;
+  return os::run_parallel(work, blocks, memory.size(), [&](std::size_t i) -> Result<std::uint64_t> {
+    const std::uint64_t offset_bytes = i * kBlockBytes;
+    const std::uint64_t size_bytes = std::min(kBlockBytes, memory.size() - offset_bytes);
+    CAIRN_CHECK(
+        parts_.shards[shard].read_at(offset_bytes, memory.subspan(offset_bytes, size_bytes)));
+    return size_bytes;
+  });
+}
+
+Result<std::size_t> OpenCheckpoint::find(std::string_view name) const {
+  if (const auto position = index().find(name)) return *position;
+  std::string what = parts_.prefix.string() + ": no tensor " + shown(name);
+  const auto nearest = nearest_names(index(), name);
+  for (std::size_t i = 0; i < nearest.size(); ++i) {
+    what += i == 0 ? "; nearest: " : ", ";
+    what += shown(nearest[i]);
+  }
+  if (nearest.empty()) what += " among " + std::to_string(index().tensor_count());
+  return Error{Code::NotFound, 0, what};
+}
+
+std::string describe(DType dtype, std::span<const std::int64_t> shape) {
+  std::string text(name(dtype));
+  text += " [";
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (i != 0) text += ", ";
+    text += std::to_string(shape[i]);
+  }
+  return text + "]";
+}
+
+std::optional<std::string> difference(const format::IndexView& index,
+                                      std::span<const TensorSpec> expected) {
+  constexpr std::size_t kShown = 10;
+  std::vector<std::string> lines;
+  std::vector<bool> wanted(index.tensor_count());
+  for (const TensorSpec& spec : expected) {
+    const auto position = index.find(spec.name);
+    if (!position) {
+      lines.push_back("missing " + shown(spec.name));
+      continue;
+    }
+    wanted[*position] = true;
+    const auto tensor = index.tensor(*position);
+    if (tensor.dtype == spec.dtype && std::ranges::equal(tensor.shape, spec.shape)) continue;
+    lines.push_back(shown(spec.name) + " is " + describe(tensor.dtype, tensor.shape) +
+                    ", expected " + describe(spec.dtype, spec.shape));
+  }
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    if (!wanted[i]) lines.push_back("not expected " + shown(index.tensor_name(i)));
+  }
+  if (lines.empty()) return std::nullopt;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(kShown, lines.size()); ++i)
+    text += (i == 0 ? "" : "; ") + lines[i];
+  if (lines.size() > kShown) text += "; and " + std::to_string(lines.size() - kShown) + " more";
+  return text;
+}
+
+}  // namespace cairn::store

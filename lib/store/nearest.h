@@ -1,0 +1,20 @@
+#pragma once
+
+// "Did you mean": the names of an index that a mistyped one is closest to.
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "format/cairn/index.h"
+
+namespace cairn::store {
+
+// At most three names, nearest first; those that share no more than chance with `name` are left
+// out.
+std::vector<std::string> nearest_names(const format::IndexView& index, std::string_view name);
+
+// A name for a message: control bytes and what is not printable as \xNN, cut at 200 bytes.
+std::string shown(std::string_view name);
+
+}  // namespace cairn::store

@@ -1,0 +1,111 @@
+#pragma once
+
+// An open checkpoint: an index (mapped or built in memory), and the shards it points into.
+// Everything that reads tensors works on this one class; it knows no format but Cairn's index.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "cairn/checkpoint.h"
+#include "format/cairn/index.h"
+#include "lib/os/file.h"
+#include "lib/os/mapping.h"
+
+namespace cairn::store {
+
+// What an opener hands over: all of it already checked, but for the tensors' bytes.
+struct Parts {
+  Format format{};
+  std::filesystem::path prefix;
+  std::variant<os::Mapping, std::vector<std::byte>> index_bytes;
+  format::IndexView index;       // over index_bytes
+  std::vector<os::File> shards;  // one for each shard of the index, of the recorded size at least
+  std::vector<std::string> notices;
+  bool bytes_doubtful = false;  // check tensors before their first use even with Verify::None
+};
+
+class OpenCheckpoint {
+ public:
+  // Maps or reads the shards as the options say, and checks what they want checked.
+  static Result<Checkpoint> make(Parts parts, const OpenOptions& options);
+
+  // The state behind a public handle, for the rooms above.
+  static const OpenCheckpoint& of(const Checkpoint& checkpoint) noexcept {
+    return *checkpoint.state_;
+  }
+
+  const Parts& parts() const noexcept { return parts_; }
+  const format::IndexView& index() const noexcept { return parts_.index; }
+  Tensor handle(std::size_t position) const noexcept { return Tensor(this, position); }
+  std::string shard_path(std::uint32_t shard) const { return parts_.shards[shard].path(); }
+
+  // ---- check.cc: sums ----
+
+  // Compares the tensor with its stored sums, unless that was done before. Corrupt names what
+  // differs.
+  Result<void> ensure_checked(std::size_t position) const;
+  Result<Verification> verify(const Work& work) const;
+
+  // ---- read.cc: bytes ----
+
+  // The bytes of one stored piece in memory; may fault where the file was truncated since.
+  std::span<std::byte> in_memory(const format::Span& span) const noexcept;
+
+  // Copies bytes of a shard; never faults.
+  Result<void> copy_out(std::uint32_t shard, std::uint64_t offset_bytes,
+                        std::span<std::byte> out) const;
+
+  Result<std::span<const std::byte>> bytes(std::size_t position) const;
+  Result<std::span<std::byte>> native(std::size_t position, DType wanted,
+                                      std::size_t alignment) const;
+  Result<Strings> strings(std::size_t position) const;
+  Result<void> match_dtype(std::size_t position, DType wanted) const;
+  Result<std::uint64_t> read_bytes(std::size_t position, Slice slice) const;
+  Result<void> read(std::size_t position, std::span<std::byte> out, Slice slice) const;
+  Result<void> prefetch(std::span<const std::string_view> names, const Work& work) const;
+  Result<std::uint64_t> resident_bytes() const;
+
+  Access access() const noexcept { return access_; }
+  Result<std::size_t> find(std::string_view name) const;
+  void mark_checked(std::size_t position) const noexcept {
+    checked_[position].store(true, std::memory_order_release);
+  }
+
+ private:
+  OpenCheckpoint(Parts parts, const OpenOptions& options);
+
+  Result<void> load_shards(const Work& work);
+  Result<void> check_whole(const Work& work);
+  Result<void> fill(std::uint32_t shard, const Work& work);
+  Result<void> read_whole(std::size_t position, std::span<std::byte> out) const;
+  Result<void> read_box(std::size_t position, std::span<std::byte> out, Slice slice) const;
+
+  // Sentences that name the tensor.
+  Error damaged(std::size_t position, const format::Span& span, std::uint32_t computed) const;
+  Error corrupt(std::size_t position, const std::string& why) const;
+  Error refused(std::size_t position, const std::string& why) const;
+
+  Parts parts_;
+  Access access_;
+  bool lazy_;                                     // tensors are checked on first use
+  std::vector<os::Mapping> shard_bytes_;          // parallel to parts_.shards
+  std::unique_ptr<std::atomic<bool>[]> checked_;  // one for each tensor; true: never checked again
+};
+
+// The difference between what is there and what a caller expects; nothing: none. At most ten lines.
+std::optional<std::string> difference(const format::IndexView& index,
+                                      std::span<const TensorSpec> expected);
+
+// "float32 [2, 3]".
+std::string describe(DType dtype, std::span<const std::int64_t> shape);
+
+}  // namespace cairn::store

@@ -1,0 +1,270 @@
+// Bytes: views into the mapping where a tensor is one native piece, copies for everything else.
+//
+// Copies come through the shard's descriptor, so that nothing faults, but where memory is the
+// truth: Access::Copy, and Access::Private, whose pages the caller may have changed.
+
+#include <algorithm>
+#include <cstring>
+
+#include "format/checked.h"
+#include "format/digest.h"
+#include "format/dtype.h"
+#include "format/tensorflow/bundle.h"
+#include "lib/os/parallel.h"
+#include "lib/store/nearest.h"
+#include "lib/store/open_checkpoint.h"
+#include "lib/store/slices.h"
+#include "lib/try.h"
+
+namespace cairn::store {
+namespace {
+
+constexpr std::uint64_t kBlockBytes = 256u << 10;  // copied and summed while it is in the cache
+
+void swap_in_place(std::span<std::byte> bytes, std::uint32_t width) {
+  if (width < 2) return;
+  for (std::size_t at = 0; at + width <= bytes.size(); at += width) {
+    std::reverse(bytes.begin() + static_cast<std::ptrdiff_t>(at),
+                 bytes.begin() + static_cast<std::ptrdiff_t>(at + width));
+  }
+}
+
+// 1 where the bytes are native; nothing where TensorFlow gives the dtype no meaning in the other
+// byte order.
+std::optional<std::uint32_t> swap_width(const format::IndexView& index,
+                                        const format::IndexView::Tensor& tensor) {
+  if (!index.big_endian() || tensor.encoding != format::Encoding::Raw) return 1;
+  return format::swap_bytes(tensor.dtype);
+}
+
+}  // namespace
+
+std::span<std::byte> OpenCheckpoint::in_memory(const format::Span& span) const noexcept {
+  return shard_bytes_[span.shard].bytes().subspan(span.offset_bytes, span.size_bytes);
+}
+
+Result<void> OpenCheckpoint::copy_out(std::uint32_t shard, std::uint64_t offset_bytes,
+                                      std::span<std::byte> out) const {
+  if (access_ == Access::Shared) return parts_.shards[shard].read_at(offset_bytes, out);
+  if (!out.empty())
+    std::memcpy(out.data(), shard_bytes_[shard].bytes().data() + offset_bytes, out.size());
+  return {};
+}
+
+Result<std::span<const std::byte>> OpenCheckpoint::bytes(std::size_t position) const {
+  const auto tensor = index().tensor(position);
+  if (tensor.partitioned()) {
+    return refused(position, "is partitioned into " +
+                                 std::to_string(tensor.slices_end - tensor.slices_begin) +
+                                 " slices: use values() or read()");
+  }
+  if (swap_width(index(), tensor) != 1u) {
+    return refused(position, "is stored big-endian: use values() or read()");
+  }
+  CAIRN_CHECK(ensure_checked(position));
+  return std::span<const std::byte>(in_memory(tensor.span));
+}
+
+Error OpenCheckpoint::refused(std::size_t position, const std::string& why) const {
+  return {Code::Unsupported, 0,
+          parts_.prefix.string() + ": tensor " + shown(index().tensor_name(position)) + " " + why};
+}
+
+Result<void> OpenCheckpoint::match_dtype(std::size_t position, DType wanted) const {
+  const auto tensor = index().tensor(position);
+  const bool raw = tensor.encoding == format::Encoding::Raw;
+  if (raw && (tensor.dtype == wanted || format::carrier(tensor.dtype) == wanted)) return {};
+  const std::string stored(tensor.dtype == DType::Opaque ? tensor.opaque_dtype
+                                                         : name(tensor.dtype));
+  return Error{Code::Invalid, 0,
+               parts_.prefix.string() + ": tensor " + shown(tensor.name) + " is " + stored +
+                   ", not " + std::string(name(wanted)) +
+                   (tensor.dtype == DType::String ? ": use strings()" : "")};
+}
+
+Result<std::span<std::byte>> OpenCheckpoint::native(std::size_t position, DType wanted,
+                                                    std::size_t alignment) const {
+  CAIRN_CHECK(match_dtype(position, wanted));
+  CAIRN_CHECK(bytes(position));
+  const format::Span span = index().tensor(position).span;
+  const std::span<std::byte> memory = in_memory(span);
+  void* address = memory.data();
+  std::size_t room = memory.size() + alignment;
+  if (!memory.empty() && std::align(alignment, memory.size(), address, room) != memory.data()) {
+    return refused(position, "starts at byte " + std::to_string(span.offset_bytes) + " of " +
+                                 shard_path(span.shard) + ", which is not aligned to the " +
+                                 std::to_string(alignment) +
+                                 " bytes that a view needs: use values() or read()");
+  }
+  return memory;
+}
+
+Result<Strings> OpenCheckpoint::strings(std::size_t position) const {
+  const auto tensor = index().tensor(position);
+  if (tensor.encoding != format::Encoding::TensorFlowString) {
+    return Error{Code::Invalid, 0,
+                 parts_.prefix.string() + ": tensor " + shown(tensor.name) + " is " +
+                     describe(tensor.dtype, tensor.shape) + ", not strings"};
+  }
+  CAIRN_TRY(stored, bytes(position));
+  const std::uint64_t count = format::element_count(tensor.shape).value_or(0);
+  auto layout = format::tensorflow::decode_strings(stored, count, index().big_endian());
+  if (!layout) {
+    return Error{layout.error().code, 0,
+                 shard_path(tensor.span.shard) + ": tensor " + shown(tensor.name) + ", byte " +
+                     std::to_string(tensor.span.offset_bytes + layout.error().byte_offset) + ": " +
+                     layout.error().what};
+  }
+  std::vector<std::string_view> values;
+  values.reserve(count);
+  const char* at = reinterpret_cast<const char*>(stored.data()) + layout->payload_offset;
+  for (const std::uint64_t length : layout->lengths) {
+    values.emplace_back(at, length);
+    at += length;
+  }
+  return Strings(std::move(values));
+}
+
+Result<std::uint64_t> OpenCheckpoint::read_bytes(std::size_t position, Slice slice) const {
+  const auto tensor = index().tensor(position);
+  if (slice.empty() && !tensor.partitioned()) return tensor.size_bytes;
+  if (tensor.encoding != format::Encoding::Raw || tensor.element_bits % 8 != 0) {
+    return refused(position, "can be read whole only");
+  }
+  auto box = box_of(slice, tensor.shape);
+  if (!box) {
+    return Error{
+        Code::Invalid, 0,
+        parts_.prefix.string() + ": tensor " + shown(tensor.name) + ": " + box.error().what};
+  }
+  return element_count(*box) * (tensor.element_bits / 8);
+}
+
+Result<void> OpenCheckpoint::read(std::size_t position, std::span<std::byte> out,
+                                  Slice slice) const {
+  CAIRN_TRY(wanted_bytes, read_bytes(position, slice));
+  const auto tensor = index().tensor(position);
+  if (wanted_bytes != out.size()) {
+    return Error{Code::Invalid, 0,
+                 parts_.prefix.string() + ": tensor " + shown(tensor.name) + " needs " +
+                     std::to_string(wanted_bytes) + " bytes, not " + std::to_string(out.size())};
+  }
+  const auto width = swap_width(index(), tensor);
+  if (!width) return refused(position, "is stored big-endian, which has no meaning for its dtype");
+  if (slice.empty() && !tensor.partitioned()) {
+    CAIRN_CHECK(read_whole(position, out));
+  } else {
+    CAIRN_CHECK(ensure_checked(position));
+    CAIRN_CHECK(read_box(position, out, slice));
+  }
+  swap_in_place(out, *width);
+  return {};
+}
+
+// One pass: each block is summed while it is in the cache. Memory that the caller may have changed
+// is checked by the file.
+Result<void> OpenCheckpoint::read_whole(std::size_t position, std::span<std::byte> out) const {
+  const auto tensor = index().tensor(position);
+  const bool in_one_pass = lazy_ && access_ != Access::Private && tensor.span.crc32c &&
+                           tensor.encoding == format::Encoding::Raw &&
+                           !checked_[position].load(std::memory_order_acquire);
+  if (!in_one_pass) CAIRN_CHECK(ensure_checked(position));
+  std::uint32_t crc = 0;
+  for (std::uint64_t done = 0; done < out.size();) {
+    const auto block = out.subspan(done, std::min<std::uint64_t>(kBlockBytes, out.size() - done));
+    CAIRN_CHECK(copy_out(tensor.span.shard, tensor.span.offset_bytes + done, block));
+    if (in_one_pass) crc = format::crc32c(block, crc);
+    done += block.size();
+  }
+  if (!in_one_pass) return {};
+  if (crc != *tensor.span.crc32c) return damaged(position, tensor.span, crc);
+  mark_checked(position);
+  return {};
+}
+
+Result<void> OpenCheckpoint::read_box(std::size_t position, std::span<std::byte> out,
+                                      Slice slice) const {
+  const auto tensor = index().tensor(position);
+  CAIRN_TRY(output, box_of(slice, tensor.shape));
+  const std::uint64_t element_bytes = tensor.element_bits / 8;
+  const auto copy = [&](const format::Span& span, const Box& piece, const Box& shared) {
+    return for_each_run(piece, output, shared, element_bytes, [&](const Run& run) {
+      return copy_out(span.shard, span.offset_bytes + run.from_bytes,
+                      out.subspan(run.to_bytes, run.size_bytes));
+    });
+  };
+  if (out.empty()) return {};
+  if (!tensor.partitioned()) return copy(tensor.span, *box_of(Slice{}, tensor.shape), output);
+
+  std::uint64_t found = 0;
+  std::vector<Box> seen;
+  for (std::uint32_t i = tensor.slices_begin; i < tensor.slices_end; ++i) {
+    const auto stored = index().slice(i);
+    const Box piece = box_of(stored.extents, tensor.shape);
+    const auto shared = intersection(piece, output);
+    if (!shared) continue;
+    for (const Box& other : seen) {
+      if (intersection(*shared, other)) return corrupt(position, "has slices that overlap");
+    }
+    CAIRN_CHECK(copy(stored.span, piece, *shared));
+    found += element_count(*shared);
+    seen.push_back(*shared);
+  }
+  if (found != element_count(output))
+    return corrupt(position, "has slices that leave gaps in what was asked for");
+  return {};
+}
+
+Error OpenCheckpoint::corrupt(std::size_t position, const std::string& why) const {
+  return {Code::Corrupt, 0,
+          parts_.prefix.string() + ": tensor " + shown(index().tensor_name(position)) + " " + why};
+}
+
+Result<void> OpenCheckpoint::prefetch(std::span<const std::string_view> names,
+                                      const Work& work) const {
+  constexpr std::uint64_t kStepBytes = 4u << 20;
+  std::vector<format::Span> steps;
+  std::uint64_t total_bytes = 0;
+  const auto add = [&](const format::Span& span) {
+    for (std::uint64_t done = 0; done < span.size_bytes; done += kStepBytes) {
+      steps.push_back(
+          {span.shard, span.offset_bytes + done, std::min(kStepBytes, span.size_bytes - done), {}});
+    }
+    total_bytes += span.size_bytes;
+  };
+  for (const std::string_view name : names) {
+    CAIRN_TRY(position, find(name));
+    const auto tensor = index().tensor(position);
+    if (!tensor.partitioned()) add(tensor.span);
+    for (std::uint32_t i = tensor.slices_begin; i < tensor.slices_end; ++i)
+      add(index().slice(i).span);
+  }
+  for (std::uint32_t shard = 0; names.empty() && shard < index().shard_count(); ++shard) {
+    add({shard, 0, index().shard(shard).identity.size_bytes, {}});
+  }
+  return os::run_parallel(work, steps.size(), total_bytes,
+                          [&](std::size_t i) -> Result<std::uint64_t> {
+                            const format::Span& step = steps[i];
+                            auto done = os::populate(in_memory(step));
+                            if (!done && done.error().code == Code::Unsupported) {
+                              std::vector<std::byte> scratch(step.size_bytes);
+                              done = parts_.shards[step.shard].read_at(step.offset_bytes, scratch);
+                            }
+                            if (!done)
+                              return Error{Code::Io, done.error().os_errno,
+                                           shard_path(step.shard) + ": " + done.error().what};
+                            return step.size_bytes;
+                          });
+}
+
+Result<std::uint64_t> OpenCheckpoint::resident_bytes() const {
+  std::uint64_t total_bytes = 0;
+  for (std::uint32_t shard = 0; shard < index().shard_count(); ++shard) {
+    CAIRN_TRY(bytes,
+              os::resident_bytes(parts_.shards[shard], index().shard(shard).identity.size_bytes));
+    total_bytes += bytes;
+  }
+  return total_bytes;
+}
+
+}  // namespace cairn::store

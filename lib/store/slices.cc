@@ -1,0 +1,108 @@
+#include "lib/store/slices.h"
+
+#include <algorithm>
+#include <string>
+
+#include "lib/try.h"
+
+namespace cairn::store {
+namespace {
+
+// How many elements lie before this position, counted in rows of the box.
+std::uint64_t position_in(const Box& box, const std::vector<std::int64_t>& at) {
+  std::uint64_t position = 0;
+  for (std::size_t d = 0; d < box.size(); ++d) {
+    position = position * static_cast<std::uint64_t>(box[d].count) +
+               static_cast<std::uint64_t>(at[d] - box[d].start);
+  }
+  return position;
+}
+
+// From which dimension on the shared elements are whole in both boxes, so that they lie together.
+std::size_t first_whole_dimension(const Box& piece, const Box& output, const Box& shared) {
+  std::size_t d = shared.size();
+  while (d > 0 && shared[d - 1].count == piece[d - 1].count &&
+         shared[d - 1].count == output[d - 1].count)
+    --d;
+  return d;
+}
+
+// The next position of the outer dimensions, last one fastest. false: that was the last.
+bool advance(const Box& shared, std::size_t outer, std::vector<std::int64_t>& at) {
+  for (std::size_t d = outer; d > 0; --d) {
+    if (++at[d - 1] < shared[d - 1].start + shared[d - 1].count) return true;
+    at[d - 1] = shared[d - 1].start;
+  }
+  return false;
+}
+
+}  // namespace
+
+Result<Box> box_of(Slice slice, std::span<const std::int64_t> shape) {
+  Box box(shape.size());
+  if (!slice.empty() && slice.size() != shape.size()) {
+    return Error{Code::Invalid, 0,
+                 "a slice of " + std::to_string(slice.size()) + " ranges for a tensor of " +
+                     std::to_string(shape.size()) + " dimensions"};
+  }
+  for (std::size_t d = 0; d < shape.size(); ++d) {
+    const Range range = slice.empty() ? Range{} : slice[d];
+    const bool start_fits = range.start >= 0 && range.start <= shape[d];
+    const std::int64_t left = start_fits ? shape[d] - range.start : 0;
+    if (!start_fits || range.count < -1 || range.count > left) {
+      return Error{Code::Invalid, 0,
+                   "dimension " + std::to_string(d) + " has " + std::to_string(shape[d]) +
+                       " elements; the slice asks for " + std::to_string(range.count) + " from " +
+                       std::to_string(range.start)};
+    }
+    box[d] = {range.start, range.count == -1 ? left : range.count};
+  }
+  return box;
+}
+
+Box box_of(std::span<const format::Extent> extents, std::span<const std::int64_t> shape) {
+  Box box(shape.size());
+  for (std::size_t d = 0; d < shape.size(); ++d) {
+    const bool whole = extents[d].length == format::Extent::kWhole;
+    box[d] = {extents[d].start, whole ? shape[d] : extents[d].length};
+  }
+  return box;
+}
+
+std::uint64_t element_count(const Box& box) noexcept {
+  std::uint64_t count = 1;
+  for (const Range& range : box) count *= static_cast<std::uint64_t>(range.count);
+  return count;
+}
+
+std::optional<Box> intersection(const Box& a, const Box& b) {
+  Box shared(a.size());
+  for (std::size_t d = 0; d < a.size(); ++d) {
+    const std::int64_t start = std::max(a[d].start, b[d].start);
+    const std::int64_t end = std::min(a[d].start + a[d].count, b[d].start + b[d].count);
+    if (end <= start) return std::nullopt;
+    shared[d] = {start, end - start};
+  }
+  return shared;
+}
+
+Result<void> for_each_run(const Box& piece, const Box& output, const Box& shared,
+                          std::uint64_t element_bytes,
+                          const std::function<Result<void>(const Run&)>& visit) {
+  // The dimension before the whole ones contributes its shared part to the run; those further out
+  // are walked.
+  const std::size_t whole = first_whole_dimension(piece, output, shared);
+  const std::size_t outer = whole == 0 ? 0 : whole - 1;
+  std::uint64_t run_elements = 1;
+  for (std::size_t d = outer; d < shared.size(); ++d)
+    run_elements *= static_cast<std::uint64_t>(shared[d].count);
+  std::vector<std::int64_t> at(shared.size());
+  for (std::size_t d = 0; d < shared.size(); ++d) at[d] = shared[d].start;
+  do {
+    CAIRN_CHECK(visit({position_in(piece, at) * element_bytes,
+                       position_in(output, at) * element_bytes, run_elements * element_bytes}));
+  } while (advance(shared, outer, at));
+  return {};
+}
+
+}  // namespace cairn::store

@@ -1,0 +1,42 @@
+#pragma once
+
+// Boxes of elements: which bytes of a stored piece go where in a caller's memory.
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "cairn/error.h"
+#include "cairn/tensor.h"
+#include "format/facts.h"
+
+namespace cairn::store {
+
+// start and count for each dimension, inside the shape.
+using Box = std::vector<Range>;
+
+// The slice with its open ends filled in. Invalid: another rank, or outside the shape.
+Result<Box> box_of(Slice slice, std::span<const std::int64_t> shape);
+Box box_of(std::span<const format::Extent> extents, std::span<const std::int64_t> shape);
+
+std::uint64_t element_count(const Box& box) noexcept;
+
+// What two boxes share; nothing: no element.
+std::optional<Box> intersection(const Box& a, const Box& b);
+
+// Bytes that lie together in the piece and in the output.
+struct Run {
+  std::uint64_t from_bytes = 0;  // in the piece
+  std::uint64_t to_bytes = 0;    // in the output
+  std::uint64_t size_bytes = 0;
+};
+
+// Calls `visit` for each run of the elements of `shared`, which lies in both boxes, in the order of
+// the piece.
+Result<void> for_each_run(const Box& piece, const Box& output, const Box& shared,
+                          std::uint64_t element_bytes,
+                          const std::function<Result<void>(const Run&)>& visit);
+
+}  // namespace cairn::store

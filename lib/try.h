@@ -1,0 +1,61 @@
+#pragma once
+
+// The two macros of control flow, the one of assertion, and the wall that exceptions do not cross.
+// A bottom stone: any room may include it; it is not installed.
+
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+#include <stdexcept>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include "cairn/error.h"
+
+#define CAIRN_CONCAT_INNER(a, b) a##b
+#define CAIRN_CONCAT(a, b) CAIRN_CONCAT_INNER(a, b)
+
+// CAIRN_TRY(file, open_file(name)): `file` is the value, or the function returns the error.
+#define CAIRN_TRY(name, expression)                        \
+  auto CAIRN_CONCAT(name, _result) = (expression);         \
+  if (!CAIRN_CONCAT(name, _result)) [[unlikely]]           \
+    return std::move(CAIRN_CONCAT(name, _result)).error(); \
+  auto&& name = *CAIRN_CONCAT(name, _result)
+
+// CAIRN_CHECK(file.sync()): goes on, or the function returns the error.
+#define CAIRN_CHECK(expression)                                       \
+  do {                                                                \
+    if (auto cairn_result = (expression); !cairn_result) [[unlikely]] \
+      return std::move(cairn_result).error();                         \
+  } while (false)
+
+// For our own reasoning, never for what a file says. On in release, off the byte path.
+#define CAIRN_ASSERT(condition)                                                        \
+  do {                                                                                 \
+    if (!(condition)) [[unlikely]] {                                                   \
+      std::fprintf(stderr, "cairn: %s:%d: assertion failed: %s\n", __FILE__, __LINE__, \
+                   #condition);                                                        \
+      std::abort();                                                                    \
+    }                                                                                  \
+  } while (false)
+
+namespace cairn {
+
+// Runs the body of a public function: what is thrown inside becomes an Error.
+template <class F>
+std::invoke_result_t<F> at_boundary(F&& body) noexcept {
+  try {
+    return std::forward<F>(body)();
+  } catch (const std::bad_alloc&) {
+    return Error{Code::OutOfMemory, 0, "out of memory"};
+  } catch (const std::length_error&) {
+    return Error{Code::OutOfMemory, 0, "out of memory"};
+  } catch (const std::system_error& error) {
+    return Error{Code::Io, error.code().value(), error.what()};
+  } catch (const std::exception& error) {
+    return Error{Code::Io, 0, error.what()};
+  }
+}
+
+}  // namespace cairn
