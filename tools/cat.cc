@@ -1,0 +1,199 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "array.h"
+#include "cairn/checkpoint.h"
+#include "element.h"
+#include "npy.h"
+#include "output.h"
+#include "slice.h"
+#include "verb.h"
+
+namespace cairn::tools {
+namespace {
+
+constexpr const char* kDescription =
+    "Print the values of a tensor: every element, a row on a line, as numpy prints arrays, floats "
+    "in\n"
+    "the shortest form that reads back to the same value. Strings print as Python's bytes "
+    "literals,\n"
+    "what has no readable value (variants, unknown types) as hexadecimal bytes.";
+
+constexpr const char* kFooter =
+    "Exit status: 0 printed, 2 it could not be (no such tensor, a damaged one, a wrong slice).\n\n"
+    "SLICE is numpy's: per dimension A:B (from A up to and without B; either may be missing,\n"
+    "negative ones count from the end) or one index; dimensions not named are taken whole.\n"
+    "--npy writes bfloat16 and the narrow floats as void of their width, as ml_dtypes does: load,\n"
+    "then .view(ml_dtypes.bfloat16).\n\n"
+    "Examples:\n"
+    "  cairn cat saved/train2-9 v1\n"
+    "  cairn cat saved/train2-9 embedding --slice 0:3,:8\n"
+    "  cairn cat saved/train2-9 embedding --npy > embedding.npy\n"
+    "  cairn cat saved/train2-9 embedding --raw | sha256sum";
+
+struct Options {
+  std::string path;
+  std::string tensor;
+  std::string slice;
+  bool raw = false;
+  bool npy = false;
+};
+
+// The elements of a tensor or of a part of it: in the mapping where they lie as needed, else a
+// copy.
+class Elements {
+ public:
+  Elements(Elements&&) = default;  // moving keeps the copy where it is; copying would not
+
+  static Result<Elements> load(const Tensor& tensor, const Part& part) {
+    Elements elements;
+    if (part.ranges.empty()) {
+      const auto mapped = tensor.bytes();
+      if (mapped) {
+        elements.bytes_ = *mapped;
+        return elements;
+      }
+      if (mapped.error().code != Code::Unsupported) return mapped.error();
+    }
+    const auto size = tensor.read_bytes(part.ranges);
+    if (!size) return size.error();
+    elements.copy_.resize(*size);
+    const auto done = tensor.read(elements.copy_, part.ranges);
+    if (!done) return done.error();
+    elements.bytes_ = elements.copy_;
+    return elements;
+  }
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  Elements() = default;
+
+  std::vector<std::byte> copy_;
+  std::span<const std::byte> bytes_;
+};
+
+void print_bytes(std::span<const std::byte> bytes) {
+  print({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
+// The strings of a tensor or of a part of it.
+Result<std::vector<std::string_view>> load_strings(const Tensor& tensor, const Part& part) {
+  const auto all = tensor.strings();
+  if (!all) return all.error();
+  if (part.ranges.empty()) return std::vector<std::string_view>(all->begin(), all->end());
+  std::vector<std::string_view> chosen;
+  for (const std::size_t position : positions(part, tensor.shape())) {
+    chosen.push_back((*all)[position]);
+  }
+  return chosen;
+}
+
+// numpy's own strings have one width, and what ends with NUL is cut: refused rather than changed.
+Result<void> print_strings_npy(std::span<const std::string_view> strings,
+                               std::span<const std::int64_t> shape) {
+  std::size_t width = 1;
+  for (const std::string_view value : strings) {
+    width = std::max(width, value.size());
+    if (value.ends_with('\0')) {
+      return Error{
+          Code::Unsupported, 0,
+          "--npy cannot hold these strings: one ends with a NUL byte, which numpy cuts off"};
+    }
+  }
+  print(npy_header(fmt::format("|S{}", width), shape));
+  for (const std::string_view value : strings) {
+    print(value);
+    print(std::string(width - value.size(), '\0'));
+  }
+  return {};
+}
+
+Result<void> print_strings(const Tensor& tensor, const Part& part, const Options& options) {
+  const auto strings = load_strings(tensor, part);
+  if (!strings) return strings.error();
+  if (options.npy) return print_strings_npy(*strings, part.shape);
+  if (options.raw) {
+    for (const std::string_view value : *strings) print(value);
+    return {};
+  }
+  print_array(part.shape, [&](std::string& out, std::size_t position) {
+    append_bytes_literal(out, (*strings)[position]);
+  });
+  return {};
+}
+
+Result<void> print_elements(const Tensor& tensor, const Part& part, const Options& options) {
+  const auto elements = Elements::load(tensor, part);
+  if (!elements) return elements.error();
+  const std::span<const std::byte> bytes = elements->bytes();
+  const std::size_t width = element_bytes(tensor.dtype());
+  if (options.npy) {
+    const std::string_view description = npy_description(tensor.dtype());
+    if (description.empty()) {
+      return Error{Code::Unsupported, 0,
+                   fmt::format("numpy has no type for {}: use --raw", name(tensor.dtype()))};
+    }
+    print(npy_header(description, part.shape));
+  }
+  if (options.npy || options.raw) {
+    print_bytes(bytes);
+  } else if (width == 0) {
+    print(hex({reinterpret_cast<const char*>(bytes.data()), bytes.size()}) + "\n");
+  } else {
+    print_array(part.shape, [&](std::string& out, std::size_t position) {
+      append_element(out, tensor.dtype(), bytes.data() + position * width);
+    });
+  }
+  return {};
+}
+
+Result<void> print_tensor(const Checkpoint& checkpoint, const Options& options) {
+  const auto tensor = checkpoint.tensor(options.tensor);
+  if (!tensor) return tensor.error();
+  Part part;
+  part.shape.assign(tensor->shape().begin(), tensor->shape().end());
+  if (!options.slice.empty()) {
+    auto parsed = parse_slice(options.slice, tensor->shape());
+    if (!parsed) return parsed.error();
+    part = *std::move(parsed);
+  }
+  return tensor->dtype() == DType::String ? print_strings(*tensor, part, options)
+                                          : print_elements(*tensor, part, options);
+}
+
+}  // namespace
+
+int cat(Arguments arguments) {
+  Options options;
+  CLI::App app{kDescription, "cairn cat"};
+  app.footer(kFooter);
+  app.add_option("PATH", options.path, "The checkpoint: whatever 'cairn --help' says PATH is")
+      ->required();
+  app.add_option("TENSOR", options.tensor, "The tensor's name")->required();
+  app.add_option("--slice", options.slice, "Only this part, in numpy's notation")
+      ->type_name("SLICE");
+  auto* raw = app.add_flag("--raw", options.raw,
+                           "Write the bytes as in memory (little-endian, row-major); strings one\n"
+                           "after another as they are");
+  app.add_flag("--npy", options.npy, "Write an .npy file")->excludes(raw);
+  if (const auto exit = parse(app, arguments)) return *exit;
+
+  const auto checkpoint = Checkpoint::open(options.path);
+  if (!checkpoint) {
+    complain(checkpoint.error());
+    return kFailed;
+  }
+  print_notices(checkpoint->notices());
+  const auto done = print_tensor(*checkpoint, options);
+  if (!done) {
+    complain(done.error());
+    return kFailed;
+  }
+  return kYes;
+}
+
+}  // namespace cairn::tools

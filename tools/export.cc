@@ -1,0 +1,58 @@
+#include <map>
+#include <string>
+
+#include "progress.h"
+#include "transfer.h"
+#include "verb.h"
+
+namespace cairn::tools {
+namespace {
+
+constexpr const char* kDescription =
+    "Add another format's index beside the payload: for TensorFlow PREFIX.index, for safetensors "
+    "a\n"
+    "hard link PREFIX.safetensors to the shard. No tensor byte is read, copied or moved. Where "
+    "the\n"
+    "payload does not lie as the target needs it, 'cairn convert' rewrites it.";
+
+constexpr const char* kFooter =
+    "Exit status: 0 the index is there and durable, 2 it could not be done.\n\n"
+    "JSON: \"link\" is null where the payload stayed where it is; \"not_nameable\" lists tensors "
+    "that\n"
+    "the target's format cannot name and that its index leaves out.\n\n"
+    "Examples:\n"
+    "  cairn export saved/train2-9 --to tensorflow\n"
+    "  cairn export saved/train2-9 --to safetensors --output hub/model";
+
+}  // namespace
+
+int export_verb(Arguments arguments) {
+  const std::map<std::string, Format> targets = {{"tensorflow", Format::TensorFlow},
+                                                 {"safetensors", Format::Safetensors}};
+  std::string path;
+  std::string output;
+  Format target{};
+  TransferOptions options;
+  bool json = false;
+  unsigned threads = 0;
+  CLI::App app{kDescription, "cairn export"};
+  app.footer(kFooter);
+  app.add_option("PATH", path, "The checkpoint: whatever 'cairn --help' says PATH is")->required();
+  app.add_option("--to", target, "The target: tensorflow or safetensors")
+      ->required()
+      ->type_name("FORMAT")
+      ->transform(CLI::CheckedTransformer(targets).description(""));
+  add_output(app, output);
+  add_link(app, options.link);
+  add_replace(app, options.replace);
+  add_json(app, json);
+  add_threads(app, threads);
+  if (const auto exit = parse(app, arguments)) return *exit;
+
+  options.output = output;
+  ProgressBar bar("exporting " + path);
+  options.work = bar.work(threads);
+  return report(export_index(path, target, options), json);
+}
+
+}  // namespace cairn::tools

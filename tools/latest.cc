@@ -1,0 +1,55 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <string>
+
+#include "cairn/saver.h"
+#include "output.h"
+#include "verb.h"
+
+namespace cairn::tools {
+namespace {
+
+constexpr const char* kDescription =
+    "Print the prefix of the latest checkpoint of a directory, as tf.train.latest_checkpoint gives "
+    "it:\n"
+    "what the catalog names, if that checkpoint's files are there. 'cairn state' looks closer.";
+
+constexpr const char* kFooter =
+    "Exit status: 0 printed, 1 there is none, 2 the catalog could not be read.\n\n"
+    "JSON: {\"latest\": PREFIX or null}.\n\n"
+    "Example:\n"
+    "  cairn verify \"$(cairn latest saved)\"";
+
+}  // namespace
+
+int latest(Arguments arguments) {
+  std::string dir;
+  bool json = false;
+  CLI::App app{kDescription, "cairn latest"};
+  app.footer(kFooter);
+  app.add_option("DIR", dir, "A directory of checkpoints")->required();
+  add_json(app, json);
+  if (const auto exit = parse(app, arguments)) return *exit;
+
+  if (!std::filesystem::is_directory(dir)) {
+    complain(fmt::format("{} is no directory", dir));
+    return kFailed;
+  }
+  const auto found = latest_checkpoint(dir);
+  if (!found) {
+    complain(found.error());
+    return kFailed;
+  }
+  if (json) {
+    const auto prefix = found->has_value() ? std::optional((*found)->native()) : std::nullopt;
+    Json().begin_object().text_or_null("latest", prefix).end_object().finish();
+  } else if (found->has_value()) {
+    print(safe((*found)->native()) + "\n");
+  }
+  if (found->has_value()) return kYes;
+  complain(fmt::format("{} has no latest checkpoint", dir));
+  return kNo;
+}
+
+}  // namespace cairn::tools

@@ -1,0 +1,130 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "cairn/checkpoint.h"
+#include "output.h"
+#include "verb.h"
+
+namespace cairn::tools {
+namespace {
+
+constexpr const char* kDescription =
+    "List the tensors of a checkpoint in bytewise order of their names: dtype, shape, bytes, the\n"
+    "shard that holds them, their offset in it, and their CRC32C as stored. Reads the index, not "
+    "the\n"
+    "tensors.";
+
+constexpr const char* kFooter =
+    "Exit status: 0 listed, 2 it could not be opened.\n\n"
+    "Partitioned variables lie in several pieces: shard, offset and checksum show as '-' (JSON:\n"
+    "null). In JSON a name that is not UTF-8 comes as \"name_hex\".\n\n"
+    "Examples:\n"
+    "  cairn ls saved/train2-9\n"
+    "  cairn ls saved                      the latest checkpoint of the directory\n"
+    "  cairn ls model.safetensors --json | jq -r '.tensors[].name'";
+
+std::string shape_text(std::span<const std::int64_t> shape) {
+  return fmt::format("[{}]", fmt::join(shape, ","));
+}
+
+void print_json(const Checkpoint& checkpoint) {
+  Json json;
+  json.begin_object();
+  json.text("prefix", checkpoint.prefix().native());
+  json.text("format", name(checkpoint.format()));
+  json.number("step", checkpoint.step());
+  json.begin_array("notices");
+  for (const std::string& notice : checkpoint.notices()) json.element(notice);
+  json.end_array().begin_array("shards");
+  for (const Checkpoint::Shard& shard : checkpoint.shards()) {
+    json.begin_object().text("name", shard.name).number("bytes", shard.size_bytes).end_object();
+  }
+  json.end_array().begin_array("tensors");
+  for (std::size_t i = 0; i < checkpoint.tensor_count(); ++i) {
+    const Tensor tensor = checkpoint.tensor_at(i);
+    json.begin_object().text("name", tensor.name()).text("dtype", name(tensor.dtype()));
+    json.begin_array("shape");
+    for (const std::int64_t dimension : tensor.shape()) json.element(dimension);
+    json.end_array().number("bytes", tensor.size_bytes());
+    if (tensor.partitioned()) {
+      json.null("shard").null("offset");
+    } else {
+      json.text("shard", tensor.shard()).number("offset", tensor.offset_bytes());
+    }
+    const auto sum = tensor.crc32c();
+    sum ? json.text("crc32c", hex(*sum)) : json.null("crc32c");
+    json.end_object();
+  }
+  json.end_array().end_object().finish();
+}
+
+using Row = std::vector<std::string>;
+
+Row row(const Tensor& tensor) {
+  const bool whole = !tensor.partitioned();
+  return {safe(tensor.name()),
+          std::string(name(tensor.dtype())),
+          shape_text(tensor.shape()),
+          std::to_string(tensor.size_bytes()),
+          whole ? safe(tensor.shard()) : "-",
+          whole ? std::to_string(tensor.offset_bytes()) : "-",
+          tensor.crc32c() ? hex(*tensor.crc32c()) : "-"};
+}
+
+void print_table(const std::vector<Row>& rows) {
+  std::vector<std::size_t> widths(rows.front().size());
+  for (const Row& cells : rows) {
+    for (std::size_t i = 0; i < cells.size(); ++i) widths[i] = std::max(widths[i], cells[i].size());
+  }
+  for (const Row& cells : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      const bool number = i == 3 || i == 5;  // bytes and offset
+      line += fmt::format(fmt::runtime(number ? "{:>{}}  " : "{:<{}}  "), cells[i], widths[i]);
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    print(line + "\n");
+  }
+}
+
+void print_text(const Checkpoint& checkpoint) {
+  std::vector<Row> rows = {{"tensor", "dtype", "shape", "bytes", "shard", "offset", "crc32c"}};
+  for (std::size_t i = 0; i < checkpoint.tensor_count(); ++i) {
+    rows.push_back(row(checkpoint.tensor_at(i)));
+  }
+  print_table(rows);
+  std::uint64_t bytes = 0;
+  const auto shards = checkpoint.shards();
+  for (const Checkpoint::Shard& shard : shards) bytes += shard.size_bytes;
+  const std::string step = checkpoint.step() ? fmt::format(", step {}", *checkpoint.step()) : "";
+  print(fmt::format("{}: {}{}, {} tensor{}, {} bytes in {} shard{}\n",
+                    safe(checkpoint.prefix().native()), name(checkpoint.format()), step,
+                    rows.size() - 1, rows.size() == 2 ? "" : "s", grouped(bytes), shards.size(),
+                    shards.size() == 1 ? "" : "s"));
+}
+
+}  // namespace
+
+int ls(Arguments arguments) {
+  std::string path;
+  bool json = false;
+  CLI::App app{kDescription, "cairn ls"};
+  app.footer(kFooter);
+  app.add_option("PATH", path, "The checkpoint: whatever 'cairn --help' says PATH is")->required();
+  add_json(app, json);
+  if (const auto exit = parse(app, arguments)) return *exit;
+
+  const auto checkpoint = Checkpoint::open(path);
+  if (!checkpoint) {
+    complain(checkpoint.error());
+    return kFailed;
+  }
+  print_notices(checkpoint->notices());
+  json ? print_json(*checkpoint) : print_text(*checkpoint);
+  return kYes;
+}
+
+}  // namespace cairn::tools

@@ -1,0 +1,125 @@
+// The `cairn` command: a table of verbs. Each verb is one file of this room, which declares its
+// options, calls the library and prints; the exit codes are in verb.h.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <exception>
+#include <numeric>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/version.h"
+#include "output.h"
+#include "verb.h"
+
+namespace cairn::tools {
+namespace {
+
+struct Verb {
+  std::string_view name;
+  int (*run)(Arguments);
+  std::string_view synopsis;
+  std::string_view does;
+};
+
+constexpr Verb kVerbs[] = {
+    {"ls", ls, "PATH", "list the tensors: dtype, shape, bytes, shard, offset, checksum"},
+    {"cat", cat, "PATH TENSOR", "print the values of a tensor, or write its bytes"},
+    {"verify", verify, "PATH...", "compare every byte with its checksum"},
+    {"import", import_verb, "PATH", "add Cairn's index beside a foreign payload"},
+    {"export", export_verb, "PATH --to FORMAT", "add another format's index beside the payload"},
+    {"convert", convert_verb, "SRC DST --to FORMAT", "rewrite the payload in another layout"},
+    {"latest", latest, "DIR", "print the latest checkpoint of a directory"},
+    {"state", state, "DIR", "print the catalog of a directory, and what of it is whole"},
+    {"set-latest", set_latest, "DIR PREFIX", "make a checkpoint the latest of its directory"},
+    {"demo", demo, "", "show the main job on a directory that TensorFlow wrote"},
+    {"bench", bench, "PATH", "measure what a server would feel: open, touch, verify, copy"},
+};
+
+std::string help() {
+  std::string out =
+      "cairn: memory-mapped checkpoints that TensorFlow reads and writes too\n\n"
+      "Usage: cairn VERB [OPTIONS] ...\n"
+      "       cairn VERB --help\n"
+      "       cairn --version\n\n"
+      "Verbs:\n";
+  for (const Verb& verb : kVerbs) {
+    out += fmt::format("  {:<30}  {}\n", fmt::format("{} {}", verb.name, verb.synopsis), verb.does);
+  }
+  out +=
+      "\nPATH is a prefix (saved/train2-9), any member file of a checkpoint, a .safetensors file, "
+      "a\n"
+      "SavedModel directory, or a directory with a catalog, which means its latest checkpoint.\n\n"
+      "Exit status:\n"
+      "  0  all is well\n"
+      "  1  the honest answer is no: damage found, no latest checkpoint\n"
+      "  2  the work could not be done: wrong usage, unreadable, refused\n\n"
+      "Results go to stdout, messages and notices to stderr.\n";
+  return out;
+}
+
+// Levenshtein's distance: the fewest letters to insert, delete or replace.
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t replace = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replace, row[j] + 1, diagonal + 1});
+    }
+  }
+  return row.back();
+}
+
+int unknown(std::string_view word) {
+  const auto nearest =
+      std::min_element(std::begin(kVerbs), std::end(kVerbs), [word](const Verb& a, const Verb& b) {
+        return distance(word, a.name) < distance(word, b.name);
+      });
+  complain(fmt::format("there is no verb '{}'; the nearest is '{}' (see cairn --help)", word,
+                       nearest->name));
+  return kFailed;
+}
+
+int run(Arguments arguments) {
+  if (arguments.empty()) {
+    complain("a verb is missing (see cairn --help)");
+    return kFailed;
+  }
+  const std::string_view word = arguments[0];
+  if (word == "--help" || word == "-h" || word == "help") {
+    print(help());
+    return kYes;
+  }
+  if (word == "--version") {
+    print(fmt::format("cairn {}\n", version()));
+    return kYes;
+  }
+  for (const Verb& verb : kVerbs) {
+    if (verb.name == word) return verb.run(arguments.subspan(1));
+  }
+  return unknown(word);
+}
+
+}  // namespace
+}  // namespace cairn::tools
+
+int main(int argc, char** argv) {
+  using namespace cairn::tools;
+  int exit = kFailed;
+  try {
+    exit = run(Arguments(argv, static_cast<std::size_t>(argc)).subspan(argc > 0 ? 1 : 0));
+  } catch (const std::exception& error) {  // memory, or a path that the C++ library refuses
+    complain(error.what());
+    return kFailed;
+  }
+  if (!flush_output()) {
+    complain("the output could not be written");
+    return kFailed;
+  }
+  return exit;
+}

@@ -1,0 +1,50 @@
+#include "progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "output.h"
+
+namespace cairn::tools {
+namespace {
+
+constexpr std::size_t kBarWidth = 30;
+constexpr const char* kClearLine = "\r\x1b[K";
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+ProgressBar::ProgressBar(std::string label)
+    : label_(std::move(label)), terminal_(isatty(STDERR_FILENO) == 1) {}
+
+ProgressBar::~ProgressBar() {
+  if (shown_) std::fputs(kClearLine, stderr);
+}
+
+Work ProgressBar::work(unsigned threads) {
+  Work work;
+  work.threads_max = threads;
+  if (terminal_) work.progress = [this](const Progress& progress) { show(progress); };
+  return work;
+}
+
+void ProgressBar::show(const Progress& progress) {
+  const double seconds = seconds_since(start_);
+  if (seconds < 1 || progress.total_bytes == 0) return;
+  const double share = std::min(
+      1.0, static_cast<double>(progress.done_bytes) / static_cast<double>(progress.total_bytes));
+  const auto full = static_cast<std::size_t>(share * static_cast<double>(kBarWidth));
+  const double gigabytes_per_s = static_cast<double>(progress.done_bytes) / 1e9 / seconds;
+  fmt::print(stderr, "{}{} [{:#<{}}{:.<{}}] {:3.0f} %  {:.2f} GB/s", kClearLine, safe(label_), "",
+             full, "", kBarWidth - full, share * 100, gigabytes_per_s);
+  std::fflush(stderr);
+  shown_ = true;
+}
+
+}  // namespace cairn::tools

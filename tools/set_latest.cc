@@ -1,0 +1,110 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <string>
+
+#include "cairn/checkpoint.h"
+#include "cairn/saver.h"
+#include "output.h"
+#include "verb.h"
+
+namespace cairn::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kDescription =
+    "Make a checkpoint the latest one of its directory: the catalog (the file 'checkpoint') keeps "
+    "its\n"
+    "entries, and PREFIX moves to their end. Replaced in one step, durably.";
+
+constexpr const char* kFooter =
+    "Exit status: 0 done, and the prefix is printed; 2 it could not be (PREFIX is no "
+    "checkpoint).\n\n"
+    "PREFIX is a path, or the bare name of a checkpoint in DIR.\n\n"
+    "Examples:\n"
+    "  cairn set-latest saved saved/train2-7\n"
+    "  cairn set-latest saved train2-7";
+
+// The checkpoint that PREFIX means, spelt through `dir` where it lies there, since that is how the
+// catalog's other entries come back.
+Result<fs::path> resolve(const fs::path& dir, const fs::path& given) {
+  OpenOptions options;
+  options.verify = Verify::None;
+  auto checkpoint = Checkpoint::open(given, options);
+  if (!checkpoint && !given.has_parent_path()) {
+    if (auto inside = Checkpoint::open(dir / given, options)) checkpoint = std::move(inside);
+  }
+  if (!checkpoint) return checkpoint.error();
+  if (checkpoint->format() == Format::Safetensors) {
+    return Error{
+        Code::Invalid, 0,
+        fmt::format("{} is a safetensors file, which a catalog cannot name: import it first",
+                    given.native())};
+  }
+  const fs::path& prefix = checkpoint->prefix();
+  const fs::path parent = prefix.has_parent_path() ? prefix.parent_path() : fs::path(".");
+  std::error_code ignored;
+  if (fs::equivalent(parent, dir, ignored)) return dir / prefix.filename();
+  return fs::absolute(prefix);
+}
+
+// Moves `prefix` to the end of the catalog's entries, or adds it there.
+void move_to_end(CheckpointState& state, const fs::path& prefix) {
+  auto& paths = state.all_model_checkpoint_paths;
+  auto& times = state.all_model_checkpoint_timestamps_s;
+  const std::chrono::duration<double> now = std::chrono::system_clock::now().time_since_epoch();
+  double time = now.count();
+  const bool timed = paths.empty() || !times.empty();
+  for (std::size_t i = paths.size(); i-- > 0;) {
+    if (paths[i].lexically_normal() != prefix.lexically_normal()) continue;
+    const auto at = static_cast<std::ptrdiff_t>(i);
+    paths.erase(paths.begin() + at);
+    if (times.empty()) continue;
+    time = times[i];
+    times.erase(times.begin() + at);
+  }
+  paths.push_back(prefix);
+  if (timed) times.push_back(time);
+  state.model_checkpoint_path = prefix;
+}
+
+Result<fs::path> change_catalog(const fs::path& dir, const fs::path& given) {
+  auto prefix = resolve(dir, given);
+  if (!prefix) return prefix;
+  auto catalog = get_checkpoint_state(dir);
+  if (!catalog) return std::move(catalog).error();
+  CheckpointState state = catalog->value_or(CheckpointState{});
+  move_to_end(state, *prefix);
+  const auto done = update_checkpoint_state(dir, state);
+  if (!done) return done.error();
+  return prefix;
+}
+
+}  // namespace
+
+int set_latest(Arguments arguments) {
+  std::string dir;
+  std::string prefix;
+  CLI::App app{kDescription, "cairn set-latest"};
+  app.footer(kFooter);
+  app.add_option("DIR", dir, "A directory of checkpoints")->required();
+  app.add_option("PREFIX", prefix, "The checkpoint")->required();
+  if (const auto exit = parse(app, arguments)) return *exit;
+
+  if (!fs::is_directory(dir)) {
+    complain(fmt::format("{} is no directory", dir));
+    return kFailed;
+  }
+  const auto changed = change_catalog(dir, prefix);
+  if (!changed) {
+    complain(changed.error());
+    return kFailed;
+  }
+  print(safe(changed->native()) + "\n");
+  return kYes;
+}
+
+}  // namespace cairn::tools

@@ -1,0 +1,81 @@
+#include "transfer.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "output.h"
+#include "verb.h"
+
+namespace cairn::tools {
+namespace {
+
+void print_json(const Transfer& transfer) {
+  Json json;
+  json.begin_object().text("prefix", transfer.prefix.native());
+  if (transfer.used == Link::Auto) {
+    json.null("link");
+  } else {
+    json.text("link", name(transfer.used));
+  }
+  json.number("payload_bytes_copied", transfer.payload_bytes_copied);
+  json.begin_array("not_nameable");
+  for (const std::string& tensor : transfer.not_nameable) json.element(tensor);
+  json.end_array().end_object().finish();
+}
+
+std::string_view how(Link used) {
+  switch (used) {
+    case Link::Auto:
+      return "the payload stays where it is";
+    case Link::Hard:
+      return "the payload is hard-linked";
+    case Link::Reflink:
+      return "the payload shares its blocks (reflink)";
+    case Link::Copy:
+      break;
+  }
+  return "the payload is a copy";
+}
+
+void print_text(const Transfer& transfer) {
+  print(fmt::format("{}: {}, {} payload bytes written\n", safe(transfer.prefix.native()),
+                    how(transfer.used), grouped(transfer.payload_bytes_copied)));
+  for (const std::string& tensor : transfer.not_nameable) {
+    print(fmt::format("  left out, the target cannot name it: {}\n", safe(tensor)));
+  }
+}
+
+}  // namespace
+
+void add_link(CLI::App& app, Link& link) {
+  const std::map<std::string, Link> links = {
+      {"auto", Link::Auto}, {"hard", Link::Hard}, {"reflink", Link::Reflink}, {"copy", Link::Copy}};
+  app.add_option("--link", link,
+                 "With --output, how the shards get there: auto (hard link, else reflink, else\n"
+                 "copy), hard, reflink or copy")
+      ->type_name("HOW")
+      ->transform(CLI::CheckedTransformer(links).description(""));
+}
+
+void add_replace(CLI::App& app, bool& replace) {
+  app.add_flag("--replace", replace, "Replace what is there and says something else");
+}
+
+void add_output(CLI::App& app, std::string& output) {
+  app.add_option("--output", output,
+                 "Put the result under this prefix instead of beside the payload")
+      ->type_name("PREFIX");
+}
+
+int report(const Result<Transfer>& transfer, bool json) {
+  if (!transfer) {
+    complain(transfer.error());
+    return kFailed;
+  }
+  print_notices(transfer->notices);
+  json ? print_json(*transfer) : print_text(*transfer);
+  return kYes;
+}
+
+}  // namespace cairn::tools

@@ -1,0 +1,20 @@
+#pragma once
+
+// What import, export and convert share: their options, and the report on what was done.
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "cairn/convert.h"
+#include "cairn/error.h"
+
+namespace cairn::tools {
+
+void add_link(CLI::App& app, Link& link);
+void add_replace(CLI::App& app, bool& replace);
+void add_output(CLI::App& app, std::string& output);
+
+// Prints what a transfer did, or complains why it failed. Returns the exit code.
+int report(const Result<Transfer>& transfer, bool json);
+
+}  // namespace cairn::tools

@@ -1,0 +1,41 @@
+#include "verb.h"
+
+#include <algorithm>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "output.h"
+
+namespace cairn::tools {
+
+std::optional<int> parse(CLI::App& app, Arguments arguments) {
+  app.set_help_flag("-h,--help", "Print this help and exit");
+  app.get_formatter()->column_width(28);
+  // CLI11 takes the arguments last first.
+  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+  try {
+    app.parse(std::move(reversed));
+    return std::nullopt;
+  } catch (const CLI::CallForHelp&) {
+    print(app.help());
+    return kYes;
+  } catch (const CLI::ParseError& error) {
+    complain(app.get_name().substr(std::string("cairn ").size()) + ": " + error.what() + " (see " +
+             app.get_name() + " --help)");
+    return kFailed;
+  }
+}
+
+void add_json(CLI::App& app, bool& json) {
+  app.add_flag("--json", json, "Print one JSON object on stdout instead of text");
+}
+
+void add_threads(CLI::App& app, unsigned& threads) {
+  app.add_option("--threads", threads,
+                 "Threads to use; without it what the affinity mask and the CPU quota allow")
+      ->type_name("N")
+      ->check(CLI::Range(1u, 1024u));
+}
+
+}  // namespace cairn::tools

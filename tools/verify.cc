@@ -1,0 +1,136 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "cairn/checkpoint.h"
+#include "output.h"
+#include "progress.h"
+#include "verb.h"
+
+namespace cairn::tools {
+namespace {
+
+constexpr const char* kDescription =
+    "Check every index byte and compare every data byte with its checksum, by reading the files, "
+    "on\n"
+    "all cores. Each damaged range gets a line: tensor, shard, bytes, stored and computed sum.";
+
+constexpr const char* kFooter =
+    "Exit status: 0 all are whole, 1 damage was found, 2 something could not be looked at.\n\n"
+    "A .safetensors file stores no checksums: of it only the header can be checked.\n\n"
+    "Examples:\n"
+    "  cairn verify saved/train2-9\n"
+    "  cairn verify saved/*.index --json";
+
+// What looking at one checkpoint came to.
+struct Outcome {
+  std::string prefix;
+  std::uint64_t bytes_checked = 0;
+  std::uint64_t bytes_unchecked = 0;  // payload without a stored sum, and gaps
+  std::vector<Damage> damage;
+  std::string why;  // it could not be opened or looked at
+  Exit exit = kYes;
+};
+
+// Whether `path` names something: then a missing piece is damage, not a wrong name.
+bool something_is_there(const std::string& path) {
+  std::error_code ignored;
+  for (const char* suffix : {"", ".index", ".cairn"}) {
+    if (std::filesystem::exists(path + suffix, ignored)) return true;
+  }
+  return false;
+}
+
+Outcome failed(const std::string& path, const Error& error) {
+  const bool damaged =
+      error.code == Code::Corrupt || (error.code == Code::NotFound && something_is_there(path));
+  complain(error);
+  return {.prefix = path, .why = error.what, .exit = damaged ? kNo : kFailed};
+}
+
+Outcome look_at(const std::string& path, unsigned threads) {
+  OpenOptions options;
+  options.verify = Verify::None;
+  const auto checkpoint = Checkpoint::open(path, options);
+  if (!checkpoint) return failed(path, checkpoint.error());
+  print_notices(checkpoint->notices());
+  ProgressBar bar("verifying " + path);
+  auto damage = checkpoint->verify(bar.work(threads));
+  if (!damage) return failed(checkpoint->prefix().native(), damage.error());
+
+  Outcome outcome;
+  outcome.prefix = checkpoint->prefix().native();
+  outcome.bytes_checked = checkpoint->verifiable_bytes();
+  for (const auto& shard : checkpoint->shards()) outcome.bytes_unchecked += shard.size_bytes;
+  outcome.bytes_unchecked -= std::min(outcome.bytes_unchecked, outcome.bytes_checked);
+  outcome.damage = *std::move(damage);
+  outcome.exit = outcome.damage.empty() ? kYes : kNo;
+  return outcome;
+}
+
+void print_json(const std::vector<Outcome>& outcomes) {
+  Json json;
+  json.begin_object().begin_array("checkpoints");
+  for (const Outcome& outcome : outcomes) {
+    json.begin_object().text("prefix", outcome.prefix).flag("whole", outcome.exit == kYes);
+    json.number("bytes_checked", outcome.bytes_checked).begin_array("damage");
+    for (const Damage& damage : outcome.damage) {
+      json.begin_object().text("tensor", damage.tensor).text("shard", damage.shard);
+      json.number("offset", damage.offset_bytes).number("bytes", damage.size_bytes);
+      json.text("stored", hex(damage.stored_crc32c));
+      json.text("computed", hex(damage.computed_crc32c)).end_object();
+    }
+    json.end_array();
+    if (!outcome.why.empty()) json.text("why", outcome.why);
+    json.end_object();
+  }
+  json.end_array().end_object().finish();
+}
+
+void print_text(const Outcome& outcome) {
+  if (!outcome.why.empty()) return;  // said on stderr
+  for (const Damage& damage : outcome.damage) {
+    print(fmt::format(
+        "{}: tensor '{}' is damaged: {} bytes from {} of {} have CRC32C {}, stored is {}\n",
+        safe(outcome.prefix), safe(damage.tensor), grouped(damage.size_bytes), damage.offset_bytes,
+        safe(damage.shard), hex(damage.computed_crc32c), hex(damage.stored_crc32c)));
+  }
+  const std::string verdict =
+      outcome.damage.empty() ? "whole" : fmt::format("{} damaged", outcome.damage.size());
+  const std::string unchecked =
+      outcome.bytes_checked == 0 && outcome.bytes_unchecked > 0
+          ? fmt::format("; its {} bytes have no stored sums", grouped(outcome.bytes_unchecked))
+          : "";
+  print(fmt::format("{}: {}, {} bytes checked{}\n", safe(outcome.prefix), verdict,
+                    grouped(outcome.bytes_checked), unchecked));
+}
+
+}  // namespace
+
+int verify(Arguments arguments) {
+  std::vector<std::string> paths;
+  bool json = false;
+  unsigned threads = 0;
+  CLI::App app{kDescription, "cairn verify"};
+  app.footer(kFooter);
+  app.add_option("PATH", paths, "The checkpoints: whatever 'cairn --help' says PATH is")
+      ->required();
+  add_json(app, json);
+  add_threads(app, threads);
+  if (const auto exit = parse(app, arguments)) return *exit;
+
+  std::vector<Outcome> outcomes;
+  Exit worst = kYes;
+  for (const std::string& path : paths) {
+    outcomes.push_back(look_at(path, threads));
+    worst = std::max(worst, outcomes.back().exit);
+    if (!json) print_text(outcomes.back());
+  }
+  if (json) print_json(outcomes);
+  return worst;
+}
+
+}  // namespace cairn::tools
