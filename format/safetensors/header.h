@@ -45,6 +45,9 @@ struct HeaderTensor {
 std::string encode_header(std::span<const HeaderTensor> tensors, const KeyValues& metadata,
                           std::uint64_t align_bytes);
 
+// A JSON string literal for UTF-8 text, quotes included.
+std::string json_string(std::string_view text);
+
 // Whether `text` is valid UTF-8 (names that are not stay out of the header).
 bool is_utf8(std::string_view text) noexcept;
 

@@ -249,6 +249,18 @@ Result<void> Directory::rename(std::string_view from, std::string_view to) const
   return system_error(joined(from), "cannot rename to " + target);
 }
 
+Result<void> Directory::rename_new(std::string_view from, std::string_view to) const {
+  CAIRN_TRY(source, bare(from, path()));
+  CAIRN_TRY(target, bare(to, path()));
+  if (::renameat2(dir_.fd(), source.c_str(), dir_.fd(), target.c_str(), RENAME_NOREPLACE) == 0)
+    return {};
+  if (errno == EINVAL || errno == ENOSYS) {
+    // Not every file system can promise it; a link does, and takes two steps.
+    if (::linkat(dir_.fd(), source.c_str(), dir_.fd(), target.c_str(), 0) == 0) return remove(from);
+  }
+  return system_error(joined(target), "cannot take this name");
+}
+
 Result<void> Directory::remove(std::string_view name) const {
   CAIRN_TRY(checked, bare(name, path()));
   if (::unlinkat(dir_.fd(), checked.c_str(), 0) == 0 || errno == ENOENT) return {};

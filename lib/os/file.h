@@ -95,6 +95,10 @@ class Directory {
 
   // Gives `from` the name `to`, replacing what is there.
   Result<void> rename(std::string_view from, std::string_view to) const;
+
+  // The same, but Exists where there is something already.
+  Result<void> rename_new(std::string_view from, std::string_view to) const;
+
   Result<void> remove(std::string_view name) const;  // nothing there: fine
 
   // A second name for an open file. The Error carries errno in os_errno (EXDEV, EMLINK, EPERM, …).

@@ -1,0 +1,47 @@
+#pragma once
+
+// A file on its way to being published: written under a temporary name, which goes away unless
+// publish() was reached.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "cairn/error.h"
+#include "lib/os/file.h"
+
+namespace cairn::store {
+
+class Draft {
+ public:
+  // `directory` must outlive the draft.
+  static Result<Draft> create(const os::Directory& directory, std::string name);
+
+  const os::File& file() const noexcept { return file_; }
+  const std::string& name() const noexcept { return name_; }  // the one it will have
+
+  // Gives the file its name. The bytes must be synced before, the directory after. Exists: the name
+  // is taken, and `replacing` is not said.
+  enum class Taken : std::uint8_t { Refuse, Replace };
+  Result<void> publish(Taken taken);
+
+  Draft(Draft&& other) noexcept;
+  Draft& operator=(Draft&&) = delete;
+  ~Draft();
+
+ private:
+  Draft(const os::Directory& directory, std::string name, std::string temporary,
+        os::File file) noexcept;
+
+  const os::Directory* directory_;
+  std::string name_;
+  std::string temporary_;  // empty: published or moved from
+  os::File file_;
+};
+
+// A draft that holds these bytes, synced: only the name is missing.
+Result<Draft> draft_with(const os::Directory& directory, std::string name,
+                         std::span<const std::byte> bytes);
+
+}  // namespace cairn::store

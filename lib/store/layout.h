@@ -1,0 +1,59 @@
+#pragma once
+
+// Where the tensors of a new checkpoint will lie: pure arithmetic over their specs, before a byte
+// is written.
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cairn/error.h"
+#include "cairn/tensor.h"
+#include "format/facts.h"
+
+namespace cairn::store {
+
+struct PlannedTensor {
+  std::uint32_t shard = 0;
+  std::uint64_t offset_bytes = 0;      // of an encoded one: set when its bytes come
+  std::uint64_t size_bytes = 0;        // likewise
+  bool encoded = false;                // strings and variants, whose size only their bytes tell
+  std::optional<std::size_t> same_as;  // shares the bytes of that one
+};
+
+struct PlannedShard {
+  format::ShardKind kind{};
+  std::string head;              // the safetensors header; empty: none
+  std::uint64_t size_bytes = 0;  // header and raw tensors; encoded ones are appended behind
+};
+
+struct Layout {
+  std::vector<PlannedTensor> tensors;  // parallel to the specs
+  std::vector<PlannedShard> shards;    // those that own a tensor
+};
+
+struct LayoutRequest {
+  std::span<const TensorSpec> specs;                    // sorted by name
+  std::span<const std::optional<std::size_t>> same_as;  // parallel to the specs: tied tensors
+  unsigned alignment_bytes = 0;                         // as WriterOptions
+};
+
+// How many shards these tensors need at least: 1, or 2 where some cannot stand in a safetensors
+// header.
+std::uint32_t shards_needed(const LayoutRequest& request);
+
+// Spreads the tensors over `shard_count` ≥ shards_needed shards, so that each owns one while there
+// are enough.
+Layout plan_layout(const LayoutRequest& request, std::uint32_t shard_count);
+
+// Invalid or Unsupported: a spec that cannot be written. Gives its bytes, 0 for strings and
+// variants.
+Result<std::uint64_t> spec_bytes(const TensorSpec& spec);
+
+// The largest power of two that divides the size, at most 4,096: what every tensor is aligned to.
+// 4,096 for 0.
+std::uint64_t alignment_class(std::uint64_t size_bytes) noexcept;
+
+}  // namespace cairn::store

@@ -1,0 +1,41 @@
+#include "lib/store/names.h"
+
+#include <charconv>
+
+namespace cairn::store {
+namespace {
+
+// At least five digits, as TensorFlow writes them; takes them off the front.
+std::optional<std::uint32_t> take_number(std::string_view& text) noexcept {
+  constexpr std::size_t kDigitsMin = 5;
+  std::uint32_t number = 0;
+  const auto [stopped, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const auto digits = static_cast<std::size_t>(stopped - text.data());
+  if (error != std::errc() || digits < kDigitsMin) return std::nullopt;
+  text.remove_prefix(digits);
+  return number;
+}
+
+bool take(std::string_view& text, std::string_view word) noexcept {
+  if (!text.starts_with(word)) return false;
+  text.remove_prefix(word.size());
+  return true;
+}
+
+}  // namespace
+
+Prefix Prefix::of(const std::filesystem::path& prefix) {
+  return {prefix.parent_path(), prefix.filename().string()};
+}
+
+std::optional<ShardNumber> shard_number(std::string_view file_name,
+                                        std::string_view base) noexcept {
+  if (!take(file_name, base) || !take(file_name, ".data-")) return std::nullopt;
+  const auto shard = take_number(file_name);
+  if (!shard || !take(file_name, "-of-")) return std::nullopt;
+  const auto count = take_number(file_name);
+  if (!count || !file_name.empty()) return std::nullopt;
+  return ShardNumber{*shard, *count};
+}
+
+}  // namespace cairn::store

@@ -1,0 +1,113 @@
+#include "lib/store/shard_writer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "format/le.h"
+#include "format/tensorflow/bundle.h"
+#include "lib/try.h"
+
+namespace cairn::store {
+
+void TensorSums::update(std::span<const std::byte> bytes) {
+  hash_.update(bytes);
+  size_bytes_ += bytes.size();
+  while (!bytes.empty()) {
+    const auto part = bytes.first(std::min<std::uint64_t>(bytes.size(), chunk_bytes_ - in_chunk_));
+    chunk_ = format::crc32c(part, chunk_);
+    in_chunk_ += part.size();
+    bytes = bytes.subspan(part.size());
+    if (in_chunk_ == chunk_bytes_) end_chunk();
+  }
+}
+
+void TensorSums::end_chunk() {
+  whole_ = format::crc32c_combine(whole_, chunk_, in_chunk_);
+  chunks_.push_back(chunk_);
+  chunk_ = 0;
+  in_chunk_ = 0;
+}
+
+std::uint32_t TensorSums::crc32c() const noexcept {
+  return in_chunk_ == 0 ? whole_ : format::crc32c_combine(whole_, chunk_, in_chunk_);
+}
+
+std::vector<std::uint32_t> TensorSums::take_chunks() {
+  if (in_chunk_ != 0) end_chunk();
+  return size_bytes_ > chunk_bytes_ ? std::exchange(chunks_, {}) : std::vector<std::uint32_t>();
+}
+
+ShardWriter::ShardWriter(const os::Directory& directory, Layout layout) noexcept
+    : directory_(&directory), layout_(std::move(layout)), append_(std::make_unique<std::mutex>()) {}
+
+Result<ShardWriter> ShardWriter::create(const os::Directory& directory, std::string_view base,
+                                        std::uint32_t shard_count, Layout layout) {
+  ShardWriter writer(directory, std::move(layout));
+  for (std::uint32_t i = 0; i < writer.layout_.shards.size(); ++i) {
+    const PlannedShard& plan = writer.layout_.shards[i];
+    CAIRN_TRY(draft, Draft::create(directory, std::string(base) + format::tensorflow::shard_suffix(
+                                                                      i, shard_count)));
+    CAIRN_CHECK(draft.file().reserve(plan.size_bytes));
+    CAIRN_CHECK(draft.file().write_at(0, format::as_bytes(plan.head)));
+    writer.drafts_.push_back(std::move(draft));
+  }
+  return writer;
+}
+
+Result<void> ShardWriter::write(std::size_t tensor, std::uint64_t at_bytes,
+                                std::span<const std::byte> bytes) const {
+  const PlannedTensor& plan = layout_.tensors[tensor];
+  return drafts_[plan.shard].file().write_at(plan.offset_bytes + at_bytes, bytes);
+}
+
+void ShardWriter::place_encoded(std::size_t tensor, std::uint64_t size_bytes) {
+  const std::lock_guard lock(*append_);
+  PlannedTensor& plan = layout_.tensors[tensor];
+  PlannedShard& shard = layout_.shards[plan.shard];
+  plan.offset_bytes = shard.size_bytes;
+  plan.size_bytes = size_bytes;
+  shard.size_bytes += size_bytes;
+}
+
+Result<void> ShardWriter::publish() {
+  for (const Draft& draft : drafts_) {
+    CAIRN_CHECK(draft.file().make_read_only());
+    CAIRN_CHECK(draft.file().sync());
+  }
+  for (Draft& draft : drafts_) {
+    if (auto done = draft.publish(Draft::Taken::Refuse); !done) {
+      withdraw();
+      return done;
+    }
+    published_.push_back(draft.name());
+  }
+  auto done = directory_->sync();
+  if (!done) withdraw();
+  return done;
+}
+
+void ShardWriter::withdraw() noexcept {
+  for (const std::string& name : published_) (void)directory_->remove(name);
+  published_.clear();
+}
+
+Result<std::vector<format::ShardFacts>> ShardWriter::facts() const {
+  std::vector<format::ShardFacts> shards;
+  for (std::size_t i = 0; i < drafts_.size(); ++i) {
+    CAIRN_TRY(info, drafts_[i].file().info());
+    const PlannedShard& plan = layout_.shards[i];
+    format::ShardFacts facts;
+    facts.name = drafts_[i].name();
+    facts.kind = plan.kind;
+    facts.identity = {info.size_bytes, info.mtime_ns, info.inode};
+    facts.head_bytes = plan.head.size();
+    facts.head_crc32c = format::crc32c(format::as_bytes(plan.head));
+    shards.push_back(std::move(facts));
+  }
+  for (const PlannedTensor& tensor : layout_.tensors) {
+    if (!tensor.same_as) shards[tensor.shard].live_bytes += tensor.size_bytes;
+  }
+  return shards;
+}
+
+}  // namespace cairn::store

@@ -1,0 +1,84 @@
+#pragma once
+
+// The files of a checkpoint being written: the plan, the drafts of its shards, and the sums of what
+// went into them. One pass over the bytes: each block is summed, hashed and written while it is in
+// the cache.
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "cairn/error.h"
+#include "format/digest.h"
+#include "format/facts.h"
+#include "lib/os/file.h"
+#include "lib/store/draft.h"
+#include "lib/store/layout.h"
+
+namespace cairn::store {
+
+// The sums of a tensor while its bytes come in.
+class TensorSums {
+ public:
+  explicit TensorSums(std::uint32_t chunk_bytes) noexcept : chunk_bytes_(chunk_bytes) {}
+
+  void update(std::span<const std::byte> bytes);
+  std::uint64_t size_bytes() const noexcept { return size_bytes_; }
+
+  // After the last byte. Chunk sums come only with more than one chunk.
+  std::uint32_t crc32c() const noexcept;
+  std::vector<std::uint32_t> take_chunks();
+  Digest128 content_hash() const noexcept { return hash_.digest(); }
+
+ private:
+  void end_chunk();
+
+  std::uint32_t chunk_bytes_;
+  std::uint64_t size_bytes_ = 0;
+  std::uint32_t whole_ = 0;  // of the ended chunks
+  std::uint32_t chunk_ = 0;  // of the current one
+  std::uint64_t in_chunk_ = 0;
+  std::vector<std::uint32_t> chunks_;
+  format::Xxh3Stream hash_;
+};
+
+class ShardWriter {
+ public:
+  // Creates and reserves the drafts; `base` is the prefix's, `shard_count` what their names say.
+  static Result<ShardWriter> create(const os::Directory& directory, std::string_view base,
+                                    std::uint32_t shard_count, Layout layout);
+
+  const Layout& layout() const noexcept { return layout_; }
+
+  // Writes into a raw tensor's place. Threads: any, but one per tensor.
+  Result<void> write(std::size_t tensor, std::uint64_t at_bytes,
+                     std::span<const std::byte> bytes) const;
+
+  // Gives an encoded tensor its place behind what is there.
+  void place_encoded(std::size_t tensor, std::uint64_t size_bytes);
+
+  // Syncs every shard, gives it its name and makes the names durable. After an error the new names
+  // are gone again.
+  Result<void> publish();
+
+  // Valid after publish(): what the index says of the shards. live_bytes counts shared ranges once.
+  Result<std::vector<format::ShardFacts>> facts() const;
+
+  // Takes the published names back: for a commit that cannot go on.
+  void withdraw() noexcept;
+
+ private:
+  ShardWriter(const os::Directory& directory, Layout layout) noexcept;
+
+  const os::Directory* directory_;
+  Layout layout_;
+  std::vector<Draft> drafts_;
+  std::vector<std::string> published_;
+  std::unique_ptr<std::mutex> append_;
+};
+
+}  // namespace cairn::store

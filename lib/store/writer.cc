@@ -1,0 +1,498 @@
+// Saving: shards first, then the indexes that make them a checkpoint.
+//
+// The order is the whole guarantee (DESIGN: docs/ARCHITECTURE.md, "The life of a save"):
+//
+//   shards written under temporary names → synced → renamed → directory synced
+//   → P.index and P.cairn written under temporary names → synced → P.index renamed → P.cairn
+//   renamed → directory synced → only then the shards of the checkpoint that was there before are
+//   removed.
+//
+// A published shard name is never written again: saving over a prefix takes the smallest number of
+// shards for which no file P.data-?????-of-N exists, so that the old indexes go on pointing at old
+// bytes until the rename. P.index goes first, because whatever mixture of old and new indexes a
+// power cut leaves, the rule for stale indexes then lands on a whole checkpoint (the table in
+// format/FORMAT.md, "Commit states").
+
+#include "cairn/writer.h"
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include "cairn/version.h"
+#include "format/cairn/index.h"
+#include "format/checked.h"
+#include "format/le.h"
+#include "format/tensorflow/bundle.h"
+#include "lib/os/file.h"
+#include "lib/store/draft.h"
+#include "lib/store/layout.h"
+#include "lib/store/names.h"
+#include "lib/store/nearest.h"
+#include "lib/store/shard_writer.h"
+#include "lib/try.h"
+
+namespace cairn {
+namespace {
+
+constexpr std::uint64_t kBlockBytes = 256u << 10;
+constexpr std::uint32_t kChunkBytes = 1u << 20;
+
+enum class Stage : std::uint8_t { Empty, Writing, Whole };
+
+// One tensor on its way.
+struct Incoming {
+  std::atomic<Stage> stage = Stage::Empty;
+  std::unique_ptr<store::TensorSums> sums;  // while its bytes come
+  std::uint32_t crc32c = 0;
+  std::vector<std::uint32_t> chunk_crc32cs;
+  Digest128 content_hash;
+};
+
+Error invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
+
+}  // namespace
+
+class Writer::State {
+ public:
+  State(std::filesystem::path prefix, std::vector<TensorSpec> specs, WriterOptions options,
+        os::Directory directory)
+      : prefix_(std::move(prefix)),
+        base_(store::Prefix::of(prefix_).base),
+        specs_(std::move(specs)),
+        same_as_(specs_.size()),
+        options_(std::move(options)),
+        directory_(std::move(directory)),
+        incoming_(specs_.size()) {}
+
+  Result<void> write(std::string_view name, std::span<const std::byte> bytes);
+  Result<void> write_strings(std::string_view name, std::span<const std::string_view> values);
+  Result<void> write_encoded(std::string_view name, std::span<const std::byte> bytes);
+  Result<void> append(std::string_view name, std::span<const std::byte> chunk);
+  Result<void> tie(std::string_view name, std::string_view same_as);
+  Result<void> commit(const Work& work);
+
+ private:
+  Result<std::size_t> find(std::string_view name) const;
+  Result<void> prepare();
+  Result<std::uint32_t> free_shard_count(std::uint32_t needed) const;
+  Result<std::size_t> begin(std::string_view name, bool encoded);
+  Result<void> append_raw(std::size_t tensor, std::span<const std::byte> bytes);
+  void finish(std::size_t tensor);
+  Result<void> store_encoded(std::size_t tensor, std::span<const std::span<const std::byte>> parts,
+                             std::uint32_t crc32c);
+  Result<void> publish_indexes();
+  Result<void> remove_old();
+  std::vector<format::TensorFacts> tensor_facts() const;
+  format::IndexFacts index_facts() const;
+  Result<void> broken() const;
+
+  std::filesystem::path prefix_;
+  std::string base_;
+  std::vector<TensorSpec> specs_;  // sorted by name
+  std::vector<std::optional<std::size_t>> same_as_;
+  WriterOptions options_;
+  os::Directory directory_;
+  std::mutex prepare_mutex_;
+  std::atomic<bool> prepared_ = false;
+  std::uint32_t shard_count_ = 0;  // what the shards' names say
+  std::optional<store::ShardWriter> shards_;
+  std::vector<Incoming> incoming_;
+  std::atomic<bool> broken_ = false;
+};
+
+// ---- Before the first byte
+// -------------------------------------------------------------------------------------------
+
+Result<Writer> Writer::create(const std::filesystem::path& prefix, std::vector<TensorSpec> specs,
+                              const WriterOptions& options) noexcept {
+  return at_boundary([&]() -> Result<Writer> {
+    const unsigned align = options.alignment_bytes;
+    if (align != 0 && (align < 64 || align > 4096 || (align & (align - 1)) != 0)) {
+      return invalid(prefix.string() +
+                     ": alignment_bytes must be 0 or a power of two from 64 to 4096, not " +
+                     std::to_string(align));
+    }
+    std::ranges::sort(specs, {}, &TensorSpec::name);  // std::string compares bytes unsigned
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      if (auto bytes = store::spec_bytes(specs[i]); !bytes) {
+        return Error{bytes.error().code, 0, prefix.string() + ": " + bytes.error().what};
+      }
+      if (i > 0 && specs[i].name == specs[i - 1].name) {
+        return invalid(prefix.string() + ": tensor " + store::shown(specs[i].name) +
+                       " is given twice");
+      }
+    }
+    CAIRN_TRY(directory, os::Directory::open_or_create(store::Prefix::of(prefix).directory));
+    return Writer(std::make_unique<State>(prefix, std::move(specs), options, std::move(directory)));
+  });
+}
+
+Result<std::size_t> Writer::State::find(std::string_view name) const {
+  const auto at = std::ranges::lower_bound(
+      specs_, name, {}, [](const TensorSpec& s) { return std::string_view(s.name); });
+  if (at == specs_.end() || at->name != name) {
+    return Error{Code::NotFound, 0,
+                 prefix_.string() + ": no tensor " + store::shown(name) + " was announced"};
+  }
+  return static_cast<std::size_t>(at - specs_.begin());
+}
+
+Result<void> Writer::State::tie(std::string_view name, std::string_view same_as) {
+  const std::lock_guard lock(prepare_mutex_);
+  CAIRN_TRY(alias, find(name));
+  CAIRN_TRY(owner, find(same_as));
+  if (prepared_)
+    return invalid(prefix_.string() + ": tie tensors before the first bytes are written");
+  const std::size_t root = same_as_[owner].value_or(owner);
+  const TensorSpec& a = specs_[alias];
+  const TensorSpec& b = specs_[root];
+  const bool encoded = element_bytes(a.dtype) == 0;
+  if (alias == root || encoded || a.dtype != b.dtype ||
+      *store::spec_bytes(a) != *store::spec_bytes(b)) {
+    return invalid(
+        prefix_.string() + ": " + store::shown(name) + " and " + store::shown(same_as) +
+        " cannot share bytes: that needs two numeric tensors of the same dtype and size");
+  }
+  for (auto& other : same_as_) {
+    if (other == alias) other = root;
+  }
+  same_as_[alias] = root;
+  return {};
+}
+
+// The first in byte order of those that share bytes owns them.
+void normalise(std::vector<std::optional<std::size_t>>& same_as) {
+  std::map<std::size_t, std::size_t> first;
+  for (std::size_t i = 0; i < same_as.size(); ++i) {
+    if (same_as[i]) first.try_emplace(*same_as[i], std::min(i, *same_as[i]));
+  }
+  for (const auto& [root, owner] : first) {
+    if (owner == root) continue;
+    for (auto& other : same_as) {
+      if (other == root) other = owner;
+    }
+    same_as[root] = owner;
+    same_as[owner].reset();
+  }
+}
+
+Result<void> Writer::State::prepare() {
+  if (prepared_.load(std::memory_order_acquire)) return {};
+  const std::lock_guard lock(prepare_mutex_);
+  if (prepared_.load(std::memory_order_relaxed)) return {};
+  normalise(same_as_);
+  const store::LayoutRequest request{specs_, same_as_, options_.alignment_bytes};
+  CAIRN_TRY(count, free_shard_count(store::shards_needed(request)));
+  CAIRN_TRY(shards, store::ShardWriter::create(directory_, base_, count,
+                                               store::plan_layout(request, count)));
+  shard_count_ = count;
+  shards_.emplace(std::move(shards));
+  prepared_.store(true, std::memory_order_release);
+  return {};
+}
+
+// The smallest N for which no P.data-?????-of-N is there.
+Result<std::uint32_t> Writer::State::free_shard_count(std::uint32_t needed) const {
+  CAIRN_TRY(names, directory_.names());
+  std::set<std::uint32_t> taken;
+  for (const std::string& name : names) {
+    if (const auto number = store::shard_number(name, base_)) taken.insert(number->count);
+  }
+  while (taken.contains(needed)) ++needed;
+  return needed;
+}
+
+// ---- Bytes
+// -----------------------------------------------------------------------------------------------------------
+
+Result<void> Writer::State::broken() const {
+  if (!broken_) return {};
+  return Error{
+      Code::Io, 0,
+      prefix_.string() + ": this writer failed before, or has committed: write anew with another"};
+}
+
+// Whole tensors only; append() goes on by itself.
+Result<std::size_t> Writer::State::begin(std::string_view name, bool encoded) {
+  CAIRN_CHECK(broken());
+  CAIRN_CHECK(prepare());
+  CAIRN_TRY(tensor, find(name));
+  if (same_as_[tensor]) {
+    return invalid(prefix_.string() + ": " + store::shown(name) + " shares the bytes of " +
+                   store::shown(specs_[*same_as_[tensor]].name) +
+                   ", which is to be written instead");
+  }
+  if (shards_->layout().tensors[tensor].encoded != encoded) {
+    return invalid(prefix_.string() + ": " + store::shown(name) + " is " +
+                   std::string(cairn::name(specs_[tensor].dtype)) +
+                   (encoded ? ": use write()" : ": use write_strings() or write_encoded()"));
+  }
+  Stage empty = Stage::Empty;
+  if (!incoming_[tensor].stage.compare_exchange_strong(empty, Stage::Writing)) {
+    return invalid(prefix_.string() + ": " + store::shown(name) + " has bytes already");
+  }
+  incoming_[tensor].sums = std::make_unique<store::TensorSums>(kChunkBytes);
+  return tensor;
+}
+
+Result<void> Writer::State::write(std::string_view name, std::span<const std::byte> bytes) {
+  CAIRN_TRY(tensor, begin(name, false));
+  const std::uint64_t wanted_bytes = shards_->layout().tensors[tensor].size_bytes;
+  if (bytes.size() != wanted_bytes) {
+    incoming_[tensor].stage = Stage::Empty;
+    return invalid(prefix_.string() + ": " + store::shown(name) + " has " +
+                   std::to_string(wanted_bytes) + " bytes, not " + std::to_string(bytes.size()));
+  }
+  CAIRN_CHECK(append_raw(tensor, bytes));
+  finish(tensor);
+  return {};
+}
+
+Result<void> Writer::State::append(std::string_view name, std::span<const std::byte> chunk) {
+  CAIRN_CHECK(broken());
+  CAIRN_TRY(position, find(name));
+  const bool first = incoming_[position].stage == Stage::Empty;
+  if (first) CAIRN_CHECK(begin(name, false));
+  if (incoming_[position].stage != Stage::Writing) {
+    return invalid(prefix_.string() + ": " + store::shown(name) + " has all its bytes already");
+  }
+  const std::uint64_t wanted_bytes = shards_->layout().tensors[position].size_bytes;
+  const std::uint64_t left_bytes = wanted_bytes - incoming_[position].sums->size_bytes();
+  if (chunk.size() > left_bytes) {
+    return invalid(prefix_.string() + ": " + store::shown(name) + " lacks " +
+                   std::to_string(left_bytes) + " bytes, and is given " +
+                   std::to_string(chunk.size()));
+  }
+  CAIRN_CHECK(append_raw(position, chunk));
+  if (incoming_[position].sums->size_bytes() == wanted_bytes) finish(position);
+  return {};
+}
+
+Result<void> Writer::State::append_raw(std::size_t tensor, std::span<const std::byte> bytes) {
+  store::TensorSums& sums = *incoming_[tensor].sums;
+  while (!bytes.empty()) {
+    const auto block = bytes.first(std::min<std::size_t>(kBlockBytes, bytes.size()));
+    if (auto done = shards_->write(tensor, sums.size_bytes(), block); !done) {
+      broken_ = true;
+      return done;
+    }
+    sums.update(block);
+    bytes = bytes.subspan(block.size());
+  }
+  return {};
+}
+
+void Writer::State::finish(std::size_t tensor) {
+  Incoming& incoming = incoming_[tensor];
+  incoming.crc32c = incoming.sums->crc32c();
+  incoming.content_hash = incoming.sums->content_hash();
+  incoming.chunk_crc32cs = incoming.sums->take_chunks();
+  incoming.sums.reset();
+  incoming.stage = Stage::Whole;
+}
+
+Result<void> Writer::State::write_strings(std::string_view name,
+                                          std::span<const std::string_view> values) {
+  CAIRN_TRY(position, find(name));
+  if (specs_[position].dtype != DType::String) {
+    return invalid(prefix_.string() + ": " + store::shown(name) + " is " +
+                   std::string(cairn::name(specs_[position].dtype)) + ", not string");
+  }
+  const std::uint64_t count = *format::element_count(specs_[position].shape);
+  if (values.size() != count) {
+    return invalid(prefix_.string() + ": " + store::shown(name) + " has " + std::to_string(count) +
+                   " elements, not " + std::to_string(values.size()));
+  }
+  CAIRN_TRY(tensor, begin(name, true));
+  const auto head = format::tensorflow::encode_string_head(values);
+  std::vector<std::span<const std::byte>> parts{format::as_bytes(head.bytes)};
+  std::uint32_t crc = head.crc32c;
+  for (const std::string_view value : values) {
+    parts.push_back(format::as_bytes(value));
+    crc = format::crc32c(parts.back(), crc);
+  }
+  return store_encoded(tensor, parts, crc);
+}
+
+Result<void> Writer::State::write_encoded(std::string_view name, std::span<const std::byte> bytes) {
+  CAIRN_TRY(position, find(name));
+  const std::uint64_t count = *format::element_count(specs_[position].shape);
+  auto crc =
+      specs_[position].dtype == DType::Variant
+          ? format::tensorflow::variant_crc32c(bytes, count)
+          : format::tensorflow::decode_strings(bytes, count, false).transform([](auto layout) {
+              return layout.crc32c;
+            });
+  if (!crc) {
+    return Error{crc.error().code, 0,
+                 prefix_.string() + ": " + store::shown(name) + ", byte " +
+                     std::to_string(crc.error().byte_offset) + ": " + crc.error().what};
+  }
+  CAIRN_TRY(tensor, begin(name, true));
+  return store_encoded(tensor, std::array{bytes}, *crc);
+}
+
+Result<void> Writer::State::store_encoded(std::size_t tensor,
+                                          std::span<const std::span<const std::byte>> parts,
+                                          std::uint32_t crc32c) {
+  std::uint64_t size_bytes = 0;
+  for (const auto part : parts) size_bytes += part.size();
+  shards_->place_encoded(tensor, size_bytes);
+  // Many small strings become few writes.
+  std::vector<std::byte> block;
+  const auto flush = [&]() -> Result<void> {
+    auto done = append_raw(tensor, block);
+    block.clear();
+    return done;
+  };
+  for (const auto part : parts) {
+    block.insert(block.end(), part.begin(), part.end());
+    if (block.size() >= kBlockBytes) CAIRN_CHECK(flush());
+  }
+  CAIRN_CHECK(flush());
+  finish(tensor);
+  incoming_[tensor].crc32c = crc32c;  // TensorFlow feeds strings in its own way
+  incoming_[tensor].chunk_crc32cs.clear();
+  return {};
+}
+
+// ---- Commit
+// ----------------------------------------------------------------------------------------------------------
+
+Result<void> Writer::State::commit(const Work& work) {
+  CAIRN_CHECK(broken());
+  CAIRN_CHECK(prepare());
+  for (std::size_t i = 0; i < specs_.size(); ++i) {
+    // An empty tensor has all its bytes from the start.
+    const auto& plan = shards_->layout().tensors[i];
+    if (incoming_[i].stage == Stage::Empty && !same_as_[i] && !plan.encoded &&
+        plan.size_bytes == 0) {
+      CAIRN_CHECK(write(specs_[i].name, {}));
+    }
+    if (incoming_[same_as_[i].value_or(i)].stage == Stage::Whole) continue;
+    return invalid(prefix_.string() + ": tensor " + store::shown(specs_[i].name) +
+                   " has not got all its bytes");
+  }
+  if (work.stop.stop_requested()) return Error{Code::Cancelled, 0, "cancelled by the caller"};
+  broken_ = true;  // whatever comes now: this writer is not for a second commit
+  CAIRN_CHECK(shards_->publish());
+  CAIRN_CHECK(publish_indexes());
+  return remove_old();
+}
+
+std::vector<format::TensorFacts> Writer::State::tensor_facts() const {
+  std::vector<format::TensorFacts> tensors(specs_.size());
+  for (std::size_t i = 0; i < specs_.size(); ++i) {
+    const Incoming& incoming = incoming_[same_as_[i].value_or(i)];
+    const store::PlannedTensor& plan = shards_->layout().tensors[same_as_[i].value_or(i)];
+    format::TensorFacts& facts = tensors[i];
+    facts.name = specs_[i].name;
+    facts.dtype = specs_[i].dtype;
+    facts.shape = specs_[i].shape;
+    facts.encoding = facts.dtype == DType::String    ? format::Encoding::TensorFlowString
+                     : facts.dtype == DType::Variant ? format::Encoding::TensorFlowVariant
+                                                     : format::Encoding::Raw;
+    facts.span = {plan.shard, plan.offset_bytes, plan.size_bytes, incoming.crc32c};
+    facts.chunk_crc32cs = incoming.chunk_crc32cs;
+    facts.content_hash = incoming.content_hash;
+  }
+  return tensors;
+}
+
+format::IndexFacts Writer::State::index_facts() const {
+  format::IndexFacts facts;
+  facts.step = options_.step;
+  facts.created_ns = os::now_ns();
+  facts.producer = "cairn " + std::string(version());
+  facts.chunk_bytes = kChunkBytes;
+  facts.metadata = options_.metadata;
+  std::ranges::sort(facts.metadata);
+  facts.bundle.num_shards = static_cast<std::int32_t>(shard_count_);
+  facts.tensors = tensor_facts();
+  return facts;
+}
+
+Result<void> Writer::State::publish_indexes() {
+  std::vector<store::Draft> drafts;
+  const auto add = [&](std::string_view suffix, std::span<const std::byte> bytes) -> Result<void> {
+    CAIRN_TRY(draft, store::draft_with(directory_, base_ + std::string(suffix), bytes));
+    drafts.push_back(std::move(draft));
+    return {};
+  };
+  const auto write_all = [&]() -> Result<void> {
+    format::IndexFacts facts = index_facts();
+    CAIRN_TRY(shards, shards_->facts());
+    facts.shards = std::move(shards);
+    if (!options_.meta_graph.empty())
+      CAIRN_CHECK(add(store::kMetaSuffix, format::as_bytes(options_.meta_graph)));
+    if (options_.tensorflow_index) {
+      const auto index = format::tensorflow::encode_bundle(facts.bundle, facts.tensors);
+      if (!index) return invalid(prefix_.string() + ": " + index.error().what);
+      CAIRN_CHECK(add(store::kTensorFlowSuffix, format::as_bytes(*index)));
+      CAIRN_TRY(info, drafts.back().file().info());
+      facts.tensorflow_index = {true,
+                                {info.size_bytes, info.mtime_ns, info.inode},
+                                format::xxh3_128(format::as_bytes(*index))};
+    }
+    const auto bytes = format::encode_index(facts);
+    if (!bytes) return invalid(prefix_.string() + ": " + bytes.error().what);
+    return add(store::kCairnSuffix, *bytes);
+  };
+  if (auto done = write_all(); !done) {
+    shards_->withdraw();  // nothing points at them yet
+    return done;
+  }
+  for (store::Draft& draft : drafts) CAIRN_CHECK(draft.publish(store::Draft::Taken::Replace));
+  return directory_.sync();
+}
+
+// What the checkpoint that was there before leaves behind. A P.index of its own would go before
+// P.cairn, so where none is wanted its removal is the moment of the commit.
+Result<void> Writer::State::remove_old() {
+  if (!options_.tensorflow_index &&
+      directory_.exists(base_ + std::string(store::kTensorFlowSuffix))) {
+    CAIRN_CHECK(directory_.remove(base_ + std::string(store::kTensorFlowSuffix)));
+    CAIRN_CHECK(directory_.sync());
+  }
+  CAIRN_TRY(names, directory_.names());
+  for (const std::string& name : names) {
+    const auto number = store::shard_number(name, base_);
+    if (number && number->count != shard_count_) CAIRN_CHECK(directory_.remove(name));
+  }
+  return {};
+}
+
+// ---- The public handle
+// -----------------------------------------------------------------------------------------------
+
+Writer::Writer(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
+Writer::Writer(Writer&&) noexcept = default;
+Writer& Writer::operator=(Writer&&) noexcept = default;
+Writer::~Writer() = default;
+
+Result<void> Writer::write(std::string_view name, std::span<const std::byte> bytes) noexcept {
+  return at_boundary([&] { return state_->write(name, bytes); });
+}
+Result<void> Writer::write_strings(std::string_view name,
+                                   std::span<const std::string_view> values) noexcept {
+  return at_boundary([&] { return state_->write_strings(name, values); });
+}
+Result<void> Writer::write_encoded(std::string_view name,
+                                   std::span<const std::byte> bytes) noexcept {
+  return at_boundary([&] { return state_->write_encoded(name, bytes); });
+}
+Result<void> Writer::append(std::string_view name, std::span<const std::byte> chunk) noexcept {
+  return at_boundary([&] { return state_->append(name, chunk); });
+}
+Result<void> Writer::tie(std::string_view name, std::string_view same_as) noexcept {
+  return at_boundary([&] { return state_->tie(name, same_as); });
+}
+Result<void> Writer::commit(const Work& work) noexcept {
+  return at_boundary([&] { return state_->commit(work); });
+}
+
+}  // namespace cairn
