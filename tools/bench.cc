@@ -1,4 +1,191 @@
+// What a server would feel, measured: opening, the first touch of every page, verifying, copying
+// into the caller's memory. Touch and copy run with Verify::None, so that the three do not contain
+// one another; what a checked restore costs is verify and touch together.
+
+#include <fmt/format.h>
+
+#include <optional>
+#include <string>
+
+#include "cairn/checkpoint.h"
+#include "measure.h"
+#include "output.h"
 #include "verb.h"
+
 namespace cairn::tools {
-int bench(Arguments) { return kFailed; }
+namespace {
+
+constexpr const char* kDescription =
+    "Measure what a server would feel: open; map and first touch of every page; verify; copy into\n"
+    "memory of the caller's. Each with a warm and a cold page cache, as minimum, median, maximum.";
+
+constexpr const char* kFooter =
+    "Exit status: 0 measured, 2 it could not be.\n\n"
+    "warm: the step ran once before, untimed. cold: before each run the shards are synced and "
+    "dropped\n"
+    "from the page cache (posix_fadvise). touch and copy do not check; verify does. Opening reads "
+    "only\n"
+    "the index and is measured warm.\n\n"
+    "JSON: {\"path\",\"bytes\",\"tensors\",\"repeat\",\"open_us\":{\"min\",\"median\",\"max\"},\n"
+    "\"touch_ms\":{\"warm\":{...},\"cold\":{...}},\"verify_ms\":{...},\"copy_ms\":{...}}\n\n"
+    "Example:\n"
+    "  cairn bench saved/train2-9 --repeat 9 --json";
+
+struct Options {
+  std::string path;
+  unsigned repeat = 5;
+  bool json = false;
+  Work work;
+};
+
+struct WarmCold {
+  Spread warm;
+  Spread cold;
+};
+
+struct Report {
+  std::uint64_t bytes = 0;
+  std::size_t tensors = 0;
+  Spread open;
+  WarmCold touch;
+  WarmCold verify;
+  WarmCold copy;
+  double stayed_resident_max = 0;
+};
+
+// Times steps on a checkpoint that is opened anew, without checks, for every run.
+class Bench {
+ public:
+  explicit Bench(const Options& options) : options_(options), watch_(options.path, options.repeat) {
+    open_.verify = Verify::None;
+  }
+
+  Result<Report> run() {
+    const auto first = Checkpoint::open(options_.path, open_);
+    if (!first) return first.error();
+    print_notices(first->notices());
+    Report report{.bytes = tensor_bytes(*first), .tensors = first->tensor_count()};
+    Copier copier(*first);
+    const Work& work = options_.work;
+    const auto opened = watch_.time(
+        PageCache::Warm,
+        {[] { return Result<void>(); }, [this] { return open(); }, [this] { close(); }});
+    if (!opened) return opened.error();
+    report.open = *opened;
+    auto done = step(report.touch, [this] { return touch_every_page(*checkpoint_); });
+    if (done) done = step(report.verify, [&] { return verify_all(work); });
+    if (done) done = step(report.copy, [&] { return copier.copy(*checkpoint_, work); });
+    if (!done) return done.error();
+    report.stayed_resident_max = watch_.stayed_resident_max();
+    return report;
+  }
+
+ private:
+  Result<void> open() {
+    auto checkpoint = Checkpoint::open(options_.path, open_);
+    if (!checkpoint) return checkpoint.error();
+    checkpoint_ = *std::move(checkpoint);
+    return {};
+  }
+
+  void close() { checkpoint_.reset(); }
+
+  Result<void> verify_all(const Work& work) {
+    const auto damage = checkpoint_->verify(work);
+    if (!damage) return damage.error();
+    if (damage->empty()) return {};
+    return Error{Code::Corrupt, 0, fmt::format("{} is damaged: see 'cairn verify'", options_.path)};
+  }
+
+  Result<void> step(WarmCold& out, std::function<Result<void>()> run) {
+    const Trial trial{[this] { return open(); }, std::move(run), [this] { close(); }};
+    const auto warm = watch_.time(PageCache::Warm, trial);
+    if (!warm) return warm.error();
+    const auto cold = watch_.time(PageCache::Cold, trial);
+    if (!cold) return cold.error();
+    out = {*warm, *cold};
+    return {};
+  }
+
+  const Options& options_;
+  Stopwatch watch_;
+  OpenOptions open_;
+  std::optional<Checkpoint> checkpoint_;
+};
+
+void add_spread(Json& json, std::string_view key, const Spread& seconds, double unit) {
+  json.begin_object(key).decimal("min", seconds.min * unit);
+  json.decimal("median", seconds.median * unit).decimal("max", seconds.max * unit).end_object();
+}
+
+void add_warm_cold(Json& json, std::string_view key, const WarmCold& both) {
+  json.begin_object(key);
+  add_spread(json, "warm", both.warm, 1e3);
+  add_spread(json, "cold", both.cold, 1e3);
+  json.end_object();
+}
+
+void print_json(const Options& options, const Report& report) {
+  Json json;
+  json.begin_object().text("path", options.path).number("bytes", report.bytes);
+  json.number("tensors", std::uint64_t{report.tensors});
+  json.number("repeat", std::uint64_t{options.repeat});
+  add_spread(json, "open_us", report.open, 1e6);
+  add_warm_cold(json, "touch_ms", report.touch);
+  add_warm_cold(json, "verify_ms", report.verify);
+  add_warm_cold(json, "copy_ms", report.copy);
+  json.end_object().finish();
+}
+
+void print_row(std::string_view label, const Spread& seconds, double unit, std::string_view name) {
+  print(fmt::format("{:<14}{:>11.2f}{:>11.2f}{:>11.2f}  {}\n", label, seconds.min * unit,
+                    seconds.median * unit, seconds.max * unit, name));
+}
+
+void print_text(const Options& options, const Report& report) {
+  print(fmt::format("{}: {} tensors, {} bytes, {} runs of each\n\n", safe(options.path),
+                    report.tensors, grouped(report.bytes), options.repeat));
+  print(fmt::format("{:<14}{:>11}{:>11}{:>11}\n", "", "min", "median", "max"));
+  print_row("open", report.open, 1e6, "us");
+  print_row("touch, warm", report.touch.warm, 1e3, "ms");
+  print_row("touch, cold", report.touch.cold, 1e3, "ms");
+  print_row("verify, warm", report.verify.warm, 1e3, "ms");
+  print_row("verify, cold", report.verify.cold, 1e3, "ms");
+  print_row("copy, warm", report.copy.warm, 1e3, "ms");
+  print_row("copy, cold", report.copy.cold, 1e3, "ms");
+  print(
+      "\nwarm: the step ran once before, untimed, and left the shards in the page cache.\n"
+      "cold: before each run the shards were synced and dropped with posix_fadvise(DONTNEED).\n");
+}
+
+}  // namespace
+
+int bench(Arguments arguments) {
+  Options options;
+  CLI::App app{kDescription, "cairn bench"};
+  app.footer(kFooter);
+  app.add_option("PATH", options.path, "The checkpoint: whatever 'cairn --help' says PATH is")
+      ->required();
+  app.add_option("--repeat", options.repeat, "Runs of each step (5)")
+      ->type_name("N")
+      ->check(CLI::Range(1u, 10000u));
+  add_json(app, options.json);
+  add_threads(app, options.work.threads_max);
+  if (const auto exit = parse(app, arguments)) return *exit;
+
+  const auto report = Bench(options).run();
+  if (!report) {
+    complain(report.error());
+    return kFailed;
+  }
+  options.json ? print_json(options, *report) : print_text(options, *report);
+  if (report->stayed_resident_max > 0.01) {
+    complain(
+        fmt::format("notice: up to {:.0f} % of the shards stayed in the page cache when they "
+                    "were dropped, so the cold figures are not cold",
+                    report->stayed_resident_max * 100));
+  }
+  return kYes;
+}
+
 }  // namespace cairn::tools
