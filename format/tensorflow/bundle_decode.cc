@@ -26,6 +26,11 @@ namespace {
 
 constexpr std::int32_t kVersion = 1;  // of the bundles that this reader knows
 
+// Entries in an index are guessed from its size: growing a vector of tensors costs a third of all
+// decoding. What is reserved in vain is never touched.
+constexpr std::size_t kEntryBytesUsual = 32;
+constexpr std::size_t kReservedMax = 1u << 18;
+
 // A tensor whose entry lies in the block at `at`.
 struct Entry {
   TensorFacts& tensor;
@@ -86,20 +91,22 @@ Encoding encoding_of(DType dtype) noexcept {
 // all; variants a varint and a checksum each.
 Decoded<void> check_size(const Entry& entry, std::uint64_t count) {
   const std::uint64_t size = entry.tensor.span.size_bytes;
-  const std::string stored = "has " + std::to_string(size) + " bytes and " + std::to_string(count) +
-                             " elements, which take ";
+  const auto wrong = [&](const std::string& expected) {
+    return entry.wrong("has " + std::to_string(size) + " bytes and " + std::to_string(count) +
+                       " elements, which take " + expected);
+  };
   if (entry.tensor.encoding == Encoding::TensorFlowString) {
     if (count == 0 && (size == 0 || size == 4)) return {};
     if (count != 0 && size >= 4 && size - 4 >= count) return {};
-    return entry.wrong(stored + "at least " + std::to_string(count) + " and 4 for their checksum");
+    return wrong("at least one byte each and 4 for their checksum");
   }
   if (entry.tensor.encoding == Encoding::TensorFlowVariant) {
     if (size / 5 >= count && (count != 0 || size == 0)) return {};
-    return entry.wrong(stored + "at least 5 each");
+    return wrong("at least 5 bytes each");
   }
   const auto expected = checked_mul(count, element_bytes(entry.tensor.dtype));
   if (expected == size) return {};
-  return entry.wrong(stored + std::to_string(element_bytes(entry.tensor.dtype)) + " each");
+  return wrong(std::to_string(element_bytes(entry.tensor.dtype)) + " bytes each");
 }
 
 Decoded<void> read_dtype(const Entry& entry, const EntryRecord& record) {
@@ -154,8 +161,8 @@ Decoded<void> read_slices(const Entry& entry, EntryRecord& record) {
   return {};
 }
 
-Decoded<TensorFacts> read_tensor(const TableReader& table, const BundleHeader& header) {
-  TensorFacts tensor;
+Decoded<void> read_tensor(const TableReader& table, const BundleHeader& header,
+                          TensorFacts& tensor) {
   tensor.name = table.key();
   const Entry entry{tensor, table.block_offset()};
   auto record = decode_entry(table.value());
@@ -170,14 +177,9 @@ Decoded<TensorFacts> read_tensor(const TableReader& table, const BundleHeader& h
   const auto count = element_count(tensor.shape);
   if (!count) return entry.wrong("has a negative dimension or more than 2^63 - 1 elements");
 
-  if (!record->slices.empty()) {
-    checked = read_slices(entry, *record);
-  } else {
-    checked = read_span(entry, *record, header);
-    if (checked) checked = check_size(entry, *count);
-  }
-  if (!checked) return checked.error();
-  return tensor;
+  if (!record->slices.empty()) return read_slices(entry, *record);
+  checked = read_span(entry, *record, header);
+  return checked ? check_size(entry, *count) : checked;
 }
 
 // ---- Slices
@@ -239,15 +241,16 @@ Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index) {
   if (!version) return version.error();
 
   BundleFacts facts{*std::move(header), {}};
+  facts.tensors.reserve(std::min(index.size() / kEntryBytesUsual, kReservedMax));
   bool partitioned = false;
   while (true) {
     const auto more = table->next();
     if (!more) return more.error();
     if (!*more) break;
-    auto tensor = read_tensor(*table, facts.header);
-    if (!tensor) return tensor.error();
-    partitioned = partitioned || !tensor->slices.empty();
-    facts.tensors.push_back(*std::move(tensor));
+    TensorFacts& tensor = facts.tensors.emplace_back();
+    const auto read = read_tensor(*table, facts.header, tensor);
+    if (!read) return read.error();
+    partitioned = partitioned || !tensor.slices.empty();
   }
   if (partitioned) {
     const auto gathered = gather_slices(facts.tensors);

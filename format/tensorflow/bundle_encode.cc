@@ -22,22 +22,24 @@ struct Record {
 Reason invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
 
 Decoded<void> check_tensor(const TensorFacts& tensor) {
-  const std::string which = "tensor " + quoted(tensor.name);
+  const auto wrong = [&](const std::string& what) {
+    return invalid("tensor " + quoted(tensor.name) + " " + what);
+  };
   if (tensor.name.empty()) {
     return invalid("a tensor without a name has no key in TensorFlow's index");
   }
   if (!storable(tensor.dtype)) {
-    return invalid(which + " has a dtype that TensorFlow cannot store");
+    return wrong("has a dtype that TensorFlow cannot store");
   }
   const auto other_rank = [&](const SliceFacts& slice) {
     return slice.extents.size() != tensor.shape.size();
   };
   if (std::ranges::any_of(tensor.slices, other_rank)) {
-    return invalid(which + " has a slice of another rank");
+    return wrong("has a slice of another rank");
   }
   const auto lacks_sum = [](const SliceFacts& slice) { return !slice.span.crc32c; };
   if (tensor.slices.empty() ? !tensor.span.crc32c : std::ranges::any_of(tensor.slices, lacks_sum)) {
-    return invalid(which + " has no checksum");
+    return wrong("has no checksum");
   }
   return {};
 }
@@ -51,12 +53,13 @@ std::vector<std::int64_t> slice_shape(const Record& record) {
   return shape;
 }
 
-std::string encode_record(const Record& record) {
+void append_record(std::string& out, const Record& record) {
   const TensorFacts& tensor = *record.tensor;
   if (record.slice == nullptr) {
-    return encode_entry({tensor.dtype, tensor.shape, tensor.span, tensor.slices});
+    append_entry(out, {tensor.dtype, tensor.shape, tensor.span, tensor.slices});
+  } else {
+    append_entry(out, {tensor.dtype, slice_shape(record), record.slice->span, {}});
   }
-  return encode_entry({tensor.dtype, slice_shape(record), record.slice->span, {}});
 }
 
 }  // namespace
@@ -91,7 +94,12 @@ Decoded<std::string> encode_bundle(const BundleHeader& header,
 
   TableWriter table;
   table.add("", encode_header(header));
-  for (const Record& record : records) table.add(record.key, encode_record(record));
+  std::string value;
+  for (const Record& record : records) {
+    value.clear();
+    append_record(value, record);
+    table.add(record.key, value);
+  }
   return table.finish();
 }
 

@@ -98,8 +98,8 @@ class TableWriter {
   std::string file_;
   Block data_{16};
   Block index_{1};
-  std::string last_key_;
   std::string pending_handle_;  // of a block that the index does not list yet
+  std::string last_key_;        // of that block
   bool empty_ = true;
 };
 

@@ -75,7 +75,6 @@ void TableWriter::add(std::string_view key, std::string_view value) {
   // An entry of at least two blocks gets a block of its own.
   if (!empty_ && key.size() + value.size() >= 2 * kBlockBytes) flush();
   if (!pending_handle_.empty()) index_pending(separator(last_key_, key));
-  last_key_ = key;
   empty_ = false;
   data_.add(key, value);
   if (data_.size() >= kBlockBytes) flush();
@@ -95,7 +94,9 @@ std::string TableWriter::finish() {
 }
 
 void TableWriter::flush() {
-  if (!data_.empty()) pending_handle_ = write_block(data_);
+  if (data_.empty()) return;
+  last_key_ = data_.last_key;
+  pending_handle_ = write_block(data_);
 }
 
 // The index lists a block once the key behind it is known, because that makes a shorter separator.

@@ -102,6 +102,7 @@ std::int64_t read_dimension(pbf_reader message) {
 }
 
 void read_shape(pbf_reader message, std::vector<std::int64_t>& shape) {
+  shape.reserve(message.length() / 4);  // what a dimension below 128 takes
   while (message.next()) {
     switch (message.tag_and_type()) {
       case tag_and_type(2, kBytes):
@@ -262,13 +263,12 @@ std::string encode_header(const BundleHeader& header) {
   return out;
 }
 
-std::string encode_entry(const EntryView& entry) {
-  std::string out;
+void append_entry(std::string& out, const EntryView& entry) {
   append_number(out, 1, static_cast<std::int64_t>(entry.dtype));
   append_shape(out, entry.shape);
   append_number(out, 3, entry.span.shard);
   for (const SliceFacts& slice : entry.slices) append_slice(out, slice.extents);
-  if (!entry.slices.empty()) return out;
+  if (!entry.slices.empty()) return;
   append_number(out, 4, static_cast<std::int64_t>(entry.span.offset_bytes));
   append_number(out, 5, static_cast<std::int64_t>(entry.span.size_bytes));
   const std::uint32_t masked = crc32c_mask(entry.span.crc32c.value_or(0));
@@ -276,7 +276,6 @@ std::string encode_entry(const EntryView& entry) {
     append_varint(out, tag(6, kFixed32));
     append_le(out, masked);
   }
-  return out;
 }
 
 }  // namespace cairn::format::tensorflow

@@ -39,6 +39,6 @@ Decoded<EntryRecord> decode_entry(std::string_view record);
 
 // Fields ascend and defaults are left out, as TensorFlow serializes them.
 std::string encode_header(const BundleHeader& header);
-std::string encode_entry(const EntryView& entry);
+void append_entry(std::string& out, const EntryView& entry);
 
 }  // namespace cairn::format::tensorflow

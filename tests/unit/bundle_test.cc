@@ -33,6 +33,12 @@ std::string write_index(const Records& records) {
   return table.finish();
 }
 
+std::string entry_of(const EntryView& entry) {
+  std::string record;
+  append_entry(record, entry);
+  return record;
+}
+
 Decoded<BundleFacts> decode(const std::string& index) { return decode_bundle(as_bytes(index)); }
 
 // The index of one float32 tensor "t" with this entry.
@@ -288,9 +294,9 @@ TEST_CASE("slices that disagree with their variable are refused") {
   const TensorFacts good = partitioned("p");
   const std::string key = slice_key("p", good.slices[0].extents);
   const std::string other_key = slice_key("p", good.slices[1].extents);
-  const std::string variable = encode_entry({good.dtype, good.shape, good.span, good.slices});
+  const std::string variable = entry_of({good.dtype, good.shape, good.span, good.slices});
   const auto piece = [&](DType dtype, std::vector<std::int64_t> shape) {
-    return encode_entry({dtype, shape, Span{0, 0, 48, 1}, {}});
+    return entry_of({dtype, shape, Span{0, 0, 48, 1}, {}});
   };
   const std::string right = piece(DType::Float32, {2, 6});
   const auto decode_pieces = [&](const std::string& first, const std::string& second) {
@@ -305,7 +311,7 @@ TEST_CASE("slices that disagree with their variable are refused") {
   CHECK(missing.error().what == "slice 1 of tensor \"p\" is listed but has no entry");
 
   std::vector<SliceFacts> twice(2, good.slices[0]);
-  const std::string doubled = encode_entry({good.dtype, good.shape, good.span, twice});
+  const std::string doubled = entry_of({good.dtype, good.shape, good.span, twice});
   CHECK_FALSE(decode(write_index({{"", kHeader}, {key, right}, {"p", doubled}})).has_value());
 }
 
@@ -357,17 +363,23 @@ TEST_CASE("shard names are TensorFlow's") {
 TEST_CASE("a hundred thousand entries are decoded and encoded again") {
   const std::vector<TensorFacts> tensors = many_tensors(100'000);
   const auto now = [] { return std::chrono::steady_clock::now(); };
-  const auto start = now();
-  const auto index = encode_bundle({}, tensors);
-  const auto encoded = now();
-  REQUIRE(index.has_value());
-  const auto bundle = decode(*index);
-  const auto decoded = now();
-  REQUIRE(bundle.has_value());
-  CHECK(bundle->tensors == tensors);
-  const auto ms = [](auto span) { return std::chrono::duration<double, std::milli>(span).count(); };
-  MESSAGE("encode ", ms(encoded - start), " ms, decode ", ms(decoded - encoded), " ms, ",
-          index->size(), " bytes");
+  const auto ms_since = [&](auto start) {
+    return std::chrono::duration<double, std::milli>(now() - start).count();
+  };
+  double encode_ms = 1e9;
+  double decode_ms = 1e9;
+  for (int round = 0; round < 5; ++round) {
+    auto start = now();
+    const auto index = encode_bundle({}, tensors);
+    encode_ms = std::min(encode_ms, ms_since(start));
+    REQUIRE(index.has_value());
+    start = now();
+    const auto bundle = decode(*index);
+    decode_ms = std::min(decode_ms, ms_since(start));
+    REQUIRE(bundle.has_value());
+    CHECK(bundle->tensors == tensors);
+  }
+  MESSAGE("best of 5: encode ", encode_ms, " ms, decode ", decode_ms, " ms");
 }
 
 TEST_CASE("flipped, cut and random entries are survived") {
@@ -375,7 +387,7 @@ TEST_CASE("flipped, cut and random entries are survived") {
   CAPTURE(seed);
   std::mt19937_64 random(seed);
   const TensorFacts facts = partitioned("p");
-  const std::string entry = encode_entry({facts.dtype, facts.shape, facts.span, facts.slices});
+  const std::string entry = entry_of({facts.dtype, facts.shape, facts.span, facts.slices});
   for (int round = 0; round < 20'000; ++round) {
     std::string bytes = entry;
     if (random() % 2 == 0) bytes.resize(random() % (entry.size() + 1));
