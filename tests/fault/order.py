@@ -14,6 +14,7 @@ STRACE = ["strace", "-f", "-y", "-s", "4096", "-e", "trace=" + CALLS]
 
 SHARD = re.compile(r"\.data-\d{5,}-of-\d{5,}$|\.safetensors$")
 INDEX = re.compile(r"\.(index|cairn)$|/checkpoint$")
+GRAPH = re.compile(r"\.meta$")
 
 
 @dataclass
@@ -110,7 +111,7 @@ def breaches(lines, durable_first=()):
 
 
 def published(path):
-    return SHARD.search(path) or INDEX.search(path)
+    return SHARD.search(path) or INDEX.search(path) or GRAPH.search(path)
 
 
 def synced(trail, path, after, before):
