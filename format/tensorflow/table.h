@@ -14,9 +14,33 @@
 
 namespace cairn::format::tensorflow {
 
-// Reads the entries in order. Every block's checksum is checked before its first entry is given;
-// TensorFlow's reader stops silently at the first bad block after the header's, and hides all
-// tensors behind it.
+// The entries of one block after another. Keys ascend strictly, across blocks too.
+class TableEntries {
+ public:
+  // Goes on with a block, which starts at `offset` of the file: entries, restarts, their count.
+  Decoded<void> start_block(std::string_view block, std::uint64_t offset);
+
+  // The next entry of the block: false at its end.
+  Decoded<bool> next();
+
+  std::string_view key() const noexcept { return key_; }
+  std::string_view value() const noexcept { return value_; }
+  std::uint64_t block_offset() const noexcept { return block_offset_; }
+
+ private:
+  Reason damaged(const std::string& what) const;
+
+  std::string_view rest_;  // entries of the block that are still to come
+  std::uint64_t block_offset_ = 0;
+  std::uint64_t block_size_ = 0;
+  std::uint64_t block_key_bytes_ = 0;  // of all keys so far, rebuilt
+  bool starts_block_ = true;
+  bool starts_table_ = true;
+  std::string key_;
+  std::string_view value_;
+};
+
+// Reads a table front to back. Every block's checksum is checked before its first entry is given.
 class TableReader {
  public:
   // Checks footer and index block. `file` must outlive the reader.
@@ -25,31 +49,25 @@ class TableReader {
   // The next entry: false at the end. key() and value() are valid until the next call.
   // Errors: Corrupt (checksum, structure, keys that do not ascend strictly).
   Decoded<bool> next();
-  std::string_view key() const noexcept { return key_; }
-  std::string_view value() const noexcept { return value_; }
-  std::uint64_t block_offset() const noexcept {
-    return block_offset_;
-  }  // of the entry's block, for messages
+  std::string_view key() const noexcept { return entries_.key(); }
+  std::string_view value() const noexcept { return entries_.value(); }
+
+  // Of the entry's block, for messages.
+  std::uint64_t block_offset() const noexcept { return entries_.block_offset(); }
 
  private:
-  struct Handle {
-    std::uint64_t offset = 0;
-    std::uint64_t size = 0;
-  };
+  explicit TableReader(std::string_view file) noexcept : file_(file) {}
+  Decoded<bool> next_block();
 
-  explicit TableReader(std::span<const std::byte> file) noexcept : file_(file) {}
-  Decoded<std::string_view> load_block(Handle handle, std::string& storage) const;
-  Decoded<void> open_block(Handle handle);
-
-  std::span<const std::byte> file_;
-  std::vector<Handle> blocks_;
-  std::size_t next_block_ = 0;
-  std::string_view rest_;     // undecoded entries of the current block
-  std::string uncompressed_;  // the current block, where it was Snappy
-  std::string key_;
-  std::string_view value_;
-  std::uint64_t block_offset_ = 0;
-  bool first_ = true;
+  std::string_view file_;
+  // The index block and the current block, where they were compressed. Vectors, because views into
+  // them survive a move of the reader.
+  std::vector<char> index_storage_;
+  std::vector<char> block_storage_;
+  TableEntries index_;
+  TableEntries entries_;
+  std::uint64_t blocks_end_ = 0;  // of all blocks so far
+  bool in_block_ = false;
 };
 
 // Writes a table byte for byte as TensorFlow does. Keys must ascend strictly.
@@ -62,21 +80,27 @@ class TableWriter {
 
  private:
   struct Block {
+    int restart_every;
     std::string bytes;
     std::vector<std::uint32_t> restarts{0};
     std::string last_key;
     int since_restart = 0;
+
+    void add(std::string_view key, std::string_view value);
+    std::size_t size() const noexcept;
+    bool empty() const noexcept { return bytes.empty(); }
   };
 
-  static void append_entry(Block& block, std::string_view key, std::string_view value,
-                           int restart_every);
-  void flush(std::string_view next_key);
+  void flush();
+  void index_pending(std::string separator);
   std::string write_block(Block& block);
 
   std::string file_;
-  Block data_;
-  Block index_;
-  bool any_ = false;
+  Block data_{16};
+  Block index_{1};
+  std::string pending_handle_;  // of a block that the index does not list yet
+  std::string last_key_;        // of that block
+  bool empty_ = true;
 };
 
 }  // namespace cairn::format::tensorflow

@@ -1,0 +1,50 @@
+#include "format/quoted.h"
+
+#include <simdjson.h>
+
+#include <cstddef>
+
+namespace cairn::format {
+
+namespace {
+
+constexpr std::size_t kShownBytesMax = 120;
+
+// The start of `text` that is shown: whole characters, where it is UTF-8.
+std::string_view shown_part(std::string_view text) {
+  if (text.size() <= kShownBytesMax) return text;
+  std::size_t end = kShownBytesMax;
+  while (end > kShownBytesMax - 4 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end);
+}
+
+void append_hex(std::string& out, unsigned char byte) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  out += "\\x";
+  out += kDigits[byte >> 4];
+  out += kDigits[byte & 15];
+}
+
+}  // namespace
+
+std::string quoted(std::string_view text) {
+  const std::string_view shown = shown_part(text);
+  const bool utf8 = simdjson::validate_utf8(shown.data(), shown.size());
+  std::string out = "\"";
+  for (const char character : shown) {
+    const auto byte = static_cast<unsigned char>(character);
+    const bool plain = byte >= 0x20 && byte != 0x7f && byte != '"' && byte != '\\';
+    if (plain && (byte < 0x80 || utf8)) {
+      out += character;
+    } else {
+      append_hex(out, byte);
+    }
+  }
+  out += '"';
+  if (shown.size() < text.size()) {
+    out += " (and " + std::to_string(text.size() - shown.size()) + " bytes more)";
+  }
+  return out;
+}
+
+}  // namespace cairn::format

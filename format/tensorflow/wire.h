@@ -1,0 +1,44 @@
+#pragma once
+
+// The protobuf records of a bundle's index: BundleHeaderProto and BundleEntryProto. Fields are
+// taken as they stand; what they mean is for bundle_decode.cc. FORMAT.md, "TensorFlow's bundle".
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "format/facts.h"
+#include "format/reason.h"
+
+namespace cairn::format::tensorflow {
+
+// BundleEntryProto. A field that is absent has its default.
+struct EntryRecord {
+  std::uint64_t dtype = 0;
+  std::vector<std::int64_t> shape;
+  std::int64_t shard = 0;
+  std::int64_t offset_bytes = 0;
+  std::int64_t size_bytes = 0;
+  std::uint32_t masked_crc32c = 0;
+  std::vector<std::vector<Extent>> slices;
+};
+
+// What TensorFlow writes of an entry: a stored tensor has a span, a partitioned one has slices.
+struct EntryView {
+  DType dtype{};
+  std::span<const std::int64_t> shape;
+  const Span& span;
+  std::span<const SliceFacts> slices;
+};
+
+// Unknown fields are skipped. Errors: Corrupt (no protobuf, a known field of another type).
+Decoded<BundleHeader> decode_header(std::string_view record);
+Decoded<EntryRecord> decode_entry(std::string_view record);
+
+// Fields ascend and defaults are left out, as TensorFlow serializes them.
+std::string encode_header(const BundleHeader& header);
+void append_entry(std::string& out, const EntryView& entry);
+
+}  // namespace cairn::format::tensorflow

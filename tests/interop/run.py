@@ -1,0 +1,55 @@
+"""The interoperability suite: what we write, TensorFlow and safetensors read, and the other way round, value for value.
+
+usage: run.py CAIRN [PATTERN…]     the command, and which cases (all)
+
+Runs in the virtual environment .venv at the root of the repository, which `./dev test` makes; without one it is
+skipped. One process, because importing TensorFlow takes longer than most cases.
+"""
+import os
+import sys
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PYTHON = os.path.join(HERE, "../../.venv/bin/python")
+SKIPPED = 77
+
+
+class Result(unittest.TextTestResult):
+    """Also counts what passed. A case with several failing parts counts once."""
+
+    def counts(self):
+        failed = {test.id().split(" ")[0] for test, _ in self.failures + self.errors}
+        return self.testsRun - len(failed) - len(self.skipped), len(failed), len(self.skipped)
+
+    def addSkip(self, test, reason):
+        super().addSkip(test, reason)
+        print(f"interop: {test.id()}: skipped: {reason}")
+
+
+def into_venv():
+    """Starts again with the environment's Python, where this is another."""
+    if os.environ.get("CAIRN_INTEROP") == "inside":
+        return
+    if not os.path.exists(PYTHON):
+        print("interop: skipped: there is no .venv with TensorFlow and safetensors (PyPI could not be reached)")
+        print("0 passed, 0 failed, 1 skipped")
+        sys.exit(SKIPPED)
+    os.environ.update(CAIRN_INTEROP="inside", TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="",
+                      TF_ENABLE_ONEDNN_OPTS="0")
+    os.execv(PYTHON, [PYTHON, *sys.argv])
+
+
+def main():
+    into_venv()
+    import command
+    command.CAIRN = os.path.abspath(sys.argv[1])
+    loader = unittest.TestLoader()
+    loader.testNamePatterns = [f"*{pattern}*" for pattern in sys.argv[2:]] or None
+    suite = loader.discover(HERE, pattern="test_*.py")
+    result = unittest.TextTestRunner(sys.stdout, verbosity=1, resultclass=Result).run(suite)
+    print("{} passed, {} failed, {} skipped".format(*result.counts()))
+    return 0 if result.wasSuccessful() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,339 @@
+#include <doctest/doctest.h>
+#include <leveldb/env.h>
+#include <leveldb/iterator.h>
+#include <leveldb/options.h>
+#include <leveldb/table.h>
+#include <leveldb/table_builder.h>
+#include <snappy.h>
+
+#include <cstring>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "format/digest.h"
+#include "format/le.h"
+#include "format/tensorflow/table.h"
+#include "format/tensorflow/varint.h"
+#include "golden.h"
+
+namespace cairn::format::tensorflow {
+namespace {
+
+using Entries = std::vector<std::pair<std::string, std::string>>;
+
+// ---- Arranging
+
+std::string write_table(const Entries& entries) {
+  TableWriter writer;
+  for (const auto& [key, value] : entries) writer.add(key, value);
+  return writer.finish();
+}
+
+Decoded<Entries> read_table(std::string_view file) {
+  auto table = TableReader::open(as_bytes(file));
+  if (!table) return table.error();
+  Entries entries;
+  while (true) {
+    const auto more = table->next();
+    if (!more) return more.error();
+    if (!*more) return entries;
+    entries.emplace_back(table->key(), table->value());
+  }
+}
+
+std::string random_bytes(std::mt19937_64& random, std::size_t size) {
+  std::string bytes(size, '\0');
+  for (char& byte : bytes) byte = static_cast<char>(random());
+  return bytes;
+}
+
+Entries random_entries(std::mt19937_64& random, int count, std::size_t value_size_max) {
+  std::map<std::string, std::string> sorted;
+  for (int i = 0; i < count; ++i) {
+    const std::string prefix(random() % 40, "ab\xff"[random() % 3]);
+    sorted[prefix + random_bytes(random, random() % 5)] =
+        random_bytes(random, random() % (value_size_max + 1));
+  }
+  return {sorted.begin(), sorted.end()};
+}
+
+std::string trailer(std::string_view block, char type) {
+  std::string out(1, type);
+  append_le(out, crc32c_mask(crc32c(as_bytes(std::string(block) + type))));
+  return out;
+}
+
+struct StoredBlock {
+  std::string bytes;
+  char type = 0;
+};
+
+std::string entry_bytes(std::string_view key, std::string_view value) {
+  std::string out(1, '\0');
+  append_varint(out, key.size());
+  append_varint(out, value.size());
+  return out.append(key).append(value);
+}
+
+std::string with_restart(std::string entries) {
+  append_le<std::uint32_t>(entries, 0);
+  append_le<std::uint32_t>(entries, 1);
+  return entries;
+}
+
+// A table of blocks made by hand; the index names them "a", "b", … and thus bounds what they hold.
+std::string assemble(const std::vector<StoredBlock>& blocks, bool backwards = false) {
+  std::string file;
+  std::vector<std::string> handles;
+  for (const StoredBlock& block : blocks) {
+    std::string handle;
+    append_varint(handle, file.size());
+    append_varint(handle, block.bytes.size());
+    handles.push_back(handle);
+    file += block.bytes + trailer(block.bytes, block.type);
+  }
+  if (backwards) std::swap(handles.front(), handles.back());
+  std::string index;
+  for (std::size_t i = 0; i < handles.size(); ++i) {
+    index += entry_bytes(std::string(1, static_cast<char>('a' + i)), handles[i]);
+  }
+  index = with_restart(index);
+  std::string footer("\0\0", 2);
+  append_varint(footer, file.size());
+  append_varint(footer, index.size());
+  footer.resize(40, '\0');
+  append_le(footer, std::uint64_t{0xdb4775248b80fb57});
+  return file + index + trailer(index, 0) + footer;
+}
+
+// ---- leveldb, which reads files through an interface of its own
+
+class BytesInMemory : public leveldb::RandomAccessFile {
+ public:
+  explicit BytesInMemory(std::string_view bytes) : bytes_(bytes) {}
+  leveldb::Status Read(std::uint64_t offset, std::size_t n, leveldb::Slice* result,
+                       char*) const override {
+    const std::string_view part = bytes_.substr(std::min<std::size_t>(offset, bytes_.size()), n);
+    *result = leveldb::Slice(part.data(), part.size());
+    return leveldb::Status::OK();
+  }
+
+ private:
+  std::string_view bytes_;
+};
+
+class StringFile : public leveldb::WritableFile {
+ public:
+  leveldb::Status Append(const leveldb::Slice& data) override {
+    bytes.append(data.data(), data.size());
+    return leveldb::Status::OK();
+  }
+  leveldb::Status Close() override { return leveldb::Status::OK(); }
+  leveldb::Status Flush() override { return leveldb::Status::OK(); }
+  leveldb::Status Sync() override { return leveldb::Status::OK(); }
+  std::string bytes;
+};
+
+// What leveldb finds in the file, by iterating and by seeking.
+void check_against_leveldb(std::string_view file, const Entries& entries) {
+  BytesInMemory source(file);
+  leveldb::Options options;
+  options.paranoid_checks = true;
+  leveldb::Table* opened = nullptr;
+  REQUIRE(leveldb::Table::Open(options, &source, file.size(), &opened).ok());
+  const std::unique_ptr<leveldb::Table> table(opened);
+  leveldb::ReadOptions checked;
+  checked.verify_checksums = true;
+  const std::unique_ptr<leveldb::Iterator> at(table->NewIterator(checked));
+  std::size_t position = 0;
+  for (at->SeekToFirst(); at->Valid(); at->Next(), ++position) {
+    REQUIRE(position < entries.size());
+    CHECK(at->key().ToString() == entries[position].first);
+    CHECK(at->value().ToString() == entries[position].second);
+  }
+  CHECK(at->status().ok());
+  CHECK(position == entries.size());
+  for (const auto& [key, value] : entries) {
+    at->Seek(key);
+    REQUIRE(at->Valid());
+    CHECK(at->value().ToString() == value);
+  }
+}
+
+// ---- Promises
+
+TEST_CASE("what is written is read again, by us and by leveldb") {
+  const unsigned seed = std::random_device{}();
+  CAPTURE(seed);
+  std::mt19937_64 random(seed);
+  for (int round = 0; round < 60; ++round) {
+    CAPTURE(round);
+    const int count = static_cast<int>(random() % 400);
+    const std::size_t value_size_max = round % 3 == 0 ? 20 : round % 3 == 1 ? 3000 : 20'000;
+    const Entries entries = random_entries(random, count, value_size_max);
+    const std::string file = write_table(entries);
+    const auto read = read_table(file);
+    REQUIRE(read.has_value());
+    CHECK(*read == entries);
+    check_against_leveldb(file, entries);
+  }
+}
+
+TEST_CASE("an entry of two blocks and more does not share its block with the one before") {
+  const Entries entries = {{"a", "small"},
+                           {"b", std::string(2 * 262'144, 'x')},
+                           {"c", "small"},
+                           {std::string(600'000, 'd'), "long key"},
+                           {"e", std::string(262'144, 'y')}};
+  const std::string file = write_table(entries);
+  CHECK(*read_table(file) == entries);
+  check_against_leveldb(file, entries);
+  CHECK(crc32c(as_bytes(std::string_view(file).substr(0, 1))) != 0);
+}
+
+TEST_CASE("tables that leveldb wrote are read, compressed or not, with any restarts") {
+  std::mt19937_64 random(11);
+  const Entries entries = random_entries(random, 3000, 100);
+  for (const auto compression : {leveldb::kNoCompression, leveldb::kSnappyCompression}) {
+    for (const int restart_interval : {1, 3, 16, 1000}) {
+      CAPTURE(restart_interval);
+      leveldb::Options options;
+      options.compression = compression;
+      options.block_restart_interval = restart_interval;
+      StringFile file;
+      leveldb::TableBuilder builder(options, &file);
+      for (const auto& [key, value] : entries) builder.Add(key, value);
+      REQUIRE(builder.Finish().ok());
+      const auto read = read_table(file.bytes);
+      REQUIRE(read.has_value());
+      CHECK(*read == entries);
+    }
+  }
+}
+
+TEST_CASE("every table that TensorFlow wrote is written again bit for bit") {
+  for (const auto& path : test::golden_files("tensorflow", ".index")) {
+    CAPTURE(path.string());
+    const std::string file = test::read_file(path);
+    const auto entries = read_table(file);
+    REQUIRE(entries.has_value());
+    CHECK(write_table(*entries) == file);
+  }
+}
+
+TEST_CASE("a writer that has finished writes the next table from nothing") {
+  TableWriter writer;
+  writer.add("a", "1");
+  const std::string first = writer.finish();
+  writer.add("a", "1");
+  CHECK(writer.finish() == first);
+  CHECK(*read_table(TableWriter().finish()) == Entries{});
+}
+
+TEST_CASE("a table that is cut off anywhere is refused") {
+  const std::string file =
+      test::read_file(test::golden("tensorflow/saver_walk/saved/train1.index"));
+  for (std::size_t size = 0; size < file.size(); ++size) {
+    CAPTURE(size);
+    CHECK_FALSE(read_table(std::string_view(file).substr(0, size)).has_value());
+  }
+}
+
+TEST_CASE("every flipped bit is refused, but where nobody reads") {
+  const std::string file =
+      test::read_file(test::golden("tensorflow/saver_walk/saved/train1.index"));
+  const auto entries = read_table(file);
+  REQUIRE(entries.has_value());
+  const std::size_t footer_at = file.size() - 48;
+  // The empty metaindex block stands before the index block and has 13 bytes with its trailer.
+  std::string_view footer = std::string_view(file).substr(footer_at);
+  const std::size_t metaindex_at = *take_varint(footer);
+  for (std::size_t bit = 0; bit < file.size() * 8; ++bit) {
+    CAPTURE(bit);
+    std::string flipped = file;
+    flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << bit % 8));
+    const auto read = read_table(flipped);
+    const bool in_metaindex = bit / 8 >= metaindex_at && bit / 8 < metaindex_at + 13;
+    if (bit / 8 < footer_at && !in_metaindex) {
+      CHECK_FALSE(read.has_value());
+    } else if (read) {
+      CHECK(*read == *entries);
+    }
+  }
+}
+
+TEST_CASE("random bytes behind a good footer are survived") {
+  const unsigned seed = std::random_device{}();
+  CAPTURE(seed);
+  std::mt19937_64 random(seed);
+  for (int round = 0; round < 3000; ++round) {
+    const std::string block = random_bytes(random, random() % 64);
+    const std::string file = assemble({{block, static_cast<char>(random() % 2)}});
+    (void)read_table(file);
+  }
+}
+
+TEST_CASE("a damaged block is named with its place and both sums") {
+  std::string file = write_table({{"a", "1"}});
+  file[3] = 'z';
+  const auto read = read_table(file);
+  REQUIRE_FALSE(read.has_value());
+  CHECK(read.error().code == Code::Corrupt);
+  CHECK(read.error().what.find("the block at byte 0 is damaged: stored checksum ") == 0);
+}
+
+TEST_CASE("blocks that no writer makes are refused") {
+  const std::string good = with_restart(entry_bytes("a", "1"));
+  REQUIRE(read_table(assemble({{good}})).has_value());
+  std::string bomb("\xff\xff\xff\xff\x0f", 5);  // Snappy: 4 GiB of nothing
+  std::string packed;
+  snappy::Compress(good.data(), good.size(), &packed);
+  REQUIRE(read_table(assemble({{packed, 1}})).has_value());
+  std::string shares = with_restart(std::string("\x01\x01\x01zz", 5));
+  std::string no_restarts = entry_bytes("a", "1") + std::string(4, '\0');
+  std::string many_restarts = entry_bytes("a", "1") + std::string("\x00\x00\x00\x10", 4);
+  const std::pair<const char*, std::string> cases[] = {
+      {"unknown type", assemble({{good, 2}})},
+      {"type zstd", assemble({{good, 4}})},
+      {"Snappy that claims 4 GiB", assemble({{bomb, 1}})},
+      {"Snappy that is none", assemble({{good, 1}})},
+      {"Snappy of no bytes", assemble({{"", 1}})},
+      {"no bytes", assemble({{""}})},
+      {"first key shares with nothing", assemble({{shares}})},
+      {"no restarts", assemble({{no_restarts}})},
+      {"more restarts than bytes", assemble({{many_restarts}})},
+      {"the same key again",
+       assemble({{with_restart(entry_bytes("a", "") + entry_bytes("a", ""))}})},
+      {"keys descend", assemble({{with_restart(entry_bytes("a", "") + entry_bytes("A", ""))}})},
+      {"keys descend between blocks",
+       assemble({{with_restart(entry_bytes("a", ""))}, {with_restart(entry_bytes("A", ""))}})},
+      {"a key behind the index's", assemble({{with_restart(entry_bytes("aa", ""))}})},
+      {"blocks out of order",
+       assemble({{with_restart(entry_bytes("b", ""))}, {with_restart(entry_bytes("a", ""))}},
+                true)},
+  };
+  for (const auto& [what, file] : cases) {
+    CAPTURE(what);
+    const auto read = read_table(file);
+    REQUIRE_FALSE(read.has_value());
+    CHECK(read.error().code == Code::Corrupt);
+  }
+}
+
+TEST_CASE("few bytes cannot become many keys") {
+  std::string block = entry_bytes(std::string(100'000, 'K'), "");
+  for (int i = 0; i < 200; ++i) {
+    append_varint(block, 100'000 + static_cast<std::uint64_t>(i));
+    block.append("\x01\x00x", 3);
+  }
+  const auto read = read_table(assemble({{with_restart(block)}}));
+  REQUIRE_FALSE(read.has_value());
+  CHECK(read.error().what.find("64 times as much in keys") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace cairn::format::tensorflow
