@@ -255,7 +255,7 @@ Decoded<void> check_expressible(const IndexFacts& facts) {
   for (const TensorFacts& tensor : facts.tensors) {
     const bool opaque = tensor.dtype == DType::Opaque;
     if (opaque || (tensor.opaque_dtype.empty() && tensor.opaque_bits == 0)) continue;
-    return index::invalid(sentence("tensor ", quoted(tensor.name), " is a ", name(tensor.dtype),
+    return index::invalid(sentence("tensor ", quote(tensor.name), " is a ", name(tensor.dtype),
                                    " and carries the name of an opaque dtype"));
   }
   return {};
