@@ -97,8 +97,8 @@ inline std::string_view text_of(const flatbuffers::String& text) noexcept {
 // a schema cannot say. `file` is where offsets in a Reason count from.
 Decoded<void> check_meaning(const fbs::Index& root, const std::byte* file);
 
-// The file's bytes for facts of which nothing but their amount was checked: what encode_index
-// starts with, and how tests break the rules. Errors: Invalid (too many for one index).
+// The file's bytes for facts that may break the rules: what encode_index starts with, and how tests
+// break them. Errors: Invalid (too many for one index, or nothing that an index has a place for).
 Decoded<std::vector<std::byte>> encode_unchecked(const IndexFacts& facts);
 
 }  // namespace cairn::format::index
