@@ -34,7 +34,7 @@ struct Subject {
 
 class Check {
  public:
-  Check(const fbs::Index& root, const std::byte* file) noexcept
+  Check(const fbs::Index& root, std::span<const std::byte> file) noexcept
       : root_(root), columns_(root), file_(file) {}
 
   Decoded<void> run() {
@@ -44,6 +44,8 @@ class Check {
 
  private:
   bool checkpoint();
+  bool own_text(const flatbuffers::String& text);
+  bool own_texts(const KeyValueVector* entries);
   bool ascending_keys(const KeyValueVector* entries);
   bool unique_keys(const KeyValueVector* entries);
   bool shards();
@@ -70,7 +72,7 @@ class Check {
   // Says why not. `where` is the first byte of what is wrong.
   template <class... Parts>
   [[gnu::cold, gnu::noinline]] bool refuse(const void* where, const Parts&... parts) {
-    const auto offset = static_cast<const std::byte*>(where) - file_;
+    const auto offset = static_cast<const std::byte*>(where) - file_.data();
     reason_ = corrupt(static_cast<std::uint64_t>(offset), sentence(parts...));
     return false;
   }
@@ -86,9 +88,10 @@ class Check {
 
   const fbs::Index& root_;
   const Columns columns_;
-  const std::byte* file_;
+  const std::span<const std::byte> file_;
   std::vector<Bounds> shard_bounds_;
   std::vector<bool> opaque_used_;
+  std::uint64_t text_bytes_ = 0;
   bool any_content_hash_ = false;
   std::uint32_t extents_end_ = 0;  // of the slice looked at last
   Reason reason_;
@@ -106,7 +109,22 @@ bool Check::checkpoint() {
   if (bundle.num_shards() < 0) {
     return refuse(&bundle, "the bundle's header claims ", bundle.num_shards(), " shards");
   }
-  return ascending_keys(root_.metadata()) && unique_keys(root_.safetensors_metadata());
+  return own_texts(root_.metadata()) && own_texts(root_.safetensors_metadata()) &&
+         ascending_keys(root_.metadata()) && unique_keys(root_.safetensors_metadata());
+}
+
+// FlatBuffers allows that many offsets lead to one string. Comparing or copying what a small file
+// claims in that way could take hours and all memory, so texts may not be longer than the file.
+bool Check::own_text(const flatbuffers::String& text) {
+  text_bytes_ += text.size();  // stays far below 2^64, since it stops above 2^31
+  return text_bytes_ <= file_.size() || refuse(&text, "texts share their bytes");
+}
+
+bool Check::own_texts(const KeyValueVector* entries) {
+  if (entries == nullptr) return true;
+  return std::ranges::all_of(*entries, [this](const fbs::KeyValue* entry) {
+    return own_text(*entry->key()) && own_text(*entry->value());
+  });
 }
 
 bool Check::ascending_keys(const KeyValueVector* entries) {
@@ -191,6 +209,7 @@ bool Check::opaque_dtypes() {
   }
   std::string_view before;  // empty, and so below every name that is allowed
   for (const flatbuffers::String* name : names) {
+    if (!own_text(*name)) return false;
     if (text_of(*name) <= before) {
       return refuse(name, "opaque dtype ", quote(text_of(*name)), " stands behind ", quote(before),
                     ": names must ascend");
@@ -403,7 +422,7 @@ bool Check::columns_end() {
 
 }  // namespace
 
-Decoded<void> check_meaning(const fbs::Index& root, const std::byte* file) {
+Decoded<void> check_meaning(const fbs::Index& root, std::span<const std::byte> file) {
   return Check(root, file).run();
 }
 

@@ -141,7 +141,7 @@ Decoded<IndexView> IndexView::decode(std::span<const std::byte> file) {
   }
   auto root = index::verified(file.subspan(index::kHeaderBytes));
   if (!root) return std::move(root).error();
-  if (auto checked = index::check_meaning(**root, file.data()); !checked) {
+  if (auto checked = index::check_meaning(**root, file); !checked) {
     return std::move(checked).error();
   }
   return IndexView(*root);

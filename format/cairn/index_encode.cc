@@ -269,7 +269,7 @@ Decoded<std::vector<std::byte>> encode_index(const IndexFacts& facts) {
   auto file = index::encode_unchecked(facts);
   if (!file) return file;
   const fbs::Index& root = *fbs::GetIndex(file->data() + index::kHeaderBytes);
-  if (auto checked = index::check_meaning(root, file->data()); !checked) {
+  if (auto checked = index::check_meaning(root, *file); !checked) {
     return index::invalid(checked.error().what);
   }
   return file;
