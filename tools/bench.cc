@@ -138,7 +138,7 @@ void print_json(const Options& options, const Report& report) {
 }
 
 void print_row(std::string_view label, const Spread& seconds, double unit, std::string_view name) {
-  print(fmt::format("{:<14}{:>11.2f}{:>11.2f}{:>11.2f}  {}\n", label, seconds.min * unit,
+  print(fmt::format("{:<14}{:>11.3f}{:>11.3f}{:>11.3f}  {}\n", label, seconds.min * unit,
                     seconds.median * unit, seconds.max * unit, name));
 }
 

@@ -108,8 +108,9 @@ void print_text(const Outcome& outcome) {
                       damage.offset_bytes, safe(damage.shard), hex(damage.computed_crc32c),
                       hex(damage.stored_crc32c)));
   }
+  const std::size_t damaged = outcome.damage.size();
   const std::string verdict =
-      outcome.damage.empty() ? "whole" : fmt::format("{} damaged", outcome.damage.size());
+      damaged == 0 ? "whole" : fmt::format("{} damaged range{}", damaged, damaged == 1 ? "" : "s");
   const std::string unchecked =
       outcome.bytes_checked == 0 && outcome.bytes_unchecked > 0
           ? fmt::format("; its {} bytes have no stored sums", grouped(outcome.bytes_unchecked))
