@@ -33,6 +33,9 @@ inline constexpr std::uint64_t kSnappyRatioMax = 32;
 // every 16 entries keeps rebuilt keys below 16 times their block.
 inline constexpr std::uint64_t kKeyRatioMax = 64;
 
+// Smaller chunks cost more for their sums than they save in reading: stops sums of every byte.
+inline constexpr std::uint32_t kChunkBytesMin = 4'096;
+
 // The safetensors library's own limit on its header.
 inline constexpr std::uint64_t kSafetensorsHeaderBytesMax = 100'000'000;
 
