@@ -285,9 +285,10 @@ TEST_CASE("text that is random, cut or altered is survived, and read as protobuf
     }
     const auto ours = decode_state(text);
     const auto theirs = oracle::parse_text(text);
-    // protobuf's C++ refuses some that Python accepts, and the other way round; where both accept,
-    // both say the same.
-    if (ours && theirs) {
+    // protobuf's C++ refuses some that Python accepts, and the other way round. Where both accept,
+    // both say the same, but for one escape, whose backslash only Python keeps.
+    const bool differs = text.find("\\?") != std::string::npos;
+    if (ours && theirs && !differs) {
       CAPTURE(text);
       CHECK(encode_state(*ours) == encode_state(*theirs));
     }
