@@ -82,6 +82,7 @@ struct ShardFacts {
   std::uint64_t head_bytes = 0;  // what stands before the first tensor
   std::uint32_t head_crc32c = 0;
   std::uint64_t live_bytes = 0;  // bytes that tensors own, shared ranges once
+  friend bool operator==(const ShardFacts&, const ShardFacts&) = default;
 };
 
 // What the header of a TensorFlow bundle holds beside its entries.
@@ -99,6 +100,7 @@ struct TensorFlowIndexFacts {
   bool present = false;
   FileIdentity identity;
   Digest128 digest;  // XXH3-128 of its bytes
+  friend bool operator==(const TensorFlowIndexFacts&, const TensorFlowIndexFacts&) = default;
 };
 
 using KeyValues = std::vector<std::pair<std::string, std::string>>;
@@ -114,6 +116,7 @@ struct IndexFacts {
   TensorFlowIndexFacts tensorflow_index;
   std::vector<ShardFacts> shards;
   std::vector<TensorFacts> tensors;  // sorted by name as unsigned bytes, unique
+  friend bool operator==(const IndexFacts&, const IndexFacts&) = default;
 };
 
 }  // namespace cairn::format

@@ -29,6 +29,9 @@ inline constexpr std::uint32_t kShardNameBytesMax = 255;
 // A Snappy block can claim 4 GiB in 5 bytes.
 inline constexpr std::uint64_t kSnappyRatioMax = 32;
 
+// Smaller chunks cost more for their sums than they save in reading: stops sums of every byte.
+inline constexpr std::uint32_t kChunkBytesMin = 4'096;
+
 // Keys in a table share prefixes, so 10 bytes can claim a key of a megabyte. TensorFlow's restart
 // every 16 entries keeps rebuilt keys below 16 times their block.
 inline constexpr std::uint64_t kKeyRatioMax = 64;

@@ -1,0 +1,278 @@
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <set>
+#include <string>
+
+#include "format/cairn/index.h"
+#include "format/cairn/index_layout.h"
+#include "format/checked.h"
+#include "format/digest.h"
+#include "format/le.h"
+#include "format/limits.h"
+#include "format/sentence.h"
+
+namespace cairn::format {
+
+namespace index {
+
+namespace {
+
+using flatbuffers::FlatBufferBuilder;
+using flatbuffers::Offset;
+template <class T>
+using VectorOffset = Offset<flatbuffers::Vector<T>>;
+
+// The columns while they grow. Their ends fit 32 bits, because size_bound() fits the limit.
+struct GrowingColumns {
+  std::vector<fbs::TensorRecord> tensors;
+  std::vector<std::uint8_t> names;
+  std::vector<std::int64_t> dims;
+  std::vector<std::uint32_t> chunk_crc32cs;
+  std::vector<fbs::Hash128> content_hashes;
+  std::vector<fbs::SliceRecord> slices;
+  std::vector<fbs::ExtentRecord> extents;
+  std::vector<std::string> opaque_dtypes;
+};
+
+std::uint64_t size_bound(const IndexFacts& facts) {
+  // Tables, vtables, lengths and alignment cost less than this for each thing that has any.
+  constexpr std::uint64_t kOverhead = 96;
+  std::uint64_t bytes = 1024 + facts.producer.size() + 4 * facts.bundle.bad_consumers.size();
+  for (const KeyValues* pairs : {&facts.metadata, &facts.safetensors_metadata}) {
+    for (const auto& [key, value] : *pairs) bytes += kOverhead + key.size() + value.size();
+  }
+  for (const ShardFacts& shard : facts.shards) bytes += kOverhead + shard.name.size();
+  for (const TensorFacts& tensor : facts.tensors) {
+    bytes += sizeof(fbs::TensorRecord) + sizeof(fbs::Hash128) + tensor.name.size() +
+             8 * tensor.shape.size() + 4 * tensor.chunk_crc32cs.size();
+    if (!tensor.opaque_dtype.empty()) bytes += kOverhead + tensor.opaque_dtype.size();
+    for (const SliceFacts& slice : tensor.slices) {
+      bytes += sizeof(fbs::SliceRecord) + sizeof(fbs::ExtentRecord) * slice.extents.size();
+    }
+  }
+  return bytes;
+}
+
+std::uint32_t end_of(const auto& column) noexcept {
+  return static_cast<std::uint32_t>(column.size());
+}
+
+fbs::Hash128 hash_of(const Digest128& digest) noexcept {
+  std::array<std::uint8_t, 16> bytes;
+  std::memcpy(bytes.data(), digest.bytes.data(), bytes.size());
+  return fbs::Hash128(flatbuffers::make_span(bytes));
+}
+
+fbs::Identity identity_of(const FileIdentity& identity) noexcept {
+  return {identity.size_bytes, identity.mtime_ns, identity.inode};
+}
+
+std::vector<std::string> opaque_dtypes_of(const IndexFacts& facts) {
+  std::set<std::string> names;
+  for (const TensorFacts& tensor : facts.tensors) {
+    if (tensor.dtype == DType::Opaque) names.insert(tensor.opaque_dtype);
+  }
+  return {names.begin(), names.end()};
+}
+
+void append_slice(GrowingColumns& columns, const SliceFacts& slice) {
+  for (const Extent& extent : slice.extents) {
+    columns.extents.emplace_back(extent.start, extent.length);
+  }
+  const Span& span = slice.span;
+  columns.slices.emplace_back(span.offset_bytes, span.size_bytes, span.shard,
+                              span.crc32c.value_or(0), end_of(columns.extents),
+                              span.crc32c ? kHasCrc32c : 0);
+}
+
+std::uint16_t dtype_code(const GrowingColumns& columns, const TensorFacts& tensor) {
+  if (tensor.dtype != DType::Opaque) return static_cast<std::uint16_t>(tensor.dtype);
+  const auto found = std::ranges::lower_bound(columns.opaque_dtypes, tensor.opaque_dtype);
+  return static_cast<std::uint16_t>(kFirstOpaque + (found - columns.opaque_dtypes.begin()));
+}
+
+void append_tensor(GrowingColumns& columns, const TensorFacts& tensor) {
+  columns.names.insert(columns.names.end(), tensor.name.begin(), tensor.name.end());
+  columns.dims.insert(columns.dims.end(), tensor.shape.begin(), tensor.shape.end());
+  columns.chunk_crc32cs.insert(columns.chunk_crc32cs.end(), tensor.chunk_crc32cs.begin(),
+                               tensor.chunk_crc32cs.end());
+  for (const SliceFacts& slice : tensor.slices) append_slice(columns, slice);
+  const Span& span = tensor.span;
+  const auto bits = tensor.dtype == DType::Opaque
+                        ? tensor.opaque_bits
+                        : static_cast<std::uint16_t>(8 * element_bytes(tensor.dtype));
+  const auto flags = static_cast<std::uint8_t>((span.crc32c ? kHasCrc32c : 0) |
+                                               (tensor.content_hash ? kHasContentHash : 0));
+  columns.tensors.emplace_back(span.offset_bytes, span.size_bytes, span.shard,
+                               span.crc32c.value_or(0), end_of(columns.names), end_of(columns.dims),
+                               end_of(columns.chunk_crc32cs), end_of(columns.slices),
+                               dtype_code(columns, tensor), bits,
+                               static_cast<std::uint8_t>(tensor.encoding), flags, 0);
+}
+
+GrowingColumns columns_of(const IndexFacts& facts) {
+  GrowingColumns columns;
+  columns.opaque_dtypes = opaque_dtypes_of(facts);
+  std::size_t names = 0;
+  std::size_t dims = 0;
+  for (const TensorFacts& tensor : facts.tensors) {
+    names += tensor.name.size();
+    dims += tensor.shape.size();
+  }
+  columns.tensors.reserve(facts.tensors.size());
+  columns.names.reserve(names);
+  columns.dims.reserve(dims);
+  for (const TensorFacts& tensor : facts.tensors) append_tensor(columns, tensor);
+  if (std::ranges::any_of(facts.tensors, &std::optional<Digest128>::has_value,
+                          &TensorFacts::content_hash)) {
+    columns.content_hashes.reserve(facts.tensors.size());
+    for (const TensorFacts& tensor : facts.tensors) {
+      columns.content_hashes.push_back(hash_of(tensor.content_hash.value_or(Digest128{})));
+    }
+  }
+  return columns;
+}
+
+// An empty vector is not written: 0 stands for its absence.
+template <class T>
+VectorOffset<T> numbers(FlatBufferBuilder& builder, const std::vector<T>& column) {
+  return column.empty() ? 0 : builder.CreateVector(column);
+}
+template <class T>
+VectorOffset<const T*> structs(FlatBufferBuilder& builder, const std::vector<T>& column) {
+  return column.empty() ? 0 : builder.CreateVectorOfStructs(column);
+}
+
+VectorOffset<Offset<fbs::KeyValue>> key_values(FlatBufferBuilder& builder, const KeyValues& pairs) {
+  std::vector<Offset<fbs::KeyValue>> entries;
+  for (const auto& [key, value] : pairs) {
+    const auto key_text = builder.CreateString(key);
+    entries.push_back(fbs::CreateKeyValue(builder, key_text, builder.CreateString(value)));
+  }
+  return numbers(builder, entries);
+}
+
+Offset<fbs::Shard> shard_of(FlatBufferBuilder& builder, const ShardFacts& shard) {
+  const fbs::Identity identity = identity_of(shard.identity);
+  return fbs::CreateShard(builder, builder.CreateString(shard.name),
+                          static_cast<std::uint8_t>(shard.kind), &identity, shard.head_bytes,
+                          shard.head_crc32c, shard.live_bytes);
+}
+
+Offset<fbs::TensorFlowIndex> tensorflow_index(FlatBufferBuilder& builder,
+                                              const TensorFlowIndexFacts& facts) {
+  if (!facts.present) return 0;
+  const fbs::Identity identity = identity_of(facts.identity);
+  const fbs::Hash128 digest = hash_of(facts.digest);
+  return fbs::CreateTensorFlowIndex(builder, &identity, &digest);
+}
+
+// FlatBuffers are built from their end: what is created last comes first in the file. So the small
+// things lie together in front, where one page holds them, and the columns behind.
+void build(FlatBufferBuilder& builder, const IndexFacts& facts) {
+  const GrowingColumns columns = columns_of(facts);
+  const auto extents = structs(builder, columns.extents);
+  const auto slices = structs(builder, columns.slices);
+  const auto content_hashes = structs(builder, columns.content_hashes);
+  const auto chunk_crc32cs = numbers(builder, columns.chunk_crc32cs);
+  const auto dims = numbers(builder, columns.dims);
+  const auto names = numbers(builder, columns.names);
+  const auto tensors = structs(builder, columns.tensors);
+
+  const auto opaque_dtypes = columns.opaque_dtypes.empty()
+                                 ? VectorOffset<Offset<flatbuffers::String>>(0)
+                                 : builder.CreateVectorOfStrings(columns.opaque_dtypes);
+  std::vector<Offset<fbs::Shard>> shard_offsets;
+  for (const ShardFacts& shard : facts.shards) shard_offsets.push_back(shard_of(builder, shard));
+  const auto shards = numbers(builder, shard_offsets);
+  const auto safetensors_metadata = key_values(builder, facts.safetensors_metadata);
+  const auto metadata = key_values(builder, facts.metadata);
+  const auto foreign = tensorflow_index(builder, facts.tensorflow_index);
+  const BundleHeader& header = facts.bundle;
+  const auto bad_consumers = numbers(builder, header.bad_consumers);
+  const auto bundle = fbs::CreateBundle(builder, header.num_shards, header.big_endian,
+                                        header.producer, header.min_consumer, bad_consumers);
+  const auto producer = builder.CreateString(facts.producer);
+
+  fbs::IndexBuilder index(builder);
+  index.add_created_ns(facts.created_ns);
+  if (facts.step) index.add_step(*facts.step);
+  index.add_extents(extents);
+  index.add_slices(slices);
+  index.add_content_hashes(content_hashes);
+  index.add_chunk_crc32cs(chunk_crc32cs);
+  index.add_dims(dims);
+  index.add_names(names);
+  index.add_tensors(tensors);
+  index.add_opaque_dtypes(opaque_dtypes);
+  index.add_shards(shards);
+  index.add_tensorflow_index(foreign);
+  index.add_bundle(bundle);
+  index.add_safetensors_metadata(safetensors_metadata);
+  index.add_metadata(metadata);
+  index.add_chunk_bytes(facts.chunk_bytes);
+  index.add_producer(producer);
+  builder.Finish(index.Finish());
+}
+
+std::vector<std::byte> with_header(std::span<const std::byte> body) {
+  std::vector<std::byte> file(kHeaderBytes + body.size());
+  std::memcpy(file.data(), kMagic.data(), kMagic.size());
+  store_le(file.data() + kVersionAt, kIndexVersion);
+  store_le(file.data() + kHeaderBytesAt, kHeaderBytes);
+  store_le(file.data() + kBodyBytesAt, std::uint64_t{body.size()});
+  std::ranges::copy(body, file.begin() + kHeaderBytes);
+  const Digest128 digest = file_digest(file);
+  std::ranges::copy(digest.bytes, file.begin() + kDigestAt);
+  return file;
+}
+
+Reason invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
+
+}  // namespace
+
+Decoded<std::vector<std::byte>> encode_unchecked(const IndexFacts& facts) {
+  const std::uint64_t bound = size_bound(facts);
+  if (bound > limits::kIndexBytesMax - kHeaderBytes) {
+    return invalid(sentence("the index would need up to ", bound, " bytes, more than the limit of ",
+                            limits::kIndexBytesMax));
+  }
+  if (opaque_dtypes_of(facts).size() > kOpaqueDtypesMax) {
+    return invalid(sentence("there are more than ", kOpaqueDtypesMax, " dtypes without a number"));
+  }
+  FlatBufferBuilder builder(bound);
+  build(builder, facts);
+  return with_header(std::as_bytes(std::span(builder.GetBufferPointer(), builder.GetSize())));
+}
+
+}  // namespace index
+
+namespace {
+
+// Facts that the index has no place for; to drop them silently would not be the same index.
+Decoded<void> check_expressible(const IndexFacts& facts) {
+  for (const TensorFacts& tensor : facts.tensors) {
+    const bool opaque = tensor.dtype == DType::Opaque;
+    if (opaque || (tensor.opaque_dtype.empty() && tensor.opaque_bits == 0)) continue;
+    return index::invalid(sentence("tensor ", quoted(tensor.name), " is a ", name(tensor.dtype),
+                                   " and carries the name of an opaque dtype"));
+  }
+  return {};
+}
+
+}  // namespace
+
+// What decode refuses is refused here by the same code, run over the bytes that were just made.
+Decoded<std::vector<std::byte>> encode_index(const IndexFacts& facts) {
+  if (auto checked = check_expressible(facts); !checked) return std::move(checked).error();
+  auto file = index::encode_unchecked(facts);
+  if (!file) return file;
+  const fbs::Index& root = *fbs::GetIndex(file->data() + index::kHeaderBytes);
+  if (auto checked = index::check_meaning(root, file->data()); !checked) {
+    return index::invalid(checked.error().what);
+  }
+  return file;
+}
+
+}  // namespace cairn::format

@@ -1,0 +1,263 @@
+#include <cstddef>
+#include <cstring>
+#include <type_traits>
+
+#include "format/cairn/index.h"
+#include "format/cairn/index_layout.h"
+#include "format/le.h"
+
+namespace cairn::format {
+
+namespace index {
+
+namespace {
+
+template <class T>
+std::span<const T> span_of(const flatbuffers::Vector<T>* column) noexcept {
+  if (column == nullptr || column->size() == 0) return {};
+  return {column->data(), column->size()};
+}
+
+template <class T>
+std::span<const T> span_of(const flatbuffers::Vector<const T*>* column) noexcept {
+  if (column == nullptr || column->size() == 0) return {};
+  return {column->Get(0), column->size()};
+}
+
+}  // namespace
+
+Columns::Columns(const fbs::Index& root) noexcept
+    : tensors(span_of(root.tensors())),
+      names(as_text(std::as_bytes(span_of(root.names())))),
+      dims(span_of(root.dims())),
+      chunk_crc32cs(span_of(root.chunk_crc32cs())),
+      content_hashes(span_of(root.content_hashes())),
+      slices(span_of(root.slices())),
+      extents(span_of(root.extents())) {}
+
+Digest128 digest_of(const fbs::Hash128& hash) noexcept {
+  Digest128 digest;
+  std::memcpy(digest.bytes.data(), hash.bytes()->Data(), digest.bytes.size());
+  return digest;
+}
+
+FileIdentity identity_of(const fbs::Identity& identity) noexcept {
+  return {identity.size_bytes(), identity.mtime_ns(), identity.inode()};
+}
+
+}  // namespace index
+
+namespace {
+
+using index::Columns;
+
+const fbs::Index& root_of(const void* root) noexcept {
+  return *static_cast<const fbs::Index*>(root);
+}
+
+template <class Record>
+Span span_of_record(const Record& record) noexcept {
+  Span span{record.shard(), record.offset_bytes(), record.size_bytes(), std::nullopt};
+  if ((record.flags() & index::kHasCrc32c) != 0) span.crc32c = record.crc32c();
+  return span;
+}
+
+std::string_view name_at(const Columns& columns, std::size_t position) noexcept {
+  return index::part(columns.names, index::starts_of(columns, position).name,
+                     columns.tensors[position].name_end());
+}
+
+// The facts' Extent and the column's record are the same two numbers.
+std::span<const Extent> as_extents(std::span<const fbs::ExtentRecord> records) noexcept {
+  static_assert(sizeof(Extent) == sizeof(fbs::ExtentRecord));
+  static_assert(alignof(Extent) == alignof(fbs::ExtentRecord));
+  static_assert(std::is_standard_layout_v<Extent> && offsetof(Extent, length) == 8);
+  return {reinterpret_cast<const Extent*>(records.data()), records.size()};
+}
+
+std::pair<std::string_view, std::string_view> pair_of(const fbs::KeyValue& entry) noexcept {
+  return {index::text_of(*entry.key()), index::text_of(*entry.value())};
+}
+
+std::size_t size_of(const auto* vector) noexcept { return vector == nullptr ? 0 : vector->size(); }
+
+KeyValues key_values(const flatbuffers::Vector<flatbuffers::Offset<fbs::KeyValue>>* entries) {
+  KeyValues pairs;
+  for (std::size_t i = 0; i < size_of(entries); ++i) {
+    pairs.emplace_back(pair_of(*entries->Get(static_cast<flatbuffers::uoffset_t>(i))));
+  }
+  return pairs;
+}
+
+TensorFacts tensor_facts(const IndexView& view, std::size_t position) {
+  const IndexView::Tensor tensor = view.tensor(position);
+  TensorFacts facts;
+  facts.name = tensor.name;
+  facts.dtype = tensor.dtype;
+  facts.opaque_dtype = tensor.opaque_dtype;
+  if (tensor.dtype == DType::Opaque) facts.opaque_bits = tensor.element_bits;
+  facts.encoding = tensor.encoding;
+  facts.shape.assign(tensor.shape.begin(), tensor.shape.end());
+  facts.span = tensor.span;
+  facts.chunk_crc32cs.assign(tensor.chunk_crc32cs.begin(), tensor.chunk_crc32cs.end());
+  facts.content_hash = tensor.content_hash;
+  for (std::uint32_t i = tensor.slices_begin; i != tensor.slices_end; ++i) {
+    const IndexView::Slice slice = view.slice(i);
+    facts.slices.push_back({{slice.extents.begin(), slice.extents.end()}, slice.span});
+  }
+  return facts;
+}
+
+}  // namespace
+
+std::optional<std::int64_t> IndexView::step() const noexcept {
+  const auto step = root_of(root_).step();
+  return step.has_value() ? std::optional(*step) : std::nullopt;
+}
+
+std::int64_t IndexView::created_ns() const noexcept { return root_of(root_).created_ns(); }
+
+std::string_view IndexView::producer() const noexcept {
+  return index::text_of(*root_of(root_).producer());
+}
+
+std::uint32_t IndexView::chunk_bytes() const noexcept { return root_of(root_).chunk_bytes(); }
+
+std::size_t IndexView::metadata_count() const noexcept {
+  return size_of(root_of(root_).metadata());
+}
+
+std::pair<std::string_view, std::string_view> IndexView::metadata(
+    std::size_t position) const noexcept {
+  const auto at = static_cast<flatbuffers::uoffset_t>(position);
+  return pair_of(*root_of(root_).metadata()->Get(at));
+}
+
+std::optional<std::string_view> IndexView::metadata(std::string_view key) const noexcept {
+  std::size_t begin = 0;
+  std::size_t end = metadata_count();
+  while (begin < end) {
+    const std::size_t middle = begin + (end - begin) / 2;
+    const auto [found, value] = metadata(middle);
+    if (found == key) return value;
+    (found < key ? begin : end) = found < key ? middle + 1 : middle;
+  }
+  return std::nullopt;
+}
+
+BundleHeader IndexView::bundle() const {
+  const fbs::Bundle& bundle = *root_of(root_).bundle();
+  BundleHeader header{
+      bundle.num_shards(), bundle.big_endian(), bundle.producer(), bundle.min_consumer(), {}};
+  if (bundle.bad_consumers() != nullptr) {
+    header.bad_consumers.assign(bundle.bad_consumers()->begin(), bundle.bad_consumers()->end());
+  }
+  return header;
+}
+
+bool IndexView::big_endian() const noexcept { return root_of(root_).bundle()->big_endian(); }
+
+TensorFlowIndexFacts IndexView::tensorflow_index() const noexcept {
+  const fbs::TensorFlowIndex* found = root_of(root_).tensorflow_index();
+  if (found == nullptr) return {};
+  return {true, index::identity_of(*found->identity()), index::digest_of(*found->digest())};
+}
+
+std::size_t IndexView::shard_count() const noexcept { return size_of(root_of(root_).shards()); }
+
+IndexView::Shard IndexView::shard(std::size_t position) const noexcept {
+  const auto at = static_cast<flatbuffers::uoffset_t>(position);
+  const fbs::Shard& shard = *root_of(root_).shards()->Get(at);
+  return {index::text_of(*shard.name()),
+          static_cast<ShardKind>(shard.kind()),
+          index::identity_of(*shard.identity()),
+          shard.head_bytes(),
+          shard.head_crc32c(),
+          shard.live_bytes()};
+}
+
+std::size_t IndexView::tensor_count() const noexcept { return size_of(root_of(root_).tensors()); }
+
+std::string_view IndexView::tensor_name(std::size_t position) const noexcept {
+  return name_at(Columns(root_of(root_)), position);
+}
+
+IndexView::Tensor IndexView::tensor(std::size_t position) const noexcept {
+  const Columns columns(root_of(root_));
+  const fbs::TensorRecord& record = columns.tensors[position];
+  const index::Starts starts = index::starts_of(columns, position);
+  Tensor tensor;
+  tensor.name = index::part(columns.names, starts.name, record.name_end());
+  tensor.dtype = static_cast<DType>(record.dtype());
+  if (record.dtype() >= index::kFirstOpaque) {
+    tensor.dtype = DType::Opaque;
+    tensor.opaque_dtype =
+        index::text_of(*root_of(root_).opaque_dtypes()->Get(record.dtype() - index::kFirstOpaque));
+  }
+  tensor.element_bits = record.bits();
+  tensor.encoding = static_cast<Encoding>(record.encoding());
+  tensor.shape = index::part(columns.dims, starts.dims, record.dims_end());
+  tensor.span = span_of_record(record);
+  tensor.chunk_crc32cs = index::part(columns.chunk_crc32cs, starts.chunks, record.chunks_end());
+  if ((record.flags() & index::kHasContentHash) != 0) {
+    tensor.content_hash = index::digest_of(columns.content_hashes[position]);
+  }
+  tensor.slices_begin = starts.slices;
+  tensor.slices_end = record.slices_end();
+  tensor.size_bytes = record.size_bytes();
+  for (const auto& slice : index::part(columns.slices, starts.slices, record.slices_end())) {
+    tensor.size_bytes += slice.size_bytes();  // cannot overflow: decode added them up
+  }
+  return tensor;
+}
+
+IndexView::Slice IndexView::slice(std::uint32_t position) const noexcept {
+  const Columns columns(root_of(root_));
+  const fbs::SliceRecord& record = columns.slices[position];
+  const auto extents = index::part(columns.extents, index::extents_start_of(columns, position),
+                                   record.extents_end());
+  return {as_extents(extents), span_of_record(record)};
+}
+
+std::size_t IndexView::lower_bound(std::string_view name) const noexcept {
+  const Columns columns(root_of(root_));
+  std::size_t begin = 0;
+  std::size_t end = columns.tensors.size();
+  while (begin < end) {
+    const std::size_t middle = begin + (end - begin) / 2;
+    if (name_at(columns, middle) < name) {
+      begin = middle + 1;
+    } else {
+      end = middle;
+    }
+  }
+  return begin;
+}
+
+std::optional<std::size_t> IndexView::find(std::string_view name) const noexcept {
+  const std::size_t position = lower_bound(name);
+  if (position == tensor_count() || tensor_name(position) != name) return std::nullopt;
+  return position;
+}
+
+IndexFacts IndexView::facts() const {
+  IndexFacts facts;
+  facts.step = step();
+  facts.created_ns = created_ns();
+  facts.producer = producer();
+  facts.chunk_bytes = chunk_bytes();
+  facts.metadata = key_values(root_of(root_).metadata());
+  facts.safetensors_metadata = key_values(root_of(root_).safetensors_metadata());
+  facts.bundle = bundle();
+  facts.tensorflow_index = tensorflow_index();
+  for (std::size_t i = 0; i < shard_count(); ++i) {
+    const Shard found = shard(i);
+    facts.shards.push_back({std::string(found.name), found.kind, found.identity, found.head_bytes,
+                            found.head_crc32c, found.live_bytes});
+  }
+  facts.tensors.reserve(tensor_count());
+  for (std::size_t i = 0; i < tensor_count(); ++i) facts.tensors.push_back(tensor_facts(*this, i));
+  return facts;
+}
+
+}  // namespace cairn::format

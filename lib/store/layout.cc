@@ -42,11 +42,6 @@ std::uint64_t raw_bytes(const TensorSpec& spec) noexcept {
              : format::element_count(spec.shape).value_or(0) * element_bytes(spec.dtype);
 }
 
-bool fits_header(const TensorSpec& spec) noexcept {
-  return !format::safetensors_name(spec.dtype, true).empty() && spec.name != "__metadata__" &&
-         format::safetensors::is_utf8(spec.name);
-}
-
 Groups group(const LayoutRequest& request) {
   Groups groups;
   for (std::size_t i = 0; i < request.specs.size(); ++i) {
@@ -131,6 +126,11 @@ void place(const LayoutRequest& request, std::span<const std::size_t> owners, La
 }
 
 }  // namespace
+
+bool fits_header(const TensorSpec& spec) noexcept {
+  return !format::safetensors_name(spec.dtype, true).empty() && spec.name != "__metadata__" &&
+         format::safetensors::is_utf8(spec.name);
+}
 
 std::uint64_t alignment_class(std::uint64_t size_bytes) noexcept {
   if (size_bytes == 0) return kPageBytes;

@@ -52,6 +52,9 @@ Layout plan_layout(const LayoutRequest& request, std::uint32_t shard_count);
 // variants.
 Result<std::uint64_t> spec_bytes(const TensorSpec& spec);
 
+// Whether a safetensors header can name the tensor, so that every reader takes it.
+bool fits_header(const TensorSpec& spec) noexcept;
+
 // The largest power of two that divides the size, at most 4,096: what every tensor is aligned to.
 // 4,096 for 0.
 std::uint64_t alignment_class(std::uint64_t size_bytes) noexcept;

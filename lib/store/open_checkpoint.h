@@ -55,6 +55,9 @@ class OpenCheckpoint {
   Result<void> ensure_checked(std::size_t position) const;
   Result<Verification> verify(const Work& work) const;
 
+  // The sentence for a tensor whose bytes have another sum.
+  Error damaged(std::size_t position, const format::Span& span, std::uint32_t computed) const;
+
   // ---- read.cc: bytes ----
 
   // The bytes of one stored piece in memory; may fault where the file was truncated since.
@@ -90,7 +93,6 @@ class OpenCheckpoint {
   Result<void> read_box(std::size_t position, std::span<std::byte> out, Slice slice) const;
 
   // Sentences that name the tensor.
-  Error damaged(std::size_t position, const format::Span& span, std::uint32_t computed) const;
   Error corrupt(std::size_t position, const std::string& why) const;
   Error refused(std::size_t position, const std::string& why) const;
 

@@ -40,13 +40,13 @@ std::vector<std::uint32_t> TensorSums::take_chunks() {
 ShardWriter::ShardWriter(const os::Directory& directory, Layout layout) noexcept
     : directory_(&directory), layout_(std::move(layout)), append_(std::make_unique<std::mutex>()) {}
 
-Result<ShardWriter> ShardWriter::create(const os::Directory& directory, std::string_view base,
-                                        std::uint32_t shard_count, Layout layout) {
+Result<ShardWriter> ShardWriter::create(const os::Directory& directory,
+                                        std::vector<std::string> names, Layout layout) {
   ShardWriter writer(directory, std::move(layout));
-  for (std::uint32_t i = 0; i < writer.layout_.shards.size(); ++i) {
+  CAIRN_ASSERT(names.size() == writer.layout_.shards.size());
+  for (std::size_t i = 0; i < names.size(); ++i) {
     const PlannedShard& plan = writer.layout_.shards[i];
-    CAIRN_TRY(draft, Draft::create(directory, std::string(base) + format::tensorflow::shard_suffix(
-                                                                      i, shard_count)));
+    CAIRN_TRY(draft, Draft::create(directory, std::move(names[i])));
     CAIRN_CHECK(draft.file().reserve(plan.size_bytes));
     CAIRN_CHECK(draft.file().write_at(0, format::as_bytes(plan.head)));
     writer.drafts_.push_back(std::move(draft));
@@ -69,13 +69,13 @@ void ShardWriter::place_encoded(std::size_t tensor, std::uint64_t size_bytes) {
   shard.size_bytes += size_bytes;
 }
 
-Result<void> ShardWriter::publish() {
+Result<void> ShardWriter::publish(Draft::Taken taken) {
   for (const Draft& draft : drafts_) {
     CAIRN_CHECK(draft.file().make_read_only());
     CAIRN_CHECK(draft.file().sync());
   }
   for (Draft& draft : drafts_) {
-    if (auto done = draft.publish(Draft::Taken::Refuse); !done) {
+    if (auto done = draft.publish(taken); !done) {
       withdraw();
       return done;
     }

@@ -48,9 +48,9 @@ class TensorSums {
 
 class ShardWriter {
  public:
-  // Creates and reserves the drafts; `base` is the prefix's, `shard_count` what their names say.
-  static Result<ShardWriter> create(const os::Directory& directory, std::string_view base,
-                                    std::uint32_t shard_count, Layout layout);
+  // Creates and reserves the drafts; `names` are the shards' own, one for each of the layout.
+  static Result<ShardWriter> create(const os::Directory& directory, std::vector<std::string> names,
+                                    Layout layout);
 
   const Layout& layout() const noexcept { return layout_; }
 
@@ -63,7 +63,7 @@ class ShardWriter {
 
   // Syncs every shard, gives it its name and makes the names durable. After an error the new names
   // are gone again.
-  Result<void> publish();
+  Result<void> publish(Draft::Taken taken);
 
   // Valid after publish(): what the index says of the shards. live_bytes counts shared ranges once.
   Result<std::vector<format::ShardFacts>> facts() const;

@@ -116,6 +116,9 @@ Result<Writer> Writer::create(const std::filesystem::path& prefix, std::vector<T
                      ": alignment_bytes must be 0 or a power of two from 64 to 4096, not " +
                      std::to_string(align));
     }
+    if (!options.tensorflow_index && !options.cairn_index) {
+      return invalid(prefix.string() + ": a checkpoint needs an index, P.cairn or P.index");
+    }
     std::ranges::sort(specs, {}, &TensorSpec::name);  // std::string compares bytes unsigned
     for (std::size_t i = 0; i < specs.size(); ++i) {
       if (auto bytes = store::spec_bytes(specs[i]); !bytes) {
@@ -187,8 +190,12 @@ Result<void> Writer::State::prepare() {
   normalise(same_as_);
   const store::LayoutRequest request{specs_, same_as_, options_.alignment_bytes};
   CAIRN_TRY(count, free_shard_count(store::shards_needed(request)));
-  CAIRN_TRY(shards, store::ShardWriter::create(directory_, base_, count,
-                                               store::plan_layout(request, count)));
+  store::Layout layout = store::plan_layout(request, count);
+  std::vector<std::string> names;
+  for (std::uint32_t i = 0; i < layout.shards.size(); ++i) {
+    names.push_back(base_ + format::tensorflow::shard_suffix(i, count));
+  }
+  CAIRN_TRY(shards, store::ShardWriter::create(directory_, std::move(names), std::move(layout)));
   shard_count_ = count;
   shards_.emplace(std::move(shards));
   prepared_.store(true, std::memory_order_release);
@@ -379,7 +386,7 @@ Result<void> Writer::State::commit(const Work& work) {
   }
   if (work.stop.stop_requested()) return Error{Code::Cancelled, 0, "cancelled by the caller"};
   broken_ = true;  // whatever comes now: this writer is not for a second commit
-  CAIRN_CHECK(shards_->publish());
+  CAIRN_CHECK(shards_->publish(store::Draft::Taken::Refuse));
   CAIRN_CHECK(publish_indexes());
   return remove_old();
 }
@@ -438,6 +445,7 @@ Result<void> Writer::State::publish_indexes() {
                                 {info.size_bytes, info.mtime_ns, info.inode},
                                 format::xxh3_128(format::as_bytes(*index))};
     }
+    if (!options_.cairn_index) return {};
     const auto bytes = format::encode_index(facts);
     if (!bytes) return invalid(prefix_.string() + ": " + bytes.error().what);
     return add(store::kCairnSuffix, *bytes);
@@ -450,14 +458,17 @@ Result<void> Writer::State::publish_indexes() {
   return directory_.sync();
 }
 
-// What the checkpoint that was there before leaves behind. A P.index of its own would go before
-// P.cairn, so where none is wanted its removal is the moment of the commit.
+// What the checkpoint that was there before leaves behind. An index of the kind that is not wanted
+// would be preferred to, or contradict, the new one, so its removal is the moment of the commit.
 Result<void> Writer::State::remove_old() {
-  if (!options_.tensorflow_index &&
-      directory_.exists(base_ + std::string(store::kTensorFlowSuffix))) {
-    CAIRN_CHECK(directory_.remove(base_ + std::string(store::kTensorFlowSuffix)));
-    CAIRN_CHECK(directory_.sync());
-  }
+  const auto drop = [&](bool wanted, std::string_view suffix) -> Result<void> {
+    const std::string name = base_ + std::string(suffix);
+    if (wanted || !directory_.exists(name)) return {};
+    CAIRN_CHECK(directory_.remove(name));
+    return directory_.sync();
+  };
+  CAIRN_CHECK(drop(options_.tensorflow_index, store::kTensorFlowSuffix));
+  CAIRN_CHECK(drop(options_.cairn_index, store::kCairnSuffix));
   CAIRN_TRY(names, directory_.names());
   for (const std::string& name : names) {
     const auto number = store::shard_number(name, base_);

@@ -22,6 +22,7 @@ struct WriterOptions {
   std::optional<std::int64_t> step;
   std::vector<std::pair<std::string, std::string>> metadata;
   bool tensorflow_index = true;  // write P.index, so that TensorFlow opens the checkpoint
+  bool cairn_index = true;       // write P.cairn; not both can be left out
   unsigned alignment_bytes = 0;  // 0: the universal shard; else a power of two, 64 … 4096, for
                                  // every tensor, and no safetensors header
   std::string meta_graph;        // bytes of P.meta; empty: none

@@ -1,0 +1,410 @@
+// What a Cairn index must mean. FlatBuffers' verifier has proved that every offset stays inside;
+// here the numbers are compared with each other. Encoding runs the same check over what it made, so
+// that there is one set of rules.
+//
+// This runs over every tensor each time a checkpoint is opened: 100,000 tensors must not cost more
+// than a millisecond or two. So a check gives true or false, and only the one that fails writes a
+// sentence.
+
+#include <algorithm>
+#include <bit>
+#include <string>
+
+#include "format/cairn/index_layout.h"
+#include "format/checked.h"
+#include "format/dtype.h"
+#include "format/limits.h"
+#include "format/sentence.h"
+
+namespace cairn::format::index {
+
+namespace {
+
+using KeyValueVector = flatbuffers::Vector<flatbuffers::Offset<fbs::KeyValue>>;
+
+// One tensor while it is checked.
+struct Subject {
+  std::size_t position;
+  const fbs::TensorRecord& record;
+  std::string_view name;
+  std::span<const std::int64_t> shape;
+  std::uint64_t chunk_sums;
+  std::span<const fbs::SliceRecord> slices;
+};
+
+class Check {
+ public:
+  Check(const fbs::Index& root, const std::byte* file) noexcept
+      : root_(root), columns_(root), file_(file) {}
+
+  Decoded<void> run() {
+    if (checkpoint() && shards() && opaque_dtypes() && tensors() && columns_end()) return {};
+    return std::move(reason_);
+  }
+
+ private:
+  bool checkpoint();
+  bool ascending_keys(const KeyValueVector* entries);
+  bool unique_keys(const KeyValueVector* entries);
+  bool shards();
+  bool shard(const fbs::Shard& shard);
+  bool shard_names_unique();
+  bool opaque_dtypes();
+
+  bool tensors();
+  bool ends_ascend(std::size_t position, const Starts& starts);
+  bool tensor_name(const Subject& subject, std::string_view before);
+  bool tensor(const Subject& subject);
+  bool flags(const Subject& subject);
+  bool dtype(const Subject& subject);
+  bool whole(const Subject& subject, std::uint64_t count);
+  bool partitioned(const Subject& subject);
+  bool slice(const Subject& subject, const fbs::SliceRecord& slice);
+  bool chunk_sums(const Subject& subject);
+  bool columns_end();
+
+  template <class Record>
+  bool span_inside(const Subject& subject, const Record& record);
+  bool size_agrees(const Subject& subject, std::uint64_t count, std::uint64_t size_bytes);
+
+  // Says why not. `where` is the first byte of what is wrong.
+  template <class... Parts>
+  [[gnu::cold, gnu::noinline]] bool refuse(const void* where, const Parts&... parts) {
+    const auto offset = static_cast<const std::byte*>(where) - file_;
+    reason_ = corrupt(static_cast<std::uint64_t>(offset), sentence(parts...));
+    return false;
+  }
+  template <class... Parts>
+  [[gnu::cold, gnu::noinline]] bool refuse(const Subject& subject, const Parts&... parts) {
+    return refuse(&subject.record, "tensor ", quoted(subject.name), ": ", parts...);
+  }
+
+  struct Bounds {
+    std::uint64_t head_bytes;
+    std::uint64_t size_bytes;
+  };
+
+  const fbs::Index& root_;
+  const Columns columns_;
+  const std::byte* file_;
+  std::vector<Bounds> shard_bounds_;
+  std::vector<bool> opaque_used_;
+  bool any_content_hash_ = false;
+  std::uint32_t extents_end_ = 0;  // of the slice looked at last
+  Reason reason_;
+};
+
+// ---- The checkpoint ----------------------------------------------------------------------------
+
+bool Check::checkpoint() {
+  const std::uint32_t chunk = root_.chunk_bytes();
+  if (!std::has_single_bit(chunk) || chunk < limits::kChunkBytesMin) {
+    return refuse(&root_, "chunks of ", chunk, " bytes: no power of two from ",
+                  limits::kChunkBytesMin, " on");
+  }
+  const fbs::Bundle& bundle = *root_.bundle();
+  if (bundle.num_shards() < 0) {
+    return refuse(&bundle, "the bundle's header claims ", bundle.num_shards(), " shards");
+  }
+  return ascending_keys(root_.metadata()) && unique_keys(root_.safetensors_metadata());
+}
+
+bool Check::ascending_keys(const KeyValueVector* entries) {
+  if (entries == nullptr) return true;
+  const flatbuffers::String* before = nullptr;
+  for (const fbs::KeyValue* entry : *entries) {
+    if (before != nullptr && text_of(*before) >= text_of(*entry->key())) {
+      return refuse(entry, "metadata ", quoted(text_of(*entry->key())), " stands behind ",
+                    quoted(text_of(*before)), ": keys must ascend");
+    }
+    before = entry->key();
+  }
+  return true;
+}
+
+bool Check::unique_keys(const KeyValueVector* entries) {
+  if (entries == nullptr) return true;
+  std::vector<std::string_view> keys;
+  for (const fbs::KeyValue* entry : *entries) keys.push_back(text_of(*entry->key()));
+  std::ranges::sort(keys);
+  const auto twice = std::ranges::adjacent_find(keys);
+  if (twice == keys.end()) return true;
+  return refuse(entries, "safetensors' metadata holds ", quoted(*twice), " twice");
+}
+
+// ---- Shards ------------------------------------------------------------------------------------
+
+bool Check::shards() {
+  if (root_.shards() == nullptr) return true;
+  if (root_.shards()->size() > limits::kShardsMax) {
+    return refuse(root_.shards(), root_.shards()->size(), " shards, more than the limit of ",
+                  limits::kShardsMax);
+  }
+  for (const fbs::Shard* each : *root_.shards()) {
+    if (!shard(*each)) return false;
+  }
+  return shard_names_unique();
+}
+
+// A bare name cannot lead outside of the checkpoint's directory.
+bool is_bare(std::string_view name) noexcept {
+  return !name.empty() && name.size() <= limits::kShardNameBytesMax && name != "." &&
+         name != ".." && std::ranges::none_of(name, [](char character) {
+           return character == '/' || static_cast<unsigned char>(character) < 0x20 ||
+                  character == 0x7f;
+         });
+}
+
+bool Check::shard(const fbs::Shard& shard) {
+  const std::string_view name = text_of(*shard.name());
+  if (!is_bare(name)) return refuse(&shard, "shard ", quoted(name), ": not a bare file name");
+  if (shard.kind() > static_cast<std::uint8_t>(ShardKind::Safetensors)) {
+    return refuse(&shard, "shard ", quoted(name), ": unknown kind ", shard.kind());
+  }
+  const std::uint64_t size = shard.identity()->size_bytes();
+  if (shard.head_bytes() > size || shard.live_bytes() > size - shard.head_bytes()) {
+    return refuse(&shard, "shard ", quoted(name), ": a head of ", shard.head_bytes(), " and ",
+                  shard.live_bytes(), " live bytes do not fit its ", size, " bytes");
+  }
+  if (shard.head_bytes() == 0 && shard.head_crc32c() != 0) {
+    return refuse(&shard, "shard ", quoted(name), ": a checksum of no head");
+  }
+  shard_bounds_.push_back({shard.head_bytes(), size});
+  return true;
+}
+
+bool Check::shard_names_unique() {
+  std::vector<std::string_view> names;
+  for (const fbs::Shard* each : *root_.shards()) names.push_back(text_of(*each->name()));
+  std::ranges::sort(names);
+  const auto twice = std::ranges::adjacent_find(names);
+  if (twice == names.end()) return true;
+  return refuse(root_.shards(), "shard ", quoted(*twice), " is listed twice");
+}
+
+bool Check::opaque_dtypes() {
+  if (root_.opaque_dtypes() == nullptr) return true;
+  const auto& names = *root_.opaque_dtypes();
+  if (names.size() > kOpaqueDtypesMax) {
+    return refuse(&names, names.size(), " opaque dtypes, more than the limit of ",
+                  kOpaqueDtypesMax);
+  }
+  std::string_view before;  // empty, and so below every name that is allowed
+  for (const flatbuffers::String* name : names) {
+    if (text_of(*name) <= before) {
+      return refuse(name, "opaque dtype ", quoted(text_of(*name)), " stands behind ",
+                    quoted(before), ": names must ascend");
+    }
+    before = text_of(*name);
+  }
+  opaque_used_.resize(names.size());
+  return true;
+}
+
+// ---- Tensors -----------------------------------------------------------------------------------
+
+bool Check::tensors() {
+  if (!columns_.content_hashes.empty() &&
+      columns_.content_hashes.size() != columns_.tensors.size()) {
+    return refuse(columns_.content_hashes.data(), columns_.content_hashes.size(),
+                  " content hashes for ", columns_.tensors.size(), " tensors");
+  }
+  Starts starts;
+  std::string_view before;  // empty, and so below every name that is allowed
+  for (std::size_t position = 0; position < columns_.tensors.size(); ++position) {
+    const fbs::TensorRecord& record = columns_.tensors[position];
+    if (!ends_ascend(position, starts)) return false;
+    const Subject subject{position,
+                          record,
+                          part(columns_.names, starts.name, record.name_end()),
+                          part(columns_.dims, starts.dims, record.dims_end()),
+                          record.chunks_end() - starts.chunks,
+                          part(columns_.slices, starts.slices, record.slices_end())};
+    if (!tensor_name(subject, before) || !tensor(subject)) return false;
+    before = subject.name;
+    starts = ends_of(record);
+  }
+  return true;
+}
+
+// From here on a tensor's parts may be looked at.
+bool Check::ends_ascend(std::size_t position, const Starts& starts) {
+  const fbs::TensorRecord& record = columns_.tensors[position];
+  const bool ascend =
+      starts.name <= record.name_end() && record.name_end() <= columns_.names.size() &&
+      starts.dims <= record.dims_end() && record.dims_end() <= columns_.dims.size() &&
+      starts.chunks <= record.chunks_end() &&
+      record.chunks_end() <= columns_.chunk_crc32cs.size() &&
+      starts.slices <= record.slices_end() && record.slices_end() <= columns_.slices.size();
+  return ascend || refuse(&record, "tensor number ", position,
+                          ": its parts end before they start, or behind their columns");
+}
+
+bool Check::tensor_name(const Subject& subject, std::string_view before) {
+  if (subject.name.empty() || subject.name.size() > limits::kNameBytesMax) {
+    return refuse(subject, "a name of ", subject.name.size(), " bytes, allowed are 1 to ",
+                  limits::kNameBytesMax);
+  }
+  // string_view compares as memcmp does: unsigned bytes, NUL like any other.
+  return before < subject.name ||
+         refuse(subject, "stands behind ", quoted(before), ": names must ascend");
+}
+
+bool Check::tensor(const Subject& subject) {
+  if (!flags(subject) || !dtype(subject)) return false;
+  if (subject.shape.size() > limits::kRankMax) {
+    return refuse(subject, "rank ", subject.shape.size(), ", more than the limit of ",
+                  limits::kRankMax);
+  }
+  const auto count = element_count(subject.shape);
+  if (!count) return refuse(subject, "its shape is negative somewhere, or too large");
+  const bool fits = subject.slices.empty() ? whole(subject, *count) : partitioned(subject);
+  return fits && chunk_sums(subject);
+}
+
+bool Check::flags(const Subject& subject) {
+  const fbs::TensorRecord& record = subject.record;
+  if ((record.flags() & ~(kHasCrc32c | kHasContentHash)) != 0 || record.zero() != 0) {
+    return refuse(subject, "unknown flags ", record.flags(), ", or reserved bytes ", record.zero(),
+                  " instead of 0");
+  }
+  if ((record.flags() & kHasCrc32c) == 0 && record.crc32c() != 0) {
+    return refuse(subject, "a checksum without its flag");
+  }
+  if ((record.flags() & kHasContentHash) != 0) {
+    any_content_hash_ = true;
+    return !columns_.content_hashes.empty() || refuse(subject, "its content hash is missing");
+  }
+  return columns_.content_hashes.empty() ||
+         digest_of(columns_.content_hashes[subject.position]) == Digest128{} ||
+         refuse(subject, "a content hash without its flag");
+}
+
+bool Check::dtype(const Subject& subject) {
+  const fbs::TensorRecord& record = subject.record;
+  if (record.dtype() >= kFirstOpaque) {
+    const std::size_t opaque = record.dtype() - kFirstOpaque;
+    if (opaque >= opaque_used_.size() || record.bits() == 0 || record.encoding() != 0) {
+      return refuse(subject, "opaque dtype ", opaque, " of ", opaque_used_.size(), " with ",
+                    record.bits(), " bits and encoding ", record.encoding());
+    }
+    opaque_used_[opaque] = true;
+    return true;
+  }
+  const auto dtype = static_cast<DType>(record.dtype());
+  if (!storable(dtype)) return refuse(subject, "dtype ", record.dtype(), " cannot be stored");
+  const Encoding encoding = dtype == DType::String    ? Encoding::TensorFlowString
+                            : dtype == DType::Variant ? Encoding::TensorFlowVariant
+                                                      : Encoding::Raw;
+  return (record.bits() == 8 * element_bytes(dtype) &&
+          record.encoding() == static_cast<std::uint8_t>(encoding)) ||
+         refuse(subject, "a ", name(dtype), " with ", record.bits(), " bits and encoding ",
+                record.encoding());
+}
+
+template <class Record>
+bool Check::span_inside(const Subject& subject, const Record& record) {
+  if (record.shard() >= shard_bounds_.size()) {
+    return refuse(subject, "shard ", record.shard(), " of ", shard_bounds_.size());
+  }
+  const Bounds& bounds = shard_bounds_[record.shard()];
+  return (record.offset_bytes() >= bounds.head_bytes &&
+          inside(record.offset_bytes(), record.size_bytes(), bounds.size_bytes)) ||
+         refuse(subject, record.size_bytes(), " bytes at ", record.offset_bytes(),
+                " do not lie between the head of shard ", record.shard(), ", ", bounds.head_bytes,
+                " bytes, and its end at ", bounds.size_bytes);
+}
+
+// Whether `size_bytes` is what `count` elements take.
+bool Check::size_agrees(const Subject& subject, std::uint64_t count, std::uint64_t size_bytes) {
+  if (subject.record.encoding() != 0) {  // at least one byte of length for each element
+    return size_bytes >= count ||
+           refuse(subject, size_bytes, " bytes are too few for ", count, " elements");
+  }
+  const auto bits = checked_mul(count, subject.record.bits());
+  return (bits && size_bytes == *bits / 8 + (*bits % 8 != 0 ? 1 : 0)) ||
+         refuse(subject, size_bytes, " bytes do not hold ", count, " elements of ",
+                subject.record.bits(), " bits");
+}
+
+bool Check::whole(const Subject& subject, std::uint64_t count) {
+  return span_inside(subject, subject.record) &&
+         size_agrees(subject, count, subject.record.size_bytes());
+}
+
+bool Check::partitioned(const Subject& subject) {
+  const fbs::TensorRecord& record = subject.record;
+  if (record.offset_bytes() != 0 || record.size_bytes() != 0 || record.shard() != 0 ||
+      (record.flags() & kHasCrc32c) != 0) {
+    return refuse(subject, "has slices and a place of its own");
+  }
+  std::uint64_t size = 0;
+  for (const fbs::SliceRecord& each : subject.slices) {
+    if (!slice(subject, each)) return false;
+    const auto sum = checked_add(size, each.size_bytes());
+    if (!sum) return refuse(subject, "its slices add up to more than 2^64 bytes");
+    size = *sum;
+  }
+  return true;
+}
+
+bool Check::slice(const Subject& subject, const fbs::SliceRecord& slice) {
+  const std::uint32_t begin = extents_end_;
+  extents_end_ = slice.extents_end();
+  if (extents_end_ < begin || extents_end_ > columns_.extents.size() ||
+      extents_end_ - begin != subject.shape.size()) {
+    return refuse(subject, "a slice has another rank than the tensor");
+  }
+  if ((slice.flags() & ~kHasCrc32c) != 0 || (slice.flags() == 0 && slice.crc32c() != 0)) {
+    return refuse(subject, "a slice has unknown flags ", slice.flags(),
+                  ", or a checksum without its flag");
+  }
+  std::uint64_t count = 1;  // at most the tensor's, so it does not overflow; 0 in an empty one
+  const auto extents = part(columns_.extents, begin, extents_end_);
+  for (std::size_t i = 0; i < extents.size(); ++i) {
+    const std::int64_t start = extents[i].start();
+    const std::int64_t length = extents[i].length();
+    const std::int64_t dimension = subject.shape[i];
+    const bool all = start == 0 && length == Extent::kWhole;
+    if (!all && (start < 0 || length <= 0 || start > dimension || length > dimension - start)) {
+      return refuse(subject, "a slice has ", length, " elements from ", start,
+                    " on in a dimension of ", dimension);
+    }
+    count *= static_cast<std::uint64_t>(all ? dimension : length);
+  }
+  return span_inside(subject, slice) && size_agrees(subject, count, slice.size_bytes());
+}
+
+bool Check::chunk_sums(const Subject& subject) {
+  if (subject.chunk_sums == 0) return true;
+  const std::uint64_t size = subject.record.size_bytes();
+  const std::uint64_t chunk = root_.chunk_bytes();
+  const std::uint64_t due = size > chunk ? (size - 1) / chunk + 1 : 0;
+  return subject.chunk_sums == due ||
+         refuse(subject, subject.chunk_sums, " chunk sums for ", size, " bytes, ", due, " are due");
+}
+
+// Every element of every column has an owner.
+bool Check::columns_end() {
+  const Starts ends = starts_of(columns_, columns_.tensors.size());
+  if (ends.name != columns_.names.size() || ends.dims != columns_.dims.size() ||
+      ends.chunks != columns_.chunk_crc32cs.size() || ends.slices != columns_.slices.size() ||
+      extents_end_ != columns_.extents.size()) {
+    return refuse(&root_, "a column of the index is longer than what its tensors own");
+  }
+  if (!columns_.content_hashes.empty() && !any_content_hash_) {
+    return refuse(columns_.content_hashes.data(), "there are content hashes that no tensor has");
+  }
+  const auto unused = std::ranges::find(opaque_used_, false);
+  return unused == opaque_used_.end() ||
+         refuse(root_.opaque_dtypes(), "opaque dtype ", unused - opaque_used_.begin(),
+                " belongs to no tensor");
+}
+
+}  // namespace
+
+Decoded<void> check_meaning(const fbs::Index& root, const std::byte* file) {
+  return Check(root, file).run();
+}
+
+}  // namespace cairn::format::index

@@ -1,0 +1,259 @@
+// Convert reads every tensor through one open checkpoint and writes it anew in the target's layout:
+// checked on the way, streamed, a few blocks in memory.
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <tuple>
+
+#include "cairn/convert.h"
+#include "cairn/writer.h"
+#include "format/digest.h"
+#include "format/dtype.h"
+#include "lib/compat/load.h"
+#include "lib/compat/locate.h"
+#include "lib/compat/transfer.h"
+#include "lib/os/parallel.h"
+#include "lib/store/layout.h"
+#include "lib/store/names.h"
+#include "lib/store/open_checkpoint.h"
+#include "lib/store/shard_writer.h"
+#include "lib/try.h"
+
+namespace cairn {
+namespace {
+
+constexpr std::uint64_t kBlockBytes = 1u << 20;
+constexpr std::uint64_t kMetaBytesMax = std::uint64_t{1}
+                                        << 31;  // protobuf's own limit on a message
+
+// Takes the bytes of one tensor, block after block.
+using Sink = std::function<Result<void>(std::span<const std::byte>)>;
+
+bool streams(const store::OpenCheckpoint& source, std::size_t position) {
+  const auto tensor = source.index().tensor(position);
+  return !tensor.partitioned() && !source.index().big_endian();
+}
+
+// The tensor's bytes, little-endian and row-major. What lies in one native piece is streamed and
+// summed on the way; the rest is put together in memory.
+Result<void> pour(const store::OpenCheckpoint& source, std::size_t position, const Sink& sink) {
+  const auto tensor = source.index().tensor(position);
+  if (!streams(source, position)) {
+    CAIRN_TRY(size_bytes, source.read_bytes(position, {}));
+    std::vector<std::byte> whole(size_bytes);
+    CAIRN_CHECK(source.read(position, whole, {}));
+    return sink(whole);
+  }
+  std::vector<std::byte> block(std::min(kBlockBytes, tensor.size_bytes));
+  std::uint32_t crc = 0;
+  for (std::uint64_t done = 0; done < tensor.size_bytes; done += block.size()) {
+    block.resize(std::min<std::uint64_t>(block.size(), tensor.size_bytes - done));
+    CAIRN_CHECK(source.copy_out(tensor.span.shard, tensor.span.offset_bytes + done, block));
+    crc = format::crc32c(block, crc);
+    CAIRN_CHECK(sink(block));
+  }
+  if (tensor.span.crc32c && crc != *tensor.span.crc32c)
+    return source.damaged(position, tensor.span, crc);
+  return {};
+}
+
+// Which tensors of a checkpoint go where.
+struct Selection {
+  std::vector<std::size_t> taken;
+  std::vector<std::string> not_nameable;
+};
+
+TensorSpec spec_of(const format::IndexView::Tensor& tensor) {
+  return {std::string(tensor.name), tensor.dtype, {tensor.shape.begin(), tensor.shape.end()}};
+}
+
+Selection select(const format::IndexView& index, Format target) {
+  Selection selection;
+  for (std::size_t i = 0; i < index.tensor_count(); ++i) {
+    const auto tensor = index.tensor(i);
+    const bool nameable = target == Format::Safetensors
+                              ? store::fits_header(spec_of(tensor))
+                              : format::storable(tensor.dtype) && !tensor.name.empty();
+    if (nameable) {
+      selection.taken.push_back(i);
+    } else {
+      selection.not_nameable.emplace_back(tensor.name);
+    }
+  }
+  return selection;
+}
+
+// Names that share all their bytes in the source share them in the target: position → the first of
+// them.
+std::vector<std::optional<std::size_t>> tied(const format::IndexView& index,
+                                             std::span<const std::size_t> taken) {
+  using Key = std::tuple<std::uint32_t, std::uint64_t, std::uint64_t, DType>;
+  std::map<Key, std::size_t> first;
+  std::vector<std::optional<std::size_t>> same_as(taken.size());
+  for (std::size_t i = 0; i < taken.size(); ++i) {
+    const auto tensor = index.tensor(taken[i]);
+    if (tensor.partitioned() || tensor.size_bytes == 0 || tensor.encoding != format::Encoding::Raw)
+      continue;
+    const Key key{tensor.span.shard, tensor.span.offset_bytes, tensor.span.size_bytes,
+                  tensor.dtype};
+    const auto [at, is_new] = first.try_emplace(key, i);
+    if (!is_new) same_as[i] = at->second;
+  }
+  return same_as;
+}
+
+Result<void> write_encoded(const store::OpenCheckpoint& source, std::size_t position,
+                           Writer& writer) {
+  const auto tensor = source.index().tensor(position);
+  if (source.index().big_endian()) {
+    CAIRN_TRY(strings, source.strings(position));
+    const std::vector<std::string_view> values(strings.begin(), strings.end());
+    return writer.write_strings(tensor.name, values);
+  }
+  std::vector<std::byte> stored(tensor.size_bytes);
+  CAIRN_CHECK(source.read(position, stored, {}));
+  return writer.write_encoded(tensor.name, stored);
+}
+
+Result<WriterOptions> writer_options(const compat::Location& location, const Checkpoint& checkpoint,
+                                     Format target) {
+  const format::IndexView& index = store::OpenCheckpoint::of(checkpoint).index();
+  WriterOptions options;
+  options.step = checkpoint.step();
+  options.cairn_index = target == Format::Cairn;
+  for (std::size_t i = 0; i < index.metadata_count(); ++i)
+    options.metadata.emplace_back(index.metadata(i));
+  if (location.kind == compat::Kind::Prefix && location.has(store::kMetaSuffix)) {
+    CAIRN_TRY(meta,
+              location.directory.open_file(location.file(store::kMetaSuffix), os::Links::Follow));
+    CAIRN_TRY(bytes, os::read_whole(meta, kMetaBytesMax));
+    options.meta_graph.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
+  return options;
+}
+
+Result<void> rewrite(const compat::Location& location, const Checkpoint& checkpoint, Format target,
+                     const TransferOptions& options, Transfer& transfer) {
+  const store::OpenCheckpoint& source = store::OpenCheckpoint::of(checkpoint);
+  Selection selection = select(source.index(), target);
+  transfer.not_nameable = std::move(selection.not_nameable);
+  std::vector<TensorSpec> specs;
+  for (const std::size_t i : selection.taken) specs.push_back(spec_of(source.index().tensor(i)));
+  CAIRN_TRY(writing, writer_options(location, checkpoint, target));
+  CAIRN_TRY(writer, Writer::create(options.output, std::move(specs), writing));
+  const auto same_as = tied(source.index(), selection.taken);
+  std::vector<std::size_t> raw;
+  std::uint64_t total_bytes = 0;
+  for (std::size_t i = 0; i < selection.taken.size(); ++i) {
+    const auto tensor = source.index().tensor(selection.taken[i]);
+    if (same_as[i]) {
+      CAIRN_CHECK(
+          writer.tie(tensor.name, source.index().tensor_name(selection.taken[*same_as[i]])));
+    } else if (tensor.encoding == format::Encoding::Raw) {
+      raw.push_back(selection.taken[i]);
+      total_bytes += tensor.size_bytes;
+    }
+  }
+  const auto pour_one = [&](std::size_t i) -> Result<std::uint64_t> {
+    const auto tensor = source.index().tensor(raw[i]);
+    const Sink sink = [&](auto block) { return writer.append(tensor.name, block); };
+    CAIRN_CHECK(pour(source, raw[i], sink));
+    return tensor.size_bytes;
+  };
+  CAIRN_CHECK(os::run_parallel(options.work, raw.size(), total_bytes, pour_one));
+  // In the order of names, so that the same source gives the same file.
+  for (const std::size_t i : selection.taken) {
+    if (source.index().tensor(i).encoding != format::Encoding::Raw)
+      CAIRN_CHECK(write_encoded(source, i, writer));
+  }
+  transfer.payload_bytes_copied = total_bytes;
+  return writer.commit(options.work);
+}
+
+// One file with a header and everything that it can name.
+Result<void> write_safetensors(const Checkpoint& checkpoint, const TransferOptions& options,
+                               Transfer& transfer) {
+  const store::OpenCheckpoint& source = store::OpenCheckpoint::of(checkpoint);
+  Selection selection = select(source.index(), Format::Safetensors);
+  transfer.not_nameable = std::move(selection.not_nameable);
+  std::vector<TensorSpec> specs;
+  for (const std::size_t i : selection.taken) specs.push_back(spec_of(source.index().tensor(i)));
+  // safetensors has no shared bytes: each name gets its own.
+  const std::vector<std::optional<std::size_t>> same_as(specs.size());
+  store::Layout layout = store::plan_layout({specs, same_as, 0}, 1);
+  if (!specs.empty() && layout.shards.front().head.empty()) {
+    return Error{Code::Unsupported, 0,
+                 options.output.string() +
+                     ": the header would exceed the 100,000,000 bytes that safetensors allows"};
+  }
+  const auto parts = store::Prefix::of(options.output);
+  CAIRN_TRY(directory, os::Directory::open_or_create(parts.directory));
+  const std::string name = parts.base + std::string(store::kSafetensorsSuffix);
+  CAIRN_TRY(shards, store::ShardWriter::create(directory, {name}, std::move(layout)));
+  std::uint64_t total_bytes = 0;
+  for (const std::size_t i : selection.taken) total_bytes += source.index().tensor(i).size_bytes;
+  const auto pour_one = [&](std::size_t i) -> Result<std::uint64_t> {
+    std::uint64_t done = 0;
+    const Sink sink = [&](auto block) {
+      auto written = shards.write(i, done, block);
+      done += block.size();
+      return written;
+    };
+    CAIRN_CHECK(pour(source, selection.taken[i], sink));
+    return done;
+  };
+  CAIRN_CHECK(os::run_parallel(options.work, specs.size(), total_bytes, pour_one));
+  transfer.payload_bytes_copied = total_bytes;
+  return shards.publish(options.replace ? store::Draft::Taken::Replace
+                                        : store::Draft::Taken::Refuse);
+}
+
+Result<void> refuse_existing(const TransferOptions& options, Format target) {
+  if (options.replace) return {};
+  const auto parts = store::Prefix::of(options.output);
+  const auto directory = os::Directory::open(parts.directory);
+  if (!directory) return {};
+  std::vector<std::string_view> suffixes{store::kSafetensorsSuffix};
+  if (target != Format::Safetensors) suffixes = {store::kCairnSuffix, store::kTensorFlowSuffix};
+  for (const std::string_view suffix : suffixes) {
+    const std::string name = parts.base + std::string(suffix);
+    if (!directory->exists(name)) continue;
+    return Error{
+        Code::Exists, 0,
+        options.output.string() + ": " + name + " is there; choose another output, or say replace"};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Transfer> convert(const std::filesystem::path& source, Format target,
+                         const TransferOptions& options) noexcept {
+  return at_boundary([&]() -> Result<Transfer> {
+    if (options.output.empty())
+      return Error{Code::Invalid, 0, source.string() + ": convert needs an output prefix"};
+    if (target == Format::TensorFlowV1) {
+      return Error{Code::Unsupported, 0,
+                   source.string() + ": nothing writes TensorFlow V1 checkpoints any more"};
+    }
+    CAIRN_CHECK(refuse_existing(options, target));
+    CAIRN_TRY(location, compat::locate(source, false));
+    OpenOptions opening;
+    opening.work = options.work;
+    CAIRN_TRY(parts, compat::load(location, false));
+    CAIRN_TRY(checkpoint, store::OpenCheckpoint::make(std::move(parts), opening));
+    Transfer transfer;
+    transfer.prefix = options.output;
+    transfer.used = Link::Copy;
+    transfer.notices.assign(checkpoint.notices().begin(), checkpoint.notices().end());
+    if (target == Format::Safetensors) {
+      CAIRN_CHECK(write_safetensors(checkpoint, options, transfer));
+    } else {
+      CAIRN_CHECK(rewrite(location, checkpoint, target, options, transfer));
+    }
+    return transfer;
+  });
+}
+
+}  // namespace cairn

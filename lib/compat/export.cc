@@ -1,0 +1,182 @@
+// Export writes another format's index over the payload: P.index for TensorFlow, a hard link for
+// safetensors. No tensor byte is read, and none is written unless the destination lies where
+// linking is impossible.
+
+#include <algorithm>
+
+#include "cairn/convert.h"
+#include "format/cairn/index.h"
+#include "format/digest.h"
+#include "format/dtype.h"
+#include "format/le.h"
+#include "format/tensorflow/bundle.h"
+#include "lib/compat/load.h"
+#include "lib/compat/locate.h"
+#include "lib/compat/transfer.h"
+#include "lib/store/draft.h"
+#include "lib/store/names.h"
+#include "lib/try.h"
+
+namespace cairn {
+namespace {
+
+using compat::Destination;
+using compat::Location;
+
+// P.index for these facts, whose shards count from 0 in the order of the index, and what it had to
+// leave out.
+struct BundleBytes {
+  std::string bytes;
+  std::vector<std::string> not_nameable;
+};
+
+// TensorFlow knows a shard by the number in its name, Cairn's index by its position.
+Result<std::vector<std::uint32_t>> shard_numbers(const Location& location,
+                                                 const format::IndexView& index) {
+  std::vector<std::uint32_t> numbers;
+  for (std::size_t i = 0; i < index.shard_count(); ++i) {
+    const auto number = store::shard_number(index.shard(i).name, location.base);
+    if (!number || number->count != static_cast<std::uint32_t>(index.bundle().num_shards)) {
+      return Error{Code::Unsupported, 0,
+                   location.prefix.string() + ": TensorFlow cannot find the shard " +
+                       std::string(index.shard(i).name) +
+                       " by its name; convert() writes one that it can"};
+    }
+    numbers.push_back(number->shard);
+  }
+  return numbers;
+}
+
+bool nameable(const format::TensorFacts& tensor) {
+  const bool summed = tensor.slices.empty()
+                          ? tensor.span.crc32c.has_value()
+                          : std::ranges::all_of(tensor.slices, [](const auto& slice) {
+                              return slice.span.crc32c.has_value();
+                            });
+  return summed && !tensor.name.empty() && format::storable(tensor.dtype);
+}
+
+Result<BundleBytes> encode(const Location& location, const format::IndexView& index) {
+  CAIRN_TRY(numbers, shard_numbers(location, index));
+  format::IndexFacts facts = index.facts();
+  BundleBytes result;
+  std::vector<format::TensorFacts> tensors;
+  for (format::TensorFacts& tensor : facts.tensors) {
+    if (!nameable(tensor)) {
+      result.not_nameable.push_back(tensor.name);
+      continue;
+    }
+    if (tensor.slices.empty()) tensor.span.shard = numbers[tensor.span.shard];
+    for (auto& slice : tensor.slices) slice.span.shard = numbers[slice.span.shard];
+    tensors.push_back(std::move(tensor));
+  }
+  auto bytes = format::tensorflow::encode_bundle(facts.bundle, tensors);
+  if (!bytes)
+    return Error{bytes.error().code, 0, location.prefix.string() + ": " + bytes.error().what};
+  result.bytes = *std::move(bytes);
+  return result;
+}
+
+// P.cairn remembers what P.index was; written by us, it is not to look like a stranger's.
+Result<std::optional<store::Draft>> draft_record(const Location& location,
+                                                 const store::Parts& parts,
+                                                 const store::Draft& tensorflow,
+                                                 std::string_view bytes) {
+  if (parts.format != Format::Cairn) return std::optional<store::Draft>();
+  format::IndexFacts facts = parts.index.facts();
+  CAIRN_TRY(info, tensorflow.file().info());
+  facts.tensorflow_index = {true,
+                            {info.size_bytes, info.mtime_ns, info.inode},
+                            format::xxh3_128(format::as_bytes(bytes))};
+  const auto own = format::encode_index(facts);
+  if (!own) return Error{Code::Invalid, 0, location.prefix.string() + ": " + own.error().what};
+  CAIRN_TRY(draft, store::draft_with(location.directory, location.file(store::kCairnSuffix), *own));
+  return std::optional(std::move(draft));
+}
+
+Result<Transfer> export_tensorflow(Location& location, const store::Parts& parts,
+                                   const TransferOptions& options) {
+  CAIRN_TRY(to, compat::destination_of(location, options));
+  CAIRN_TRY(bundle, encode(location, parts.index));
+  Transfer transfer;
+  transfer.prefix = to.prefix;
+  transfer.notices = parts.notices;
+  transfer.not_nameable = std::move(bundle.not_nameable);
+  const compat::IndexFile index{to.base + std::string(store::kTensorFlowSuffix),
+                                format::as_bytes(bundle.bytes)};
+  CAIRN_TRY(there, compat::already_there(to, index, options.replace));
+  if (to.beside && there) return transfer;
+  if (to.beside) {
+    CAIRN_CHECK(compat::sync_payload(parts.shards, to.directory));
+  } else {
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < parts.index.shard_count(); ++i) {
+      names.push_back(to.base +
+                      std::string(parts.index.shard(i).name.substr(location.base.size())));
+    }
+    CAIRN_CHECK(compat::bring_shards(parts.shards, names, to, options, transfer));
+  }
+  CAIRN_TRY(draft, store::draft_with(to.directory, index.name, index.bytes));
+  std::optional<store::Draft> record;
+  if (to.beside) {
+    CAIRN_TRY(own, draft_record(location, parts, draft, bundle.bytes));
+    if (own) record.emplace(std::move(*own));
+  }
+  CAIRN_CHECK(draft.publish(store::Draft::Taken::Replace));
+  if (record) CAIRN_CHECK(record->publish(store::Draft::Taken::Replace));
+  CAIRN_CHECK(to.directory.sync());
+  return transfer;
+}
+
+// A universal shard is a safetensors file already: it only needs the name.
+Result<Transfer> export_safetensors(Location& location, const store::Parts& parts,
+                                    const TransferOptions& options) {
+  std::optional<std::size_t> universal;
+  for (std::size_t i = 0; i < parts.index.shard_count(); ++i) {
+    if (parts.index.shard(i).kind != format::ShardKind::Universal) continue;
+    if (universal) {
+      return Error{
+          Code::Unsupported, 0,
+          location.prefix.string() +
+              ": its tensors lie in several shards; convert() writes one safetensors file"};
+    }
+    universal = i;
+  }
+  if (!universal) {
+    return Error{
+        Code::Unsupported, 0,
+        location.prefix.string() + ": no shard of it is a safetensors file; convert() writes one"};
+  }
+  CAIRN_TRY(to, compat::destination_of(location, options));
+  Transfer transfer;
+  transfer.prefix = to.prefix;
+  transfer.notices = parts.notices;
+  for (std::size_t i = 0; i < parts.index.tensor_count(); ++i) {
+    const auto tensor = parts.index.tensor(i);
+    const bool inside = !tensor.partitioned() && tensor.span.shard == *universal;
+    if (!inside) transfer.not_nameable.emplace_back(tensor.name);
+  }
+  const std::string name = to.base + std::string(store::kSafetensorsSuffix);
+  CAIRN_CHECK(compat::bring_shards(std::span(parts.shards).subspan(*universal, 1),
+                                   std::span(&name, 1), to, options, transfer));
+  return transfer;
+}
+
+}  // namespace
+
+Result<Transfer> export_index(const std::filesystem::path& source, Format target,
+                              const TransferOptions& options) noexcept {
+  return at_boundary([&]() -> Result<Transfer> {
+    if (target != Format::TensorFlow && target != Format::Safetensors) {
+      return Error{Code::Unsupported, 0,
+                   source.string() +
+                       ": export goes to tensorflow or safetensors; import adds Cairn's index"};
+    }
+    CAIRN_TRY(location, compat::locate(source, false));
+    CAIRN_TRY(parts, compat::load(location, false));
+    if (target == Format::Safetensors) return export_safetensors(location, parts, options);
+    return export_tensorflow(location, parts, options);
+  });
+}
+
+}  // namespace cairn

@@ -1,0 +1,139 @@
+// Import writes P.cairn beside a foreign payload: facts from P.index, identities from fstat, and no
+// tensor byte.
+
+#include <algorithm>
+
+#include "cairn/convert.h"
+#include "cairn/version.h"
+#include "format/cairn/index.h"
+#include "format/digest.h"
+#include "format/le.h"
+#include "format/limits.h"
+#include "format/tensorflow/bundle.h"
+#include "lib/compat/load.h"
+#include "lib/compat/locate.h"
+#include "lib/compat/transfer.h"
+#include "lib/store/draft.h"
+#include "lib/store/names.h"
+#include "lib/try.h"
+
+namespace cairn {
+namespace {
+
+using compat::Destination;
+using compat::Location;
+
+// The names of the shards under the destination's base; their numbers stay.
+std::vector<std::string> names_under(const std::string& from, const std::string& to,
+                                     const format::IndexView& index) {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < index.shard_count(); ++i) {
+    names.push_back(to + std::string(index.shard(i).name.substr(from.size())));
+  }
+  return names;
+}
+
+// Where the indexes go, once the shards are there.
+Result<void> publish(const Destination& to, format::IndexFacts facts,
+                     std::span<const std::byte> tensorflow_index) {
+  std::vector<store::Draft> drafts;
+  if (!tensorflow_index.empty()) {
+    CAIRN_TRY(draft,
+              store::draft_with(to.directory, to.base + std::string(store::kTensorFlowSuffix),
+                                tensorflow_index));
+    CAIRN_TRY(info, draft.file().info());
+    facts.tensorflow_index = {
+        true, {info.size_bytes, info.mtime_ns, info.inode}, format::xxh3_128(tensorflow_index)};
+    drafts.push_back(std::move(draft));
+  }
+  const auto bytes = format::encode_index(facts);
+  if (!bytes) return Error{Code::Invalid, 0, to.prefix.string() + ": " + bytes.error().what};
+  CAIRN_TRY(own,
+            store::draft_with(to.directory, to.base + std::string(store::kCairnSuffix), *bytes));
+  drafts.push_back(std::move(own));
+  for (store::Draft& draft : drafts) CAIRN_CHECK(draft.publish(store::Draft::Taken::Replace));
+  return to.directory.sync();
+}
+
+// A P.cairn that is current needs nothing, but where its shards were touched: then their bytes
+// decide whether it may stay.
+Result<bool> refreshed(Location& location, const Destination& to, const TransferOptions& options) {
+  auto parts = compat::load(location, false);
+  if (!parts || parts->format != Format::Cairn) return false;
+  if (!parts->bytes_doubtful) return true;
+  format::IndexFacts facts = parts->index.facts();
+  OpenOptions check;
+  check.verify = Verify::Full;
+  check.work = options.work;
+  for (std::size_t i = 0; i < parts->shards.size(); ++i) {
+    CAIRN_TRY(info, parts->shards[i].info());
+    facts.shards[i].identity = {info.size_bytes, info.mtime_ns, info.inode};
+  }
+  CAIRN_CHECK(compat::sync_payload(parts->shards, to.directory));
+  if (facts.tensorflow_index.present && location.has(store::kTensorFlowSuffix)) {
+    CAIRN_TRY(index, location.directory.open_file(location.file(store::kTensorFlowSuffix),
+                                                  os::Links::Follow));
+    CAIRN_TRY(info, index.info());
+    facts.tensorflow_index.identity = {info.size_bytes, info.mtime_ns, info.inode};
+  }
+  CAIRN_CHECK(store::OpenCheckpoint::make(*std::move(parts), check));
+  CAIRN_CHECK(publish(to, std::move(facts), {}));
+  return true;
+}
+
+Result<Transfer> import(const std::filesystem::path& source, const TransferOptions& options) {
+  CAIRN_TRY(location, compat::locate(source, false));
+  if (location.kind != compat::Kind::Prefix || !location.has(store::kTensorFlowSuffix)) {
+    return Error{
+        Code::Unsupported, 0,
+        location.prefix.string() +
+            ": import adds Cairn's index to a checkpoint of TensorFlow's; convert() takes others"};
+  }
+  CAIRN_TRY(to, compat::destination_of(location, options));
+  Transfer transfer;
+  transfer.prefix = to.prefix;
+  transfer.notices = location.notices;
+  const bool has_own = location.has(store::kCairnSuffix);
+  if (to.beside && has_own && !options.replace) {
+    CAIRN_TRY(done, refreshed(location, to, options));
+    if (done) {
+      transfer.notices.push_back(to.prefix.string() + std::string(store::kCairnSuffix) +
+                                 ": is there and current");
+      return transfer;
+    }
+  }
+  CAIRN_TRY(parts, compat::load_tensorflow(location, false));
+  format::IndexFacts facts = parts.index.facts();
+  facts.created_ns = os::now_ns();
+  facts.producer = "cairn " + std::string(version());
+  // P.index must be as durable as what is to stand beside it.
+  CAIRN_TRY(index_file, location.directory.open_file(location.file(store::kTensorFlowSuffix),
+                                                     os::Links::Follow));
+  CAIRN_CHECK(index_file.sync());
+  if (to.beside) {
+    CAIRN_CHECK(compat::sync_payload(parts.shards, location.directory));
+    CAIRN_CHECK(publish(to, std::move(facts), {}));
+    return transfer;
+  }
+  const auto names = names_under(location.base, to.base, parts.index);
+  CAIRN_CHECK(compat::bring_shards(parts.shards, names, to, options, transfer));
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    CAIRN_TRY(shard, compat::open_shard(to.directory, names[i], false));
+    facts.shards[i].name = names[i];
+    facts.shards[i].identity = shard.identity;
+  }
+  CAIRN_TRY(index_bytes, os::read_whole(index_file, format::limits::kForeignIndexBytesMax));
+  CAIRN_CHECK(compat::already_there(
+      to, {to.base + std::string(store::kTensorFlowSuffix), index_bytes}, options.replace));
+  CAIRN_CHECK(publish(to, std::move(facts), index_bytes));
+  return transfer;
+}
+
+}  // namespace
+
+Result<Transfer> import_index(const std::filesystem::path& source,
+                              const TransferOptions& options) noexcept {
+  return at_boundary([&] { return import(source, options); });
+}
+
+}  // namespace cairn

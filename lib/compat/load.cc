@@ -1,0 +1,276 @@
+// Which index speaks for a checkpoint.
+//
+// P.cairn records what P.index and the shards were when it was written: sizes, modification times,
+// inodes, and the digest of P.index. TensorFlow may write the same prefix again, knowing nothing of
+// P.cairn, so before P.cairn is believed:
+//
+//   P.index as recorded, by identity or by contents  → P.cairn
+//   P.index with other contents, or new              → P.index, with a notice
+//   P.index gone                                     → P.cairn stands alone
+//   a shard of another size                          → Corrupt
+//   a shard of the same size, but touched or moved   → P.cairn, with every tensor checked before
+//   its first use: that is a plain
+//                                                      copy of the directory, or a save of
+//                                                      TensorFlow's that died between its two
+//                                                      renames, and no metadata can tell which
+
+#include "lib/compat/load.h"
+
+#include <algorithm>
+#include <map>
+
+#include "format/checked.h"
+#include "format/digest.h"
+#include "format/limits.h"
+#include "format/safetensors/header.h"
+#include "format/tensorflow/bundle.h"
+#include "lib/store/names.h"
+#include "lib/store/nearest.h"
+#include "lib/try.h"
+
+namespace cairn::compat {
+namespace {
+
+os::Links links(bool follow) noexcept { return follow ? os::Links::Follow : os::Links::Refuse; }
+
+format::FileIdentity identity_of(const os::FileInfo& info) noexcept {
+  return {info.size_bytes, info.mtime_ns, info.inode};
+}
+
+struct ForeignIndex {
+  std::vector<std::byte> bytes;
+  format::TensorFlowIndexFacts record;
+  std::string path;
+};
+
+// P.index whole. It is read, never mapped: TensorFlow's merged saves truncate it in place.
+Result<ForeignIndex> read_tensorflow_index(const Location& location) {
+  CAIRN_TRY(file, location.directory.open_file(location.file(store::kTensorFlowSuffix),
+                                               os::Links::Follow));
+  CAIRN_TRY(info, file.info());
+  CAIRN_TRY(bytes, os::read_whole(file, format::limits::kForeignIndexBytesMax));
+  const Digest128 digest = format::xxh3_128(bytes);
+  return ForeignIndex{std::move(bytes), {true, identity_of(info), digest}, file.path()};
+}
+
+// The spans of a tensor, however many it has.
+template <class Visit>
+void for_each_span(format::TensorFacts& tensor, Visit visit) {
+  if (tensor.slices.empty()) visit(tensor.span);
+  for (format::SliceFacts& slice : tensor.slices) visit(slice.span);
+}
+
+Error too_short(const std::string& path, std::uint64_t size_bytes, const std::string& tensor,
+                const format::Span& span) {
+  return {Code::Corrupt, 0,
+          path + ": has " + std::to_string(size_bytes) + " bytes, but tensor " +
+              store::shown(tensor) + " needs " + std::to_string(span.size_bytes) + " at byte " +
+              std::to_string(span.offset_bytes) +
+              ": the file is truncated, or belongs to another index"};
+}
+
+// Opens the shards that a bundle's tensors lie in, and gives the spans positions in that list.
+Result<std::vector<os::File>> open_bundle_shards(const Location& location, bool follow_links,
+                                                 format::IndexFacts& facts) {
+  std::map<std::uint32_t, std::uint32_t> positions;
+  std::vector<os::File> files;
+  for (format::TensorFacts& tensor : facts.tensors) {
+    for_each_span(tensor, [&](format::Span& span) { positions.emplace(span.shard, 0); });
+  }
+  const auto count = static_cast<std::uint32_t>(facts.bundle.num_shards);
+  for (auto& [number, position] : positions) {
+    position = static_cast<std::uint32_t>(files.size());
+    const std::string name = location.file(format::tensorflow::shard_suffix(number, count));
+    CAIRN_TRY(shard, open_shard(location.directory, name, follow_links));
+    format::ShardFacts shard_facts;
+    shard_facts.name = name;
+    shard_facts.kind = format::ShardKind::TensorFlow;
+    shard_facts.identity = shard.identity;
+    facts.shards.push_back(std::move(shard_facts));
+    files.push_back(std::move(shard.file));
+  }
+  for (format::TensorFacts& tensor : facts.tensors) {
+    std::optional<Error> error;
+    for_each_span(tensor, [&](format::Span& span) {
+      span.shard = positions.at(span.shard);
+      format::ShardFacts& shard = facts.shards[span.shard];
+      const bool fits =
+          format::inside(span.offset_bytes, span.size_bytes, shard.identity.size_bytes);
+      // TensorFlow accepts any offset for a tensor without bytes.
+      if (!fits && span.size_bytes == 0) span.offset_bytes = 0;
+      if (!fits && span.size_bytes != 0 && !error) {
+        error = too_short(files[span.shard].path(), shard.identity.size_bytes, tensor.name, span);
+      }
+      shard.live_bytes += span.size_bytes;
+    });
+    if (error) return *error;
+  }
+  // Shared ranges were counted for each name.
+  for (format::ShardFacts& shard : facts.shards) {
+    shard.live_bytes = std::min(shard.live_bytes, shard.identity.size_bytes);
+  }
+  return files;
+}
+
+Result<store::Parts> load_tensorflow(Location& location, bool follow_links, ForeignIndex foreign) {
+  auto bundle = format::tensorflow::decode_bundle(foreign.bytes);
+  if (!bundle) return error_of(foreign.path, bundle.error());
+  format::IndexFacts facts;
+  facts.bundle = bundle->header;
+  facts.tensors = std::move(bundle->tensors);
+  facts.tensorflow_index = foreign.record;
+  CAIRN_TRY(files, open_bundle_shards(location, follow_links, facts));
+  return assemble({Format::TensorFlow, location.prefix, foreign.path}, facts, std::move(files));
+}
+
+// What P.index says of P.cairn's claim to speak.
+enum class Standing : std::uint8_t { Current, Alone, Stale };
+
+Result<Standing> standing_of(const Location& location, const format::TensorFlowIndexFacts& record,
+                             std::optional<ForeignIndex>& foreign) {
+  CAIRN_TRY(info, os::look(std::filesystem::path(location.directory.path()) /
+                           location.file(store::kTensorFlowSuffix)));
+  if (!info) return Standing::Alone;
+  if (record.present && identity_of(*info) == record.identity) return Standing::Current;
+  CAIRN_TRY(read, read_tensorflow_index(location));
+  const bool same = record.present && read.record.digest == record.digest;
+  foreign = std::move(read);
+  return same ? Standing::Current : Standing::Stale;
+}
+
+// Opens the shards that P.cairn names; true where one of them was touched since.
+Result<bool> open_own_shards(const Location& location, bool follow_links, store::Parts& parts) {
+  bool touched = false;
+  for (std::size_t i = 0; i < parts.index.shard_count(); ++i) {
+    const auto recorded = parts.index.shard(i);
+    auto shard = open_shard(location.directory, std::string(recorded.name), follow_links);
+    if (!shard && shard.error().code == Code::NotFound && !location.has(store::kTensorFlowSuffix)) {
+      shard = Error{Code::NotFound, shard.error().os_errno,
+                    shard.error().what + ": " + location.file(store::kCairnSuffix) +
+                        " is a leftover of a checkpoint that was removed"};
+    }
+    if (!shard) return std::move(shard).error();
+    if (shard->identity.size_bytes != recorded.identity.size_bytes) {
+      return Error{Code::Corrupt, 0,
+                   shard->file.path() + ": has " + std::to_string(shard->identity.size_bytes) +
+                       " bytes, but " + location.file(store::kCairnSuffix) + " was written for " +
+                       std::to_string(recorded.identity.size_bytes) +
+                       ": the file is truncated or another one"};
+    }
+    touched |= shard->identity != recorded.identity;
+    parts.shards.push_back(std::move(shard->file));
+  }
+  return touched;
+}
+
+Result<store::Parts> load_cairn(Location& location, bool follow_links) {
+  CAIRN_TRY(file,
+            location.directory.open_file(location.file(store::kCairnSuffix), os::Links::Follow));
+  CAIRN_TRY(info, file.info());
+  CAIRN_TRY(mapping, os::Mapping::map(file, info.size_bytes, os::MapMode::ReadOnly));
+  auto index = format::IndexView::decode(mapping.bytes());
+  if (!index) {
+    Error error = error_of(file.path(), index.error());
+    if (location.has(store::kTensorFlowSuffix)) {
+      error.what += "; TensorFlow's index " + location.file(store::kTensorFlowSuffix) +
+                    " is there: import with --replace writes this one anew";
+    }
+    return error;
+  }
+  std::optional<ForeignIndex> foreign;
+  CAIRN_TRY(standing, standing_of(location, index->tensorflow_index(), foreign));
+  if (standing == Standing::Stale) {
+    location.notices.push_back(file.path() + ": passed over, since " +
+                               location.file(store::kTensorFlowSuffix) +
+                               " was written anew; import it again to refresh");
+    return load_tensorflow(location, follow_links, std::move(*foreign));
+  }
+  store::Parts parts{Format::Cairn, location.prefix, std::move(mapping), *index, {}, {}, false};
+  CAIRN_TRY(touched, open_own_shards(location, follow_links, parts));
+  if (touched) {
+    parts.bytes_doubtful = true;
+    location.notices.push_back(location.prefix.string() +
+                               ": a shard was touched or copied since its index was written; "
+                               "tensors are checked before use");
+  }
+  return parts;
+}
+
+Result<store::Parts> load_safetensors(Location& location) {
+  CAIRN_TRY(shard, open_shard(location.directory, location.base, true));
+  std::vector<std::byte> head(8);
+  CAIRN_TRY(count, shard.file.read_some_at(0, head));
+  const auto json_bytes = format::safetensors::header_json_bytes(std::span(head).first(count));
+  if (!json_bytes) return error_of(shard.file.path(), json_bytes.error());
+  if (*json_bytes > shard.identity.size_bytes - 8) {
+    return Error{Code::Corrupt, 0,
+                 shard.file.path() + ": the header says it has " + std::to_string(*json_bytes) +
+                     " bytes, but the file has " + std::to_string(shard.identity.size_bytes)};
+  }
+  head.resize(8 + *json_bytes);
+  CAIRN_CHECK(shard.file.read_at(0, head));
+  auto header = format::safetensors::decode_header(head, shard.identity.size_bytes);
+  if (!header) return error_of(shard.file.path(), header.error());
+  format::IndexFacts facts;
+  facts.tensors = std::move(header->tensors);
+  facts.safetensors_metadata = std::move(header->metadata);
+  format::ShardFacts shard_facts;
+  shard_facts.name = location.base;
+  shard_facts.kind = format::ShardKind::Safetensors;
+  shard_facts.identity = shard.identity;
+  shard_facts.head_bytes = head.size();
+  shard_facts.live_bytes = shard.identity.size_bytes - head.size();
+  facts.shards.push_back(std::move(shard_facts));
+  std::string path = shard.file.path();
+  std::vector<os::File> files;
+  files.push_back(std::move(shard.file));
+  return assemble({Format::Safetensors, location.prefix, std::move(path)}, facts, std::move(files));
+}
+
+}  // namespace
+
+Result<store::Parts> load(Location& location, bool follow_links) {
+  auto parts = [&]() -> Result<store::Parts> {
+    if (location.kind == Kind::SafetensorsFile) return load_safetensors(location);
+    if (location.has(store::kCairnSuffix)) return load_cairn(location, follow_links);
+    return load_tensorflow(location, follow_links);
+  }();
+  if (parts)
+    parts->notices.insert(parts->notices.begin(), location.notices.begin(), location.notices.end());
+  return parts;
+}
+
+Result<store::Parts> load_tensorflow(Location& location, bool follow_links) {
+  CAIRN_TRY(foreign, read_tensorflow_index(location));
+  return load_tensorflow(location, follow_links, std::move(foreign));
+}
+
+Result<void> check_openable(const std::filesystem::path& prefix, bool follow_links) {
+  CAIRN_TRY(location, locate_prefix(prefix));
+  CAIRN_CHECK(load(location, follow_links));
+  return {};
+}
+
+Result<OpenShard> open_shard(const os::Directory& directory, const std::string& name,
+                             bool follow_links) {
+  CAIRN_TRY(file, directory.open_file(name, links(follow_links)));
+  CAIRN_TRY(info, file.info());
+  return OpenShard{std::move(file), identity_of(info)};
+}
+
+Error error_of(const std::string& path, const format::Reason& reason) {
+  return {reason.code, 0,
+          path + ": byte " + std::to_string(reason.byte_offset) + ": " + reason.what};
+}
+
+Result<store::Parts> assemble(const Assembled& what, const format::IndexFacts& facts,
+                              std::vector<os::File> shards) {
+  auto bytes = format::encode_index(facts);
+  if (!bytes) return Error{Code::Corrupt, 0, what.index_path + ": " + bytes.error().what};
+  auto index = format::IndexView::decode(*bytes);
+  if (!index) return Error{Code::Corrupt, 0, what.index_path + ": " + index.error().what};
+  return store::Parts{what.format, what.prefix, std::move(*bytes), *index, std::move(shards),
+                      {},          false};
+}
+
+}  // namespace cairn::compat

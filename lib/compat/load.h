@@ -1,0 +1,43 @@
+#pragma once
+
+// From a location to the parts of an open checkpoint: an index (Cairn's own, or one built in memory
+// from a foreign one) and open shards of the right size. No tensor byte is touched.
+
+#include "cairn/checkpoint.h"
+#include "format/facts.h"
+#include "lib/compat/locate.h"
+#include "lib/store/open_checkpoint.h"
+
+namespace cairn::compat {
+
+// By whichever index stands: P.cairn, unless TensorFlow wrote P.index anew since; else P.index; or
+// the safetensors header.
+Result<store::Parts> load(Location& location, bool follow_links);
+
+// By P.index alone.
+Result<store::Parts> load_tensorflow(Location& location, bool follow_links);
+
+// Whether the checkpoint can be opened; the reason where not.
+Result<void> check_openable(const std::filesystem::path& prefix, bool follow_links);
+
+// An open shard, and by what it is recognised again.
+struct OpenShard {
+  os::File file;
+  format::FileIdentity identity;
+};
+Result<OpenShard> open_shard(const os::Directory& directory, const std::string& name,
+                             bool follow_links);
+
+// The error that a Reason becomes: "FILE: byte N: …".
+Error error_of(const std::string& path, const format::Reason& reason);
+
+// Parts over an index that was built in memory. Corrupt: the facts break a rule.
+struct Assembled {
+  Format format{};
+  std::filesystem::path prefix;
+  std::string index_path;  // for messages
+};
+Result<store::Parts> assemble(const Assembled& what, const format::IndexFacts& facts,
+                              std::vector<os::File> shards);
+
+}  // namespace cairn::compat

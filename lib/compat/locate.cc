@@ -1,0 +1,165 @@
+// People pass whatever they have: a prefix, its index, a data file, a directory. All lead to the
+// checkpoint where one is; where none is, the sentence says what the thing is and what to pass
+// instead.
+
+#include "lib/compat/locate.h"
+
+#include <algorithm>
+#include <array>
+
+#include "lib/compat/catalog.h"
+#include "lib/compat/identify.h"
+#include "lib/store/names.h"
+#include "lib/try.h"
+
+namespace cairn::compat {
+namespace {
+
+using std::filesystem::path;
+
+bool has_index(const os::Directory& directory, const std::string& base) {
+  return directory.exists(base + std::string(store::kCairnSuffix)) ||
+         directory.exists(base + std::string(store::kTensorFlowSuffix));
+}
+
+// The base of which `name` is a member file; empty optional: of none that has an index.
+std::optional<std::string> base_of_member(const os::Directory& directory, const std::string& name) {
+  for (const std::string_view suffix :
+       {store::kCairnSuffix, store::kTensorFlowSuffix, store::kMetaSuffix}) {
+    if (!name.ends_with(suffix)) continue;
+    std::string base = name.substr(0, name.size() - suffix.size());
+    if (has_index(directory, base)) return base;
+  }
+  const std::size_t data = name.rfind(".data-");
+  if (data == std::string::npos) return std::nullopt;
+  std::string base = name.substr(0, data);
+  if (store::shard_number(name, base) && has_index(directory, base)) return base;
+  return std::nullopt;
+}
+
+// Up to three prefixes in the directory, for a message.
+std::string prefixes_in(const os::Directory& directory) {
+  constexpr std::size_t kShown = 3;
+  const auto names = directory.names();
+  if (!names) return {};
+  std::vector<std::string> bases;
+  for (const std::string& name : *names) {
+    if (const auto base = base_of_member(directory, name)) bases.push_back(*base);
+  }
+  std::ranges::sort(bases);
+  bases.erase(std::ranges::unique(bases).begin(), bases.end());
+  std::string text;
+  for (std::size_t i = 0; i < std::min(kShown, bases.size()); ++i)
+    text += (i == 0 ? "" : ", ") + bases[i];
+  return text + (bases.size() > kShown ? ", …" : "");
+}
+
+Result<Location> at_catalog(const path& dir, bool follow_links) {
+  CAIRN_TRY(state, read_catalog(dir, kCatalogName));
+  CAIRN_ASSERT(state.has_value());
+  auto entry = resolve_entry(dir, state->model_checkpoint_path, follow_links);
+  auto location = entry ? locate_prefix(entry->prefix) : Result<Location>(entry.error());
+  if (!location) {
+    Error error = std::move(location).error();
+    if (error.code == Code::NotFound) {
+      error.what = (dir / kCatalogName).string() + ": its latest checkpoint " +
+                   state->model_checkpoint_path.string() + " is not there";
+    }
+    const LatestWhole whole = find_latest_whole(dir, *state, follow_links);
+    error.what += whole.prefix ? "; the newest whole one is " + whole.prefix->string()
+                               : "; none of those it names is whole";
+    return error;
+  }
+  location->from_catalog = true;
+  if (!entry->notice.empty()) location->notices.push_back(entry->notice);
+  return location;
+}
+
+Result<Location> at_directory(const path& dir, bool follow_links) {
+  CAIRN_TRY(directory, os::Directory::open(dir));
+  if (directory.exists("saved_model.pb")) {
+    auto location = locate_prefix(dir / "variables" / "variables");
+    if (location || location.error().code != Code::NotFound) return location;
+    return Error{Code::NotFound, 0, dir.string() + ": is a SavedModel without variables"};
+  }
+  if (directory.exists(kCatalogName)) return at_catalog(dir, follow_links);
+  const std::string prefixes = prefixes_in(directory);
+  return Error{Code::NotFound, 0,
+               dir.string() + ": is a directory without a catalog (a file named " +
+                   std::string(kCatalogName) + ")" +
+                   (prefixes.empty() ? "" : "; give a prefix in it: " + prefixes)};
+}
+
+Result<Location> at_file(const path& file_path, os::Directory directory, const std::string& name,
+                         bool follow_links) {
+  if (const auto base = base_of_member(directory, name)) {
+    return Location{Kind::Prefix, std::move(directory), *base, file_path.parent_path() / *base, {},
+                    false};
+  }
+  if (name == kCatalogName) return at_catalog(file_path.parent_path(), follow_links);
+  CAIRN_TRY(file, directory.open_file(name, os::Links::Follow));
+  CAIRN_TRY(type, identify(file));
+  if (type == FileType::Safetensors || name.ends_with(store::kSafetensorsSuffix)) {
+    path prefix = file_path;
+    if (name.ends_with(store::kSafetensorsSuffix)) prefix.replace_extension();
+    return Location{
+        Kind::SafetensorsFile, std::move(directory), name, std::move(prefix), {}, false};
+  }
+  if (name.find(".data-") != std::string::npos) {
+    return Error{Code::NotFound, 0,
+                 file_path.string() +
+                     ": is named like a shard, but its index is missing: nothing says which "
+                     "tensors it holds"};
+  }
+  const bool old = type == FileType::Table;
+  return Error{Code::Unsupported, 0,
+               file_path.string() + ": is " + describe(type) +
+                   (old ? "; this version opens V2 checkpoints" : "")};
+}
+
+Result<Location> nothing_at(const path& given, const os::Directory& directory,
+                            const std::string& base) {
+  const auto names = directory.names();
+  const auto is_shard = [&](const std::string& name) {
+    return store::shard_number(name, base).has_value();
+  };
+  if (names && std::ranges::any_of(*names, is_shard)) {
+    return Error{Code::NotFound, 0,
+                 given.string() + ": has shards, but neither " + base + ".cairn nor " + base +
+                     ".index, without which nothing says which tensors they hold"};
+  }
+  const std::string prefixes = prefixes_in(directory);
+  return Error{Code::NotFound, 0,
+               given.string() + ": no checkpoint there: neither " + base + ".cairn nor " + base +
+                   ".index exists" + (prefixes.empty() ? "" : "; the directory has " + prefixes)};
+}
+
+}  // namespace
+
+Result<Location> locate_prefix(const path& prefix) {
+  const auto parts = store::Prefix::of(prefix);
+  CAIRN_TRY(directory, os::Directory::open(parts.directory));
+  if (has_index(directory, parts.base)) {
+    return Location{Kind::Prefix, std::move(directory), parts.base, prefix, {}, false};
+  }
+  return nothing_at(prefix, directory, parts.base);
+}
+
+Result<Location> locate(const path& given, bool follow_links) {
+  const auto parts = store::Prefix::of(given);
+  CAIRN_TRY(info, os::look(given));
+  const bool is_directory = info && info->kind == os::FileKind::Directory;
+  auto opened = os::Directory::open(parts.directory);
+  if (!opened) {
+    return Error{opened.error().code, opened.error().os_errno,
+                 given.string() + ": no checkpoint there: " + opened.error().what};
+  }
+  if (has_index(*opened, parts.base)) {
+    return Location{Kind::Prefix, std::move(*opened), parts.base, given, {}, false};
+  }
+  if (is_directory) return at_directory(given, follow_links);
+  if (!info) return nothing_at(given, *opened, parts.base);
+  return at_file(given, std::move(*opened), parts.base, follow_links);
+}
+
+}  // namespace cairn::compat

@@ -1,0 +1,36 @@
+#pragma once
+
+// From whatever path a user has at hand to the checkpoint it belongs to.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "cairn/error.h"
+#include "lib/os/file.h"
+
+namespace cairn::compat {
+
+enum class Kind : std::uint8_t { Prefix, SafetensorsFile };
+
+// A checkpoint's place: an open directory, and what its files' names begin with.
+struct Location {
+  Kind kind{};
+  os::Directory directory;
+  std::string base;              // of a safetensors file: its whole name
+  std::filesystem::path prefix;  // as given, without a member's suffix
+  std::vector<std::string> notices;
+  bool from_catalog = false;
+
+  std::string file(std::string_view suffix) const { return base + std::string(suffix); }
+  bool has(std::string_view suffix) const { return directory.exists(file(suffix)); }
+};
+
+// Errors: NotFound; Unsupported: it is no checkpoint, and the sentence says what it is; Unsafe: a
+// catalog leads elsewhere.
+Result<Location> locate(const std::filesystem::path& path, bool follow_links);
+
+// The location of a prefix whose index exists; NotFound where there is none.
+Result<Location> locate_prefix(const std::filesystem::path& prefix);
+
+}  // namespace cairn::compat

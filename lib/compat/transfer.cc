@@ -1,0 +1,151 @@
+#include "lib/compat/transfer.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "format/limits.h"
+#include "lib/os/parallel.h"
+#include "lib/store/names.h"
+#include "lib/try.h"
+
+namespace cairn {
+
+std::string_view name(Link link) noexcept {
+  switch (link) {
+    case Link::Auto:
+      return "auto";
+    case Link::Hard:
+      return "hard";
+    case Link::Reflink:
+      return "reflink";
+    case Link::Copy:
+      return "copy";
+  }
+  return "unknown";
+}
+
+}  // namespace cairn
+
+namespace cairn::compat {
+namespace {
+
+constexpr std::uint64_t kBlockBytes = 1u << 20;
+
+// What a file system says where it cannot link: another device, too many links, no such operation.
+bool linking_is_impossible(const Error& error) noexcept {
+  switch (error.os_errno) {
+    case EXDEV:
+    case EMLINK:
+    case EPERM:
+    case EOPNOTSUPP:
+    case EINVAL:
+    case ENOENT:
+    case ENOTTY:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool same_file(const os::FileInfo& a, const os::FileInfo& b) noexcept {
+  return a.device == b.device && a.inode == b.inode;
+}
+
+Result<void> copy_bytes(const os::File& from, const os::File& to, std::uint64_t size_bytes,
+                        const Work& work) {
+  CAIRN_CHECK(to.reserve(size_bytes));
+  const std::size_t blocks = (size_bytes + kBlockBytes - 1) / kBlockBytes;
+  return os::run_parallel(work, blocks, size_bytes, [&](std::size_t i) -> Result<std::uint64_t> {
+    std::vector<std::byte> block(std::min(kBlockBytes, size_bytes - i * kBlockBytes));
+    CAIRN_CHECK(from.read_at(i * kBlockBytes, block));
+    CAIRN_CHECK(to.write_at(i * kBlockBytes, block));
+    return block.size();
+  });
+}
+
+// A new file with the shard's bytes: shared blocks where the file system can, else copied.
+Result<Link> duplicate(const os::File& shard, const std::string& name, const Destination& to,
+                       const TransferOptions& options, Transfer& transfer) {
+  CAIRN_TRY(draft, store::Draft::create(to.directory, name));
+  Link used = Link::Reflink;
+  auto done = options.link == Link::Copy ? Result<void>(Error{Code::Io, EOPNOTSUPP, {}})
+                                         : os::clone_blocks(shard, draft.file());
+  if (!done && (options.link == Link::Reflink || !linking_is_impossible(done.error())))
+    return std::move(done).error();
+  if (!done) {
+    CAIRN_TRY(info, shard.info());
+    CAIRN_CHECK(copy_bytes(shard, draft.file(), info.size_bytes, options.work));
+    transfer.payload_bytes_copied += info.size_bytes;
+    used = Link::Copy;
+  }
+  CAIRN_CHECK(draft.file().make_read_only());
+  CAIRN_CHECK(draft.file().sync());
+  CAIRN_CHECK(
+      draft.publish(options.replace ? store::Draft::Taken::Replace : store::Draft::Taken::Refuse));
+  return used;
+}
+
+Result<Link> bring(const os::File& shard, const std::string& name, const Destination& to,
+                   const TransferOptions& options, Transfer& transfer) {
+  if (options.link == Link::Auto || options.link == Link::Hard) {
+    auto linked = to.directory.link(shard, name);
+    if (linked) return Link::Hard;
+    if (options.link == Link::Hard || !linking_is_impossible(linked.error()))
+      return std::move(linked).error();
+  }
+  return duplicate(shard, name, to, options, transfer);
+}
+
+}  // namespace
+
+Result<Destination> destination_of(const Location& source, const TransferOptions& options) {
+  if (options.output.empty()) {
+    CAIRN_TRY(directory, os::Directory::open(source.directory.path()));
+    return Destination{std::move(directory), source.base, source.prefix, true};
+  }
+  const auto parts = store::Prefix::of(options.output);
+  CAIRN_TRY(directory, os::Directory::open_or_create(parts.directory));
+  CAIRN_TRY(there, directory.info());
+  CAIRN_TRY(here, source.directory.info());
+  const bool beside = same_file(there, here) && parts.base == source.base;
+  return Destination{std::move(directory), parts.base, options.output, beside};
+}
+
+Result<void> bring_shards(std::span<const os::File> shards, std::span<const std::string> names,
+                          const Destination& to, const TransferOptions& options,
+                          Transfer& transfer) {
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    CAIRN_TRY(there, to.directory.look(names[i]));
+    CAIRN_TRY(info, shards[i].info());
+    if (there && same_file(*there, info)) continue;
+    if (there && !options.replace) {
+      return Error{Code::Exists, 0,
+                   to.prefix.string() + ": a file " + names[i] +
+                       " is there; choose another output, or say replace"};
+    }
+    if (there) CAIRN_CHECK(to.directory.remove(names[i]));
+    CAIRN_TRY(used, bring(shards[i], names[i], to, options, transfer));
+    transfer.used = std::max(transfer.used, used);  // the costliest way taken
+  }
+  return sync_payload(shards, to.directory);
+}
+
+Result<void> sync_payload(std::span<const os::File> shards, const os::Directory& directory) {
+  for (const os::File& shard : shards) CAIRN_CHECK(shard.sync());
+  return directory.sync();
+}
+
+Result<bool> already_there(const Destination& to, const IndexFile& index, bool replace) {
+  auto file = to.directory.open_file(index.name, os::Links::Refuse);
+  if (!file && file.error().code == Code::NotFound) return false;
+  if (!file && replace) return false;
+  if (!file) return std::move(file).error();
+  CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kForeignIndexBytesMax));
+  if (std::ranges::equal(bytes, index.bytes)) return true;
+  if (replace) return false;
+  return Error{Code::Exists, 0,
+               file->path() + ": is there and says something else; say replace to write it anew"};
+}
+
+}  // namespace cairn::compat

@@ -1,0 +1,99 @@
+// The catalog's public functions: TensorFlow's rules for paths, written durably.
+
+#include <algorithm>
+
+#include "cairn/saver.h"
+#include "format/le.h"
+#include "format/tensorflow/state_text.h"
+#include "lib/compat/catalog.h"
+#include "lib/os/file.h"
+#include "lib/store/draft.h"
+#include "lib/try.h"
+
+namespace cairn {
+namespace {
+
+// What TensorFlow's generate_checkpoint_state_proto writes for a path: where the directory itself
+// is relative, relative paths are taken as relative to the working directory and rewritten relative
+// to it; everything else stays as it is.
+std::string written_path(const std::filesystem::path& dir, const std::filesystem::path& path) {
+  if (dir.is_absolute() || path.is_absolute()) return path.string();
+  return path.lexically_normal()
+      .lexically_relative(dir.empty() ? "." : dir.lexically_normal())
+      .string();
+}
+
+Result<format::tensorflow::StateFacts> written(const std::filesystem::path& dir,
+                                               const CheckpointState& state) {
+  auto paths = state.all_model_checkpoint_paths;
+  auto stamps = state.all_model_checkpoint_timestamps_s;
+  if (!stamps.empty() && stamps.size() != paths.size()) {
+    return Error{Code::Invalid, 0,
+                 dir.string() + ": " + std::to_string(stamps.size()) + " timestamps for " +
+                     std::to_string(paths.size()) + " checkpoints"};
+  }
+  if (paths.empty() || paths.back() != state.model_checkpoint_path)
+    paths.push_back(state.model_checkpoint_path);
+  if (!stamps.empty() && stamps.size() != paths.size()) {
+    return Error{
+        Code::Invalid, 0,
+        dir.string() + ": the latest checkpoint is not the last of the list, and has no timestamp"};
+  }
+  format::tensorflow::StateFacts facts;
+  facts.model_checkpoint_path = written_path(dir, state.model_checkpoint_path);
+  for (const auto& path : paths)
+    facts.all_model_checkpoint_paths.push_back(written_path(dir, path));
+  facts.all_model_checkpoint_timestamps = std::move(stamps);
+  facts.last_preserved_timestamp = state.last_preserved_timestamp_s;
+  return facts;
+}
+
+}  // namespace
+
+Result<std::optional<CheckpointState>> get_checkpoint_state(
+    const std::filesystem::path& dir, std::string_view latest_filename) noexcept {
+  return at_boundary([&] { return compat::read_catalog(dir, latest_filename); });
+}
+
+Result<void> update_checkpoint_state(const std::filesystem::path& dir, const CheckpointState& state,
+                                     std::string_view latest_filename) noexcept {
+  return at_boundary([&]() -> Result<void> {
+    if (state.model_checkpoint_path.empty()) {
+      return Error{Code::Invalid, 0, dir.string() + ": a catalog needs a latest checkpoint"};
+    }
+    CAIRN_TRY(facts, written(dir, state));
+    if (facts.model_checkpoint_path == latest_filename ||
+        facts.model_checkpoint_path == (dir / latest_filename).string()) {
+      return Error{Code::Invalid, 0,
+                   dir.string() + ": a checkpoint named " + std::string(latest_filename) +
+                       " would be the catalog itself"};
+    }
+    CAIRN_TRY(directory, os::Directory::open(dir));
+    const std::string text = format::tensorflow::encode_state(facts);
+    CAIRN_TRY(draft,
+              store::draft_with(directory, std::string(latest_filename), format::as_bytes(text)));
+    CAIRN_CHECK(draft.publish(store::Draft::Taken::Replace));
+    return directory.sync();
+  });
+}
+
+Result<std::optional<std::filesystem::path>> latest_checkpoint(
+    const std::filesystem::path& dir, std::string_view latest_filename) noexcept {
+  return at_boundary([&]() -> Result<std::optional<std::filesystem::path>> {
+    CAIRN_TRY(state, compat::read_catalog(dir, latest_filename));
+    if (!state || !compat::checkpoint_exists(state->model_checkpoint_path))
+      return std::optional<std::filesystem::path>();
+    return std::optional(state->model_checkpoint_path);
+  });
+}
+
+Result<LatestWhole> latest_whole(const std::filesystem::path& dir,
+                                 std::string_view latest_filename) noexcept {
+  return at_boundary([&]() -> Result<LatestWhole> {
+    CAIRN_TRY(state, compat::read_catalog(dir, latest_filename));
+    if (!state) return LatestWhole{};
+    return compat::find_latest_whole(dir, *state, false);
+  });
+}
+
+}  // namespace cairn

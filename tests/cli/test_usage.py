@@ -1,0 +1,118 @@
+"""Usage, help, versions; and names that try to reach the terminal."""
+
+import os
+import unittest
+
+from bundle import write_bundle, write_safetensors
+from command import FAILED, YES, CommandTest
+
+VERBS = (
+    "ls cat verify import export convert latest state set-latest demo bench".split()
+)
+RED = "\x1b[31mred\x07"
+
+
+class Usage(CommandTest):
+    def test_version(self):
+        self.assertRegex(self.cairn("--version", exit=YES).text, r"^cairn \d+\.\d+\.\d+\n$")
+
+    def test_help_lists_every_verb(self):
+        text = self.cairn("--help", exit=YES).text
+        for verb in VERBS:
+            self.assertIn("\n  %s " % verb, text)
+
+    def test_every_verb_has_help_with_usage_exit_status_and_examples(self):
+        for verb in VERBS:
+            with self.subTest(verb):
+                text = self.cairn(verb, "--help", exit=YES).text
+                for part in ("Usage: cairn %s" % verb, "Exit status:", "Example"):
+                    self.assertIn(part, text)
+                self.assertLessEqual(max(map(len, text.splitlines())), 100)
+
+    def test_an_unknown_verb_is_answered_with_the_nearest(self):
+        self.assertIn("'verify'", self.cairn("verfy", exit=FAILED).err)
+        self.assertIn("'latest'", self.cairn("lastest", "dir", exit=FAILED).err)
+
+    def test_wrong_usage_is_said_in_one_line(self):
+        for words in ((), ("ls",), ("ls", "--nonsense", "x"), ("export", "x"), ("cat", "x"),
+                      ("export", "x", "--to", "excel"), ("import", "x", "--link", "soft"),
+                      ("bench", "x", "--repeat", "0"), ("verify", "x", "--threads", "zwei")):
+            with self.subTest(words):
+                ran = self.cairn(*words, exit=FAILED)
+                self.assertEqual((ran.text, len(ran.err.splitlines())), ("", 1), ran.err)
+
+    def test_a_full_disk_under_stdout_is_a_failure(self):
+        if not os.path.exists("/dev/full"):
+            self.skipTest("no /dev/full")
+        self.assertEqual(os.system("'%s' --help > /dev/full 2> /dev/null" % self.command()), FAILED << 8)
+
+    def command(self):
+        from command import CAIRN
+
+        return CAIRN
+
+
+class Bench(CommandTest):
+    def test_bench_has_exactly_the_fields_of_the_contract(self):
+        self.golden("tensorflow/sharded")
+        report = self.cairn("bench", "sharded/shard-42", "--repeat", "2", "--json", exit=YES).json
+        self.assertEqual(
+            list(report),
+            ["path", "bytes", "tensors", "repeat", "open_us", "touch_ms", "verify_ms", "copy_ms"],
+        )
+        self.assertEqual((report["bytes"], report["tensors"], report["repeat"]), (336, 7, 2))
+        spreads = [report["open_us"]]
+        for step in ("touch_ms", "verify_ms", "copy_ms"):
+            self.assertEqual(list(report[step]), ["warm", "cold"])
+            spreads += report[step].values()
+        for spread in spreads:
+            self.assertEqual(list(spread), ["min", "median", "max"])
+            self.assertLessEqual(spread["min"], spread["median"])
+            self.assertLessEqual(spread["median"], spread["max"])
+
+    def test_bench_says_how_the_page_cache_was_filled(self):
+        self.golden("tensorflow/sharded")
+        text = self.cairn("bench", "sharded/shard-42", "--repeat", "1", exit=YES).text
+        self.assertIn("posix_fadvise", text)
+
+
+class Demo(CommandTest):
+    @unittest.skipUnless(os.environ.get("CAIRN_TEST_DEMO"), "writes 500 MB: set CAIRN_TEST_DEMO=1")
+    def test_demo_shows_its_times_and_cleans_up(self):
+        text = self.cairn("demo", "--dir", self.dir / "work", exit=YES).text
+        self.assertIn("plain read() into memory", text)
+        self.assertEqual(list((self.dir / "work").iterdir()), [])
+
+
+class Names(CommandTest):
+    def test_names_with_terminal_escapes_come_out_escaped(self):
+        write_safetensors(self.dir / "evil.safetensors", {RED: ("U8", [1], b"\1")})
+        for words in (("ls", "evil.safetensors"), ("cat", "evil.safetensors", "x"),
+                      ("cat", "evil.safetensors", RED, "--slice", "9"), ("verify", "evil.safetensors")):
+            with self.subTest(words):
+                self.assert_terminal_safe(self.cairn(*words))
+        self.assertIn("\\x1b[31mred\\x07", self.cairn("ls", "evil.safetensors", exit=YES).text)
+        listing = self.cairn("ls", "evil.safetensors", "--json", exit=YES)
+        self.assert_terminal_safe(listing)
+        self.assertEqual(listing.json["tensors"][0]["name"], RED)
+
+    def test_damage_in_a_tensor_with_terminal_escapes_is_named_escaped(self):
+        write_bundle(self.dir / "evil", {RED.encode(): b"1234"})
+        self.flip_bit(self.dir / "evil.data-00000-of-00001", 0)
+        for words in (("verify", "evil"), ("cat", "evil", RED), ("verify", "evil", "--json")):
+            with self.subTest(words):
+                self.assert_terminal_safe(self.cairn(*words))
+
+    def test_names_that_are_not_utf8_are_hexadecimal_in_json(self):
+        write_bundle(self.dir / "c", {b"caf\xe9": b"1"})
+        tensor = self.cairn("ls", "c", "--json", exit=YES).json["tensors"][0]
+        self.assertNotIn("name", tensor)
+        self.assertEqual(tensor["name_hex"], "636166e9")
+        self.assertIn("caf\\xe9", self.cairn("ls", "c", exit=YES).text)
+        self.assertEqual(self.cairn("cat", "c", b"caf\xe9", exit=YES).text, "[49]\n")
+
+    def test_catalogs_with_terminal_escapes_come_out_escaped(self):
+        (self.dir / "checkpoint").write_bytes(b'model_checkpoint_path: "\\033[31mred"\n')
+        for words in (("latest", "."), ("state", "."), ("ls", ".")):
+            with self.subTest(words):
+                self.assert_terminal_safe(self.cairn(*words))

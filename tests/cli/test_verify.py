@@ -1,0 +1,119 @@
+"""verify, and what damage looks like from outside."""
+
+import json
+
+from bundle import crc32c, write_safetensors
+from command import FAILED, GOLDEN, NO, YES, CommandTest
+
+
+class Verify(CommandTest):
+    def setUp(self):
+        super().setUp()
+        self.saved = self.golden("tensorflow/saver_walk/saved")
+        self.shard = self.saved / "train2-9.data-00000-of-00001"
+
+    def test_whole_checkpoints_are_said_to_be_whole(self):
+        ran = self.cairn("verify", "saved/train1", "saved/train2-9", "--json", exit=YES)
+        self.assertEqual(
+            ran.json,
+            {
+                "checkpoints": [
+                    {"prefix": prefix, "whole": True, "bytes_checked": 8, "damage": []}
+                    for prefix in ("saved/train1", "saved/train2-9")
+                ]
+            },
+        )
+        text = self.cairn("verify", "saved/train2-9", exit=YES).text
+        self.assertEqual(text, "saved/train2-9: whole, 8 bytes checked\n")
+
+    def test_a_flipped_bit_is_named_with_tensor_range_and_both_sums(self):
+        stored = crc32c(self.shard.read_bytes()[4:8])
+        self.flip_bit(self.shard, 6)
+        computed = crc32c(self.shard.read_bytes()[4:8])
+        ran = self.cairn("verify", "saved/train2-9", "--json", exit=NO)
+        self.assertEqual(
+            ran.json,
+            {
+                "checkpoints": [
+                    {
+                        "prefix": "saved/train2-9",
+                        "whole": False,
+                        "bytes_checked": 8,
+                        "damage": [
+                            {
+                                "tensor": "v2",
+                                "shard": self.shard.name,
+                                "offset": 4,
+                                "bytes": 4,
+                                "stored": "%08x" % stored,
+                                "computed": "%08x" % computed,
+                            }
+                        ],
+                    }
+                ]
+            },
+        )
+        line = self.cairn("verify", "saved/train2-9", exit=NO).text.splitlines()[0]
+        for part in ("'v2'", self.shard.name, "4 bytes from 4", "%08x" % stored, "%08x" % computed):
+            self.assertIn(part, line)
+
+    def test_nobody_computes_with_a_damaged_tensor(self):
+        self.flip_bit(self.shard, 6)
+        ran = self.cairn("cat", "saved/train2-9", "v2", exit=FAILED)
+        self.assertEqual(ran.text, "")
+        self.assertIn("v2", ran.err)
+        self.assertIn(self.shard.name, ran.err)
+        self.assertEqual(self.cairn("cat", "saved/train2-9", "v1", exit=YES).text, "20\n")
+
+    def test_a_truncated_shard_is_damage(self):
+        self.shard.write_bytes(self.shard.read_bytes()[:7])
+        ran = self.cairn("verify", "saved/train2-9", exit=NO)
+        self.assertIn(self.shard.name, ran.err)
+        checkpoint = self.cairn("verify", "saved/train2-9", "--json", exit=NO).json["checkpoints"][0]
+        self.assertFalse(checkpoint["whole"])
+        self.assertIn(self.shard.name, checkpoint["why"])
+
+    def test_a_missing_shard_is_damage(self):
+        self.shard.unlink()
+        self.assertIn(self.shard.name, self.cairn("verify", "saved/train2-9", exit=NO).err)
+
+    def test_a_flipped_bit_in_the_index_is_damage(self):
+        self.flip_bit(self.saved / "train2-9.index", 20)
+        self.assertIn("train2-9.index", self.cairn("verify", "saved/train2-9", exit=NO).err)
+
+    def test_a_wrong_name_is_no_damage(self):
+        self.assertIn("train3", self.cairn("verify", "saved/train3", exit=FAILED).err)
+
+    def test_the_worst_of_several_decides(self):
+        self.flip_bit(self.shard, 0)
+        self.cairn("verify", "saved/train2-9", "saved/train1", exit=NO)
+        self.cairn("verify", "saved/train3", "saved/train2-9", exit=FAILED)
+
+    def test_a_file_of_another_kind_is_refused_with_what_it_is(self):
+        (self.dir / "notes.txt").write_text("no checkpoint\n" * 100)
+        ran = self.cairn("verify", "notes.txt", exit=FAILED)
+        self.assertIn("notes.txt", ran.err)
+        self.assertEqual(len(ran.err.splitlines()), 1)
+
+    def test_safetensors_files_have_nothing_to_compare_with(self):
+        write_safetensors(self.dir / "m.safetensors", {"w": ("F32", [2], bytes(8))})
+        self.assertIn("no stored sums", self.cairn("verify", "m.safetensors", exit=YES).text)
+
+
+class Hostile(CommandTest):
+    def test_every_malformed_bundle_gets_its_verdict(self):
+        verdicts = json.loads((GOLDEN / "hostile" / "expected.json").read_text())
+        self.golden("hostile")
+        for name, verdict in verdicts.items():
+            with self.subTest(name, verdict=verdict):
+                listed = self.cairn("ls", "hostile/" + name)
+                verified = self.cairn("verify", "hostile/" + name)
+                for ran in (listed, verified):
+                    self.assert_terminal_safe(ran)
+                if verdict == "accept":
+                    self.assertEqual((listed.exit, verified.exit), (YES, YES), listed.err)
+                if verdict == "refuse":
+                    self.assertIn(verified.exit, (NO, FAILED))
+                if verified.exit != YES:
+                    said = verified.err.splitlines() or verified.text.splitlines()
+                    self.assertGreaterEqual(len(said), 1)
