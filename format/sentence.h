@@ -26,8 +26,8 @@ std::string sentence(const Parts&... parts) {
 }
 
 // A name from a file, fit to be printed: in quotes, what is not printable ASCII as \xNN, cut after
-// 200 bytes.
-inline std::string quoted(std::string_view name) {
+// 200 bytes. Not called quoted: for a std::string the compiler would find std::quoted too.
+inline std::string quote(std::string_view name) {
   constexpr std::size_t kShownMax = 200;
   constexpr std::string_view kDigits = "0123456789abcdef";
   std::string text = "\"";

@@ -91,9 +91,9 @@ class Bench {
   void close() { checkpoint_.reset(); }
 
   Result<void> verify_all(const Work& work) {
-    const auto damage = checkpoint_->verify(work);
-    if (!damage) return damage.error();
-    if (damage->empty()) return {};
+    const auto verified = checkpoint_->verify(work);
+    if (!verified) return verified.error();
+    if (verified->damage.empty()) return {};
     return Error{Code::Corrupt, 0, fmt::format("{} is damaged: see 'cairn verify'", options_.path)};
   }
 

@@ -186,7 +186,7 @@ Result<void> demo_model(const std::filesystem::path& prefix) {
   std::fflush(stdout);
   const auto checkpoint = Checkpoint::open(prefix);
   if (!checkpoint) return checkpoint.error();
-  return print_times(prefix, prefix.parent_path() / checkpoint->shards().front().name);
+  return print_times(prefix, prefix.parent_path() / checkpoint->shard_at(0).name);
 }
 
 }  // namespace cairn::tools

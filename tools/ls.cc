@@ -39,7 +39,8 @@ void print_json(const Checkpoint& checkpoint) {
   json.begin_array("notices");
   for (const std::string& notice : checkpoint.notices()) json.element(notice);
   json.end_array().begin_array("shards");
-  for (const Checkpoint::Shard& shard : checkpoint.shards()) {
+  for (std::size_t i = 0; i < checkpoint.shard_count(); ++i) {
+    const Checkpoint::Shard shard = checkpoint.shard_at(i);
     json.begin_object().text("name", shard.name).number("bytes", shard.size_bytes).end_object();
   }
   json.end_array().begin_array("tensors");
@@ -97,13 +98,13 @@ void print_text(const Checkpoint& checkpoint) {
   }
   print_table(rows);
   std::uint64_t bytes = 0;
-  const auto shards = checkpoint.shards();
-  for (const Checkpoint::Shard& shard : shards) bytes += shard.size_bytes;
+  const std::size_t shards = checkpoint.shard_count();
+  for (std::size_t i = 0; i < shards; ++i) bytes += checkpoint.shard_at(i).size_bytes;
   const std::string step = checkpoint.step() ? fmt::format(", step {}", *checkpoint.step()) : "";
   print(fmt::format("{}: {}{}, {} tensor{}, {} bytes in {} shard{}\n",
                     safe(checkpoint.prefix().native()), name(checkpoint.format()), step,
-                    rows.size() - 1, rows.size() == 2 ? "" : "s", grouped(bytes), shards.size(),
-                    shards.size() == 1 ? "" : "s"));
+                    rows.size() - 1, rows.size() == 2 ? "" : "s", grouped(bytes), shards,
+                    shards == 1 ? "" : "s"));
 }
 
 }  // namespace

@@ -82,7 +82,8 @@ Result<void> Stopwatch::drop_page_cache() {
     // Closed again before dropping: pages of a mapping stay.
     const auto checkpoint = Checkpoint::open(checkpoint_, options);
     if (!checkpoint) return checkpoint.error();
-    for (const Checkpoint::Shard& shard : checkpoint->shards()) {
+    for (std::size_t i = 0; i < checkpoint->shard_count(); ++i) {
+      const Checkpoint::Shard shard = checkpoint->shard_at(i);
       files.push_back(checkpoint->prefix().parent_path() / shard.name);
       total += shard.size_bytes;
     }

@@ -58,15 +58,17 @@ Outcome look_at(const std::string& path, unsigned threads) {
   if (!checkpoint) return failed(path, checkpoint.error());
   print_notices(checkpoint->notices());
   ProgressBar bar("verifying " + path);
-  auto damage = checkpoint->verify(bar.work(threads));
-  if (!damage) return failed(checkpoint->prefix().native(), damage.error());
+  auto verified = checkpoint->verify(bar.work(threads));
+  if (!verified) return failed(checkpoint->prefix().native(), verified.error());
 
   Outcome outcome;
   outcome.prefix = checkpoint->prefix().native();
-  outcome.bytes_checked = checkpoint->verifiable_bytes();
-  for (const auto& shard : checkpoint->shards()) outcome.bytes_unchecked += shard.size_bytes;
+  outcome.bytes_checked = verified->bytes_checked;
+  for (std::size_t i = 0; i < checkpoint->shard_count(); ++i) {
+    outcome.bytes_unchecked += checkpoint->shard_at(i).size_bytes;
+  }
   outcome.bytes_unchecked -= std::min(outcome.bytes_unchecked, outcome.bytes_checked);
-  outcome.damage = *std::move(damage);
+  outcome.damage = std::move(verified->damage);
   outcome.exit = outcome.damage.empty() ? kYes : kNo;
   return outcome;
 }
@@ -78,7 +80,9 @@ void print_json(const std::vector<Outcome>& outcomes) {
     json.begin_object().text("prefix", outcome.prefix).flag("whole", outcome.exit == kYes);
     json.number("bytes_checked", outcome.bytes_checked).begin_array("damage");
     for (const Damage& damage : outcome.damage) {
-      json.begin_object().text("tensor", damage.tensor).text("shard", damage.shard);
+      json.begin_object();
+      damage.tensor.empty() ? json.null("tensor") : json.text("tensor", damage.tensor);
+      json.text("shard", damage.shard);
       json.number("offset", damage.offset_bytes).number("bytes", damage.size_bytes);
       json.text("stored", hex(damage.stored_crc32c));
       json.text("computed", hex(damage.computed_crc32c)).end_object();
@@ -90,13 +94,19 @@ void print_json(const std::vector<Outcome>& outcomes) {
   json.end_array().end_object().finish();
 }
 
+// Damage outside of the tensors has no tensor's name.
+std::string damaged_thing(const Damage& damage) {
+  if (damage.tensor.empty()) return "the shard's header or padding";
+  return fmt::format("tensor '{}'", safe(damage.tensor));
+}
+
 void print_text(const Outcome& outcome) {
   if (!outcome.why.empty()) return;  // said on stderr
   for (const Damage& damage : outcome.damage) {
-    print(fmt::format(
-        "{}: tensor '{}' is damaged: {} bytes from {} of {} have CRC32C {}, stored is {}\n",
-        safe(outcome.prefix), safe(damage.tensor), grouped(damage.size_bytes), damage.offset_bytes,
-        safe(damage.shard), hex(damage.computed_crc32c), hex(damage.stored_crc32c)));
+    print(fmt::format("{}: {} is damaged: {} bytes from {} of {} have CRC32C {}, stored is {}\n",
+                      safe(outcome.prefix), damaged_thing(damage), grouped(damage.size_bytes),
+                      damage.offset_bytes, safe(damage.shard), hex(damage.computed_crc32c),
+                      hex(damage.stored_crc32c)));
   }
   const std::string verdict =
       outcome.damage.empty() ? "whole" : fmt::format("{} damaged", outcome.damage.size());

@@ -90,7 +90,7 @@ class IndexView {
 
  private:
   explicit IndexView(const void* root) noexcept : root_(root) {}
-  const void* root_;  // the FlatBuffers table; its type stays in index.cc
+  const void* root_;  // the FlatBuffers table; its type stays in the .cc files
 };
 
 }  // namespace cairn::format

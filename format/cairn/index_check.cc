@@ -34,7 +34,7 @@ struct Subject {
 
 class Check {
  public:
-  Check(const fbs::Index& root, const std::byte* file) noexcept
+  Check(const fbs::Index& root, std::span<const std::byte> file) noexcept
       : root_(root), columns_(root), file_(file) {}
 
   Decoded<void> run() {
@@ -44,6 +44,8 @@ class Check {
 
  private:
   bool checkpoint();
+  bool own_text(const flatbuffers::String& text);
+  bool own_texts(const KeyValueVector* entries);
   bool ascending_keys(const KeyValueVector* entries);
   bool unique_keys(const KeyValueVector* entries);
   bool shards();
@@ -70,13 +72,13 @@ class Check {
   // Says why not. `where` is the first byte of what is wrong.
   template <class... Parts>
   [[gnu::cold, gnu::noinline]] bool refuse(const void* where, const Parts&... parts) {
-    const auto offset = static_cast<const std::byte*>(where) - file_;
+    const auto offset = static_cast<const std::byte*>(where) - file_.data();
     reason_ = corrupt(static_cast<std::uint64_t>(offset), sentence(parts...));
     return false;
   }
   template <class... Parts>
   [[gnu::cold, gnu::noinline]] bool refuse(const Subject& subject, const Parts&... parts) {
-    return refuse(&subject.record, "tensor ", quoted(subject.name), ": ", parts...);
+    return refuse(&subject.record, "tensor ", quote(subject.name), ": ", parts...);
   }
 
   struct Bounds {
@@ -86,9 +88,10 @@ class Check {
 
   const fbs::Index& root_;
   const Columns columns_;
-  const std::byte* file_;
+  const std::span<const std::byte> file_;
   std::vector<Bounds> shard_bounds_;
   std::vector<bool> opaque_used_;
+  std::uint64_t text_bytes_ = 0;
   bool any_content_hash_ = false;
   std::uint32_t extents_end_ = 0;  // of the slice looked at last
   Reason reason_;
@@ -106,7 +109,22 @@ bool Check::checkpoint() {
   if (bundle.num_shards() < 0) {
     return refuse(&bundle, "the bundle's header claims ", bundle.num_shards(), " shards");
   }
-  return ascending_keys(root_.metadata()) && unique_keys(root_.safetensors_metadata());
+  return own_texts(root_.metadata()) && own_texts(root_.safetensors_metadata()) &&
+         ascending_keys(root_.metadata()) && unique_keys(root_.safetensors_metadata());
+}
+
+// FlatBuffers allows that many offsets lead to one string. Comparing or copying what a small file
+// claims in that way could take hours and all memory, so texts may not be longer than the file.
+bool Check::own_text(const flatbuffers::String& text) {
+  text_bytes_ += text.size();  // stays far below 2^64, since it stops above 2^31
+  return text_bytes_ <= file_.size() || refuse(&text, "texts share their bytes");
+}
+
+bool Check::own_texts(const KeyValueVector* entries) {
+  if (entries == nullptr) return true;
+  return std::ranges::all_of(*entries, [this](const fbs::KeyValue* entry) {
+    return own_text(*entry->key()) && own_text(*entry->value());
+  });
 }
 
 bool Check::ascending_keys(const KeyValueVector* entries) {
@@ -114,8 +132,8 @@ bool Check::ascending_keys(const KeyValueVector* entries) {
   const flatbuffers::String* before = nullptr;
   for (const fbs::KeyValue* entry : *entries) {
     if (before != nullptr && text_of(*before) >= text_of(*entry->key())) {
-      return refuse(entry, "metadata ", quoted(text_of(*entry->key())), " stands behind ",
-                    quoted(text_of(*before)), ": keys must ascend");
+      return refuse(entry, "metadata ", quote(text_of(*entry->key())), " stands behind ",
+                    quote(text_of(*before)), ": keys must ascend");
     }
     before = entry->key();
   }
@@ -129,7 +147,7 @@ bool Check::unique_keys(const KeyValueVector* entries) {
   std::ranges::sort(keys);
   const auto twice = std::ranges::adjacent_find(keys);
   if (twice == keys.end()) return true;
-  return refuse(entries, "safetensors' metadata holds ", quoted(*twice), " twice");
+  return refuse(entries, "safetensors' metadata holds ", quote(*twice), " twice");
 }
 
 // ---- Shards ------------------------------------------------------------------------------------
@@ -157,17 +175,17 @@ bool is_bare(std::string_view name) noexcept {
 
 bool Check::shard(const fbs::Shard& shard) {
   const std::string_view name = text_of(*shard.name());
-  if (!is_bare(name)) return refuse(&shard, "shard ", quoted(name), ": not a bare file name");
+  if (!is_bare(name)) return refuse(&shard, "shard ", quote(name), ": not a bare file name");
   if (shard.kind() > static_cast<std::uint8_t>(ShardKind::Safetensors)) {
-    return refuse(&shard, "shard ", quoted(name), ": unknown kind ", shard.kind());
+    return refuse(&shard, "shard ", quote(name), ": unknown kind ", shard.kind());
   }
   const std::uint64_t size = shard.identity()->size_bytes();
   if (shard.head_bytes() > size || shard.live_bytes() > size - shard.head_bytes()) {
-    return refuse(&shard, "shard ", quoted(name), ": a head of ", shard.head_bytes(), " and ",
+    return refuse(&shard, "shard ", quote(name), ": a head of ", shard.head_bytes(), " and ",
                   shard.live_bytes(), " live bytes do not fit its ", size, " bytes");
   }
   if (shard.head_bytes() == 0 && shard.head_crc32c() != 0) {
-    return refuse(&shard, "shard ", quoted(name), ": a checksum of no head");
+    return refuse(&shard, "shard ", quote(name), ": a checksum of no head");
   }
   shard_bounds_.push_back({shard.head_bytes(), size});
   return true;
@@ -179,7 +197,7 @@ bool Check::shard_names_unique() {
   std::ranges::sort(names);
   const auto twice = std::ranges::adjacent_find(names);
   if (twice == names.end()) return true;
-  return refuse(root_.shards(), "shard ", quoted(*twice), " is listed twice");
+  return refuse(root_.shards(), "shard ", quote(*twice), " is listed twice");
 }
 
 bool Check::opaque_dtypes() {
@@ -191,9 +209,10 @@ bool Check::opaque_dtypes() {
   }
   std::string_view before;  // empty, and so below every name that is allowed
   for (const flatbuffers::String* name : names) {
+    if (!own_text(*name)) return false;
     if (text_of(*name) <= before) {
-      return refuse(name, "opaque dtype ", quoted(text_of(*name)), " stands behind ",
-                    quoted(before), ": names must ascend");
+      return refuse(name, "opaque dtype ", quote(text_of(*name)), " stands behind ", quote(before),
+                    ": names must ascend");
     }
     before = text_of(*name);
   }
@@ -247,7 +266,7 @@ bool Check::tensor_name(const Subject& subject, std::string_view before) {
   }
   // string_view compares as memcmp does: unsigned bytes, NUL like any other.
   return before < subject.name ||
-         refuse(subject, "stands behind ", quoted(before), ": names must ascend");
+         refuse(subject, "stands behind ", quote(before), ": names must ascend");
 }
 
 bool Check::tensor(const Subject& subject) {
@@ -403,7 +422,7 @@ bool Check::columns_end() {
 
 }  // namespace
 
-Decoded<void> check_meaning(const fbs::Index& root, const std::byte* file) {
+Decoded<void> check_meaning(const fbs::Index& root, std::span<const std::byte> file) {
   return Check(root, file).run();
 }
 

@@ -53,12 +53,12 @@ Decoded<void> check_magic(std::span<const std::byte> file) {
                                kHeaderBytes));
   }
   if (start.find("CAIRN") != std::string_view::npos) {
-    return corrupt(0, sentence("the index starts with ", quoted(start.substr(0, kMagic.size())),
-                               " instead of ", quoted(kMagic),
-                               ": a transfer in text mode damages files like this"));
+    return corrupt(
+        0, sentence("the index starts with ", quote(start.substr(0, kMagic.size())), " instead of ",
+                    quote(kMagic), ": a transfer in text mode damages files like this"));
   }
   return corrupt(0, sentence("this is no Cairn index: it starts with ",
-                             quoted(start.substr(0, kMagic.size()))));
+                             quote(start.substr(0, kMagic.size()))));
 }
 
 Decoded<void> check_version(std::span<const std::byte> file) {
@@ -141,7 +141,7 @@ Decoded<IndexView> IndexView::decode(std::span<const std::byte> file) {
   }
   auto root = index::verified(file.subspan(index::kHeaderBytes));
   if (!root) return std::move(root).error();
-  if (auto checked = index::check_meaning(**root, file.data()); !checked) {
+  if (auto checked = index::check_meaning(**root, file); !checked) {
     return std::move(checked).error();
   }
   return IndexView(*root);

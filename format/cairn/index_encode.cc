@@ -6,7 +6,6 @@
 
 #include "format/cairn/index.h"
 #include "format/cairn/index_layout.h"
-#include "format/checked.h"
 #include "format/digest.h"
 #include "format/le.h"
 #include "format/limits.h"
@@ -23,7 +22,8 @@ using flatbuffers::Offset;
 template <class T>
 using VectorOffset = Offset<flatbuffers::Vector<T>>;
 
-// The columns while they grow. Their ends fit 32 bits, because size_bound() fits the limit.
+// The columns while they grow. Their ends fit 32 bits, because measure() found them
+// within the limit.
 struct GrowingColumns {
   std::vector<fbs::TensorRecord> tensors;
   std::vector<std::uint8_t> names;
@@ -35,23 +35,64 @@ struct GrowingColumns {
   std::vector<std::string> opaque_dtypes;
 };
 
-std::uint64_t size_bound(const IndexFacts& facts) {
-  // Tables, vtables, lengths and alignment cost less than this for each thing that has any.
-  constexpr std::uint64_t kOverhead = 96;
+// What one look over the facts tells before anything is built.
+struct Amounts {
+  std::uint64_t bytes_max = 0;
+  std::size_t names_bytes = 0;
+  std::size_t dims = 0;
+  bool any_content_hash = false;
+  std::set<std::string> opaque_dtypes;
+};
+
+Reason invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
+
+// Tables, vtables, lengths and alignment cost less than this for each thing that has any.
+constexpr std::uint64_t kOverhead = 96;
+
+std::uint64_t checkpoint_bytes_max(const IndexFacts& facts) {
   std::uint64_t bytes = 1024 + facts.producer.size() + 4 * facts.bundle.bad_consumers.size();
   for (const KeyValues* pairs : {&facts.metadata, &facts.safetensors_metadata}) {
     for (const auto& [key, value] : *pairs) bytes += kOverhead + key.size() + value.size();
   }
   for (const ShardFacts& shard : facts.shards) bytes += kOverhead + shard.name.size();
-  for (const TensorFacts& tensor : facts.tensors) {
-    bytes += sizeof(fbs::TensorRecord) + sizeof(fbs::Hash128) + tensor.name.size() +
-             8 * tensor.shape.size() + 4 * tensor.chunk_crc32cs.size();
-    if (!tensor.opaque_dtype.empty()) bytes += kOverhead + tensor.opaque_dtype.size();
-    for (const SliceFacts& slice : tensor.slices) {
-      bytes += sizeof(fbs::SliceRecord) + sizeof(fbs::ExtentRecord) * slice.extents.size();
-    }
+  return bytes;
+}
+
+std::uint64_t tensor_bytes_max(const TensorFacts& tensor) {
+  std::uint64_t bytes = sizeof(fbs::TensorRecord) + sizeof(fbs::Hash128) + tensor.name.size() +
+                        8 * tensor.shape.size() + 4 * tensor.chunk_crc32cs.size();
+  if (!tensor.opaque_dtype.empty()) bytes += kOverhead + tensor.opaque_dtype.size();
+  for (const SliceFacts& slice : tensor.slices) {
+    bytes += sizeof(fbs::SliceRecord) + sizeof(fbs::ExtentRecord) * slice.extents.size();
   }
   return bytes;
+}
+
+Decoded<Amounts> measure(const IndexFacts& facts) {
+  Amounts amounts;
+  amounts.bytes_max = checkpoint_bytes_max(facts);
+  for (const TensorFacts& tensor : facts.tensors) {
+    amounts.bytes_max += tensor_bytes_max(tensor);
+    amounts.names_bytes += tensor.name.size();
+    amounts.dims += tensor.shape.size();
+    amounts.any_content_hash |= tensor.content_hash.has_value();
+    if (tensor.dtype == DType::Opaque) {
+      amounts.opaque_dtypes.insert(tensor.opaque_dtype);
+    } else if (!tensor.opaque_dtype.empty() || tensor.opaque_bits != 0) {
+      // To drop it silently would not be the same index.
+      return invalid(sentence("tensor ", quote(tensor.name), " is a ", name(tensor.dtype),
+                              " and carries the name of an opaque dtype"));
+    }
+  }
+  if (amounts.bytes_max > limits::kIndexBytesMax - kHeaderBytes) {
+    return invalid(sentence("the index would need up to ", amounts.bytes_max,
+                            " bytes, more than the limit of ", limits::kIndexBytesMax));
+  }
+  if (amounts.opaque_dtypes.size() > kOpaqueDtypesMax) {
+    return invalid(sentence("there are ", amounts.opaque_dtypes.size(),
+                            " dtypes without a number, more than the limit of ", kOpaqueDtypesMax));
+  }
+  return amounts;
 }
 
 std::uint32_t end_of(const auto& column) noexcept {
@@ -66,14 +107,6 @@ fbs::Hash128 hash_of(const Digest128& digest) noexcept {
 
 fbs::Identity identity_of(const FileIdentity& identity) noexcept {
   return {identity.size_bytes, identity.mtime_ns, identity.inode};
-}
-
-std::vector<std::string> opaque_dtypes_of(const IndexFacts& facts) {
-  std::set<std::string> names;
-  for (const TensorFacts& tensor : facts.tensors) {
-    if (tensor.dtype == DType::Opaque) names.insert(tensor.opaque_dtype);
-  }
-  return {names.begin(), names.end()};
 }
 
 void append_slice(GrowingColumns& columns, const SliceFacts& slice) {
@@ -111,25 +144,17 @@ void append_tensor(GrowingColumns& columns, const TensorFacts& tensor) {
                                static_cast<std::uint8_t>(tensor.encoding), flags, 0);
 }
 
-GrowingColumns columns_of(const IndexFacts& facts) {
+GrowingColumns columns_of(const IndexFacts& facts, const Amounts& amounts) {
   GrowingColumns columns;
-  columns.opaque_dtypes = opaque_dtypes_of(facts);
-  std::size_t names = 0;
-  std::size_t dims = 0;
-  for (const TensorFacts& tensor : facts.tensors) {
-    names += tensor.name.size();
-    dims += tensor.shape.size();
-  }
+  columns.opaque_dtypes.assign(amounts.opaque_dtypes.begin(), amounts.opaque_dtypes.end());
   columns.tensors.reserve(facts.tensors.size());
-  columns.names.reserve(names);
-  columns.dims.reserve(dims);
-  for (const TensorFacts& tensor : facts.tensors) append_tensor(columns, tensor);
-  if (std::ranges::any_of(facts.tensors, &std::optional<Digest128>::has_value,
-                          &TensorFacts::content_hash)) {
-    columns.content_hashes.reserve(facts.tensors.size());
-    for (const TensorFacts& tensor : facts.tensors) {
-      columns.content_hashes.push_back(hash_of(tensor.content_hash.value_or(Digest128{})));
-    }
+  columns.names.reserve(amounts.names_bytes);
+  columns.dims.reserve(amounts.dims);
+  if (amounts.any_content_hash) columns.content_hashes.reserve(facts.tensors.size());
+  for (const TensorFacts& tensor : facts.tensors) {
+    append_tensor(columns, tensor);
+    if (!amounts.any_content_hash) continue;
+    columns.content_hashes.push_back(hash_of(tensor.content_hash.value_or(Digest128{})));
   }
   return columns;
 }
@@ -170,8 +195,7 @@ Offset<fbs::TensorFlowIndex> tensorflow_index(FlatBufferBuilder& builder,
 
 // FlatBuffers are built from their end: what is created last comes first in the file. So the small
 // things lie together in front, where one page holds them, and the columns behind.
-void build(FlatBufferBuilder& builder, const IndexFacts& facts) {
-  const GrowingColumns columns = columns_of(facts);
+void build(FlatBufferBuilder& builder, const IndexFacts& facts, const GrowingColumns& columns) {
   const auto extents = structs(builder, columns.extents);
   const auto slices = structs(builder, columns.slices);
   const auto content_hashes = structs(builder, columns.content_hashes);
@@ -228,48 +252,24 @@ std::vector<std::byte> with_header(std::span<const std::byte> body) {
   return file;
 }
 
-Reason invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
-
 }  // namespace
 
 Decoded<std::vector<std::byte>> encode_unchecked(const IndexFacts& facts) {
-  const std::uint64_t bound = size_bound(facts);
-  if (bound > limits::kIndexBytesMax - kHeaderBytes) {
-    return invalid(sentence("the index would need up to ", bound, " bytes, more than the limit of ",
-                            limits::kIndexBytesMax));
-  }
-  if (opaque_dtypes_of(facts).size() > kOpaqueDtypesMax) {
-    return invalid(sentence("there are more than ", kOpaqueDtypesMax, " dtypes without a number"));
-  }
-  FlatBufferBuilder builder(bound);
-  build(builder, facts);
+  auto amounts = measure(facts);
+  if (!amounts) return std::move(amounts).error();
+  FlatBufferBuilder builder(amounts->bytes_max);
+  build(builder, facts, columns_of(facts, *amounts));
   return with_header(std::as_bytes(std::span(builder.GetBufferPointer(), builder.GetSize())));
 }
 
 }  // namespace index
 
-namespace {
-
-// Facts that the index has no place for; to drop them silently would not be the same index.
-Decoded<void> check_expressible(const IndexFacts& facts) {
-  for (const TensorFacts& tensor : facts.tensors) {
-    const bool opaque = tensor.dtype == DType::Opaque;
-    if (opaque || (tensor.opaque_dtype.empty() && tensor.opaque_bits == 0)) continue;
-    return index::invalid(sentence("tensor ", quoted(tensor.name), " is a ", name(tensor.dtype),
-                                   " and carries the name of an opaque dtype"));
-  }
-  return {};
-}
-
-}  // namespace
-
 // What decode refuses is refused here by the same code, run over the bytes that were just made.
 Decoded<std::vector<std::byte>> encode_index(const IndexFacts& facts) {
-  if (auto checked = check_expressible(facts); !checked) return std::move(checked).error();
   auto file = index::encode_unchecked(facts);
   if (!file) return file;
   const fbs::Index& root = *fbs::GetIndex(file->data() + index::kHeaderBytes);
-  if (auto checked = index::check_meaning(root, file->data()); !checked) {
+  if (auto checked = index::check_meaning(root, *file); !checked) {
     return index::invalid(checked.error().what);
   }
   return file;

@@ -94,11 +94,11 @@ inline std::string_view text_of(const flatbuffers::String& text) noexcept {
 }
 
 // Whether a body that FlatBuffers' verifier accepted means something: every rule of FORMAT.md that
-// a schema cannot say. `file` is where offsets in a Reason count from.
-Decoded<void> check_meaning(const fbs::Index& root, const std::byte* file);
+// a schema cannot say. `file` holds the body; offsets in a Reason count from its start.
+Decoded<void> check_meaning(const fbs::Index& root, std::span<const std::byte> file);
 
-// The file's bytes for facts of which nothing but their amount was checked: what encode_index
-// starts with, and how tests break the rules. Errors: Invalid (too many for one index).
+// The file's bytes for facts that may break the rules: what encode_index starts with, and how tests
+// break them. Errors: Invalid (too many for one index, or nothing that an index has a place for).
 Decoded<std::vector<std::byte>> encode_unchecked(const IndexFacts& facts);
 
 }  // namespace cairn::format::index

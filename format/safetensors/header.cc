@@ -1,0 +1,322 @@
+// The header is foreign text that decides where bytes are looked for, so it is read as strictly as
+// safetensors' own library reads it, and every number is compared with the file's size.
+//
+// simdjson's document model checks the whole text (syntax, UTF-8, nothing behind the object) before
+// anything is taken from it. Two things it leaves to us: it keeps duplicate keys, of which another
+// reader may take the other one, and it wants padding behind the text, for which it makes a copy.
+
+#include "format/safetensors/header.h"
+
+#include <algorithm>
+#include <array>
+#include <new>
+#include <optional>
+
+#include <simdjson.h>
+
+#include "format/checked.h"
+#include "format/dtype.h"
+#include "format/le.h"
+#include "format/limits.h"
+#include "format/sentence.h"
+
+namespace cairn::format::safetensors {
+
+namespace {
+
+constexpr std::uint64_t kLengthBytes = 8;
+
+// Dtypes that TensorFlow has no counterpart for; elements are packed.
+struct OpaqueDtype {
+  std::string_view name;
+  std::uint16_t bits;
+};
+constexpr auto kOpaqueDtypes =
+    std::to_array<OpaqueDtype>({{"F4", 4}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F8_E8M0", 8}});
+
+// The offsets of JSON's parts in the file are not known any more: complaints point at its start.
+template <class... Parts>
+Reason refuse(const Parts&... parts) {
+  return corrupt(kLengthBytes, sentence(parts...));
+}
+
+// One tensor's entry as it is written.
+struct Record {
+  std::optional<std::string_view> dtype;
+  std::optional<simdjson::dom::array> shape;
+  std::optional<simdjson::dom::array> data_offsets;
+};
+
+Decoded<Record> read_record(std::string_view name, simdjson::dom::element value) {
+  simdjson::dom::object object;
+  if (value.get(object)) return refuse("tensor ", quote(name), ": not described by an object");
+  Record record;
+  for (const auto& [key, field] : object) {
+    const auto set = [&field](auto& member) {
+      if (member.has_value()) return false;
+      return field.get(member.emplace()) == simdjson::SUCCESS;
+    };
+    const bool good = key == "dtype"          ? set(record.dtype)
+                      : key == "shape"        ? set(record.shape)
+                      : key == "data_offsets" ? set(record.data_offsets)
+                                              : true;
+    if (!good) {
+      return refuse("tensor ", quote(name), ": ", quote(key),
+                    " is of another kind, or there twice");
+    }
+  }
+  if (!record.dtype || !record.shape || !record.data_offsets) {
+    return refuse("tensor ", quote(name), ": dtype, shape or data_offsets is missing");
+  }
+  return record;
+}
+
+Decoded<void> read_dtype(TensorFacts& tensor, std::string_view dtype) {
+  if (const auto known = dtype_from_safetensors(dtype)) {
+    tensor.dtype = *known;
+    return {};
+  }
+  const auto opaque = std::ranges::find(kOpaqueDtypes, dtype, &OpaqueDtype::name);
+  if (opaque == kOpaqueDtypes.end()) {
+    return unsupported(kLengthBytes, sentence("tensor ", quote(tensor.name), ": dtype ",
+                                              quote(dtype), " has a size that is not known"));
+  }
+  tensor.dtype = DType::Opaque;
+  tensor.opaque_dtype = opaque->name;
+  tensor.opaque_bits = opaque->bits;
+  return {};
+}
+
+Decoded<void> read_shape(TensorFacts& tensor, simdjson::dom::array shape) {
+  for (const simdjson::dom::element element : shape) {
+    std::uint64_t dimension = 0;
+    if (element.get(dimension) || !fits<std::int64_t>(dimension)) {
+      return refuse("tensor ", quote(tensor.name), ": a dimension is no integer from 0 to 2^63-1");
+    }
+    if (tensor.shape.size() == limits::kRankMax) {
+      return refuse("tensor ", quote(tensor.name), ": more dimensions than the limit of ",
+                    limits::kRankMax);
+    }
+    tensor.shape.push_back(static_cast<std::int64_t>(dimension));
+  }
+  return {};
+}
+
+// Sets the span, counted from the payload's start.
+Decoded<void> read_offsets(TensorFacts& tensor, simdjson::dom::array data_offsets) {
+  std::array<std::uint64_t, 2> offsets{};
+  std::size_t count = 0;
+  for (const simdjson::dom::element element : data_offsets) {
+    if (count == offsets.size() || element.get(offsets[count])) {
+      count = 0;
+      break;
+    }
+    ++count;
+  }
+  if (count != offsets.size() || offsets[0] > offsets[1]) {
+    return refuse("tensor ", quote(tensor.name), ": data_offsets are not a begin and an end");
+  }
+  tensor.span.offset_bytes = offsets[0];
+  tensor.span.size_bytes = offsets[1] - offsets[0];
+  return {};
+}
+
+Decoded<void> check_size(const TensorFacts& tensor) {
+  const std::uint64_t bits =
+      tensor.dtype == DType::Opaque ? tensor.opaque_bits : 8 * element_bytes(tensor.dtype);
+  const auto count = element_count(tensor.shape);
+  const auto total = count ? checked_mul(*count, bits) : std::nullopt;
+  if (!total) return refuse("tensor ", quote(tensor.name), ": its shape is too large");
+  if (*total % 8 != 0 || *total / 8 != tensor.span.size_bytes) {
+    return refuse("tensor ", quote(tensor.name), ": ", *count, " elements of ", bits,
+                  " bits are not ", tensor.span.size_bytes, " bytes");
+  }
+  return {};
+}
+
+Decoded<TensorFacts> read_tensor(std::string_view name, simdjson::dom::element value) {
+  auto record = read_record(name, value);
+  if (!record) return std::move(record).error();
+  TensorFacts tensor;
+  tensor.name = name;
+  if (auto read = read_dtype(tensor, *record->dtype); !read) return std::move(read).error();
+  if (auto read = read_shape(tensor, *record->shape); !read) return std::move(read).error();
+  if (auto read = read_offsets(tensor, *record->data_offsets); !read) {
+    return std::move(read).error();
+  }
+  if (auto checked = check_size(tensor); !checked) return std::move(checked).error();
+  return tensor;
+}
+
+Decoded<KeyValues> read_metadata(simdjson::dom::element value) {
+  KeyValues metadata;
+  if (value.is_null()) return metadata;
+  simdjson::dom::object object;
+  if (value.get(object)) return refuse(kMetadataKey, " is no object");
+  std::vector<std::string_view> keys;
+  for (const auto& [key, field] : object) {
+    std::string_view text;
+    if (field.get(text)) return refuse(kMetadataKey, ": ", quote(key), " is no string");
+    metadata.emplace_back(key, text);
+    keys.push_back(key);
+  }
+  std::ranges::sort(keys);
+  const auto twice = std::ranges::adjacent_find(keys);
+  if (twice != keys.end()) return refuse(kMetadataKey, ": ", quote(*twice), " is there twice");
+  return metadata;
+}
+
+Decoded<HeaderFacts> read_entries(simdjson::dom::object entries) {
+  HeaderFacts facts;
+  bool any_metadata = false;
+  for (const auto& [key, value] : entries) {
+    if (key == kMetadataKey) {
+      if (any_metadata) return refuse(kMetadataKey, " is there twice");
+      any_metadata = true;
+      auto metadata = read_metadata(value);
+      if (!metadata) return std::move(metadata).error();
+      facts.metadata = *std::move(metadata);
+    } else {
+      auto tensor = read_tensor(key, value);
+      if (!tensor) return std::move(tensor).error();
+      facts.tensors.push_back(*std::move(tensor));
+    }
+  }
+  return facts;
+}
+
+// The tensors' bytes must be the payload's, each once and in any order of names.
+Decoded<void> check_payload(std::vector<TensorFacts>& tensors, std::uint64_t payload_bytes) {
+  std::ranges::sort(tensors, {}, [](const TensorFacts& tensor) {
+    return std::pair(tensor.span.offset_bytes, tensor.span.size_bytes);
+  });
+  std::uint64_t end = 0;
+  for (const TensorFacts& tensor : tensors) {
+    if (tensor.span.offset_bytes != end) {
+      return refuse("tensor ", quote(tensor.name), ": starts at ", tensor.span.offset_bytes,
+                    " of the payload, the one before ends at ", end);
+    }
+    end += tensor.span.size_bytes;  // at most the end that the file stated, which fits 64 bits
+  }
+  if (end == payload_bytes) return {};
+  return refuse("the tensors end at ", end, " of the payload, which has ", payload_bytes, " bytes");
+}
+
+Decoded<void> sort_by_name(std::vector<TensorFacts>& tensors) {
+  std::ranges::sort(tensors, {}, &TensorFacts::name);
+  const auto twice = std::ranges::adjacent_find(tensors, {}, &TensorFacts::name);
+  if (twice == tensors.end()) return {};
+  return refuse("tensor ", quote(twice->name), " is there twice");
+}
+
+void append_json(std::string& out, std::string_view text) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  out += '"';
+  for (const char character : text) {
+    const auto byte = static_cast<unsigned char>(character);
+    if (byte < 0x20) {
+      out += {'\\', 'u', '0', '0', kDigits[byte >> 4], kDigits[byte & 0xf]};
+      continue;
+    }
+    if (character == '"' || character == '\\') out += '\\';
+    out += character;
+  }
+  out += '"';
+}
+
+void append_metadata(std::string& out, const KeyValues& metadata) {
+  append_json(out, kMetadataKey);
+  out += ":{";
+  for (const auto& [key, value] : metadata) {
+    if (out.back() != '{') out += ',';
+    append_json(out, key);
+    out += ':';
+    append_json(out, value);
+  }
+  out += '}';
+}
+
+void append_tensor(std::string& out, const HeaderTensor& tensor, std::uint64_t begin) {
+  append_json(out, tensor.name);
+  out += ":{\"dtype\":";
+  append_json(out, safetensors_name(tensor.dtype, false));
+  out += ",\"shape\":[";
+  for (const std::int64_t dimension : tensor.shape) {
+    if (out.back() != '[') out += ',';
+    out += std::to_string(dimension);
+  }
+  out += sentence("],\"data_offsets\":[", begin, ",", begin + tensor.size_bytes, "]}");
+}
+
+}  // namespace
+
+Decoded<std::uint64_t> header_json_bytes(std::span<const std::byte> first_8_bytes) {
+  if (first_8_bytes.size() < kLengthBytes) {
+    return corrupt(
+        0, sentence("the file has ", first_8_bytes.size(), " bytes, a safetensors header needs ",
+                    kLengthBytes, " for its length"));
+  }
+  const auto json_bytes = load_le<std::uint64_t>(first_8_bytes.data());
+  if (json_bytes > limits::kSafetensorsHeaderBytesMax) {
+    return corrupt(
+        0, sentence("the safetensors header claims ", json_bytes, " bytes, more than the limit of ",
+                    limits::kSafetensorsHeaderBytesMax));
+  }
+  return json_bytes;
+}
+
+Decoded<HeaderFacts> decode_header(std::span<const std::byte> head, std::uint64_t file_bytes) {
+  auto json_bytes = header_json_bytes(head);
+  if (!json_bytes) return std::move(json_bytes).error();
+  const std::uint64_t head_bytes = kLengthBytes + *json_bytes;
+  if (head.size() < head_bytes || file_bytes < head_bytes) {
+    return corrupt(0,
+                   sentence("the safetensors header claims ", *json_bytes, " bytes, the file has ",
+                            std::min<std::uint64_t>(head.size(), file_bytes)));
+  }
+  simdjson::dom::parser parser;
+  simdjson::dom::object entries;
+  const std::string_view json = as_text(head.subspan(kLengthBytes, *json_bytes));
+  const simdjson::error_code error = parser.parse(json.data(), json.size()).get(entries);
+  if (error == simdjson::MEMALLOC) throw std::bad_alloc();
+  if (error) return refuse("the safetensors header is no JSON object: ", error_message(error));
+
+  auto facts = read_entries(entries);
+  if (!facts) return facts;
+  if (auto checked = check_payload(facts->tensors, file_bytes - head_bytes); !checked) {
+    return std::move(checked).error();
+  }
+  for (TensorFacts& tensor : facts->tensors) tensor.span.offset_bytes += head_bytes;
+  if (auto sorted = sort_by_name(facts->tensors); !sorted) return std::move(sorted).error();
+  return facts;
+}
+
+std::string encode_header(std::span<const HeaderTensor> tensors, const KeyValues& metadata,
+                          std::uint64_t align_bytes) {
+  std::string head(kLengthBytes, '\0');
+  head += '{';
+  if (!metadata.empty()) append_metadata(head, metadata);
+  std::uint64_t offset = 0;
+  for (const HeaderTensor& tensor : tensors) {
+    if (safetensors_name(tensor.dtype, false).empty()) return {};
+    if (head.size() > limits::kSafetensorsHeaderBytesMax) return {};
+    if (head.back() != '{') head += ',';
+    append_tensor(head, tensor, offset);
+    offset += tensor.size_bytes;
+  }
+  head += '}';
+  if (const std::uint64_t over = head.size() % align_bytes; over != 0) {
+    head.append(align_bytes - over, ' ');
+  }
+  const std::uint64_t json_bytes = head.size() - kLengthBytes;
+  if (json_bytes > limits::kSafetensorsHeaderBytesMax) return {};
+  std::string length;
+  append_le(length, json_bytes);
+  return head.replace(0, kLengthBytes, length);
+}
+
+bool is_utf8(std::string_view text) noexcept {
+  return simdjson::validate_utf8(text.data(), text.size());
+}
+
+}  // namespace cairn::format::safetensors

@@ -15,6 +15,9 @@
 
 namespace cairn::format::safetensors {
 
+// The one name in the header that is no tensor's.
+inline constexpr std::string_view kMetadataKey = "__metadata__";
+
 // The bytes that the first 8 bytes of a file announce for the JSON behind them.
 // Errors: Corrupt (fewer than 8 bytes, or above limits::kSafetensorsHeaderBytesMax).
 Decoded<std::uint64_t> header_json_bytes(std::span<const std::byte> first_8_bytes);
@@ -28,20 +31,21 @@ struct HeaderFacts {
 // Decodes the header of a file of `file_bytes`; `head` are its first bytes, 8 and the JSON. As
 // strict as the safetensors library: offsets contiguous from 0 without holes up to the file's end,
 // sizes that agree with shape and dtype, no duplicate names, metadata of strings only. Dtypes
-// without counterpart become DType::Opaque with their name.
+// without counterpart become DType::Opaque with their name. Errors: Corrupt; Unsupported (a dtype
+// of unknown size).
 Decoded<HeaderFacts> decode_header(std::span<const std::byte> head, std::uint64_t file_bytes);
 
 // One tensor of a header to be written, in the order of offsets, which start at 0 without holes.
 struct HeaderTensor {
-  std::string_view name;  // UTF-8, not "__metadata__"
+  std::string_view name;  // UTF-8, not kMetadataKey
   DType dtype{};
   std::span<const std::int64_t> shape;
   std::uint64_t size_bytes = 0;
 };
 
 // The head of a safetensors file, padded with spaces so that the payload starts at a multiple of
-// `align_bytes`. Empty: the padded JSON would exceed what readers accept. Names are ordered as
-// given.
+// `align_bytes`. Empty: the padded JSON would exceed what readers accept, or a dtype has no name in
+// safetensors. Names are ordered as given.
 std::string encode_header(std::span<const HeaderTensor> tensors, const KeyValues& metadata,
                           std::uint64_t align_bytes);
 

@@ -22,10 +22,10 @@
 #include "format/checked.h"
 #include "format/digest.h"
 #include "format/limits.h"
+#include "format/quoted.h"
 #include "format/safetensors/header.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/store/names.h"
-#include "lib/store/nearest.h"
 #include "lib/try.h"
 
 namespace cairn::compat {
@@ -64,7 +64,7 @@ Error too_short(const std::string& path, std::uint64_t size_bytes, const std::st
                 const format::Span& span) {
   return {Code::Corrupt, 0,
           path + ": has " + std::to_string(size_bytes) + " bytes, but tensor " +
-              store::shown(tensor) + " needs " + std::to_string(span.size_bytes) + " at byte " +
+              format::quoted(tensor) + " needs " + std::to_string(span.size_bytes) + " at byte " +
               std::to_string(span.offset_bytes) +
               ": the file is truncated, or belongs to another index"};
 }

@@ -15,9 +15,9 @@
 
 #include "format/checked.h"
 #include "format/digest.h"
+#include "format/quoted.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/os/parallel.h"
-#include "lib/store/nearest.h"
 #include "lib/store/open_checkpoint.h"
 #include "lib/try.h"
 
@@ -111,7 +111,7 @@ class Summer {
     if (crc) return *crc;
     return Error{crc.error().code, 0,
                  checkpoint_.shard_path(piece.shard) + ": tensor " +
-                     shown(index.tensor_name(piece.tensor)) + ", byte " +
+                     format::quoted(index.tensor_name(piece.tensor)) + ", byte " +
                      std::to_string(piece.offset_bytes + crc.error().byte_offset) + ": " +
                      crc.error().what};
   }
@@ -201,7 +201,7 @@ Result<void> append_rest(const OpenCheckpoint& checkpoint, std::span<const Piece
     if (piece.offset_bytes < end) {
       return Error{Code::Corrupt, 0,
                    checkpoint.shard_path(shard) + ": tensor " +
-                       shown(checkpoint.index().tensor_name(piece.tensor)) + " at byte " +
+                       format::quoted(checkpoint.index().tensor_name(piece.tensor)) + " at byte " +
                        std::to_string(piece.offset_bytes) + " overlaps what ends at " +
                        std::to_string(end)};
     }
@@ -305,7 +305,7 @@ Result<void> OpenCheckpoint::ensure_checked(std::size_t position) const {
 Error OpenCheckpoint::damaged(std::size_t position, const format::Span& span,
                               std::uint32_t computed) const {
   return {Code::Corrupt, 0,
-          shard_path(span.shard) + ": tensor " + shown(index().tensor_name(position)) +
+          shard_path(span.shard) + ": tensor " + format::quoted(index().tensor_name(position)) +
               " is damaged: bytes " + std::to_string(span.offset_bytes) + " to " +
               std::to_string(span.offset_bytes + span.size_bytes) + " have the checksum " +
               format::crc32c_hex(computed) + ", but " +
@@ -316,15 +316,15 @@ Result<void> OpenCheckpoint::check_whole(const Work& work) {
   CAIRN_TRY(seen, verify(work));
   if (!seen.damage.empty()) {
     const Damage& first = seen.damage.front();
-    return Error{
-        Code::Corrupt, 0,
-        parts_.prefix.string() + ": " + std::to_string(seen.damage.size()) +
-            " damaged ranges; the first in " + first.shard + ", " +
-            (first.tensor.empty() ? "header or padding" : "tensor " + shown(first.tensor)) +
-            ", bytes " + std::to_string(first.offset_bytes) + " to " +
-            std::to_string(first.offset_bytes + first.size_bytes) + ": checksum " +
-            format::crc32c_hex(first.computed_crc32c) + ", stored " +
-            format::crc32c_hex(first.stored_crc32c)};
+    return Error{Code::Corrupt, 0,
+                 parts_.prefix.string() + ": " + std::to_string(seen.damage.size()) +
+                     " damaged ranges; the first in " + first.shard + ", " +
+                     (first.tensor.empty() ? "header or padding"
+                                           : "tensor " + format::quoted(first.tensor)) +
+                     ", bytes " + std::to_string(first.offset_bytes) + " to " +
+                     std::to_string(first.offset_bytes + first.size_bytes) + ": checksum " +
+                     format::crc32c_hex(first.computed_crc32c) + ", stored " +
+                     format::crc32c_hex(first.stored_crc32c)};
   }
   for (std::size_t i = 0; i < index().tensor_count(); ++i) mark_checked(i);
   return {};

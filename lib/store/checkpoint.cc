@@ -13,6 +13,7 @@
 
 #include "format/checked.h"
 #include "format/limits.h"
+#include "format/quoted.h"
 #include "lib/os/parallel.h"
 #include "lib/store/nearest.h"
 #include "lib/store/open_checkpoint.h"
@@ -265,11 +266,11 @@ Result<void> OpenCheckpoint::fill(std::uint32_t shard, const Work& work) {
 
 Result<std::size_t> OpenCheckpoint::find(std::string_view name) const {
   if (const auto position = index().find(name)) return *position;
-  std::string what = parts_.prefix.string() + ": no tensor " + shown(name);
+  std::string what = parts_.prefix.string() + ": no tensor " + format::quoted(name);
   const auto nearest = nearest_names(index(), name);
   for (std::size_t i = 0; i < nearest.size(); ++i) {
     what += i == 0 ? "; nearest: " : ", ";
-    what += shown(nearest[i]);
+    what += format::quoted(nearest[i]);
   }
   if (nearest.empty()) what += " among " + std::to_string(index().tensor_count());
   return Error{Code::NotFound, 0, what};
@@ -293,17 +294,17 @@ std::optional<std::string> difference(const format::IndexView& index,
   for (const TensorSpec& spec : expected) {
     const auto position = index.find(spec.name);
     if (!position) {
-      lines.push_back("missing " + shown(spec.name));
+      lines.push_back("missing " + format::quoted(spec.name));
       continue;
     }
     wanted[*position] = true;
     const auto tensor = index.tensor(*position);
     if (tensor.dtype == spec.dtype && std::ranges::equal(tensor.shape, spec.shape)) continue;
-    lines.push_back(shown(spec.name) + " is " + describe(tensor.dtype, tensor.shape) +
+    lines.push_back(format::quoted(spec.name) + " is " + describe(tensor.dtype, tensor.shape) +
                     ", expected " + describe(spec.dtype, spec.shape));
   }
   for (std::size_t i = 0; i < wanted.size(); ++i) {
-    if (!wanted[i]) lines.push_back("not expected " + shown(index.tensor_name(i)));
+    if (!wanted[i]) lines.push_back("not expected " + format::quoted(index.tensor_name(i)));
   }
   if (lines.empty()) return std::nullopt;
   std::string text;

@@ -18,8 +18,8 @@
 #include "format/checked.h"
 #include "format/dtype.h"
 #include "format/limits.h"
+#include "format/quoted.h"
 #include "format/safetensors/header.h"
-#include "lib/store/nearest.h"
 #include "lib/try.h"
 
 namespace cairn::store {
@@ -138,7 +138,7 @@ std::uint64_t alignment_class(std::uint64_t size_bytes) noexcept {
 }
 
 Result<std::uint64_t> spec_bytes(const TensorSpec& spec) {
-  const std::string name = "tensor " + shown(spec.name);
+  const std::string name = "tensor " + format::quoted(spec.name);
   if (spec.name.empty()) return Error{Code::Invalid, 0, "a tensor without a name cannot be stored"};
   if (spec.name.size() > format::limits::kNameBytesMax) {
     return Error{

@@ -61,20 +61,4 @@ std::vector<std::string> nearest_names(const format::IndexView& index, std::stri
   return names;
 }
 
-std::string shown(std::string_view name) {
-  constexpr std::size_t kShownBytesMax = 200;
-  std::string text = "\"";
-  for (const char c : name.substr(0, kShownBytesMax)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f && byte != '"' && byte != '\\') {
-      text.push_back(c);
-      continue;
-    }
-    char escape[5];
-    std::snprintf(escape, sizeof escape, "\\x%02x", byte);
-    text += escape;
-  }
-  return text + (name.size() > kShownBytesMax ? "…\"" : "\"");
-}
-
 }  // namespace cairn::store

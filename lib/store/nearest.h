@@ -14,7 +14,4 @@ namespace cairn::store {
 // out.
 std::vector<std::string> nearest_names(const format::IndexView& index, std::string_view name);
 
-// A name for a message: control bytes and what is not printable as \xNN, cut at 200 bytes.
-std::string shown(std::string_view name);
-
 }  // namespace cairn::store

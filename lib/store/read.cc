@@ -9,9 +9,9 @@
 #include "format/checked.h"
 #include "format/digest.h"
 #include "format/dtype.h"
+#include "format/quoted.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/os/parallel.h"
-#include "lib/store/nearest.h"
 #include "lib/store/open_checkpoint.h"
 #include "lib/store/slices.h"
 #include "lib/try.h"
@@ -67,7 +67,8 @@ Result<std::span<const std::byte>> OpenCheckpoint::bytes(std::size_t position) c
 
 Error OpenCheckpoint::refused(std::size_t position, const std::string& why) const {
   return {Code::Unsupported, 0,
-          parts_.prefix.string() + ": tensor " + shown(index().tensor_name(position)) + " " + why};
+          parts_.prefix.string() + ": tensor " + format::quoted(index().tensor_name(position)) +
+              " " + why};
 }
 
 Result<void> OpenCheckpoint::match_dtype(std::size_t position, DType wanted) const {
@@ -77,8 +78,8 @@ Result<void> OpenCheckpoint::match_dtype(std::size_t position, DType wanted) con
   const std::string stored(tensor.dtype == DType::Opaque ? tensor.opaque_dtype
                                                          : name(tensor.dtype));
   return Error{Code::Invalid, 0,
-               parts_.prefix.string() + ": tensor " + shown(tensor.name) + " is " + stored +
-                   ", not " + std::string(name(wanted)) +
+               parts_.prefix.string() + ": tensor " + format::quoted(tensor.name) + " is " +
+                   stored + ", not " + std::string(name(wanted)) +
                    (tensor.dtype == DType::String ? ": use strings()" : "")};
 }
 
@@ -103,7 +104,7 @@ Result<Strings> OpenCheckpoint::strings(std::size_t position) const {
   const auto tensor = index().tensor(position);
   if (tensor.encoding != format::Encoding::TensorFlowString) {
     return Error{Code::Invalid, 0,
-                 parts_.prefix.string() + ": tensor " + shown(tensor.name) + " is " +
+                 parts_.prefix.string() + ": tensor " + format::quoted(tensor.name) + " is " +
                      describe(tensor.dtype, tensor.shape) + ", not strings"};
   }
   CAIRN_TRY(stored, bytes(position));
@@ -111,7 +112,8 @@ Result<Strings> OpenCheckpoint::strings(std::size_t position) const {
   auto layout = format::tensorflow::decode_strings(stored, count, index().big_endian());
   if (!layout) {
     return Error{layout.error().code, 0,
-                 shard_path(tensor.span.shard) + ": tensor " + shown(tensor.name) + ", byte " +
+                 shard_path(tensor.span.shard) + ": tensor " + format::quoted(tensor.name) +
+                     ", byte " +
                      std::to_string(tensor.span.offset_bytes + layout.error().byte_offset) + ": " +
                      layout.error().what};
   }
@@ -133,9 +135,9 @@ Result<std::uint64_t> OpenCheckpoint::read_bytes(std::size_t position, Slice sli
   }
   auto box = box_of(slice, tensor.shape);
   if (!box) {
-    return Error{
-        Code::Invalid, 0,
-        parts_.prefix.string() + ": tensor " + shown(tensor.name) + ": " + box.error().what};
+    return Error{Code::Invalid, 0,
+                 parts_.prefix.string() + ": tensor " + format::quoted(tensor.name) + ": " +
+                     box.error().what};
   }
   return element_count(*box) * (tensor.element_bits / 8);
 }
@@ -146,7 +148,7 @@ Result<void> OpenCheckpoint::read(std::size_t position, std::span<std::byte> out
   const auto tensor = index().tensor(position);
   if (wanted_bytes != out.size()) {
     return Error{Code::Invalid, 0,
-                 parts_.prefix.string() + ": tensor " + shown(tensor.name) + " needs " +
+                 parts_.prefix.string() + ": tensor " + format::quoted(tensor.name) + " needs " +
                      std::to_string(wanted_bytes) + " bytes, not " + std::to_string(out.size())};
   }
   const auto width = swap_width(index(), tensor);
@@ -217,7 +219,8 @@ Result<void> OpenCheckpoint::read_box(std::size_t position, std::span<std::byte>
 
 Error OpenCheckpoint::corrupt(std::size_t position, const std::string& why) const {
   return {Code::Corrupt, 0,
-          parts_.prefix.string() + ": tensor " + shown(index().tensor_name(position)) + " " + why};
+          parts_.prefix.string() + ": tensor " + format::quoted(index().tensor_name(position)) +
+              " " + why};
 }
 
 Result<void> OpenCheckpoint::prefetch(std::span<const std::string_view> names,

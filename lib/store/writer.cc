@@ -26,12 +26,12 @@
 #include "format/cairn/index.h"
 #include "format/checked.h"
 #include "format/le.h"
+#include "format/quoted.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/os/file.h"
 #include "lib/store/draft.h"
 #include "lib/store/layout.h"
 #include "lib/store/names.h"
-#include "lib/store/nearest.h"
 #include "lib/store/shard_writer.h"
 #include "lib/try.h"
 
@@ -125,7 +125,7 @@ Result<Writer> Writer::create(const std::filesystem::path& prefix, std::vector<T
         return Error{bytes.error().code, 0, prefix.string() + ": " + bytes.error().what};
       }
       if (i > 0 && specs[i].name == specs[i - 1].name) {
-        return invalid(prefix.string() + ": tensor " + store::shown(specs[i].name) +
+        return invalid(prefix.string() + ": tensor " + format::quoted(specs[i].name) +
                        " is given twice");
       }
     }
@@ -139,7 +139,7 @@ Result<std::size_t> Writer::State::find(std::string_view name) const {
       specs_, name, {}, [](const TensorSpec& s) { return std::string_view(s.name); });
   if (at == specs_.end() || at->name != name) {
     return Error{Code::NotFound, 0,
-                 prefix_.string() + ": no tensor " + store::shown(name) + " was announced"};
+                 prefix_.string() + ": no tensor " + format::quoted(name) + " was announced"};
   }
   return static_cast<std::size_t>(at - specs_.begin());
 }
@@ -157,7 +157,7 @@ Result<void> Writer::State::tie(std::string_view name, std::string_view same_as)
   if (alias == root || encoded || a.dtype != b.dtype ||
       *store::spec_bytes(a) != *store::spec_bytes(b)) {
     return invalid(
-        prefix_.string() + ": " + store::shown(name) + " and " + store::shown(same_as) +
+        prefix_.string() + ": " + format::quoted(name) + " and " + format::quoted(same_as) +
         " cannot share bytes: that needs two numeric tensors of the same dtype and size");
   }
   for (auto& other : same_as_) {
@@ -229,18 +229,18 @@ Result<std::size_t> Writer::State::begin(std::string_view name, bool encoded) {
   CAIRN_CHECK(prepare());
   CAIRN_TRY(tensor, find(name));
   if (same_as_[tensor]) {
-    return invalid(prefix_.string() + ": " + store::shown(name) + " shares the bytes of " +
-                   store::shown(specs_[*same_as_[tensor]].name) +
+    return invalid(prefix_.string() + ": " + format::quoted(name) + " shares the bytes of " +
+                   format::quoted(specs_[*same_as_[tensor]].name) +
                    ", which is to be written instead");
   }
   if (shards_->layout().tensors[tensor].encoded != encoded) {
-    return invalid(prefix_.string() + ": " + store::shown(name) + " is " +
+    return invalid(prefix_.string() + ": " + format::quoted(name) + " is " +
                    std::string(cairn::name(specs_[tensor].dtype)) +
                    (encoded ? ": use write()" : ": use write_strings() or write_encoded()"));
   }
   Stage empty = Stage::Empty;
   if (!incoming_[tensor].stage.compare_exchange_strong(empty, Stage::Writing)) {
-    return invalid(prefix_.string() + ": " + store::shown(name) + " has bytes already");
+    return invalid(prefix_.string() + ": " + format::quoted(name) + " has bytes already");
   }
   incoming_[tensor].sums = std::make_unique<store::TensorSums>(kChunkBytes);
   return tensor;
@@ -251,7 +251,7 @@ Result<void> Writer::State::write(std::string_view name, std::span<const std::by
   const std::uint64_t wanted_bytes = shards_->layout().tensors[tensor].size_bytes;
   if (bytes.size() != wanted_bytes) {
     incoming_[tensor].stage = Stage::Empty;
-    return invalid(prefix_.string() + ": " + store::shown(name) + " has " +
+    return invalid(prefix_.string() + ": " + format::quoted(name) + " has " +
                    std::to_string(wanted_bytes) + " bytes, not " + std::to_string(bytes.size()));
   }
   CAIRN_CHECK(append_raw(tensor, bytes));
@@ -265,12 +265,12 @@ Result<void> Writer::State::append(std::string_view name, std::span<const std::b
   const bool first = incoming_[position].stage == Stage::Empty;
   if (first) CAIRN_CHECK(begin(name, false));
   if (incoming_[position].stage != Stage::Writing) {
-    return invalid(prefix_.string() + ": " + store::shown(name) + " has all its bytes already");
+    return invalid(prefix_.string() + ": " + format::quoted(name) + " has all its bytes already");
   }
   const std::uint64_t wanted_bytes = shards_->layout().tensors[position].size_bytes;
   const std::uint64_t left_bytes = wanted_bytes - incoming_[position].sums->size_bytes();
   if (chunk.size() > left_bytes) {
-    return invalid(prefix_.string() + ": " + store::shown(name) + " lacks " +
+    return invalid(prefix_.string() + ": " + format::quoted(name) + " lacks " +
                    std::to_string(left_bytes) + " bytes, and is given " +
                    std::to_string(chunk.size()));
   }
@@ -306,13 +306,13 @@ Result<void> Writer::State::write_strings(std::string_view name,
                                           std::span<const std::string_view> values) {
   CAIRN_TRY(position, find(name));
   if (specs_[position].dtype != DType::String) {
-    return invalid(prefix_.string() + ": " + store::shown(name) + " is " +
+    return invalid(prefix_.string() + ": " + format::quoted(name) + " is " +
                    std::string(cairn::name(specs_[position].dtype)) + ", not string");
   }
   const std::uint64_t count = *format::element_count(specs_[position].shape);
   if (values.size() != count) {
-    return invalid(prefix_.string() + ": " + store::shown(name) + " has " + std::to_string(count) +
-                   " elements, not " + std::to_string(values.size()));
+    return invalid(prefix_.string() + ": " + format::quoted(name) + " has " +
+                   std::to_string(count) + " elements, not " + std::to_string(values.size()));
   }
   CAIRN_TRY(tensor, begin(name, true));
   const auto head = format::tensorflow::encode_string_head(values);
@@ -336,7 +336,7 @@ Result<void> Writer::State::write_encoded(std::string_view name, std::span<const
             });
   if (!crc) {
     return Error{crc.error().code, 0,
-                 prefix_.string() + ": " + store::shown(name) + ", byte " +
+                 prefix_.string() + ": " + format::quoted(name) + ", byte " +
                      std::to_string(crc.error().byte_offset) + ": " + crc.error().what};
   }
   CAIRN_TRY(tensor, begin(name, true));
@@ -381,7 +381,7 @@ Result<void> Writer::State::commit(const Work& work) {
       CAIRN_CHECK(write(specs_[i].name, {}));
     }
     if (incoming_[same_as_[i].value_or(i)].stage == Stage::Whole) continue;
-    return invalid(prefix_.string() + ": tensor " + store::shown(specs_[i].name) +
+    return invalid(prefix_.string() + ": tensor " + format::quoted(specs_[i].name) +
                    " has not got all its bytes");
   }
   if (work.stop.stop_requested()) return Error{Code::Cancelled, 0, "cancelled by the caller"};

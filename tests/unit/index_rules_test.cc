@@ -236,6 +236,24 @@ TEST_CASE("a column that is not aligned is refused") {
   CHECK(complaint_about(file).find("aligned") != std::string::npos);
 }
 
+TEST_CASE("a small index that claims much text by sharing it is refused") {
+  flatbuffers::FlatBufferBuilder builder;
+  const auto text = builder.CreateString(std::string(1000, 'x'));
+  std::vector<flatbuffers::Offset<fbs::KeyValue>> entries;
+  for (char key = 'a'; key < 'k'; ++key) {
+    entries.push_back(fbs::CreateKeyValue(builder, builder.CreateString(&key, 1), text));
+  }
+  const auto metadata = builder.CreateVector(entries);
+  const auto bundle = fbs::CreateBundle(builder);
+  builder.Finish(
+      fbs::CreateIndex(builder, flatbuffers::nullopt, 0, text, 4096, metadata, 0, bundle));
+  auto file = encode(IndexFacts{});
+  const auto body = std::as_bytes(std::span(builder.GetBufferPointer(), builder.GetSize()));
+  file.resize(index::kHeaderBytes);
+  file.insert(file.end(), body.begin(), body.end());
+  CHECK(complaint_about(file).find("share") != std::string::npos);
+}
+
 TEST_CASE("an index at an odd address is refused, not read") {
   auto file = encode(walk_facts());
   file.insert(file.begin(), std::byte{0});

@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cctype>
 #include <fstream>
 #include <iterator>
 #include <random>
@@ -157,18 +156,18 @@ TEST_CASE("the golden indexes are read for ever and written byte for byte") {
 }
 
 TEST_CASE("FORMAT.md shows the golden index of the walk") {
-  // Lines such as "0040  24 00 00 00 …": four digits of address and up to 16 bytes.
-  std::istringstream text(read_file("format/FORMAT.md"));
+  // The first block behind the file's name, in lines such as "0040  24 00 00 00 …  $...".
+  const std::string text = read_file("format/FORMAT.md");
+  const std::size_t begin = text.find("```", text.find("index-v1-walk.cairn"));
+  std::istringstream block(text.substr(begin, text.find("```", begin + 3) - begin));
+  std::string line;
+  std::getline(block, line);
   std::string shown;
-  for (std::string line; std::getline(text, line);) {
-    const auto digits = [](char c) { return std::isxdigit(static_cast<unsigned char>(c)) != 0; };
-    if (line.size() < 8 || line.substr(4, 2) != "  " || !std::all_of(&line[0], &line[4], digits)) {
-      continue;
-    }
+  while (std::getline(block, line)) {
     CHECK(std::stoul(line.substr(0, 4), nullptr, 16) == shown.size());
-    for (std::size_t at = 6; at + 2 <= std::min<std::size_t>(line.size(), 54); at += 3) {
-      if (!digits(line[at])) break;
-      shown += static_cast<char>(std::stoul(line.substr(at, 2), nullptr, 16));
+    std::istringstream bytes(line.substr(6, 47));
+    for (std::string byte; bytes >> byte;) {
+      shown += static_cast<char>(std::stoul(byte, nullptr, 16));
     }
   }
   CHECK(shown == read_file("tests/golden/cairn/index-v1-walk.cairn"));
