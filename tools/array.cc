@@ -35,11 +35,13 @@ std::size_t dimensions_begun(std::span<const std::int64_t> shape, std::size_t po
 
 }  // namespace
 
-void print_array(std::span<const std::int64_t> shape, const AppendElement& append) {
+void print_array(std::span<const std::int64_t> shape, Columns columns,
+                 const AppendElement& append) {
   std::size_t count = 1;
   for (const std::int64_t dimension : shape) count *= static_cast<std::size_t>(dimension);
   if (count == 0) return print("[]\n");
-  const std::size_t width = shape.empty() ? 0 : column_width(count, append);
+  const bool aligned = columns == Columns::Aligned && !shape.empty();
+  const std::size_t width = aligned ? column_width(count, append) : 0;
   std::string out;
   std::string text;
   for (std::size_t i = 0; i < count; ++i) {

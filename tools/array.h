@@ -11,10 +11,15 @@ namespace cairn::tools {
 // Appends the text of the element at `position`, counted row-major.
 using AppendElement = std::function<void(std::string& out, std::size_t position)>;
 
+enum class Columns : std::uint8_t {
+  Aligned,  // numbers: right-aligned to the widest
+  Ragged,   // strings: one space between them
+};
+
 // Prints an array to stdout as numpy does, a row of the innermost dimension on one line, in
 // columns; but every element, where numpy leaves out the middle of a large array, and without
 // wrapping, so that a line is a row for other programs too. A scalar (no dimension) prints without
 // brackets.
-void print_array(std::span<const std::int64_t> shape, const AppendElement& append);
+void print_array(std::span<const std::int64_t> shape, Columns columns, const AppendElement& append);
 
 }  // namespace cairn::tools

@@ -164,11 +164,10 @@ int bench(Arguments arguments) {
   Options options;
   CLI::App app{kDescription, "cairn bench"};
   app.footer(kFooter);
-  app.add_option("PATH", options.path, "The checkpoint: whatever 'cairn --help' says PATH is")
-      ->required();
+  add_path(app, options.path);
   app.add_option("--repeat", options.repeat, "Runs of each step (5)")
       ->type_name("N")
-      ->check(CLI::Range(1u, 10000u));
+      ->check(CLI::Range(1u, 10000u).description(""));
   add_json(app, options.json);
   add_threads(app, options.work.threads_max);
   if (const auto exit = parse(app, arguments)) return *exit;

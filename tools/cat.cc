@@ -120,7 +120,7 @@ Result<void> print_strings(const Tensor& tensor, const Part& part, const Options
     for (const std::string_view value : *strings) print(value);
     return {};
   }
-  print_array(part.shape, [&](std::string& out, std::size_t position) {
+  print_array(part.shape, Columns::Ragged, [&](std::string& out, std::size_t position) {
     append_bytes_literal(out, (*strings)[position]);
   });
   return {};
@@ -144,7 +144,7 @@ Result<void> print_elements(const Tensor& tensor, const Part& part, const Option
   } else if (width == 0) {
     print(hex({reinterpret_cast<const char*>(bytes.data()), bytes.size()}) + "\n");
   } else {
-    print_array(part.shape, [&](std::string& out, std::size_t position) {
+    print_array(part.shape, Columns::Aligned, [&](std::string& out, std::size_t position) {
       append_element(out, tensor.dtype(), bytes.data() + position * width);
     });
   }
@@ -171,9 +171,8 @@ int cat(Arguments arguments) {
   Options options;
   CLI::App app{kDescription, "cairn cat"};
   app.footer(kFooter);
-  app.add_option("PATH", options.path, "The checkpoint: whatever 'cairn --help' says PATH is")
-      ->required();
-  app.add_option("TENSOR", options.tensor, "The tensor's name")->required();
+  add_path(app, options.path);
+  app.add_option("TENSOR", options.tensor, "The tensor's name")->type_name("")->required();
   app.add_option("--slice", options.slice, "Only this part, in numpy's notation")
       ->type_name("SLICE");
   auto* raw = app.add_flag("--raw", options.raw,

@@ -38,8 +38,10 @@ int convert_verb(Arguments arguments) {
   unsigned threads = 0;
   CLI::App app{kDescription, "cairn convert"};
   app.footer(kFooter);
-  app.add_option("SRC", source, "The checkpoint: whatever 'cairn --help' says PATH is")->required();
-  app.add_option("DST", destination, "The prefix of the result")->required();
+  app.add_option("SRC", source, "The checkpoint: whatever 'cairn --help' says PATH is")
+      ->type_name("")
+      ->required();
+  app.add_option("DST", destination, "The prefix of the result")->type_name("")->required();
   app.add_option("--to", target, "The target: cairn, tensorflow or safetensors")
       ->required()
       ->type_name("FORMAT")

@@ -37,7 +37,7 @@ int export_verb(Arguments arguments) {
   unsigned threads = 0;
   CLI::App app{kDescription, "cairn export"};
   app.footer(kFooter);
-  app.add_option("PATH", path, "The checkpoint: whatever 'cairn --help' says PATH is")->required();
+  add_path(app, path);
   app.add_option("--to", target, "The target: tensorflow or safetensors")
       ->required()
       ->type_name("FORMAT")

@@ -8,15 +8,16 @@ namespace cairn::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Add Cairn's index, PREFIX.cairn, beside the payload of a checkpoint that TensorFlow or\n"
-    "safetensors wrote. No tensor byte is read, copied or moved, whatever the size of the model.";
+    "Add Cairn's index, PREFIX.cairn, beside the payload of a checkpoint that TensorFlow wrote. "
+    "No\n"
+    "tensor byte is read, copied or moved, whatever the size of the model.";
 
 constexpr const char* kFooter =
     "Exit status: 0 the index is there and durable, 2 it could not be done.\n\n"
     "JSON: \"link\" is null where the payload stayed where it is.\n\n"
     "Examples:\n"
     "  cairn import saved/train2-9\n"
-    "  cairn import model.safetensors --output served/model";
+    "  cairn import saved/train2-9 --output served/model";
 
 }  // namespace
 
@@ -28,7 +29,7 @@ int import_verb(Arguments arguments) {
   unsigned threads = 0;
   CLI::App app{kDescription, "cairn import"};
   app.footer(kFooter);
-  app.add_option("PATH", path, "The checkpoint: whatever 'cairn --help' says PATH is")->required();
+  add_path(app, path);
   add_output(app, output);
   add_link(app, options.link);
   add_replace(app, options.replace);

@@ -28,7 +28,7 @@ int latest(Arguments arguments) {
   bool json = false;
   CLI::App app{kDescription, "cairn latest"};
   app.footer(kFooter);
-  app.add_option("DIR", dir, "A directory of checkpoints")->required();
+  app.add_option("DIR", dir, "A directory of checkpoints")->type_name("")->required();
   add_json(app, json);
   if (const auto exit = parse(app, arguments)) return *exit;
 

@@ -114,7 +114,7 @@ int ls(Arguments arguments) {
   bool json = false;
   CLI::App app{kDescription, "cairn ls"};
   app.footer(kFooter);
-  app.add_option("PATH", path, "The checkpoint: whatever 'cairn --help' says PATH is")->required();
+  add_path(app, path);
   add_json(app, json);
   if (const auto exit = parse(app, arguments)) return *exit;
 

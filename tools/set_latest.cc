@@ -90,8 +90,8 @@ int set_latest(Arguments arguments) {
   std::string prefix;
   CLI::App app{kDescription, "cairn set-latest"};
   app.footer(kFooter);
-  app.add_option("DIR", dir, "A directory of checkpoints")->required();
-  app.add_option("PREFIX", prefix, "The checkpoint")->required();
+  app.add_option("DIR", dir, "A directory of checkpoints")->type_name("")->required();
+  app.add_option("PREFIX", prefix, "The checkpoint")->type_name("")->required();
   if (const auto exit = parse(app, arguments)) return *exit;
 
   if (!fs::is_directory(dir)) {

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -76,9 +77,11 @@ void print_json(const State& state) {
 void print_text(const State& state) {
   print(fmt::format("latest:       {}\n", safe(*state.latest)));
   print(fmt::format("latest whole: {}\n", safe(state.latest_whole.value_or("none"))));
+  std::size_t width = 0;
+  for (const Entry& entry : state.entries) width = std::max(width, safe(entry.prefix).size());
   for (const Entry& entry : state.entries) {
     const std::string verdict = entry.why ? "not whole: " + *entry.why : "whole";
-    print(fmt::format("  {}  {}\n", safe(entry.prefix), safe(verdict)));
+    print(fmt::format("  {:<{}}  {}\n", safe(entry.prefix), width, safe(verdict)));
   }
 }
 
@@ -89,7 +92,7 @@ int state(Arguments arguments) {
   bool json = false;
   CLI::App app{kDescription, "cairn state"};
   app.footer(kFooter);
-  app.add_option("DIR", dir, "A directory of checkpoints")->required();
+  app.add_option("DIR", dir, "A directory of checkpoints")->type_name("")->required();
   add_json(app, json);
   if (const auto exit = parse(app, arguments)) return *exit;
 

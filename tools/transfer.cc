@@ -52,8 +52,8 @@ void add_link(CLI::App& app, Link& link) {
   const std::map<std::string, Link> links = {
       {"auto", Link::Auto}, {"hard", Link::Hard}, {"reflink", Link::Reflink}, {"copy", Link::Copy}};
   app.add_option("--link", link,
-                 "With --output, how the shards get there: auto (hard link, else reflink, else\n"
-                 "copy), hard, reflink or copy")
+                 "With --output, how the shards get there: auto (hard link, else\n"
+                 "reflink, else copy), hard, reflink or copy")
       ->type_name("HOW")
       ->transform(CLI::CheckedTransformer(links).description(""));
 }

@@ -27,15 +27,21 @@ std::optional<int> parse(CLI::App& app, Arguments arguments) {
   }
 }
 
+void add_path(CLI::App& app, std::string& path) {
+  app.add_option("PATH", path, "The checkpoint: whatever 'cairn --help' says PATH is")
+      ->type_name("")
+      ->required();
+}
+
 void add_json(CLI::App& app, bool& json) {
   app.add_flag("--json", json, "Print one JSON object on stdout instead of text");
 }
 
 void add_threads(CLI::App& app, unsigned& threads) {
   app.add_option("--threads", threads,
-                 "Threads to use; without it what the affinity mask and the CPU quota allow")
+                 "Threads to use (what the affinity mask and CPU quota allow)")
       ->type_name("N")
-      ->check(CLI::Range(1u, 1024u));
+      ->check(CLI::Range(1u, 1024u).description(""));
 }
 
 }  // namespace cairn::tools

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <optional>
 #include <span>
+#include <string>
 
 #include "cairn/error.h"
 
@@ -35,6 +36,7 @@ int bench(Arguments arguments);
 std::optional<int> parse(CLI::App& app, Arguments arguments);
 
 // Options that mean the same in every verb that has them.
+void add_path(CLI::App& app, std::string& path);
 void add_json(CLI::App& app, bool& json);
 void add_threads(CLI::App& app, unsigned& threads);
 

@@ -127,6 +127,7 @@ int verify(Arguments arguments) {
   CLI::App app{kDescription, "cairn verify"};
   app.footer(kFooter);
   app.add_option("PATH", paths, "The checkpoints: whatever 'cairn --help' says PATH is")
+      ->type_name("")
       ->required();
   add_json(app, json);
   add_threads(app, threads);

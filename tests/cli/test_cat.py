@@ -61,7 +61,7 @@ class Cat(CommandTest):
             "v/bfloat16": "[[2.0 0.0",
             "v/float16": "[[1.0 0.0",
             "v/float8_e4m3fn": "[[1.0 2.0 0.0",
-            "v/float8_e4m3fnuz": "[[1.0 2.0",
+            "v/float8_e4m3fnuz": "[[2.0 1.0 0.0",
             "v/float8_e4m3b11fnuz": "[[1.0 0.0 0.0 2.0",
             "v/float8_e5m2": "[[2.0 0.0",
             "v/float8_e5m2fnuz": "[[2.0 2.0",
