@@ -2,8 +2,9 @@
 
 usage: run.py BUILD[=SUITE,…]…     each a configured build directory, all of its suites or some
 
-A program may count its own cases: doctest's last line, or one `N passed, N failed, N skipped`. Any other is one case,
-judged by its exit status (77: skipped). A program that failed counts at least one failure, whatever it printed.
+A program may count its own cases, as doctest and Python's unittest do in their last lines, or in a line
+`N passed, N failed, N skipped`. Any other is one case, judged by its exit status (77: skipped). A program that failed
+counts at least one failure, whatever it printed.
 """
 import concurrent.futures
 import json
@@ -14,7 +15,9 @@ import sys
 import time
 
 DOCTEST = re.compile(r"test cases: +\d+ \| +(\d+) passed \| +(\d+) failed(?: \| +(\d+) skipped)?")
+UNITTEST = re.compile(r"^Ran (\d+) tests? in .*\n\n(?:OK|FAILED|NO TESTS RAN)(.*)$", re.M)
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", re.M)
+SKIPS = re.compile(r".*\bskipped[: ] *\S.*")  # lines that say why
 SKIPPED = 77
 
 
@@ -31,18 +34,26 @@ def tests_of(argument):
 def compile_programs(build, tests):
     """Builds no more than these tests need."""
     root = os.path.realpath(build) + os.sep
-    words = {os.path.normpath(word) for test in tests for word in test["cmd"] if word.startswith(root)}
+    words = {os.path.normpath(word) for test in tests for word in [*test["cmd"], *test["env"].values()]
+             if word.startswith(root)}
     programs = sorted(word.removeprefix(root) for word in words if word.startswith(root))
     if programs:
         subprocess.run(["ninja", "-C", build, *programs], check=True)
 
 
 def count(output, status):
-    matches = DOCTEST.findall(output) or COUNTS.findall(output)
+    matches = DOCTEST.findall(output) or [from_unittest(*m) for m in UNITTEST.findall(output)] or COUNTS.findall(output)
     if not matches:
         return (status == 0, status not in (0, SKIPPED), status == SKIPPED)
     passed, failed, skipped = (sum(int(m[i] or 0) for m in matches) for i in range(3))
     return passed, max(failed, status not in (0, SKIPPED)), skipped
+
+
+def from_unittest(ran, details):
+    found = {word: int(number) for word, number in re.findall(r"(\w+)=(\d+)", details)}
+    skipped = found.get("skipped", 0)
+    failed = min(found.get("failures", 0) + found.get("errors", 0), int(ran) - skipped)  # parts of a case count one each
+    return int(ran) - failed - skipped, failed, skipped
 
 
 def run(test):
@@ -55,10 +66,8 @@ def run(test):
     except subprocess.TimeoutExpired as late:
         output, status = (late.stdout or b"").decode(errors="replace") + "\ntimed out", 1
     counts = count(output, status)
-    noteworthy = counts[1] or counts[2]
-    print(f"{test['label']}: {sentence(counts)} ({time.monotonic() - start:.1f} s)",
-          *(output.splitlines() if counts[1] else re.findall(r".*\bskipped: .*", output) if noteworthy else []),
-          sep="\n    ", flush=True)
+    details = output.splitlines() if counts[1] else SKIPS.findall(output)
+    print(f"{test['label']}: {sentence(counts)} ({time.monotonic() - start:.1f} s)", *details, sep="\n    ", flush=True)
     return counts
 
 

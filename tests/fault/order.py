@@ -182,7 +182,8 @@ def not_durable_first(trail, named, files):
     for path in files:
         if not synced(trail, path, -1, first):
             yield f"{path} is not synced before an index names it"
-    for folder in {os.path.dirname(path) for path in files}:
+    indexed = {os.path.dirname(e.to) for _, e in named if INDEX.search(e.to)}
+    for folder in indexed & {os.path.dirname(path) for path in files}:
         if not synced(trail, folder, -1, first):
             yield f"{folder} is not synced before an index names files in it"
 

@@ -14,18 +14,6 @@ PYTHON = os.path.join(HERE, "../../.venv/bin/python")
 SKIPPED = 77
 
 
-class Result(unittest.TextTestResult):
-    """Also counts what passed. A case with several failing parts counts once."""
-
-    def counts(self):
-        failed = {test.id().split(" ")[0] for test, _ in self.failures + self.errors}
-        return self.testsRun - len(failed) - len(self.skipped), len(failed), len(self.skipped)
-
-    def addSkip(self, test, reason):
-        super().addSkip(test, reason)
-        print(f"interop: {test.id()}: skipped: {reason}")
-
-
 def into_venv():
     """Starts again with the environment's Python, where this is another."""
     if os.environ.get("CAIRN_INTEROP") == "inside":
@@ -46,8 +34,7 @@ def main():
     loader = unittest.TestLoader()
     loader.testNamePatterns = [f"*{pattern}*" for pattern in sys.argv[2:]] or None
     suite = loader.discover(HERE, pattern="test_*.py")
-    result = unittest.TextTestRunner(sys.stdout, verbosity=1, resultclass=Result).run(suite)
-    print("{} passed, {} failed, {} skipped".format(*result.counts()))
+    result = unittest.TextTestRunner(sys.stdout, verbosity=2).run(suite)
     return 0 if result.wasSuccessful() else 1
 
 

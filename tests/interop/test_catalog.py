@@ -90,9 +90,10 @@ class Catalogs(Case):
         self.assertEqual(ours, self.text("saved"))
 
     def test_names_that_need_escapes(self):
-        for name in ('a"b-1', "a'b-1", "a\\b-1", "변수-1", "a\tb-1", "a\x01b\x7f-1", "a\nb-1"):
+        # Control characters need them too, but no shard may be named so.
+        for number, name in enumerate(('a"b-1', "a'b-1", "a\\b-1", "변수-1", "é-1")):
             with self.subTest(name=name):
-                folder = self.path(f"{abs(hash(name))}")
+                folder = self.path(str(number))
                 paths = self.checkpoints(folder, "first", name)
                 tf.compat.v1.train.update_checkpoint_state(folder, paths[0], paths[:1])
                 cairn("set-latest", folder, paths[1])
