@@ -4,9 +4,8 @@
 // depend on fmt.
 
 #include <concepts>
-#include <cstdint>
 #include <string>
-#include <string_view>
+#include <type_traits>
 
 namespace cairn::format {
 
@@ -22,25 +21,6 @@ std::string sentence(const Parts&... parts) {
     }
   };
   (append(parts), ...);
-  return text;
-}
-
-// A name from a file, fit to be printed: in quotes, what is not printable ASCII as \xNN, cut after
-// 200 bytes. Not called quoted: for a std::string the compiler would find std::quoted too.
-inline std::string quote(std::string_view name) {
-  constexpr std::size_t kShownMax = 200;
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string text = "\"";
-  for (const char character : name.substr(0, kShownMax)) {
-    const auto byte = static_cast<unsigned char>(character);
-    if (byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\') {
-      text += character;
-    } else {
-      text += {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 0xf]};
-    }
-  }
-  if (name.size() > kShownMax) text += "...";
-  text += '"';
   return text;
 }
 

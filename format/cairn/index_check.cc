@@ -14,6 +14,7 @@
 #include "format/checked.h"
 #include "format/dtype.h"
 #include "format/limits.h"
+#include "format/quoted.h"
 #include "format/sentence.h"
 
 namespace cairn::format::index {
@@ -78,7 +79,7 @@ class Check {
   }
   template <class... Parts>
   [[gnu::cold, gnu::noinline]] bool refuse(const Subject& subject, const Parts&... parts) {
-    return refuse(&subject.record, "tensor ", quote(subject.name), ": ", parts...);
+    return refuse(&subject.record, "tensor ", format::quoted(subject.name), ": ", parts...);
   }
 
   struct Bounds {
@@ -132,8 +133,8 @@ bool Check::ascending_keys(const KeyValueVector* entries) {
   const flatbuffers::String* before = nullptr;
   for (const fbs::KeyValue* entry : *entries) {
     if (before != nullptr && text_of(*before) >= text_of(*entry->key())) {
-      return refuse(entry, "metadata ", quote(text_of(*entry->key())), " stands behind ",
-                    quote(text_of(*before)), ": keys must ascend");
+      return refuse(entry, "metadata ", format::quoted(text_of(*entry->key())), " stands behind ",
+                    format::quoted(text_of(*before)), ": keys must ascend");
     }
     before = entry->key();
   }
@@ -147,7 +148,7 @@ bool Check::unique_keys(const KeyValueVector* entries) {
   std::ranges::sort(keys);
   const auto twice = std::ranges::adjacent_find(keys);
   if (twice == keys.end()) return true;
-  return refuse(entries, "safetensors' metadata holds ", quote(*twice), " twice");
+  return refuse(entries, "safetensors' metadata holds ", format::quoted(*twice), " twice");
 }
 
 // ---- Shards ------------------------------------------------------------------------------------
@@ -175,17 +176,18 @@ bool is_bare(std::string_view name) noexcept {
 
 bool Check::shard(const fbs::Shard& shard) {
   const std::string_view name = text_of(*shard.name());
-  if (!is_bare(name)) return refuse(&shard, "shard ", quote(name), ": not a bare file name");
+  if (!is_bare(name))
+    return refuse(&shard, "shard ", format::quoted(name), ": not a bare file name");
   if (shard.kind() > static_cast<std::uint8_t>(ShardKind::Safetensors)) {
-    return refuse(&shard, "shard ", quote(name), ": unknown kind ", shard.kind());
+    return refuse(&shard, "shard ", format::quoted(name), ": unknown kind ", shard.kind());
   }
   const std::uint64_t size = shard.identity()->size_bytes();
   if (shard.head_bytes() > size || shard.live_bytes() > size - shard.head_bytes()) {
-    return refuse(&shard, "shard ", quote(name), ": a head of ", shard.head_bytes(), " and ",
-                  shard.live_bytes(), " live bytes do not fit its ", size, " bytes");
+    return refuse(&shard, "shard ", format::quoted(name), ": a head of ", shard.head_bytes(),
+                  " and ", shard.live_bytes(), " live bytes do not fit its ", size, " bytes");
   }
   if (shard.head_bytes() == 0 && shard.head_crc32c() != 0) {
-    return refuse(&shard, "shard ", quote(name), ": a checksum of no head");
+    return refuse(&shard, "shard ", format::quoted(name), ": a checksum of no head");
   }
   shard_bounds_.push_back({shard.head_bytes(), size});
   return true;
@@ -197,7 +199,7 @@ bool Check::shard_names_unique() {
   std::ranges::sort(names);
   const auto twice = std::ranges::adjacent_find(names);
   if (twice == names.end()) return true;
-  return refuse(root_.shards(), "shard ", quote(*twice), " is listed twice");
+  return refuse(root_.shards(), "shard ", format::quoted(*twice), " is listed twice");
 }
 
 bool Check::opaque_dtypes() {
@@ -211,8 +213,8 @@ bool Check::opaque_dtypes() {
   for (const flatbuffers::String* name : names) {
     if (!own_text(*name)) return false;
     if (text_of(*name) <= before) {
-      return refuse(name, "opaque dtype ", quote(text_of(*name)), " stands behind ", quote(before),
-                    ": names must ascend");
+      return refuse(name, "opaque dtype ", format::quoted(text_of(*name)), " stands behind ",
+                    format::quoted(before), ": names must ascend");
     }
     before = text_of(*name);
   }
@@ -266,7 +268,7 @@ bool Check::tensor_name(const Subject& subject, std::string_view before) {
   }
   // string_view compares as memcmp does: unsigned bytes, NUL like any other.
   return before < subject.name ||
-         refuse(subject, "stands behind ", quote(before), ": names must ascend");
+         refuse(subject, "stands behind ", format::quoted(before), ": names must ascend");
 }
 
 bool Check::tensor(const Subject& subject) {

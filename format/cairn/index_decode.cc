@@ -20,6 +20,7 @@
 #include "format/digest.h"
 #include "format/le.h"
 #include "format/limits.h"
+#include "format/quoted.h"
 #include "format/sentence.h"
 
 namespace cairn::format {
@@ -54,11 +55,12 @@ Decoded<void> check_magic(std::span<const std::byte> file) {
   }
   if (start.find("CAIRN") != std::string_view::npos) {
     return corrupt(
-        0, sentence("the index starts with ", quote(start.substr(0, kMagic.size())), " instead of ",
-                    quote(kMagic), ": a transfer in text mode damages files like this"));
+        0, sentence("the index starts with ", format::quoted(start.substr(0, kMagic.size())),
+                    " instead of ", format::quoted(kMagic),
+                    ": a transfer in text mode damages files like this"));
   }
   return corrupt(0, sentence("this is no Cairn index: it starts with ",
-                             quote(start.substr(0, kMagic.size()))));
+                             format::quoted(start.substr(0, kMagic.size()))));
 }
 
 Decoded<void> check_version(std::span<const std::byte> file) {

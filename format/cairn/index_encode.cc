@@ -9,6 +9,7 @@
 #include "format/digest.h"
 #include "format/le.h"
 #include "format/limits.h"
+#include "format/quoted.h"
 #include "format/sentence.h"
 
 namespace cairn::format {
@@ -80,7 +81,7 @@ Decoded<Amounts> measure(const IndexFacts& facts) {
       amounts.opaque_dtypes.insert(tensor.opaque_dtype);
     } else if (!tensor.opaque_dtype.empty() || tensor.opaque_bits != 0) {
       // To drop it silently would not be the same index.
-      return invalid(sentence("tensor ", quote(tensor.name), " is a ", name(tensor.dtype),
+      return invalid(sentence("tensor ", format::quoted(tensor.name), " is a ", name(tensor.dtype),
                               " and carries the name of an opaque dtype"));
     }
   }

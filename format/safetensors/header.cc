@@ -18,6 +18,7 @@
 #include "format/dtype.h"
 #include "format/le.h"
 #include "format/limits.h"
+#include "format/quoted.h"
 #include "format/sentence.h"
 
 namespace cairn::format::safetensors {
@@ -49,7 +50,8 @@ struct Record {
 
 Decoded<Record> read_record(std::string_view name, simdjson::dom::element value) {
   simdjson::dom::object object;
-  if (value.get(object)) return refuse("tensor ", quote(name), ": not described by an object");
+  if (value.get(object))
+    return refuse("tensor ", format::quoted(name), ": not described by an object");
   Record record;
   for (const auto& [key, field] : object) {
     const auto set = [&field](auto& member) {
@@ -61,12 +63,12 @@ Decoded<Record> read_record(std::string_view name, simdjson::dom::element value)
                       : key == "data_offsets" ? set(record.data_offsets)
                                               : true;
     if (!good) {
-      return refuse("tensor ", quote(name), ": ", quote(key),
+      return refuse("tensor ", format::quoted(name), ": ", format::quoted(key),
                     " is of another kind, or there twice");
     }
   }
   if (!record.dtype || !record.shape || !record.data_offsets) {
-    return refuse("tensor ", quote(name), ": dtype, shape or data_offsets is missing");
+    return refuse("tensor ", format::quoted(name), ": dtype, shape or data_offsets is missing");
   }
   return record;
 }
@@ -78,8 +80,9 @@ Decoded<void> read_dtype(TensorFacts& tensor, std::string_view dtype) {
   }
   const auto opaque = std::ranges::find(kOpaqueDtypes, dtype, &OpaqueDtype::name);
   if (opaque == kOpaqueDtypes.end()) {
-    return unsupported(kLengthBytes, sentence("tensor ", quote(tensor.name), ": dtype ",
-                                              quote(dtype), " has a size that is not known"));
+    return unsupported(kLengthBytes,
+                       sentence("tensor ", format::quoted(tensor.name), ": dtype ",
+                                format::quoted(dtype), " has a size that is not known"));
   }
   tensor.dtype = DType::Opaque;
   tensor.opaque_dtype = opaque->name;
@@ -91,10 +94,11 @@ Decoded<void> read_shape(TensorFacts& tensor, simdjson::dom::array shape) {
   for (const simdjson::dom::element element : shape) {
     std::uint64_t dimension = 0;
     if (element.get(dimension) || !fits<std::int64_t>(dimension)) {
-      return refuse("tensor ", quote(tensor.name), ": a dimension is no integer from 0 to 2^63-1");
+      return refuse("tensor ", format::quoted(tensor.name),
+                    ": a dimension is no integer from 0 to 2^63-1");
     }
     if (tensor.shape.size() == limits::kRankMax) {
-      return refuse("tensor ", quote(tensor.name), ": more dimensions than the limit of ",
+      return refuse("tensor ", format::quoted(tensor.name), ": more dimensions than the limit of ",
                     limits::kRankMax);
     }
     tensor.shape.push_back(static_cast<std::int64_t>(dimension));
@@ -114,7 +118,8 @@ Decoded<void> read_offsets(TensorFacts& tensor, simdjson::dom::array data_offset
     ++count;
   }
   if (count != offsets.size() || offsets[0] > offsets[1]) {
-    return refuse("tensor ", quote(tensor.name), ": data_offsets are not a begin and an end");
+    return refuse("tensor ", format::quoted(tensor.name),
+                  ": data_offsets are not a begin and an end");
   }
   tensor.span.offset_bytes = offsets[0];
   tensor.span.size_bytes = offsets[1] - offsets[0];
@@ -126,9 +131,9 @@ Decoded<void> check_size(const TensorFacts& tensor) {
       tensor.dtype == DType::Opaque ? tensor.opaque_bits : 8 * element_bytes(tensor.dtype);
   const auto count = element_count(tensor.shape);
   const auto total = count ? checked_mul(*count, bits) : std::nullopt;
-  if (!total) return refuse("tensor ", quote(tensor.name), ": its shape is too large");
+  if (!total) return refuse("tensor ", format::quoted(tensor.name), ": its shape is too large");
   if (*total % 8 != 0 || *total / 8 != tensor.span.size_bytes) {
-    return refuse("tensor ", quote(tensor.name), ": ", *count, " elements of ", bits,
+    return refuse("tensor ", format::quoted(tensor.name), ": ", *count, " elements of ", bits,
                   " bits are not ", tensor.span.size_bytes, " bytes");
   }
   return {};
@@ -156,13 +161,14 @@ Decoded<KeyValues> read_metadata(simdjson::dom::element value) {
   std::vector<std::string_view> keys;
   for (const auto& [key, field] : object) {
     std::string_view text;
-    if (field.get(text)) return refuse(kMetadataKey, ": ", quote(key), " is no string");
+    if (field.get(text)) return refuse(kMetadataKey, ": ", format::quoted(key), " is no string");
     metadata.emplace_back(key, text);
     keys.push_back(key);
   }
   std::ranges::sort(keys);
   const auto twice = std::ranges::adjacent_find(keys);
-  if (twice != keys.end()) return refuse(kMetadataKey, ": ", quote(*twice), " is there twice");
+  if (twice != keys.end())
+    return refuse(kMetadataKey, ": ", format::quoted(*twice), " is there twice");
   return metadata;
 }
 
@@ -193,8 +199,8 @@ Decoded<void> check_payload(std::vector<TensorFacts>& tensors, std::uint64_t pay
   std::uint64_t end = 0;
   for (const TensorFacts& tensor : tensors) {
     if (tensor.span.offset_bytes != end) {
-      return refuse("tensor ", quote(tensor.name), ": starts at ", tensor.span.offset_bytes,
-                    " of the payload, the one before ends at ", end);
+      return refuse("tensor ", format::quoted(tensor.name), ": starts at ",
+                    tensor.span.offset_bytes, " of the payload, the one before ends at ", end);
     }
     end += tensor.span.size_bytes;  // at most the end that the file stated, which fits 64 bits
   }
@@ -206,7 +212,7 @@ Decoded<void> sort_by_name(std::vector<TensorFacts>& tensors) {
   std::ranges::sort(tensors, {}, &TensorFacts::name);
   const auto twice = std::ranges::adjacent_find(tensors, {}, &TensorFacts::name);
   if (twice == tensors.end()) return {};
-  return refuse("tensor ", quote(twice->name), " is there twice");
+  return refuse("tensor ", format::quoted(twice->name), " is there twice");
 }
 
 void append_json(std::string& out, std::string_view text) {
@@ -249,6 +255,12 @@ void append_tensor(std::string& out, const HeaderTensor& tensor, std::uint64_t b
 }
 
 }  // namespace
+
+std::string json_string(std::string_view text) {
+  std::string literal;
+  append_json(literal, text);
+  return literal;
+}
 
 Decoded<std::uint64_t> header_json_bytes(std::span<const std::byte> first_8_bytes) {
   if (first_8_bytes.size() < kLengthBytes) {

@@ -257,8 +257,10 @@ std::optional<double> parse_double(std::string_view text) {
   const std::string_view digits = text.substr(0, 1) == "-" ? text.substr(1) : text;
   if (digits.size() > 1 && digits[0] == '0' && one_of(kDigits, digits[1])) return std::nullopt;
   auto value = parse_plain_double(text);
+  // One `f` behind "inf" too, any number of them behind digits, as in TensorFlow.
   if (!value && !text.empty() && one_of("fF", text.back())) {
     value = parse_plain_double(text.substr(0, text.size() - 1));
+    if (!value) value = parse_plain_double(text.substr(0, text.find_last_not_of("fF") + 1));
   }
   return value;
 }

@@ -5,6 +5,7 @@
 #include <map>
 #include <random>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -91,6 +92,32 @@ TEST_CASE("every index that TensorFlow wrote is decoded and encoded again bit fo
     REQUIRE(again.has_value());
     CHECK(*again == index);
   }
+}
+
+TEST_CASE("larger indexes are cut into blocks as TensorFlow cuts them") {
+  // The sums are those of files that TensorFlow 2.21 wrote for the same tensors.
+  std::vector<TensorFacts> many;
+  for (int i = 0; i < 20'000; ++i) {
+    const auto value = static_cast<float>(i);
+    const std::string number = std::to_string(1'000'000 + i).substr(1);
+    many.push_back(tensor("n/" + number + "/x", {}, 4 * static_cast<std::uint64_t>(i)));
+    many.back().span.crc32c = crc32c(std::as_bytes(std::span(&value, 1)));
+  }
+  const auto index = encode_bundle({}, many);
+  REQUIRE(index.has_value());
+  CHECK(index->size() == 431'981);
+  CHECK(crc32c(as_bytes(*index)) == 0xc06edd0f);
+
+  const float one = 1;
+  std::vector<TensorFacts> with_long_name = {
+      tensor("a", {}), tensor(std::string(600'000, 'b'), {}, 4), tensor("c", {}, 8)};
+  for (TensorFacts& facts : with_long_name) {
+    facts.span.crc32c = crc32c(std::as_bytes(std::span(&one, 1)));
+  }
+  const auto long_index = encode_bundle({}, with_long_name);
+  REQUIRE(long_index.has_value());
+  CHECK(long_index->size() == 1'200'203);
+  CHECK(crc32c(as_bytes(*long_index)) == 0xb7264a38);
 }
 
 TEST_CASE("facts of a TensorFlow checkpoint are its names, dtypes, shapes and spans") {

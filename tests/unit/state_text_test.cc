@@ -193,25 +193,11 @@ TEST_CASE("every escape means what it means to TensorFlow") {
 
 TEST_CASE("numbers are read as TensorFlow reads them") {
   const std::pair<const char*, double> cases[] = {
-      {"0", 0},
-      {"-0.0", -0.0},
-      {"1.", 1},
-      {".5", 0.5},
-      {"+1", 1},
-      {"1e5", 1e5},
-      {"1E+5", 1e5},
-      {"1.5f", 1.5},
-      {"1e5f", 1e5},
-      {"1F", 1},
-      {"0.5", 0.5},
-      {"1e-7", 1e-7},
-      {"0e1", 0},
-      {"1e999", HUGE_VAL},
-      {"-1e999", -HUGE_VAL},
-      {"1e-999", 0},
-      {"inf", HUGE_VAL},
-      {"-inf", -HUGE_VAL},
-      {"Infinity", HUGE_VAL},
+      {"0", 0},           {"-0.0", -0.0},    {"1.", 1},           {".5", 0.5},
+      {"+1", 1},          {"1e5", 1e5},      {"1E+5", 1e5},       {"1.5f", 1.5},
+      {"1e5f", 1e5},      {"1F", 1},         {"1ff", 1},          {"0.5", 0.5},
+      {"1e-7", 1e-7},     {"0e1", 0},        {"1e999", HUGE_VAL}, {"-1e999", -HUGE_VAL},
+      {"1e-999", 0},      {"inf", HUGE_VAL}, {"-inf", -HUGE_VAL}, {"Infinity", HUGE_VAL},
       {"inff", HUGE_VAL},
   };
   for (const auto& [text, value] : cases) {
@@ -299,9 +285,10 @@ TEST_CASE("text that is random, cut or altered is survived, and read as protobuf
     }
     const auto ours = decode_state(text);
     const auto theirs = oracle::parse_text(text);
-    // protobuf's C++ refuses some that Python accepts, and the other way round; where both accept,
-    // both say the same.
-    if (ours && theirs) {
+    // protobuf's C++ refuses some that Python accepts, and the other way round. Where both accept,
+    // both say the same, but for one escape, whose backslash only Python keeps.
+    const bool differs = text.find("\\?") != std::string::npos;
+    if (ours && theirs && !differs) {
       CAPTURE(text);
       CHECK(encode_state(*ours) == encode_state(*theirs));
     }
