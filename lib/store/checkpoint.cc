@@ -36,7 +36,7 @@ std::string_view name(Format format) noexcept {
 }
 
 // ---- Checkpoint
-// ------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 Format Checkpoint::format() const noexcept { return state_->parts().format; }
 
@@ -126,7 +126,7 @@ Result<void> Checkpoint::read(std::span<const Read> reads, const Work& work) con
 }
 
 // ---- Tensor
-// ----------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 std::string_view Tensor::name() const noexcept { return owner_->index().tensor_name(position_); }
 

@@ -167,7 +167,7 @@ def line_lengths(tree):
     for path in tree.sources() + [f for f in tree.files if f.endswith((".fbs", ".build"))]:
         limit = 100 if path.endswith((".cc", ".h")) else 120
         for number, line in enumerate(tree.text(path).splitlines(), 1):
-            if len(line) > limit and "http" not in line:
+            if len(line) > limit and "http" not in line and 'R"(' not in line:
                 yield f"{path}:{number}: {len(line)} columns, the limit is {limit}"
 
 

@@ -74,7 +74,7 @@ class CAIRN_API Writer {
   ~Writer();
 
  private:
-  class State;
+  class CAIRN_LOCAL State;
   explicit Writer(std::unique_ptr<State> state) noexcept;
   std::unique_ptr<State> state_;
 };
