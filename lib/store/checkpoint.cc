@@ -132,6 +132,11 @@ std::string_view Tensor::name() const noexcept { return owner_->index().tensor_n
 
 DType Tensor::dtype() const noexcept { return owner_->index().tensor(position_).dtype; }
 
+std::string_view Tensor::dtype_name() const noexcept {
+  const auto tensor = owner_->index().tensor(position_);
+  return tensor.dtype == DType::Opaque ? tensor.opaque_dtype : cairn::name(tensor.dtype);
+}
+
 std::span<const std::int64_t> Tensor::shape() const noexcept {
   return owner_->index().tensor(position_).shape;
 }
