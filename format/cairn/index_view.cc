@@ -62,6 +62,10 @@ Span span_of_record(const Record& record) noexcept {
   return span;
 }
 
+DType dtype_of_record(const fbs::TensorRecord& record) noexcept {
+  return record.dtype() < index::kFirstOpaque ? static_cast<DType>(record.dtype()) : DType::Opaque;
+}
+
 std::string_view name_at(const Columns& columns, std::size_t position) noexcept {
   return index::part(columns.names, index::starts_of(columns, position).name,
                      columns.tensors[position].name_end());
@@ -182,15 +186,26 @@ std::string_view IndexView::tensor_name(std::size_t position) const noexcept {
   return name_at(Columns(root_of(root_)), position);
 }
 
+// What listing a checkpoint asks of every tensor looks at few columns.
+
+DType IndexView::tensor_dtype(std::size_t position) const noexcept {
+  return dtype_of_record(Columns(root_of(root_)).tensors[position]);
+}
+
+std::span<const std::int64_t> IndexView::tensor_shape(std::size_t position) const noexcept {
+  const Columns columns(root_of(root_));
+  return index::part(columns.dims, index::starts_of(columns, position).dims,
+                     columns.tensors[position].dims_end());
+}
+
 IndexView::Tensor IndexView::tensor(std::size_t position) const noexcept {
   const Columns columns(root_of(root_));
   const fbs::TensorRecord& record = columns.tensors[position];
   const index::Starts starts = index::starts_of(columns, position);
   Tensor tensor;
   tensor.name = index::part(columns.names, starts.name, record.name_end());
-  tensor.dtype = static_cast<DType>(record.dtype());
-  if (record.dtype() >= index::kFirstOpaque) {
-    tensor.dtype = DType::Opaque;
+  tensor.dtype = dtype_of_record(record);
+  if (tensor.dtype == DType::Opaque) {
     tensor.opaque_dtype =
         index::text_of(*root_of(root_).opaque_dtypes()->Get(record.dtype() - index::kFirstOpaque));
   }
