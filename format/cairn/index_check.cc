@@ -408,7 +408,7 @@ bool Check::chunk_sums(const Subject& subject) {
 
 // Every element of every column has an owner.
 bool Check::columns_end() {
-  const Starts ends = starts_of(columns_, columns_.tensors.size());
+  const Starts ends = starts_of(columns_.tensors, columns_.tensors.size());
   if (ends.name != columns_.names.size() || ends.dims != columns_.dims.size() ||
       ends.chunks != columns_.chunk_crc32cs.size() || ends.slices != columns_.slices.size() ||
       extents_end_ != columns_.extents.size()) {
