@@ -119,6 +119,9 @@ Result<Writer> Writer::create(const std::filesystem::path& prefix, std::vector<T
     if (!options.tensorflow_index && !options.cairn_index) {
       return invalid(prefix.string() + ": a checkpoint needs an index, P.cairn or P.index");
     }
+    if (!store::is_plain(store::Prefix::of(prefix).base)) {
+      return invalid(prefix.string() + ": a name with control characters cannot be stored");
+    }
     std::ranges::sort(specs, {}, &TensorSpec::name);  // std::string compares bytes unsigned
     for (std::size_t i = 0; i < specs.size(); ++i) {
       if (auto bytes = store::spec_bytes(specs[i]); !bytes) {
