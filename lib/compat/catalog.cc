@@ -64,7 +64,7 @@ Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesys
   const std::filesystem::path parent = entry.parent_path();
   if (same_directory(parent, dir)) return Entry{entry, {}};
   const std::filesystem::path beside = dir / entry.filename();
-  if (entry.is_absolute() && !checkpoint_exists(entry) && checkpoint_exists(beside)) {
+  if (!checkpoint_exists(entry) && checkpoint_exists(beside)) {
     return Entry{beside, (dir / kCatalogName).string() + ": " + entry.string() +
                              " is gone; opened " + beside.string() + " beside the catalog instead"};
   }

@@ -29,8 +29,8 @@ struct Entry {
 };
 
 // What may be opened for a catalog's entry: itself, where its directory is the catalog's own,
-// however spelt; the same name beside the catalog, with a notice, where an absolute path is gone
-// (the directory was moved); Unsafe otherwise, unless `follow_links`.
+// however spelt; the same name beside the catalog, with a notice, where it is gone (the directory
+// was moved); Unsafe otherwise, unless `follow_links`.
 Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesystem::path& entry,
                             bool follow_links);
 

@@ -144,6 +144,7 @@ Result<void> rewrite(const compat::Location& location, const Checkpoint& checkpo
   CAIRN_TRY(writer, Writer::create(options.output, std::move(specs), writing));
   const auto same_as = tied(source.index(), selection.taken);
   std::vector<std::size_t> raw;
+  std::vector<std::size_t> encoded;
   std::uint64_t total_bytes = 0;
   for (std::size_t i = 0; i < selection.taken.size(); ++i) {
     const auto tensor = source.index().tensor(selection.taken[i]);
@@ -153,6 +154,9 @@ Result<void> rewrite(const compat::Location& location, const Checkpoint& checkpo
     } else if (tensor.encoding == format::Encoding::Raw) {
       raw.push_back(selection.taken[i]);
       total_bytes += tensor.size_bytes;
+    } else {
+      encoded.push_back(selection.taken[i]);
+      transfer.payload_bytes_copied += tensor.size_bytes;
     }
   }
   const auto pour_one = [&](std::size_t i) -> Result<std::uint64_t> {
@@ -163,11 +167,12 @@ Result<void> rewrite(const compat::Location& location, const Checkpoint& checkpo
   };
   CAIRN_CHECK(os::run_parallel(options.work, raw.size(), total_bytes, pour_one));
   // In the order of names, so that the same source gives the same file.
-  for (const std::size_t i : selection.taken) {
-    if (source.index().tensor(i).encoding != format::Encoding::Raw)
-      CAIRN_CHECK(write_encoded(source, i, writer));
+  for (const std::size_t i : encoded) {
+    if (options.work.stop.stop_requested())
+      return Error{Code::Cancelled, 0, "cancelled by the caller"};
+    CAIRN_CHECK(write_encoded(source, i, writer));
   }
-  transfer.payload_bytes_copied = total_bytes;
+  transfer.payload_bytes_copied += total_bytes;
   return writer.commit(options.work);
 }
 

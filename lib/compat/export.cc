@@ -9,6 +9,7 @@
 #include "format/digest.h"
 #include "format/dtype.h"
 #include "format/le.h"
+#include "format/safetensors/header.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/compat/load.h"
 #include "lib/compat/locate.h"
@@ -96,8 +97,8 @@ Result<std::optional<store::Draft>> draft_record(const Location& location,
 
 Result<Transfer> export_tensorflow(Location& location, const store::Parts& parts,
                                    const TransferOptions& options) {
-  CAIRN_TRY(to, compat::destination_of(location, options));
   CAIRN_TRY(bundle, encode(location, parts.index));
+  CAIRN_TRY(to, compat::destination_of(location, options));
   Transfer transfer;
   transfer.prefix = to.prefix;
   transfer.notices = parts.notices;
@@ -128,6 +129,18 @@ Result<Transfer> export_tensorflow(Location& location, const store::Parts& parts
   return transfer;
 }
 
+// What the shard says as a safetensors file: of tied tensors the first alone, no strings. Sorted.
+Result<std::vector<std::string>> names_in_header(const store::Parts& parts, std::size_t shard) {
+  const auto facts = parts.index.shard(shard);
+  std::vector<std::byte> head(facts.head_bytes);
+  CAIRN_CHECK(parts.shards[shard].read_at(0, head));
+  auto header = format::safetensors::decode_header(head, facts.identity.size_bytes);
+  if (!header) return compat::error_of(parts.shards[shard].path(), header.error());
+  std::vector<std::string> names;
+  for (format::TensorFacts& tensor : header->tensors) names.push_back(std::move(tensor.name));
+  return names;
+}
+
 // A universal shard is a safetensors file already: it only needs the name.
 Result<Transfer> export_safetensors(Location& location, const store::Parts& parts,
                                     const TransferOptions& options) {
@@ -147,14 +160,14 @@ Result<Transfer> export_safetensors(Location& location, const store::Parts& part
         Code::Unsupported, 0,
         location.prefix.string() + ": no shard of it is a safetensors file; convert() writes one"};
   }
+  CAIRN_TRY(named, names_in_header(parts, *universal));
   CAIRN_TRY(to, compat::destination_of(location, options));
   Transfer transfer;
   transfer.prefix = to.prefix;
   transfer.notices = parts.notices;
   for (std::size_t i = 0; i < parts.index.tensor_count(); ++i) {
-    const auto tensor = parts.index.tensor(i);
-    const bool inside = !tensor.partitioned() && tensor.span.shard == *universal;
-    if (!inside) transfer.not_nameable.emplace_back(tensor.name);
+    const std::string_view tensor = parts.index.tensor_name(i);
+    if (!std::ranges::binary_search(named, tensor)) transfer.not_nameable.emplace_back(tensor);
   }
   const std::string name = to.base + std::string(store::kSafetensorsSuffix);
   CAIRN_CHECK(compat::bring_shards(std::span(parts.shards).subspan(*universal, 1),

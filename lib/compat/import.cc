@@ -55,28 +55,29 @@ Result<void> publish(const Destination& to, format::IndexFacts facts,
   return to.directory.sync();
 }
 
-// A P.cairn that is current needs nothing, but where its shards were touched: then their bytes
-// decide whether it may stay.
-Result<bool> refreshed(Location& location, const Destination& to, const TransferOptions& options) {
-  auto parts = compat::load(location, false);
-  if (!parts || parts->format != Format::Cairn) return false;
-  if (!parts->bytes_doubtful) return true;
-  format::IndexFacts facts = parts->index.facts();
-  OpenOptions check;
-  check.verify = Verify::Full;
-  check.work = options.work;
-  for (std::size_t i = 0; i < parts->shards.size(); ++i) {
-    CAIRN_TRY(info, parts->shards[i].info());
+// A P.cairn that speaks for its checkpoint stays, with its record of the files renewed; where
+// shards were touched, their bytes decide whether it may. False: P.index speaks instead.
+Result<bool> refreshed(Location& location, const Destination& to,
+                       const compat::TensorFlowIndex& index, const TransferOptions& options) {
+  CAIRN_TRY(parts, compat::load(location, false));
+  if (parts.format != Format::Cairn) return false;
+  const format::IndexFacts before = parts.index.facts();
+  if (before.tensorflow_index.digest != index.record.digest) return false;
+  format::IndexFacts facts = before;
+  facts.tensorflow_index = index.record;
+  for (std::size_t i = 0; i < parts.shards.size(); ++i) {
+    CAIRN_TRY(info, parts.shards[i].info());
     facts.shards[i].identity = {info.size_bytes, info.mtime_ns, info.inode};
   }
-  CAIRN_CHECK(compat::sync_payload(parts->shards, to.directory));
-  if (facts.tensorflow_index.present && location.has(store::kTensorFlowSuffix)) {
-    CAIRN_TRY(index, location.directory.open_file(location.file(store::kTensorFlowSuffix),
-                                                  os::Links::Follow));
-    CAIRN_TRY(info, index.info());
-    facts.tensorflow_index.identity = {info.size_bytes, info.mtime_ns, info.inode};
+  if (facts == before) return true;
+  CAIRN_CHECK(index.file.sync());
+  CAIRN_CHECK(compat::sync_payload(parts.shards, to.directory));
+  if (parts.bytes_doubtful) {
+    OpenOptions check;
+    check.verify = Verify::Full;
+    check.work = options.work;
+    CAIRN_CHECK(store::OpenCheckpoint::make(std::move(parts), check));
   }
-  CAIRN_CHECK(store::OpenCheckpoint::make(*std::move(parts), check));
   CAIRN_CHECK(publish(to, std::move(facts), {}));
   return true;
 }
@@ -89,32 +90,32 @@ Result<Transfer> import(const std::filesystem::path& source, const TransferOptio
         location.prefix.string() +
             ": import adds Cairn's index to a checkpoint of TensorFlow's; convert() takes others"};
   }
+  CAIRN_TRY(index, compat::read_tensorflow_index(location));
+  CAIRN_TRY(parts, compat::load_tensorflow(location, false, index));
   CAIRN_TRY(to, compat::destination_of(location, options));
   Transfer transfer;
   transfer.prefix = to.prefix;
   transfer.notices = location.notices;
-  const bool has_own = location.has(store::kCairnSuffix);
-  if (to.beside && has_own && !options.replace) {
-    CAIRN_TRY(done, refreshed(location, to, options));
+  if (to.beside && location.has(store::kCairnSuffix) && !options.replace) {
+    CAIRN_TRY(done, refreshed(location, to, index, options));
     if (done) {
       transfer.notices.push_back(to.prefix.string() + std::string(store::kCairnSuffix) +
                                  ": is there and current");
       return transfer;
     }
   }
-  CAIRN_TRY(parts, compat::load_tensorflow(location, false));
   format::IndexFacts facts = parts.index.facts();
   facts.created_ns = os::now_ns();
   facts.producer = "cairn " + std::string(version());
   // P.index must be as durable as what is to stand beside it.
-  CAIRN_TRY(index_file, location.directory.open_file(location.file(store::kTensorFlowSuffix),
-                                                     os::Links::Follow));
-  CAIRN_CHECK(index_file.sync());
+  CAIRN_CHECK(index.file.sync());
   if (to.beside) {
     CAIRN_CHECK(compat::sync_payload(parts.shards, location.directory));
     CAIRN_CHECK(publish(to, std::move(facts), {}));
     return transfer;
   }
+  CAIRN_CHECK(compat::already_there(
+      to, {to.base + std::string(store::kTensorFlowSuffix), index.bytes}, options.replace));
   const auto names = names_under(location.base, to.base, parts.index);
   CAIRN_CHECK(compat::bring_shards(parts.shards, names, to, options, transfer));
   for (std::size_t i = 0; i < names.size(); ++i) {
@@ -122,10 +123,7 @@ Result<Transfer> import(const std::filesystem::path& source, const TransferOptio
     facts.shards[i].name = names[i];
     facts.shards[i].identity = shard.identity;
   }
-  CAIRN_TRY(index_bytes, os::read_whole(index_file, format::limits::kForeignIndexBytesMax));
-  CAIRN_CHECK(compat::already_there(
-      to, {to.base + std::string(store::kTensorFlowSuffix), index_bytes}, options.replace));
-  CAIRN_CHECK(publish(to, std::move(facts), index_bytes));
+  CAIRN_CHECK(publish(to, std::move(facts), index.bytes));
   return transfer;
 }
 

@@ -37,20 +37,21 @@ format::FileIdentity identity_of(const os::FileInfo& info) noexcept {
   return {info.size_bytes, info.mtime_ns, info.inode};
 }
 
-struct ForeignIndex {
-  std::vector<std::byte> bytes;
-  format::TensorFlowIndexFacts record;
-  std::string path;
-};
+Result<os::File> open_tensorflow_index(const Location& location) {
+  return location.directory.open_file(location.file(store::kTensorFlowSuffix), os::Links::Follow);
+}
 
-// P.index whole. It is read, never mapped: TensorFlow's merged saves truncate it in place.
-Result<ForeignIndex> read_tensorflow_index(const Location& location) {
-  CAIRN_TRY(file, location.directory.open_file(location.file(store::kTensorFlowSuffix),
-                                               os::Links::Follow));
+Result<TensorFlowIndex> read_whole(os::File file) {
   CAIRN_TRY(info, file.info());
+  if (info.size_bytes > format::limits::kForeignIndexBytesMax) {
+    return Error{Code::Unsupported, 0,
+                 file.path() + ": has " + std::to_string(info.size_bytes) +
+                     " bytes; an index may have " +
+                     std::to_string(format::limits::kForeignIndexBytesMax)};
+  }
   CAIRN_TRY(bytes, os::read_whole(file, format::limits::kForeignIndexBytesMax));
   const Digest128 digest = format::xxh3_128(bytes);
-  return ForeignIndex{std::move(bytes), {true, identity_of(info), digest}, file.path()};
+  return TensorFlowIndex{std::move(file), std::move(bytes), {true, identity_of(info), digest}};
 }
 
 // The spans of a tensor, however many it has.
@@ -75,7 +76,7 @@ Result<std::vector<os::File>> open_bundle_shards(const Location& location, bool 
   std::map<std::uint32_t, std::uint32_t> positions;
   std::vector<os::File> files;
   for (format::TensorFacts& tensor : facts.tensors) {
-    for_each_span(tensor, [&](format::Span& span) { positions.emplace(span.shard, 0); });
+    for_each_span(tensor, [&](format::Span& span) { positions.try_emplace(span.shard); });
   }
   const auto count = static_cast<std::uint32_t>(facts.bundle.num_shards);
   for (auto& [number, position] : positions) {
@@ -112,27 +113,17 @@ Result<std::vector<os::File>> open_bundle_shards(const Location& location, bool 
   return files;
 }
 
-Result<store::Parts> load_tensorflow(Location& location, bool follow_links, ForeignIndex foreign) {
-  auto bundle = format::tensorflow::decode_bundle(foreign.bytes);
-  if (!bundle) return error_of(foreign.path, bundle.error());
-  format::IndexFacts facts;
-  facts.bundle = bundle->header;
-  facts.tensors = std::move(bundle->tensors);
-  facts.tensorflow_index = foreign.record;
-  CAIRN_TRY(files, open_bundle_shards(location, follow_links, facts));
-  return assemble({Format::TensorFlow, location.prefix, foreign.path}, facts, std::move(files));
-}
-
 // What P.index says of P.cairn's claim to speak.
 enum class Standing : std::uint8_t { Current, Alone, Stale };
 
 Result<Standing> standing_of(const Location& location, const format::TensorFlowIndexFacts& record,
-                             std::optional<ForeignIndex>& foreign) {
-  CAIRN_TRY(info, os::look(std::filesystem::path(location.directory.path()) /
-                           location.file(store::kTensorFlowSuffix)));
-  if (!info) return Standing::Alone;
-  if (record.present && identity_of(*info) == record.identity) return Standing::Current;
-  CAIRN_TRY(read, read_tensorflow_index(location));
+                             std::optional<TensorFlowIndex>& foreign) {
+  auto file = open_tensorflow_index(location);
+  if (!file && file.error().code == Code::NotFound) return Standing::Alone;
+  if (!file) return std::move(file).error();
+  CAIRN_TRY(info, file->info());
+  if (record.present && identity_of(info) == record.identity) return Standing::Current;
+  CAIRN_TRY(read, read_whole(*std::move(file)));
   const bool same = record.present && read.record.digest == record.digest;
   foreign = std::move(read);
   return same ? Standing::Current : Standing::Stale;
@@ -177,13 +168,13 @@ Result<store::Parts> load_cairn(Location& location, bool follow_links) {
     }
     return error;
   }
-  std::optional<ForeignIndex> foreign;
+  std::optional<TensorFlowIndex> foreign;
   CAIRN_TRY(standing, standing_of(location, index->tensorflow_index(), foreign));
   if (standing == Standing::Stale) {
     location.notices.push_back(file.path() + ": passed over, since " +
                                location.file(store::kTensorFlowSuffix) +
                                " was written anew; import it again to refresh");
-    return load_tensorflow(location, follow_links, std::move(*foreign));
+    return load_tensorflow(location, follow_links, *foreign);
   }
   store::Parts parts{Format::Cairn, location.prefix, std::move(mapping), *index, {}, {}, false};
   CAIRN_TRY(touched, open_own_shards(location, follow_links, parts));
@@ -230,19 +221,38 @@ Result<store::Parts> load_safetensors(Location& location) {
 }  // namespace
 
 Result<store::Parts> load(Location& location, bool follow_links) {
+  if (!store::is_plain(location.base)) {
+    return Error{Code::Unsupported, 0,
+                 location.prefix.string() +
+                     ": its name holds control characters; rename its files to open it"};
+  }
   auto parts = [&]() -> Result<store::Parts> {
     if (location.kind == Kind::SafetensorsFile) return load_safetensors(location);
     if (location.has(store::kCairnSuffix)) return load_cairn(location, follow_links);
-    return load_tensorflow(location, follow_links);
+    CAIRN_TRY(index, read_tensorflow_index(location));
+    return load_tensorflow(location, follow_links, index);
   }();
   if (parts)
     parts->notices.insert(parts->notices.begin(), location.notices.begin(), location.notices.end());
   return parts;
 }
 
-Result<store::Parts> load_tensorflow(Location& location, bool follow_links) {
-  CAIRN_TRY(foreign, read_tensorflow_index(location));
-  return load_tensorflow(location, follow_links, std::move(foreign));
+Result<TensorFlowIndex> read_tensorflow_index(const Location& location) {
+  CAIRN_TRY(file, open_tensorflow_index(location));
+  return read_whole(std::move(file));
+}
+
+Result<store::Parts> load_tensorflow(const Location& location, bool follow_links,
+                                     const TensorFlowIndex& index) {
+  auto bundle = format::tensorflow::decode_bundle(index.bytes);
+  if (!bundle) return error_of(index.file.path(), bundle.error());
+  format::IndexFacts facts;
+  facts.bundle = bundle->header;
+  facts.tensors = std::move(bundle->tensors);
+  facts.tensorflow_index = index.record;
+  CAIRN_TRY(files, open_bundle_shards(location, follow_links, facts));
+  return assemble({Format::TensorFlow, location.prefix, index.file.path()}, facts,
+                  std::move(files));
 }
 
 Result<void> check_openable(const std::filesystem::path& prefix, bool follow_links) {

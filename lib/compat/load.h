@@ -14,8 +14,17 @@ namespace cairn::compat {
 // the safetensors header.
 Result<store::Parts> load(Location& location, bool follow_links);
 
+// P.index, read once and whole: TensorFlow may replace it, or truncate it in place, at any time.
+struct TensorFlowIndex {
+  os::File file;
+  std::vector<std::byte> bytes;
+  format::TensorFlowIndexFacts record;  // by what these very bytes are recognised again
+};
+Result<TensorFlowIndex> read_tensorflow_index(const Location& location);
+
 // By P.index alone.
-Result<store::Parts> load_tensorflow(Location& location, bool follow_links);
+Result<store::Parts> load_tensorflow(const Location& location, bool follow_links,
+                                     const TensorFlowIndex& index);
 
 // Whether the checkpoint can be opened; the reason where not.
 Result<void> check_openable(const std::filesystem::path& prefix, bool follow_links);

@@ -56,7 +56,9 @@ std::string prefixes_in(const os::Directory& directory) {
 
 Result<Location> at_catalog(const path& dir, bool follow_links) {
   CAIRN_TRY(state, read_catalog(dir, kCatalogName));
-  CAIRN_ASSERT(state.has_value());
+  if (!state) {
+    return Error{Code::NotFound, 0, (dir / kCatalogName).string() + ": is gone"};
+  }
   auto entry = resolve_entry(dir, state->model_checkpoint_path, follow_links);
   auto location = entry ? locate_prefix(entry->prefix) : Result<Location>(entry.error());
   if (!location) {
@@ -70,7 +72,7 @@ Result<Location> at_catalog(const path& dir, bool follow_links) {
                                : "; none of those it names is whole";
     return error;
   }
-  location->from_catalog = true;
+  location->catalog_dir = dir;
   if (!entry->notice.empty()) location->notices.push_back(entry->notice);
   return location;
 }
@@ -90,31 +92,34 @@ Result<Location> at_directory(const path& dir, bool follow_links) {
                    (prefixes.empty() ? "" : "; give a prefix in it: " + prefixes)};
 }
 
+// What a file is that belongs to no checkpoint.
+Error no_checkpoint(const path& file_path, const std::string& name, FileType type) {
+  const bool graph = name.ends_with(store::kMetaSuffix);
+  if (graph || name.find(".data-") != std::string::npos) {
+    return {Code::NotFound, 0,
+            file_path.string() + ": is named like a " + (graph ? "graph" : "shard") +
+                ", but its index is missing: nothing says which tensors there are"};
+  }
+  const bool old = type == FileType::Table;
+  return {Code::Unsupported, 0,
+          file_path.string() + ": is " + describe(type) +
+              (old ? "; this version opens V2 checkpoints" : "")};
+}
+
 Result<Location> at_file(const path& file_path, os::Directory directory, const std::string& name,
                          bool follow_links) {
   if (const auto base = base_of_member(directory, name)) {
-    return Location{Kind::Prefix, std::move(directory), *base, file_path.parent_path() / *base, {},
-                    false};
+    return Location{
+        Kind::Prefix, std::move(directory), *base, file_path.parent_path() / *base, {}, {}};
   }
   if (name == kCatalogName) return at_catalog(file_path.parent_path(), follow_links);
   CAIRN_TRY(file, directory.open_file(name, os::Links::Follow));
   CAIRN_TRY(type, identify(file));
-  if (type == FileType::Safetensors || name.ends_with(store::kSafetensorsSuffix)) {
-    path prefix = file_path;
-    if (name.ends_with(store::kSafetensorsSuffix)) prefix.replace_extension();
-    return Location{
-        Kind::SafetensorsFile, std::move(directory), name, std::move(prefix), {}, false};
-  }
-  if (name.find(".data-") != std::string::npos) {
-    return Error{Code::NotFound, 0,
-                 file_path.string() +
-                     ": is named like a shard, but its index is missing: nothing says which "
-                     "tensors it holds"};
-  }
-  const bool old = type == FileType::Table;
-  return Error{Code::Unsupported, 0,
-               file_path.string() + ": is " + describe(type) +
-                   (old ? "; this version opens V2 checkpoints" : "")};
+  const bool so_named = name.ends_with(store::kSafetensorsSuffix);
+  if (type != FileType::Safetensors && !so_named) return no_checkpoint(file_path, name, type);
+  const std::size_t suffix_size = so_named ? store::kSafetensorsSuffix.size() : 0;
+  path prefix = file_path.parent_path() / name.substr(0, name.size() - suffix_size);
+  return Location{Kind::SafetensorsFile, std::move(directory), name, std::move(prefix), {}, {}};
 }
 
 Result<Location> nothing_at(const path& given, const os::Directory& directory,
@@ -140,7 +145,11 @@ Result<Location> locate_prefix(const path& prefix) {
   const auto parts = store::Prefix::of(prefix);
   CAIRN_TRY(directory, os::Directory::open(parts.directory));
   if (has_index(directory, parts.base)) {
-    return Location{Kind::Prefix, std::move(directory), parts.base, prefix, {}, false};
+    return Location{Kind::Prefix, std::move(directory), parts.base, prefix, {}, {}};
+  }
+  if (const auto file = directory.open_file(parts.base, os::Links::Follow)) {
+    CAIRN_TRY(type, identify(*file));
+    return no_checkpoint(prefix, parts.base, type);
   }
   return nothing_at(prefix, directory, parts.base);
 }
@@ -155,7 +164,7 @@ Result<Location> locate(const path& given, bool follow_links) {
                  given.string() + ": no checkpoint there: " + opened.error().what};
   }
   if (has_index(*opened, parts.base)) {
-    return Location{Kind::Prefix, std::move(*opened), parts.base, given, {}, false};
+    return Location{Kind::Prefix, std::move(*opened), parts.base, given, {}, {}};
   }
   if (is_directory) return at_directory(given, follow_links);
   if (!info) return nothing_at(given, *opened, parts.base);

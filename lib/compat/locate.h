@@ -3,6 +3,7 @@
 // From whatever path a user has at hand to the checkpoint it belongs to.
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,7 @@ struct Location {
   std::string base;              // of a safetensors file: its whole name
   std::filesystem::path prefix;  // as given, without a member's suffix
   std::vector<std::string> notices;
-  bool from_catalog = false;
+  std::optional<std::filesystem::path> catalog_dir;  // of the catalog that led here
 
   std::string file(std::string_view suffix) const { return base + std::string(suffix); }
   bool has(std::string_view suffix) const { return directory.exists(file(suffix)); }

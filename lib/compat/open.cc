@@ -25,8 +25,8 @@ Result<Checkpoint> Checkpoint::open(const std::filesystem::path& path,
   return at_boundary([&]() -> Result<Checkpoint> {
     CAIRN_TRY(location, compat::locate(path, options.follow_links));
     auto parts = compat::load(location, options.follow_links);
-    if (!parts && location.from_catalog) {
-      return with_newest_whole(std::move(parts).error(), location.prefix.parent_path(),
+    if (!parts && location.catalog_dir) {
+      return with_newest_whole(std::move(parts).error(), *location.catalog_dir,
                                options.follow_links);
     }
     if (!parts) return std::move(parts).error();

@@ -86,10 +86,21 @@ Result<Link> duplicate(const os::File& shard, const std::string& name, const Des
   return used;
 }
 
+// What is there gives way in one step, so that the name is never without a file.
+Result<void> hard_link(const os::File& shard, const std::string& name, const Destination& to,
+                       bool replace) {
+  if (!replace) return to.directory.link(shard, name);
+  const std::string temporary = os::temporary_name(name);
+  CAIRN_CHECK(to.directory.link(shard, temporary));
+  auto done = to.directory.rename(temporary, name);
+  if (!done) (void)to.directory.remove(temporary);
+  return done;
+}
+
 Result<Link> bring(const os::File& shard, const std::string& name, const Destination& to,
                    const TransferOptions& options, Transfer& transfer) {
   if (options.link == Link::Auto || options.link == Link::Hard) {
-    auto linked = to.directory.link(shard, name);
+    auto linked = hard_link(shard, name, to, options.replace);
     if (linked) return Link::Hard;
     if (options.link == Link::Hard || !linking_is_impossible(linked.error()))
       return std::move(linked).error();
@@ -115,6 +126,12 @@ Result<Destination> destination_of(const Location& source, const TransferOptions
 Result<void> bring_shards(std::span<const os::File> shards, std::span<const std::string> names,
                           const Destination& to, const TransferOptions& options,
                           Transfer& transfer) {
+  struct Missing {
+    std::size_t shard;
+    bool is_new;  // nothing gives way
+  };
+  std::vector<Missing> missing;
+  std::vector<std::string_view> created;
   for (std::size_t i = 0; i < shards.size(); ++i) {
     CAIRN_TRY(there, to.directory.look(names[i]));
     CAIRN_TRY(info, shards[i].info());
@@ -124,11 +141,19 @@ Result<void> bring_shards(std::span<const os::File> shards, std::span<const std:
                    to.prefix.string() + ": a file " + names[i] +
                        " is there; choose another output, or say replace"};
     }
-    if (there) CAIRN_CHECK(to.directory.remove(names[i]));
-    CAIRN_TRY(used, bring(shards[i], names[i], to, options, transfer));
-    transfer.used = std::max(transfer.used, used);  // the costliest way taken
+    missing.push_back({i, !there});
   }
-  return sync_payload(shards, to.directory);
+  const auto bring_all = [&]() -> Result<void> {
+    for (const auto& [i, is_new] : missing) {
+      CAIRN_TRY(used, bring(shards[i], names[i], to, options, transfer));
+      if (is_new) created.push_back(names[i]);
+      transfer.used = std::max(transfer.used, used);  // the costliest way taken
+    }
+    return sync_payload(shards, to.directory);
+  };
+  auto done = bring_all();
+  for (std::size_t i = 0; !done && i < created.size(); ++i) (void)to.directory.remove(created[i]);
+  return done;
 }
 
 Result<void> sync_payload(std::span<const os::File> shards, const os::Directory& directory) {
@@ -138,8 +163,14 @@ Result<void> sync_payload(std::span<const os::File> shards, const os::Directory&
 
 Result<bool> already_there(const Destination& to, const IndexFile& index, bool replace) {
   auto file = to.directory.open_file(index.name, os::Links::Refuse);
-  if (!file && file.error().code == Code::NotFound) return false;
   if (!file && replace) return false;
+  if (!file && file.error().code == Code::NotFound) {
+    const std::string own = to.base + std::string(store::kCairnSuffix);
+    if (to.beside || !to.directory.exists(own)) return false;
+    return Error{Code::Exists, 0,
+                 to.prefix.string() + ": a checkpoint is there, by its index " + own +
+                     "; choose another output, or say replace"};
+  }
   if (!file) return std::move(file).error();
   CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kForeignIndexBytesMax));
   if (std::ranges::equal(bytes, index.bytes)) return true;

@@ -42,8 +42,8 @@ struct IndexFile {
   std::span<const std::byte> bytes;
 };
 
-// Whether the file is there with these bytes. Exists: it is there with others, and `replace` is not
-// said.
+// Whether the file is there with these bytes. Exists: it is there with others, or another index
+// makes the name a checkpoint's already, and `replace` is not said.
 Result<bool> already_there(const Destination& to, const IndexFile& index, bool replace);
 
 }  // namespace cairn::compat

@@ -1,5 +1,6 @@
 #include "lib/store/names.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace cairn::store {
@@ -26,6 +27,12 @@ bool take(std::string_view& text, std::string_view word) noexcept {
 
 Prefix Prefix::of(const std::filesystem::path& prefix) {
   return {prefix.parent_path(), prefix.filename().string()};
+}
+
+bool is_plain(std::string_view base) noexcept {
+  return std::ranges::none_of(base, [](char character) {
+    return static_cast<unsigned char>(character) < 0x20 || character == 0x7f;
+  });
 }
 
 std::optional<ShardNumber> shard_number(std::string_view file_name,

@@ -24,6 +24,10 @@ struct Prefix {
   static Prefix of(const std::filesystem::path& prefix);
 };
 
+// Whether an index can name files that begin so: it holds no control characters (format/FORMAT.md,
+// section 2), so that no name from a file can steer a terminal.
+bool is_plain(std::string_view base) noexcept;
+
 // A shard's number and of how many, from a name like "train2-9.data-00003-of-00007".
 struct ShardNumber {
   std::uint32_t shard = 0;
