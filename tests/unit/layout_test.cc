@@ -3,8 +3,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <limits>
 #include <random>
 #include <set>
+#include <tuple>
 
 #include "format/le.h"
 #include "format/limits.h"
@@ -48,8 +50,8 @@ std::vector<std::size_t> order_in(const Layout& layout, std::uint32_t shard) {
   for (std::size_t i = 0; i < layout.tensors.size(); ++i) {
     if (layout.tensors[i].shard == shard && !layout.tensors[i].encoded) order.push_back(i);
   }
-  std::ranges::stable_sort(order, {}, [&](std::size_t i) {
-    return std::pair(layout.tensors[i].offset_bytes, layout.tensors[i].size_bytes);
+  std::ranges::sort(order, {}, [&](std::size_t i) {
+    return std::tuple(layout.tensors[i].offset_bytes, layout.tensors[i].size_bytes, i);
   });
   return order;
 }

@@ -1,13 +1,12 @@
 #include <doctest/doctest.h>
 
 #include <fcntl.h>
-#include <sys/resource.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
-#include <mutex>
+#include <limits>
 #include <set>
 #include <thread>
 
@@ -258,22 +257,39 @@ TEST_CASE("progress comes on the calling thread, never falls, and reaches the to
   CHECK(last == 60);
 }
 
+// New threads get a stack that no machine has, until it goes.
+class NoThreads {
+ public:
+  NoThreads() {
+    pthread_attr_t huge;
+    REQUIRE(::pthread_getattr_default_np(&before_) == 0);
+    REQUIRE(::pthread_getattr_default_np(&huge) == 0);
+    REQUIRE(::pthread_attr_setstacksize(&huge, std::size_t{1} << 47) == 0);
+    REQUIRE(::pthread_setattr_default_np(&huge) == 0);
+    ::pthread_attr_destroy(&huge);
+  }
+  NoThreads(const NoThreads&) = delete;
+  NoThreads& operator=(const NoThreads&) = delete;
+  ~NoThreads() {
+    ::pthread_setattr_default_np(&before_);
+    ::pthread_attr_destroy(&before_);
+  }
+
+ private:
+  pthread_attr_t before_;
+};
+
 TEST_CASE("threads that the system refuses are work for those that run") {
-  rlimit limit{};
-  REQUIRE(::getrlimit(RLIMIT_AS, &limit) == 0);
-  rlimit none = limit;
-  none.rlim_cur = 1;  // no stack can be mapped
+  const NoThreads none;
   Work work;
   work.threads_max = 8;
-  std::atomic<int> runs = 0;
-  const std::function<Result<std::uint64_t>(std::size_t)> task = [&](std::size_t) {
+  const auto caller = std::this_thread::get_id();
+  int runs = 0;
+  REQUIRE_OK(run_parallel(work, 100, 0, [&](std::size_t) -> Result<std::uint64_t> {
+    CHECK(std::this_thread::get_id() == caller);
     ++runs;
-    return Result<std::uint64_t>(std::uint64_t{0});
-  };
-  REQUIRE(::setrlimit(RLIMIT_AS, &none) == 0);
-  const auto done = run_parallel(work, 100, 0, task);
-  REQUIRE(::setrlimit(RLIMIT_AS, &limit) == 0);
-  REQUIRE_OK(done);
+    return std::uint64_t{0};
+  }));
   CHECK(runs == 100);
 }
 
