@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <tuple>
+#include <utility>
 
 #include "format/checked.h"
 #include "format/digest.h"
@@ -100,20 +101,38 @@ class Summer {
  private:
   // Strings and variants carry sums of their own inside, which are checked on the way.
   Result<std::uint32_t> sum_encoded(const Piece& piece) const {
-    std::vector<std::byte> stored(piece.size_bytes);
-    CAIRN_CHECK(checkpoint_.parts().shards[piece.shard].read_at(piece.offset_bytes, stored));
     const auto& index = checkpoint_.index();
+    const bool variant = piece.encoding == format::Encoding::TensorFlowVariant;
+    if (variant && index.big_endian()) {
+      return Error{Code::Unsupported, 0,
+                   checkpoint_.shard_path(piece.shard) + ": tensor " +
+                       format::quoted(index.tensor_name(piece.tensor)) +
+                       " is a big-endian variant, whose checksum cannot be computed"};
+    }
+    std::vector<std::byte> read;
+    CAIRN_TRY(stored, stored_bytes(piece, read));
     const auto count = format::element_count(index.tensor(piece.tensor).shape).value_or(0);
-    auto crc = piece.encoding == format::Encoding::TensorFlowVariant
-                   ? format::tensorflow::variant_crc32c(stored, count)
-                   : format::tensorflow::decode_strings(stored, count, index.big_endian())
-                         .transform([](auto layout) { return layout.crc32c; });
+    auto crc = variant ? format::tensorflow::variant_crc32c(stored, count)
+                       : format::tensorflow::decode_strings(stored, count, index.big_endian())
+                             .transform([](auto layout) { return layout.crc32c; });
     if (crc) return *crc;
     return Error{crc.error().code, 0,
                  checkpoint_.shard_path(piece.shard) + ": tensor " +
                      format::quoted(index.tensor_name(piece.tensor)) + ", byte " +
                      std::to_string(piece.offset_bytes + crc.error().byte_offset) + ": " +
                      crc.error().what};
+  }
+
+  // The bytes of a whole piece, where they lie or as they were read.
+  Result<std::span<const std::byte>> stored_bytes(const Piece& piece,
+                                                  std::vector<std::byte>& read) const {
+    if (checkpoint_.access() == Access::Copy) {
+      return std::span<const std::byte>(
+          checkpoint_.in_memory({piece.shard, piece.offset_bytes, piece.size_bytes, {}}));
+    }
+    read.resize(piece.size_bytes);
+    CAIRN_CHECK(checkpoint_.parts().shards[piece.shard].read_at(piece.offset_bytes, read));
+    return std::span<const std::byte>(read);
   }
 
   const OpenCheckpoint& checkpoint_;
@@ -233,6 +252,21 @@ Result<std::vector<Piece>> all_pieces(const OpenCheckpoint& checkpoint) {
   return pieces;
 }
 
+// The bytes that pieces in the order of their files cover. Foreign ones may overlap.
+std::uint64_t covered_bytes(std::span<const Piece> pieces) noexcept {
+  std::uint64_t covered = 0;
+  std::uint32_t shard = 0;
+  std::uint64_t end = 0;
+  for (const Piece& piece : pieces) {
+    if (std::exchange(shard, piece.shard) != piece.shard) end = 0;
+    const std::uint64_t piece_end = piece.offset_bytes + piece.size_bytes;
+    if (piece_end <= end) continue;
+    covered += piece_end - std::max(end, piece.offset_bytes);
+    end = piece_end;
+  }
+  return covered;
+}
+
 // Where each task starts in `units`, so that none is smaller than it is worth.
 std::vector<std::size_t> task_starts(std::span<const Unit> units) {
   std::vector<std::size_t> starts;
@@ -253,17 +287,19 @@ std::vector<std::size_t> task_starts(std::span<const Unit> units) {
 Result<Verification> OpenCheckpoint::verify(const Work& work) const {
   CAIRN_TRY(pieces, all_pieces(*this));
   Verification seen;
+  seen.bytes_checked = covered_bytes(pieces);
   std::vector<Unit> units;
+  std::uint64_t total_bytes = 0;
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     append_units(pieces, i, index().chunk_bytes(), units);
-    seen.bytes_checked += pieces[i].size_bytes;
+    total_bytes += pieces[i].size_bytes;
   }
   const Summer summer(*this);
   std::vector<std::uint32_t> sums(units.size());
   std::vector<std::uint8_t> unreadable(units.size());  // encoded bytes that break their own rules
   const auto starts = task_starts(units);
   CAIRN_CHECK(os::run_parallel(
-      work, starts.size() - 1, seen.bytes_checked, [&](std::size_t task) -> Result<std::uint64_t> {
+      work, starts.size() - 1, total_bytes, [&](std::size_t task) -> Result<std::uint64_t> {
         std::uint64_t done_bytes = 0;
         for (std::size_t i = starts[task]; i < starts[task + 1]; ++i) {
           auto sum = summer.sum(pieces[units[i].piece], units[i].offset_bytes, units[i].size_bytes);

@@ -243,30 +243,32 @@ Result<void> OpenCheckpoint::load_shards(const Work& work) {
   const auto mode = access_ == Access::Private ? os::MapMode::CopyOnWrite : os::MapMode::ReadOnly;
   for (std::uint32_t i = 0; i < parts_.shards.size(); ++i) {
     const std::uint64_t size_bytes = index().shard(i).identity.size_bytes;
-    if (access_ == Access::Copy) {
-      CAIRN_TRY(memory, os::Mapping::allocate(size_bytes));
-      shard_bytes_.push_back(std::move(memory));
-      CAIRN_CHECK(fill(i, work));
-    } else {
-      CAIRN_TRY(mapping, os::Mapping::map(parts_.shards[i], size_bytes, mode));
-      shard_bytes_.push_back(std::move(mapping));
-    }
+    CAIRN_TRY(mapping, access_ == Access::Copy
+                           ? os::Mapping::allocate(size_bytes)
+                           : os::Mapping::map(parts_.shards[i], size_bytes, mode));
+    shard_bytes_.push_back(std::move(mapping));
   }
+  if (access_ == Access::Copy) return fill(work);
   return {};
 }
 
-// Reads a whole shard into memory of our own, block by block on all cores.
-Result<void> OpenCheckpoint::fill(std::uint32_t shard, const Work& work) {
+// Reads whole shards into memory of our own, block by block on all cores.
+Result<void> OpenCheckpoint::fill(const Work& work) {
   constexpr std::uint64_t kBlockBytes = 4u << 20;
-  const std::span<std::byte> memory = shard_bytes_[shard].bytes();
-  const std::size_t blocks = (memory.size() + kBlockBytes - 1) / kBlockBytes;
-  return os::run_parallel(work, blocks, memory.size(), [&](std::size_t i) -> Result<std::uint64_t> {
-    const std::uint64_t offset_bytes = i * kBlockBytes;
-    const std::uint64_t size_bytes = std::min(kBlockBytes, memory.size() - offset_bytes);
-    CAIRN_CHECK(
-        parts_.shards[shard].read_at(offset_bytes, memory.subspan(offset_bytes, size_bytes)));
-    return size_bytes;
-  });
+  std::vector<format::Span> blocks;
+  std::uint64_t total_bytes = 0;
+  for (std::uint32_t i = 0; i < shard_bytes_.size(); ++i) {
+    const std::uint64_t size_bytes = shard_bytes_[i].bytes().size();
+    for (std::uint64_t at = 0; at < size_bytes; at += kBlockBytes)
+      blocks.push_back({i, at, std::min(kBlockBytes, size_bytes - at), {}});
+    total_bytes += size_bytes;
+  }
+  return os::run_parallel(
+      work, blocks.size(), total_bytes, [&](std::size_t i) -> Result<std::uint64_t> {
+        const format::Span& block = blocks[i];
+        CAIRN_CHECK(parts_.shards[block.shard].read_at(block.offset_bytes, in_memory(block)));
+        return block.size_bytes;
+      });
 }
 
 Result<std::size_t> OpenCheckpoint::find(std::string_view name) const {

@@ -52,7 +52,7 @@ std::vector<std::string> nearest_names(const format::IndexView& index, std::stri
     const std::string_view candidate = index.tensor_name(i);
     const bool part = candidate.find(name) != std::string_view::npos;
     const std::size_t far = part ? 1 : distance(compared(name), compared(candidate));
-    if (far <= std::max<std::size_t>(2, name.size() / 3)) found.emplace_back(far, i);
+    if (far <= std::max<std::size_t>(2, compared(name).size() / 3)) found.emplace_back(far, i);
   }
   const std::size_t count = std::min(kNamesMax, found.size());
   std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count), found.end());

@@ -63,7 +63,7 @@ class OpenCheckpoint {
   // The bytes of one stored piece in memory; may fault where the file was truncated since.
   std::span<std::byte> in_memory(const format::Span& span) const noexcept;
 
-  // Copies bytes of a shard; never faults.
+  // Copies bytes of a shard. Faults where in_memory() may with Access::Private alone.
   Result<void> copy_out(std::uint32_t shard, std::uint64_t offset_bytes,
                         std::span<std::byte> out) const;
 
@@ -88,7 +88,7 @@ class OpenCheckpoint {
 
   Result<void> load_shards(const Work& work);
   Result<void> check_whole(const Work& work);
-  Result<void> fill(std::uint32_t shard, const Work& work);
+  Result<void> fill(const Work& work);
   Result<void> read_whole(std::size_t position, std::span<std::byte> out) const;
   Result<void> read_box(std::size_t position, std::span<std::byte> out, Slice slice) const;
 

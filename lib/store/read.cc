@@ -1,7 +1,8 @@
 // Bytes: views into the mapping where a tensor is one native piece, copies for everything else.
 //
 // Copies come through the shard's descriptor, so that nothing faults, but where memory is the
-// truth: Access::Copy, and Access::Private, whose pages the caller may have changed.
+// truth: Access::Copy, and Access::Private, whose pages the caller may have changed and which
+// faults like any mapping where the file was truncated since.
 
 #include <algorithm>
 #include <cstring>
@@ -33,7 +34,7 @@ void swap_in_place(std::span<std::byte> bytes, std::uint32_t width) {
 // byte order.
 std::optional<std::uint32_t> swap_width(const format::IndexView& index,
                                         const format::IndexView::Tensor& tensor) {
-  if (!index.big_endian() || tensor.encoding != format::Encoding::Raw) return 1;
+  if (!index.big_endian() || tensor.encoding == format::Encoding::TensorFlowString) return 1;
   return format::swap_bytes(tensor.dtype);
 }
 

@@ -3,6 +3,7 @@
 // A temporary directory that goes away, and the verbs that tests of whole checkpoints arrange with.
 
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -206,6 +207,24 @@ inline void truncate_file(const std::filesystem::path& path, std::uint64_t size_
   make_writable(path);
   std::filesystem::resize_file(path, size_bytes);
 }
+
+// A limit of this process, as it was when the guard goes.
+class Limit {
+ public:
+  Limit(__rlimit_resource resource, rlim_t value) : resource_(resource) {
+    REQUIRE(::getrlimit(resource, &before_) == 0);
+    rlimit limit = before_;
+    limit.rlim_cur = value;
+    REQUIRE(::setrlimit(resource, &limit) == 0);
+  }
+  Limit(const Limit&) = delete;
+  Limit& operator=(const Limit&) = delete;
+  ~Limit() { ::setrlimit(resource_, &before_); }
+
+ private:
+  __rlimit_resource resource_;
+  rlimit before_{};
+};
 
 inline std::size_t open_descriptor_count() {
   const std::filesystem::directory_iterator listing("/proc/self/fd");

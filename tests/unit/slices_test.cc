@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <random>
 
+#include "tests/unit/naive.h"
 #include "tests/unit/scratch.h"
 
 namespace cairn::store {
@@ -12,57 +13,11 @@ namespace {
 
 using test::refusal;
 
-// The elements of a box of a row-major array, one by one: what for_each_run must agree with.
-std::vector<std::int32_t> naive(const std::vector<std::int32_t>& array,
-                                std::span<const std::int64_t> shape, const Box& box) {
-  std::vector<std::int32_t> out;
-  std::vector<std::int64_t> at(shape.size());
-  for (std::size_t i = 0; i < array.size(); ++i) {
-    std::size_t left = i;
-    for (std::size_t d = shape.size(); d > 0; --d) {
-      at[d - 1] = static_cast<std::int64_t>(left) % shape[d - 1];
-      left /= static_cast<std::size_t>(shape[d - 1]);
-    }
-    bool inside = true;
-    for (std::size_t d = 0; d < shape.size(); ++d) {
-      inside &= at[d] >= box[d].start && at[d] < box[d].start + box[d].count;
-    }
-    if (inside) out.push_back(array[i]);
-  }
-  return out;
-}
-
-std::vector<std::int64_t> random_shape(std::mt19937_64& random) {
-  std::vector<std::int64_t> shape(random() % 5);
-  for (std::int64_t& dimension : shape) dimension = static_cast<std::int64_t>(random() % 5);
-  return shape;
-}
-
-std::vector<Range> random_slice(std::mt19937_64& random, std::span<const std::int64_t> shape) {
-  std::vector<Range> slice;
-  for (const std::int64_t dimension : shape) {
-    const auto start =
-        static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(dimension + 1));
-    const auto left = static_cast<std::uint64_t>(dimension - start);
-    const bool open = random() % 4 == 0;
-    slice.push_back({start, open ? -1 : static_cast<std::int64_t>(random() % (left + 1))});
-  }
-  return slice;
-}
-
-std::vector<std::int32_t> counted(std::span<const std::int64_t> shape) {
-  std::vector<std::int32_t> array(test::count_of(shape));
-  for (std::size_t i = 0; i < array.size(); ++i) array[i] = static_cast<std::int32_t>(i) + 1;
-  return array;
-}
-
-void copy_box(const std::vector<std::int32_t>& array, std::span<const std::int64_t> shape,
-              const Box& box, std::vector<std::int32_t>& out) {
-  const auto from = std::as_bytes(std::span(array));
-  const auto to = std::as_writable_bytes(std::span(out));
+void copy_box(std::span<const std::byte> array, std::span<const std::int64_t> shape, const Box& box,
+              std::vector<std::byte>& out) {
   REQUIRE_OK(for_each_run(*box_of(Slice{}, shape), box, box, 4, [&](const Run& run) {
-    const auto bytes = from.subspan(run.from_bytes, run.size_bytes);
-    std::ranges::copy(bytes, to.subspan(run.to_bytes).begin());
+    std::ranges::copy(array.subspan(run.from_bytes, run.size_bytes),
+                      out.begin() + static_cast<std::ptrdiff_t>(run.to_bytes));
     return Result<void>();
   }));
 }
@@ -72,15 +27,15 @@ TEST_CASE("runs copy the same elements as a walk over each of them, for random s
   MESSAGE("seed ", seed);
   std::mt19937_64 random(seed);
   for (int i = 0; i < 3000; ++i) {
-    const auto shape = random_shape(random);
-    const auto slice = random_slice(random, shape);
+    const auto shape = test::random_shape(random);
+    const auto slice = test::random_slice(random, shape);
     const auto box = box_of(slice, shape);
     REQUIRE_OK(box);
-    const auto array = counted(shape);
-    std::vector<std::int32_t> out(element_count(*box));
+    const auto array = test::random_bytes(test::count_of(shape) * 4, random());
+    std::vector<std::byte> out(element_count(*box) * 4);
     if (out.empty()) continue;  // no element: no run to ask for
     copy_box(array, shape, *box, out);
-    REQUIRE(out == naive(array, shape, *box));
+    REQUIRE(out == test::naive_slice(array, shape, 4, slice));
   }
 }
 

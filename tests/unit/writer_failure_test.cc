@@ -17,6 +17,7 @@ namespace cairn {
 namespace {
 
 using test::Content;
+using test::Limit;
 using test::open_checkpoint;
 using test::raw;
 using test::refusal;
@@ -179,24 +180,6 @@ TEST_CASE(
 }
 
 // ---- Limits of the system
-
-// A limit of this process, as it was when the guard goes.
-class Limit {
- public:
-  Limit(__rlimit_resource resource, rlim_t value) : resource_(resource) {
-    REQUIRE(::getrlimit(resource, &before_) == 0);
-    rlimit limit = before_;
-    limit.rlim_cur = value;
-    REQUIRE(::setrlimit(resource, &limit) == 0);
-  }
-  Limit(const Limit&) = delete;
-  Limit& operator=(const Limit&) = delete;
-  ~Limit() { ::setrlimit(resource_, &before_); }
-
- private:
-  __rlimit_resource resource_;
-  rlimit before_{};
-};
 
 TEST_CASE("a write that fails midway is NoSpace, breaks the writer and leaves nothing") {
   ::signal(SIGXFSZ, SIG_IGN);
