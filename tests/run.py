@@ -34,9 +34,9 @@ def tests_of(argument):
 def compile_programs(build, tests):
     """Builds no more than these tests need."""
     root = os.path.realpath(build) + os.sep
-    words = {os.path.normpath(word) for test in tests for word in [*test["cmd"], *test["env"].values()]
-             if word.startswith(root)}
-    programs = sorted(word.removeprefix(root) for word in words if word.startswith(root))
+    words = {os.path.normpath(word) for test in tests for word in [*test["cmd"], *test["env"].values()]}
+    programs = sorted(word.removeprefix(root) for word in words
+                      if word.startswith(root) and not os.path.isdir(word))  # meson adds library paths
     if programs:
         subprocess.run(["ninja", "-C", build, *programs], check=True)
 

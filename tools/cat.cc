@@ -135,7 +135,7 @@ Result<void> print_elements(const Tensor& tensor, const Part& part, const Option
     const std::string_view description = npy_description(tensor.dtype());
     if (description.empty()) {
       return Error{Code::Unsupported, 0,
-                   fmt::format("numpy has no type for {}: use --raw", name(tensor.dtype()))};
+                   fmt::format("numpy has no type for {}: use --raw", tensor.dtype_name())};
     }
     print(npy_header(description, part.shape));
   }

@@ -46,7 +46,7 @@ void print_json(const Checkpoint& checkpoint) {
   json.end_array().begin_array("tensors");
   for (std::size_t i = 0; i < checkpoint.tensor_count(); ++i) {
     const Tensor tensor = checkpoint.tensor_at(i);
-    json.begin_object().text("name", tensor.name()).text("dtype", name(tensor.dtype()));
+    json.begin_object().text("name", tensor.name()).text("dtype", tensor.dtype_name());
     json.begin_array("shape");
     for (const std::int64_t dimension : tensor.shape()) json.element(dimension);
     json.end_array().number("bytes", tensor.size_bytes());
@@ -67,7 +67,7 @@ using Row = std::vector<std::string>;
 Row row(const Tensor& tensor) {
   const bool whole = !tensor.partitioned();
   return {safe(tensor.name()),
-          std::string(name(tensor.dtype())),
+          std::string(tensor.dtype_name()),
           shape_text(tensor.shape()),
           std::to_string(tensor.size_bytes()),
           whole ? safe(tensor.shard()) : "-",

@@ -78,6 +78,8 @@ class IndexView {
 
   std::size_t tensor_count() const noexcept;
   std::string_view tensor_name(std::size_t position) const noexcept;
+  DType tensor_dtype(std::size_t position) const noexcept;
+  std::span<const std::int64_t> tensor_shape(std::size_t position) const noexcept;
   Tensor tensor(std::size_t position) const noexcept;
   Slice slice(std::uint32_t position) const noexcept;
 

@@ -231,7 +231,7 @@ bool Check::tensors() {
                   " content hashes for ", columns_.tensors.size(), " tensors");
   }
   Starts starts;
-  std::string_view before;  // empty, and so below every name that is allowed
+  std::string_view before;
   for (std::size_t position = 0; position < columns_.tensors.size(); ++position) {
     const fbs::TensorRecord& record = columns_.tensors[position];
     if (!ends_ascend(position, starts)) return false;
@@ -262,12 +262,13 @@ bool Check::ends_ascend(std::size_t position, const Starts& starts) {
 }
 
 bool Check::tensor_name(const Subject& subject, std::string_view before) {
-  if (subject.name.empty() || subject.name.size() > limits::kNameBytesMax) {
-    return refuse(subject, "a name of ", subject.name.size(), " bytes, allowed are 1 to ",
+  if (subject.name.size() > limits::kNameBytesMax) {
+    return refuse(subject, "a name of ", subject.name.size(), " bytes, allowed are ",
                   limits::kNameBytesMax);
   }
-  // string_view compares as memcmp does: unsigned bytes, NUL like any other.
-  return before < subject.name ||
+  // string_view compares as memcmp does: unsigned bytes, NUL like any other. safetensors allows the
+  // empty name, which only the first tensor can have.
+  return subject.position == 0 || before < subject.name ||
          refuse(subject, "stands behind ", format::quoted(before), ": names must ascend");
 }
 
@@ -407,7 +408,7 @@ bool Check::chunk_sums(const Subject& subject) {
 
 // Every element of every column has an owner.
 bool Check::columns_end() {
-  const Starts ends = starts_of(columns_, columns_.tensors.size());
+  const Starts ends = starts_of(columns_.tensors, columns_.tensors.size());
   if (ends.name != columns_.names.size() || ends.dims != columns_.dims.size() ||
       ends.chunks != columns_.chunk_crc32cs.size() || ends.slices != columns_.slices.size() ||
       extents_end_ != columns_.extents.size()) {

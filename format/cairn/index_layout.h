@@ -67,8 +67,8 @@ struct Starts {
 inline Starts ends_of(const fbs::TensorRecord& record) noexcept {
   return {record.name_end(), record.dims_end(), record.chunks_end(), record.slices_end()};
 }
-inline Starts starts_of(const Columns& columns, std::size_t tensor) noexcept {
-  return tensor == 0 ? Starts{} : ends_of(columns.tensors[tensor - 1]);
+inline Starts starts_of(std::span<const fbs::TensorRecord> tensors, std::size_t tensor) noexcept {
+  return tensor == 0 ? Starts{} : ends_of(tensors[tensor - 1]);
 }
 inline std::uint32_t extents_start_of(const Columns& columns, std::size_t slice) noexcept {
   return slice == 0 ? 0 : columns.slices[slice - 1].extents_end();

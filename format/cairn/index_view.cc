@@ -62,9 +62,20 @@ Span span_of_record(const Record& record) noexcept {
   return span;
 }
 
-std::string_view name_at(const Columns& columns, std::size_t position) noexcept {
-  return index::part(columns.names, index::starts_of(columns, position).name,
-                     columns.tensors[position].name_end());
+DType dtype_of_record(const fbs::TensorRecord& record) noexcept {
+  return record.dtype() < index::kFirstOpaque ? static_cast<DType>(record.dtype()) : DType::Opaque;
+}
+
+// What listing a checkpoint asks of every tensor looks for no column but its own: finding all takes
+// longer than the answer.
+std::span<const fbs::TensorRecord> records_of(const void* root) noexcept {
+  return index::span_of(root_of(root).tensors());
+}
+
+std::string_view name_at(const void* root, std::size_t position) noexcept {
+  const auto records = records_of(root);
+  const auto names = as_text(std::as_bytes(index::span_of(root_of(root).names())));
+  return index::part(names, index::starts_of(records, position).name, records[position].name_end());
 }
 
 // The facts' Extent and the column's record are the same two numbers.
@@ -179,18 +190,27 @@ IndexView::Shard IndexView::shard(std::size_t position) const noexcept {
 std::size_t IndexView::tensor_count() const noexcept { return size_of(root_of(root_).tensors()); }
 
 std::string_view IndexView::tensor_name(std::size_t position) const noexcept {
-  return name_at(Columns(root_of(root_)), position);
+  return name_at(root_, position);
+}
+
+DType IndexView::tensor_dtype(std::size_t position) const noexcept {
+  return dtype_of_record(records_of(root_)[position]);
+}
+
+std::span<const std::int64_t> IndexView::tensor_shape(std::size_t position) const noexcept {
+  const auto records = records_of(root_);
+  return index::part(index::span_of(root_of(root_).dims()),
+                     index::starts_of(records, position).dims, records[position].dims_end());
 }
 
 IndexView::Tensor IndexView::tensor(std::size_t position) const noexcept {
   const Columns columns(root_of(root_));
   const fbs::TensorRecord& record = columns.tensors[position];
-  const index::Starts starts = index::starts_of(columns, position);
+  const index::Starts starts = index::starts_of(columns.tensors, position);
   Tensor tensor;
   tensor.name = index::part(columns.names, starts.name, record.name_end());
-  tensor.dtype = static_cast<DType>(record.dtype());
-  if (record.dtype() >= index::kFirstOpaque) {
-    tensor.dtype = DType::Opaque;
+  tensor.dtype = dtype_of_record(record);
+  if (tensor.dtype == DType::Opaque) {
     tensor.opaque_dtype =
         index::text_of(*root_of(root_).opaque_dtypes()->Get(record.dtype() - index::kFirstOpaque));
   }
@@ -220,12 +240,11 @@ IndexView::Slice IndexView::slice(std::uint32_t position) const noexcept {
 }
 
 std::size_t IndexView::lower_bound(std::string_view name) const noexcept {
-  const Columns columns(root_of(root_));
   std::size_t begin = 0;
-  std::size_t end = columns.tensors.size();
+  std::size_t end = tensor_count();
   while (begin < end) {
     const std::size_t middle = begin + (end - begin) / 2;
-    if (name_at(columns, middle) < name) {
+    if (name_at(root_, middle) < name) {
       begin = middle + 1;
     } else {
       end = middle;

@@ -27,6 +27,9 @@ namespace {
 
 constexpr std::uint64_t kLengthBytes = 8;
 
+// Room for this many tensors is made at once. A text can claim more than it may keep.
+constexpr std::size_t kReservedMax = 1u << 18;
+
 // Dtypes that TensorFlow has no counterpart for; elements are packed.
 struct OpaqueDtype {
   std::string_view name;
@@ -174,6 +177,7 @@ Decoded<KeyValues> read_metadata(simdjson::dom::element value) {
 
 Decoded<HeaderFacts> read_entries(simdjson::dom::object entries) {
   HeaderFacts facts;
+  facts.tensors.reserve(std::min(entries.size(), kReservedMax));
   bool any_metadata = false;
   for (const auto& [key, value] : entries) {
     if (key == kMetadataKey) {
@@ -191,25 +195,39 @@ Decoded<HeaderFacts> read_entries(simdjson::dom::object entries) {
   return facts;
 }
 
-// The tensors' bytes must be the payload's, each once and in any order of names.
-Decoded<void> check_payload(std::vector<TensorFacts>& tensors, std::uint64_t payload_bytes) {
-  std::ranges::sort(tensors, {}, [](const TensorFacts& tensor) {
-    return std::pair(tensor.span.offset_bytes, tensor.span.size_bytes);
+// The tensors' bytes must be the payload's, each once and in any order of names. What is sorted is
+// small: a tensor takes 200 bytes.
+Decoded<void> check_payload(std::span<const TensorFacts> tensors, std::uint64_t payload_bytes) {
+  struct Place {
+    std::uint64_t offset_bytes;
+    std::uint64_t size_bytes;
+    const TensorFacts* tensor;
+  };
+  std::vector<Place> places;
+  places.reserve(tensors.size());
+  for (const TensorFacts& tensor : tensors) {
+    places.push_back({tensor.span.offset_bytes, tensor.span.size_bytes, &tensor});
+  }
+  std::ranges::sort(places, {}, [](const Place& place) {
+    return std::pair(place.offset_bytes, place.size_bytes);
   });
   std::uint64_t end = 0;
-  for (const TensorFacts& tensor : tensors) {
-    if (tensor.span.offset_bytes != end) {
-      return refuse("tensor ", format::quoted(tensor.name), ": starts at ",
-                    tensor.span.offset_bytes, " of the payload, the one before ends at ", end);
+  for (const Place& place : places) {
+    if (place.offset_bytes != end) {
+      return refuse("tensor ", format::quoted(place.tensor->name), ": starts at ",
+                    place.offset_bytes, " of the payload, the one before ends at ", end);
     }
-    end += tensor.span.size_bytes;  // at most the end that the file stated, which fits 64 bits
+    end += place.size_bytes;  // at most the end that the file stated, which fits 64 bits
   }
   if (end == payload_bytes) return {};
   return refuse("the tensors end at ", end, " of the payload, which has ", payload_bytes, " bytes");
 }
 
+// Writers tend to sort by name, at least within an alignment; then there is nothing to move.
 Decoded<void> sort_by_name(std::vector<TensorFacts>& tensors) {
-  std::ranges::sort(tensors, {}, &TensorFacts::name);
+  if (!std::ranges::is_sorted(tensors, {}, &TensorFacts::name)) {
+    std::ranges::sort(tensors, {}, &TensorFacts::name);
+  }
   const auto twice = std::ranges::adjacent_find(tensors, {}, &TensorFacts::name);
   if (twice == tensors.end()) return {};
   return refuse("tensor ", format::quoted(twice->name), " is there twice");

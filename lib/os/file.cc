@@ -45,6 +45,12 @@ Code code_of(int number) noexcept {
   }
 }
 
+// A file's time may be any number of seconds; one beyond the year 2262 wraps, and still compares.
+std::int64_t nanoseconds(const timespec& time) noexcept {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000u +
+                                   static_cast<std::uint64_t>(time.tv_nsec));
+}
+
 FileInfo info_of(const struct stat& status) noexcept {
   FileInfo info;
   info.kind = S_ISREG(status.st_mode)   ? FileKind::Regular
@@ -52,7 +58,7 @@ FileInfo info_of(const struct stat& status) noexcept {
               : S_ISLNK(status.st_mode) ? FileKind::Link
                                         : FileKind::Other;
   info.size_bytes = static_cast<std::uint64_t>(status.st_size);
-  info.mtime_ns = std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
+  info.mtime_ns = nanoseconds(status.st_mtim);
   info.inode = status.st_ino;
   info.device = status.st_dev;
   return info;
@@ -343,7 +349,7 @@ bool is_temporary_name(std::string_view name) noexcept {
 std::int64_t now_ns() noexcept {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
-  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+  return nanoseconds(now);
 }
 
 }  // namespace cairn::os

@@ -130,10 +130,15 @@ Result<void> Checkpoint::read(std::span<const Read> reads, const Work& work) con
 
 std::string_view Tensor::name() const noexcept { return owner_->index().tensor_name(position_); }
 
-DType Tensor::dtype() const noexcept { return owner_->index().tensor(position_).dtype; }
+DType Tensor::dtype() const noexcept { return owner_->index().tensor_dtype(position_); }
+
+std::string_view Tensor::dtype_name() const noexcept {
+  const auto tensor = owner_->index().tensor(position_);
+  return tensor.dtype == DType::Opaque ? tensor.opaque_dtype : cairn::name(tensor.dtype);
+}
 
 std::span<const std::int64_t> Tensor::shape() const noexcept {
-  return owner_->index().tensor(position_).shape;
+  return owner_->index().tensor_shape(position_);
 }
 
 std::uint64_t Tensor::size_bytes() const noexcept {

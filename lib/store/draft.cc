@@ -21,7 +21,7 @@ Draft::Draft(Draft&& other) noexcept
 
 Draft::~Draft() {
   // Nobody is left to tell: what cannot be removed is recognised by its name and ignored.
-  if (!temporary_.empty()) (void)directory_->remove(temporary_);
+  if (!temporary_.empty()) (void)at_boundary([&] { return directory_->remove(temporary_); });
 }
 
 Result<Draft> Draft::create(const os::Directory& directory, std::string name) {

@@ -116,8 +116,7 @@ std::string header_of(const LayoutRequest& request, std::span<const std::size_t>
 void place(const LayoutRequest& request, std::span<const std::size_t> owners, Layout& layout) {
   PlannedShard& shard = layout.shards.back();
   for (const std::size_t i : owners) {
-    const std::uint64_t align = std::max(1u, request.alignment_bytes);
-    shard.size_bytes = (shard.size_bytes + align - 1) / align * align;
+    shard.size_bytes = round_up(shard.size_bytes, layout.alignment_bytes);
     layout.tensors[i].shard = static_cast<std::uint32_t>(layout.shards.size() - 1);
     layout.tensors[i].offset_bytes = shard.size_bytes;
     layout.tensors[i].size_bytes = raw_bytes(request.specs[i]);
@@ -130,6 +129,10 @@ void place(const LayoutRequest& request, std::span<const std::size_t> owners, La
 bool fits_header(const TensorSpec& spec) noexcept {
   return !format::safetensors_name(spec.dtype, true).empty() && spec.name != "__metadata__" &&
          format::safetensors::is_utf8(spec.name);
+}
+
+std::uint64_t round_up(std::uint64_t offset_bytes, unsigned alignment_bytes) noexcept {
+  return (offset_bytes + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
 }
 
 std::uint64_t alignment_class(std::uint64_t size_bytes) noexcept {
@@ -176,6 +179,7 @@ Layout plan_layout(const LayoutRequest& request, std::uint32_t shard_count) {
           ? 0
           : std::min<std::size_t>(groups.named.size(), shard_count - (second ? 1 : 0));
   Layout layout;
+  layout.alignment_bytes = std::max(1u, request.alignment_bytes);
   layout.tensors.resize(request.specs.size());
   for (const auto& run : cut(request, groups.named, for_named)) {
     std::string head = header_of(request, run);

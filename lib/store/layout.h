@@ -32,6 +32,7 @@ struct PlannedShard {
 struct Layout {
   std::vector<PlannedTensor> tensors;  // parallel to the specs
   std::vector<PlannedShard> shards;    // those that own a tensor
+  unsigned alignment_bytes = 1;        // of encoded tensors too
 };
 
 struct LayoutRequest {
@@ -54,6 +55,9 @@ Result<std::uint64_t> spec_bytes(const TensorSpec& spec);
 
 // Whether a safetensors header can name the tensor, so that every reader takes it.
 bool fits_header(const TensorSpec& spec) noexcept;
+
+// The next multiple of the alignment. Writer::create has seen that no offset comes near 2^64.
+std::uint64_t round_up(std::uint64_t offset_bytes, unsigned alignment_bytes) noexcept;
 
 // The largest power of two that divides the size, at most 4,096: what every tensor is aligned to.
 // 4,096 for 0.

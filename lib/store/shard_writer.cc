@@ -64,6 +64,8 @@ void ShardWriter::place_encoded(std::size_t tensor, std::uint64_t size_bytes) {
   const std::lock_guard lock(*append_);
   PlannedTensor& plan = layout_.tensors[tensor];
   PlannedShard& shard = layout_.shards[plan.shard];
+  // The gap is a hole of the file, which reads as zeros; behind the last byte there may be none.
+  if (size_bytes != 0) shard.size_bytes = round_up(shard.size_bytes, layout_.alignment_bytes);
   plan.offset_bytes = shard.size_bytes;
   plan.size_bytes = size_bytes;
   shard.size_bytes += size_bytes;
@@ -87,7 +89,10 @@ Result<void> ShardWriter::publish(Draft::Taken taken) {
 }
 
 void ShardWriter::withdraw() noexcept {
-  for (const std::string& name : published_) (void)directory_->remove(name);
+  (void)at_boundary([&]() -> Result<void> {
+    for (const std::string& name : published_) (void)directory_->remove(name);
+    return {};
+  });
   published_.clear();
 }
 

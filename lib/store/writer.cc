@@ -38,8 +38,9 @@
 namespace cairn {
 namespace {
 
-constexpr std::uint64_t kBlockBytes = 256u << 10;
+constexpr std::size_t kBlockBytes = 256u << 10;
 constexpr std::uint32_t kChunkBytes = 1u << 20;
+constexpr std::uint64_t kAlignmentBytesMax = 4096;
 
 enum class Stage : std::uint8_t { Empty, Writing, Whole };
 
@@ -88,7 +89,8 @@ class Writer::State {
   Result<void> remove_old();
   std::vector<format::TensorFacts> tensor_facts() const;
   format::IndexFacts index_facts() const;
-  Result<void> broken() const;
+  Result<void> usable() const;
+  Result<void> check_verb(std::size_t tensor, bool encoded) const;
 
   std::filesystem::path prefix_;
   std::string base_;
@@ -102,36 +104,61 @@ class Writer::State {
   std::optional<store::ShardWriter> shards_;
   std::vector<Incoming> incoming_;
   std::atomic<bool> broken_ = false;
+  std::atomic<bool> committed_ = false;
 };
 
 // ---- Before the first byte
 // -------------------------------------------------------------------------------------------
 
+namespace {
+
+// What can be said of the options without looking at the disk.
+Result<void> check_options(const std::string& prefix, const WriterOptions& options) {
+  const unsigned align = options.alignment_bytes;
+  if (align != 0 && (align < 64 || align > 4096 || (align & (align - 1)) != 0)) {
+    return invalid(prefix + ": alignment_bytes must be 0 or a power of two from 64 to 4096, not " +
+                   std::to_string(align));
+  }
+  if (!options.tensorflow_index && !options.cairn_index) {
+    return invalid(prefix + ": a checkpoint needs an index, P.cairn or P.index");
+  }
+  std::set<std::string_view> keys;
+  for (const auto& [key, value] : options.metadata) {
+    if (keys.insert(key).second) continue;
+    return invalid(prefix + ": metadata " + format::quoted(key) + " is given twice");
+  }
+  return {};
+}
+
+// The specs are sorted.
+Result<void> check_specs(const std::string& prefix, std::span<const TensorSpec> specs) {
+  std::optional<std::uint64_t> total_bytes = 0;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const auto bytes = store::spec_bytes(specs[i]);
+    if (!bytes) return Error{bytes.error().code, 0, prefix + ": " + bytes.error().what};
+    if (i > 0 && specs[i].name == specs[i - 1].name) {
+      return invalid(prefix + ": tensor " + format::quoted(specs[i].name) + " is given twice");
+    }
+    total_bytes = format::checked_add(*total_bytes, *bytes + kAlignmentBytesMax);
+    if (!total_bytes || !format::fits<std::int64_t>(*total_bytes)) {
+      return invalid(prefix + ": up to tensor " + format::quoted(specs[i].name) +
+                     " there are more bytes than a file can have");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<Writer> Writer::create(const std::filesystem::path& prefix, std::vector<TensorSpec> specs,
                               const WriterOptions& options) noexcept {
   return at_boundary([&]() -> Result<Writer> {
-    const unsigned align = options.alignment_bytes;
-    if (align != 0 && (align < 64 || align > 4096 || (align & (align - 1)) != 0)) {
-      return invalid(prefix.string() +
-                     ": alignment_bytes must be 0 or a power of two from 64 to 4096, not " +
-                     std::to_string(align));
-    }
-    if (!options.tensorflow_index && !options.cairn_index) {
-      return invalid(prefix.string() + ": a checkpoint needs an index, P.cairn or P.index");
-    }
     if (!store::is_plain(store::Prefix::of(prefix).base)) {
       return invalid(prefix.string() + ": a name with control characters cannot be stored");
     }
     std::ranges::sort(specs, {}, &TensorSpec::name);  // std::string compares bytes unsigned
-    for (std::size_t i = 0; i < specs.size(); ++i) {
-      if (auto bytes = store::spec_bytes(specs[i]); !bytes) {
-        return Error{bytes.error().code, 0, prefix.string() + ": " + bytes.error().what};
-      }
-      if (i > 0 && specs[i].name == specs[i - 1].name) {
-        return invalid(prefix.string() + ": tensor " + format::quoted(specs[i].name) +
-                       " is given twice");
-      }
-    }
+    CAIRN_CHECK(check_options(prefix.string(), options));
+    CAIRN_CHECK(check_specs(prefix.string(), specs));
     CAIRN_TRY(directory, os::Directory::open_or_create(store::Prefix::of(prefix).directory));
     return Writer(std::make_unique<State>(prefix, std::move(specs), options, std::move(directory)));
   });
@@ -219,28 +246,33 @@ Result<std::uint32_t> Writer::State::free_shard_count(std::uint32_t needed) cons
 // ---- Bytes
 // -------------------------------------------------------------------------------------------------
 
-Result<void> Writer::State::broken() const {
+Result<void> Writer::State::usable() const {
+  if (committed_) return invalid(prefix_.string() + ": this writer has committed");
   if (!broken_) return {};
-  return Error{
-      Code::Io, 0,
-      prefix_.string() + ": this writer failed before, or has committed: write anew with another"};
+  return Error{Code::Io, 0,
+               prefix_.string() + ": this writer failed before: write anew with another"};
+}
+
+// Invalid: the verb is not for this tensor.
+Result<void> Writer::State::check_verb(std::size_t tensor, bool encoded) const {
+  const TensorSpec& spec = specs_[tensor];
+  if (same_as_[tensor]) {
+    return invalid(prefix_.string() + ": " + format::quoted(spec.name) + " shares the bytes of " +
+                   format::quoted(specs_[*same_as_[tensor]].name) +
+                   ", which is to be written instead");
+  }
+  if ((element_bytes(spec.dtype) == 0) == encoded) return {};
+  return invalid(prefix_.string() + ": " + format::quoted(spec.name) + " is " +
+                 std::string(cairn::name(spec.dtype)) +
+                 (encoded ? ": use write()" : ": use write_strings() or write_encoded()"));
 }
 
 // Whole tensors only; append() goes on by itself.
 Result<std::size_t> Writer::State::begin(std::string_view name, bool encoded) {
-  CAIRN_CHECK(broken());
-  CAIRN_CHECK(prepare());
+  CAIRN_CHECK(usable());
   CAIRN_TRY(tensor, find(name));
-  if (same_as_[tensor]) {
-    return invalid(prefix_.string() + ": " + format::quoted(name) + " shares the bytes of " +
-                   format::quoted(specs_[*same_as_[tensor]].name) +
-                   ", which is to be written instead");
-  }
-  if (shards_->layout().tensors[tensor].encoded != encoded) {
-    return invalid(prefix_.string() + ": " + format::quoted(name) + " is " +
-                   std::string(cairn::name(specs_[tensor].dtype)) +
-                   (encoded ? ": use write()" : ": use write_strings() or write_encoded()"));
-  }
+  CAIRN_CHECK(prepare());
+  CAIRN_CHECK(check_verb(tensor, encoded));
   Stage empty = Stage::Empty;
   if (!incoming_[tensor].stage.compare_exchange_strong(empty, Stage::Writing)) {
     return invalid(prefix_.string() + ": " + format::quoted(name) + " has bytes already");
@@ -263,7 +295,7 @@ Result<void> Writer::State::write(std::string_view name, std::span<const std::by
 }
 
 Result<void> Writer::State::append(std::string_view name, std::span<const std::byte> chunk) {
-  CAIRN_CHECK(broken());
+  CAIRN_CHECK(usable());
   CAIRN_TRY(position, find(name));
   const bool first = incoming_[position].stage == Stage::Empty;
   if (first) CAIRN_CHECK(begin(name, false));
@@ -273,6 +305,7 @@ Result<void> Writer::State::append(std::string_view name, std::span<const std::b
   const std::uint64_t wanted_bytes = shards_->layout().tensors[position].size_bytes;
   const std::uint64_t left_bytes = wanted_bytes - incoming_[position].sums->size_bytes();
   if (chunk.size() > left_bytes) {
+    if (left_bytes == wanted_bytes) incoming_[position].stage = Stage::Empty;
     return invalid(prefix_.string() + ": " + format::quoted(name) + " lacks " +
                    std::to_string(left_bytes) + " bytes, and is given " +
                    std::to_string(chunk.size()));
@@ -285,7 +318,7 @@ Result<void> Writer::State::append(std::string_view name, std::span<const std::b
 Result<void> Writer::State::append_raw(std::size_t tensor, std::span<const std::byte> bytes) {
   store::TensorSums& sums = *incoming_[tensor].sums;
   while (!bytes.empty()) {
-    const auto block = bytes.first(std::min<std::size_t>(kBlockBytes, bytes.size()));
+    const auto block = bytes.first(std::min(kBlockBytes, bytes.size()));
     if (auto done = shards_->write(tensor, sums.size_bytes(), block); !done) {
       broken_ = true;
       return done;
@@ -330,6 +363,7 @@ Result<void> Writer::State::write_strings(std::string_view name,
 
 Result<void> Writer::State::write_encoded(std::string_view name, std::span<const std::byte> bytes) {
   CAIRN_TRY(position, find(name));
+  CAIRN_CHECK(check_verb(position, true));
   const std::uint64_t count = *format::element_count(specs_[position].shape);
   auto crc =
       specs_[position].dtype == DType::Variant
@@ -352,7 +386,7 @@ Result<void> Writer::State::store_encoded(std::size_t tensor,
   std::uint64_t size_bytes = 0;
   for (const auto part : parts) size_bytes += part.size();
   shards_->place_encoded(tensor, size_bytes);
-  // Many small strings become few writes.
+  // Many small strings become few writes; large ones are not copied.
   std::vector<std::byte> block;
   const auto flush = [&]() -> Result<void> {
     auto done = append_raw(tensor, block);
@@ -360,8 +394,12 @@ Result<void> Writer::State::store_encoded(std::size_t tensor,
     return done;
   };
   for (const auto part : parts) {
-    block.insert(block.end(), part.begin(), part.end());
-    if (block.size() >= kBlockBytes) CAIRN_CHECK(flush());
+    if (part.size() > kBlockBytes - std::min(kBlockBytes, block.size())) CAIRN_CHECK(flush());
+    if (part.size() < kBlockBytes) {
+      block.insert(block.end(), part.begin(), part.end());
+    } else {
+      CAIRN_CHECK(append_raw(tensor, part));
+    }
   }
   CAIRN_CHECK(flush());
   finish(tensor);
@@ -374,7 +412,7 @@ Result<void> Writer::State::store_encoded(std::size_t tensor,
 // -------------------------------------------------------------------------------------------------
 
 Result<void> Writer::State::commit(const Work& work) {
-  CAIRN_CHECK(broken());
+  CAIRN_CHECK(usable());
   CAIRN_CHECK(prepare());
   for (std::size_t i = 0; i < specs_.size(); ++i) {
     // An empty tensor has all its bytes from the start.
@@ -391,7 +429,9 @@ Result<void> Writer::State::commit(const Work& work) {
   broken_ = true;  // whatever comes now: this writer is not for a second commit
   CAIRN_CHECK(shards_->publish(store::Draft::Taken::Refuse));
   CAIRN_CHECK(publish_indexes());
-  return remove_old();
+  CAIRN_CHECK(remove_old());
+  committed_ = true;
+  return {};
 }
 
 std::vector<format::TensorFacts> Writer::State::tensor_facts() const {
@@ -457,6 +497,8 @@ Result<void> Writer::State::publish_indexes() {
     shards_->withdraw();  // nothing points at them yet
     return done;
   }
+  // The shards stay even if this fails: over a network a rename that was reported as failed may
+  // have happened. The next save removes them where it has not.
   for (store::Draft& draft : drafts) CAIRN_CHECK(draft.publish(store::Draft::Taken::Replace));
   return directory_.sync();
 }
@@ -472,10 +514,12 @@ Result<void> Writer::State::remove_old() {
   };
   CAIRN_CHECK(drop(options_.tensorflow_index, store::kTensorFlowSuffix));
   CAIRN_CHECK(drop(options_.cairn_index, store::kCairnSuffix));
-  CAIRN_TRY(names, directory_.names());
-  for (const std::string& name : names) {
-    const auto number = store::shard_number(name, base_);
-    if (number && number->count != shard_count_) CAIRN_CHECK(directory_.remove(name));
+  // The new checkpoint is durable. A shard that cannot be removed costs space and no more; the next
+  // save tries again.
+  const auto names = directory_.names();
+  for (std::size_t i = 0; names && i < names->size(); ++i) {
+    const auto number = store::shard_number((*names)[i], base_);
+    if (number && number->count != shard_count_) (void)directory_.remove((*names)[i]);
   }
   return {};
 }

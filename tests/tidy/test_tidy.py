@@ -50,6 +50,8 @@ BREAKS = [
     ("no dead file", {"lib/os/other.h": "#pragma once\n"}),
     ("no dead file", {"lib/os/other.cc": ""}),
     ("the umbrella", {"lib/include/cairn/other.h": "#pragma once\n"}),
+    ("the example", {"README.md": "other\n",
+                     "tests/api/readme_example.cc": "  // README begins\n  one();\n  // README ends\n"}),
     ("no TODO", {"lib/os/file.cc": "// TODO: later\n"}),
     ("no TODO", {"tools/main.cc": "// FIXME(somebody): later\n"}),
     ("lib and format neither", {"lib/os/file.cc": 'void f() { std::cout << "x"; }\n'}),

@@ -216,6 +216,17 @@ def umbrella(tree):
             yield f"{path}:1: cairn/cairn.h does not include it"
 
 
+@check("the example in the README is the one that is compiled")
+def example(tree):
+    path = "tests/api/readme_example.cc"
+    if path not in tree.files:
+        return
+    begun = tree.text(path).partition("  // README begins\n")[2]
+    lines = [line.removeprefix("  ") for line in begun.partition("  // README ends\n")[0].splitlines()]
+    if not lines or "\n".join(lines) not in tree.text("README.md"):
+        yield f"README.md:1: its example differs from {path}"
+
+
 # --- words ----------------------------------------------------------------------------------------------------------
 
 @check("no TODO without an issue")

@@ -68,6 +68,7 @@ class CAIRN_API Tensor {
  public:
   std::string_view name() const noexcept;
   DType dtype() const noexcept;
+  std::string_view dtype_name() const noexcept;  // also says what an Opaque one is: "F8_E8M0"
   std::span<const std::int64_t> shape() const noexcept;
   std::uint64_t size_bytes() const noexcept;     // as stored; for strings with their lengths
   std::uint64_t element_count() const noexcept;  // 1 for a scalar

@@ -36,9 +36,11 @@ struct WriterOptions {
 // Memory: what is given is summed, hashed and written at once; nothing is kept.
 class CAIRN_API Writer {
  public:
-  // Creates the temporary files and reserves their space. Missing parent directories are created.
-  // Errors: Invalid (a name twice or empty, a negative or overflowing shape, an alignment that is
-  // no power of two), Unsupported (a dtype that cannot be stored), NoSpace, Io.
+  // Checks the specs and creates missing parent directories. The temporary files are created, and
+  // their space reserved, with the first bytes or commit: only then is it known what is tied.
+  // Errors: Invalid (a name twice or empty, a negative or overflowing shape, a metadata key twice,
+  // an alignment that is no power of two), Unsupported (a dtype that cannot be stored), NoSpace,
+  // Io.
   static Result<Writer> create(const std::filesystem::path& prefix, std::vector<TensorSpec> specs,
                                const WriterOptions& options = {}) noexcept;
 

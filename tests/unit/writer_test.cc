@@ -1,0 +1,408 @@
+#include "cairn/writer.h"
+
+#include <doctest/doctest.h>
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <random>
+#include <thread>
+
+#include "format/digest.h"
+#include "format/le.h"
+#include "format/safetensors/header.h"
+#include "tests/unit/golden.h"
+#include "tests/unit/scratch.h"
+
+namespace cairn {
+namespace {
+
+using test::Content;
+using test::open_checkpoint;
+using test::raw;
+using test::refusal;
+using test::Scratch;
+using test::tensor_of;
+using test::text;
+using test::write_checkpoint;
+
+constexpr const char* kFirstShard = ".data-00000-of-00001";
+
+std::vector<Content> one_of_each() {
+  return {raw("bias", DType::Float32, {1000}),
+          raw("weights", DType::Float32, {64, 128}),
+          raw("half", DType::Float16, {3, 5}),
+          raw("flags", DType::Bool, {7}),
+          raw("empty", DType::Int64, {0, 4}),
+          raw("scalar", DType::Float64, {}),
+          raw("complex", DType::Complex128, {3}),
+          raw("nibbles", DType::Int4, {9}),
+          raw("__metadata__", DType::Int32, {2}),
+          raw("not \xff utf-8", DType::Int32, {2}),
+          text("words", {2, 2}, {"", "a", std::string(1000, 'b'), std::string("\0\xff", 2)}),
+          text("no words", {0}, {})};
+}
+
+format::safetensors::HeaderFacts header_of(const std::filesystem::path& shard) {
+  const std::string file = test::read_file(shard);
+  const auto header = format::safetensors::decode_header(
+      format::as_bytes(std::string_view(file)).first(4096), file.size());
+  REQUIRE(header);
+  return *header;
+}
+
+TEST_CASE("what was written is read again, whatever the dtype, with either index or both") {
+  for (const auto& [tensorflow, cairn] : {std::pair(true, true), {true, false}, {false, true}}) {
+    const Scratch scratch;
+    WriterOptions options;
+    options.tensorflow_index = tensorflow;
+    options.cairn_index = cairn;
+    write_checkpoint(scratch / "p", one_of_each(), options);
+    CHECK(std::filesystem::exists(scratch / "p.index") == tensorflow);
+    CHECK(std::filesystem::exists(scratch / "p.cairn") == cairn);
+    const auto checkpoint = open_checkpoint(scratch / "p");
+    CHECK(checkpoint.format() == (cairn ? Format::Cairn : Format::TensorFlow));
+    CHECK(checkpoint.notices().empty());
+    test::check_holds(checkpoint, one_of_each());
+    const auto seen = checkpoint.verify();
+    REQUIRE_OK(seen);
+    CHECK(seen->damage.empty());
+  }
+}
+
+TEST_CASE("step and metadata are kept") {
+  const Scratch scratch;
+  WriterOptions options;
+  options.step = -7;
+  options.metadata = {{"z", "1"}, {"a", std::string("\0x", 2)}};
+  write_checkpoint(scratch / "p", {raw("w", DType::Float32, {2})}, options);
+  const auto checkpoint = open_checkpoint(scratch / "p");
+  CHECK(checkpoint.step() == -7);
+  CHECK(checkpoint.metadata("z") == "1");
+  CHECK(checkpoint.metadata("a") == std::string_view("\0x", 2));
+  CHECK_FALSE(checkpoint.metadata("b"));
+}
+
+TEST_CASE("the shard is a safetensors file that names each tensor where it lies") {
+  const Scratch scratch;
+  const std::vector<Content> contents{raw("a", DType::Float32, {3, 4}), raw("b", DType::Int64, {0}),
+                                      raw("c", DType::Uint8, {4099}),
+                                      raw("d", DType::Bfloat16, {})};
+  write_checkpoint(scratch / "p", contents);
+  const auto header = header_of(scratch / (std::string("p") + kFirstShard));
+  REQUIRE(header.tensors.size() == contents.size());
+  const auto checkpoint = open_checkpoint(scratch / "p");
+  for (const auto& tensor : header.tensors) {
+    CHECK(tensor.span.offset_bytes == tensor_of(checkpoint, tensor.name).offset_bytes());
+    CHECK(tensor.span.offset_bytes >= 4096);
+  }
+  CHECK(header.metadata == format::KeyValues{{"format", "pt"}});
+}
+
+TEST_CASE("what safetensors cannot say goes to a second shard") {
+  const Scratch scratch;
+  write_checkpoint(scratch / "p", one_of_each());
+  const auto checkpoint = open_checkpoint(scratch / "p");
+  REQUIRE(checkpoint.shard_count() == 2);
+  for (const char* name :
+       {"complex", "nibbles", "__metadata__", "not \xff utf-8", "words", "no words"})
+    CHECK(tensor_of(checkpoint, name).shard() == "p.data-00001-of-00002");
+  for (const char* name : {"bias", "weights", "half", "flags", "empty", "scalar"})
+    CHECK(tensor_of(checkpoint, name).shard() == "p.data-00000-of-00002");
+  CHECK(header_of(scratch / "p.data-00000-of-00002").tensors.size() == 6);
+}
+
+TEST_CASE("every tensor is aligned in memory to its class, or as was asked for") {
+  for (const unsigned alignment : {0u, 64u, 4096u}) {
+    const Scratch scratch;
+    WriterOptions options;
+    options.alignment_bytes = alignment;
+    write_checkpoint(scratch / "p", one_of_each(), options);
+    const auto checkpoint = open_checkpoint(scratch / "p");
+    for (std::size_t i = 0; i < checkpoint.tensor_count(); ++i) {
+      const Tensor tensor = checkpoint.tensor_at(i);
+      INFO(std::string(tensor.name()));
+      const auto bytes = tensor.bytes();
+      REQUIRE_OK(bytes);
+      const bool encoded = tensor.dtype() == DType::String;
+      const std::uint64_t element = encoded ? 1 : element_bytes(tensor.dtype());
+      const std::uint64_t wanted = alignment != 0 ? alignment : element;
+      if (!bytes->empty()) CHECK(reinterpret_cast<std::uintptr_t>(bytes->data()) % wanted == 0);
+    }
+    CHECK(checkpoint.verify()->damage.empty());
+  }
+}
+
+TEST_CASE("chunks of odd sizes make the same shard as one write") {
+  const Scratch scratch;
+  const std::vector<Content> contents{raw("big", DType::Uint8, {3'500'001}),
+                                      raw("small", DType::Int32, {5})};
+  write_checkpoint(scratch / "whole", contents);
+  const std::uint64_t seed = std::random_device()();
+  MESSAGE("seed ", seed);
+  std::mt19937_64 random(seed);
+  auto writer = Writer::create(scratch / "parts", test::specs_of(contents));
+  REQUIRE_OK(writer);
+  for (const Content& content : contents) {
+    for (std::span<const std::byte> left = content.bytes; !left.empty();) {
+      const auto size = std::min<std::size_t>(left.size(), random() % 700'000);
+      REQUIRE_OK(writer->append(content.spec.name, left.first(size)));
+      left = left.subspan(size);
+    }
+  }
+  REQUIRE_OK(writer->commit());
+  CHECK(test::read_file(scratch / "whole.data-00000-of-00001") ==
+        test::read_file(scratch / "parts.data-00000-of-00001"));
+  const auto whole = open_checkpoint(scratch / "whole");
+  const auto parts = open_checkpoint(scratch / "parts");
+  CHECK(whole.tensor("big")->crc32c() == parts.tensor("big")->crc32c());
+  CHECK(whole.tensor("big")->content_hash() == parts.tensor("big")->content_hash());
+}
+
+TEST_CASE("checksum and content hash are those of the bytes") {
+  const Scratch scratch;
+  const std::vector<Content> contents{raw("big", DType::Uint8, {2'100'000}),
+                                      raw("none", DType::Int32, {0})};
+  write_checkpoint(scratch / "p", contents);
+  const auto checkpoint = open_checkpoint(scratch / "p");
+  for (const Content& content : contents) {
+    const Tensor tensor = tensor_of(checkpoint, content.spec.name);
+    CHECK(tensor.crc32c() == format::crc32c(content.bytes));
+    CHECK(tensor.content_hash() == format::xxh3_128(content.bytes));
+  }
+}
+
+TEST_CASE("identical inputs give identical shards") {
+  const Scratch scratch;
+  write_checkpoint(scratch / "a", one_of_each());
+  write_checkpoint(scratch / "b", one_of_each());
+  for (const char* shard : {".data-00000-of-00002", ".data-00001-of-00002"}) {
+    CHECK(test::read_file(scratch / (std::string("a") + shard)) ==
+          test::read_file(scratch / (std::string("b") + shard)));
+  }
+}
+
+TEST_CASE("tensors come in any order and from several threads") {
+  const Scratch scratch;
+  std::vector<Content> contents = one_of_each();
+  for (int i = 0; i < 60; ++i)
+    contents.push_back(raw("t" + std::to_string(i), DType::Float32, {i, 999}));
+  auto writer = Writer::create(scratch / "p", test::specs_of(contents));
+  REQUIRE_OK(writer);
+  std::ranges::shuffle(contents, std::mt19937_64(1));
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t t = 0; t < 4; ++t) {
+      threads.emplace_back([&, t] {
+        for (std::size_t i = t; i < contents.size(); i += 4) {
+          if (!write_content(*writer, contents[i])) std::abort();
+        }
+      });
+    }
+  }
+  REQUIRE_OK(writer->commit());
+  const auto checkpoint = open_checkpoint(scratch / "p");
+  test::check_holds(checkpoint, contents);
+  CHECK(checkpoint.verify()->damage.empty());
+}
+
+TEST_CASE("tied tensors share their bytes, and the first in byte order stands in the header") {
+  const Scratch scratch;
+  Content owner = raw("z/embedding", DType::Float32, {10, 4});
+  Content alias = owner;
+  alias.spec.name = "a/head";
+  alias.spec.shape = {4, 10};
+  Content third = owner;
+  third.spec.name = "m/third";
+  const std::vector<Content> contents{owner, alias, third, raw("other", DType::Float32, {8})};
+  auto writer = Writer::create(scratch / "p", test::specs_of(contents));
+  REQUIRE_OK(writer);
+  REQUIRE_OK(writer->tie("z/embedding", "m/third"));
+  REQUIRE_OK(writer->tie("m/third", "a/head"));
+  CHECK(refusal(writer->tie("a/head", "z/embedding")) == Code::Invalid);
+  REQUIRE_OK(writer->write("a/head", alias.bytes));
+  CHECK(refusal(writer->write("z/embedding", owner.bytes), {"a/head"}) == Code::Invalid);
+  REQUIRE_OK(write_content(*writer, contents[3]));
+  CHECK(refusal(writer->tie("other", "a/head"), {"before"}) == Code::Invalid);
+  REQUIRE_OK(writer->commit());
+  const auto checkpoint = open_checkpoint(scratch / "p");
+  test::check_holds(checkpoint, contents);
+  CHECK(tensor_of(checkpoint, "a/head").offset_bytes() ==
+        tensor_of(checkpoint, "z/embedding").offset_bytes());
+  const auto header = header_of(scratch / (std::string("p") + kFirstShard));
+  CHECK(header.tensors.size() == 2);
+  CHECK(header.metadata[0] == std::pair<std::string, std::string>(
+                                  "cairn.tied", R"({"m/third":"a/head","z/embedding":"a/head"})"));
+}
+
+TEST_CASE("only numeric tensors of the same dtype and size are tied") {
+  const Scratch scratch;
+  auto writer = Writer::create(scratch / "p", {{"f", DType::Float32, {4}},
+                                               {"g", DType::Float32, {5}},
+                                               {"i", DType::Int32, {4}},
+                                               {"s", DType::String, {1}},
+                                               {"t", DType::String, {1}}});
+  REQUIRE_OK(writer);
+  CHECK(refusal(writer->tie("f", "g")) == Code::Invalid);
+  CHECK(refusal(writer->tie("f", "i")) == Code::Invalid);
+  CHECK(refusal(writer->tie("s", "t")) == Code::Invalid);
+  CHECK(refusal(writer->tie("f", "f")) == Code::Invalid);
+  CHECK(refusal(writer->tie("f", "nobody"), {"nobody"}) == Code::NotFound);
+}
+
+TEST_CASE("nothing has a name before commit, and nothing is left without it") {
+  const Scratch scratch;
+  {
+    const auto contents = one_of_each();
+    auto writer = Writer::create(scratch / "p", test::specs_of(contents));
+    REQUIRE_OK(writer);
+    for (const Content& content : contents) REQUIRE_OK(write_content(*writer, content));
+    for (const std::string& name : scratch.names())
+      CHECK(name.find(".cairn-tmp-") != std::string::npos);
+    CHECK_FALSE(Checkpoint::open(scratch / "p"));
+    Writer moved = *std::move(writer);
+  }
+  CHECK(scratch.names().empty());
+}
+
+TEST_CASE("published shards have no write bits, and indexes follow the umask") {
+  const Scratch scratch;
+  write_checkpoint(scratch / "p", one_of_each());
+  for (const std::string& name : scratch.names()) {
+    struct stat status{};
+    REQUIRE(::stat((scratch / name).c_str(), &status) == 0);
+    const bool shard = name.find(".data-") != std::string::npos;
+    CHECK(((status.st_mode & 0222) == 0) == shard);
+    CHECK((status.st_mode & 0400) != 0);
+  }
+}
+
+TEST_CASE("a meta graph lies beside the checkpoint as it was given") {
+  const Scratch scratch;
+  WriterOptions options;
+  options.meta_graph = std::string("graph\0bytes", 11);
+  write_checkpoint(scratch / "p", {raw("w", DType::Float32, {2})}, options);
+  CHECK(test::read_file(scratch / "p.meta") == options.meta_graph);
+}
+
+TEST_CASE("missing parent directories are made") {
+  const Scratch scratch;
+  write_checkpoint(scratch / "a/b/p", {raw("w", DType::Float32, {2})});
+  CHECK(Checkpoint::open(scratch / "a/b/p"));
+}
+
+TEST_CASE("a checkpoint without tensors is one") {
+  const Scratch scratch;
+  write_checkpoint(scratch / "p", {});
+  CHECK(open_checkpoint(scratch / "p").tensor_count() == 0);
+  CHECK(open_checkpoint(scratch / "p").verify()->damage.empty());
+}
+
+// ---- Saving over a checkpoint
+
+std::vector<Content> version(int number) {
+  std::vector<Content> contents;
+  for (const char* name : {"a", "b", "c"}) {
+    Content content = raw(name, DType::Int32, {100});
+    std::ranges::fill(content.bytes, static_cast<std::byte>(number));
+    contents.push_back(std::move(content));
+  }
+  return contents;
+}
+
+std::set<std::string> shards_in(const Scratch& scratch) {
+  std::set<std::string> shards;
+  for (const std::string& name : scratch.names()) {
+    if (name.find(".data-") != std::string::npos && name.find("tmp") == std::string::npos)
+      shards.insert(name);
+  }
+  return shards;
+}
+
+TEST_CASE("the old checkpoint stays whole until the new one is committed, and is gone after") {
+  const Scratch scratch;
+  write_checkpoint(scratch / "p", version(1));
+  const auto old = open_checkpoint(scratch / "p");
+  const auto contents = version(2);
+  auto writer = Writer::create(scratch / "p", test::specs_of(contents));
+  REQUIRE_OK(writer);
+  for (const Content& content : contents) REQUIRE_OK(write_content(*writer, content));
+  test::check_holds(open_checkpoint(scratch / "p"), version(1));
+  REQUIRE_OK(writer->commit());
+  test::check_holds(old, version(1));
+  test::check_holds(open_checkpoint(scratch / "p"), version(2));
+  CHECK(old.verify()->damage.empty());
+  CHECK(shards_in(scratch) ==
+        std::set<std::string>{"p.data-00000-of-00002", "p.data-00001-of-00002"});
+}
+
+TEST_CASE("a shard's name is never taken while it is there, and the number of shards falls back") {
+  const Scratch scratch;
+  std::vector<std::size_t> counts;
+  for (int i = 1; i <= 4; ++i) {
+    const auto before = shards_in(scratch);
+    write_checkpoint(scratch / "p", version(i));
+    const auto after = shards_in(scratch);
+    for (const std::string& name : before) CHECK_FALSE(after.contains(name));
+    counts.push_back(after.size());
+    const auto checkpoint = open_checkpoint(scratch / "p");
+    test::check_holds(checkpoint, version(i));
+    CHECK(checkpoint.notices().empty());
+  }
+  CHECK(counts == std::vector<std::size_t>{1, 2, 1, 2});
+}
+
+TEST_CASE("shards of a save that died are passed over, and removed by the next one") {
+  const Scratch scratch;
+  for (const char* name : {"p.data-00000-of-00001", "p.data-00001-of-00002"})
+    std::ofstream(scratch / name) << "left behind";
+  std::ofstream(scratch / "px.data-00000-of-00003") << "another prefix";
+  write_checkpoint(scratch / "p", version(1));
+  test::check_holds(open_checkpoint(scratch / "p"), version(1));
+  CHECK(shards_in(scratch) ==
+        std::set<std::string>{"p.data-00000-of-00003", "p.data-00001-of-00003",
+                              "p.data-00002-of-00003", "px.data-00000-of-00003"});
+}
+
+TEST_CASE("an index of the kind that is not wanted goes, whatever was there before") {
+  for (const bool tensorflow : {false, true}) {
+    const Scratch scratch;
+    write_checkpoint(scratch / "p", version(1));
+    WriterOptions options;
+    options.tensorflow_index = tensorflow;
+    options.cairn_index = !tensorflow;
+    write_checkpoint(scratch / "p", version(2), options);
+    CHECK(std::filesystem::exists(scratch / "p.index") == tensorflow);
+    CHECK(std::filesystem::exists(scratch / "p.cairn") == !tensorflow);
+    const auto checkpoint = open_checkpoint(scratch / "p");
+    test::check_holds(checkpoint, version(2));
+    CHECK(checkpoint.notices().empty());
+  }
+}
+
+TEST_CASE("old shards that cannot be removed are no failure of the new checkpoint") {
+  const Scratch scratch;
+  std::filesystem::create_directories(scratch / "p.data-00000-of-00007/full");
+  write_checkpoint(scratch / "p", version(1));
+  test::check_holds(open_checkpoint(scratch / "p"), version(1));
+}
+
+TEST_CASE("of two writers of one prefix the first to commit wins, and the second leaves it whole") {
+  const Scratch scratch;
+  const auto mine = version(1);
+  const auto theirs = version(2);
+  auto first = Writer::create(scratch / "p", test::specs_of(mine));
+  auto second = Writer::create(scratch / "p", test::specs_of(theirs));
+  REQUIRE_OK(first);
+  REQUIRE_OK(second);
+  for (std::size_t i = 0; i < mine.size(); ++i) {
+    REQUIRE_OK(write_content(*first, mine[i]));
+    REQUIRE_OK(write_content(*second, theirs[i]));
+  }
+  REQUIRE_OK(first->commit());
+  CHECK(refusal(second->commit(), {"p.data-00000-of-00001"}) == Code::Exists);
+  test::check_holds(open_checkpoint(scratch / "p"), mine);
+}
+
+}  // namespace
+}  // namespace cairn
