@@ -178,10 +178,10 @@ Result<void> File::sync() const {
 }
 
 Result<Directory> Directory::open(const std::filesystem::path& path) {
-  const std::string name = path.empty() ? "." : path.string();
+  std::string name = path.empty() ? "." : path.string();
   const int fd = retry([&] { return ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
   if (fd < 0) return system_error(name, "cannot open the directory");
-  return Directory(File(fd, name));
+  return Directory(File(fd, std::move(name)));
 }
 
 Result<Directory> Directory::open_or_create(const std::filesystem::path& path) {
@@ -225,27 +225,29 @@ bool Directory::exists(std::string_view name) const {
 
 Result<File> Directory::open_file(std::string_view name, Links links) const {
   CAIRN_TRY(checked, bare(name, path()));
+  std::string shown = joined(name);  // before there is a descriptor that a bad_alloc could leak
   const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | (links == Links::Refuse ? O_NOFOLLOW : 0);
   const int fd = retry([&] { return ::openat(dir_.fd(), checked.c_str(), flags); });
   if (fd < 0 && errno == ELOOP && links == Links::Refuse) {
     return Error{Code::Unsafe, ELOOP,
-                 joined(name) + ": is a symbolic link; open with follow_links to allow it"};
+                 shown + ": is a symbolic link; open with follow_links to allow it"};
   }
-  if (fd < 0) return system_error(joined(name), "cannot open");
-  File file(fd, joined(name));
+  if (fd < 0) return system_error(shown, "cannot open");
+  File file(fd, std::move(shown));
   CAIRN_TRY(info, file.info());
   if (info.kind != FileKind::Regular) {
-    return Error{Code::Unsafe, 0, joined(name) + ": is not a regular file"};
+    return Error{Code::Unsafe, 0, file.path() + ": is not a regular file"};
   }
   return file;
 }
 
 Result<File> Directory::create_file(std::string_view name) const {
   CAIRN_TRY(checked, bare(name, path()));
+  std::string shown = joined(name);
   const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
   const int fd = retry([&] { return ::openat(dir_.fd(), checked.c_str(), flags, 0666); });
-  if (fd < 0) return system_error(joined(name), "cannot create");
-  return File(fd, joined(name));
+  if (fd < 0) return system_error(shown, "cannot create");
+  return File(fd, std::move(shown));
 }
 
 Result<void> Directory::rename(std::string_view from, std::string_view to) const {

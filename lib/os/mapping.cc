@@ -120,7 +120,8 @@ Result<std::uint64_t> resident_bytes(const File& file, std::uint64_t size_bytes)
   if (::syscall(kCachestatCall, file.fd(), &range, &pages, 0) == 0) {
     return std::min(pages.cached_pages * page_bytes(), size_bytes);
   }
-  if (errno != ENOSYS && errno != EOPNOTSUPP)
+  // A sandbox answers EPERM for a call that it does not know.
+  if (errno != ENOSYS && errno != EOPNOTSUPP && errno != EPERM)
     return system_error(file.path(), "cannot ask the page cache");
   CAIRN_TRY(mapping, Mapping::map(file, size_bytes, MapMode::ReadOnly));
   std::vector<unsigned char> there((size_bytes + page_bytes() - 1) / page_bytes());

@@ -23,7 +23,8 @@ constexpr auto kProgressEvery = std::chrono::milliseconds(100);
 
 unsigned affinity_count() noexcept {
   cpu_set_t cpus;
-  if (::sched_getaffinity(0, sizeof cpus, &cpus) != 0) return 1;
+  // The mask of a machine with more than 1,024 processors does not fit.
+  if (::sched_getaffinity(0, sizeof cpus, &cpus) != 0) return std::thread::hardware_concurrency();
   return static_cast<unsigned>(CPU_COUNT(&cpus));
 }
 

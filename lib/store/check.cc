@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <tuple>
 #include <utility>
 
@@ -88,10 +89,11 @@ class Summer {
     if (checkpoint_.access() == Access::Copy) {
       return format::crc32c(checkpoint_.in_memory({piece.shard, offset_bytes, size_bytes, {}}));
     }
-    std::vector<std::byte> block(std::min(kBlockBytes, size_bytes));
+    const std::uint64_t buffer_bytes = std::min(kBlockBytes, size_bytes);
+    const auto buffer = std::make_unique_for_overwrite<std::byte[]>(buffer_bytes);
     std::uint32_t crc = 0;
-    for (std::uint64_t done = 0; done < size_bytes; done += block.size()) {
-      block.resize(std::min<std::uint64_t>(block.size(), size_bytes - done));
+    for (std::uint64_t done = 0; done < size_bytes; done += buffer_bytes) {
+      const std::span block(buffer.get(), std::min(buffer_bytes, size_bytes - done));
       CAIRN_CHECK(checkpoint_.parts().shards[piece.shard].read_at(offset_bytes + done, block));
       crc = format::crc32c(block, crc);
     }

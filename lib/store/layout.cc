@@ -141,26 +141,27 @@ std::uint64_t alignment_class(std::uint64_t size_bytes) noexcept {
 }
 
 Result<std::uint64_t> spec_bytes(const TensorSpec& spec) {
-  const std::string name = "tensor " + format::quoted(spec.name);
+  const auto refuse = [&](Code code, const std::string& why) {
+    return Error{code, 0, "tensor " + format::quoted(spec.name) + why};
+  };
   if (spec.name.empty()) return Error{Code::Invalid, 0, "a tensor without a name cannot be stored"};
   if (spec.name.size() > format::limits::kNameBytesMax) {
-    return Error{
-        Code::Invalid, 0,
-        name + ": a name may have " + std::to_string(format::limits::kNameBytesMax) + " bytes"};
+    return refuse(Code::Invalid, ": a name may have at most " +
+                                     std::to_string(format::limits::kNameBytesMax) + " bytes");
   }
   if (!format::storable(spec.dtype)) {
-    return Error{Code::Unsupported, 0,
-                 name + ": dtype " + std::string(cairn::name(spec.dtype)) + " cannot be stored"};
+    return refuse(Code::Unsupported,
+                  ": dtype " + std::string(cairn::name(spec.dtype)) + " cannot be stored");
   }
   if (spec.shape.size() > format::limits::kRankMax) {
-    return Error{Code::Invalid, 0,
-                 name + ": more than " + std::to_string(format::limits::kRankMax) + " dimensions"};
+    return refuse(Code::Invalid,
+                  ": has more than " + std::to_string(format::limits::kRankMax) + " dimensions");
   }
   const auto count = format::element_count(spec.shape);
   const auto bytes = count ? format::checked_mul(*count, element_bytes(spec.dtype)) : count;
   if (!bytes || !format::fits<std::int64_t>(*bytes)) {
-    return Error{Code::Invalid, 0,
-                 name + ": the shape has a negative dimension, or more bytes than a file can"};
+    return refuse(Code::Invalid,
+                  ": the shape has a negative dimension, or more bytes than a file can");
   }
   return *bytes;
 }

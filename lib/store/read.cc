@@ -21,6 +21,7 @@ namespace cairn::store {
 namespace {
 
 constexpr std::uint64_t kBlockBytes = 256u << 10;  // copied and summed while it is in the cache
+constexpr std::uint64_t kGapBytesMax = 4096;       // what costs less to read than to jump over
 
 void swap_in_place(std::span<std::byte> bytes, std::uint32_t width) {
   if (width < 2) return;
@@ -37,6 +38,38 @@ std::optional<std::uint32_t> swap_width(const format::IndexView& index,
   if (!index.big_endian() || tensor.encoding == format::Encoding::TensorFlowString) return 1;
   return format::swap_bytes(tensor.dtype);
 }
+
+// Copies the runs of one stored piece, in its order. A system call costs a microsecond, whatever it
+// reads, so small runs that lie near each other are taken from a block: one column of a million
+// rows comes in 15 ms instead of a second.
+class RunCopier {
+ public:
+  RunCopier(const OpenCheckpoint& checkpoint, const format::Span& piece)
+      : checkpoint_(checkpoint), piece_(piece) {}
+
+  Result<void> copy(std::uint64_t from_bytes, std::span<std::byte> out) {
+    const bool near = from_bytes - previous_end_ <= kGapBytesMax && previous_end_ != 0;
+    previous_end_ = from_bytes + out.size();
+    const bool direct = checkpoint_.access() != Access::Shared || out.size() >= kGapBytesMax;
+    const bool in_block = previous_end_ <= block_begin_ + block_.size();
+    if (direct || (!near && !in_block))
+      return checkpoint_.copy_out(piece_.shard, piece_.offset_bytes + from_bytes, out);
+    if (!in_block) {
+      block_begin_ = from_bytes;
+      block_.resize(std::min(kBlockBytes, piece_.size_bytes - from_bytes));
+      CAIRN_CHECK(checkpoint_.copy_out(piece_.shard, piece_.offset_bytes + from_bytes, block_));
+    }
+    std::memcpy(out.data(), block_.data() + (from_bytes - block_begin_), out.size());
+    return {};
+  }
+
+ private:
+  const OpenCheckpoint& checkpoint_;
+  const format::Span piece_;
+  std::vector<std::byte> block_;
+  std::uint64_t block_begin_ = 0;
+  std::uint64_t previous_end_ = 0;
+};
 
 }  // namespace
 
@@ -132,7 +165,10 @@ Result<std::uint64_t> OpenCheckpoint::read_bytes(std::size_t position, Slice sli
   const auto tensor = index().tensor(position);
   if (slice.empty() && !tensor.partitioned()) return tensor.size_bytes;
   if (tensor.encoding != format::Encoding::Raw || tensor.element_bits % 8 != 0) {
-    return refused(position, "can be read whole only");
+    return refused(position, tensor.partitioned()
+                                 ? "is partitioned, and its elements differ in size: this version "
+                                   "cannot put them together"
+                                 : "can be read whole only");
   }
   auto box = box_of(slice, tensor.shape);
   if (!box) {
@@ -191,9 +227,9 @@ Result<void> OpenCheckpoint::read_box(std::size_t position, std::span<std::byte>
   CAIRN_TRY(output, box_of(slice, tensor.shape));
   const std::uint64_t element_bytes = tensor.element_bits / 8;
   const auto copy = [&](const format::Span& span, const Box& piece, const Box& shared) {
+    RunCopier copier(*this, span);
     return for_each_run(piece, output, shared, element_bytes, [&](const Run& run) {
-      return copy_out(span.shard, span.offset_bytes + run.from_bytes,
-                      out.subspan(run.to_bytes, run.size_bytes));
+      return copier.copy(run.from_bytes, out.subspan(run.to_bytes, run.size_bytes));
     });
   };
   if (out.empty()) return {};

@@ -274,6 +274,26 @@ TEST_CASE("random slices of random tensors agree with a walk over each element")
     check_random_slices(open_checkpoint(scratch / "p", access_by(access)), contents, random);
 }
 
+TEST_CASE("a column agrees with a walk over each element, whatever the stride") {
+  const Scratch scratch;
+  std::vector<Content> contents;
+  for (const std::int64_t width : {2, 1000, 5000, 70'000}) {
+    contents.push_back(raw("t" + std::to_string(width), DType::Uint8, {1'000'000 / width, width}));
+  }
+  write_checkpoint(scratch / "p", contents);
+  for (const Access access : kAccesses) {
+    const auto checkpoint = open_checkpoint(scratch / "p", access_by(access));
+    for (const Content& content : contents) {
+      const std::int64_t width = content.spec.shape[1];
+      for (const Range columns : {Range{0, 1}, Range{width - 1, 1}, Range{1, width / 2}}) {
+        const std::vector<Range> slice{{1, -1}, columns};
+        CHECK(bytes_of(tensor_of(checkpoint, content.spec.name), slice) ==
+              test::naive_slice(content.bytes, content.spec.shape, 1, slice));
+      }
+    }
+  }
+}
+
 TEST_CASE("whole reads and slices of partitioned variables agree with TensorFlow's") {
   const std::uint64_t seed = std::random_device()();
   MESSAGE("seed ", seed);

@@ -49,8 +49,8 @@ inline std::vector<std::byte> naive_slice(std::span<const std::byte> bytes,
   std::vector<std::byte> out;
   for (std::size_t i = 0; i * element_bytes < bytes.size(); ++i) {
     if (!lies_in(i, shape, slice)) continue;
-    const auto element = bytes.subspan(i * element_bytes, element_bytes);
-    out.insert(out.end(), element.begin(), element.end());
+    for (const std::byte byte : bytes.subspan(i * element_bytes, element_bytes))
+      out.push_back(byte);
   }
   return out;
 }

@@ -39,14 +39,18 @@ std::vector<Content> one_of_each() {
           raw("nibbles", DType::Int4, {9}),
           raw("__metadata__", DType::Int32, {2}),
           raw("not \xff utf-8", DType::Int32, {2}),
+          raw(std::string("\0\1slice?", 8), DType::Int32, {2}),
+          raw(std::string(5000, 'n'), DType::Int32, {2}),
           text("words", {2, 2}, {"", "a", std::string(1000, 'b'), std::string("\0\xff", 2)}),
           text("no words", {0}, {})};
 }
 
 format::safetensors::HeaderFacts header_of(const std::filesystem::path& shard) {
   const std::string file = test::read_file(shard);
-  const auto header = format::safetensors::decode_header(
-      format::as_bytes(std::string_view(file)).first(4096), file.size());
+  const auto bytes = format::as_bytes(std::string_view(file));
+  const auto json_bytes = format::safetensors::header_json_bytes(bytes.first(8));
+  REQUIRE(json_bytes);
+  const auto header = format::safetensors::decode_header(bytes.first(8 + *json_bytes), file.size());
   REQUIRE(header);
   return *header;
 }
@@ -109,7 +113,7 @@ TEST_CASE("what safetensors cannot say goes to a second shard") {
     CHECK(tensor_of(checkpoint, name).shard() == "p.data-00001-of-00002");
   for (const char* name : {"bias", "weights", "half", "flags", "empty", "scalar"})
     CHECK(tensor_of(checkpoint, name).shard() == "p.data-00000-of-00002");
-  CHECK(header_of(scratch / "p.data-00000-of-00002").tensors.size() == 6);
+  CHECK(header_of(scratch / "p.data-00000-of-00002").tensors.size() == 8);
 }
 
 TEST_CASE("every tensor is aligned in memory to its class, or as was asked for") {

@@ -121,10 +121,11 @@ class CAIRN_API Tensor {
 
   // Copies the elements, or a slice of them, little-endian and row-major into `out`, which must be
   // exactly as long. Strings and variants are copied as stored, whole only. Errors: Corrupt, Io;
-  // Invalid (size, slice).
+  // Invalid (size, slice); Unsupported (a slice of what can be read whole only).
   Result<void> read(std::span<std::byte> out, Slice slice = {}) const noexcept;
 
-  // The bytes that read() wants for this slice. Errors: Invalid (the slice does not fit the shape).
+  // The bytes that read() wants for this slice. Errors: Invalid (the slice does not fit the shape),
+  // Unsupported (as read()).
   Result<std::uint64_t> read_bytes(Slice slice = {}) const noexcept;
 
  private:
