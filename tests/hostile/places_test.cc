@@ -127,6 +127,23 @@ TEST_CASE("a device as the given path, and a catalog that is none, are refused w
   CHECK(has(refusal(latest_checkpoint(box.root())), "is not a regular file"));
 }
 
+TEST_CASE("a file that claims gigabytes and has none is refused without taking memory for it") {
+  for (const std::string name : {"m.cairn", "m.index", "checkpoint", "x.safetensors"}) {
+    INFO(name);
+    Sandbox box;
+    test::save(box / "m", {kValues});
+    test::write_file(box / "checkpoint", "model_checkpoint_path: \"m\"\n");
+    test::write_file(box / "x.safetensors", std::string("\xff\xff\xff\xff\0\0\0\0{", 9));
+    if (name == "m.index") test::fs::remove(box / "m.cairn");
+    test::fs::resize_file(box / name, std::uint64_t{5} << 30);
+    const std::string said =
+        refusal(Checkpoint::open(name == "checkpoint" ? box.root() : box / name));
+    INFO(said);
+    CHECK(has(said, name));
+    CHECK((said.starts_with("Corrupt: ") || said.starts_with("Unsupported: ")));
+  }
+}
+
 // ---- What an index may call its shards
 
 // P.cairn, its shard's name put in behind the encoder's back and the digest made good.

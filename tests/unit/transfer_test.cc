@@ -148,6 +148,29 @@ TEST_CASE("each way of linking does what it says, or says that it cannot") {
   }
 }
 
+TEST_CASE("where another file system cannot link, the payload is copied, or the link refused") {
+  struct stat here{};
+  struct stat there{};
+  Sandbox box;
+  REQUIRE(::stat(box.root().c_str(), &here) == 0);
+  if (::stat("/dev/shm", &there) != 0 || here.st_dev == there.st_dev) {
+    MESSAGE("skipped: there is no second file system at /dev/shm");
+    return;
+  }
+  const Sandbox other("/dev/shm");
+  const path prefix = golden_copy(box, test::golden("tensorflow/saver_walk/saved/train1"));
+  const auto done = import_index(prefix, to(other / "m"));
+  REQUIRE_MESSAGE(done, refusal(done));
+  CHECK(done->used == Link::Copy);
+  CHECK(done->payload_bytes_copied ==
+        test::fs::file_size(prefix.string() + ".data-00000-of-00001"));
+  CHECK(*test::values_at(other / "m") == *test::values_at(prefix));
+  TransferOptions options = to(other / "hard/m");
+  options.link = Link::Hard;
+  CHECK(has(refusal(import_index(prefix, options)), "Io: "));
+  CHECK(test::fs::is_empty(other / "hard"));
+}
+
 TEST_CASE("what stands at the destination stays unless replace is said") {
   Sandbox box;
   const path prefix = golden_copy(box, test::golden("tensorflow/saver_walk/saved/train1"));
