@@ -51,7 +51,7 @@ def table(result):
         lines.append(f"| {what} | " + " | ".join(cells) + " |")
     machine = result["machine"]
     lines += ["", f"`{result['command']}`, {result['date'][:10]}, {machine['cores']} cores of {machine['cpu']}, "
-              f"{machine['kernel']}; [all figures and how they were taken](docs/benchmarks/README.md).", ""]
+              f"{machine['kernel']}.", "[All figures, and how they were taken](docs/benchmarks/README.md).", ""]
     return "\n".join(lines)
 
 
@@ -67,7 +67,7 @@ def conditions(result):
 - Versions: {named}.
 - Same bytes for all: three names of one inode. Each repetition asks the contenders one after another; its figure is the
   mean over at least 20 ms of asking again and again, or over one time where that takes longer. Index files are warm: a
-  round before is not counted. Closing is not timed.
+  round before is not counted. Closing is not timed. Peers' processes live on, Cairn's is new for each figure.
 - No tensor byte is touched, but for "get one". The shards were dropped from the page cache before; when all had opened
   and listed them, it held the header that safetensors reads, and what the kernel reads ahead of it:
   {resident}.

@@ -159,7 +159,7 @@ def run(options):
     data = os.path.join(options.build, "bench-data")
     repetitions = REPETITIONS_QUICK if options.quick else REPETITIONS
     peers = start_peers(options.python)
-    load_before = os.getloadavg()[0]
+    load_before = round(os.getloadavg()[0], 2)
     payloads = make_payloads(options.build, data)
     cairn = Cairn(options.build, data)
     try:
@@ -173,7 +173,7 @@ def run(options):
         versions |= peer.versions
     return {"command": "./dev bench" + (" --quick" if options.quick else ""),
             "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-            "machine": machine(), "load_average": {"before": load_before, "after": os.getloadavg()[0]},
+            "machine": machine(), "load_average": {"before": load_before, "after": round(os.getloadavg()[0], 2)},
             "versions": versions, "repetitions": repetitions, "payloads": payloads, "figures": figures}
 
 
@@ -205,7 +205,7 @@ def main():
     print(page(result))
     missing = [peer for peer in PEERS if peer not in result["versions"]]
     if missing:
-        print(f"bench: nothing published, since {' and '.join(missing)} was not measured")
+        print(f"bench: without {' and '.join(missing)} nothing is published")
     elif not options.quick:
         publish(result)
 

@@ -43,12 +43,6 @@ Result<os::File> open_tensorflow_index(const Location& location) {
 
 Result<TensorFlowIndex> read_whole(os::File file) {
   CAIRN_TRY(info, file.info());
-  if (info.size_bytes > format::limits::kForeignIndexBytesMax) {
-    return Error{Code::Unsupported, 0,
-                 file.path() + ": has " + std::to_string(info.size_bytes) +
-                     " bytes; an index may have " +
-                     std::to_string(format::limits::kForeignIndexBytesMax)};
-  }
   CAIRN_TRY(bytes, os::read_whole(file, format::limits::kForeignIndexBytesMax));
   const Digest128 digest = format::xxh3_128(bytes);
   return TensorFlowIndex{std::move(file), std::move(bytes), {true, identity_of(info), digest}};

@@ -135,7 +135,10 @@ Result<void> bring_shards(std::span<const os::File> shards, std::span<const std:
   for (std::size_t i = 0; i < shards.size(); ++i) {
     CAIRN_TRY(there, to.directory.look(names[i]));
     CAIRN_TRY(info, shards[i].info());
-    if (there && same_file(*there, info)) continue;
+    if (there && same_file(*there, info)) {
+      CAIRN_CHECK(shards[i].sync());
+      continue;
+    }
     if (there && !options.replace) {
       return Error{Code::Exists, 0,
                    to.prefix.string() + ": a file " + names[i] +
@@ -148,8 +151,9 @@ Result<void> bring_shards(std::span<const os::File> shards, std::span<const std:
       CAIRN_TRY(used, bring(shards[i], names[i], to, options, transfer));
       if (is_new) created.push_back(names[i]);
       transfer.used = std::max(transfer.used, used);  // the costliest way taken
+      if (used == Link::Hard) CAIRN_CHECK(shards[i].sync());  // copies were synced one by one
     }
-    return sync_payload(shards, to.directory);
+    return to.directory.sync();
   };
   auto done = bring_all();
   for (std::size_t i = 0; !done && i < created.size(); ++i) (void)to.directory.remove(created[i]);

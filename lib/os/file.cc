@@ -316,7 +316,7 @@ Result<std::optional<FileInfo>> look(const std::filesystem::path& path) {
 Result<std::vector<std::byte>> read_whole(const File& file, std::uint64_t size_bytes_max) {
   CAIRN_TRY(info, file.info());
   if (info.size_bytes > size_bytes_max) {
-    return Error{Code::Invalid, 0,
+    return Error{Code::Unsupported, 0,
                  file.path() + ": has " + std::to_string(info.size_bytes) +
                      " bytes, more than the " + std::to_string(size_bytes_max) +
                      " that such a file may have"};

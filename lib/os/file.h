@@ -120,7 +120,7 @@ class Directory {
 // What stands at a path, links followed. Nothing: no such path.
 Result<std::optional<FileInfo>> look(const std::filesystem::path& path);
 
-// The whole file as bytes, at most `size_bytes_max`. Invalid: it is larger.
+// The whole file as bytes, at most `size_bytes_max`. Unsupported: it is larger.
 Result<std::vector<std::byte>> read_whole(const File& file, std::uint64_t size_bytes_max);
 
 // A copy of `source` that shares its blocks, where the file system can (FICLONE). The Error carries

@@ -4,6 +4,7 @@
 
 #include "cairn/saver.h"
 #include "format/le.h"
+#include "format/safetensors/header.h"
 #include "format/tensorflow/state_text.h"
 #include "lib/compat/catalog.h"
 #include "lib/os/file.h"
@@ -13,14 +14,18 @@
 namespace cairn {
 namespace {
 
+// Absolute and without ".", ".." and a slash at the end; links are not looked at.
+std::filesystem::path normal(const std::filesystem::path& path) {
+  std::filesystem::path whole = (std::filesystem::current_path() / path).lexically_normal();
+  return whole.has_filename() ? whole : whole.parent_path();
+}
+
 // What TensorFlow's generate_checkpoint_state_proto writes for a path: where the directory itself
 // is relative, relative paths are taken as relative to the working directory and rewritten relative
-// to it; everything else stays as it is.
+// to it, as Python's os.path.relpath does; everything else stays as it is.
 std::string written_path(const std::filesystem::path& dir, const std::filesystem::path& path) {
   if (dir.is_absolute() || path.is_absolute()) return path.string();
-  return path.lexically_normal()
-      .lexically_relative(dir.empty() ? "." : dir.lexically_normal())
-      .string();
+  return normal(path).lexically_relative(normal(dir)).string();
 }
 
 Result<format::tensorflow::StateFacts> written(const std::filesystem::path& dir,
@@ -40,9 +45,13 @@ Result<format::tensorflow::StateFacts> written(const std::filesystem::path& dir,
         dir.string() + ": the latest checkpoint is not the last of the list, and has no timestamp"};
   }
   format::tensorflow::StateFacts facts;
-  facts.model_checkpoint_path = written_path(dir, state.model_checkpoint_path);
-  for (const auto& path : paths)
+  for (const auto& path : paths) {
     facts.all_model_checkpoint_paths.push_back(written_path(dir, path));
+    if (format::safetensors::is_utf8(facts.all_model_checkpoint_paths.back())) continue;
+    return Error{Code::Invalid, 0,
+                 path.string() + ": a catalog names checkpoints in UTF-8, and this name is not"};
+  }
+  facts.model_checkpoint_path = facts.all_model_checkpoint_paths.back();
   facts.all_model_checkpoint_timestamps = std::move(stamps);
   facts.last_preserved_timestamp = state.last_preserved_timestamp_s;
   return facts;

@@ -77,7 +77,6 @@ class Bench(CommandTest):
 
 
 class Demo(CommandTest):
-    @unittest.skipUnless(os.environ.get("CAIRN_TEST_DEMO"), "writes 500 MB: set CAIRN_TEST_DEMO=1")
     def test_demo_shows_its_times_and_cleans_up(self):
         text = self.cairn("demo", "--dir", self.dir / "work", exit=YES).text
         self.assertIn("plain read() into memory", text)

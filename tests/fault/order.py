@@ -164,11 +164,15 @@ def unsynced_last_name(trail, named):
 
 
 def early_removal(trail, named):
+    """An old index goes when the new ones are durable, and old shards when that is."""
     end = max(at for at, _ in named)
     for at, event in enumerate(trail):
-        if event.kind == "remove" and published(event.path):
-            if at < end or not synced(trail, os.path.dirname(event.path), end, at):
-                yield f"{event.path} is removed before its successor is durable"
+        if event.kind != "remove" or not published(event.path):
+            continue
+        if SHARD.search(event.path):
+            end = max([end, *(i for i, e in enumerate(trail[:at]) if e.kind == "remove" and INDEX.search(e.path))])
+        if at < end or not synced(trail, os.path.dirname(event.path), end, at):
+            yield f"{event.path} is removed before its successor is durable"
 
 
 def unsynced_directories(trail):

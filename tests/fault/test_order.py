@@ -132,10 +132,22 @@ def scenarios(cairn, golden, folder):
     lines = trace(folder, cairn, "export", source, "--to", "tensorflow", "--output", output)
     yield "export elsewhere", lines, shards_of(source)
 
+    lines = trace(folder, cairn, "export", source, "--to", "tensorflow", "--output", f"{folder}/out/q", "--link", "copy")
+    yield "export by copying", lines, ()
+
+    # A plain copy of a directory: import looks at the bytes and refreshes what the index remembers of its files.
+    shutil.copytree(f"{folder}/source", f"{folder}/copied", copy_function=shutil.copyfile)
+    copied = f"{folder}/copied/train2-9"
+    yield "import of a copy", trace(folder, cairn, "import", copied), [copied + ".index", *shards_of(copied)]
+
+    yield "a new latest", trace(folder, cairn, "set-latest", f"{folder}/copied", copied), ()
+
     target = f"{folder}/new/p"
     yield "convert into a new directory", trace(folder, cairn, "convert", source, target, "--to", "cairn"), ()
     yield ("convert over an older checkpoint",
            trace(folder, cairn, "convert", source, target, "--to", "cairn", "--replace"), ())
+    yield ("convert to one index over two",
+           trace(folder, cairn, "convert", source, target, "--to", "tensorflow", "--replace"), ())
 
 
 def check_the_command(cases, cairn, golden):

@@ -27,8 +27,8 @@ namespace fs = std::filesystem;
 
 class Sandbox {
  public:
-  Sandbox() {
-    std::string name = (fs::temp_directory_path() / "cairn-test-XXXXXX").string();
+  explicit Sandbox(const fs::path& parent = fs::temp_directory_path()) {
+    std::string name = (parent / "cairn-test-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make " + name);
     root_ = name;
   }

@@ -43,8 +43,10 @@ struct Transfer {
   std::vector<std::string> notices;
 };
 
-// Adds Cairn's index P.cairn beside the payload of a foreign checkpoint. No tensor byte is read or
-// moved. Errors: those of Checkpoint::open; Exists (a P.cairn that says something else, without
+// Adds Cairn's index P.cairn beside the payload of a foreign checkpoint, or renews one whose files
+// changed since. No tensor byte is moved, and none read but where shards were touched or copied
+// behind a P.cairn: then their bytes decide whether it stays. Errors: those of Checkpoint::open
+// (for a damaged P.cairn too, without `replace`); Exists (`output` is a checkpoint already, without
 // `replace`); Unsupported (a format that cannot be imported); Io, NoSpace. Durable when it returns:
 // the payload is synced first.
 CAIRN_API Result<Transfer> import_index(const std::filesystem::path& source,

@@ -33,7 +33,7 @@ CAIRN_API Result<std::optional<CheckpointState>> get_checkpoint_state(
 // they are; relative ones made relative to `dir` where `dir` itself is relative, else as they are.
 // model_checkpoint_path is added at the end of all_model_checkpoint_paths where it is not there
 // already. Errors: Invalid (timestamps of another number than paths; a checkpoint named like the
-// catalog), Io, NoSpace.
+// catalog; a path that is not UTF-8), NotFound (no such directory), Io, NoSpace.
 CAIRN_API Result<void> update_checkpoint_state(
     const std::filesystem::path& dir, const CheckpointState& state,
     std::string_view latest_filename = "checkpoint") noexcept;

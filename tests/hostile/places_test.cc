@@ -1,0 +1,211 @@
+// What may stand where a checkpoint's file is expected, and what an index may call its shards.
+
+#include <doctest/doctest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "format/cairn/index.h"
+#include "format/digest.h"
+#include "sandbox.h"
+
+namespace cairn {
+namespace {
+
+using test::has;
+using test::refusal;
+using test::Sandbox;
+using test::Values;
+using test::fs::path;
+
+const Values kValues{{"v", test::int_scalar(1)}};
+
+const char* const kMembers[] = {".cairn", ".index", ".data-00000-of-00001"};
+
+// Everything that may be asked of the path, none of which may block.
+std::vector<std::string> ask(const path& prefix, const std::string& member) {
+  TransferOptions elsewhere;
+  elsewhere.output = prefix.parent_path() / "out" / "m";
+  return {refusal(Checkpoint::open(prefix)),
+          refusal(Checkpoint::open(prefix.string() + member)),
+          refusal(import_index(prefix)),
+          refusal(export_index(prefix, Format::TensorFlow)),
+          refusal(export_index(prefix, Format::Safetensors)),
+          refusal(convert(prefix, Format::Cairn, elsewhere))};
+}
+
+// A checkpoint, one of whose files is something else.
+template <class Put>
+void check_refused(const std::string& member, std::string_view what, Put put) {
+  INFO(member, " is ", std::string(what));
+  Sandbox box;
+  test::save(box / "m", {kValues});
+  if (member == ".index") test::fs::remove(box / "m.cairn");
+  const path file = (box / "m").string() + member;
+  test::fs::rename(file, box / "aside");
+  put(file, box / "aside");
+  for (const std::string& said : ask(box / "m", member)) {
+    INFO(said);
+    CHECK(said != "opened");
+    CHECK_FALSE(said.starts_with("Invalid: "));
+    CHECK(has(said, file.filename().string()));
+  }
+  CHECK_FALSE(test::fs::exists(box / "out/m.cairn"));
+}
+
+TEST_CASE("a directory, a FIFO, a socket or a device in a file's place is refused at once") {
+  for (const std::string member : kMembers) {
+    check_refused(member, "a directory",
+                  [](const path& file, const path&) { test::fs::create_directory(file); });
+    check_refused(member, "a FIFO", [](const path& file, const path&) {
+      REQUIRE(::mkfifo(file.c_str(), 0600) == 0);
+    });
+    check_refused(member, "a socket", [](const path& file, const path&) {
+      const test::WorkingDirectory here(file.parent_path());
+      const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
+      sockaddr_un address{};
+      address.sun_family = AF_UNIX;
+      file.filename().string().copy(address.sun_path, sizeof address.sun_path - 1);
+      REQUIRE(::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+      ::close(fd);
+    });
+    check_refused(member, "a link to a device", [](const path& file, const path&) {
+      test::fs::create_symlink("/dev/zero", file);
+    });
+    if (member == ".cairn") continue;  // a link that leads nowhere is no P.cairn
+    check_refused(member, "a link to itself",
+                  [](const path& file, const path&) { test::fs::create_symlink(file, file); });
+  }
+}
+
+TEST_CASE("a shard may be a link only where links are followed, an index may be one") {
+  Sandbox box;
+  test::save(box / "store/m", {kValues});
+  test::fs::create_directory(box / "cache");
+  for (const std::string member : kMembers)
+    test::fs::create_symlink(box / ("store/m" + member), box / ("cache/m" + member));
+  OpenOptions follow;
+  follow.follow_links = true;
+  CHECK(*test::values_at(box / "cache/m", follow) == kValues);
+  const std::string said = refusal(Checkpoint::open(box / "cache/m"));
+  CHECK(said.starts_with("Unsafe: "));
+  CHECK(has(said, "m.data-00000-of-00001: is a symbolic link; open with follow_links"));
+  test::fs::remove(box / "cache/m.data-00000-of-00001");
+  test::fs::create_hard_link(box / "store/m.data-00000-of-00001",
+                             box / "cache/m.data-00000-of-00001");
+  CHECK(*test::values_at(box / "cache/m") == kValues);
+}
+
+TEST_CASE("a link as P.cairn or P.index is replaced by import and export, not written through") {
+  Sandbox box;
+  test::save(box / "m", {kValues, {}, {}, {.cairn_index = false}});
+  test::write_file(box / "victim", "precious");
+  test::fs::create_symlink(box / "victim", box / "m.cairn");
+  TransferOptions replace;
+  replace.replace = true;
+  CHECK(refusal(import_index(box / "m", replace)) == "opened");
+  CHECK(test::read_file(box / "victim") == "precious");
+  CHECK(Checkpoint::open(box / "m")->format() == Format::Cairn);
+  test::fs::remove(box / "m.index");
+  test::fs::create_symlink(box / "nowhere", box / "m.index");
+  CHECK(refusal(export_index(box / "m", Format::TensorFlow, replace)) == "opened");
+  CHECK_FALSE(test::fs::exists(box / "nowhere"));
+  CHECK(test::fs::is_regular_file(test::fs::symlink_status(box / "m.index")));
+}
+
+TEST_CASE("a device as the given path, and a catalog that is none, are refused without blocking") {
+  Sandbox box;
+  REQUIRE(::mkfifo((box / "fifo").c_str(), 0600) == 0);
+  REQUIRE(::mkfifo((box / "fifo.safetensors").c_str(), 0600) == 0);
+  for (const path& given : {path("/dev/zero"), path("/dev/null"), path("/dev/tty"), path("/"),
+                            box / "fifo", box / "fifo.safetensors"})
+    CHECK(refusal(Checkpoint::open(given)) != "opened");
+  REQUIRE(::mkfifo((box / "checkpoint").c_str(), 0600) == 0);
+  CHECK(has(refusal(Checkpoint::open(box.root())), "is not a regular file"));
+  CHECK(has(refusal(get_checkpoint_state(box.root())), "is not a regular file"));
+  CHECK(has(refusal(latest_checkpoint(box.root())), "is not a regular file"));
+}
+
+TEST_CASE("a file that claims gigabytes and has none is refused without taking memory for it") {
+  for (const std::string name : {"m.cairn", "m.index", "checkpoint", "x.safetensors"}) {
+    INFO(name);
+    Sandbox box;
+    test::save(box / "m", {kValues});
+    test::write_file(box / "checkpoint", "model_checkpoint_path: \"m\"\n");
+    test::write_file(box / "x.safetensors", std::string("\xff\xff\xff\xff\0\0\0\0{", 9));
+    if (name == "m.index") test::fs::remove(box / "m.cairn");
+    test::fs::resize_file(box / name, std::uint64_t{5} << 30);
+    const std::string said =
+        refusal(Checkpoint::open(name == "checkpoint" ? box.root() : box / name));
+    INFO(said);
+    CHECK(has(said, name));
+    CHECK((said.starts_with("Corrupt: ") || said.starts_with("Unsupported: ")));
+  }
+}
+
+// ---- What an index may call its shards
+
+// P.cairn, its shard's name put in behind the encoder's back and the digest made good.
+std::string index_naming(const path& prefix, const std::string& name) {
+  const std::string bytes = test::read_file(prefix.string() + ".cairn");
+  const auto view = format::IndexView::decode(format::as_bytes(bytes));
+  REQUIRE(view);
+  format::IndexFacts facts = view->facts();
+  const std::string placeholder(name.size(), '~');
+  facts.shards[0].name = placeholder;
+  const auto encoded = format::encode_index(facts);
+  REQUIRE(encoded);
+  std::string file(reinterpret_cast<const char*>(encoded->data()), encoded->size());
+  // FlatBuffers puts a text's length before it and a NUL behind it.
+  const char length[] = {static_cast<char>(name.size()), 0, 0, 0};
+  const std::size_t at = file.find(std::string(length, 4) + placeholder + std::string(1, 0));
+  REQUIRE(at != std::string::npos);
+  file.replace(at + 4, name.size(), name);
+  constexpr std::size_t kDigestAt = 48;
+  format::Xxh3Stream digest;
+  digest.update(format::as_bytes(file).first(kDigestAt));
+  digest.update(format::as_bytes(file).subspan(kDigestAt + 16));
+  std::memcpy(file.data() + kDigestAt, digest.digest().bytes.data(), 16);
+  return file;
+}
+
+TEST_CASE("a forged index whose shard's name leads elsewhere is refused") {
+  Sandbox box;
+  test::save(box / "in/m", {kValues, {}, {}, {.tensorflow_index = false}});
+  test::fs::copy_file(box / "in/m.data-00000-of-00001", box / "secret");
+  const std::string whole = test::read_file(box / "in/m.cairn");
+  const std::string bare = "m.data-00000-of-00001";
+  test::write_file(box / "in/m.cairn", index_naming(box / "in/m", bare));
+  CHECK(*test::values_at(box / "in/m") == kValues);  // the forgery itself is sound
+  const std::string names[] = {"../secret",
+                               (box / "secret").string(),
+                               ".",
+                               "..",
+                               "/",
+                               "./" + bare,
+                               "sub/../" + bare,
+                               bare + std::string("\0", 1),
+                               std::string("\0", 1),
+                               "a\nb",
+                               "\x1b[2J"};
+  for (const std::string& name : names) {
+    INFO(name);
+    test::write_file(box / "in/m.cairn", whole);
+    test::write_file(box / "in/m.cairn", index_naming(box / "in/m", name));
+    OpenOptions follow;
+    follow.follow_links = true;
+    for (const auto& said : {refusal(Checkpoint::open(box / "in/m")),
+                             refusal(Checkpoint::open(box / "in/m", follow))}) {
+      CHECK(said.starts_with("Corrupt: " + (box / "in/m.cairn").string()));
+      CHECK(has(said, "not a bare file name"));
+      CHECK_FALSE(has(said, "\x1b"));
+    }
+  }
+  test::write_file(box / "in/m.cairn", whole);
+  test::write_file(box / "in/m.cairn", index_naming(box / "in/m", "checkpoint"));
+  CHECK(has(refusal(Checkpoint::open(box / "in/m")), "NotFound: "));
+}
+
+}  // namespace
+}  // namespace cairn

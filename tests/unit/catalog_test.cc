@@ -1,0 +1,374 @@
+#include <doctest/doctest.h>
+
+#include <limits>
+
+#include "sandbox.h"
+
+namespace cairn {
+namespace {
+
+using test::has;
+using test::refusal;
+using test::Sandbox;
+using test::Values;
+using test::write_file;
+using test::fs::path;
+
+Values numbered(std::int32_t number) { return {{"v", test::int_scalar(number)}}; }
+
+void save_numbered(const path& prefix, std::int32_t number) {
+  test::save(prefix, {numbered(number)});
+}
+
+// A catalog as TensorFlow writes it, the latest last.
+void write_catalog(const path& dir, const std::vector<std::string>& paths) {
+  std::string text = "model_checkpoint_path: \"" + paths.back() + "\"\n";
+  for (const std::string& each : paths) text += "all_model_checkpoint_paths: \"" + each + "\"\n";
+  write_file(dir / "checkpoint", text);
+}
+
+CheckpointState state_of(std::vector<path> paths) {
+  CheckpointState state;
+  state.model_checkpoint_path = paths.back();
+  state.all_model_checkpoint_paths = std::move(paths);
+  return state;
+}
+
+CheckpointState get(const path& dir) {
+  const auto state = get_checkpoint_state(dir);
+  REQUIRE_MESSAGE(state, refusal(state));
+  REQUIRE(state->has_value());
+  return **state;
+}
+
+// ---- Writing
+
+TEST_CASE("paths are written by TensorFlow's rules, relative to a relative directory") {
+  struct Case {
+    const char* dir;
+    const char* path;
+    const char* written;
+  };
+  // Each as os.path.relpath(path, dir) gives it, with a/b as the working directory.
+  const Case cases[] = {
+      {"saved", "saved/m-1", "m-1"},
+      {"saved", "saved/../saved/m-1", "m-1"},
+      {"saved", "other/m-1", "../other/m-1"},
+      {"saved/", "saved/m-1", "m-1"},
+      {"./saved", "saved/m-1", "m-1"},
+      {"saved", "m-1", "../m-1"},
+      {".", "m-1", "m-1"},
+      {"", "m-1", "m-1"},
+      {".", "saved/m-1", "saved/m-1"},
+      {"..", "m-1", "b/m-1"},
+      {"..", "../m-1", "m-1"},
+      {"../b/saved", "saved/m-1", "m-1"},
+      {"../c", "m-1", "../b/m-1"},
+      {"saved", "/abs/m-1", "/abs/m-1"},
+      {"saved", "saved//m-1", "m-1"},
+      {"saved", "saved/m 1\"", "m 1\\\""},
+  };
+  Sandbox box;
+  test::fs::create_directories(box / "a/b/saved");
+  test::fs::create_directories(box / "a/c");
+  const test::WorkingDirectory here(box / "a/b");
+  for (const Case& each : cases) {
+    INFO("dir ", std::string(each.dir), ", path ", std::string(each.path));
+    const auto done = update_checkpoint_state(each.dir, state_of({each.path}));
+    REQUIRE_MESSAGE(done, refusal(done));
+    const std::string quoted = ": \"" + std::string(each.written) + "\"\n";
+    CHECK(test::read_file(path(each.dir) / "checkpoint") ==
+          "model_checkpoint_path" + quoted + "all_model_checkpoint_paths" + quoted);
+  }
+}
+
+TEST_CASE("in an absolute directory paths are written as they are given") {
+  Sandbox box;
+  for (const std::string given : {"m-1", "rel/m-2", "../x/m-3", "/abs/m-4"}) {
+    REQUIRE(update_checkpoint_state(box.root(), state_of({given})));
+    CHECK(has(test::read_file(box / "checkpoint"), "model_checkpoint_path: \"" + given + "\"\n"));
+  }
+}
+
+TEST_CASE("what was written comes back, relative paths joined to the directory") {
+  Sandbox box;
+  CheckpointState state = state_of({"m-1", "../x/m-2", "/abs/m-3"});
+  state.all_model_checkpoint_timestamps_s = {1700000000.1234567, 1e-7,
+                                             std::numeric_limits<double>::infinity()};
+  state.last_preserved_timestamp_s = 3.5;
+  REQUIRE(update_checkpoint_state(box.root(), state));
+  const CheckpointState back = get(box.root());
+  CHECK(back.model_checkpoint_path == "/abs/m-3");
+  CHECK(back.all_model_checkpoint_paths ==
+        std::vector<path>{box / "m-1", box / "../x/m-2", "/abs/m-3"});
+  CHECK(back.all_model_checkpoint_timestamps_s == state.all_model_checkpoint_timestamps_s);
+  CHECK(back.last_preserved_timestamp_s == 3.5);
+}
+
+TEST_CASE("a catalog that TensorFlow wrote is written again byte for byte") {
+  for (const char* folder : {"saver_walk/saved", "tf2_manager/tf_ckpts", "sharded"}) {
+    INFO(folder);
+    const path dir = test::golden("tensorflow") / folder;
+    CheckpointState state = get(dir);
+    const auto bare = [&](path& each) { each = each.lexically_relative(dir); };
+    bare(state.model_checkpoint_path);
+    for (path& each : state.all_model_checkpoint_paths) bare(each);
+    Sandbox box;
+    REQUIRE(update_checkpoint_state(box.root(), state));
+    CHECK(test::read_file(box / "checkpoint") == test::read_file(dir / "checkpoint"));
+  }
+}
+
+TEST_CASE("the latest is added at the end where it is not the last") {
+  Sandbox box;
+  CheckpointState state = state_of({"m-1", "m-2"});
+  state.model_checkpoint_path = "m-1";
+  REQUIRE(update_checkpoint_state(box.root(), state));
+  CHECK(get(box.root()).all_model_checkpoint_paths ==
+        std::vector<path>{box / "m-1", box / "m-2", box / "m-1"});
+}
+
+TEST_CASE("a catalog that TensorFlow could not read is refused before a byte is written") {
+  Sandbox box;
+  write_file(box / "checkpoint", "before");
+  const auto check_refused = [&](const CheckpointState& state, std::string_view why) {
+    const std::string said = refusal(update_checkpoint_state(box.root(), state));
+    INFO(said);
+    CHECK(said.starts_with("Invalid: "));
+    CHECK(has(said, why));
+    CHECK(test::read_files(box.root()) == test::Files{{"checkpoint", "before"}});
+  };
+  CheckpointState stamped = state_of({"m-1", "m-2"});
+  stamped.all_model_checkpoint_timestamps_s = {1};
+  check_refused(stamped, "1 timestamps for 2 checkpoints");
+  stamped.all_model_checkpoint_timestamps_s = {1, 2};
+  stamped.model_checkpoint_path = "m-3";
+  check_refused(stamped, "has no timestamp");
+  check_refused(state_of({""}), "needs a latest checkpoint");
+  check_refused(state_of({"checkpoint"}), "would be the catalog itself");
+  check_refused(state_of({box / "checkpoint"}), "would be the catalog itself");
+  check_refused(state_of({"caf\xe9-1"}), "UTF-8");
+  check_refused(state_of({"\xff", "m-1"}), "UTF-8");
+}
+
+TEST_CASE("a catalog is replaced in one step, and nothing else is left") {
+  Sandbox box;
+  write_file(box / "checkpoint", "before");
+  test::fs::create_hard_link(box / "checkpoint", box / "reader");
+  REQUIRE(update_checkpoint_state(box.root(), state_of({"m-1"})));
+  CHECK(test::read_file(box / "reader") == "before");
+  CHECK(test::read_files(box.root()).size() == 2);
+  CHECK(has(refusal(update_checkpoint_state(box / "none", state_of({"m"}))), "NotFound: "));
+}
+
+TEST_CASE("a catalog may have another name") {
+  Sandbox box;
+  REQUIRE(update_checkpoint_state(box.root(), state_of({"m-1"}), "best"));
+  CHECK(get_checkpoint_state(box.root(), "best")->value().model_checkpoint_path == box / "m-1");
+  CHECK_FALSE(get_checkpoint_state(box.root())->has_value());
+  CHECK(has(refusal(update_checkpoint_state(box.root(), state_of({"best"}), "best")), "Invalid: "));
+}
+
+// ---- Reading
+
+TEST_CASE("no directory and no file is no catalog") {
+  Sandbox box;
+  write_file(box / "file", "");
+  for (const path& dir : {box.root(), box / "none", box / "file"}) {
+    const auto state = get_checkpoint_state(dir);
+    REQUIRE_MESSAGE(state, refusal(state));
+    CHECK_FALSE(state->has_value());
+    CHECK_FALSE(latest_checkpoint(dir)->has_value());
+    CHECK_FALSE(latest_whole(dir)->prefix.has_value());
+  }
+}
+
+TEST_CASE("a malformed catalog is corrupt, with line and column") {
+  Sandbox box;
+  const std::pair<const char*, const char*> cases[] = {
+      {"model_checkpoint_path: \"m\"\nnonsense: 3\n", "line 2"},
+      {"model_checkpoint_path \"m\"\n", "line 1"},
+      {"\n\nmodel_checkpoint_path: \"m\n", "line 3"},
+      {"\xef\xbb\xbfmodel_checkpoint_path: \"m\"\n", "line 1"},
+      {"model_checkpoint_path: \"\xff\"\n", "line 1"},
+  };
+  for (const auto& [text, line] : cases) {
+    write_file(box / "checkpoint", text);
+    for (const std::string& said :
+         {refusal(get_checkpoint_state(box.root())), refusal(latest_checkpoint(box.root())),
+          refusal(latest_whole(box.root())), refusal(Checkpoint::open(box.root()))}) {
+      INFO(said);
+      CHECK(said.starts_with("Corrupt: " + (box / "checkpoint").string()));
+      CHECK(has(said, line));
+      CHECK(has(said, "column"));
+    }
+  }
+  write_file(box / "checkpoint", "");
+  CHECK(has(refusal(get_checkpoint_state(box.root())), "names no latest checkpoint"));
+}
+
+// ---- Which is the latest
+
+TEST_CASE("the latest checkpoint is what the catalog names, if an index or a V1 file is there") {
+  CHECK(latest_checkpoint(test::golden("tensorflow/saver_walk/saved"))->value() ==
+        test::golden("tensorflow/saver_walk/saved/train2-9"));
+  CHECK(latest_checkpoint(test::golden("tensorflow/v1"))->value() ==
+        test::golden("tensorflow/v1/old.ckpt-3"));
+  Sandbox box;
+  test::save(box / "own", {numbered(1), {}, {}, {.tensorflow_index = false}});
+  write_catalog(box.root(), {"own"});
+  CHECK(latest_checkpoint(box.root())->value() == box / "own");
+  save_numbered(box / "m-1", 1);
+  write_catalog(box.root(), {"m-1", "m-2"});
+  CHECK_FALSE(latest_checkpoint(box.root())->has_value());
+  write_file(box / "m-2.data-00000-of-00001", "");
+  CHECK_FALSE(latest_checkpoint(box.root())->has_value());
+}
+
+TEST_CASE("the newest whole checkpoint is found, with why each newer one is not") {
+  Sandbox box;
+  std::vector<std::string> names;
+  for (std::int32_t i = 1; i <= 6; ++i) {
+    names.push_back("m-" + std::to_string(i));
+    save_numbered(box / names.back(), i);
+  }
+  write_catalog(box.root(), names);
+  CHECK(latest_whole(box.root())->prefix == box / "m-6");
+  test::fs::remove(box / "m-6.data-00000-of-00001");
+  test::fs::remove(box / "m-5.cairn");
+  test::fs::remove(box / "m-5.index");
+  test::fs::resize_file(box / "m-4.data-00000-of-00001", 5000 - 4096);
+  std::string index = test::read_file(box / "m-3.cairn");
+  index[100] ^= 1;
+  write_file(box / "m-3.cairn", index);
+  const auto found = latest_whole(box.root());
+  REQUIRE_MESSAGE(found, refusal(found));
+  CHECK(found->prefix == box / "m-2");
+  const std::pair<const char*, const char*> expected[] = {
+      {"m-6", "m-6.data-00000-of-00001: cannot open: No such file"},
+      {"m-5", "has shards, but neither m-5.cairn nor m-5.index"},
+      {"m-4", "m-4.data-00000-of-00001: has 904 bytes, but m-4.cairn was written for"},
+      {"m-3", "m-3.cairn: byte "}};
+  REQUIRE(found->passed_over.size() == 4);
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(found->passed_over[i].prefix == box / expected[i].first);
+    INFO(found->passed_over[i].why);
+    CHECK(has(found->passed_over[i].why, expected[i].second));
+  }
+}
+
+TEST_CASE("open never falls back to older values: it names the newest whole checkpoint") {
+  Sandbox box;
+  for (std::int32_t i = 1; i <= 2; ++i) save_numbered(box / ("m-" + std::to_string(i)), i);
+  write_catalog(box.root(), {"m-1", "m-2"});
+  test::fs::remove(box / "m-2.data-00000-of-00001");
+  for (const path& given : {box.root(), box / "checkpoint"}) {
+    const std::string said = refusal(Checkpoint::open(given));
+    INFO(said);
+    CHECK(has(said, "m-2.data-00000-of-00001: cannot open"));
+    CHECK(has(said, "; the newest whole checkpoint is " + (box / "m-1").string()));
+  }
+  test::fs::remove(box / "m-2.index");
+  test::fs::remove(box / "m-2.cairn");
+  std::string said = refusal(Checkpoint::open(box.root()));
+  CHECK(has(said, "its latest checkpoint " + (box / "m-2").string() + " is not there"));
+  CHECK(has(said, "; the newest whole one is " + (box / "m-1").string()));
+  test::fs::remove(box / "m-1.index");
+  test::fs::remove(box / "m-1.cairn");
+  said = refusal(Checkpoint::open(box.root()));
+  CHECK(has(said, "none of those it names is whole"));
+}
+
+TEST_CASE("a latest checkpoint outside names the newest whole one of its own catalog") {
+  Sandbox box;
+  save_numbered(box / "in/m-1", 1);
+  save_numbered(box / "out/m-2", 2);
+  save_numbered(box / "out/m-3", 3);
+  write_catalog(box / "out", {"m-3"});
+  write_catalog(box / "in", {"m-1", "../out/m-2"});
+  test::fs::remove(box / "out/m-2.data-00000-of-00001");
+  OpenOptions options;
+  options.follow_links = true;
+  const std::string said = refusal(Checkpoint::open(box / "in", options));
+  INFO(said);
+  CHECK(has(said, "the newest whole checkpoint is " + (box / "in/m-1").string()));
+}
+
+// ---- Where entries may lead
+
+TEST_CASE("after the directory moved, the same name beside the catalog opens, with a notice") {
+  Sandbox box;
+  save_numbered(box / "m-1", 1);
+  for (const std::string gone : {"/gone/long/ago/m-1", "../gone/m-1", "saved/m-1"}) {
+    write_catalog(box.root(), {gone});
+    const auto checkpoint = Checkpoint::open(box.root());
+    REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+    CHECK(checkpoint->prefix() == box / "m-1");
+    REQUIRE(checkpoint->notices().size() == 1);
+    CHECK(has(checkpoint->notices()[0], "m-1 is gone; opened "));
+    CHECK(latest_whole(box.root())->prefix == box / "m-1");
+  }
+}
+
+TEST_CASE("an entry outside of the directory is unsafe, unless links are followed") {
+  Sandbox box;
+  save_numbered(box / "out/m-2", 2);
+  save_numbered(box / "in/sub/m-3", 3);
+  save_numbered(box / "in/m-2", 1);  // the same name beside the catalog is not what it names
+  for (const std::string& entry : {std::string("../out/m-2"), (box / "out/m-2").string()}) {
+    write_catalog(box / "in", {entry});
+    const std::string said = refusal(Checkpoint::open(box / "in"));
+    INFO(said);
+    CHECK(said.starts_with("Unsafe: " + (box / "in/checkpoint").string()));
+    CHECK(has(said, "outside its directory"));
+    OpenOptions options;
+    options.follow_links = true;
+    CHECK(*test::values_at(box / "in", options) == numbered(2));
+    const auto whole = latest_whole(box / "in");
+    CHECK_FALSE(whole->prefix);
+    REQUIRE(whole->passed_over.size() == 1);
+    CHECK(has(whole->passed_over[0].why, "outside its directory"));
+  }
+}
+
+TEST_CASE("the same directory is inside, however it is spelt") {
+  Sandbox box;
+  save_numbered(box / "dir/m-1", 1);
+  test::fs::create_directory_symlink(box / "dir", box / "link");
+  const test::WorkingDirectory here(box.root());
+  const std::vector<std::string> entries{"m-1",
+                                         "../dir/m-1",
+                                         "./m-1",
+                                         "../link/m-1",
+                                         (box / "dir/m-1").string(),
+                                         (box / "link/m-1").string(),
+                                         (box / "dir/../dir/m-1").string()};
+  for (const std::string& entry : entries) {
+    write_catalog(box / "dir", {entry});
+    for (const path& given : {box / "dir", box / "link", path("dir"), path("link/../dir"),
+                              path("./dir/"), path("dir/checkpoint")}) {
+      INFO("entry ", entry, ", given ", given.string());
+      const auto checkpoint = Checkpoint::open(given);
+      REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+      CHECK(checkpoint->notices().empty());
+      CHECK(*test::values_of(*checkpoint) == numbered(1));
+    }
+  }
+}
+
+TEST_CASE("a catalog that names itself or a directory is refused") {
+  Sandbox box;
+  test::fs::create_directories(box / "sub");
+  write_file(box / "sub/checkpoint", "model_checkpoint_path: \"m\"\n");
+  for (const std::string name : {"checkpoint", ".", "..", "sub", "m\\000x", "/"}) {
+    INFO(name);
+    write_catalog(box.root(), {name});
+    const std::string said = refusal(Checkpoint::open(box.root()));
+    INFO(said);
+    CHECK(said != "opened");
+    CHECK(latest_whole(box.root()));
+  }
+}
+
+}  // namespace
+}  // namespace cairn
