@@ -40,8 +40,8 @@ std::optional<std::uint32_t> swap_width(const format::IndexView& index,
 }
 
 // Copies the runs of one stored piece, in its order. A system call costs a microsecond, whatever it
-// reads, so small runs that lie near each other are taken from a block: one column of a million
-// rows comes in 15 ms instead of a second.
+// reads, so small runs that lie near each other are taken from a block: a column of 100,000 rows of
+// 1 KiB comes in 31 ms instead of 124.
 class RunCopier {
  public:
   RunCopier(const OpenCheckpoint& checkpoint, const format::Span& piece)
