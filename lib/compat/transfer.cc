@@ -150,7 +150,7 @@ Result<void> bring_shards(std::span<const os::File> shards, std::span<const std:
     for (const auto& [i, is_new] : missing) {
       CAIRN_TRY(used, bring(shards[i], names[i], to, options, transfer));
       if (is_new) created.push_back(names[i]);
-      transfer.used = std::max(transfer.used, used);  // the costliest way taken
+      transfer.used = std::max(transfer.used, used);          // the costliest way taken
       if (used == Link::Hard) CAIRN_CHECK(shards[i].sync());  // copies were synced one by one
     }
     return to.directory.sync();
