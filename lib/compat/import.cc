@@ -52,7 +52,9 @@ Result<void> publish(const Destination& to, format::IndexFacts facts,
             store::draft_with(to.directory, to.base + std::string(store::kCairnSuffix), *bytes));
   drafts.push_back(std::move(own));
   for (store::Draft& draft : drafts) CAIRN_CHECK(draft.publish(store::Draft::Taken::Replace));
-  return to.directory.sync();
+  CAIRN_CHECK(to.directory.sync());
+  store::remove_leftovers(to.directory, to.base + ".");
+  return {};
 }
 
 // A P.cairn that speaks for its checkpoint stays, with its record of the files renewed; where

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -168,6 +169,12 @@ Result<void> File::make_read_only() const {
   // A file system without modes (FAT, some network disks) loses nothing but the protection.
   if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS) return {};
   return system_error(path_, "cannot take the write bits away");
+}
+
+Result<bool> File::try_lock() const {
+  if (retry([&] { return ::flock(fd_, LOCK_EX | LOCK_NB); }) == 0) return true;
+  if (errno == EWOULDBLOCK) return false;
+  return Error{Code::Unsupported, errno, path_ + ": cannot be locked"};
 }
 
 Result<void> File::sync() const {

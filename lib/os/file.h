@@ -59,6 +59,10 @@ class File {
   // Takes the write bits away: a published shard never changes.
   Result<void> make_read_only() const;
 
+  // Holds the file against every other open of it, until this one closes or its process dies.
+  // false: another holds it. Unsupported: the file system has no such locks.
+  Result<bool> try_lock() const;
+
   // Returns when the bytes are on the disk. After a failure nobody can know whether they are: never
   // try again.
   Result<void> sync() const;

@@ -82,7 +82,9 @@ Result<void> update_checkpoint_state(const std::filesystem::path& dir, const Che
     CAIRN_TRY(draft,
               store::draft_with(directory, std::string(latest_filename), format::as_bytes(text)));
     CAIRN_CHECK(draft.publish(store::Draft::Taken::Replace));
-    return directory.sync();
+    CAIRN_CHECK(directory.sync());
+    store::remove_leftovers(directory, std::string(latest_filename) + ".");
+    return {};
   });
 }
 

@@ -25,9 +25,19 @@ Draft::~Draft() {
 }
 
 Result<Draft> Draft::create(const os::Directory& directory, std::string name) {
-  std::string temporary = os::temporary_name(name);
-  CAIRN_TRY(file, directory.create_file(temporary));
-  return Draft(directory, std::move(name), std::move(temporary), std::move(file));
+  constexpr int kAttempts = 8;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    std::string temporary = os::temporary_name(name);
+    CAIRN_TRY(file, directory.create_file(temporary));
+    // Locked as long as its writer lives: so remove_leftovers tells the dead from the living.
+    // Between the two calls somebody else may have taken the file for dead; then it is made anew.
+    const auto ours = file.try_lock();
+    const bool kept = !ours || (*ours && directory.exists(temporary));
+    if (kept) return Draft(directory, std::move(name), std::move(temporary), std::move(file));
+  }
+  return Error{
+      Code::Busy, 0,
+      directory.path() + ": temporary files of " + name + " are removed as fast as they are made"};
 }
 
 Result<void> Draft::publish(Taken taken) {
@@ -44,6 +54,16 @@ Result<Draft> draft_with(const os::Directory& directory, std::string name,
   CAIRN_CHECK(draft.file().write_at(0, bytes));
   CAIRN_CHECK(draft.file().sync());
   return std::move(draft);
+}
+
+void remove_leftovers(const os::Directory& directory, std::string_view base) {
+  const auto names = directory.names();
+  if (!names) return;
+  for (const std::string& name : *names) {
+    if (!name.starts_with(base) || !os::is_temporary_name(name)) continue;
+    const auto file = directory.open_file(name, os::Links::Refuse);
+    if (file && file->try_lock().value_or(false)) (void)directory.remove(name);
+  }
 }
 
 }  // namespace cairn::store

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "cairn/error.h"
 #include "lib/os/file.h"
@@ -22,7 +23,7 @@ class Draft {
   const std::string& name() const noexcept { return name_; }  // the one it will have
 
   // Gives the file its name. The bytes must be synced before, the directory after. Exists: the name
-  // is taken, and `replacing` is not said.
+  // is taken, and Refuse is said.
   enum class Taken : std::uint8_t { Refuse, Replace };
   Result<void> publish(Taken taken);
 
@@ -43,5 +44,10 @@ class Draft {
 // A draft that holds these bytes, synced: only the name is missing.
 Result<Draft> draft_with(const os::Directory& directory, std::string name,
                          std::span<const std::byte> bytes);
+
+// Removes the temporary files of writers that died: those whose names begin with `base`,
+// "train2-9." say, and that nobody holds. What cannot be removed stays, and is ignored by every
+// reader.
+void remove_leftovers(const os::Directory& directory, std::string_view base);
 
 }  // namespace cairn::store

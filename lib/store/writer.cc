@@ -107,8 +107,7 @@ class Writer::State {
   std::atomic<bool> committed_ = false;
 };
 
-// ---- Before the first byte
-// -------------------------------------------------------------------------------------------
+// ---- Before the first byte ---------------------------------------------------------------------
 
 namespace {
 
@@ -243,8 +242,7 @@ Result<std::uint32_t> Writer::State::free_shard_count(std::uint32_t needed) cons
   return needed;
 }
 
-// ---- Bytes
-// -------------------------------------------------------------------------------------------------
+// ---- Bytes -------------------------------------------------------------------------------------
 
 Result<void> Writer::State::usable() const {
   if (committed_) return invalid(prefix_.string() + ": this writer has committed");
@@ -408,8 +406,7 @@ Result<void> Writer::State::store_encoded(std::size_t tensor,
   return {};
 }
 
-// ---- Commit
-// -------------------------------------------------------------------------------------------------
+// ---- Commit ------------------------------------------------------------------------------------
 
 Result<void> Writer::State::commit(const Work& work) {
   CAIRN_CHECK(usable());
@@ -521,11 +518,11 @@ Result<void> Writer::State::remove_old() {
     const auto number = store::shard_number((*names)[i], base_);
     if (number && number->count != shard_count_) (void)directory_.remove((*names)[i]);
   }
+  store::remove_leftovers(directory_, base_ + ".");
   return {};
 }
 
-// ---- The public handle
-// -----------------------------------------------------------------------------------------------
+// ---- The public handle -------------------------------------------------------------------------
 
 Writer::Writer(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
 Writer::Writer(Writer&&) noexcept = default;

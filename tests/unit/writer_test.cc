@@ -368,6 +368,24 @@ TEST_CASE("shards of a save that died are passed over, and removed by the next o
                               "p.data-00002-of-00003", "px.data-00000-of-00003"});
 }
 
+TEST_CASE("temporary files of a save that died go with the next one, those of a living one stay") {
+  const Scratch scratch;
+  const std::string dead = "p.index.cairn-tmp-0123456789abcdef";
+  const std::string other = "px.index.cairn-tmp-0123456789abcdef";
+  const auto contents = version(1);
+  auto living = Writer::create(scratch / "p", test::specs_of(contents));
+  REQUIRE_OK(living);
+  REQUIRE_OK(write_content(*living, contents.front()));
+  const auto theirs = scratch.names();
+  REQUIRE_FALSE(theirs.empty());
+  for (const std::string& name : {dead, other}) std::ofstream(scratch / name) << "left behind";
+  write_checkpoint(scratch / "p", version(2));
+  const auto left = scratch.names();
+  CHECK_FALSE(left.contains(dead));
+  CHECK(left.contains(other));
+  for (const std::string& name : theirs) CHECK(left.contains(name));
+}
+
 TEST_CASE("an index of the kind that is not wanted goes, whatever was there before") {
   for (const bool tensorflow : {false, true}) {
     const Scratch scratch;
