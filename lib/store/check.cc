@@ -17,9 +17,11 @@
 
 #include "format/checked.h"
 #include "format/digest.h"
+#include "format/limits.h"
 #include "format/quoted.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/os/parallel.h"
+#include "lib/store/names.h"
 #include "lib/store/open_checkpoint.h"
 #include "lib/try.h"
 
@@ -284,9 +286,31 @@ std::vector<std::size_t> task_starts(std::span<const Unit> units) {
   return starts;
 }
 
+// P.index belongs to the checkpoint although nobody reads it here: where it is still the file that
+// P.cairn remembers, it must have the digest that P.cairn remembers.
+Result<void> check_tensorflow_index(const Parts& parts) {
+  const auto record = parts.index.tensorflow_index();
+  if (!record.present || parts.format != Format::Cairn) return {};
+  const Prefix prefix = Prefix::of(parts.prefix);
+  const auto directory = os::Directory::open(prefix.directory);
+  if (!directory) return {};
+  const auto file =
+      directory->open_file(prefix.base + std::string(kTensorFlowSuffix), os::Links::Follow);
+  if (!file) return {};
+  CAIRN_TRY(info, file->info());
+  const format::FileIdentity identity{info.size_bytes, info.mtime_ns, info.inode};
+  if (identity != record.identity) return {};
+  CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kForeignIndexBytesMax));
+  if (format::xxh3_128(bytes) == record.digest) return {};
+  return Error{Code::Corrupt, 0,
+               file->path() + ": is damaged: its digest is not the one that " + prefix.base +
+                   std::string(kCairnSuffix) + " remembers; export with replace writes it anew"};
+}
+
 }  // namespace
 
 Result<Verification> OpenCheckpoint::verify(const Work& work) const {
+  CAIRN_CHECK(check_tensorflow_index(parts_));
   CAIRN_TRY(pieces, all_pieces(*this));
   Verification seen;
   seen.bytes_checked = covered_bytes(pieces);

@@ -216,6 +216,28 @@ TEST_CASE("a P.index that was only touched is no news") {
   CHECK(checkpoint->notices().empty());
 }
 
+TEST_CASE("a P.index that rots behind an unchanged file is found by verify") {
+  Sandbox box;
+  test::save(box / "m", {kOld});
+  const auto written = test::fs::last_write_time(box / "m.index");
+  {
+    std::fstream file(box / "m.index", std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(10);
+    file.put('x');
+  }
+  test::fs::last_write_time(box / "m.index", written);
+  const auto checkpoint = Checkpoint::open(box / "m");
+  REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+  const auto seen = checkpoint->verify();
+  REQUIRE_FALSE(seen.has_value());
+  CHECK(seen.error().code == Code::Corrupt);
+  CHECK(has(seen.error().what, "m.index: is damaged"));
+  TransferOptions replace;
+  replace.replace = true;
+  REQUIRE(export_index(box / "m", Format::TensorFlow, replace).has_value());
+  CHECK(Checkpoint::open(box / "m")->verify().has_value());
+}
+
 TEST_CASE("a P.cairn whose shards are gone is called a leftover") {
   Sandbox box;
   const path prefix = imported(box);

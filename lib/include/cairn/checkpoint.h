@@ -121,8 +121,9 @@ class CAIRN_API Checkpoint {
 
   // Compares every byte with its checksum, by reading the files (not the mapping, so that no fault
   // can kill the process; with Access::Copy: the memory). Also checks what open does not: that
-  // spans of Cairn's own shards do not overlap, and that padding is zero. An Error means that it
-  // could not look. Cost: every byte once, on all cores that `work` allows.
+  // spans of Cairn's own shards do not overlap, that padding is zero, and that P.index beside
+  // P.cairn is as it was written. An Error means that it could not look, or (Corrupt) that an index
+  // is damaged. Cost: every byte once, on all cores that `work` allows.
   Result<Verification> verify(const Work& work = {}) const noexcept;
 
   // Brings the pages of these tensors (none named: of all) into memory. Errors: NotFound, Io,
