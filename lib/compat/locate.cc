@@ -69,7 +69,7 @@ Result<Location> at_catalog(const path& dir, bool follow_links) {
     }
     const LatestWhole whole = find_latest_whole(dir, *state, follow_links);
     error.what += whole.prefix ? "; the newest whole one is " + whole.prefix->string()
-                               : "; none of those it names is whole";
+                               : "; no other that it names is whole";
     return error;
   }
   location->catalog_dir = dir;
@@ -155,6 +155,7 @@ Result<Location> locate_prefix(const path& prefix) {
 }
 
 Result<Location> locate(const path& given, bool follow_links) {
+  if (given.empty()) return Error{Code::Invalid, 0, "an empty path names no checkpoint"};
   const auto parts = store::Prefix::of(given);
   CAIRN_TRY(info, os::look(given));
   const bool is_directory = info && info->kind == os::FileKind::Directory;
