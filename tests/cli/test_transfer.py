@@ -92,6 +92,15 @@ class Convert(CommandTest):
                 new = self.cairn("cat", "new/c", entry["name"], "--raw", exit=YES).out
                 self.assertEqual(old, new)
 
+    def test_a_directory_is_no_prefix_to_write_under(self):
+        self.golden("tensorflow/saver_walk/saved")
+        for words in (("convert", "saved", "new/", "--to", "cairn"), ("convert", "saved", ".", "--to", "cairn"),
+                      ("convert", "saved", "", "--to", "cairn"), ("import", "saved", "--output", "new/"),
+                      ("import", "saved", "--output", "")):
+            with self.subTest(words):
+                self.assertIn("prefix", self.cairn(*words, exit=FAILED).err)
+        self.assertEqual([path.name for path in self.dir.iterdir()], ["saved"])
+
     def test_a_damaged_source_is_not_converted(self):
         saved = self.golden("tensorflow/saver_walk/saved")
         self.flip_bit(saved / "train2-9.data-00000-of-00001", 0)
