@@ -35,8 +35,7 @@ std::string_view name(Format format) noexcept {
   return "unknown";
 }
 
-// ---- Checkpoint
-// -------------------------------------------------------------------------------------------------
+// ---- Checkpoint ---------------------------------------------------------------------------------
 
 Format Checkpoint::format() const noexcept { return state_->parts().format; }
 
@@ -125,8 +124,7 @@ Result<void> Checkpoint::read(std::span<const Read> reads, const Work& work) con
   });
 }
 
-// ---- Tensor
-// -------------------------------------------------------------------------------------------------
+// ---- Tensor -------------------------------------------------------------------------------------
 
 std::string_view Tensor::name() const noexcept { return owner_->index().tensor_name(position_); }
 
@@ -217,8 +215,7 @@ Result<std::uint64_t> Tensor::read_bytes(Slice slice) const noexcept {
 
 namespace cairn::store {
 
-// ---- OpenCheckpoint: how it comes to be
-// ------------------------------------------------------------------------------
+// ---- OpenCheckpoint: how it comes to be ---------------------------------------------------------
 
 OpenCheckpoint::OpenCheckpoint(Parts parts, const OpenOptions& options)
     : parts_(std::move(parts)),
