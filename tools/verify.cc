@@ -36,12 +36,12 @@ struct Outcome {
 };
 
 // Whether `path` names something: then a missing piece is damage, not a wrong name. A directory
-// does so by its catalog, or as a SavedModel.
+// does so by its catalog, or as a SavedModel with variables.
 bool something_is_there(const std::string& path) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored) &&
       !std::filesystem::exists(path + "/checkpoint", ignored) &&
-      !std::filesystem::exists(path + "/saved_model.pb", ignored)) {
+      !std::filesystem::exists(path + "/variables/variables.index", ignored)) {
     return false;
   }
   for (const char* suffix : {"", ".index", ".cairn"}) {
