@@ -8,13 +8,13 @@
 #include "cairn/checkpoint.h"
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "format/checked.h"
 #include "format/limits.h"
 #include "format/quoted.h"
 #include "lib/os/parallel.h"
+#include "lib/store/names.h"
 #include "lib/store/nearest.h"
 #include "lib/store/open_checkpoint.h"
 #include "lib/try.h"
@@ -43,15 +43,7 @@ const std::filesystem::path& Checkpoint::prefix() const noexcept { return state_
 
 std::optional<std::int64_t> Checkpoint::step() const noexcept {
   if (const auto step = state_->index().step()) return step;
-  // What TensorFlow's Saver puts behind the last '-' of a prefix is the global step.
-  const std::string& text = prefix().native();
-  const std::size_t dash = text.find_last_of('-');
-  if (dash == std::string::npos || dash + 1 == text.size()) return std::nullopt;
-  std::int64_t step = 0;
-  const char* end = text.data() + text.size();
-  const auto [stopped, error] = std::from_chars(text.data() + dash + 1, end, step);
-  if (error != std::errc() || stopped != end) return std::nullopt;
-  return step;
+  return store::step_of(prefix().native());
 }
 
 std::optional<std::string_view> Checkpoint::metadata(std::string_view key) const noexcept {

@@ -54,6 +54,10 @@ class Import(CommandTest):
         self.assertEqual(linked.stat().st_ino, self.shard.stat().st_ino)
         self.assertEqual(self.cairn("cat", "served/m", "v1", exit=YES).text, "20\n")
 
+    def test_import_elsewhere_keeps_the_step(self):
+        self.cairn("import", "saved/train2-9", "--output", "served/m", exit=YES)
+        self.assertEqual(self.cairn("ls", "served/m", "--json", exit=YES).json["step"], 9)
+
     def test_import_elsewhere_can_copy(self):
         words = ("import", "saved/train2-9", "--output", "served/m", "--link", "copy", "--json")
         done = self.cairn(*words, exit=YES).json
