@@ -155,7 +155,6 @@ Result<Location> locate_prefix(const path& prefix) {
 }
 
 Result<Location> locate(const path& given, bool follow_links) {
-  if (given.empty()) return Error{Code::Invalid, 0, "an empty path names no checkpoint"};
   const auto parts = store::Prefix::of(given);
   CAIRN_TRY(info, os::look(given));
   const bool is_directory = info && info->kind == os::FileKind::Directory;
@@ -167,6 +166,7 @@ Result<Location> locate(const path& given, bool follow_links) {
   if (has_index(*opened, parts.base)) {
     return Location{Kind::Prefix, std::move(*opened), parts.base, given, {}, {}};
   }
+  if (given.empty()) return Error{Code::NotFound, 0, "an empty path names no checkpoint here"};
   if (is_directory) return at_directory(given, follow_links);
   if (!info) return nothing_at(given, *opened, parts.base);
   return at_file(given, std::move(*opened), parts.base, follow_links);
