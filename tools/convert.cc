@@ -41,11 +41,14 @@ int convert_verb(Arguments arguments) {
   app.add_option("SRC", source, "The checkpoint: whatever 'cairn --help' says PATH is")
       ->type_name("")
       ->required();
-  app.add_option("DST", destination, "The prefix of the result")->type_name("")->required();
-  app.add_option("--to", target, "The target: cairn, tensorflow or safetensors")
+  app.add_option("DST", destination, "The prefix of the result")
+      ->type_name("")
       ->required()
+      ->check(names_files);
+  add_choice(app, "--to", target, targets)
+      ->description("The target: cairn, tensorflow or safetensors")
       ->type_name("FORMAT")
-      ->transform(CLI::CheckedTransformer(targets).description(""));
+      ->required();
   add_replace(app, options.replace);
   add_json(app, json);
   add_threads(app, threads);

@@ -38,10 +38,10 @@ int export_verb(Arguments arguments) {
   CLI::App app{kDescription, "cairn export"};
   app.footer(kFooter);
   add_path(app, path);
-  app.add_option("--to", target, "The target: tensorflow or safetensors")
-      ->required()
+  add_choice(app, "--to", target, targets)
+      ->description("The target: tensorflow or safetensors")
       ->type_name("FORMAT")
-      ->transform(CLI::CheckedTransformer(targets).description(""));
+      ->required();
   add_output(app, output);
   add_link(app, options.link);
   add_replace(app, options.replace);

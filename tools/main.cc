@@ -76,12 +76,17 @@ std::size_t distance(std::string_view a, std::string_view b) {
 }
 
 int unknown(std::string_view word) {
+  if (word.starts_with('-')) {
+    complain(fmt::format("a verb comes first, not '{}' (see cairn --help)", word));
+    return kFailed;
+  }
   const auto nearest =
       std::min_element(std::begin(kVerbs), std::end(kVerbs), [word](const Verb& a, const Verb& b) {
         return distance(word, a.name) < distance(word, b.name);
       });
-  complain(fmt::format("there is no verb '{}'; the nearest is '{}' (see cairn --help)", word,
-                       nearest->name));
+  const bool near = distance(word, nearest->name) <= nearest->name.size() / 2;
+  complain(fmt::format("there is no verb '{}'{} (see cairn --help)", word,
+                       near ? fmt::format("; the nearest is '{}'", nearest->name) : ""));
   return kFailed;
 }
 

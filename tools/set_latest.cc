@@ -34,7 +34,7 @@ Result<fs::path> resolve(const fs::path& dir, const fs::path& given) {
   OpenOptions options;
   options.verify = Verify::None;
   auto checkpoint = Checkpoint::open(given, options);
-  if (!checkpoint && !given.has_parent_path()) {
+  if (!checkpoint && !given.empty() && !given.has_parent_path()) {
     if (auto inside = Checkpoint::open(dir / given, options)) checkpoint = std::move(inside);
   }
   if (!checkpoint) return checkpoint.error();

@@ -39,7 +39,11 @@ struct State {
   std::vector<Entry> entries;
 };
 
-Entry look_at(const std::filesystem::path& prefix) {
+// What was passed over on the way to the newest whole one has been looked at already.
+Entry look_at(const std::filesystem::path& prefix, const LatestWhole& whole) {
+  for (const PassedOver& passed : whole.passed_over) {
+    if (passed.prefix == prefix) return {prefix.native(), passed.why};
+  }
   OpenOptions options;
   options.verify = Verify::None;
   const auto checkpoint = Checkpoint::open(prefix, options);
@@ -57,7 +61,7 @@ Result<State> read_state(const std::string& dir) {
   state.latest = (*catalog)->model_checkpoint_path.native();
   if (whole->prefix) state.latest_whole = whole->prefix->native();
   for (const auto& prefix : (*catalog)->all_model_checkpoint_paths) {
-    state.entries.push_back(look_at(prefix));
+    state.entries.push_back(look_at(prefix, *whole));
   }
   return state;
 }

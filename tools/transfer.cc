@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <map>
 
 #include "output.h"
@@ -48,14 +49,21 @@ void print_text(const Transfer& transfer) {
 
 }  // namespace
 
+std::string names_files(const std::string& prefix) {
+  const std::string name = std::filesystem::path(prefix).filename().native();
+  if (!name.empty() && name != "." && name != "..") return {};
+  if (prefix.empty()) return "the prefix is empty";
+  return "'" + prefix + "' is a directory: a prefix has a name behind the last slash";
+}
+
 void add_link(CLI::App& app, Link& link) {
   const std::map<std::string, Link> links = {
       {"auto", Link::Auto}, {"hard", Link::Hard}, {"reflink", Link::Reflink}, {"copy", Link::Copy}};
-  app.add_option("--link", link,
-                 "With --output, how the shards get there: auto (hard link, else\n"
-                 "reflink, else copy), hard, reflink or copy")
-      ->type_name("HOW")
-      ->transform(CLI::CheckedTransformer(links).description(""));
+  add_choice(app, "--link", link, links)
+      ->description(
+          "With --output, how the shards get there: auto (hard link, else\n"
+          "reflink, else copy), hard, reflink or copy")
+      ->type_name("HOW");
 }
 
 void add_replace(CLI::App& app, bool& replace) {
@@ -65,7 +73,8 @@ void add_replace(CLI::App& app, bool& replace) {
 void add_output(CLI::App& app, std::string& output) {
   app.add_option("--output", output,
                  "Put the result under this prefix instead of beside the payload")
-      ->type_name("PREFIX");
+      ->type_name("PREFIX")
+      ->check(names_files);
 }
 
 int report(const Result<Transfer>& transfer, bool json) {

@@ -10,6 +10,9 @@
 
 namespace cairn::tools {
 
+// Why no files can be written under this prefix; empty: they can. "new/" would give hidden files.
+std::string names_files(const std::string& prefix);
+
 void add_link(CLI::App& app, Link& link);
 void add_replace(CLI::App& app, bool& replace);
 void add_output(CLI::App& app, std::string& output);

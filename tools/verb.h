@@ -3,6 +3,7 @@
 // What the verbs share with main: their signatures, the exit codes, and how arguments are parsed.
 
 #include <CLI/CLI.hpp>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -39,5 +40,23 @@ std::optional<int> parse(CLI::App& app, Arguments arguments);
 void add_path(CLI::App& app, std::string& path);
 void add_json(CLI::App& app, bool& json);
 void add_threads(CLI::App& app, unsigned& threads);
+
+// An option whose value is one of a few words. CLI11's own transformer answers another word with
+// the numbers behind the words, as raw bytes.
+template <class T>
+CLI::Option* add_choice(CLI::App& app, const std::string& option, T& chosen,
+                        const std::map<std::string, T>& choices) {
+  return app.add_option_function<std::string>(
+      option, [option, &chosen, choices](const std::string& word) {
+        const auto found = choices.find(word);
+        if (found != choices.end()) {
+          chosen = found->second;
+          return;
+        }
+        std::string known;
+        for (const auto& [choice, value] : choices) known += (known.empty() ? "" : ", ") + choice;
+        throw CLI::ValidationError(option, "'" + word + "' is none of " + known);
+      });
+}
 
 }  // namespace cairn::tools

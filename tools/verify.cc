@@ -35,9 +35,15 @@ struct Outcome {
   Exit exit = kYes;
 };
 
-// Whether `path` names something: then a missing piece is damage, not a wrong name.
+// Whether `path` names something: then a missing piece is damage, not a wrong name. A directory
+// does so by its catalog, or as a SavedModel with variables.
 bool something_is_there(const std::string& path) {
   std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored) &&
+      !std::filesystem::exists(path + "/checkpoint", ignored) &&
+      !std::filesystem::exists(path + "/variables/variables.index", ignored)) {
+    return false;
+  }
   for (const char* suffix : {"", ".index", ".cairn"}) {
     if (std::filesystem::exists(path + suffix, ignored)) return true;
   }

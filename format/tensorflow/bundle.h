@@ -41,8 +41,7 @@ std::string slice_key(std::string_view name, std::span<const Extent> extents);
 // "P.data-00003-of-00007" without the P: ".data-00003-of-00007".
 std::string shard_suffix(std::uint32_t shard, std::uint32_t shard_count);
 
-// ---- Stored strings and variants
-// -----------------------------------------------------------------------------------
+// ---- Stored strings and variants ----------------------------------------------------------------
 
 // The running checksum over a string tensor's bytes, as TensorFlow feeds it, and what it needs on
 // the way.

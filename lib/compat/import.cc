@@ -118,6 +118,7 @@ Result<Transfer> import(const std::filesystem::path& source, const TransferOptio
   }
   CAIRN_CHECK(compat::already_there(
       to, {to.base + std::string(store::kTensorFlowSuffix), index.bytes}, options.replace));
+  facts.step = store::step_of(location.base);  // the new prefix need not say it
   const auto names = names_under(location.base, to.base, parts.index);
   CAIRN_CHECK(compat::bring_shards(parts.shards, names, to, options, transfer));
   for (std::size_t i = 0; i < names.size(); ++i) {

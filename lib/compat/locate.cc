@@ -69,7 +69,7 @@ Result<Location> at_catalog(const path& dir, bool follow_links) {
     }
     const LatestWhole whole = find_latest_whole(dir, *state, follow_links);
     error.what += whole.prefix ? "; the newest whole one is " + whole.prefix->string()
-                               : "; none of those it names is whole";
+                               : "; no other that it names is whole";
     return error;
   }
   location->catalog_dir = dir;
@@ -166,6 +166,7 @@ Result<Location> locate(const path& given, bool follow_links) {
   if (has_index(*opened, parts.base)) {
     return Location{Kind::Prefix, std::move(*opened), parts.base, given, {}, {}};
   }
+  if (given.empty()) return Error{Code::NotFound, 0, "an empty path names no checkpoint here"};
   if (is_directory) return at_directory(given, follow_links);
   if (!info) return nothing_at(given, *opened, parts.base);
   return at_file(given, std::move(*opened), parts.base, follow_links);

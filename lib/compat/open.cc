@@ -14,7 +14,7 @@ Error with_newest_whole(Error error, const std::filesystem::path& dir, bool foll
   if (!state || !*state) return error;
   const LatestWhole whole = compat::find_latest_whole(dir, **state, follow_links);
   error.what += whole.prefix ? "; the newest whole checkpoint is " + whole.prefix->string()
-                             : "; none of those that the catalog names is whole";
+                             : "; no other that the catalog names is whole";
   return error;
 }
 

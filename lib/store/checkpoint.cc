@@ -8,13 +8,13 @@
 #include "cairn/checkpoint.h"
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "format/checked.h"
 #include "format/limits.h"
 #include "format/quoted.h"
 #include "lib/os/parallel.h"
+#include "lib/store/names.h"
 #include "lib/store/nearest.h"
 #include "lib/store/open_checkpoint.h"
 #include "lib/try.h"
@@ -35,7 +35,7 @@ std::string_view name(Format format) noexcept {
   return "unknown";
 }
 
-// ---- Checkpoint --------------------------------------------------------------------------------
+// ---- Checkpoint ---------------------------------------------------------------------------------
 
 Format Checkpoint::format() const noexcept { return state_->parts().format; }
 
@@ -43,15 +43,7 @@ const std::filesystem::path& Checkpoint::prefix() const noexcept { return state_
 
 std::optional<std::int64_t> Checkpoint::step() const noexcept {
   if (const auto step = state_->index().step()) return step;
-  // What TensorFlow's Saver puts behind the last '-' of a prefix is the global step.
-  const std::string& text = prefix().native();
-  const std::size_t dash = text.find_last_of('-');
-  if (dash == std::string::npos || dash + 1 == text.size()) return std::nullopt;
-  std::int64_t step = 0;
-  const char* end = text.data() + text.size();
-  const auto [stopped, error] = std::from_chars(text.data() + dash + 1, end, step);
-  if (error != std::errc() || stopped != end) return std::nullopt;
-  return step;
+  return store::step_of(prefix().native());
 }
 
 std::optional<std::string_view> Checkpoint::metadata(std::string_view key) const noexcept {
@@ -124,7 +116,7 @@ Result<void> Checkpoint::read(std::span<const Read> reads, const Work& work) con
   });
 }
 
-// ---- Tensor ------------------------------------------------------------------------------------
+// ---- Tensor -------------------------------------------------------------------------------------
 
 std::string_view Tensor::name() const noexcept { return owner_->index().tensor_name(position_); }
 
@@ -215,7 +207,7 @@ Result<std::uint64_t> Tensor::read_bytes(Slice slice) const noexcept {
 
 namespace cairn::store {
 
-// ---- OpenCheckpoint: how it comes to be --------------------------------------------------------
+// ---- OpenCheckpoint: how it comes to be ---------------------------------------------------------
 
 OpenCheckpoint::OpenCheckpoint(Parts parts, const OpenOptions& options)
     : parts_(std::move(parts)),

@@ -35,6 +35,17 @@ bool is_plain(std::string_view base) noexcept {
   });
 }
 
+std::optional<std::int64_t> step_of(std::string_view prefix) noexcept {
+  const std::size_t dash = prefix.find_last_of('-');
+  if (dash == std::string_view::npos || dash + 1 == prefix.size()) return std::nullopt;
+  const std::string_view digits = prefix.substr(dash + 1);
+  std::int64_t step = 0;
+  const char* end = digits.data() + digits.size();
+  const auto [stopped, error] = std::from_chars(digits.data(), end, step);
+  if (error != std::errc() || stopped != end) return std::nullopt;
+  return step;
+}
+
 std::optional<ShardNumber> shard_number(std::string_view file_name,
                                         std::string_view base) noexcept {
   if (!take(file_name, base) || !take(file_name, ".data-")) return std::nullopt;

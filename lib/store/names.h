@@ -28,6 +28,9 @@ struct Prefix {
 // section 2), so that no name from a file can steer a terminal.
 bool is_plain(std::string_view base) noexcept;
 
+// The global step, which TensorFlow's Saver puts behind the last '-' of a prefix.
+std::optional<std::int64_t> step_of(std::string_view prefix) noexcept;
+
 // A shard's number and of how many, from a name like "train2-9.data-00003-of-00007".
 struct ShardNumber {
   std::uint32_t shard = 0;

@@ -1,6 +1,6 @@
 // Saving: shards first, then the indexes that make them a checkpoint.
 //
-// The order is the whole guarantee (DESIGN: docs/ARCHITECTURE.md, "The life of a save"):
+// The order is the whole guarantee (docs/ARCHITECTURE.md, "The life of a save"):
 //
 //   shards written under temporary names → synced → renamed → directory synced
 //   → P.index and P.cairn written under temporary names → synced → P.index renamed → P.cairn
@@ -107,7 +107,7 @@ class Writer::State {
   std::atomic<bool> committed_ = false;
 };
 
-// ---- Before the first byte ---------------------------------------------------------------------
+// ---- Before the first byte ----------------------------------------------------------------------
 
 namespace {
 
@@ -242,7 +242,7 @@ Result<std::uint32_t> Writer::State::free_shard_count(std::uint32_t needed) cons
   return needed;
 }
 
-// ---- Bytes -------------------------------------------------------------------------------------
+// ---- Bytes --------------------------------------------------------------------------------------
 
 Result<void> Writer::State::usable() const {
   if (committed_) return invalid(prefix_.string() + ": this writer has committed");
@@ -406,7 +406,7 @@ Result<void> Writer::State::store_encoded(std::size_t tensor,
   return {};
 }
 
-// ---- Commit ------------------------------------------------------------------------------------
+// ---- Commit -------------------------------------------------------------------------------------
 
 Result<void> Writer::State::commit(const Work& work) {
   CAIRN_CHECK(usable());
@@ -522,7 +522,7 @@ Result<void> Writer::State::remove_old() {
   return {};
 }
 
-// ---- The public handle -------------------------------------------------------------------------
+// ---- The public handle --------------------------------------------------------------------------
 
 Writer::Writer(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
 Writer::Writer(Writer&&) noexcept = default;

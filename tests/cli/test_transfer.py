@@ -54,6 +54,10 @@ class Import(CommandTest):
         self.assertEqual(linked.stat().st_ino, self.shard.stat().st_ino)
         self.assertEqual(self.cairn("cat", "served/m", "v1", exit=YES).text, "20\n")
 
+    def test_import_elsewhere_keeps_the_step(self):
+        self.cairn("import", "saved/train2-9", "--output", "served/m", exit=YES)
+        self.assertEqual(self.cairn("ls", "served/m", "--json", exit=YES).json["step"], 9)
+
     def test_import_elsewhere_can_copy(self):
         words = ("import", "saved/train2-9", "--output", "served/m", "--link", "copy", "--json")
         done = self.cairn(*words, exit=YES).json
@@ -91,6 +95,15 @@ class Convert(CommandTest):
                 old = self.cairn("cat", "dtypes/all", entry["name"], "--raw", exit=YES).out
                 new = self.cairn("cat", "new/c", entry["name"], "--raw", exit=YES).out
                 self.assertEqual(old, new)
+
+    def test_a_directory_is_no_prefix_to_write_under(self):
+        self.golden("tensorflow/saver_walk/saved")
+        for words in (("convert", "saved", "new/", "--to", "cairn"), ("convert", "saved", ".", "--to", "cairn"),
+                      ("convert", "saved", "", "--to", "cairn"), ("import", "saved", "--output", "new/"),
+                      ("import", "saved", "--output", "")):
+            with self.subTest(words):
+                self.assertIn("prefix", self.cairn(*words, exit=FAILED).err)
+        self.assertEqual([path.name for path in self.dir.iterdir()], ["saved"])
 
     def test_a_damaged_source_is_not_converted(self):
         saved = self.golden("tensorflow/saver_walk/saved")

@@ -33,6 +33,25 @@ class Usage(CommandTest):
         self.assertIn("'verify'", self.cairn("verfy", exit=FAILED).err)
         self.assertIn("'latest'", self.cairn("lastest", "dir", exit=FAILED).err)
 
+    def test_a_verb_that_is_near_to_none_is_answered_without_a_guess(self):
+        self.assertNotIn("nearest", self.cairn("frobnicate", exit=FAILED).err)
+        self.assertIn("a verb comes first", self.cairn("--json", exit=FAILED).err)
+
+    def test_a_word_that_is_no_choice_is_answered_with_the_choices(self):
+        for words, choices in ((("export", "x", "--to", "excel"), "safetensors, tensorflow"),
+                               (("convert", "x", "y", "--to", "excel"), "cairn, safetensors, tensorflow"),
+                               (("import", "x", "--link", "soft"), "auto, copy, hard, reflink")):
+            with self.subTest(words):
+                ran = self.cairn(*words, exit=FAILED)
+                self.assertIn("'%s' is none of %s" % (words[-1], choices), ran.err)
+                self.assert_terminal_safe(ran)
+
+    def test_an_empty_path_is_no_checkpoint(self):
+        self.golden("tensorflow/saver_walk/saved")
+        for words in (("ls", ""), ("verify", ""), ("import", ""), ("set-latest", "saved", "")):
+            with self.subTest(words):
+                self.assertIn("an empty path", self.cairn(*words, exit=FAILED).err)
+
     def test_wrong_usage_is_said_in_one_line(self):
         for words in ((), ("ls",), ("ls", "--nonsense", "x"), ("export", "x"), ("cat", "x"),
                       ("export", "x", "--to", "excel"), ("import", "x", "--link", "soft"),

@@ -84,6 +84,12 @@ class Verify(CommandTest):
     def test_a_wrong_name_is_no_damage(self):
         self.assertIn("train3", self.cairn("verify", "saved/train3", exit=FAILED).err)
 
+    def test_a_directory_without_a_catalog_is_no_damage(self):
+        (self.dir / "empty").mkdir()
+        self.assertIn("without a catalog", self.cairn("verify", "empty", exit=FAILED).err)
+        (self.dir / "empty" / "checkpoint").write_text('model_checkpoint_path: "gone"\n')
+        self.assertIn("gone is not there", self.cairn("verify", "empty", exit=NO).err)
+
     def test_the_worst_of_several_decides(self):
         self.flip_bit(self.shard, 0)
         self.cairn("verify", "saved/train2-9", "saved/train1", exit=NO)

@@ -52,6 +52,14 @@ class Walk(CommandTest):
         text = self.cairn("state", "saved", exit=YES).text
         self.assertIn("not whole: ", text)
 
+    def test_state_tells_why_an_entry_outside_is_passed_over(self):
+        (self.dir / "out").mkdir()
+        (self.dir / "out" / "checkpoint").write_text(
+            'model_checkpoint_path: "../saved/train1"\nall_model_checkpoint_paths: "../saved/train1"\n')
+        state = self.cairn("state", "out", "--json", exit=YES).json
+        self.assertIsNone(state["latest_whole"])
+        self.assertIn("outside its directory", state["checkpoints"][0]["why"])
+
     def test_state_without_a_catalog_is_no(self):
         (self.dir / "saved" / "checkpoint").unlink()
         state = self.cairn("state", "saved", "--json", exit=NO).json

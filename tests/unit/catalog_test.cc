@@ -276,7 +276,7 @@ TEST_CASE("open never falls back to older values: it names the newest whole chec
   test::fs::remove(box / "m-1.index");
   test::fs::remove(box / "m-1.cairn");
   said = refusal(Checkpoint::open(box.root()));
-  CHECK(has(said, "none of those it names is whole"));
+  CHECK(has(said, "no other that it names is whole"));
 }
 
 TEST_CASE("a latest checkpoint outside names the newest whole one of its own catalog") {

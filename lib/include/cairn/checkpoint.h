@@ -34,6 +34,7 @@ enum class Verify : std::uint8_t {
          // lazily all the same)
 };
 
+// What a checkpoint's index is. TensorFlowV1 is recognised, but neither opened nor written yet.
 enum class Format : std::uint8_t { Cairn, TensorFlow, TensorFlowV1, Safetensors };
 
 // "cairn", "tensorflow", "tensorflow-v1", "safetensors".
@@ -42,11 +43,11 @@ CAIRN_API std::string_view name(Format format) noexcept;
 struct OpenOptions {
   Access access = Access::Shared;
   Verify verify = Verify::Lazy;
-  bool follow_links = false;  // shards may be symbolic links, catalog paths may lead elsewhere
-                              // (Hugging Face caches)
-  std::span<const TensorSpec>
-      expected;  // not empty: exactly these tensors, else Invalid with the difference
-  Work work;     // for Verify::Full and Access::Copy
+  // Shards may be symbolic links, catalog paths may lead elsewhere (Hugging Face caches).
+  bool follow_links = false;
+  // Not empty: exactly these tensors, else Invalid with the difference.
+  std::span<const TensorSpec> expected;
+  Work work;  // for Verify::Full and Access::Copy
 };
 
 // One request of Checkpoint::read.
@@ -94,21 +95,26 @@ class CAIRN_API Checkpoint {
                                  const OpenOptions& options = {}) noexcept;
 
   Format format() const noexcept;
-  const std::filesystem::path& prefix()
-      const noexcept;  // as given, never normalised, without a member's suffix
-  std::optional<std::int64_t> step()
-      const noexcept;  // of Cairn's index; else the number behind the last '-' of the prefix
+
+  // As given, never normalised, without a member's suffix.
+  const std::filesystem::path& prefix() const noexcept;
+
+  // Of Cairn's index; else the number behind the last '-' of the prefix.
+  std::optional<std::int64_t> step() const noexcept;
+
   std::optional<std::string_view> metadata(std::string_view key) const noexcept;
-  std::span<const std::string> notices()
-      const noexcept;  // what the caller should know and is no error, in sentences
+
+  // What the caller should know and is no error, in sentences.
+  std::span<const std::string> notices() const noexcept;
 
   struct Shard {
     std::string_view name;
     std::uint64_t size_bytes;
   };
   std::size_t shard_count() const noexcept;
-  Shard shard_at(
-      std::size_t position) const noexcept;  // `position` < shard_count(), else it aborts
+
+  // `position` < shard_count(), else the program aborts.
+  Shard shard_at(std::size_t position) const noexcept;
 
   std::size_t tensor_count() const noexcept;
 
@@ -121,9 +127,10 @@ class CAIRN_API Checkpoint {
 
   // Compares every byte with its checksum, by reading the files (not the mapping, so that no fault
   // can kill the process; with Access::Copy: the memory). Also checks what open does not: that
-  // spans of Cairn's own shards do not overlap, that padding is zero, and that P.index beside
-  // P.cairn is as it was written. An Error means that it could not look, or (Corrupt) that an index
-  // is damaged. Cost: every byte once, on all cores that `work` allows.
+  // padding is zero, that spans of Cairn's own shards do not overlap, and that P.index beside
+  // P.cairn is as it was written. Damage is no Error: an Error means that it could not look.
+  // Errors: Corrupt (spans overlap, or P.index is damaged: an index contradicts itself), Io,
+  // OutOfMemory, Cancelled. Cost: every byte once, on all cores that `work` allows.
   Result<Verification> verify(const Work& work = {}) const noexcept;
 
   // Brings the pages of these tensors (none named: of all) into memory. Errors: NotFound, Io,

@@ -27,35 +27,37 @@ enum class Link : std::uint8_t {
 CAIRN_API std::string_view name(Link link) noexcept;
 
 struct TransferOptions {
-  std::filesystem::path output;  // a prefix; empty: beside the payload
-  Link link = Link::Auto;        // with `output`: how the shards get there
-  bool replace = false;          // an index that is there and differs may be replaced
+  // A prefix; empty: beside the payload. Import and export that replace a checkpoint there change
+  // its shards before its index: a crash in between leaves a mixture.
+  std::filesystem::path output;
+  Link link = Link::Auto;  // with `output`: how the shards get there
+  bool replace = false;    // an index that is there and differs may be replaced
   Work work;
 };
 
 struct Transfer {
   std::filesystem::path prefix;  // where the result lies
   Link used = Link::Auto;        // Auto: the payload stayed where it is
-  std::uint64_t payload_bytes_copied =
-      0;  // 0 unless linking was impossible, or the payload was rewritten
-  std::vector<std::string>
-      not_nameable;  // tensors that the target format cannot name, left out of its index
+  // 0 unless linking was impossible, or the payload was rewritten.
+  std::uint64_t payload_bytes_copied = 0;
+  // Tensors that the target format cannot name, left out of its index.
+  std::vector<std::string> not_nameable;
   std::vector<std::string> notices;
 };
 
-// Adds Cairn's index P.cairn beside the payload of a foreign checkpoint, or renews one whose files
-// changed since. No tensor byte is moved, and none read but where shards were touched or copied
-// behind a P.cairn: then their bytes decide whether it stays. Errors: those of Checkpoint::open
-// (for a damaged P.cairn too, without `replace`); Exists (`output` is a checkpoint already, without
-// `replace`); Unsupported (a format that cannot be imported); Io, NoSpace. Durable when it returns:
-// the payload is synced first.
+// Adds Cairn's index P.cairn beside the payload of a TensorFlow checkpoint, or renews one whose
+// files changed since. No tensor byte is moved, and none read but where shards were touched or
+// copied behind a P.cairn: then their bytes decide whether it stays. Errors: those of
+// Checkpoint::open (for a damaged P.cairn too, without `replace`); Exists (`output` is a checkpoint
+// already, without `replace`); Unsupported (a format that cannot be imported); Io, NoSpace. Durable
+// when it returns: the payload is synced first.
 CAIRN_API Result<Transfer> import_index(const std::filesystem::path& source,
                                         const TransferOptions& options = {}) noexcept;
 
-// Adds another format's index beside the payload: Format::TensorFlow writes P.index;
-// Format::Safetensors links a universal shard as P.safetensors. No tensor byte is read or moved,
-// unless `output` lies where linking is impossible. Errors: as import_index; Unsupported (the
-// payload does not lie as the target needs it: the sentence names convert()).
+// Adds another format's index beside the payload: Format::TensorFlow writes P.index, and the record
+// of it in P.cairn; Format::Safetensors links a universal shard as P.safetensors. No tensor byte is
+// read or moved, unless `output` lies where linking is impossible. Errors: as import_index;
+// Unsupported (the payload does not lie as the target needs it: the sentence names convert()).
 CAIRN_API Result<Transfer> export_index(const std::filesystem::path& source, Format target,
                                         const TransferOptions& options = {}) noexcept;
 

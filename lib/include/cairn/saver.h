@@ -18,8 +18,8 @@ namespace cairn {
 struct CheckpointState {
   std::filesystem::path model_checkpoint_path;                    // the latest
   std::vector<std::filesystem::path> all_model_checkpoint_paths;  // oldest first, the latest last
-  std::vector<double>
-      all_model_checkpoint_timestamps_s;  // since the epoch; empty, or one for each path
+  // Since the epoch; empty, or one for each path.
+  std::vector<double> all_model_checkpoint_timestamps_s;
   double last_preserved_timestamp_s = 0;
 };
 
@@ -32,8 +32,9 @@ CAIRN_API Result<std::optional<CheckpointState>> get_checkpoint_state(
 // Replaces the catalog of `dir` durably. Paths are written by TensorFlow's rules: absolute ones as
 // they are; relative ones made relative to `dir` where `dir` itself is relative, else as they are.
 // model_checkpoint_path is added at the end of all_model_checkpoint_paths where it is not there
-// already. Errors: Invalid (timestamps of another number than paths; a checkpoint named like the
-// catalog; a path that is not UTF-8), NotFound (no such directory), Io, NoSpace.
+// already. Errors: Invalid (no latest checkpoint; timestamps of another number than paths; a
+// checkpoint named like the catalog; a path that is not UTF-8), NotFound (no such directory), Io,
+// NoSpace.
 CAIRN_API Result<void> update_checkpoint_state(
     const std::filesystem::path& dir, const CheckpointState& state,
     std::string_view latest_filename = "checkpoint") noexcept;

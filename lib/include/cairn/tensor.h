@@ -73,12 +73,14 @@ class CAIRN_API Tensor {
   std::uint64_t size_bytes() const noexcept;     // as stored; for strings with their lengths
   std::uint64_t element_count() const noexcept;  // 1 for a scalar
   bool partitioned() const noexcept;             // stored as several slices
-  std::optional<std::uint32_t> crc32c()
-      const noexcept;  // unmasked; nothing where the format has none or partitioned
-  std::optional<Digest128> content_hash()
-      const noexcept;                           // nothing where only a full read could know it
-  std::string_view shard() const noexcept;      // the file that holds it; empty if partitioned
-  std::uint64_t offset_bytes() const noexcept;  // where in that file; 0 if partitioned
+  std::string_view shard() const noexcept;       // the file that holds it; empty if partitioned
+  std::uint64_t offset_bytes() const noexcept;   // where in that file; 0 if partitioned
+
+  // Unmasked. Nothing where the format has none, and for partitioned tensors.
+  std::optional<std::uint32_t> crc32c() const noexcept;
+
+  // Nothing where only a full read could know it.
+  std::optional<Digest128> content_hash() const noexcept;
 
   // The stored bytes in the mapping, row-major, as they lie: any alignment, String and Variant in
   // TensorFlow's encoding. Errors: Corrupt (checksum; names tensor, file, range, both sums), Io

@@ -14,12 +14,12 @@ struct Progress {
 };
 
 struct Work {
-  unsigned threads_max =
-      0;  // 0: what the affinity mask and the cgroup's CPU quota allow; 1: the calling thread alone
-  std::stop_token
-      stop;  // once stopped the call returns Cancelled, and nothing half-published stays
-  std::function<void(const Progress&)>
-      progress;  // called by the calling thread only, at most 10 times a second
+  // 0: what the affinity mask and the cgroup's CPU quota allow; 1: the calling thread alone.
+  unsigned threads_max = 0;
+  // Once stopped the call returns Cancelled, and nothing half-published stays.
+  std::stop_token stop;
+  // Called by the calling thread only, at most 10 times a second.
+  std::function<void(const Progress&)> progress;
 };
 
 }  // namespace cairn

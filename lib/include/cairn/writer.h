@@ -31,7 +31,8 @@ struct WriterOptions {
 // Writes one checkpoint: first what the tensors are, then their bytes in any order, then commit.
 //
 // Until commit() nothing exists under the prefix's names, and a checkpoint that was there before
-// stays whole; a Writer that goes away uncommitted takes its temporary files with it. Threads:
+// stays whole; a Writer that goes away uncommitted takes its temporary files with it (one whose
+// process is killed leaves them: NAME.cairn-tmp-…, which readers ignore). Threads:
 // write, write_strings and append may be called from several threads, one thread per tensor.
 // Memory: what is given is summed, hashed and written at once; nothing is kept.
 class CAIRN_API Writer {
@@ -39,8 +40,8 @@ class CAIRN_API Writer {
   // Checks the specs and creates missing parent directories. The temporary files are created, and
   // their space reserved, with the first bytes or commit: only then is it known what is tied.
   // Errors: Invalid (a name twice or empty, a negative or overflowing shape, a metadata key twice,
-  // an alignment that is no power of two), Unsupported (a dtype that cannot be stored), NoSpace,
-  // Io.
+  // an alignment that is no power of two, neither index wanted, control characters in the prefix),
+  // Unsupported (a dtype that cannot be stored), NoSpace, Io.
   static Result<Writer> create(const std::filesystem::path& prefix, std::vector<TensorSpec> specs,
                                const WriterOptions& options = {}) noexcept;
 
@@ -66,9 +67,10 @@ class CAIRN_API Writer {
 
   // Publishes: syncs the shards, gives them their names, then the indexes the same way; returns
   // after the last sync. From then on the checkpoint survives a power cut; before that, the
-  // previous one of the same prefix does. Errors: Invalid (a tensor without bytes; called twice),
-  // Io, NoSpace, Cancelled. An error of a sync is final: whether the bytes are on the disk cannot
-  // be known, and this Writer refuses everything from then on.
+  // previous one of the same prefix does. Errors: Invalid (a tensor without all its bytes; called
+  // twice: nothing happened), Cancelled (likewise), Exists (somebody took a shard's name
+  // meanwhile), Io, NoSpace. Of these the last three are final, since after a failed sync nobody
+  // knows what is on the disk: this Writer refuses everything from then on.
   Result<void> commit(const Work& work = {}) noexcept;
 
   Writer(Writer&&) noexcept;
