@@ -23,19 +23,22 @@ namespace {
 //
 // The inversions before and after a CRC32C cancel out of this. x^(8n) takes one squaring per bit of
 // n.
-constexpr std::uint32_t kPolynomial = 0x82f63b78;  // P of CRC32C without x^32
-constexpr std::uint32_t kOne = 1u << 31;           // x^0
-constexpr std::uint32_t kByte = 1u << 23;          // x^8
+struct Polynomial {
+  std::uint32_t bits;
+};
+constexpr std::uint32_t kModulus = 0x82f63b78;  // P of CRC32C without x^32
+constexpr Polynomial kOne{1u << 31};            // x^0
+constexpr Polynomial kByte{1u << 23};           // x^8
 
-constexpr std::uint32_t times_x(std::uint32_t a) noexcept {
-  return (a >> 1) ^ ((a & 1u) != 0 ? kPolynomial : 0u);
+constexpr Polynomial times_x(Polynomial a) noexcept {
+  return {(a.bits >> 1) ^ ((a.bits & 1u) != 0 ? kModulus : 0u)};
 }
 
-// a · b mod P: the sum of b · x^i over the terms x^i of a.
-constexpr std::uint32_t multiply(std::uint32_t a, std::uint32_t b) noexcept {
-  std::uint32_t product = 0;
-  for (std::uint32_t term = kOne; term != 0; term >>= 1) {
-    if ((a & term) != 0) product ^= b;
+// Modulo P: the sum of b · x^i over the terms x^i of a.
+constexpr Polynomial operator*(Polynomial a, Polynomial b) noexcept {
+  Polynomial product{0};
+  for (std::uint32_t term = kOne.bits; term != 0; term >>= 1) {
+    if ((a.bits & term) != 0) product.bits ^= b.bits;
     b = times_x(b);
   }
   return product;
@@ -69,13 +72,13 @@ std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t crc) noexce
 
 std::uint32_t crc32c_combine(std::uint32_t crc_a, std::uint32_t crc_b,
                              std::uint64_t b_size_bytes) noexcept {
-  std::uint32_t shift = kOne;
-  std::uint32_t power = kByte;  // x^(8 · 2^i)
+  Polynomial shift = kOne;
+  Polynomial power = kByte;  // x^(8 · 2^i)
   for (std::uint64_t rest = b_size_bytes; rest != 0; rest >>= 1) {
-    if ((rest & 1u) != 0) shift = multiply(shift, power);
-    power = multiply(power, power);
+    if ((rest & 1u) != 0) shift = shift * power;
+    power = power * power;
   }
-  return multiply(crc_a, shift) ^ crc_b;
+  return (Polynomial{crc_a} * shift).bits ^ crc_b;
 }
 
 std::string crc32c_hex(std::uint32_t crc) {

@@ -75,6 +75,7 @@ Result<void> shell(std::vector<Command> commands) {
     const std::string words = fmt::format("{}", fmt::join(command.words, " "));
     print(fmt::format("   $ cairn {} {}\n", command.name, safe(words)));
     std::vector<char*> pointers;
+    pointers.reserve(command.words.size());
     for (std::string& word : command.words) pointers.push_back(word.data());
     if (command.verb(Arguments(pointers)) == kYes) continue;
     return Error{Code::Invalid, 0,
@@ -152,7 +153,7 @@ Result<void> register_checkpoint(const fs::path& dir, const fs::path& prefix) {
     gone.push_back(paths.front());
     paths.erase(paths.begin());
   }
-  const auto done = update_checkpoint_state(dir, state);
+  auto done = update_checkpoint_state(dir, state);
   if (!done) return done;
   for (const fs::path& old : gone) {
     remove_checkpoint(old);

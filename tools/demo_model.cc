@@ -178,7 +178,7 @@ Result<void> demo_model(const std::filesystem::path& prefix) {
       specs.size(), grouped(bytes)));
   std::fflush(stdout);
   const auto start = std::chrono::steady_clock::now();
-  const auto written = write_model(prefix, specs);
+  auto written = write_model(prefix, specs);
   if (!written) return written;
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   print(fmt::format("   written, summed, hashed and synced in {:.2f} s; now restored:\n",

@@ -19,9 +19,7 @@ std::optional<std::int64_t> parse_number(std::string_view text) {
 }
 
 // One bound of A:B. Nothing: not a number.
-std::optional<std::int64_t> parse_bound(std::string_view text, std::int64_t missing,
-                                        std::int64_t size) {
-  if (text.empty()) return missing;
+std::optional<std::int64_t> parse_bound(std::string_view text, std::int64_t size) {
   const auto number = parse_number(text);
   if (!number) return std::nullopt;
   return std::clamp<std::int64_t>(*number < 0 ? *number + size : *number, 0, size);
@@ -38,8 +36,10 @@ Result<Range> parse_range(std::string_view text, std::int64_t size) {
     }
     return Range{*index < 0 ? *index + size : *index, 1};
   }
-  const auto start = parse_bound(text.substr(0, colon), 0, size);
-  const auto end = parse_bound(text.substr(colon + 1), size, size);
+  const std::string_view first = text.substr(0, colon);
+  const std::string_view last = text.substr(colon + 1);
+  const auto start = first.empty() ? std::optional<std::int64_t>(0) : parse_bound(first, size);
+  const auto end = last.empty() ? std::optional(size) : parse_bound(last, size);
   if (!start || !end) {
     return invalid(fmt::format("'{}' in --slice is neither A:B nor an index", text));
   }
@@ -75,12 +75,13 @@ std::vector<std::size_t> positions(const Part& part, std::span<const std::int64_
   // Grows dimension by dimension: every position so far times the next dimension's range.
   std::vector<std::size_t> found = {0};
   for (std::size_t i = 0; i < part.ranges.size(); ++i) {
+    const auto [start, count] = part.ranges[i];
     std::vector<std::size_t> next;
+    next.reserve(found.size() * static_cast<std::size_t>(count));
     for (const std::size_t base : found) {
-      for (std::int64_t j = 0; j < part.ranges[i].count; ++j) {
-        next.push_back(base * static_cast<std::size_t>(shape[i]) +
-                       static_cast<std::size_t>(part.ranges[i].start + j));
-      }
+      const std::size_t row = base * static_cast<std::size_t>(shape[i]);
+      for (auto j = start; j < start + count; ++j)
+        next.push_back(row + static_cast<std::size_t>(j));
     }
     found = std::move(next);
   }

@@ -121,10 +121,7 @@ TensorFacts tensor_facts(const IndexView& view, std::size_t position) {
 
 }  // namespace
 
-std::optional<std::int64_t> IndexView::step() const noexcept {
-  const auto step = root_of(root_).step();
-  return step.has_value() ? std::optional(*step) : std::nullopt;
-}
+std::optional<std::int64_t> IndexView::step() const noexcept { return root_of(root_).step(); }
 
 std::int64_t IndexView::created_ns() const noexcept { return root_of(root_).created_ns(); }
 

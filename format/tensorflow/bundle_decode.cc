@@ -197,26 +197,35 @@ bool agrees(const TensorFacts& piece, const TensorFacts& variable,
   return true;
 }
 
+// Gives the slices of a variable the spans of their own entries, and marks these as gathered.
+// `tensors` is sorted by key.
+Decoded<void> gather_slices_of(TensorFacts& variable, std::span<const TensorFacts> tensors,
+                               std::vector<bool>& gathered) {
+  for (SliceFacts& slice : variable.slices) {
+    const std::string key = slice_key(variable.name, slice.extents);
+    const auto piece = std::ranges::lower_bound(tensors, key, {}, &TensorFacts::name);
+    const auto at = static_cast<std::size_t>(piece - tensors.begin());
+    const std::string which = "slice " + std::to_string(&slice - variable.slices.data()) +
+                              " of tensor " + quoted(variable.name);
+    if (piece == tensors.end() || piece->name != key) {
+      return corrupt(0, which + " is listed but has no entry");
+    }
+    if (gathered[at]) return corrupt(0, which + " is listed twice");
+    if (!agrees(*piece, variable, slice.extents)) {
+      return corrupt(0, which + " has another dtype or shape in its own entry");
+    }
+    slice.span = piece->span;
+    gathered[at] = true;
+  }
+  return {};
+}
+
 // Moves the entries of slices under their variables. `tensors` is sorted by key.
 Decoded<void> gather_slices(std::vector<TensorFacts>& tensors) {
   std::vector<bool> gathered(tensors.size());
   for (TensorFacts& variable : tensors) {
-    for (SliceFacts& slice : variable.slices) {
-      const std::string key = slice_key(variable.name, slice.extents);
-      const auto piece = std::ranges::lower_bound(tensors, key, {}, &TensorFacts::name);
-      const auto at = static_cast<std::size_t>(piece - tensors.begin());
-      const std::string which = "slice " + std::to_string(&slice - variable.slices.data()) +
-                                " of tensor " + quoted(variable.name);
-      if (piece == tensors.end() || piece->name != key) {
-        return corrupt(0, which + " is listed but has no entry");
-      }
-      if (gathered[at]) return corrupt(0, which + " is listed twice");
-      if (!agrees(*piece, variable, slice.extents)) {
-        return corrupt(0, which + " has another dtype or shape in its own entry");
-      }
-      slice.span = piece->span;
-      gathered[at] = true;
-    }
+    auto done = gather_slices_of(variable, tensors, gathered);
+    if (!done) return done;
   }
   const auto is_slice = [&](const TensorFacts& tensor) {
     return gathered[static_cast<std::size_t>(&tensor - tensors.data())];
@@ -241,7 +250,7 @@ Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index) {
   const auto version = check_version(*header);
   if (!version) return version.error();
 
-  BundleFacts facts{*std::move(header), {}};
+  BundleFacts facts{*std::move(header), {}, {}};
   facts.tensors.reserve(std::min(index.size() / kEntryBytesUsual, kReservedMax));
   bool partitioned = false;
   while (true) {
@@ -251,7 +260,11 @@ Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index) {
     TensorFacts& tensor = facts.tensors.emplace_back();
     const auto read = read_tensor(*table, facts.header, tensor);
     if (!read) return read.error();
-    partitioned = partitioned || !tensor.slices.empty();
+    if (tensor.slices.empty()) {
+      facts.shards.insert(tensor.span.shard);
+    } else {
+      partitioned = true;
+    }
   }
   if (partitioned) {
     const auto gathered = gather_slices(facts.tensors);

@@ -240,12 +240,13 @@ std::optional<double> parse_plain_double(std::string_view text) {
   }
   if (one_of(text, '(')) return std::nullopt;
   double value = 0;
-  const char* const end = text.data() + text.size();
-  auto [stopped, error] = std::from_chars(text.data(), end, value);
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  auto [stopped, error] = std::from_chars(begin, end, value);
   if (error == std::errc::result_out_of_range) {
     // Becomes infinity or 0; from_chars does not say which, a type with a larger range does.
     long double wide = 0;
-    error = std::from_chars(text.data(), end, wide).ec;
+    error = std::from_chars(begin, end, wide).ec;
     value = static_cast<double>(wide);
   }
   if (error != std::errc() || stopped != end) return std::nullopt;

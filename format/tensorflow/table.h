@@ -92,7 +92,7 @@ class TableWriter {
   };
 
   void flush();
-  void index_pending(std::string separator);
+  void index_pending(std::string_view separator);
   std::string write_block(Block& block);
 
   std::string file_;

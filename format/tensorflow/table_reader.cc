@@ -183,16 +183,13 @@ Decoded<TableReader> TableReader::open(std::span<const std::byte> file) {
 
 Decoded<bool> TableReader::next() {
   while (true) {
-    if (in_block_) {
-      auto more = entries_.next();
-      if (!more || *more) return more;
-      if (entries_.key() > index_.key()) {
-        return corrupt(block_offset(), block_at(block_offset()) + " holds the key " +
-                                           quoted(key()) + ", but the index ends it at " +
-                                           quoted(index_.key()));
-      }
+    auto more = in_block_ ? entries_.next() : false;
+    if (!more || *more) return more;
+    if (in_block_ && entries_.key() > index_.key()) {
+      return corrupt(block_offset(), block_at(block_offset()) + " holds the key " + quoted(key()) +
+                                         ", but the index ends it at " + quoted(index_.key()));
     }
-    auto more = next_block();
+    more = next_block();
     if (!more || !*more) return more;
   }
 }

@@ -100,7 +100,7 @@ void TableWriter::flush() {
 }
 
 // The index lists a block once the key behind it is known, because that makes a shorter separator.
-void TableWriter::index_pending(std::string separator) {
+void TableWriter::index_pending(std::string_view separator) {
   index_.add(separator, pending_handle_);
   pending_handle_.clear();
 }

@@ -39,6 +39,31 @@ void skip_unknown(pbf_reader& message, std::uint32_t last_known) {
   message.skip();
 }
 
+void read_bad_consumers(const auto& packed, BundleHeader& header) {
+  for (const std::int32_t bad : packed) header.bad_consumers.push_back(bad);
+}
+
+void read_version(pbf_reader version, BundleHeader& header) {
+  while (version.next()) {
+    switch (version.tag_and_type()) {
+      case tag_and_type(1, kVarint):
+        header.producer = version.get_int32();
+        break;
+      case tag_and_type(2, kVarint):
+        header.min_consumer = version.get_int32();
+        break;
+      case tag_and_type(3, kVarint):
+        header.bad_consumers.push_back(version.get_int32());
+        break;
+      case tag_and_type(3, kBytes):
+        read_bad_consumers(version.get_packed_int32(), header);
+        break;
+      default:
+        skip_unknown(version, 3);
+    }
+  }
+}
+
 BundleHeader read_header(pbf_reader message) {
   BundleHeader header;
   header.num_shards = 0;
@@ -60,26 +85,7 @@ BundleHeader read_header(pbf_reader message) {
         skip_unknown(message, 3);
     }
   }
-  while (version.next()) {
-    switch (version.tag_and_type()) {
-      case tag_and_type(1, kVarint):
-        header.producer = version.get_int32();
-        break;
-      case tag_and_type(2, kVarint):
-        header.min_consumer = version.get_int32();
-        break;
-      case tag_and_type(3, kVarint):
-        header.bad_consumers.push_back(version.get_int32());
-        break;
-      case tag_and_type(3, kBytes):
-        for (const std::int32_t bad : version.get_packed_int32()) {
-          header.bad_consumers.push_back(bad);
-        }
-        break;
-      default:
-        skip_unknown(version, 3);
-    }
-  }
+  read_version(version, header);
   return header;
 }
 

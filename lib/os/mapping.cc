@@ -103,11 +103,9 @@ Result<Mapping> Mapping::allocate(std::uint64_t size_bytes) {
 
 Result<void> populate(std::span<const std::byte> range) {
   if (range.empty()) return {};
-  const std::uint64_t page = page_bytes();
-  const auto address = reinterpret_cast<std::uintptr_t>(range.data());
-  const std::uintptr_t start = address / page * page;
-  const std::size_t size = range.size() + (address - start);
-  if (::madvise(reinterpret_cast<void*>(start), size, MADV_POPULATE_READ) == 0) return {};
+  const std::size_t before = reinterpret_cast<std::uintptr_t>(range.data()) % page_bytes();
+  auto* const start = const_cast<std::byte*>(range.data()) - before;
+  if (::madvise(start, before + range.size(), MADV_POPULATE_READ) == 0) return {};
   if (errno == EINVAL)
     return Error{Code::Unsupported, EINVAL, "this kernel cannot populate a mapping"};
   return system_error("mapping", "cannot read its pages");

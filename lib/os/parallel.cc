@@ -46,9 +46,9 @@ std::optional<unsigned> cgroup_cpus() {
 // What the threads of one call share.
 class Crew {
  public:
-  Crew(const Work& work, std::size_t count, std::uint64_t total_bytes,
-       const std::function<Result<std::uint64_t>(std::size_t)>& task)
-      : work_(work), count_(count), total_bytes_(total_bytes), task_(task) {}
+  Crew(const Work& work, std::size_t count,
+       const std::function<Result<std::uint64_t>(std::size_t)>& task, std::uint64_t total_bytes)
+      : work_(work), count_(count), task_(task), total_bytes_(total_bytes) {}
 
   void work_on(bool report) {
     for (std::size_t i = next(); i < count_; i = next()) {
@@ -83,14 +83,26 @@ class Crew {
 
   const Work& work_;
   const std::size_t count_;
-  const std::uint64_t total_bytes_;
   const std::function<Result<std::uint64_t>(std::size_t)>& task_;
+  const std::uint64_t total_bytes_;
   std::atomic<std::size_t> next_ = 0;
   std::atomic<std::uint64_t> done_bytes_ = 0;
   Clock::time_point next_report_ = Clock::now() + kProgressEvery;
   std::mutex mutex_;
   std::optional<Error> error_;
 };
+
+// As many helpers as the system gives; the caller works too.
+std::vector<std::jthread> helpers_of(Crew& crew, std::size_t wanted) {
+  std::vector<std::jthread> helpers;
+  helpers.reserve(wanted);
+  try {
+    while (helpers.size() < wanted) helpers.emplace_back([&crew] { crew.work_on(false); });
+  } catch (const std::system_error&) {
+    // The system gives no more threads: those that run do the work.
+  }
+  return helpers;
+}
 
 }  // namespace
 
@@ -107,16 +119,10 @@ unsigned thread_count(const Work& work) noexcept {
 
 Result<void> run_parallel(const Work& work, std::size_t count, std::uint64_t total_bytes,
                           const std::function<Result<std::uint64_t>(std::size_t)>& task) {
-  Crew crew(work, count, total_bytes, task);
+  Crew crew(work, count, task, total_bytes);
   {
-    std::vector<std::jthread> helpers;
     const std::size_t wanted = count < 2 ? 0 : std::min<std::size_t>(thread_count(work), count) - 1;
-    helpers.reserve(wanted);
-    try {
-      while (helpers.size() < wanted) helpers.emplace_back([&crew] { crew.work_on(false); });
-    } catch (const std::system_error&) {
-      // The system gives no more threads: those that run do the work.
-    }
+    const auto helpers = helpers_of(crew, wanted);  // joined at the end of this block
     crew.work_on(true);
   }
   return crew.outcome();
