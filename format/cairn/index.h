@@ -23,6 +23,10 @@ inline constexpr std::uint32_t kIndexVersion = 1;
 // index.
 Decoded<std::vector<std::byte>> encode_index(const IndexFacts& facts);
 
+// The same bytes together with a view over them, for which nothing is checked twice.
+struct BuiltIndex;
+Decoded<BuiltIndex> build_index(const IndexFacts& facts);
+
 // A view over the bytes of a valid index; they must stay where they are, 8-byte aligned.
 class IndexView {
  public:
@@ -91,8 +95,16 @@ class IndexView {
   IndexFacts facts() const;
 
  private:
+  friend Decoded<BuiltIndex> build_index(const IndexFacts& facts);
   explicit IndexView(const void* root) noexcept : root_(root) {}
   const void* root_;  // the FlatBuffers table; its type stays in the .cc files
+};
+
+// An index made in memory: a file's bytes, and the view over them. The view follows a move of the
+// bytes, not a copy.
+struct BuiltIndex {
+  std::vector<std::byte> bytes;
+  IndexView view;
 };
 
 }  // namespace cairn::format

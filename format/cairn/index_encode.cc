@@ -172,6 +172,7 @@ VectorOffset<const T*> structs(FlatBufferBuilder& builder, const std::vector<T>&
 
 VectorOffset<Offset<fbs::KeyValue>> key_values(FlatBufferBuilder& builder, const KeyValues& pairs) {
   std::vector<Offset<fbs::KeyValue>> entries;
+  entries.reserve(pairs.size());
   for (const auto& [key, value] : pairs) {
     const auto key_text = builder.CreateString(key);
     entries.push_back(fbs::CreateKeyValue(builder, key_text, builder.CreateString(value)));
@@ -209,6 +210,7 @@ void build(FlatBufferBuilder& builder, const IndexFacts& facts, const GrowingCol
                                  ? VectorOffset<Offset<flatbuffers::String>>(0)
                                  : builder.CreateVectorOfStrings(columns.opaque_dtypes);
   std::vector<Offset<fbs::Shard>> shard_offsets;
+  shard_offsets.reserve(facts.shards.size());
   for (const ShardFacts& shard : facts.shards) shard_offsets.push_back(shard_of(builder, shard));
   const auto shards = numbers(builder, shard_offsets);
   const auto safetensors_metadata = key_values(builder, facts.safetensors_metadata);
@@ -242,12 +244,14 @@ void build(FlatBufferBuilder& builder, const IndexFacts& facts, const GrowingCol
 }
 
 std::vector<std::byte> with_header(std::span<const std::byte> body) {
-  std::vector<std::byte> file(kHeaderBytes + body.size());
+  std::vector<std::byte> file;
+  file.reserve(kHeaderBytes + body.size());
+  file.resize(kHeaderBytes);
   std::memcpy(file.data(), kMagic.data(), kMagic.size());
   store_le(file.data() + kVersionAt, kIndexVersion);
   store_le(file.data() + kHeaderBytesAt, kHeaderBytes);
   store_le(file.data() + kBodyBytesAt, std::uint64_t{body.size()});
-  std::ranges::copy(body, file.begin() + kHeaderBytes);
+  file.insert(file.end(), body.begin(), body.end());
   const Digest128 digest = file_digest(file);
   std::ranges::copy(digest.bytes, file.begin() + kDigestAt);
   return file;
@@ -266,14 +270,19 @@ Decoded<std::vector<std::byte>> encode_unchecked(const IndexFacts& facts) {
 }  // namespace index
 
 // What decode refuses is refused here by the same code, run over the bytes that were just made.
-Decoded<std::vector<std::byte>> encode_index(const IndexFacts& facts) {
+// Their digest and structure are this file's own work; only what the facts say can be wrong.
+Decoded<BuiltIndex> build_index(const IndexFacts& facts) {
   auto file = index::encode_unchecked(facts);
-  if (!file) return file;
+  if (!file) return std::move(file).error();
   const fbs::Index& root = *fbs::GetIndex(file->data() + index::kHeaderBytes);
   if (auto checked = index::check_meaning(root, *file); !checked) {
     return index::invalid(checked.error().what);
   }
-  return file;
+  return BuiltIndex{*std::move(file), IndexView(&root)};
+}
+
+Decoded<std::vector<std::byte>> encode_index(const IndexFacts& facts) {
+  return build_index(facts).transform([](BuiltIndex built) { return std::move(built.bytes); });
 }
 
 }  // namespace cairn::format

@@ -4,6 +4,8 @@
 // FORMAT.md, "TensorFlow's bundle".
 
 #include <cstddef>
+#include <cstdint>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,6 +22,7 @@ namespace cairn::format::tensorflow {
 struct BundleFacts {
   BundleHeader header;
   std::vector<TensorFacts> tensors;
+  std::set<std::uint32_t> shards;  // those that spans lie in
 };
 
 // Decodes P.index, strictly: what TensorFlow refuses with an error is refused, and what makes it

@@ -250,7 +250,7 @@ Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index) {
   const auto version = check_version(*header);
   if (!version) return version.error();
 
-  BundleFacts facts{*std::move(header), {}};
+  BundleFacts facts{*std::move(header), {}, {}};
   facts.tensors.reserve(std::min(index.size() / kEntryBytesUsual, kReservedMax));
   bool partitioned = false;
   while (true) {
@@ -260,7 +260,11 @@ Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index) {
     TensorFacts& tensor = facts.tensors.emplace_back();
     const auto read = read_tensor(*table, facts.header, tensor);
     if (!read) return read.error();
-    partitioned = partitioned || !tensor.slices.empty();
+    if (tensor.slices.empty()) {
+      facts.shards.insert(tensor.span.shard);
+    } else {
+      partitioned = true;
+    }
   }
   if (partitioned) {
     const auto gathered = gather_slices(facts.tensors);

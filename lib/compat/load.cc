@@ -18,6 +18,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "format/checked.h"
 #include "format/digest.h"
@@ -66,15 +67,13 @@ Error too_short(const std::string& path, std::uint64_t size_bytes, const std::st
 
 // Opens the shards that a bundle's tensors lie in, and gives the spans positions in that list.
 Result<std::vector<os::File>> open_bundle_shards(const Location& location, bool follow_links,
+                                                 const std::set<std::uint32_t>& numbers,
                                                  format::IndexFacts& facts) {
   std::map<std::uint32_t, std::uint32_t> positions;
   std::vector<os::File> files;
-  for (format::TensorFacts& tensor : facts.tensors) {
-    for_each_span(tensor, [&](format::Span& span) { positions.try_emplace(span.shard); });
-  }
   const auto count = static_cast<std::uint32_t>(facts.bundle.num_shards);
-  for (auto& [number, position] : positions) {
-    position = static_cast<std::uint32_t>(files.size());
+  for (const std::uint32_t number : numbers) {
+    positions[number] = static_cast<std::uint32_t>(files.size());
     const std::string name = location.file(format::tensorflow::shard_suffix(number, count));
     CAIRN_TRY(shard, open_shard(location.directory, name, follow_links));
     format::ShardFacts shard_facts;
@@ -244,7 +243,7 @@ Result<store::Parts> load_tensorflow(const Location& location, bool follow_links
   facts.bundle = bundle->header;
   facts.tensors = std::move(bundle->tensors);
   facts.tensorflow_index = index.record;
-  CAIRN_TRY(files, open_bundle_shards(location, follow_links, facts));
+  CAIRN_TRY(files, open_bundle_shards(location, follow_links, bundle->shards, facts));
   return assemble({Format::TensorFlow, location.prefix, index.file.path()}, facts,
                   std::move(files));
 }
@@ -269,12 +268,10 @@ Error error_of(const std::string& path, const format::Reason& reason) {
 
 Result<store::Parts> assemble(const Assembled& what, const format::IndexFacts& facts,
                               std::vector<os::File> shards) {
-  auto bytes = format::encode_index(facts);
-  if (!bytes) return Error{Code::Corrupt, 0, what.index_path + ": " + bytes.error().what};
-  auto index = format::IndexView::decode(*bytes);
+  auto index = format::build_index(facts);
   if (!index) return Error{Code::Corrupt, 0, what.index_path + ": " + index.error().what};
-  return store::Parts{what.format, what.prefix, std::move(*bytes), *index, std::move(shards),
-                      {},          false};
+  return store::Parts{
+      what.format, what.prefix, std::move(index->bytes), index->view, std::move(shards), {}, false};
 }
 
 }  // namespace cairn::compat

@@ -101,6 +101,19 @@ TEST_CASE("metadata is found by its key") {
   for (const char* key : {"", "b", "q"}) CHECK_FALSE(view.metadata(key).has_value());
 }
 
+TEST_CASE("an index built in memory is the file's bytes, and its view what decoding them gives") {
+  std::mt19937_64 random(7);
+  for (int round = 0; round < 50; ++round) {
+    const IndexFacts facts = random_facts(random);
+    auto built = build_index(facts);
+    REQUIRE_MESSAGE(built.has_value(), built.error().what);
+    const BuiltIndex moved = *std::move(built);
+    CHECK(moved.bytes == encode(facts));
+    CHECK(moved.view.facts() == facts);
+    CHECK(decode(moved.bytes).facts() == facts);
+  }
+}
+
 TEST_CASE("every flipped bit is refused") {
   auto file = encode(rich_facts());
   for (std::size_t bit = 0; bit < 8 * file.size(); ++bit) {
