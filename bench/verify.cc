@@ -43,23 +43,30 @@ void check(benchmark::State& state, const std::string& path, Access access) {
   state.SetBytesProcessed(static_cast<std::int64_t>(bytes));
 }
 
+// The bytes of a tensor's view, each page of which was read from.
+Result<std::uint64_t> touch(const Tensor& tensor) {
+  const auto view = tensor.bytes();
+  if (!view) return view.error();
+  unsigned touched = 0;
+  for (std::size_t at = 0; at < view->size(); at += kPageBytes) {
+    touched += std::to_integer<unsigned>((*view)[at]);
+  }
+  benchmark::DoNotOptimize(touched);
+  return view->size();
+}
+
 void first_touch(benchmark::State& state, const std::string& path) {
   OpenOptions options;
   options.verify = Verify::None;
   std::uint64_t bytes = 0;
-  unsigned touched = 0;
   while (state.KeepRunning()) {
     const auto checkpoint = Checkpoint::open(path, options);
     if (!checkpoint) return state.SkipWithError(checkpoint.error().what.c_str());
     for (std::size_t i = 0; i < checkpoint->tensor_count(); ++i) {
-      const auto view = checkpoint->tensor_at(i).bytes();
-      if (!view) return state.SkipWithError(view.error().what.c_str());
-      for (std::size_t at = 0; at < view->size(); at += kPageBytes) {
-        touched += std::to_integer<unsigned>((*view)[at]);
-      }
-      bytes += view->size();
+      const auto seen = touch(checkpoint->tensor_at(i));
+      if (!seen) return state.SkipWithError(seen.error().what.c_str());
+      bytes += *seen;
     }
-    benchmark::DoNotOptimize(touched);
   }
   state.SetBytesProcessed(static_cast<std::int64_t>(bytes));
 }
