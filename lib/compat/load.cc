@@ -65,6 +65,15 @@ Error too_short(const std::string& path, std::uint64_t size_bytes, const std::st
               ": the file is truncated, or belongs to another index"};
 }
 
+// Counts the span's bytes to its shard; false where they lie outside of it.
+bool place(format::Span& span, format::ShardFacts& shard) {
+  const bool fits = format::inside(span.offset_bytes, span.size_bytes, shard.identity.size_bytes);
+  // TensorFlow accepts any offset for a tensor without bytes.
+  if (!fits && span.size_bytes == 0) span.offset_bytes = 0;
+  shard.live_bytes += span.size_bytes;
+  return fits || span.size_bytes == 0;
+}
+
 // Opens the shards that a bundle's tensors lie in, and gives the spans positions in that list.
 Result<std::vector<os::File>> open_bundle_shards(const Location& location, bool follow_links,
                                                  const std::set<std::uint32_t>& numbers,
@@ -84,20 +93,14 @@ Result<std::vector<os::File>> open_bundle_shards(const Location& location, bool 
     files.push_back(std::move(shard.file));
   }
   for (format::TensorFacts& tensor : facts.tensors) {
-    std::optional<Error> error;
+    const format::Span* outside = nullptr;
     for_each_span(tensor, [&](format::Span& span) {
       span.shard = positions.at(span.shard);
-      format::ShardFacts& shard = facts.shards[span.shard];
-      const bool fits =
-          format::inside(span.offset_bytes, span.size_bytes, shard.identity.size_bytes);
-      // TensorFlow accepts any offset for a tensor without bytes.
-      if (!fits && span.size_bytes == 0) span.offset_bytes = 0;
-      if (!fits && span.size_bytes != 0 && !error) {
-        error = too_short(files[span.shard].path(), shard.identity.size_bytes, tensor.name, span);
-      }
-      shard.live_bytes += span.size_bytes;
+      if (!place(span, facts.shards[span.shard])) outside = &span;
     });
-    if (error) return *error;
+    if (outside == nullptr) continue;
+    return too_short(files[outside->shard].path(), facts.shards[outside->shard].identity.size_bytes,
+                     tensor.name, *outside);
   }
   // Shared ranges were counted for each name.
   for (format::ShardFacts& shard : facts.shards) {

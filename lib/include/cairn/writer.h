@@ -31,9 +31,11 @@ struct WriterOptions {
 // Writes one checkpoint: first what the tensors are, then their bytes in any order, then commit.
 //
 // Until commit() nothing exists under the prefix's names, and a checkpoint that was there before
-// stays whole; a Writer that goes away uncommitted takes its temporary files with it (one whose
-// process is killed leaves them: NAME.cairn-tmp-…, which readers ignore). Threads:
-// write, write_strings and append may be called from several threads, one thread per tensor.
+// stays whole; a Writer that goes away uncommitted takes its temporary files with it. One whose
+// process is killed leaves them (NAME.cairn-tmp-…): readers ignore them, the next commit under the
+// prefix removes them.
+// Threads: write, write_strings and append may be called from several threads, one thread per
+// tensor. A forked child must not use the Writer.
 // Memory: what is given is summed, hashed and written at once; nothing is kept.
 class CAIRN_API Writer {
  public:
