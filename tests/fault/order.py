@@ -99,7 +99,8 @@ def events(lines):
 def breaches(lines, durable_first=()):
     """Sentences: where the order of this trace could lose a checkpoint in a power cut.
 
-    `durable_first`: files that somebody else wrote and an index is about to name; nobody has synced them yet.
+    `durable_first`: files that somebody else wrote and an index is about to name; nobody has synced them yet. With a
+    slash at the end: a directory whose names somebody else made.
     """
     trail = list(events(lines))
     named = [(at, e) for at, e in enumerate(trail) if e.kind == "name" and published(e.to)]
@@ -184,7 +185,7 @@ def unsynced_directories(trail):
 def not_durable_first(trail, named, files):
     first = min((at for at, e in named if INDEX.search(e.to)), default=len(trail))
     for path in files:
-        if not synced(trail, path, -1, first):
+        if not path.endswith("/") and not synced(trail, path, -1, first):
             yield f"{path} is not synced before an index names it"
     indexed = {os.path.dirname(e.to) for _, e in named if INDEX.search(e.to)}
     for folder in indexed & {os.path.dirname(path) for path in files}:

@@ -132,6 +132,10 @@ def scenarios(cairn, golden, folder):
     lines = trace(folder, cairn, "export", source, "--to", "tensorflow", "--output", output)
     yield "export elsewhere", lines, shards_of(source)
 
+    os.link(f"{source}.data-00000-of-00001", f"{folder}/out/r.data-00000-of-00001")
+    lines = trace(folder, cairn, "export", source, "--to", "tensorflow", "--output", f"{folder}/out/r")
+    yield "export to where the shard is linked already", lines, [*shards_of(source), f"{folder}/out/"]
+
     lines = trace(folder, cairn, "export", source, "--to", "tensorflow", "--output", f"{folder}/out/q", "--link", "copy")
     yield "export by copying", lines, ()
 
