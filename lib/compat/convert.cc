@@ -68,6 +68,14 @@ TensorSpec spec_of(const format::IndexView::Tensor& tensor) {
   return {std::string(tensor.name), tensor.dtype, {tensor.shape.begin(), tensor.shape.end()}};
 }
 
+std::vector<TensorSpec> specs_of(const format::IndexView& index,
+                                 std::span<const std::size_t> taken) {
+  std::vector<TensorSpec> specs;
+  specs.reserve(taken.size());
+  for (const std::size_t i : taken) specs.push_back(spec_of(index.tensor(i)));
+  return specs;
+}
+
 Selection select(const format::IndexView& index, Format target) {
   Selection selection;
   for (std::size_t i = 0; i < index.tensor_count(); ++i) {
@@ -138,8 +146,7 @@ Result<void> rewrite(const compat::Location& location, const Checkpoint& checkpo
   const store::OpenCheckpoint& source = store::OpenCheckpoint::of(checkpoint);
   Selection selection = select(source.index(), target);
   transfer.not_nameable = std::move(selection.not_nameable);
-  std::vector<TensorSpec> specs;
-  for (const std::size_t i : selection.taken) specs.push_back(spec_of(source.index().tensor(i)));
+  std::vector<TensorSpec> specs = specs_of(source.index(), selection.taken);
   CAIRN_TRY(writing, writer_options(location, checkpoint, target));
   CAIRN_TRY(writer, Writer::create(options.output, std::move(specs), writing));
   const auto same_as = tied(source.index(), selection.taken);
@@ -182,8 +189,7 @@ Result<void> write_safetensors(const Checkpoint& checkpoint, const TransferOptio
   const store::OpenCheckpoint& source = store::OpenCheckpoint::of(checkpoint);
   Selection selection = select(source.index(), Format::Safetensors);
   transfer.not_nameable = std::move(selection.not_nameable);
-  std::vector<TensorSpec> specs;
-  for (const std::size_t i : selection.taken) specs.push_back(spec_of(source.index().tensor(i)));
+  std::vector<TensorSpec> specs = specs_of(source.index(), selection.taken);
   // safetensors has no shared bytes: each name gets its own.
   const std::vector<std::optional<std::size_t>> same_as(specs.size());
   store::Layout layout = store::plan_layout({specs, same_as, 0}, 1);

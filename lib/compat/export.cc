@@ -21,7 +21,6 @@
 namespace cairn {
 namespace {
 
-using compat::Destination;
 using compat::Location;
 
 // P.index for these facts, whose shards count from 0 in the order of the index, and what it had to
@@ -110,11 +109,7 @@ Result<Transfer> export_tensorflow(Location& location, const store::Parts& parts
   if (to.beside) {
     CAIRN_CHECK(compat::sync_payload(parts.shards, to.directory));
   } else {
-    std::vector<std::string> names;
-    for (std::size_t i = 0; i < parts.index.shard_count(); ++i) {
-      names.push_back(to.base +
-                      std::string(parts.index.shard(i).name.substr(location.base.size())));
-    }
+    const auto names = compat::names_under(location.base, to.base, parts.index);
     CAIRN_CHECK(compat::bring_shards(parts.shards, names, to, options, transfer));
   }
   CAIRN_TRY(draft, store::draft_with(to.directory, index.name, index.bytes));

@@ -23,16 +23,6 @@ namespace {
 using compat::Destination;
 using compat::Location;
 
-// The names of the shards under the destination's base; their numbers stay.
-std::vector<std::string> names_under(const std::string& from, const std::string& to,
-                                     const format::IndexView& index) {
-  std::vector<std::string> names;
-  for (std::size_t i = 0; i < index.shard_count(); ++i) {
-    names.push_back(to + std::string(index.shard(i).name.substr(from.size())));
-  }
-  return names;
-}
-
 // Where the indexes go, once the shards are there.
 Result<void> publish(const Destination& to, format::IndexFacts facts,
                      std::span<const std::byte> tensorflow_index) {
@@ -119,7 +109,7 @@ Result<Transfer> import(const std::filesystem::path& source, const TransferOptio
   CAIRN_CHECK(compat::already_there(
       to, {to.base + std::string(store::kTensorFlowSuffix), index.bytes}, options.replace));
   facts.step = store::step_of(location.base);  // the new prefix need not say it
-  const auto names = names_under(location.base, to.base, parts.index);
+  const auto names = compat::names_under(location.base, to.base, parts.index);
   CAIRN_CHECK(compat::bring_shards(parts.shards, names, to, options, transfer));
   for (std::size_t i = 0; i < names.size(); ++i) {
     CAIRN_TRY(shard, compat::open_shard(to.directory, names[i], false));

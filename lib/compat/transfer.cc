@@ -123,6 +123,16 @@ Result<Destination> destination_of(const Location& source, const TransferOptions
   return Destination{std::move(directory), parts.base, options.output, beside};
 }
 
+std::vector<std::string> names_under(const std::string& from, const std::string& to,
+                                     const format::IndexView& index) {
+  std::vector<std::string> names;
+  names.reserve(index.shard_count());
+  for (std::size_t i = 0; i < index.shard_count(); ++i) {
+    names.push_back(to + std::string(index.shard(i).name.substr(from.size())));
+  }
+  return names;
+}
+
 Result<void> bring_shards(std::span<const os::File> shards, std::span<const std::string> names,
                           const Destination& to, const TransferOptions& options,
                           Transfer& transfer) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cairn/convert.h"
+#include "format/cairn/index.h"
 #include "lib/compat/locate.h"
 #include "lib/os/file.h"
 #include "lib/store/draft.h"
@@ -25,6 +26,10 @@ struct Destination {
 };
 
 Result<Destination> destination_of(const Location& source, const TransferOptions& options);
+
+// The names of the shards with another base: their numbers stay.
+std::vector<std::string> names_under(const std::string& from, const std::string& to,
+                                     const format::IndexView& index);
 
 // Gives each shard the name `names[i]` in the destination as `link` says, synced, the directory
 // too. A name that is that very file already is fine; another file there is Exists. Adds to

@@ -118,7 +118,7 @@ class Summer {
     const auto count = format::element_count(index.tensor(piece.tensor).shape).value_or(0);
     auto crc = variant ? format::tensorflow::variant_crc32c(stored, count)
                        : format::tensorflow::decode_strings(stored, count, index.big_endian())
-                             .transform([](auto layout) { return layout.crc32c; });
+                             .transform([](const auto& layout) { return layout.crc32c; });
     if (crc) return *crc;
     return Error{crc.error().code, 0,
                  checkpoint_.shard_path(piece.shard) + ": tensor " +

@@ -48,6 +48,7 @@ std::vector<std::string> nearest_names(const format::IndexView& index, std::stri
     last = std::min(last, at + kNeighbours);
   }
   std::vector<std::pair<std::size_t, std::size_t>> found;  // distance, position
+  found.reserve(last - first);
   for (std::size_t i = first; i < last; ++i) {
     const std::string_view candidate = index.tensor_name(i);
     const bool part = candidate.find(name) != std::string_view::npos;

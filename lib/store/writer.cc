@@ -221,6 +221,7 @@ Result<void> Writer::State::prepare() {
   CAIRN_TRY(count, free_shard_count(store::shards_needed(request)));
   store::Layout layout = store::plan_layout(request, count);
   std::vector<std::string> names;
+  names.reserve(layout.shards.size());
   for (std::uint32_t i = 0; i < layout.shards.size(); ++i) {
     names.push_back(base_ + format::tensorflow::shard_suffix(i, count));
   }
@@ -363,12 +364,10 @@ Result<void> Writer::State::write_encoded(std::string_view name, std::span<const
   CAIRN_TRY(position, find(name));
   CAIRN_CHECK(check_verb(position, true));
   const std::uint64_t count = *format::element_count(specs_[position].shape);
-  auto crc =
-      specs_[position].dtype == DType::Variant
-          ? format::tensorflow::variant_crc32c(bytes, count)
-          : format::tensorflow::decode_strings(bytes, count, false).transform([](auto layout) {
-              return layout.crc32c;
-            });
+  auto crc = specs_[position].dtype == DType::Variant
+                 ? format::tensorflow::variant_crc32c(bytes, count)
+                 : format::tensorflow::decode_strings(bytes, count, false)
+                       .transform([](const auto& layout) { return layout.crc32c; });
   if (!crc) {
     return Error{crc.error().code, 0,
                  prefix_.string() + ": " + format::quoted(name) + ", byte " +
