@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "cairn/checkpoint.h"
-#include "cairn/saver.h"
+#include "cairn/catalog.h"
 #include "cairn/writer.h"
 #include "demo_model.h"
 #include "output.h"

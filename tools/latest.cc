@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <string>
 
-#include "cairn/saver.h"
+#include "cairn/catalog.h"
 #include "output.h"
 #include "verb.h"
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "cairn/checkpoint.h"
-#include "cairn/saver.h"
+#include "cairn/catalog.h"
 #include "output.h"
 #include "verb.h"
 

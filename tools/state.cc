@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cairn/checkpoint.h"
-#include "cairn/saver.h"
+#include "cairn/catalog.h"
 #include "output.h"
 #include "verb.h"
 

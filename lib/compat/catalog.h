@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "cairn/saver.h"
+#include "cairn/catalog.h"
 #include "lib/os/file.h"
 
 namespace cairn::compat {

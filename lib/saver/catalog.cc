@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cairn/saver.h"
+#include "cairn/catalog.h"
 #include "format/le.h"
 #include "format/safetensors/header.h"
 #include "format/tensorflow/state_text.h"

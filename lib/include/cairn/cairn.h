@@ -3,6 +3,7 @@
 // Cairn: checkpoints as bytes plus indexes, where the bytes never move. Start with
 // cairn/checkpoint.h.
 
+#include "cairn/catalog.h"
 #include "cairn/checkpoint.h"
 #include "cairn/convert.h"
 #include "cairn/dtype.h"

@@ -1,63 +1,178 @@
 #pragma once
 
-// The catalog: the file `checkpoint` in a directory, TensorFlow's CheckpointState in protobuf's
-// text format. It says which checkpoints there are, oldest first, and which one is the latest.
+// The Saver: one checkpoint after the other in a directory, the catalog kept, old ones let go of.
 
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cairn/error.h"
 #include "cairn/export.h"
+#include "cairn/tensor.h"
+#include "cairn/work.h"
+#include "cairn/writer.h"
 
 namespace cairn {
 
-// TensorFlow's CheckpointState. Paths are prefixes.
-struct CheckpointState {
-  std::filesystem::path model_checkpoint_path;                    // the latest
-  std::vector<std::filesystem::path> all_model_checkpoint_paths;  // oldest first, the latest last
-  // Since the epoch; empty, or one for each path.
-  std::vector<double> all_model_checkpoint_timestamps_s;
-  double last_preserved_timestamp_s = 0;
+// A rule by which checkpoints stay. The functions make them; the fields are for looking.
+struct CAIRN_API Retention {
+  enum class Rule : std::uint8_t {
+    TensorFlowSaver,    // tf.compat.v1.train.Saver
+    TensorFlowManager,  // tf.train.CheckpointManager
+    Newest,
+    EverySteps,
+    EveryDuration,
+    Best,
+  };
+  enum class Order : std::uint8_t { Lowest, Highest };
+
+  Rule rule = Rule::Newest;
+  std::uint64_t count = 5;  // how many; of EverySteps: the number of steps
+  double hours = 0;         // TensorFlow's keep_checkpoint_every_n_hours, 0: none; EveryDuration
+  std::string metric;       // Best
+  Order best = Order::Lowest;
+
+  // TensorFlow's own algorithms, exactly: at most one checkpoint goes with each save (Saver), or as
+  // many as it takes (Manager); what `keep_every_hours` preserves leaves the catalog and stays for
+  // ever. The Manager's catalog has timestamps. Either stands alone in keep_any_of.
+  static Retention tensorflow_saver(std::uint64_t max_to_keep, double keep_every_hours = 0);
+  static Retention tensorflow_manager(std::uint64_t max_to_keep, double keep_every_hours = 0);
+  // Ours: a checkpoint stays, and stays in the catalog, as long as one rule says so.
+  static Retention newest(std::uint64_t count);
+  static Retention every_steps(std::uint64_t steps);  // the step is a multiple
+  static Retention every_hours(double hours);  // the first, then each that is this much younger
+  static Retention best_by(std::string metric, Order best, std::uint64_t count);
 };
 
-// Reads the catalog of `dir`. Relative paths in it come back joined to `dir`, not normalised, as
-// TensorFlow gives them. Nothing: there is no such file. Errors: Corrupt (not a CheckpointState, or
-// one that names no latest checkpoint), Io.
-CAIRN_API Result<std::optional<CheckpointState>> get_checkpoint_state(
-    const std::filesystem::path& dir, std::string_view latest_filename = "checkpoint") noexcept;
+struct SaverOptions {
+  // Empty: everything stays, and the catalog lists it all. The latest one always stays.
+  std::vector<Retention> keep_any_of = {Retention::newest(5)};
+  bool pad_step_number = false;                  // m-00000007
+  std::string latest_filename = "checkpoint";    // the catalog's name
+  bool tensorflow_index = true;                  // write P.index too
+  std::chrono::milliseconds lock_wait{0};        // how long to wait for another writer; 0: not
+  std::uint64_t staging_bytes_max = 256u << 20;  // save_async: what may wait in memory
+  Work work;
+  // Seconds since the epoch; empty: the system's clock. For tests and simulations.
+  std::function<double()> clock;
+};
 
-// Replaces the catalog of `dir` durably. Paths are written by TensorFlow's rules: absolute ones as
-// they are; relative ones made relative to `dir` where `dir` itself is relative, else as they are.
-// model_checkpoint_path is added at the end of all_model_checkpoint_paths where it is not there
-// already. Errors: Invalid (no latest checkpoint; timestamps of another number than paths; a
-// checkpoint named like the catalog; a path that is not UTF-8), NotFound (no such directory), Io,
-// NoSpace.
-CAIRN_API Result<void> update_checkpoint_state(
-    const std::filesystem::path& dir, const CheckpointState& state,
-    std::string_view latest_filename = "checkpoint") noexcept;
+// What goes along with one save.
+struct SaveOptions {
+  std::optional<std::int64_t> step;                     // the prefix is NAME-STEP; nothing: NAME
+  std::string meta_graph;                               // bytes of P.meta; empty: none
+  std::vector<std::pair<std::string, double>> metrics;  // for Retention::best_by
+  std::vector<std::pair<std::string, std::string>> metadata;
+  bool pinned = false;  // never to be let go of
+};
 
-// TensorFlow's answer: what the catalog names as latest, if that checkpoint's P.index, P.cairn or
-// V1 file exists. Nothing: no catalog, or the files are gone. Errors: those of
-// get_checkpoint_state.
-CAIRN_API Result<std::optional<std::filesystem::path>> latest_checkpoint(
-    const std::filesystem::path& dir, std::string_view latest_filename = "checkpoint") noexcept;
+// A tensor with its bytes, as Writer::write takes them; of a String tensor `strings`, its elements.
+struct NamedTensor {
+  TensorSpec spec;
+  std::span<const std::byte> bytes;
+  std::span<const std::string_view> strings;
+};
 
-struct PassedOver {
+struct Saved {
   std::filesystem::path prefix;
+  std::vector<std::filesystem::path> kept;  // what the catalog lists now, oldest first
+  std::vector<std::filesystem::path> deleted;
+  std::vector<std::string> notices;  // such as: an old checkpoint could not be removed
+};
+
+// What retention says of one checkpoint of the directory.
+struct Verdict {
+  std::filesystem::path prefix;
+  bool kept = false;
   std::string why;  // one sentence
 };
 
-struct LatestWhole {
-  std::optional<std::filesystem::path> prefix;
-  std::vector<PassedOver> passed_over;  // newer ones that are not whole, newest first
+// A save under way behind the caller's back. Copies are the same save. To let all of them go does
+// not cancel it: the Saver waits for it.
+class CAIRN_API PendingSave {
+ public:
+  // Whether wait() would return at once. Threads: any.
+  bool done() const noexcept;
+  // Returns when the checkpoint is durable, or will not be. Every call gives the same answer.
+  // Errors: those of Saver::save. Threads: any.
+  Result<Saved> wait() const noexcept;
+
+ private:
+  friend class Saver;
+  class CAIRN_LOCAL State;
+  explicit PendingSave(std::shared_ptr<State> state) noexcept;
+  std::shared_ptr<State> state_;
 };
 
-// The newest checkpoint of the catalog whose indexes are valid and whose shards are all there and
-// long enough; reads indexes, not tensors. Errors: those of get_checkpoint_state.
-CAIRN_API Result<LatestWhole> latest_whole(
-    const std::filesystem::path& dir, std::string_view latest_filename = "checkpoint") noexcept;
+// Saves into one directory.
+//
+// The Saver remembers nothing: which checkpoints there are, when they were saved, what is pinned
+// and what was preserved is read from the directory at each save, so that a process that was
+// started anew, a second one, and TensorFlow may take turns.
+// While it writes, a Saver holds the directory's lock (the file .cairn-lock): a second writer waits
+// `lock_wait`, then gets Busy, in a sentence that names the holder. The lock dies with its process.
+// Readers need no lock.
+// Threads: one call at a time, but PendingSave. A forked child must not use the Saver.
+class CAIRN_API Saver {
+ public:
+  // Creates the directory where it is missing. Errors: Invalid (rules that contradict each other, a
+  // catalog's name with a slash), Io.
+  static Result<Saver> open(const std::filesystem::path& dir,
+                            const SaverOptions& options = {}) noexcept;
+
+  // Writes the checkpoint dir/NAME-STEP, then the catalog, then removes what retention lets go of.
+  // When it returns, the checkpoint survives a power cut. What a save that died has left behind is
+  // finished or removed first. Errors: Invalid (a name with a slash, or the catalog's), Busy, those
+  // of Writer; an error of an asynchronous save that nobody has waited for: then this one has not
+  // begun.
+  Result<Saved> save(std::string_view name, std::span<const NamedTensor> tensors,
+                     const SaveOptions& options = {}) noexcept;
+
+  // The same for what is not in memory, tied, or encoded: `fill` is called once and gives every
+  // tensor its bytes, in pieces of any size. Memory: what `fill` holds. An Error of `fill` ends the
+  // save, and nothing has happened.
+  using Fill = std::function<Result<void>(Writer&)>;
+  Result<Saved> save(std::string_view name, std::vector<TensorSpec> specs, const Fill& fill,
+                     const SaveOptions& options = {}) noexcept;
+
+  // Begins a save in one thread of its own. Copy: returns when the last byte is in the staging
+  // memory, at most staging_bytes_max at a time, so that the tensors may change. Lend: returns at
+  // once, and the bytes must stay as they are until the PendingSave is done. One save is under way
+  // at a time: the next call of save, save_async, pin or prune waits for it.
+  // Errors: Invalid, Busy, and that of the one before, which nobody has waited for.
+  enum class Memory : std::uint8_t { Copy, Lend };
+  Result<PendingSave> save_async(std::string_view name, std::span<const NamedTensor> tensors,
+                                 Memory memory, const SaveOptions& options = {}) noexcept;
+
+  // The prefixes that the catalog lists, oldest first; none where there is no catalog.
+  Result<std::vector<std::filesystem::path>> last_checkpoints() const noexcept;
+
+  // Marks a checkpoint of this directory as never to be let go of, or takes the mark away; it
+  // stands in P.cairn, which a checkpoint of TensorFlow's gets for that. TensorFlow does not heed
+  // it. Errors: Busy, NotFound, those of import_index.
+  Result<void> pin(const std::filesystem::path& prefix, bool pinned = true) noexcept;
+
+  // Says of every checkpoint in the directory whether it stays, and why, oldest first; unless
+  // `dry_run`, removes those that do not. Errors: Busy, Io.
+  Result<std::vector<Verdict>> prune(bool dry_run) noexcept;
+
+  Saver(Saver&&) noexcept;
+  Saver& operator=(Saver&&) noexcept;
+  ~Saver();  // waits for a save that is under way
+
+ private:
+  class CAIRN_LOCAL State;
+  explicit Saver(std::unique_ptr<State> state) noexcept;
+  std::unique_ptr<State> state_;
+};
 
 }  // namespace cairn
