@@ -1,0 +1,59 @@
+#pragma once
+
+// Which checkpoints stay: rules over facts, without a file or a clock.
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cairn/saver.h"
+
+namespace cairn::saver {
+
+// What retention knows of a checkpoint that the catalog lists.
+struct Known {
+  double saved_s = 0;  // since the epoch
+  std::optional<std::int64_t> step;
+  std::vector<std::pair<std::string, double>> metrics;
+  bool pinned = false;
+};
+
+// What TensorFlow's algorithms remember between saves.
+struct Grid {
+  double next_keep_s = 0;       // the Saver's: the next point of its grid
+  double last_preserved_s = 0;  // the Manager's: when the last preserved checkpoint was saved
+
+  bool operator==(const Grid&) const = default;
+};
+
+enum class Fate : std::uint8_t {
+  Listed,     // stays, and stays in the catalog
+  Preserved,  // leaves the catalog; its files stay for ever
+  Deleted,
+};
+
+struct Judged {
+  Fate fate{};
+  std::string why;  // a part of a sentence: "one of the newest 5"
+};
+
+struct Judgement {
+  std::vector<Judged> of;  // parallel to what was asked about
+  Grid grid;               // as it is from now on
+};
+
+// How many may go: what TensorFlow's Saver lets go of in one save, or all that are too many.
+enum class Pace : std::uint8_t { Save, Prune };
+
+// Whether the rules make sense together. Invalid: one of TensorFlow's beside another rule, a count
+// of 0 where there is nothing else to keep, negative or unordered hours, a metric without a name.
+Result<void> check_rules(std::span<const Retention> rules);
+
+// `listed`: oldest first; the last one is the latest, which always stays.
+Judgement judge(std::span<const Retention> rules, std::span<const Known> listed, const Grid& grid,
+                Pace pace);
+
+}  // namespace cairn::saver
