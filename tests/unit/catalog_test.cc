@@ -257,6 +257,60 @@ TEST_CASE("the newest whole checkpoint is found, with why each newer one is not"
   }
 }
 
+TEST_CASE("each way of not being whole is passed over with its reason") {
+  constexpr const char* kShard = ".data-00000-of-00001";
+  Sandbox box;
+  for (std::int32_t i = 1; i <= 2; ++i) save_numbered(box / ("m-" + std::to_string(i)), i);
+  write_catalog(box.root(), {"m-1", "m-2"});
+  const test::Files whole = test::read_files(box.root());
+  std::string damaged = whole.at("m-2.index");
+  damaged[20] ^= 1;
+  struct Case {
+    std::vector<const char*> removed;
+    std::vector<std::pair<const char*, std::string>> written;
+    const char* why;
+  };
+  const Case cases[] = {
+      {{".index", ".cairn", kShard}, {}, "no checkpoint there"},
+      {{".index", ".cairn"}, {}, "has shards, but neither"},
+      {{kShard}, {}, "cannot open: No such file"},
+      {{".cairn", kShard}, {}, "cannot open: No such file"},
+      {{".index", kShard}, {}, "m-2.cairn is a leftover of a checkpoint that was removed"},
+      {{}, {{kShard, ""}}, "has 0 bytes, but m-2.cairn was written for"},
+      {{}, {{kShard, whole.at("m-2.data-00000-of-00001") + "x"}}, "is truncated or another one"},
+      {{".cairn"}, {{kShard, "x"}}, "has 1 bytes, but tensor"},
+      {{}, {{".cairn", whole.at("m-2.cairn").substr(0, 100)}}, "m-2.cairn: byte "},
+      {{}, {{".cairn", ""}}, "m-2.cairn: byte "},
+      {{".cairn"}, {{".index", damaged}}, "m-2.index: byte "},
+      {{".cairn"}, {{".index", ""}}, "m-2.index: byte "},
+  };
+  for (const Case& each : cases) {
+    INFO(each.why);
+    test::write_files(box.root(), whole);
+    const std::string prefix = box / "m-2";
+    for (const char* suffix : each.removed) test::fs::remove(prefix + suffix);
+    for (const auto& [suffix, bytes] : each.written) write_file(prefix + suffix, bytes);
+    const auto found = latest_whole(box.root());
+    REQUIRE_MESSAGE(found, refusal(found));
+    CHECK(found->prefix == box / "m-1");
+    REQUIRE(found->passed_over.size() == 1);
+    CHECK(found->passed_over[0].prefix == box / "m-2");
+    INFO(found->passed_over[0].why);
+    CHECK(has(found->passed_over[0].why, each.why));
+  }
+}
+
+TEST_CASE("a checkpoint is whole as long as one of its indexes speaks for shards that are there") {
+  for (const char* gone : {".index", ".cairn"}) {
+    INFO("without ", gone);
+    Sandbox box;
+    save_numbered(box / "m-1", 1);
+    write_catalog(box.root(), {"m-1"});
+    test::fs::remove((box / "m-1").string() + gone);
+    CHECK(latest_whole(box.root())->prefix == box / "m-1");
+  }
+}
+
 TEST_CASE("open never falls back to older values: it names the newest whole checkpoint") {
   Sandbox box;
   for (std::int32_t i = 1; i <= 2; ++i) save_numbered(box / ("m-" + std::to_string(i)), i);
