@@ -1,0 +1,114 @@
+#include "lib/saver/leftovers.h"
+
+#include <doctest/doctest.h>
+
+#include "sandbox.h"
+
+namespace cairn {
+namespace {
+
+using test::Sandbox;
+using test::fs::path;
+using Names = std::vector<std::string>;
+
+Names orphans_in(const path& dir) {
+  const auto directory = os::Directory::open(dir);
+  REQUIRE(directory);
+  return saver::orphan_indexes(*directory);
+}
+
+// A String tensor gets a shard of its own, so that there are two.
+void save_two_shards(const path& prefix, bool tensorflow_index) {
+  test::Save what{{{"v", test::int_scalar(1)}}, {{"s", {"a", "b"}}}};
+  what.options.tensorflow_index = tensorflow_index;
+  test::save(prefix, what);
+}
+
+void remove_all(const path& dir, std::string_view part) {
+  std::vector<path> gone;
+  for (const auto& entry : test::fs::directory_iterator(dir)) {
+    if (test::has(entry.path().filename().string(), part)) gone.push_back(entry.path());
+  }
+  REQUIRE_FALSE(gone.empty());
+  for (const path& each : gone) test::fs::remove(each);
+}
+
+path first_shard(const path& dir) {
+  std::vector<path> shards;
+  for (const auto& entry : test::fs::directory_iterator(dir)) {
+    if (test::has(entry.path().filename().string(), ".data-")) shards.push_back(entry.path());
+  }
+  REQUIRE(shards.size() == 2);
+  return std::min(shards[0], shards[1]);
+}
+
+TEST_CASE("no leftover is found among whole checkpoints, whichever indexes they have") {
+  Sandbox box;
+  save_two_shards(box / "both", true);
+  save_two_shards(box / "own", false);
+  test::copy_checkpoint(test::golden("tensorflow/saver_walk/saved/train2-9"), box / "train2-9");
+  test::write_file(box / "notes.cairn", "not an index");
+  test::write_file(box / "empty.cairn", "");
+  test::fs::create_directory(box / "dir.cairn");
+  test::fs::create_symlink(box / "nowhere.cairn", box / "link.cairn");
+  CHECK(orphans_in(box.root()) == Names{});
+}
+
+TEST_CASE("an index that TensorFlow's retention left behind is a leftover") {
+  Sandbox box;
+  for (const char* name : {"m-2", "m-1", "m-3"}) {
+    test::copy_checkpoint(test::golden("tensorflow/saver_walk/saved/train2-9"), box / name);
+    REQUIRE(import_index(box / name));
+  }
+  for (const char* name : {"m-1", "m-2"}) {
+    remove_all(box.root(), std::string(name) + ".index");
+    CHECK(orphans_in(box.root()) == (name[2] == '1' ? Names{} : Names{"m-1.cairn"}));
+    remove_all(box.root(), std::string(name) + ".data-");
+  }
+  CHECK(orphans_in(box.root()) == Names{"m-1.cairn", "m-2.cairn"});
+}
+
+TEST_CASE("an index is no leftover while P.index stands beside it") {
+  Sandbox box;
+  save_two_shards(box / "m", true);
+  remove_all(box.root(), ".data-");
+  CHECK(orphans_in(box.root()) == Names{});
+}
+
+TEST_CASE("a removal that died half-way leaves a leftover, once an index it recorded is gone") {
+  Sandbox box;
+  save_two_shards(box / "m", true);
+  test::fs::remove(first_shard(box.root()));
+  CHECK(orphans_in(box.root()) == Names{});
+  test::fs::remove(box / "m.index");
+  CHECK(orphans_in(box.root()) == Names{"m.cairn"});
+}
+
+TEST_CASE("the only index of a checkpoint stays as long as one of its shards is there") {
+  Sandbox box;
+  save_two_shards(box / "m", false);
+  test::fs::remove(first_shard(box.root()));
+  CHECK(orphans_in(box.root()) == Names{});
+  remove_all(box.root(), ".data-");
+  CHECK(orphans_in(box.root()) == Names{"m.cairn"});
+}
+
+TEST_CASE("an index that cannot be read is no leftover, whatever is gone") {
+  Sandbox box;
+  save_two_shards(box / "m", false);
+  remove_all(box.root(), ".data-");
+  const std::string whole = test::read_file(box / "m.cairn");
+  for (std::size_t i = 0; i < whole.size(); i += 7) {
+    std::string damaged = whole;
+    damaged[i] ^= 0x20;
+    test::write_file(box / "m.cairn", damaged);
+    CHECK(orphans_in(box.root()) == Names{});
+  }
+  test::write_file(box / "m.cairn", whole.substr(0, whole.size() - 1));
+  CHECK(orphans_in(box.root()) == Names{});
+  test::write_file(box / "m.cairn", whole);
+  CHECK(orphans_in(box.root()) == Names{"m.cairn"});
+}
+
+}  // namespace
+}  // namespace cairn
