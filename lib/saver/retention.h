@@ -31,13 +31,13 @@ struct Grid {
 
 enum class Fate : std::uint8_t {
   Listed,     // stays, and stays in the catalog
-  Preserved,  // leaves the catalog; its files stay for ever
+  Preserved,  // leaves the catalog; its files stay for ever (TensorFlow's algorithms only)
   Deleted,
 };
 
 struct Judged {
   Fate fate{};
-  std::string why;  // a part of a sentence: "one of the newest 5"
+  std::string why;  // parts of a sentence: "pinned; one of the newest 5"
 };
 
 struct Judgement {
@@ -48,11 +48,15 @@ struct Judgement {
 // How many may go: what TensorFlow's Saver lets go of in one save, or all that are too many.
 enum class Pace : std::uint8_t { Save, Prune };
 
-// Whether the rules make sense together. Invalid: one of TensorFlow's beside another rule, a count
-// of 0 where there is nothing else to keep, negative or unordered hours, a metric without a name.
+// Whether the rules make sense together. Invalid: one of TensorFlow's beside another rule, rules
+// that keep nothing for counts of 0, every 0 steps, negative or unordered hours, a metric without a
+// name.
 Result<void> check_rules(std::span<const Retention> rules);
 
-// `listed`: oldest first; the last one is the latest, which always stays.
+// The grid of TensorFlow's algorithms as they start it, in a directory that has none.
+Grid first_grid(std::span<const Retention> rules, double now_s);
+
+// `rules`: checked. `listed`: oldest first; the last one is the latest, which always stays.
 Judgement judge(std::span<const Retention> rules, std::span<const Known> listed, const Grid& grid,
                 Pace pace);
 
