@@ -251,6 +251,18 @@ Result<store::Parts> load_tensorflow(const Location& location, bool follow_links
                   std::move(files));
 }
 
+Result<OwnIndex> load_own_index(const Location& location) {
+  CAIRN_TRY(file,
+            location.directory.open_file(location.file(store::kCairnSuffix), os::Links::Follow));
+  CAIRN_TRY(info, file.info());
+  CAIRN_TRY(mapping, os::Mapping::map(file, info.size_bytes, os::MapMode::ReadOnly));
+  auto index = format::IndexView::decode(mapping.bytes());
+  if (!index) return error_of(file.path(), index.error());
+  std::optional<TensorFlowIndex> foreign;
+  CAIRN_TRY(standing, standing_of(location, index->tensorflow_index(), foreign));
+  return OwnIndex{std::move(mapping), *index, standing != Standing::Stale};
+}
+
 Result<void> check_openable(const std::filesystem::path& prefix, bool follow_links) {
   CAIRN_TRY(location, locate_prefix(prefix));
   CAIRN_CHECK(load(location, follow_links));

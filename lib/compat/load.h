@@ -22,6 +22,14 @@ struct TensorFlowIndex {
 };
 Result<TensorFlowIndex> read_tensorflow_index(const Location& location);
 
+// P.cairn by itself, no shard looked at.
+struct OwnIndex {
+  os::Mapping mapping;
+  format::IndexView index;
+  bool current = false;  // P.index has not been written anew since
+};
+Result<OwnIndex> load_own_index(const Location& location);
+
 // By P.index alone.
 Result<store::Parts> load_tensorflow(const Location& location, bool follow_links,
                                      const TensorFlowIndex& index);

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -81,6 +82,12 @@ Result<std::string> bare(std::string_view name, const std::string& directory) {
                  directory + ": not a bare file name: \"" + std::string(name) + "\""};
   }
   return std::string(name);
+}
+
+Result<void> must_be_regular(const File& file) {
+  CAIRN_TRY(info, file.info());
+  if (info.kind == FileKind::Regular) return {};
+  return Error{Code::Unsafe, 0, file.path() + ": is not a regular file"};
 }
 
 }  // namespace
@@ -241,10 +248,7 @@ Result<File> Directory::open_file(std::string_view name, Links links) const {
   }
   if (fd < 0) return system_error(shown, "cannot open");
   File file(fd, std::move(shown));
-  CAIRN_TRY(info, file.info());
-  if (info.kind != FileKind::Regular) {
-    return Error{Code::Unsafe, 0, file.path() + ": is not a regular file"};
-  }
+  CAIRN_CHECK(must_be_regular(file));
   return file;
 }
 
@@ -255,6 +259,18 @@ Result<File> Directory::create_file(std::string_view name) const {
   const int fd = retry([&] { return ::openat(dir_.fd(), checked.c_str(), flags, 0666); });
   if (fd < 0) return system_error(shown, "cannot create");
   return File(fd, std::move(shown));
+}
+
+Result<File> Directory::open_or_create_file(std::string_view name) const {
+  CAIRN_TRY(checked, bare(name, path()));
+  std::string shown = joined(name);
+  const int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+  const int fd = retry([&] { return ::openat(dir_.fd(), checked.c_str(), flags, 0666); });
+  if (fd < 0 && errno == ELOOP) return Error{Code::Unsafe, ELOOP, shown + ": is a symbolic link"};
+  if (fd < 0) return system_error(shown, "cannot open or create");
+  File file(fd, std::move(shown));
+  CAIRN_CHECK(must_be_regular(file));
+  return file;
 }
 
 Result<void> Directory::rename(std::string_view from, std::string_view to) const {
@@ -359,6 +375,12 @@ std::int64_t now_ns() noexcept {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
   return nanoseconds(now);
+}
+
+std::string process_name() {
+  utsname system{};
+  const bool named = ::uname(&system) == 0;
+  return "process " + std::to_string(::getpid()) + (named ? " on " : "") + system.nodename;
 }
 
 }  // namespace cairn::os

@@ -97,6 +97,10 @@ class Directory {
   // Creates a file that must not exist, with the modes that the umask leaves.
   Result<File> create_file(std::string_view name) const;
 
+  // Opens a regular file for reading and writing, or creates it. Unsafe: a link, or no regular
+  // file.
+  Result<File> open_or_create_file(std::string_view name) const;
+
   // Gives `from` the name `to`, replacing what is there.
   Result<void> rename(std::string_view from, std::string_view to) const;
 
@@ -138,5 +142,8 @@ bool is_temporary_name(std::string_view name) noexcept;
 
 // The current time since the epoch.
 std::int64_t now_ns() noexcept;
+
+// This process, for a message: "process 4242 on build-7".
+std::string process_name();
 
 }  // namespace cairn::os

@@ -1,32 +1,20 @@
 // The catalog's public functions: TensorFlow's rules for paths, written durably.
 
-#include <algorithm>
+#include <chrono>
 
 #include "cairn/catalog.h"
-#include "format/le.h"
-#include "format/safetensors/header.h"
 #include "format/tensorflow/state_text.h"
 #include "lib/compat/catalog.h"
 #include "lib/os/file.h"
-#include "lib/store/draft.h"
+#include "lib/saver/catalog_file.h"
+#include "lib/saver/lock.h"
 #include "lib/try.h"
 
 namespace cairn {
 namespace {
 
-// Absolute and without ".", ".." and a slash at the end; links are not looked at.
-std::filesystem::path normal(const std::filesystem::path& path) {
-  std::filesystem::path whole = (std::filesystem::current_path() / path).lexically_normal();
-  return whole.has_filename() ? whole : whole.parent_path();
-}
-
-// What TensorFlow's generate_checkpoint_state_proto writes for a path: where the directory itself
-// is relative, relative paths are taken as relative to the working directory and rewritten relative
-// to it, as Python's os.path.relpath does; everything else stays as it is.
-std::string written_path(const std::filesystem::path& dir, const std::filesystem::path& path) {
-  if (dir.is_absolute() || path.is_absolute()) return path.string();
-  return normal(path).lexically_relative(normal(dir)).string();
-}
+// A Saver holds the lock while it writes a checkpoint.
+constexpr std::chrono::seconds kLockWait{10};
 
 Result<format::tensorflow::StateFacts> written(const std::filesystem::path& dir,
                                                const CheckpointState& state) {
@@ -46,10 +34,7 @@ Result<format::tensorflow::StateFacts> written(const std::filesystem::path& dir,
   }
   format::tensorflow::StateFacts facts;
   for (const auto& path : paths) {
-    facts.all_model_checkpoint_paths.push_back(written_path(dir, path));
-    if (format::safetensors::is_utf8(facts.all_model_checkpoint_paths.back())) continue;
-    return Error{Code::Invalid, 0,
-                 path.string() + ": a catalog names checkpoints in UTF-8, and this name is not"};
+    facts.all_model_checkpoint_paths.push_back(saver::written_path(dir, path));
   }
   facts.model_checkpoint_path = facts.all_model_checkpoint_paths.back();
   facts.all_model_checkpoint_timestamps = std::move(stamps);
@@ -78,13 +63,9 @@ Result<void> update_checkpoint_state(const std::filesystem::path& dir, const Che
                        " would be the catalog itself"};
     }
     CAIRN_TRY(directory, os::Directory::open(dir));
-    const std::string text = format::tensorflow::encode_state(facts);
-    CAIRN_TRY(draft,
-              store::draft_with(directory, std::string(latest_filename), format::as_bytes(text)));
-    CAIRN_CHECK(draft.publish(store::Draft::Taken::Replace));
-    CAIRN_CHECK(directory.sync());
-    store::remove_leftovers(directory, std::string(latest_filename) + ".");
-    return {};
+    const auto lock = saver::DirectoryLock::take(directory, kLockWait);
+    if (!lock) return lock.error();
+    return saver::publish_catalog(directory, latest_filename, facts);
   });
 }
 

@@ -1,0 +1,117 @@
+#include "format/cairn/journal.h"
+
+#include <charconv>
+#include <optional>
+
+#include "format/digest.h"
+#include "format/le.h"
+#include "format/sentence.h"
+
+namespace cairn::format {
+namespace {
+
+constexpr std::string_view kFirstLine = "cairn journal 1\n";
+constexpr std::string_view kSumWord = "sum\t";
+constexpr std::size_t kSumDigits = 32;
+
+std::string sum_of(std::string_view text) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string hex;
+  for (const std::byte byte : xxh3_128(as_bytes(text)).bytes) {
+    hex += kDigits[std::to_integer<std::size_t>(byte) >> 4];
+    hex += kDigits[std::to_integer<std::size_t>(byte) & 15];
+  }
+  return hex;
+}
+
+void add_checkpoint(std::string& text, std::string_view word, const JournalCheckpoint& what) {
+  text += sentence(word, "\t", what.base, "\n");
+  for (const JournalFile& file : what.files) {
+    text += sentence("file\t", file.identity.size_bytes, "\t", file.identity.mtime_ns, "\t",
+                     file.identity.inode, "\t", file.name, "\n");
+  }
+}
+
+// What stands before the next `end`, which is taken too. Nothing: there is none.
+std::optional<std::string_view> take(std::string_view& text, char end) {
+  const std::size_t at = text.find(end);
+  if (at == std::string_view::npos) return std::nullopt;
+  const std::string_view taken = text.substr(0, at);
+  text.remove_prefix(at + 1);
+  return taken;
+}
+
+template <class Integer>
+bool take_number(std::string_view& text, Integer& number) {
+  const auto digits = take(text, '\t');
+  if (!digits) return false;
+  const char* end = digits->data() + digits->size();
+  const auto [stop, error] = std::from_chars(digits->data(), end, number);
+  return error == std::errc() && stop == end;
+}
+
+std::optional<JournalFile> file_of(std::string_view line) {
+  JournalFile file;
+  if (!take_number(line, file.identity.size_bytes) || !take_number(line, file.identity.mtime_ns) ||
+      !take_number(line, file.identity.inode) || line.empty()) {
+    return std::nullopt;
+  }
+  file.name = line;
+  return file;
+}
+
+// One line of the body; false: it means nothing here.
+bool add_line(JournalFacts& facts, JournalCheckpoint*& current, std::string_view line) {
+  const auto word = take(line, '\t');
+  if (!word || line.empty()) return false;
+  if (*word == "catalog" && facts.catalog.empty()) {
+    facts.catalog = line;
+    return true;
+  }
+  if (*word == "adding" && facts.adding.base.empty() && facts.removing.empty()) {
+    current = &facts.adding;
+    current->base = line;
+    return true;
+  }
+  if (*word == "removing") {
+    current = &facts.removing.emplace_back();
+    current->base = line;
+    return true;
+  }
+  auto file = *word == "file" && current != nullptr ? file_of(line) : std::nullopt;
+  if (file) current->files.push_back(*std::move(file));
+  return file.has_value();
+}
+
+}  // namespace
+
+std::string encode_journal(const JournalFacts& facts) {
+  std::string text = sentence(kFirstLine, "catalog\t", facts.catalog, "\n");
+  if (!facts.adding.base.empty()) add_checkpoint(text, "adding", facts.adding);
+  for (const JournalCheckpoint& what : facts.removing) add_checkpoint(text, "removing", what);
+  return text + sentence(kSumWord, sum_of(text), "\n");
+}
+
+Decoded<JournalFacts> decode_journal(std::string_view text) {
+  const std::size_t tail_bytes = kSumWord.size() + kSumDigits + 1;
+  if (!text.starts_with(kFirstLine) || text.size() < kFirstLine.size() + tail_bytes) {
+    return corrupt(0, "is no journal of this version");
+  }
+  const std::size_t body_end = text.size() - tail_bytes;
+  if (text.substr(body_end) != sentence(kSumWord, sum_of(text.substr(0, body_end)), "\n")) {
+    return corrupt(body_end, "the journal was not written to its end");
+  }
+  JournalFacts facts;
+  JournalCheckpoint* current = nullptr;
+  std::string_view rest = text.substr(kFirstLine.size(), body_end - kFirstLine.size());
+  while (!rest.empty()) {
+    const std::size_t at = body_end - rest.size();
+    const auto line = take(rest, '\n');
+    if (line && add_line(facts, current, *line)) continue;
+    return corrupt(at, "the journal has a line that means nothing");
+  }
+  if (facts.catalog.empty()) return corrupt(0, "the journal names no catalog");
+  return facts;
+}
+
+}  // namespace cairn::format

@@ -1,0 +1,44 @@
+#pragma once
+
+// The journal of a directory: what its writer is about to do, so that whoever comes after a crash
+// can finish it. The text is described in FORMAT.md, section "The journal".
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "format/facts.h"
+#include "format/reason.h"
+
+namespace cairn::format {
+
+struct JournalFile {
+  std::string name;  // a bare file name
+  FileIdentity identity;
+  friend bool operator==(const JournalFile&, const JournalFile&) = default;
+};
+
+// A checkpoint, by what its prefix's last part is, and some of its files.
+struct JournalCheckpoint {
+  std::string base;
+  std::vector<JournalFile> files;
+  friend bool operator==(const JournalCheckpoint&, const JournalCheckpoint&) = default;
+};
+
+struct JournalFacts {
+  std::string catalog;  // the catalog's file name
+  // What is being saved; and its indexes and the catalog as they were before, where they were. No
+  // base: nothing.
+  JournalCheckpoint adding;
+  std::vector<JournalCheckpoint> removing;
+  friend bool operator==(const JournalFacts&, const JournalFacts&) = default;
+};
+
+// Names must be without control characters.
+std::string encode_journal(const JournalFacts& facts);
+
+// Errors: Corrupt, also where the sum over the text is wrong: a journal that was not written to the
+// end.
+Decoded<JournalFacts> decode_journal(std::string_view text);
+
+}  // namespace cairn::format

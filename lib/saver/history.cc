@@ -1,0 +1,113 @@
+#include "lib/saver/history.h"
+
+#include <utility>
+
+#include "lib/compat/catalog.h"
+#include "lib/saver/catalog_file.h"
+#include "lib/store/names.h"
+#include "lib/try.h"
+
+namespace cairn::saver {
+namespace {
+
+constexpr double kNanosecond = 1e-9;
+
+// What its files' times say, where nothing else does.
+double file_time_s(const Place& place, const std::string& base) {
+  for (const std::string_view suffix : {store::kTensorFlowSuffix, store::kCairnSuffix}) {
+    const auto info = place.directory.look(base + std::string(suffix));
+    if (info && *info) return static_cast<double>((*info)->mtime_ns) * kNanosecond;
+  }
+  return 0;
+}
+
+std::optional<compat::OwnIndex> own_index(const Place& place, const std::string& base) {
+  const auto location = compat::locate_prefix(place.dir / base);
+  if (!location || !location->has(store::kCairnSuffix)) return std::nullopt;
+  auto own = compat::load_own_index(*location);
+  if (!own) return std::nullopt;
+  return *std::move(own);
+}
+
+// The base in this directory that an entry means; empty: it lies elsewhere. Nothing: it is gone.
+std::optional<std::string> base_of(const Place& place, const std::filesystem::path& path) {
+  const auto entry = compat::resolve_entry(place.dir, path, false);
+  if (!entry) return compat::checkpoint_exists(path) ? std::optional(std::string()) : std::nullopt;
+  if (!compat::checkpoint_exists(entry->prefix)) return std::nullopt;
+  return entry->prefix.filename().string();
+}
+
+// The entries of the catalog, each once, the latest last.
+std::vector<std::pair<std::filesystem::path, std::optional<double>>> entries_of(
+    const CheckpointState& state) {
+  const auto& times = state.all_model_checkpoint_timestamps_s;
+  const auto& paths = state.all_model_checkpoint_paths;
+  const bool timed = times.size() == paths.size();
+  std::vector<std::pair<std::filesystem::path, std::optional<double>>> entries;
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    entries.emplace_back(paths[i], timed ? std::optional(times[i]) : std::nullopt);
+  }
+  std::optional<double> latest_time;
+  std::erase_if(entries, [&](const auto& entry) {
+    if (entry.first != state.model_checkpoint_path) return false;
+    latest_time = entry.second;
+    return true;
+  });
+  entries.emplace_back(state.model_checkpoint_path, latest_time);
+  return entries;
+}
+
+}  // namespace
+
+Known known_of(const Place& place, const std::string& base) {
+  Known known;
+  known.step = store::step_of(base);
+  known.saved_s = file_time_s(place, base);
+  const auto own = own_index(place, base);
+  if (!own) return known;
+  Marks marks = marks_of(own->index);
+  known.pinned = marks.pinned;  // whatever was written under the name since
+  if (!own->current) return known;
+  if (own->index.step()) known.step = own->index.step();
+  if (marks.saved_s) known.saved_s = *marks.saved_s;
+  known.metrics = std::move(marks.metrics);
+  return known;
+}
+
+Result<History> read_history(const Place& place) {
+  CAIRN_TRY(state, compat::read_catalog(place.dir, place.latest_filename));
+  History history;
+  if (!state) return history;
+  history.has_timestamps = !state->all_model_checkpoint_timestamps_s.empty();
+  history.last_preserved_s = state->last_preserved_timestamp_s;
+  for (const auto& [path, time] : entries_of(*state)) {
+    const auto base = base_of(place, path);
+    if (!base) continue;
+    Listed listed{base->empty() ? path : place.dir / *base, *base, {}};
+    if (!base->empty()) listed.known = known_of(place, *base);
+    if (time) listed.known.saved_s = *time;
+    std::erase_if(history.listed, [&](const Listed& other) { return other.path == listed.path; });
+    history.listed.push_back(std::move(listed));
+  }
+  for (auto at = history.listed.rbegin(); at != history.listed.rend() && !history.grid; ++at) {
+    const auto own = at->base.empty() ? std::nullopt : own_index(place, at->base);
+    if (own && own->current) history.grid = marks_of(own->index).grid;
+  }
+  return history;
+}
+
+Result<void> write_history(const Place& place, const History& history) {
+  if (history.listed.empty()) return {};
+  format::tensorflow::StateFacts facts;
+  for (const Listed& listed : history.listed) {
+    facts.all_model_checkpoint_paths.push_back(
+        listed.base.empty() ? written_path(place.dir, listed.path) : listed.base);
+    if (history.has_timestamps)
+      facts.all_model_checkpoint_timestamps.push_back(listed.known.saved_s);
+  }
+  facts.model_checkpoint_path = facts.all_model_checkpoint_paths.back();
+  facts.last_preserved_timestamp = history.last_preserved_s;
+  return publish_catalog(place.directory, place.latest_filename, facts);
+}
+
+}  // namespace cairn::saver

@@ -1,0 +1,50 @@
+#pragma once
+
+// What a directory says of its past: which checkpoints the catalog lists, and of each what
+// retention asks. Read anew for each save, since others write here too.
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/error.h"
+#include "lib/os/file.h"
+#include "lib/saver/marks.h"
+#include "lib/saver/retention.h"
+
+namespace cairn::saver {
+
+struct Listed {
+  std::filesystem::path path;  // joined to the directory as that is spelt
+  std::string base;            // of its files; empty: it lies outside of this directory
+  Known known;
+};
+
+struct History {
+  std::vector<Listed> listed;  // oldest first, the latest last; without those that are gone
+  bool has_timestamps = false;
+  double last_preserved_s = 0;
+  std::optional<KeepGrid> grid;  // the newest that is written down
+};
+
+// Where the directory is, and how its owner spells it.
+struct Place {
+  const std::filesystem::path& dir;
+  const os::Directory& directory;
+  std::string_view latest_filename;
+};
+
+// Errors: those of get_checkpoint_state.
+Result<History> read_history(const Place& place);
+
+// A checkpoint in the directory, listed or not. Its time is the one its Saver wrote down, else that
+// of its index file.
+Known known_of(const Place& place, const std::string& base);
+
+// Replaces the catalog, durably: names in this directory without it. Nothing is listed: nothing
+// happens.
+Result<void> write_history(const Place& place, const History& history);
+
+}  // namespace cairn::saver

@@ -1,0 +1,133 @@
+// When is a save that died finished, and when is it undone? Its checkpoint decides: if an index of
+// the prefix is not the file that it was, and the checkpoint opens, then it was committed, and what
+// comes after the commit is done now: the catalog, unless somebody has written it since, and the
+// removals. Otherwise its shards that no index names go, and nothing has happened.
+//
+// Files are removed only if they are those that the journal means, by size, time and inode: whoever
+// has saved under the same name since loses nothing.
+
+#include "lib/saver/journal.h"
+
+#include <algorithm>
+
+#include "format/le.h"
+#include "format/limits.h"
+#include "lib/compat/load.h"
+#include "lib/saver/leftovers.h"
+#include "lib/saver/members.h"
+#include "lib/store/draft.h"
+#include "lib/store/names.h"
+#include "lib/try.h"
+
+namespace cairn::saver {
+namespace {
+
+// Nothing: there is no journal, or none that can be believed.
+Result<std::optional<format::JournalFacts>> read_journal(const os::Directory& directory) {
+  const auto file = directory.open_file(kJournalName, os::Links::Refuse);
+  if (!file && file.error().code == Code::NotFound) return std::optional<format::JournalFacts>();
+  if (!file) return file.error();
+  CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kCatalogBytesMax));
+  auto facts = format::decode_journal(format::as_text(bytes));
+  if (!facts) return std::optional<format::JournalFacts>();
+  return std::optional(*std::move(facts));
+}
+
+// Whether the name still stands for what it did, or still for nothing.
+Result<bool> unchanged(const Place& place, const format::JournalCheckpoint& before,
+                       const std::string& name) {
+  const auto was = std::ranges::find(before.files, name, &format::JournalFile::name);
+  CAIRN_TRY(info, place.directory.look(name));
+  if (!info) return was == before.files.end();
+  const format::FileIdentity now{info->size_bytes, info->mtime_ns, info->inode};
+  return was != before.files.end() && was->identity == now;
+}
+
+Result<bool> committed(const Place& place, const format::JournalCheckpoint& adding) {
+  for (const std::string_view suffix : {store::kTensorFlowSuffix, store::kCairnSuffix}) {
+    CAIRN_TRY(same, unchanged(place, adding, adding.base + std::string(suffix)));
+    if (!same) return compat::check_openable(place.dir / adding.base, false).has_value();
+  }
+  return false;
+}
+
+// The catalog as the save would have left it.
+Result<void> list_added(const Place& place, const format::JournalFacts& facts) {
+  CAIRN_TRY(same, unchanged(place, facts.adding, facts.catalog));
+  if (!same) return {};
+  CAIRN_CHECK(place.directory.sync());  // its writer may have died before
+  CAIRN_TRY(history, read_history(place));
+  std::erase_if(history.listed, [&](const Listed& listed) {
+    return listed.base == facts.adding.base ||
+           std::ranges::find(facts.removing, listed.base, &format::JournalCheckpoint::base) !=
+               facts.removing.end();
+  });
+  history.listed.push_back(
+      {place.dir / facts.adding.base, facts.adding.base, known_of(place, facts.adding.base)});
+  return write_history(place, history);
+}
+
+Result<void> remove_unlisted(const Place& place, const format::JournalFacts& facts) {
+  CAIRN_TRY(history, read_history(place));
+  for (const format::JournalCheckpoint& what : facts.removing) {
+    if (std::ranges::find(history.listed, what.base, &Listed::base) != history.listed.end())
+      continue;
+    CAIRN_CHECK(remove_members(place.directory, what));
+  }
+  return {};
+}
+
+Result<void> settle(const Place& place, const format::JournalFacts& facts) {
+  const Place here{place.dir, place.directory, facts.catalog};
+  const bool saving = !facts.adding.base.empty();
+  if (saving) {
+    CAIRN_TRY(done, committed(here, facts.adding));
+    if (!done) {
+      CAIRN_TRY(names, place.directory.names());
+      return remove_unindexed_shards(place.directory, names, facts.adding.base);
+    }
+    CAIRN_CHECK(list_added(here, facts));
+  }
+  return remove_unlisted(here, facts);
+}
+
+}  // namespace
+
+Result<void> write_journal(const os::Directory& directory, const format::JournalFacts& facts) {
+  const std::string text = format::encode_journal(facts);
+  CAIRN_TRY(draft, store::draft_with(directory, std::string(kJournalName), format::as_bytes(text)));
+  return draft.publish(store::Draft::Taken::Replace);
+}
+
+Result<format::JournalCheckpoint> before_adding(const Place& place, const std::string& base) {
+  format::JournalCheckpoint before{base, {}};
+  for (const std::string& name :
+       {base + std::string(store::kTensorFlowSuffix), base + std::string(store::kCairnSuffix),
+        std::string(place.latest_filename)}) {
+    CAIRN_TRY(info, place.directory.look(name));
+    if (info) before.files.push_back({name, {info->size_bytes, info->mtime_ns, info->inode}});
+  }
+  return before;
+}
+
+Result<void> settle(const Place& place) {
+  CAIRN_TRY(facts, read_journal(place.directory));
+  if (facts) CAIRN_CHECK(settle(place, *facts));
+  drop_journal(place.directory);
+  store::remove_leftovers(place.directory, "");
+  for (const std::string& name : orphan_indexes(place.directory))
+    (void)place.directory.remove(name);
+  return {};
+}
+
+void undo(const Place& place, const format::JournalFacts& facts) {
+  const auto done = committed(place, facts.adding);
+  if (!done || *done) return;
+  const auto names = place.directory.names();
+  if (!names || !remove_unindexed_shards(place.directory, *names, facts.adding.base)) return;
+  drop_journal(place.directory);
+}
+
+void drop_journal(const os::Directory& directory) { (void)directory.remove(kJournalName); }
+
+}  // namespace cairn::saver

@@ -1,0 +1,37 @@
+#pragma once
+
+// A save changes three things one after the other: the checkpoint, the catalog, and the files of
+// those that retention lets go of. The journal, .cairn-journal, says beforehand what they will be,
+// so that the next writer can finish what one that died has begun, or undo it.
+
+#include <string>
+#include <string_view>
+
+#include "cairn/error.h"
+#include "format/cairn/journal.h"
+#include "lib/saver/history.h"
+
+namespace cairn::saver {
+
+inline constexpr std::string_view kJournalName = ".cairn-journal";
+
+// Durable from the next sync of the directory on, which everything that it announces makes before
+// it takes effect.
+Result<void> write_journal(const os::Directory& directory, const format::JournalFacts& facts);
+
+// The indexes of `base` and the catalog, those that are there.
+Result<format::JournalCheckpoint> before_adding(const Place& place, const std::string& base);
+
+// Finishes what a writer that died has begun, or removes what it left: the directory is then as if
+// its last save had either returned or never begun. Nothing was begun: nothing happens, but
+// temporary files and indexes that outlived their checkpoints go. The caller holds the lock.
+Result<void> settle(const Place& place);
+
+// After a save that failed: takes back what it announced, unless its checkpoint may have been
+// committed; that the next writer finds out, since after a failed sync nobody knows.
+void undo(const Place& place, const format::JournalFacts& facts);
+
+// There is nothing to finish any more. Not synced: to settle twice is to settle once.
+void drop_journal(const os::Directory& directory);
+
+}  // namespace cairn::saver

@@ -1,0 +1,87 @@
+#include "lib/saver/marks.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <string>
+
+#include "format/cairn/index.h"
+#include "lib/store/draft.h"
+#include "lib/store/names.h"
+#include "lib/try.h"
+
+namespace cairn::saver {
+namespace {
+
+constexpr std::string_view kSaved = "cairn.saved_s";
+constexpr std::string_view kPinned = "cairn.pinned";
+constexpr std::string_view kKeepEvery = "cairn.keep_every_h";
+constexpr std::string_view kNextKeep = "cairn.next_keep_s";
+constexpr std::string_view kMetric = "cairn.metric.";
+
+// The shortest text that reads back as the same number.
+std::string text_of(double value) {
+  std::array<char, 32> text{};
+  const auto done = std::to_chars(text.data(), text.data() + text.size(), value);
+  return {text.data(), done.ptr};
+}
+
+std::optional<double> number_of(std::string_view text) {
+  double value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return value;
+}
+
+std::optional<double> number_under(const format::IndexView& index, std::string_view key) {
+  const auto text = index.metadata(key);
+  return text ? number_of(*text) : std::nullopt;
+}
+
+}  // namespace
+
+Marks marks_of(const format::IndexView& index) {
+  Marks marks;
+  marks.saved_s = number_under(index, kSaved);
+  marks.pinned = index.metadata(kPinned).has_value();
+  const auto hours = number_under(index, kKeepEvery);
+  const auto next = number_under(index, kNextKeep);
+  if (hours && next) marks.grid = {*hours, *next};
+  for (std::size_t i = 0; i < index.metadata_count(); ++i) {
+    const auto [key, text] = index.metadata(i);
+    const auto value = key.starts_with(kMetric) ? number_of(text) : std::nullopt;
+    if (value) marks.metrics.emplace_back(key.substr(kMetric.size()), *value);
+  }
+  return marks;
+}
+
+format::KeyValues metadata_of(const Marks& marks) {
+  format::KeyValues metadata;
+  if (marks.saved_s) metadata.emplace_back(kSaved, text_of(*marks.saved_s));
+  if (marks.pinned) metadata.emplace_back(kPinned, "1");
+  if (marks.grid) {
+    metadata.emplace_back(kKeepEvery, text_of(marks.grid->hours));
+    metadata.emplace_back(kNextKeep, text_of(marks.grid->next_keep_s));
+  }
+  for (const auto& [name, value] : marks.metrics)
+    metadata.emplace_back(std::string(kMetric) + name, text_of(value));
+  return metadata;
+}
+
+Result<void> write_marks(const compat::Location& location, const compat::OwnIndex& index,
+                         const Marks& marks) {
+  format::IndexFacts facts = index.index.facts();
+  std::erase_if(facts.metadata,
+                [](const auto& entry) { return entry.first.starts_with(kReservedKeys); });
+  for (auto& entry : metadata_of(marks)) facts.metadata.push_back(std::move(entry));
+  std::ranges::sort(facts.metadata);
+  const auto bytes = format::encode_index(facts);
+  if (!bytes) return Error{Code::Invalid, 0, location.prefix.string() + ": " + bytes.error().what};
+  CAIRN_TRY(draft,
+            store::draft_with(location.directory, location.file(store::kCairnSuffix), *bytes));
+  CAIRN_CHECK(draft.publish(store::Draft::Taken::Replace));
+  return location.directory.sync();
+}
+
+}  // namespace cairn::saver

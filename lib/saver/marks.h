@@ -1,0 +1,43 @@
+#pragma once
+
+// What the Saver writes into P.cairn's metadata beside the caller's own: when a checkpoint was
+// saved, its metrics, whether it is pinned, and where TensorFlow's keep-grid stands. With it a
+// Saver that knows nothing goes on where another one ended. FORMAT.md, section "Keys of the Saver".
+
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "cairn/error.h"
+#include "format/facts.h"
+#include "lib/compat/load.h"
+
+namespace cairn::saver {
+
+// Keys that begin so are ours.
+inline constexpr std::string_view kReservedKeys = "cairn.";
+
+// A point of the grid, and the hours between two: with other hours it is another grid.
+struct KeepGrid {
+  double hours = 0;
+  double next_keep_s = 0;
+};
+
+struct Marks {
+  std::optional<double> saved_s;
+  std::vector<std::pair<std::string, double>> metrics;
+  bool pinned = false;
+  std::optional<KeepGrid> grid;
+};
+
+Marks marks_of(const format::IndexView& index);
+
+// As metadata, unsorted.
+format::KeyValues metadata_of(const Marks& marks);
+
+// Replaces the marks in the P.cairn of a checkpoint, durably; everything else in it stays.
+Result<void> write_marks(const compat::Location& location, const compat::OwnIndex& index,
+                         const Marks& marks);
+
+}  // namespace cairn::saver

@@ -1,0 +1,125 @@
+#include "lib/saver/members.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <set>
+
+#include "format/tensorflow/bundle.h"
+#include "lib/compat/load.h"
+#include "lib/store/names.h"
+#include "lib/try.h"
+
+namespace cairn::saver {
+namespace {
+
+constexpr std::array kIndexSuffixes{store::kTensorFlowSuffix, store::kCairnSuffix};
+
+format::FileIdentity identity_of(const os::FileInfo& info) noexcept {
+  return {info.size_bytes, info.mtime_ns, info.inode};
+}
+
+bool is_shard(std::string_view name, std::string_view base) noexcept {
+  return store::shard_number(name, base).has_value();
+}
+
+// 0: an index, 1: anything else, 2: a shard.
+int turn(std::string_view name, std::string_view base) noexcept {
+  const std::string_view suffix = name.substr(base.size());
+  if (std::ranges::find(kIndexSuffixes, suffix) != kIndexSuffixes.end()) return 0;
+  return is_shard(name, base) ? 2 : 1;
+}
+
+// What the indexes of a prefix lay claim to.
+struct Claims {
+  std::set<std::string> shards;
+  std::optional<std::uint32_t> shard_count;  // every shard of so many
+};
+
+// Nothing: an index cannot be read.
+std::optional<Claims> claims_of(const os::Directory& directory, const std::string& base) {
+  Claims claims;
+  const auto location = compat::locate_prefix(std::filesystem::path(directory.path()) / base);
+  if (!location && location.error().code == Code::NotFound) return claims;
+  if (!location) return std::nullopt;
+  if (location->has(store::kCairnSuffix)) {
+    const auto own = compat::load_own_index(*location);
+    if (!own) return std::nullopt;
+    for (std::size_t i = 0; i < own->index.shard_count(); ++i)
+      claims.shards.emplace(own->index.shard(i).name);
+  }
+  if (location->has(store::kTensorFlowSuffix)) {
+    const auto index = compat::read_tensorflow_index(*location);
+    if (!index) return std::nullopt;
+    const auto bundle = format::tensorflow::decode_bundle(index->bytes);
+    if (!bundle) return std::nullopt;
+    claims.shard_count = static_cast<std::uint32_t>(bundle->header.num_shards);
+  }
+  return claims;
+}
+
+}  // namespace
+
+bool is_member(std::string_view file_name, std::string_view base) noexcept {
+  if (!file_name.starts_with(base)) return false;
+  const std::string_view suffix = file_name.substr(base.size());
+  return suffix == store::kTensorFlowSuffix || suffix == store::kCairnSuffix ||
+         suffix == store::kMetaSuffix || suffix == store::kSafetensorsSuffix ||
+         is_shard(file_name, base);
+}
+
+std::vector<std::string> checkpoints_among(std::span<const std::string> names) {
+  std::set<std::string> bases;
+  for (const std::string& name : names) {
+    for (const std::string_view suffix : kIndexSuffixes) {
+      if (name.ends_with(suffix)) bases.insert(name.substr(0, name.size() - suffix.size()));
+    }
+  }
+  return {bases.begin(), bases.end()};
+}
+
+Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
+                                             std::span<const std::string> names,
+                                             std::string_view base) {
+  format::JournalCheckpoint what{std::string(base), {}};
+  std::set<std::uint64_t> shard_inodes;
+  for (const std::string& name : names) {
+    if (!is_member(name, base)) continue;
+    CAIRN_TRY(info, directory.look(name));
+    if (!info) continue;
+    if (is_shard(name, base)) shard_inodes.insert(info->inode);
+    what.files.push_back({name, identity_of(*info)});
+  }
+  std::erase_if(what.files, [&](const format::JournalFile& file) {
+    return file.name.ends_with(store::kSafetensorsSuffix) &&
+           !shard_inodes.contains(file.identity.inode);
+  });
+  std::ranges::sort(what.files, {}, [&](const format::JournalFile& file) {
+    return std::pair(turn(file.name, base), file.name);
+  });
+  return what;
+}
+
+Result<void> remove_members(const os::Directory& directory, const format::JournalCheckpoint& what) {
+  for (const format::JournalFile& file : what.files) {
+    if (!is_member(file.name, what.base)) continue;
+    CAIRN_TRY(info, directory.look(file.name));
+    if (!info || identity_of(*info) != file.identity) continue;
+    CAIRN_CHECK(directory.remove(file.name));
+  }
+  return {};
+}
+
+Result<void> remove_unindexed_shards(const os::Directory& directory,
+                                     std::span<const std::string> names, std::string_view base) {
+  const auto claims = claims_of(directory, std::string(base));
+  if (!claims) return {};
+  for (const std::string& name : names) {
+    const auto number = store::shard_number(name, base);
+    if (!number || number->count == claims->shard_count || claims->shards.contains(name)) continue;
+    CAIRN_CHECK(directory.remove(name));
+  }
+  return {};
+}
+
+}  // namespace cairn::saver

@@ -1,0 +1,37 @@
+#pragma once
+
+// The files of a checkpoint, and their removal.
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/error.h"
+#include "format/cairn/journal.h"
+#include "lib/os/file.h"
+
+namespace cairn::saver {
+
+// Whether the file is one of the checkpoint's: an index, P.meta, or a shard.
+bool is_member(std::string_view file_name, std::string_view base) noexcept;
+
+// The bases of all checkpoints that have an index in a directory, sorted. `names`: what is in it.
+std::vector<std::string> checkpoints_among(std::span<const std::string> names);
+
+// The files of a checkpoint as they are now, indexes first: in that order they are to go, so that
+// no index ever names a shard that is gone. P.safetensors is one of them where it is another name
+// of a shard.
+Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
+                                             std::span<const std::string> names,
+                                             std::string_view base);
+
+// Removes those that are still the files that they were. What is gone already is fine.
+Result<void> remove_members(const os::Directory& directory, const format::JournalCheckpoint& what);
+
+// Removes the shards of `base` that no index names: a save that died has left them. The indexes
+// must be readable, or nothing happens.
+Result<void> remove_unindexed_shards(const os::Directory& directory,
+                                     std::span<const std::string> names, std::string_view base);
+
+}  // namespace cairn::saver

@@ -1,0 +1,475 @@
+// The Saver.
+//
+// One save changes three things: the checkpoint, the catalog, and the files of those that retention
+// lets go of. They cannot change at once, so the journal says beforehand what will be done, and
+// each step leaves the directory such that what is listed is whole:
+//
+//   lock → finish what a dead writer began (journal.h) → read the directory's history → judge
+//   → journal → the checkpoint, committed → the catalog → removals → journal gone → unlock
+//
+// Nothing is remembered between two saves but the options and the time the Saver was made, from
+// which TensorFlow's keep-grid starts in a directory that has none.
+
+#include "cairn/saver.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <thread>
+
+#include "cairn/convert.h"
+#include "format/quoted.h"
+#include "lib/compat/catalog.h"
+#include "lib/saver/history.h"
+#include "lib/saver/journal.h"
+#include "lib/saver/lock.h"
+#include "lib/saver/members.h"
+#include "lib/saver/pending.h"
+#include "lib/saver/retention.h"
+#include "lib/store/names.h"
+#include "lib/try.h"
+
+namespace cairn {
+namespace {
+
+using saver::DirectoryLock;
+using saver::Fate;
+using saver::History;
+using saver::Judgement;
+using saver::Known;
+using saver::Listed;
+using saver::Place;
+
+constexpr double kHour = 3600;
+constexpr int kPaddedDigits = 8;
+
+Error invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
+
+bool is_bare(std::string_view name) {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos &&
+         store::is_plain(name);
+}
+
+// As Python's %d and %08d write it.
+std::string base_of(std::string_view name, std::optional<std::int64_t> step, bool padded) {
+  if (!step) return std::string(name);
+  std::array<char, 24> digits{};
+  std::snprintf(digits.data(), digits.size(), "%0*lld", padded ? kPaddedDigits : 1,
+                static_cast<long long>(*step));
+  return std::string(name).append("-").append(digits.data());
+}
+
+// The one of TensorFlow's rules that stands in the options.
+const Retention* tensorflow_rule(const SaverOptions& options, Retention::Rule rule) {
+  const auto found = std::ranges::find(options.keep_any_of, rule, &Retention::rule);
+  return found == options.keep_any_of.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+class Saver::State {
+ public:
+  State(std::filesystem::path dir, os::Directory directory, SaverOptions options)
+      : dir_(std::move(dir)), directory_(std::move(directory)), options_(std::move(options)) {
+    opened_s_ = now_s();
+  }
+  ~State() { join(); }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  Result<Saved> save(std::string_view name, std::vector<TensorSpec> specs, const Fill& fill,
+                     const SaveOptions& what);
+  Result<PendingSave> save_async(std::string_view name, std::span<const NamedTensor> tensors,
+                                 Memory memory, const SaveOptions& what);
+  Result<std::vector<std::filesystem::path>> last_checkpoints() const;
+  Result<void> pin(const std::filesystem::path& prefix, bool pinned);
+  Result<std::vector<Verdict>> prune(bool dry_run);
+
+ private:
+  // What is decided before the first byte is written.
+  struct Plan {
+    std::string base;
+    WriterOptions writer;
+    History history;  // as it will be, the new checkpoint in it
+    format::JournalFacts journal;
+  };
+
+  Place place() const { return {dir_, directory_, options_.latest_filename}; }
+  double now_s() const;
+  void join();
+  Result<void> hear_pending();
+  Result<std::string> checked_base(std::string_view name, const SaveOptions& what) const;
+  saver::Grid grid_of(const History& history) const;
+  Judgement judge(const History& history, saver::Pace pace) const;
+  Result<Plan> plan_of(const std::string& base, const SaveOptions& what) const;
+  Result<Saved> run(const std::string& base, std::vector<TensorSpec> specs, const Fill& fill,
+                    const SaveOptions& what, const Work& work) const;
+  Result<void> write_checkpoint(const Plan& plan, std::vector<TensorSpec> specs, const Fill& fill,
+                                const Work& work) const;
+  std::vector<std::string> remove_all(std::span<const format::JournalCheckpoint> going) const;
+  Result<void> write_grid(const History& history) const;
+  void add_unlisted(const History& history,
+                    std::vector<std::pair<double, Verdict>>& verdicts) const;
+  Result<void> let_go(History history, const Judgement& judgement) const;
+
+  std::filesystem::path dir_;
+  os::Directory directory_;
+  SaverOptions options_;
+  double opened_s_ = 0;
+  std::shared_ptr<PendingSave::State> pending_;
+  std::thread thread_;
+};
+
+// ---- What a save decides ------------------------------------------------------------------------
+
+double Saver::State::now_s() const {
+  return options_.clock ? options_.clock() : static_cast<double>(os::now_ns()) * 1e-9;
+}
+
+Result<std::string> Saver::State::checked_base(std::string_view name,
+                                               const SaveOptions& what) const {
+  if (!is_bare(name)) {
+    return invalid(dir_.string() + ": " + format::quoted(name) +
+                   " cannot be a checkpoint's name: it is to be a file name without slashes and "
+                   "control characters");
+  }
+  for (const auto& [key, value] : what.metadata) {
+    if (!key.starts_with(saver::kReservedKeys)) continue;
+    return invalid(dir_.string() + ": metadata " + format::quoted(key) +
+                   ": keys that begin with \"cairn.\" are the Saver's own");
+  }
+  std::string base = base_of(name, what.step, options_.pad_step_number);
+  if (base != options_.latest_filename) return base;
+  return invalid(dir_.string() + ": a checkpoint named " + base + " would be the catalog itself");
+}
+
+saver::Grid Saver::State::grid_of(const History& history) const {
+  saver::Grid grid;
+  if (const auto* rule = tensorflow_rule(options_, Retention::Rule::TensorFlowSaver)) {
+    const bool goes_on = history.grid && history.grid->hours == rule->hours;
+    grid.next_keep_s = goes_on ? history.grid->next_keep_s : opened_s_ + rule->hours * kHour;
+  }
+  // TensorFlow's Manager starts one second before it was made, and never in the future.
+  const bool fresh = history.last_preserved_s == 0;
+  grid.last_preserved_s = std::min(fresh ? opened_s_ - 1 : history.last_preserved_s, now_s());
+  return grid;
+}
+
+Judgement Saver::State::judge(const History& history, saver::Pace pace) const {
+  std::vector<Known> known;
+  for (const Listed& listed : history.listed) known.push_back(listed.known);
+  return saver::judge(options_.keep_any_of, known, grid_of(history), pace);
+}
+
+// Takes those that leave the catalog out of it, and turns the grid.
+void apply(const Judgement& judgement, const SaverOptions& options, History& history) {
+  std::vector<Listed> stay;
+  for (std::size_t i = 0; i < history.listed.size(); ++i) {
+    if (judgement.of[i].fate == Fate::Listed) stay.push_back(std::move(history.listed[i]));
+  }
+  history.listed = std::move(stay);
+  if (const auto* rule = tensorflow_rule(options, Retention::Rule::TensorFlowSaver);
+      rule != nullptr && rule->hours > 0) {
+    history.grid = {rule->hours, judgement.grid.next_keep_s};
+  }
+  if (tensorflow_rule(options, Retention::Rule::TensorFlowManager) != nullptr) {
+    history.has_timestamps = true;
+    history.last_preserved_s = judgement.grid.last_preserved_s;
+  }
+}
+
+// The files of those that are to go. What lies outside of the directory is left alone.
+Result<std::vector<format::JournalCheckpoint>> going(const Place& place, const History& history,
+                                                     const Judgement& judgement) {
+  std::vector<format::JournalCheckpoint> going;
+  CAIRN_TRY(names, place.directory.names());
+  for (std::size_t i = 0; i < history.listed.size(); ++i) {
+    if (judgement.of[i].fate != Fate::Deleted || history.listed[i].base.empty()) continue;
+    CAIRN_TRY(files, saver::members_of(place.directory, names, history.listed[i].base));
+    going.push_back(std::move(files));
+  }
+  return going;
+}
+
+Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base,
+                                                 const SaveOptions& what) const {
+  CAIRN_TRY(history, saver::read_history(place()));
+  // A pin belongs to the name: to save under it again does not take it away.
+  const bool pinned = what.pinned || saver::known_of(place(), base).pinned;
+  const double now = now_s();
+  std::erase_if(history.listed, [&](const Listed& listed) { return listed.base == base; });
+  history.listed.push_back({dir_ / base, base, {now, what.step, what.metrics, pinned}});
+  const Judgement judgement = judge(history, saver::Pace::Save);
+
+  Plan plan;
+  plan.base = base;
+  CAIRN_TRY(leaving, going(place(), history, judgement));
+  apply(judgement, options_, history);
+  plan.history = std::move(history);
+  plan.journal.catalog = options_.latest_filename;
+  CAIRN_TRY(before, saver::before_adding(place(), base));
+  plan.journal.adding = std::move(before);
+  plan.journal.removing = std::move(leaving);
+  plan.writer.step = what.step;
+  plan.writer.metadata = what.metadata;
+  for (auto& entry : saver::metadata_of({now, what.metrics, pinned, plan.history.grid}))
+    plan.writer.metadata.push_back(std::move(entry));
+  plan.writer.tensorflow_index = options_.tensorflow_index;
+  plan.writer.meta_graph = what.meta_graph;
+  return plan;
+}
+
+// ---- What a save does ---------------------------------------------------------------------------
+
+Result<void> Saver::State::write_checkpoint(const Plan& plan, std::vector<TensorSpec> specs,
+                                            const Fill& fill, const Work& work) const {
+  CAIRN_TRY(writer, Writer::create(dir_ / plan.base, std::move(specs), plan.writer));
+  CAIRN_CHECK(fill(writer));
+  return writer.commit(work);
+}
+
+// Says of each that could not be removed why.
+std::vector<std::string> Saver::State::remove_all(
+    std::span<const format::JournalCheckpoint> going) const {
+  std::vector<std::string> notices;
+  for (const format::JournalCheckpoint& what : going) {
+    const auto done = saver::remove_members(directory_, what);
+    if (!done) notices.push_back(done.error().what + "; the next save tries again");
+  }
+  return notices;
+}
+
+// The caller's lock covers all of it.
+Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec> specs,
+                                const Fill& fill, const SaveOptions& what, const Work& work) const {
+  CAIRN_CHECK(saver::settle(place()));
+  CAIRN_TRY(plan, plan_of(base, what));
+  CAIRN_CHECK(saver::write_journal(directory_, plan.journal));
+  const auto written = write_checkpoint(plan, std::move(specs), fill, work);
+  if (!written) {
+    saver::undo(place(), plan.journal);
+    return written.error();
+  }
+  if (auto listed = saver::write_history(place(), plan.history); !listed) {
+    Error error = std::move(listed).error();
+    error.what = (dir_ / base).string() +
+                 ": is saved and whole, but the catalog does not list it: " + error.what +
+                 "; the next save will list it";
+    return error;
+  }
+  Saved saved{dir_ / base, {}, {}, remove_all(plan.journal.removing)};
+  if (saved.notices.empty()) saver::drop_journal(directory_);
+  for (const Listed& listed : plan.history.listed) saved.kept.push_back(listed.path);
+  for (const auto& removed : plan.journal.removing) saved.deleted.push_back(dir_ / removed.base);
+  return saved;
+}
+
+Result<Saved> Saver::State::save(std::string_view name, std::vector<TensorSpec> specs,
+                                 const Fill& fill, const SaveOptions& what) {
+  CAIRN_CHECK(hear_pending());
+  CAIRN_TRY(base, checked_base(name, what));
+  const auto lock = DirectoryLock::take(directory_, options_.lock_wait, options_.work.stop);
+  if (!lock) return lock.error();
+  return run(base, std::move(specs), fill, what, options_.work);
+}
+
+// ---- A save behind the caller's back ------------------------------------------------------------
+
+void Saver::State::join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+Result<void> Saver::State::hear_pending() {
+  join();
+  const auto pending = std::exchange(pending_, nullptr);
+  const auto error = pending ? pending->unheard() : std::nullopt;
+  if (!error) return {};
+  return Error{
+      error->code, error->os_errno,
+      "the asynchronous save before this one failed, and this one has not begun: " + error->what};
+}
+
+Result<PendingSave> Saver::State::save_async(std::string_view name,
+                                             std::span<const NamedTensor> tensors, Memory memory,
+                                             const SaveOptions& what) {
+  CAIRN_CHECK(hear_pending());
+  CAIRN_TRY(base, checked_base(name, what));
+  CAIRN_TRY(lock, DirectoryLock::take(directory_, options_.lock_wait, options_.work.stop));
+  std::vector<TensorSpec> specs;
+  for (const NamedTensor& tensor : tensors) specs.push_back(tensor.spec);
+  std::vector<NamedTensor> lent;
+  std::shared_ptr<saver::Staging> staging;
+  if (memory == Memory::Lend) {
+    lent.assign(tensors.begin(), tensors.end());
+  } else {
+    staging = std::make_shared<saver::Staging>(options_.staging_bytes_max);
+  }
+  const auto fill = [lent = std::move(lent), staging](Writer& writer) {
+    return staging ? staging->drain(writer) : saver::write_all(writer, lent);
+  };
+  // Progress is told to the thread that called, and that one has gone on.
+  Work work = options_.work;
+  work.progress = nullptr;
+  auto pending = std::make_shared<PendingSave::State>();
+  thread_ = std::thread([this, base, specs = std::move(specs), fill, what, work, staging, pending,
+                         lock = std::move(lock)]() mutable {
+    auto result = at_boundary([&] { return run(base, std::move(specs), fill, what, work); });
+    if (staging) staging->give_up();
+    // Whoever is told that the save is done may take the lock at once.
+    {
+      const DirectoryLock released = std::move(lock);
+    }
+    pending->finish(std::move(result));
+  });
+  pending_ = pending;
+  if (staging) staging->put(tensors);
+  return PendingSave(std::move(pending));
+}
+
+// ---- The directory ------------------------------------------------------------------------------
+
+Result<std::vector<std::filesystem::path>> Saver::State::last_checkpoints() const {
+  CAIRN_TRY(history, saver::read_history(place()));
+  std::vector<std::filesystem::path> paths;
+  for (const Listed& listed : history.listed) paths.push_back(listed.path);
+  return paths;
+}
+
+Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned) {
+  CAIRN_CHECK(hear_pending());
+  const auto lock = DirectoryLock::take(directory_, options_.lock_wait, options_.work.stop);
+  if (!lock) return lock.error();
+  CAIRN_CHECK(saver::settle(place()));
+  const std::filesystem::path here = dir_ / prefix.filename();
+  CAIRN_TRY(location, compat::locate_prefix(here));
+  // Of TensorFlow's making, or written anew by it since.
+  const bool own = location.has(store::kCairnSuffix);
+  const auto current = own ? compat::load_own_index(location) : Error{Code::NotFound, 0, {}};
+  if (!current || !current->current) CAIRN_CHECK(import_index(here));
+  CAIRN_TRY(index, compat::load_own_index(location));
+  saver::Marks marks = saver::marks_of(index.index);
+  if (marks.pinned == pinned) return {};
+  marks.pinned = pinned;
+  return saver::write_marks(location, index, marks);
+}
+
+// Those that the catalog does not list: nobody's to remove.
+void Saver::State::add_unlisted(const History& history,
+                                std::vector<std::pair<double, Verdict>>& verdicts) const {
+  const auto names = directory_.names();
+  if (!names) return;
+  for (const std::string& base : saver::checkpoints_among(*names)) {
+    if (std::ranges::find(history.listed, base, &Listed::base) != history.listed.end()) continue;
+    const Known known = saver::known_of(place(), base);
+    verdicts.emplace_back(
+        known.saved_s,
+        Verdict{dir_ / base, true, known.pinned ? "pinned" : "the catalog does not list it"});
+  }
+}
+
+// TensorFlow's grid has moved, and no save is there to write it down.
+Result<void> Saver::State::write_grid(const History& history) const {
+  for (auto at = history.listed.rbegin(); history.grid && at != history.listed.rend(); ++at) {
+    const auto location = compat::locate_prefix(at->path);
+    if (!location || at->base.empty() || !location->has(store::kCairnSuffix)) continue;
+    CAIRN_TRY(index, compat::load_own_index(*location));
+    if (!index.current) continue;
+    saver::Marks marks = saver::marks_of(index.index);
+    marks.grid = history.grid;
+    return saver::write_marks(*location, index, marks);
+  }
+  return {};
+}
+
+Result<void> Saver::State::let_go(History history, const Judgement& judgement) const {
+  const double grid_before_s = grid_of(history).next_keep_s;
+  CAIRN_TRY(leaving, going(place(), history, judgement));
+  apply(judgement, options_, history);
+  CAIRN_CHECK(saver::write_journal(directory_, {options_.latest_filename, {}, leaving}));
+  if (history.grid && history.grid->next_keep_s != grid_before_s) CAIRN_CHECK(write_grid(history));
+  CAIRN_CHECK(saver::write_history(place(), history));
+  for (const auto& what : leaving) CAIRN_CHECK(saver::remove_members(directory_, what));
+  saver::drop_journal(directory_);
+  return {};
+}
+
+Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
+  CAIRN_CHECK(hear_pending());
+  std::optional<DirectoryLock> lock;
+  if (!dry_run) {
+    CAIRN_TRY(taken, DirectoryLock::take(directory_, options_.lock_wait, options_.work.stop));
+    lock.emplace(std::move(taken));
+    CAIRN_CHECK(saver::settle(place()));
+  }
+  CAIRN_TRY(history, saver::read_history(place()));
+  std::vector<std::pair<double, Verdict>> timed;
+  add_unlisted(history, timed);
+  const Judgement judgement = judge(history, saver::Pace::Prune);
+  bool changes = false;
+  for (std::size_t i = 0; i < history.listed.size(); ++i) {
+    const Listed& listed = history.listed[i];
+    const auto& [fate, why] = judgement.of[i];
+    changes |= fate != Fate::Listed;
+    timed.emplace_back(listed.known.saved_s, Verdict{listed.path, fate != Fate::Deleted, why});
+  }
+  std::ranges::stable_sort(timed, {}, &std::pair<double, Verdict>::first);
+  std::vector<Verdict> verdicts;
+  for (auto& [time, verdict] : timed) verdicts.push_back(std::move(verdict));
+  if (!dry_run && changes) CAIRN_CHECK(let_go(std::move(history), judgement));
+  return verdicts;
+}
+
+// ---- The public handle --------------------------------------------------------------------------
+
+Result<Saver> Saver::open(const std::filesystem::path& dir, const SaverOptions& options) noexcept {
+  return at_boundary([&]() -> Result<Saver> {
+    if (auto sound = saver::check_rules(options.keep_any_of); !sound) {
+      return invalid(dir.string() + ": " + sound.error().what);
+    }
+    if (!is_bare(options.latest_filename)) {
+      return invalid(dir.string() + ": " + format::quoted(options.latest_filename) +
+                     " cannot be the catalog's name: it is to be a file name without slashes");
+    }
+    CAIRN_TRY(directory, os::Directory::open_or_create(dir));
+    return Saver(std::make_unique<State>(dir, std::move(directory), options));
+  });
+}
+
+Saver::Saver(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
+Saver::Saver(Saver&&) noexcept = default;
+Saver& Saver::operator=(Saver&&) noexcept = default;
+Saver::~Saver() = default;
+
+Result<Saved> Saver::save(std::string_view name, std::span<const NamedTensor> tensors,
+                          const SaveOptions& options) noexcept {
+  return at_boundary([&] {
+    std::vector<TensorSpec> specs;
+    for (const NamedTensor& tensor : tensors) specs.push_back(tensor.spec);
+    const auto fill = [tensors](Writer& writer) { return saver::write_all(writer, tensors); };
+    return state_->save(name, std::move(specs), fill, options);
+  });
+}
+
+Result<Saved> Saver::save(std::string_view name, std::vector<TensorSpec> specs, const Fill& fill,
+                          const SaveOptions& options) noexcept {
+  return at_boundary([&] { return state_->save(name, std::move(specs), fill, options); });
+}
+
+Result<PendingSave> Saver::save_async(std::string_view name, std::span<const NamedTensor> tensors,
+                                      Memory memory, const SaveOptions& options) noexcept {
+  return at_boundary([&] { return state_->save_async(name, tensors, memory, options); });
+}
+
+Result<std::vector<std::filesystem::path>> Saver::last_checkpoints() const noexcept {
+  return at_boundary([&] { return state_->last_checkpoints(); });
+}
+
+Result<void> Saver::pin(const std::filesystem::path& prefix, bool pinned) noexcept {
+  return at_boundary([&] { return state_->pin(prefix, pinned); });
+}
+
+Result<std::vector<Verdict>> Saver::prune(bool dry_run) noexcept {
+  return at_boundary([&] { return state_->prune(dry_run); });
+}
+
+}  // namespace cairn
