@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "cairn/checkpoint.h"
 #include "cairn/catalog.h"
+#include "cairn/checkpoint.h"
 #include "cairn/writer.h"
 #include "demo_model.h"
 #include "output.h"

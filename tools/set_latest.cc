@@ -5,8 +5,8 @@
 #include <filesystem>
 #include <string>
 
-#include "cairn/checkpoint.h"
 #include "cairn/catalog.h"
+#include "cairn/checkpoint.h"
 #include "output.h"
 #include "verb.h"
 

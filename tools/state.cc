@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "cairn/checkpoint.h"
 #include "cairn/catalog.h"
+#include "cairn/checkpoint.h"
 #include "output.h"
 #include "verb.h"
 
