@@ -1,0 +1,663 @@
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
+
+#include "format/cairn/journal.h"
+#include "lib/os/file.h"
+#include "lib/saver/journal.h"
+#include "lib/saver/members.h"
+#include "sandbox.h"
+
+namespace cairn {
+namespace {
+
+using test::has;
+using test::refusal;
+using test::Sandbox;
+using test::fs::path;
+using namespace std::chrono_literals;
+
+// A Saver, its clock, and one tensor `v`.
+class Trainer {
+ public:
+  explicit Trainer(path dir, SaverOptions options = {}) : dir_(std::move(dir)), options_(options) {
+    options_.clock = [this] { return now_s; };
+    restart();
+  }
+
+  // As a process that is started anew.
+  void restart() {
+    saver_.reset();
+    auto opened = Saver::open(dir_, options_);
+    REQUIRE_MESSAGE(opened, refusal(opened));
+    saver_.emplace(std::move(*opened));
+  }
+
+  Result<Saved> try_save(std::int64_t step, SaveOptions what = {}) {
+    value_ = static_cast<std::int32_t>(step);
+    what.step = step;
+    return saver_->save("m", std::span(&tensor_, 1), what);
+  }
+
+  Saved save(std::int64_t step, SaveOptions what = {}) {
+    auto saved = try_save(step, std::move(what));
+    REQUIRE_MESSAGE(saved, refusal(saved));
+    CHECK(saved->notices.empty());
+    return *std::move(saved);
+  }
+
+  Saver& operator*() { return *saver_; }
+  Saver* operator->() { return &*saver_; }
+
+  double now_s = 1000;
+
+ private:
+  path dir_;
+  SaverOptions options_;
+  std::optional<Saver> saver_;
+  std::int32_t value_ = 0;
+  NamedTensor tensor_{{"v", DType::Int32, {}}, std::as_bytes(std::span(&value_, 1)), {}};
+};
+
+SaverOptions keeping(std::vector<Retention> rules) {
+  SaverOptions options;
+  options.keep_any_of = std::move(rules);
+  return options;
+}
+
+// The steps of the checkpoints m-N that open and hold their step, in order.
+std::vector<int> steps_in(const path& dir) {
+  std::vector<int> steps;
+  for (int step = 0; step < 100; ++step) {
+    const auto values = test::values_at(dir / ("m-" + std::to_string(step)));
+    if (values && values->at("v") == test::int_scalar(step)) steps.push_back(step);
+  }
+  return steps;
+}
+
+// Everything that is no part of a checkpoint m-N, the catalog or the lock's file.
+std::vector<std::string> strays_in(const path& dir) {
+  std::vector<std::string> strays;
+  for (const auto& [name, bytes] : test::read_files(dir)) {
+    if (name != "checkpoint" && name != ".cairn-lock" && !name.starts_with("m-"))
+      strays.push_back(name);
+    if (has(name, "cairn-tmp")) strays.push_back(name);
+  }
+  return strays;
+}
+
+std::string catalog_of(std::vector<std::string> names) {
+  std::string text = "model_checkpoint_path: \"" + names.back() + "\"\n";
+  for (const auto& name : names) text += "all_model_checkpoint_paths: \"" + name + "\"\n";
+  return text;
+}
+
+std::string catalog_in(const path& dir) { return test::read_file(dir / "checkpoint"); }
+
+void remove_checkpoint(const path& prefix) {
+  for (const char* suffix : {".index", ".cairn", ".data-00000-of-00001"})
+    test::fs::remove(prefix.string() + suffix);
+}
+
+// ---- The walk
+
+TEST_CASE("ten saves keep five, list them oldest first, and the walk goes on from the latest") {
+  Sandbox box;
+  Trainer trainer(box / "saved");
+  for (int step = 0; step < 10; ++step) trainer.save(step);
+  CHECK(steps_in(box / "saved") == std::vector{5, 6, 7, 8, 9});
+  CHECK(catalog_in(box / "saved") == catalog_of({"m-5", "m-6", "m-7", "m-8", "m-9"}));
+  CHECK(strays_in(box / "saved").empty());
+
+  // Restored copy-on-write, changed in place, saved again.
+  OpenOptions own;
+  own.access = Access::Private;
+  auto checkpoint = Checkpoint::open(box / "saved", own);
+  REQUIRE(checkpoint);
+  auto values = checkpoint->tensor("v")->as_mutable<std::int32_t>();
+  REQUIRE(values);
+  CHECK((*values)[0] == 9);
+  (*values)[0] = 10;
+  const NamedTensor next{{"v", DType::Int32, {}}, std::as_bytes(*values), {}};
+  SaveOptions what;
+  what.step = 10;
+  const auto saved = trainer->save("m", std::span(&next, 1), what);
+  REQUIRE(saved);
+  CHECK(saved->prefix == box / "saved" / "m-10");
+  CHECK(saved->deleted == std::vector{box / "saved" / "m-5"});
+  CHECK(saved->kept.size() == 5);
+  CHECK(steps_in(box / "saved") == std::vector{6, 7, 8, 9, 10});
+  CHECK(test::values_at(box / "saved")->at("v") == test::int_scalar(10));
+}
+
+TEST_CASE("a name is followed by the step as Python writes it") {
+  struct Case {
+    std::optional<std::int64_t> step;
+    bool padded;
+    const char* base;
+  };
+  for (const Case& each : {Case{{}, false, "m"}, Case{7, false, "m-7"}, Case{-3, false, "m--3"},
+                           Case{7, true, "m-00000007"}, Case{-3, true, "m--0000003"},
+                           Case{123456789, true, "m-123456789"}, Case{0, false, "m-0"}}) {
+    Sandbox box;
+    SaverOptions options;
+    options.pad_step_number = each.padded;
+    auto saver = Saver::open(box.root(), options);
+    SaveOptions what;
+    what.step = each.step;
+    const auto saved = saver->save("m", std::span<const NamedTensor>(), what);
+    REQUIRE_MESSAGE(saved, refusal(saved));
+    CHECK(saved->prefix == box / each.base);
+    CHECK(Checkpoint::open(saved->prefix)->step() == each.step);
+  }
+}
+
+TEST_CASE("names, keys and rules that cannot be are refused, and nothing is written") {
+  Sandbox box;
+  auto saver = Saver::open(box.root());
+  const std::span<const NamedTensor> none;
+  for (const char* name : {"", ".", "..", "a/b", "a\nb"})
+    CHECK(has(refusal(saver->save(name, none)), "cannot be a checkpoint's name"));
+  CHECK(has(refusal(saver->save("checkpoint", none)), "would be the catalog itself"));
+  SaveOptions what;
+  what.metadata = {{"cairn.pinned", "1"}};
+  CHECK(has(refusal(saver->save("m", none, what)), "the Saver's own"));
+  CHECK(test::read_files(box.root()).empty());
+  CHECK(has(refusal(Saver::open(box.root(),
+                                keeping({Retention::tensorflow_saver(5), Retention::newest(2)}))),
+            "Invalid: "));
+  SaverOptions elsewhere;
+  elsewhere.latest_filename = "../checkpoint";
+  CHECK(has(refusal(Saver::open(box.root(), elsewhere)), "cannot be the catalog's name"));
+}
+
+TEST_CASE("what goes along is there again: the graph, metadata, and no index for TensorFlow") {
+  Sandbox box;
+  SaverOptions options;
+  options.tensorflow_index = false;
+  auto saver = Saver::open(box.root(), options);
+  SaveOptions what;
+  what.meta_graph = "graph";
+  what.metadata = {{"run", "7"}};
+  REQUIRE(saver->save("m", std::span<const NamedTensor>(), what));
+  CHECK(test::read_file(box / "m.meta") == "graph");
+  CHECK(!test::fs::exists(box / "m.index"));
+  CHECK(Checkpoint::open(box / "m")->metadata("run") == "7");
+}
+
+TEST_CASE("a fill gives tensors their bytes in pieces, and its error is the save's") {
+  Sandbox box;
+  auto saver = Saver::open(box.root());
+  const std::vector<TensorSpec> specs{{"v", DType::Uint8, {6}}};
+  const auto in_pieces = [](Writer& writer) -> Result<void> {
+    for (const char* piece : {"ab", "cd", "ef"}) {
+      if (auto done = writer.append("v", format::as_bytes(piece)); !done) return done;
+    }
+    return {};
+  };
+  REQUIRE(saver->save("m", specs, in_pieces));
+  CHECK(test::values_at(box / "m")->at("v").bytes == "abcdef");
+  const auto before = test::read_files(box.root());
+  const auto failing = [](Writer& writer) -> Result<void> {
+    if (auto done = writer.append("v", format::as_bytes("xy")); !done) return done;
+    return Error{Code::Io, 5, "the source has gone"};
+  };
+  CHECK(refusal(saver->save("m", specs, failing)) == "Io: the source has gone");
+  CHECK(test::read_files(box.root()) == before);
+}
+
+// ---- Retention over a directory
+
+TEST_CASE("a process that is started anew before each save keeps what one that goes on keeps") {
+  const std::vector<std::vector<Retention>> rules{
+      {Retention::tensorflow_saver(2, 1)},
+      {Retention::tensorflow_manager(2, 1)},
+      {Retention::newest(2), Retention::every_hours(1)},
+      {Retention::newest(1), Retention::every_steps(4)},
+      {Retention::newest(1), Retention::best_by("loss", Retention::Order::Lowest, 2)}};
+  for (const auto& each : rules) {
+    Sandbox box;
+    Trainer steady(box / "steady", keeping(each));
+    Trainer anew(box / "anew", keeping(each));
+    for (int step = 0; step < 14; ++step) {
+      steady.now_s = anew.now_s = 1001 + 900 * step;
+      SaveOptions what;
+      what.metrics = {{"loss", (step * 5) % 7}};
+      if (step > 0) anew.restart();
+      steady.save(step, what);
+      anew.save(step, what);
+      REQUIRE(steps_in(box / "anew") == steps_in(box / "steady"));
+      REQUIRE(catalog_in(box / "anew") == catalog_in(box / "steady"));
+    }
+    CHECK(steps_in(box / "anew").size() >= 3);
+    CHECK(strays_in(box / "anew").empty());
+  }
+}
+
+TEST_CASE("TensorFlow's Saver on an hourly grid: 4, 8, 12 and 13 of a save each 15 minutes") {
+  Sandbox box;
+  Trainer trainer(box.root(), keeping({Retention::tensorflow_saver(2, 1)}));
+  for (int step = 0; step < 14; ++step) {
+    trainer.now_s = 1001 + 900 * step;
+    trainer.save(step);
+  }
+  CHECK(steps_in(box.root()) == std::vector{4, 8, 12, 13});
+  CHECK(catalog_in(box.root()) == catalog_of({"m-12", "m-13"}));
+}
+
+TEST_CASE("TensorFlow's Manager writes times, and they stay when another rule goes on") {
+  Sandbox box;
+  Trainer trainer(box.root(), keeping({Retention::tensorflow_manager(2)}));
+  trainer.save(0);
+  trainer.now_s = 1000.5;
+  trainer.save(1);
+  const std::string expected = catalog_of({"m-0", "m-1"}) +
+                               "all_model_checkpoint_timestamps: 1000.0\n"
+                               "all_model_checkpoint_timestamps: 1000.5\n"
+                               "last_preserved_timestamp: 999.0\n";
+  CHECK(catalog_in(box.root()) == expected);
+  Trainer other(box.root());
+  other.now_s = 1001;
+  other.save(2);
+  CHECK(has(catalog_in(box.root()), "all_model_checkpoint_timestamps: 1001.0\n"));
+}
+
+TEST_CASE("a pinned checkpoint stays, whoever made it, until the pin is taken away") {
+  for (const bool by_tensorflow : {false, true}) {
+    Sandbox box;
+    Trainer trainer(box.root(), keeping({Retention::newest(1)}));
+    trainer.save(0);
+    if (by_tensorflow) test::fs::remove(box / "m-0.cairn");
+    REQUIRE(trainer->pin(box / "m-0"));
+    REQUIRE(trainer->pin("m-0"));
+    trainer.save(1);
+    trainer.save(2);
+    CHECK(steps_in(box.root()) == std::vector{0, 2});
+    trainer.save(0);  // again under the name: the pin is the name's
+    trainer.save(3);
+    CHECK(steps_in(box.root()) == std::vector{0, 3});
+    REQUIRE(trainer->pin(box / "m-0", false));
+    trainer.save(4);
+    CHECK(steps_in(box.root()) == std::vector{4});
+    CHECK(has(refusal(trainer->pin(box / "m-9")), "NotFound: "));
+  }
+}
+
+TEST_CASE("prune says why each stays or goes, and does as it says") {
+  Sandbox box;
+  Trainer trainer(box.root(), keeping({}));
+  for (int step = 0; step < 4; ++step) {
+    trainer.now_s += 60;
+    SaveOptions what;
+    what.pinned = step == 1;
+    trainer.save(step, what);
+  }
+  CHECK(steps_in(box.root()) == std::vector{0, 1, 2, 3});
+  trainer.now_s = 10;
+  test::save(box / "other", {{{"v", test::int_scalar(0)}}});
+  Trainer strict(box.root(), keeping({Retention::newest(1)}));
+  const auto before = test::read_files(box.root());
+  const auto dry = strict->prune(true);
+  REQUIRE(dry);
+  CHECK(test::read_files(box.root()) == before);
+  const auto done = strict->prune(false);
+  REQUIRE(done);
+  std::vector<std::string> said;
+  for (std::size_t i = 0; i < dry->size(); ++i) {
+    CHECK((*done)[i].prefix == (*dry)[i].prefix);
+    CHECK((*done)[i].why == (*dry)[i].why);
+    said.push_back((*dry)[i].prefix.filename().string() + ((*dry)[i].kept ? " stays" : " goes"));
+  }
+  CHECK(said ==
+        std::vector<std::string>{"m-0 goes", "m-1 stays", "m-2 goes", "m-3 stays", "other stays"});
+  CHECK(steps_in(box.root()) == std::vector{1, 3});
+  CHECK(test::fs::exists(box / "other.cairn"));
+  CHECK(strays_in(box.root()) ==
+        std::vector<std::string>{"other.cairn", "other.data-00000-of-00001", "other.index"});
+}
+
+TEST_CASE("a checkpoint goes with all its files, and takes no other along") {
+  Sandbox box;
+  Trainer trainer(box.root(), keeping({Retention::newest(1)}));
+  SaveOptions what;
+  what.meta_graph = "graph";
+  trainer.save(1, what);
+  REQUIRE(export_index(box / "m-1", Format::Safetensors));
+  for (const char* name :
+       {"m-10.index.bak", "m-1.index.bak", "m-1.txt", "m-11.data-00000-of-00001"})
+    test::write_file(box / name, "mine");
+  trainer.save(2);
+  std::vector<std::string> left;
+  for (const auto& [name, bytes] : test::read_files(box.root())) {
+    if (!name.starts_with("m-2")) left.push_back(name);
+  }
+  CHECK(left == std::vector<std::string>{".cairn-lock", "checkpoint", "m-1.index.bak", "m-1.txt",
+                                         "m-10.index.bak", "m-11.data-00000-of-00001"});
+}
+
+TEST_CASE("a file of the user's own that is named like an export stays") {
+  Sandbox box;
+  Trainer trainer(box.root(), keeping({Retention::newest(1)}));
+  trainer.save(1);
+  test::write_file(box / "m-1.safetensors", "mine");
+  trainer.save(2);
+  CHECK(test::read_file(box / "m-1.safetensors") == "mine");
+}
+
+// ---- A directory that others write to
+
+TEST_CASE("entries elsewhere, gone, absolute and doubled: what is listed is what is there") {
+  Sandbox box;
+  const path dir = box / "saved";
+  test::save(box / "elsewhere" / "m-1", {{{"v", test::int_scalar(1)}}});
+  for (int step : {2, 3}) {
+    test::save(dir / ("m-" + std::to_string(step)), {{{"v", test::int_scalar(step)}}});
+  }
+  test::write_file(dir / "checkpoint",
+                   catalog_of({(box / "elsewhere" / "m-1").string(), "m-2", "m-0", "m-2",
+                               (dir / "m-3").string(), (box / "moved" / "m-2").string()}));
+  Trainer trainer(dir, keeping({Retention::newest(2)}));
+  trainer.save(4);
+  // m-2, found beside the catalog for the entry whose directory is gone, is the younger one.
+  CHECK(catalog_in(dir) == catalog_of({"m-2", "m-4"}));
+  CHECK(steps_in(dir) == std::vector{2, 4});
+  CHECK(test::values_at(box / "elsewhere" / "m-1"));
+}
+
+TEST_CASE("what TensorFlow's retention leaves of a checkpoint goes with the next save") {
+  Sandbox box;
+  Trainer trainer(box.root());
+  trainer.save(0);
+  trainer.save(1);
+  // TensorFlow deletes what it knows, and writes its catalog.
+  test::fs::remove(box / "m-0.index");
+  test::fs::remove(box / "m-0.data-00000-of-00001");
+  test::write_file(box / "checkpoint", catalog_of({"m-1"}));
+  trainer.save(2);
+  CHECK(!test::fs::exists(box / "m-0.cairn"));
+  CHECK(steps_in(box.root()) == std::vector{1, 2});
+}
+
+TEST_CASE("a catalog that cannot be read stops the save, and nothing is lost") {
+  Sandbox box;
+  Trainer trainer(box.root());
+  trainer.save(0);
+  test::write_file(box / "checkpoint", "nonsense");
+  CHECK(has(refusal(trainer.try_save(1)), "Corrupt: "));
+  CHECK(catalog_in(box.root()) == "nonsense");
+  CHECK(steps_in(box.root()) == std::vector{0});
+  CHECK(strays_in(box.root()).empty());
+}
+
+TEST_CASE("one writer at a time: a second is told who holds the lock, or waits for it") {
+  Sandbox box;
+  Trainer trainer(box.root());
+  trainer.save(0);
+  const int fd = ::open((box / ".cairn-lock").c_str(), O_RDWR | O_CLOEXEC);
+  REQUIRE(::flock(fd, LOCK_EX) == 0);
+  const std::string said = refusal(trainer.try_save(1));
+  CHECK(has(said, "Busy: "));
+  CHECK(has(said, "process " + std::to_string(::getpid()) + " on "));
+  CHECK(has(refusal(trainer->pin("m-0")), "Busy: "));
+  CHECK(has(refusal(trainer->prune(false)), "Busy: "));
+  CHECK(trainer->prune(true));
+  CHECK(has(refusal(trainer->save_async("m", {}, Saver::Memory::Lend)), "Busy: "));
+  SaverOptions patient;
+  patient.lock_wait = 10s;
+  Trainer waiting(box.root(), patient);
+  std::atomic<bool> released = false;
+  std::thread other([&] {
+    std::this_thread::sleep_for(30ms);
+    released = true;
+    ::close(fd);
+  });
+  waiting.save(2);
+  CHECK(released);
+  other.join();
+}
+
+TEST_CASE("a lock that is no regular file is refused, and blocks nobody") {
+  for (const char* kind : {"link", "fifo", "directory"}) {
+    INFO(kind);
+    Sandbox box;
+    Trainer trainer(box / "saved");
+    const path lock = box / "saved" / ".cairn-lock";
+    if (kind == std::string_view("link")) test::fs::create_symlink(box / "outside", lock);
+    if (kind == std::string_view("fifo")) REQUIRE(::mkfifo(lock.c_str(), 0600) == 0);
+    if (kind == std::string_view("directory")) test::fs::create_directory(lock);
+    CHECK(!trainer.try_save(0));
+    CHECK(!test::fs::exists(box / "outside"));
+  }
+}
+
+// ---- Behind the caller's back
+
+TEST_CASE("a copied save holds what the tensors held when the call returned") {
+  Sandbox box;
+  SaverOptions options;
+  options.staging_bytes_max = 64 << 10;  // less than the tensor
+  auto saver = Saver::open(box.root(), options);
+  std::string bytes(5 << 20, 'a');
+  const std::vector<std::string_view> words{"one", "two"};
+  const NamedTensor tensors[] = {{{"v", DType::Uint8, {5 << 20}}, format::as_bytes(bytes), {}},
+                                 {{"s", DType::String, {2}}, {}, words}};
+  const auto pending = saver->save_async("m", tensors, Saver::Memory::Copy);
+  REQUIRE_MESSAGE(pending, refusal(pending));
+  std::ranges::fill(bytes, 'b');
+  const auto saved = pending->wait();
+  REQUIRE_MESSAGE(saved, refusal(saved));
+  CHECK(pending->done());
+  const auto values = test::values_at(box / "m");
+  CHECK(values->at("v").bytes == std::string(5 << 20, 'a'));
+  CHECK(values->at("s").bytes == "3:one3:two");
+}
+
+TEST_CASE("a lent save is written from the caller's memory, and the next one waits for it") {
+  Sandbox box;
+  auto saver = Saver::open(box.root());
+  const std::string bytes(1 << 20, 'a');
+  for (int step = 0; step < 8; ++step) {
+    const NamedTensor tensor{{"v", DType::Uint8, {1 << 20}}, format::as_bytes(bytes), {}};
+    SaveOptions what;
+    what.step = step;
+    REQUIRE(saver->save_async("m", std::span(&tensor, 1), Saver::Memory::Lend, what));
+  }
+  CHECK(saver->last_checkpoints()->size() <= 5);
+  CHECK(saver->prune(false));  // waits too
+  CHECK(saver->last_checkpoints()->back() == box / "m-7");
+  CHECK(Checkpoint::open(box / "m-7"));
+}
+
+TEST_CASE("an asynchronous error is on the future, and at the next call where nobody waited") {
+  for (const auto memory : {Saver::Memory::Copy, Saver::Memory::Lend}) {
+    Sandbox box;
+    auto saver = Saver::open(box.root());
+    const NamedTensor wrong{{"v", DType::Uint8, {3}}, format::as_bytes("too long"), {}};
+    const std::span<const NamedTensor> none;
+    const auto heard = saver->save_async("m", std::span(&wrong, 1), memory);
+    REQUIRE(heard);
+    CHECK(has(refusal(heard->wait()), "Invalid: "));
+    CHECK(has(refusal(heard->wait()), "Invalid: "));
+    CHECK(saver->save("m", none));
+    REQUIRE(saver->save_async("n", std::span(&wrong, 1), memory));
+    const std::string said = refusal(saver->save("m", none));
+    CHECK(has(said, "Invalid: the asynchronous save before this one failed"));
+    CHECK(saver->save("m", none));
+    CHECK(!test::fs::exists(box / "n.cairn"));
+  }
+}
+
+TEST_CASE("a Saver that goes away waits for its save") {
+  Sandbox box;
+  const std::string bytes(1 << 20, 'a');
+  const NamedTensor tensor{{"v", DType::Uint8, {1 << 20}}, format::as_bytes(bytes), {}};
+  std::optional<PendingSave> pending;
+  {
+    auto saver = Saver::open(box.root());
+    pending = *saver->save_async("m", std::span(&tensor, 1), Saver::Memory::Lend);
+  }
+  CHECK(pending->done());
+  CHECK(pending->wait());
+  CHECK(Checkpoint::open(box / "m"));
+}
+
+TEST_CASE("a stopped save leaves everything as it was") {
+  Sandbox box;
+  std::stop_source stop;
+  SaverOptions options;
+  options.work.stop = stop.get_token();
+  Trainer trainer(box.root(), options);
+  trainer.save(0);
+  const auto before = test::read_files(box.root());
+  stop.request_stop();
+  CHECK(has(refusal(trainer.try_save(1)), "Cancelled: "));
+  CHECK(test::read_files(box.root()) == before);
+}
+
+// ---- After a crash
+
+// m-1 and m-2 in a directory, and the journal of a save of m-3 that lets go of m-1.
+struct Begun {
+  Sandbox box;
+  path dir;
+  os::Directory directory = *os::Directory::open(box.root());
+  saver::Place place{dir, directory, "checkpoint"};
+  format::JournalFacts journal;
+
+  Begun() : dir(box.root()) {
+    Trainer trainer(dir, keeping({Retention::newest(2)}));
+    trainer.save(1);
+    trainer.save(2);
+    journal = {"checkpoint", *saver::before_adding(place, "m-3"), {members("m-1")}};
+    REQUIRE(saver::write_journal(directory, journal));
+  }
+
+  format::JournalCheckpoint members(const char* base) {
+    return *saver::members_of(directory, *directory.names(), base);
+  }
+
+  static void write(const path& prefix, std::int32_t value) {
+    test::save(prefix, {{{"v", test::int_scalar(value)}}});
+  }
+
+  void settle() {
+    const auto done = saver::settle(place);
+    REQUIRE_MESSAGE(done, refusal(done));
+    CHECK(strays_in(dir).empty());
+  }
+};
+
+TEST_CASE("a save that died after its commit is finished: listed, and the old one let go of") {
+  Begun begun;
+  Begun::write(begun.dir / "m-3", 3);
+  begun.settle();
+  CHECK(catalog_in(begun.dir) == catalog_of({"m-2", "m-3"}));
+  CHECK(steps_in(begun.dir) == std::vector{2, 3});
+}
+
+TEST_CASE("a save that died before its commit has never been") {
+  Begun begun;
+  test::write_file(begun.dir / "m-3.data-00000-of-00001", "shard");
+  test::write_file(begun.dir / "m-3.index.cairn-tmp-0123456789abcdef", "draft");
+  begun.settle();
+  CHECK(!test::fs::exists(begun.dir / "m-3.data-00000-of-00001"));
+  CHECK(catalog_in(begun.dir) == catalog_of({"m-1", "m-2"}));
+  CHECK(steps_in(begun.dir) == std::vector{1, 2});
+}
+
+TEST_CASE("a save over a prefix that died before its commit leaves the old one") {
+  Begun begun;
+  begun.journal = {"checkpoint", *saver::before_adding(begun.place, "m-2"), {}};
+  REQUIRE(saver::write_journal(begun.directory, begun.journal));
+  test::write_file(begun.dir / "m-2.data-00000-of-00002", "shard");
+  test::write_file(begun.dir / "m-2.data-00001-of-00002", "shard");
+  begun.settle();
+  CHECK(steps_in(begun.dir) == std::vector{1, 2});
+  CHECK(!test::fs::exists(begun.dir / "m-2.data-00000-of-00002"));
+}
+
+TEST_CASE("a save that died between the catalog and the removals is finished") {
+  Begun begun;
+  Begun::write(begun.dir / "m-3", 3);
+  test::write_file(begun.dir / "checkpoint", catalog_of({"m-2", "m-3"}));
+  test::fs::remove(begun.dir / "m-1.index");  // so far it came
+  begun.settle();
+  CHECK(steps_in(begun.dir) == std::vector{2, 3});
+}
+
+TEST_CASE("a catalog that somebody wrote after the crash stays as it is") {
+  Begun begun;
+  Begun::write(begun.dir / "m-3", 3);
+  Begun::write(begun.dir / "m-4", 4);
+  test::write_file(begun.dir / "checkpoint", catalog_of({"m-1", "m-4"}));
+  begun.settle();
+  CHECK(catalog_in(begun.dir) == catalog_of({"m-1", "m-4"}));
+  CHECK(steps_in(begun.dir) == std::vector{1, 2, 3, 4});
+}
+
+TEST_CASE("what was saved under a doomed name after the crash stays") {
+  Begun begun;
+  Begun::write(begun.dir / "m-3", 3);
+  test::write_file(begun.dir / "checkpoint", catalog_of({"m-2", "m-3"}));
+  remove_checkpoint(begun.dir / "m-1");
+  Begun::write(begun.dir / "m-1", 1);
+  begun.settle();
+  CHECK(steps_in(begun.dir) == std::vector{1, 2, 3});
+}
+
+TEST_CASE("a prune that died before the catalog was written has never been") {
+  Begun begun;
+  begun.journal.adding = {};
+  REQUIRE(saver::write_journal(begun.directory, begun.journal));
+  begun.settle();
+  CHECK(steps_in(begun.dir) == std::vector{1, 2});
+}
+
+TEST_CASE("a journal removes files of checkpoints only, and only in its directory") {
+  Begun begun;
+  const path outside = begun.box.root().string() + "-outside";
+  test::write_file(outside, "mine");
+  test::write_file(begun.dir / "m-train.py", "mine");
+  begun.journal.adding = {};
+  begun.journal.removing.clear();
+  for (const std::string& name :
+       {std::string("m-train.py"), "../" + outside.filename().string(), outside.string()}) {
+    const auto info = *os::look(begun.dir / name);
+    begun.journal.removing.push_back(
+        {"m", {{name, {info->size_bytes, info->mtime_ns, info->inode}}}});
+  }
+  REQUIRE(saver::write_journal(begun.directory, begun.journal));
+  begun.settle();
+  CHECK(test::fs::exists(begun.dir / "m-train.py"));
+  CHECK(test::fs::exists(outside));
+  test::fs::remove(outside);
+}
+
+TEST_CASE("a journal that is cut anywhere, or has a flipped bit, is none") {
+  const format::JournalFacts facts{
+      "checkpoint",
+      {"m-3", {{"m-3.index", {1, -2, 3}}}},
+      {{"m-1", {{"m-1.index", {4, 5, 6}}, {"m-1.cairn", {7, 8, 9}}}}, {"m-0", {}}}};
+  const std::string text = format::encode_journal(facts);
+  const auto back = format::decode_journal(text);
+  REQUIRE(back);
+  CHECK(*back == facts);
+  for (std::size_t size = 0; size < text.size(); ++size)
+    CHECK(!format::decode_journal(std::string_view(text).substr(0, size)));
+  for (std::size_t bit = 0; bit < 8 * text.size(); ++bit) {
+    std::string flipped = text;
+    flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
+    CHECK(!format::decode_journal(flipped));
+  }
+  Begun begun;
+  test::write_file(begun.dir / ".cairn-journal", "cairn journal 1\nnonsense");
+  begun.settle();
+  CHECK(steps_in(begun.dir) == std::vector{1, 2});
+}
+
+}  // namespace
+}  // namespace cairn
