@@ -1,7 +1,7 @@
 #pragma once
 
 // The journal of a directory: what its writer is about to do, so that whoever comes after a crash
-// can finish it. The text is described in FORMAT.md, section "The journal".
+// can finish it. The text is described in FORMAT.md, section 9.
 
 #include <string>
 #include <string_view>

@@ -2,7 +2,7 @@
 
 // What the Saver writes into P.cairn's metadata beside the caller's own: when a checkpoint was
 // saved, its metrics, whether it is pinned, and where TensorFlow's keep-grid stands. With it a
-// Saver that knows nothing goes on where another one ended. FORMAT.md, section "Keys of the Saver".
+// Saver that knows nothing goes on where another one ended. FORMAT.md, section 9.
 
 #include <optional>
 #include <string_view>
