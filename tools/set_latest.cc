@@ -35,7 +35,9 @@ Result<fs::path> resolve(const fs::path& dir, const fs::path& given) {
   options.verify = Verify::None;
   auto checkpoint = Checkpoint::open(given, options);
   if (!checkpoint && !given.empty() && !given.has_parent_path()) {
-    if (auto inside = Checkpoint::open(dir / given, options)) checkpoint = std::move(inside);
+    // Where both are refused, the one that is there says why.
+    auto inside = Checkpoint::open(dir / given, options);
+    if (inside || checkpoint.error().code == Code::NotFound) checkpoint = std::move(inside);
   }
   if (!checkpoint) return checkpoint.error();
   if (checkpoint->format() == Format::Safetensors) {

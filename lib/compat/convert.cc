@@ -216,8 +216,10 @@ Result<void> write_safetensors(const Checkpoint& checkpoint, const TransferOptio
   };
   CAIRN_CHECK(os::run_parallel(options.work, specs.size(), total_bytes, pour_one));
   transfer.payload_bytes_copied = total_bytes;
-  return shards.publish(options.replace ? store::Draft::Taken::Replace
-                                        : store::Draft::Taken::Refuse);
+  CAIRN_CHECK(
+      shards.publish(options.replace ? store::Draft::Taken::Replace : store::Draft::Taken::Refuse));
+  store::remove_leftovers(directory, parts.base + ".");
+  return {};
 }
 
 Result<void> refuse_existing(const TransferOptions& options, Format target) {

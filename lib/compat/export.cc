@@ -105,10 +105,9 @@ Result<Transfer> export_tensorflow(Location& location, const store::Parts& parts
   const compat::IndexFile index{to.base + std::string(store::kTensorFlowSuffix),
                                 format::as_bytes(bundle.bytes)};
   CAIRN_TRY(there, compat::already_there(to, index, options.replace));
+  if (to.beside) CAIRN_CHECK(compat::sync_payload(parts.shards, to.directory));
   if (to.beside && there) return transfer;
-  if (to.beside) {
-    CAIRN_CHECK(compat::sync_payload(parts.shards, to.directory));
-  } else {
+  if (!to.beside) {
     const auto names = compat::names_under(location.base, to.base, parts.index);
     CAIRN_CHECK(compat::bring_shards(parts.shards, names, to, options, transfer));
   }
@@ -118,8 +117,13 @@ Result<Transfer> export_tensorflow(Location& location, const store::Parts& parts
     CAIRN_TRY(own, draft_record(location, parts, draft, bundle.bytes));
     if (own) record.emplace(std::move(*own));
   }
+  // P.cairn first: while P.index is absent it stands alone, whatever its record says. A P.index
+  // that it does not know would decide, and that knows no metadata and no step.
+  if (record) {
+    CAIRN_CHECK(record->publish(store::Draft::Taken::Replace));
+    CAIRN_CHECK(to.directory.sync());
+  }
   CAIRN_CHECK(draft.publish(store::Draft::Taken::Replace));
-  if (record) CAIRN_CHECK(record->publish(store::Draft::Taken::Replace));
   CAIRN_CHECK(to.directory.sync());
   store::remove_leftovers(to.directory, to.base + ".");
   return transfer;
@@ -168,6 +172,7 @@ Result<Transfer> export_safetensors(Location& location, const store::Parts& part
   const std::string name = to.base + std::string(store::kSafetensorsSuffix);
   CAIRN_CHECK(compat::bring_shards(std::span(parts.shards).subspan(*universal, 1),
                                    std::span(&name, 1), to, options, transfer));
+  store::remove_leftovers(to.directory, to.base + ".");
   return transfer;
 }
 

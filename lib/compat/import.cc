@@ -61,9 +61,9 @@ Result<bool> refreshed(Location& location, const Destination& to,
     CAIRN_TRY(info, parts.shards[i].info());
     facts.shards[i].identity = {info.size_bytes, info.mtime_ns, info.inode};
   }
-  if (facts == before) return true;
   CAIRN_CHECK(index.file.sync());
   CAIRN_CHECK(compat::sync_payload(parts.shards, to.directory));
+  if (facts == before) return true;
   if (parts.bytes_doubtful) {
     OpenOptions check;
     check.verify = Verify::Full;

@@ -1,8 +1,10 @@
 #include "lib/compat/transfer.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 
 #include "format/limits.h"
 #include "lib/os/parallel.h"
@@ -52,16 +54,40 @@ bool same_file(const os::FileInfo& a, const os::FileInfo& b) noexcept {
   return a.device == b.device && a.inode == b.inode;
 }
 
-Result<void> copy_bytes(const os::File& from, const os::File& to, std::uint64_t size_bytes,
-                        const Work& work) {
-  CAIRN_CHECK(to.reserve(size_bytes));
+// Calls `take` with every block of the file, on all cores.
+using Take = std::function<Result<void>(std::uint64_t, std::span<const std::byte>)>;
+Result<void> each_block(const os::File& file, std::uint64_t size_bytes, const Work& work,
+                        const Take& take) {
   const std::size_t blocks = (size_bytes + kBlockBytes - 1) / kBlockBytes;
   return os::run_parallel(work, blocks, size_bytes, [&](std::size_t i) -> Result<std::uint64_t> {
     std::vector<std::byte> block(std::min(kBlockBytes, size_bytes - i * kBlockBytes));
-    CAIRN_CHECK(from.read_at(i * kBlockBytes, block));
-    CAIRN_CHECK(to.write_at(i * kBlockBytes, block));
+    CAIRN_CHECK(file.read_at(i * kBlockBytes, block));
+    CAIRN_CHECK(take(i * kBlockBytes, block));
     return block.size();
   });
+}
+
+Result<void> copy_bytes(const os::File& from, const os::File& to, std::uint64_t size_bytes,
+                        const Work& work) {
+  CAIRN_CHECK(to.reserve(size_bytes));
+  return each_block(from, size_bytes, work, [&](std::uint64_t at_bytes, auto block) {
+    return to.write_at(at_bytes, block);
+  });
+}
+
+Result<bool> same_bytes(const os::File& a, const os::File& b, const Work& work) {
+  CAIRN_TRY(left, a.info());
+  CAIRN_TRY(right, b.info());
+  if (left.size_bytes != right.size_bytes) return false;
+  std::atomic<bool> same = true;
+  const auto compare = [&](std::uint64_t at_bytes, auto block) -> Result<void> {
+    std::vector<std::byte> other(block.size());
+    CAIRN_CHECK(b.read_at(at_bytes, other));
+    if (!std::ranges::equal(block, other)) same = false;
+    return {};
+  };
+  CAIRN_CHECK(each_block(a, left.size_bytes, work, compare));
+  return same.load();
 }
 
 // A new file with the shard's bytes: shared blocks where the file system can, else copied.
@@ -84,6 +110,19 @@ Result<Link> duplicate(const os::File& shard, const std::string& name, const Des
   CAIRN_CHECK(
       draft.publish(options.replace ? store::Draft::Taken::Replace : store::Draft::Taken::Refuse));
   return used;
+}
+
+// Whether a file of this name has the shard's bytes already: a transfer that was killed leaves it
+// so. Then it is durable when this returns.
+Result<bool> brought_before(const os::File& shard, const std::string& name, const Destination& to,
+                            const TransferOptions& options) {
+  if (options.link == Link::Hard) return false;
+  auto file = to.directory.open_file(name, os::Links::Refuse);
+  if (!file && file.error().code == Code::Unsafe) return false;
+  if (!file) return std::move(file).error();
+  CAIRN_TRY(same, same_bytes(shard, *file, options.work));
+  if (same) CAIRN_CHECK(file->sync());
+  return same;
 }
 
 // What is there gives way in one step, so that the name is never without a file.
@@ -150,6 +189,8 @@ Result<void> bring_shards(std::span<const os::File> shards, std::span<const std:
       continue;
     }
     if (there && !options.replace) {
+      CAIRN_TRY(brought, brought_before(shards[i], names[i], to, options));
+      if (brought) continue;
       return Error{Code::Exists, 0,
                    to.prefix.string() + ": a file " + names[i] +
                        " is there; choose another output, or say replace"};
@@ -187,7 +228,10 @@ Result<bool> already_there(const Destination& to, const IndexFile& index, bool r
   }
   if (!file) return std::move(file).error();
   CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kForeignIndexBytesMax));
-  if (std::ranges::equal(bytes, index.bytes)) return true;
+  if (std::ranges::equal(bytes, index.bytes)) {
+    CAIRN_CHECK(file->sync());  // TensorFlow does not, and who was killed could not
+    return true;
+  }
   if (replace) return false;
   return Error{Code::Exists, 0,
                file->path() + ": is there and says something else; say replace to write it anew"};

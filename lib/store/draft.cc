@@ -29,11 +29,13 @@ Result<Draft> Draft::create(const os::Directory& directory, std::string name) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     std::string temporary = os::temporary_name(name);
     CAIRN_TRY(file, directory.create_file(temporary));
+    Draft draft(directory, name, std::move(temporary), std::move(file));
     // Locked as long as its writer lives: so remove_leftovers tells the dead from the living.
     // Between the two calls somebody else may have taken the file for dead; then it is made anew.
-    const auto ours = file.try_lock();
-    const bool kept = !ours || (*ours && directory.exists(temporary));
-    if (kept) return Draft(directory, std::move(name), std::move(temporary), std::move(file));
+    const auto ours = draft.file_.try_lock();
+    if (!ours) return draft;
+    CAIRN_TRY(there, directory.look(draft.temporary_));
+    if (*ours && there) return draft;
   }
   return Error{
       Code::Busy, 0,

@@ -504,7 +504,9 @@ Result<void> Writer::State::publish_indexes() {
 Result<void> Writer::State::remove_old() {
   const auto drop = [&](bool wanted, std::string_view suffix) -> Result<void> {
     const std::string name = base_ + std::string(suffix);
-    if (wanted || !directory_.exists(name)) return {};
+    if (wanted) return {};
+    CAIRN_TRY(there, directory_.look(name));
+    if (!there) return {};
     CAIRN_CHECK(directory_.remove(name));
     return directory_.sync();
   };

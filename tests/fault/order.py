@@ -107,7 +107,7 @@ def breaches(lines, durable_first=()):
     if not named:
         return ["nothing is published"]
     return [*unsynced_contents(trail, named), *written_in_place(trail), *unsynced_shard_names(trail, named),
-            *wrong_order(named), *unsynced_last_name(trail, named), *early_removal(trail, named),
+            *wrong_order(trail, named), *unsynced_last_name(trail, named), *early_removal(trail, named),
             *unsynced_directories(trail), *not_durable_first(trail, named, durable_first)]
 
 
@@ -146,9 +146,14 @@ def unsynced_shard_names(trail, named):
             yield f"{folder} is not synced between its last shard and its first index"
 
 
-def wrong_order(named):
+def wrong_order(trail, named):
+    """One order for all, but for an index that is added to a checkpoint: P.cairn is to know it before."""
     order = [rank(e.to) for _, e in named]
-    if order != sorted(order):
+    if order == [2, 1]:
+        (at, own), (then, _) = named
+        if not synced(trail, os.path.dirname(own.to), at, then):
+            yield f"{os.path.dirname(own.to)} is not synced between P.cairn and the P.index added to it"
+    elif order != sorted(order):
         yield "the names come in another order than shards, P.index, P.cairn, checkpoint"
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-from order import STRACE, breaches, without_each_sync
+from order import STRACE, breaches, events, without_each_sync
 
 SAVE = """\
 9 mkdir("/d/new", 0777) = 0
@@ -139,6 +139,12 @@ def scenarios(cairn, golden, folder):
     lines = trace(folder, cairn, "export", source, "--to", "tensorflow", "--output", f"{folder}/out/q", "--link", "copy")
     yield "export by copying", lines, ()
 
+    os.makedirs(f"{folder}/left")
+    left = f"{folder}/left/p.data-00000-of-00001"
+    shutil.copyfile(f"{source}.data-00000-of-00001", left)
+    lines = trace(folder, cairn, "export", source, "--to", "tensorflow", "--output", f"{folder}/left/p", "--link", "copy")
+    yield "export by copying, after one that was killed", lines, [left, f"{folder}/left/"]
+
     # A plain copy of a directory: import looks at the bytes and refreshes what the index remembers of its files.
     shutil.copytree(f"{folder}/source", f"{folder}/copied", copy_function=shutil.copyfile)
     copied = f"{folder}/copied/train2-9"
@@ -154,6 +160,15 @@ def scenarios(cairn, golden, folder):
            trace(folder, cairn, "convert", source, target, "--to", "tensorflow", "--replace"), ())
 
 
+def without_work(cairn, golden, folder):
+    """(name, trace, files to be synced) of commands that find their work done, by whoever was killed thereafter."""
+    source = copy_of(golden, f"{folder}/done")
+    files = [source + ".index", *shards_of(source), f"{folder}/done"]
+    yield "export of what TensorFlow wrote", trace(folder, cairn, "export", source, "--to", "tensorflow"), files
+    trace(folder, cairn, "import", source)
+    yield "import of what is imported", trace(folder, cairn, "import", source), files
+
+
 def check_the_command(cases, cairn, golden):
     if not may_trace():
         return cases.skip("the command", "strace may not trace here")
@@ -162,6 +177,9 @@ def check_the_command(cases, cairn, golden):
         try:
             for name, lines, durable_first in scenarios(cairn, golden, folder):
                 cases.whole_and_without_each_sync(name, lines, durable_first)
+            for name, lines, files in without_work(cairn, golden, folder):
+                synced = {event.path for event in events(lines) if event.kind == "sync"}
+                cases.expect(f"{name}: is durable", synced >= set(files), set(files) - synced)
         except RuntimeError as why:
             cases.expect("the command", False, why)
 

@@ -205,6 +205,53 @@ TEST_CASE("the same import and export twice is the same once") {
   CHECK(Checkpoint::open(box / "i/m")->format() == Format::Cairn);
 }
 
+TEST_CASE("a transfer that was killed goes on where its shards are there already") {
+  Sandbox box;
+  const path prefix = golden_copy(box, test::golden("tensorflow/sharded/shard-42"));
+  const Values values = *test::values_at(prefix);
+  for (const Link link : {Link::Auto, Link::Copy, Link::Hard}) {
+    INFO(std::string(name(link)));
+    const path dir = box / std::string(name(link));
+    TransferOptions options = to(dir / "m");
+    options.link = link;
+    test::fs::create_directory(dir);
+    test::fs::copy(prefix.string() + ".data-00000-of-00003", dir / "m.data-00000-of-00003");
+    const auto done = import_index(prefix, options);
+    // A copy is no hard link.
+    CHECK(has(refusal(done), "Exists: ") == (link == Link::Hard));
+    if (!done) continue;
+    CHECK(*test::values_at(dir / "m") == values);
+    CHECK(Checkpoint::open(dir / "m")->notices().empty());
+    test::fs::remove(dir / "m.cairn");
+    test::fs::remove(dir / "m.index");
+    CHECK(refusal(export_index(prefix, Format::TensorFlow, options)) == "opened");
+    CHECK(*test::values_at(dir / "m") == values);
+  }
+}
+
+TEST_CASE("a file as long as the shard and with other bytes is none of ours") {
+  Sandbox box;
+  const path prefix = golden_copy(box, test::golden("tensorflow/sharded/shard-42"));
+  test::fs::create_directory(box / "out");
+  std::string bytes = test::read_file(prefix.string() + ".data-00000-of-00003");
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  write_file(box / "out/m.data-00000-of-00003", bytes);
+  CHECK(has(refusal(import_index(prefix, to(box / "out/m"))), "Exists: "));
+  CHECK(test::read_file(box / "out/m.data-00000-of-00003") == bytes);
+}
+
+TEST_CASE("what a killed transfer to safetensors left behind goes with the next") {
+  Sandbox box;
+  test::save(box / "m", {kValues});
+  const std::string left = ".safetensors.cairn-tmp-0123456789abcdef";
+  write_file(box / ("m" + left), "half a fi");
+  CHECK(refusal(export_index(box / "m", Format::Safetensors)) == "opened");
+  CHECK_FALSE(test::fs::exists(box / ("m" + left)));
+  write_file(box / ("n" + left), "half a fi");
+  CHECK(refusal(convert(box / "m", Format::Safetensors, to(box / "n"))) == "opened");
+  CHECK_FALSE(test::fs::exists(box / ("n" + left)));
+}
+
 TEST_CASE("a P.index that says something else is replaced only where replace is said") {
   Sandbox box;
   test::save(box / "m", {kValues});
