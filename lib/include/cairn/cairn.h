@@ -11,5 +11,6 @@
 #include "cairn/saver.h"
 #include "cairn/tensor.h"
 #include "cairn/version.h"
+#include "cairn/watcher.h"
 #include "cairn/work.h"
 #include "cairn/writer.h"

@@ -1,0 +1,158 @@
+// The Watcher: when to look at the catalog. What of it is news, ledger.cc says.
+
+#include "cairn/watcher.h"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include "lib/compat/catalog.h"
+#include "lib/os/watch.h"
+#include "lib/saver/ledger.h"
+#include "lib/try.h"
+
+namespace cairn {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// In units of WatcherOptions::poll: how long what may be a moment's state is borne, and how often
+// to look although inotify would tell.
+constexpr int kPatiencePolls = 10;
+constexpr int kQuietPolls = 30;
+
+constexpr std::chrono::milliseconds kPollMax = std::chrono::hours(24);
+
+// The first line of a cursor.
+constexpr std::string_view kEveryMark = "cairn-cursor 1 every\n";
+constexpr std::string_view kLatestMark = "cairn-cursor 1 latest\n";
+
+// `timeout` may be the largest there is.
+Clock::time_point deadline_of(std::chrono::milliseconds timeout) {
+  constexpr std::chrono::milliseconds kForEver = std::chrono::hours(24 * 365 * 100);
+  return Clock::now() + std::clamp(timeout, std::chrono::milliseconds(0), kForEver);
+}
+
+}  // namespace
+
+class Watcher::State {
+ public:
+  State(const std::filesystem::path& dir, const WatcherOptions& options)
+      : dir_(dir),
+        options_(options),
+        ledger_(dir, options.poll * kPatiencePolls),
+        watch_(dir, options.latest_filename) {}
+
+  Result<void> take_up(std::string_view cursor) {
+    cursor_ = cursor;
+    if (cursor.empty()) return {};
+    const std::string_view mark = options_.only_latest ? kLatestMark : kEveryMark;
+    bool good = cursor.starts_with(mark);
+    if (good) cursor.remove_prefix(mark.size());
+    if (options_.only_latest) {
+      latest_ = cursor;
+    } else {
+      good = good && ledger_.take_up(cursor);
+    }
+    if (good) return {};
+    return Error{Code::Invalid, 0,
+                 dir_.string() + ": the text given as cursor is none of a Watcher" +
+                     (options_.only_latest ? " of the latest checkpoint only" : "")};
+  }
+
+  Result<Published> next(std::chrono::milliseconds timeout, const std::stop_token& stop) {
+    const Clock::time_point deadline = deadline_of(timeout);
+    while (true) {
+      if (stop.stop_requested())
+        return Error{Code::Cancelled, 0, dir_.string() + ": no longer waiting, as asked"};
+      watch_.attach();
+      const bool last_look = Clock::now() >= deadline;
+      CAIRN_TRY(found, look(last_look));
+      if (found || last_look) {
+        return Published{std::move(found), std::exchange(passed_over_, {})};
+      }
+      CAIRN_CHECK(watch_.wait(std::min(deadline, Clock::now() + pause()), stop));
+    }
+  }
+
+  const std::string& cursor() const noexcept { return cursor_; }
+
+ private:
+  // A checkpoint to give, if there is one. An unreadable catalog may be one that is being written
+  // in place, and is borne for a while.
+  Result<std::optional<std::filesystem::path>> look(bool last_look) {
+    const auto catalog = compat::read_catalog(dir_, options_.latest_filename);
+    if (catalog) {
+      unreadable_since_.reset();
+      return options_.only_latest ? latest(*catalog) : next_whole(*catalog);
+    }
+    const Clock::time_point now = Clock::now();
+    if (!unreadable_since_) unreadable_since_ = now;
+    if (!last_look && now - *unreadable_since_ < options_.poll * kPatiencePolls)
+      return std::optional<std::filesystem::path>();
+    unreadable_since_.reset();
+    return catalog.error();
+  }
+
+  std::optional<std::filesystem::path> next_whole(const std::optional<CheckpointState>& catalog) {
+    if (catalog) ledger_.note(*catalog);
+    auto found = ledger_.advance(passed_over_);
+    if (found) cursor_ = std::string(kEveryMark) + ledger_.text();
+    return found;
+  }
+
+  std::optional<std::filesystem::path> latest(const std::optional<CheckpointState>& catalog) {
+    if (!catalog || catalog->model_checkpoint_path.native() == latest_.native() ||
+        !compat::checkpoint_exists(catalog->model_checkpoint_path))
+      return std::nullopt;
+    latest_ = catalog->model_checkpoint_path;
+    cursor_ = std::string(kLatestMark) + latest_.string();
+    return latest_;
+  }
+
+  Clock::duration pause() const {
+    const bool quiet = watch_.sees_all() && !ledger_.hopes() && !unreadable_since_;
+    return quiet ? options_.poll * kQuietPolls : options_.poll;
+  }
+
+  std::filesystem::path dir_;
+  WatcherOptions options_;
+  saver::Ledger ledger_;          // of every checkpoint
+  std::filesystem::path latest_;  // with only_latest: what was given last
+  std::string cursor_;
+  std::vector<PassedOver> passed_over_;
+  os::NameWatch watch_;
+  std::optional<Clock::time_point> unreadable_since_;
+};
+
+Result<Watcher> Watcher::open(const std::filesystem::path& dir,
+                              const WatcherOptions& options) noexcept {
+  return at_boundary([&]() -> Result<Watcher> {
+    if (options.poll < std::chrono::milliseconds(1) || options.poll > kPollMax) {
+      return Error{Code::Invalid, 0,
+                   dir.string() + ": polls every " + std::to_string(options.poll.count()) +
+                       " ms; it must be 1 ms at least, and a day at most"};
+    }
+    const std::string& name = options.latest_filename;
+    if (name.empty() || name.find('/') != std::string::npos) {
+      return Error{Code::Invalid, 0,
+                   dir.string() + ": \"" + name + "\" is no bare file name for a catalog"};
+    }
+    auto state = std::make_unique<State>(dir, options);
+    CAIRN_CHECK(state->take_up(options.cursor));
+    return Watcher(std::move(state));
+  });
+}
+
+Result<Published> Watcher::next(std::chrono::milliseconds timeout, std::stop_token stop) noexcept {
+  return at_boundary([&] { return state_->next(timeout, stop); });
+}
+
+const std::string& Watcher::cursor() const noexcept { return state_->cursor(); }
+
+Watcher::Watcher(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
+Watcher::Watcher(Watcher&&) noexcept = default;
+Watcher& Watcher::operator=(Watcher&&) noexcept = default;
+Watcher::~Watcher() = default;
+
+}  // namespace cairn
