@@ -144,6 +144,12 @@ TEST_CASE("the Manager preserves what is far enough from the last, as TensorFlow
   CHECK(directory.grid == Grid{.last_preserved_s = 3 * kHour});
 }
 
+TEST_CASE("the Manager's grid starts a second before its clock, and our own rules have none") {
+  CHECK(first_grid(Rules{Retention::tensorflow_manager(1, 1)}, 60) == Grid{.last_preserved_s = 59});
+  CHECK(first_grid(Rules{Retention::every_hours(1)}, 60) == Grid{});
+  CHECK(first_grid({}, 60) == Grid{});
+}
+
 TEST_CASE("after a pause the Manager preserves one") {
   Directory directory(Retention::tensorflow_manager(2, 1));
   for (int step = 0; step < 10; ++step) directory.save(at(5 * kHour + (step + 1) * 60));
