@@ -6,6 +6,7 @@ import tempfile
 import unittest
 
 CAIRN = None
+RETENTION_DRIVER = None
 
 
 class Refused(Exception):

@@ -31,6 +31,8 @@ def main():
     into_venv()
     import command
     command.CAIRN = os.path.abspath(sys.argv[1])
+    beside = os.path.join(os.path.dirname(command.CAIRN), "../tests/interop/retention_driver")
+    command.RETENTION_DRIVER = os.environ.get("CAIRN_RETENTION_DRIVER", beside)
     loader = unittest.TestLoader()
     loader.testNamePatterns = [f"*{pattern}*" for pattern in sys.argv[2:]] or None
     suite = loader.discover(HERE, pattern="test_*.py")
