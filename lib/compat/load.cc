@@ -284,8 +284,9 @@ Result<OwnIndex> load_own_index(const Location& location) {
   CAIRN_TRY(mapping, os::Mapping::map(file, info.size_bytes, os::MapMode::ReadOnly));
   auto index = format::IndexView::decode(mapping.bytes());
   if (!index) return error_of(file.path(), index.error());
+  Trail trail;
   std::optional<TensorFlowIndex> foreign;
-  CAIRN_TRY(standing, standing_of(location, index->tensorflow_index(), foreign));
+  CAIRN_TRY(standing, standing_of(location, index->tensorflow_index(), foreign, trail));
   return OwnIndex{std::move(mapping), *index, standing != Standing::Stale};
 }
 

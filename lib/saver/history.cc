@@ -75,7 +75,8 @@ Known known_of(const Place& place, const std::string& base) {
 }
 
 Result<History> read_history(const Place& place) {
-  CAIRN_TRY(state, compat::read_catalog(place.dir, place.latest_filename));
+  compat::Trail trail;
+  CAIRN_TRY(state, compat::read_catalog(place.dir, place.latest_filename, trail));
   History history;
   if (!state) return history;
   history.has_timestamps = !state->all_model_checkpoint_timestamps_s.empty();

@@ -75,9 +75,8 @@ class TensorDigest {
 Result<Digest128> digest_of_whole(const std::filesystem::path& dir,
                                   const std::filesystem::path& prefix) {
   CAIRN_TRY(entry, compat::resolve_entry(dir, prefix, false));
-  CAIRN_TRY(location, compat::locate_prefix(entry.prefix));
-  CAIRN_TRY(parts, compat::load(location, false));
-  return TensorDigest(parts.index).digest();
+  CAIRN_TRY(found, compat::find(entry.prefix, false));
+  return TensorDigest(found.parts.index).digest();
 }
 
 std::string digits_of(const Digest128& digest) {

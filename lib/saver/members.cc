@@ -49,7 +49,8 @@ std::optional<Claims> claims_of(const os::Directory& directory, const std::strin
       claims.shards.emplace(own->index.shard(i).name);
   }
   if (location->has(store::kTensorFlowSuffix)) {
-    const auto index = compat::read_tensorflow_index(*location);
+    compat::Trail trail;
+    const auto index = compat::read_tensorflow_index(*location, trail);
     if (!index) return std::nullopt;
     const auto bundle = format::tensorflow::decode_bundle(index->bytes);
     if (!bundle) return std::nullopt;

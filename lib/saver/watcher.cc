@@ -81,7 +81,8 @@ class Watcher::State {
   // A checkpoint to give, if there is one. An unreadable catalog may be one that is being written
   // in place, and is borne for a while.
   Result<std::optional<std::filesystem::path>> look(bool last_look) {
-    const auto catalog = compat::read_catalog(dir_, options_.latest_filename);
+    compat::Trail trail;
+    const auto catalog = compat::read_catalog(dir_, options_.latest_filename, trail);
     if (catalog) {
       unreadable_since_.reset();
       return options_.only_latest ? latest(*catalog) : next_whole(*catalog);
