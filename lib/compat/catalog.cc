@@ -25,23 +25,47 @@ bool same_directory(const std::filesystem::path& a, const std::filesystem::path&
   return (*left)->device == (*right)->device && (*left)->inode == (*right)->inode;
 }
 
+LatestWhole newest_whole_of(const std::filesystem::path& dir, const CheckpointState& state,
+                            bool follow_links) {
+  std::vector<std::filesystem::path> newest_first(state.all_model_checkpoint_paths.rbegin(),
+                                                  state.all_model_checkpoint_paths.rend());
+  std::erase(newest_first, state.model_checkpoint_path);
+  newest_first.insert(newest_first.begin(), state.model_checkpoint_path);
+  LatestWhole found;
+  for (const std::filesystem::path& path : newest_first) {
+    auto whole = resolve_entry(dir, path, follow_links).and_then([&](const Entry& entry) {
+      return check_openable(entry.prefix, follow_links).and_then([&]() -> Result<Entry> {
+        return entry;
+      });
+    });
+    if (whole) {
+      found.prefix = whole->prefix;
+      break;
+    }
+    found.passed_over.push_back({path, whole.error().what});
+  }
+  return found;
+}
+
 }  // namespace
 
 Result<std::optional<CheckpointState>> read_catalog(const std::filesystem::path& dir,
-                                                    std::string_view file_name) {
+                                                    std::string_view file_name, Trail& trail) {
   auto directory = os::Directory::open(dir);
   if (!directory && directory.error().code == Code::NotFound)
     return std::optional<CheckpointState>();
   if (!directory) return std::move(directory).error();
-  auto file = directory->open_file(file_name, os::Links::Follow);
-  if (!file && file.error().code == Code::NotFound) return std::optional<CheckpointState>();
-  if (!file) return std::move(file).error();
-  CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kCatalogBytesMax));
+  auto opened = directory->open_file(file_name, os::Links::Follow);
+  if (!opened && opened.error().code == Code::NotFound) return std::optional<CheckpointState>();
+  if (!opened) return std::move(opened).error();
+  CAIRN_TRY(info, opened->info());
+  const os::File& file = trail.keep_catalog(*std::move(opened), info);
+  CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kCatalogBytesMax));
   auto facts = format::tensorflow::decode_state(format::as_text(bytes));
-  if (!facts) return error_of(file->path(), facts.error());
+  if (!facts) return error_of(file.path(), facts.error());
   if (facts->model_checkpoint_path.empty()) {
     return Error{Code::Corrupt, 0,
-                 file->path() + ": names no latest checkpoint (model_checkpoint_path is empty)"};
+                 file.path() + ": names no latest checkpoint (model_checkpoint_path is empty)"};
   }
   CheckpointState state;
   state.model_checkpoint_path = dir / facts->model_checkpoint_path;
@@ -75,26 +99,26 @@ Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesys
           ", which is outside its directory; give that prefix itself, or open with follow_links"};
 }
 
-LatestWhole find_latest_whole(const std::filesystem::path& dir, const CheckpointState& state,
-                              bool follow_links) {
-  std::vector<std::filesystem::path> newest_first(state.all_model_checkpoint_paths.rbegin(),
-                                                  state.all_model_checkpoint_paths.rend());
-  std::erase(newest_first, state.model_checkpoint_path);
-  newest_first.insert(newest_first.begin(), state.model_checkpoint_path);
-  LatestWhole found;
-  for (const std::filesystem::path& path : newest_first) {
-    auto whole = resolve_entry(dir, path, follow_links).and_then([&](const Entry& entry) {
-      return check_openable(entry.prefix, follow_links).and_then([&]() -> Result<Entry> {
-        return entry;
-      });
-    });
-    if (whole) {
-      found.prefix = whole->prefix;
-      break;
-    }
-    found.passed_over.push_back({path, whole.error().what});
-  }
-  return found;
+Result<LatestWhole> find_latest_whole(const std::filesystem::path& dir, std::string_view file_name,
+                                      bool follow_links) {
+  Trail trail;
+  const auto attempt = [&]() -> Result<LatestWhole> {
+    CAIRN_TRY(state, read_catalog(dir, file_name, trail));
+    return state ? newest_whole_of(dir, *state, follow_links) : LatestWhole();
+  };
+  // What the catalog named may have been pruned since, and a newer one be there.
+  return until_still(trail, attempt, [](const Result<LatestWhole>& answer) {
+    return answer ? answer->passed_over.empty() : !may_be_a_race(answer.error());
+  });
+}
+
+Error with_newest_whole(Error error, const Trail& trail, bool follow_links) {
+  if (!trail.catalog_dir) return error;
+  const auto whole = find_latest_whole(*trail.catalog_dir, kCatalogName, follow_links);
+  if (!whole) return error;
+  error.what += whole->prefix ? "; the newest whole checkpoint is " + whole->prefix->string()
+                              : "; no other that the catalog names is whole";
+  return error;
 }
 
 }  // namespace cairn::compat

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "cairn/catalog.h"
+#include "lib/compat/trail.h"
 #include "lib/os/file.h"
 
 namespace cairn::compat {
@@ -16,9 +17,9 @@ namespace cairn::compat {
 inline constexpr std::string_view kCatalogName = "checkpoint";
 
 // The catalog of a directory, its paths as TensorFlow resolves them: relative ones joined to `dir`
-// as it is spelt.
+// as it is spelt. One attempt.
 Result<std::optional<CheckpointState>> read_catalog(const std::filesystem::path& dir,
-                                                    std::string_view file_name);
+                                                    std::string_view file_name, Trail& trail);
 
 // Whether an index (or a V1 file) stands at this prefix.
 bool checkpoint_exists(const std::filesystem::path& prefix);
@@ -34,8 +35,12 @@ struct Entry {
 Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesystem::path& entry,
                             bool follow_links);
 
-// The newest entry that opens, and why newer ones do not.
-LatestWhole find_latest_whole(const std::filesystem::path& dir, const CheckpointState& state,
-                              bool follow_links);
+// The newest entry of the catalog that opens, and why newer ones do not.
+Result<LatestWhole> find_latest_whole(const std::filesystem::path& dir, std::string_view file_name,
+                                      bool follow_links);
+
+// Never silently older weights: where a catalog led to what cannot be opened, the newest whole
+// checkpoint is named, not opened.
+Error with_newest_whole(Error error, const Trail& trail, bool follow_links);
 
 }  // namespace cairn::compat

@@ -249,11 +249,10 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
                    source.string() + ": nothing writes TensorFlow V1 checkpoints any more"};
     }
     CAIRN_CHECK(refuse_existing(options, target));
-    CAIRN_TRY(location, compat::locate(source, false));
+    CAIRN_TRY(found, compat::find(source, false));
     OpenOptions opening;
     opening.work = options.work;
-    CAIRN_TRY(parts, compat::load(location, false));
-    CAIRN_TRY(checkpoint, store::OpenCheckpoint::make(std::move(parts), opening));
+    CAIRN_TRY(checkpoint, store::OpenCheckpoint::make(std::move(found.parts), opening));
     Transfer transfer;
     transfer.prefix = options.output;
     transfer.used = Link::Copy;
@@ -261,7 +260,7 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
     if (target == Format::Safetensors) {
       CAIRN_CHECK(write_safetensors(checkpoint, options, transfer));
     } else {
-      CAIRN_CHECK(rewrite(location, checkpoint, target, options, transfer));
+      CAIRN_CHECK(rewrite(found.location, checkpoint, target, options, transfer));
     }
     return transfer;
   });

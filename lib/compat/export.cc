@@ -181,10 +181,10 @@ Result<Transfer> export_index(const std::filesystem::path& source, Format target
                    source.string() +
                        ": export goes to tensorflow or safetensors; import adds Cairn's index"};
     }
-    CAIRN_TRY(location, compat::locate(source, false));
-    CAIRN_TRY(parts, compat::load(location, false));
-    if (target == Format::Safetensors) return export_safetensors(location, parts, options);
-    return export_tensorflow(location, parts, options);
+    CAIRN_TRY(found, compat::find(source, false));
+    if (target == Format::Safetensors)
+      return export_safetensors(found.location, found.parts, options);
+    return export_tensorflow(found.location, found.parts, options);
   });
 }
 

@@ -10,6 +10,7 @@
 #include "format/le.h"
 #include "format/limits.h"
 #include "format/tensorflow/bundle.h"
+#include "lib/compat/catalog.h"
 #include "lib/compat/load.h"
 #include "lib/compat/locate.h"
 #include "lib/compat/transfer.h"
@@ -51,7 +52,8 @@ Result<void> publish(const Destination& to, format::IndexFacts facts,
 // shards were touched, their bytes decide whether it may. False: P.index speaks instead.
 Result<bool> refreshed(Location& location, const Destination& to,
                        const compat::TensorFlowIndex& index, const TransferOptions& options) {
-  CAIRN_TRY(parts, compat::load(location, false));
+  compat::Trail trail;
+  CAIRN_TRY(parts, compat::load(location, false, trail));
   if (parts.format != Format::Cairn) return false;
   const format::IndexFacts before = parts.index.facts();
   if (before.tensorflow_index.digest != index.record.digest) return false;
@@ -62,7 +64,7 @@ Result<bool> refreshed(Location& location, const Destination& to,
     facts.shards[i].identity = {info.size_bytes, info.mtime_ns, info.inode};
   }
   if (facts == before) return true;
-  CAIRN_CHECK(index.file.sync());
+  CAIRN_CHECK(index.file->sync());
   CAIRN_CHECK(compat::sync_payload(parts.shards, to.directory));
   if (parts.bytes_doubtful) {
     OpenOptions check;
@@ -75,15 +77,18 @@ Result<bool> refreshed(Location& location, const Destination& to,
 }
 
 Result<Transfer> import(const std::filesystem::path& source, const TransferOptions& options) {
-  CAIRN_TRY(location, compat::locate(source, false));
+  compat::Trail trail;
+  auto located = compat::locate(source, false, trail);
+  if (!located) return compat::with_newest_whole(std::move(located).error(), trail, false);
+  Location& location = *located;
   if (location.kind != compat::Kind::Prefix || !location.has(store::kTensorFlowSuffix)) {
     return Error{
         Code::Unsupported, 0,
         location.prefix.string() +
             ": import adds Cairn's index to a checkpoint of TensorFlow's; convert() takes others"};
   }
-  CAIRN_TRY(index, compat::read_tensorflow_index(location));
-  CAIRN_TRY(parts, compat::load_tensorflow(location, false, index));
+  CAIRN_TRY(index, compat::read_tensorflow_index(location, trail));
+  CAIRN_TRY(parts, compat::load_tensorflow(location, false, index, trail));
   CAIRN_TRY(to, compat::destination_of(location, options));
   Transfer transfer;
   transfer.prefix = to.prefix;
@@ -100,7 +105,7 @@ Result<Transfer> import(const std::filesystem::path& source, const TransferOptio
   facts.created_ns = os::now_ns();
   facts.producer = "cairn " + std::string(version());
   // P.index must be as durable as what is to stand beside it.
-  CAIRN_CHECK(index.file.sync());
+  CAIRN_CHECK(index.file->sync());
   if (to.beside) {
     CAIRN_CHECK(compat::sync_payload(parts.shards, location.directory));
     CAIRN_CHECK(publish(to, std::move(facts), {}));

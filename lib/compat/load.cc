@@ -26,6 +26,7 @@
 #include "format/quoted.h"
 #include "format/safetensors/header.h"
 #include "format/tensorflow/bundle.h"
+#include "lib/compat/catalog.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
 
@@ -42,11 +43,14 @@ Result<os::File> open_tensorflow_index(const Location& location) {
   return location.directory.open_file(location.file(store::kTensorFlowSuffix), os::Links::Follow);
 }
 
-Result<TensorFlowIndex> read_whole(os::File file) {
-  CAIRN_TRY(info, file.info());
-  CAIRN_TRY(bytes, os::read_whole(file, format::limits::kForeignIndexBytesMax));
+Result<TensorFlowIndex> read_whole(const os::File& file, const os::FileInfo& info) {
+  CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kForeignIndexBytesMax));
   const Digest128 digest = format::xxh3_128(bytes);
-  return TensorFlowIndex{std::move(file), std::move(bytes), {true, identity_of(info), digest}};
+  return TensorFlowIndex{&file, std::move(bytes), {true, identity_of(info), digest}};
+}
+
+Error written_meanwhile(const Location& location) {
+  return {Code::Busy, 0, location.prefix.string() + ": is being written anew"};
 }
 
 // The spans of a tensor, however many it has.
@@ -113,13 +117,14 @@ Result<std::vector<os::File>> open_bundle_shards(const Location& location, bool 
 enum class Standing : std::uint8_t { Current, Alone, Stale };
 
 Result<Standing> standing_of(const Location& location, const format::TensorFlowIndexFacts& record,
-                             std::optional<TensorFlowIndex>& foreign) {
-  auto file = open_tensorflow_index(location);
-  if (!file && file.error().code == Code::NotFound) return Standing::Alone;
-  if (!file) return std::move(file).error();
-  CAIRN_TRY(info, file->info());
+                             std::optional<TensorFlowIndex>& foreign, Trail& trail) {
+  auto opened = open_tensorflow_index(location);
+  if (!opened && opened.error().code == Code::NotFound) return Standing::Alone;
+  if (!opened) return std::move(opened).error();
+  CAIRN_TRY(info, opened->info());
+  const os::File& file = trail.keep_index(*std::move(opened), info);
   if (record.present && identity_of(info) == record.identity) return Standing::Current;
-  CAIRN_TRY(read, read_whole(*std::move(file)));
+  CAIRN_TRY(read, read_whole(file, info));
   const bool same = record.present && read.record.digest == record.digest;
   foreign = std::move(read);
   return same ? Standing::Current : Standing::Stale;
@@ -150,10 +155,10 @@ Result<bool> open_own_shards(const Location& location, bool follow_links, store:
   return touched;
 }
 
-Result<store::Parts> load_cairn(Location& location, bool follow_links) {
-  CAIRN_TRY(file,
-            location.directory.open_file(location.file(store::kCairnSuffix), os::Links::Follow));
-  CAIRN_TRY(info, file.info());
+Result<store::Parts> load_cairn(Location& location, bool follow_links, Trail& trail,
+                                os::File opened) {
+  CAIRN_TRY(info, opened.info());
+  const os::File& file = trail.keep_index(std::move(opened), info);
   CAIRN_TRY(mapping, os::Mapping::map(file, info.size_bytes, os::MapMode::ReadOnly));
   auto index = format::IndexView::decode(mapping.bytes());
   if (!index) {
@@ -165,16 +170,18 @@ Result<store::Parts> load_cairn(Location& location, bool follow_links) {
     return error;
   }
   std::optional<TensorFlowIndex> foreign;
-  CAIRN_TRY(standing, standing_of(location, index->tensorflow_index(), foreign));
+  CAIRN_TRY(standing, standing_of(location, index->tensorflow_index(), foreign, trail));
   if (standing == Standing::Stale) {
     location.notices.push_back(file.path() + ": passed over, since " +
                                location.file(store::kTensorFlowSuffix) +
                                " was written anew; import it again to refresh");
-    return load_tensorflow(location, follow_links, *foreign);
+    return load_tensorflow(location, follow_links, *foreign, trail);
   }
   store::Parts parts{Format::Cairn, location.prefix, std::move(mapping), *index, {}, {}, false};
   CAIRN_TRY(touched, open_own_shards(location, follow_links, parts));
   if (touched) {
+    // A name is used again by the save after the next.
+    if (trail.index_changed()) return written_meanwhile(location);
     parts.bytes_doubtful = true;
     location.notices.push_back(location.prefix.string() +
                                ": a shard was touched or copied since its index was written; "
@@ -216,7 +223,7 @@ Result<store::Parts> load_safetensors(Location& location) {
 
 }  // namespace
 
-Result<store::Parts> load(Location& location, bool follow_links) {
+Result<store::Parts> load(Location& location, bool follow_links, Trail& trail) {
   if (!store::is_plain(location.base)) {
     return Error{Code::Unsupported, 0,
                  location.prefix.string() +
@@ -224,30 +231,49 @@ Result<store::Parts> load(Location& location, bool follow_links) {
   }
   auto parts = [&]() -> Result<store::Parts> {
     if (location.kind == Kind::SafetensorsFile) return load_safetensors(location);
-    if (location.has(store::kCairnSuffix)) return load_cairn(location, follow_links);
-    CAIRN_TRY(index, read_tensorflow_index(location));
-    return load_tensorflow(location, follow_links, index);
+    auto own = location.directory.open_file(location.file(store::kCairnSuffix), os::Links::Follow);
+    if (own) return load_cairn(location, follow_links, trail, *std::move(own));
+    if (own.error().code != Code::NotFound) return std::move(own).error();
+    CAIRN_TRY(index, read_tensorflow_index(location, trail));
+    return load_tensorflow(location, follow_links, index, trail);
   }();
   if (parts)
     parts->notices.insert(parts->notices.begin(), location.notices.begin(), location.notices.end());
   return parts;
 }
 
-Result<TensorFlowIndex> read_tensorflow_index(const Location& location) {
-  CAIRN_TRY(file, open_tensorflow_index(location));
-  return read_whole(std::move(file));
+Result<Found> find(const std::filesystem::path& path, bool follow_links) {
+  Trail trail;
+  auto found = until_still(trail, [&]() -> Result<Found> {
+    CAIRN_TRY(location, locate(path, follow_links, trail));
+    CAIRN_TRY(parts, load(location, follow_links, trail));
+    return Found{std::move(location), std::move(parts)};
+  });
+  if (found) return found;
+  return with_newest_whole(trail.explain(path, std::move(found).error()), trail, follow_links);
+}
+
+Result<TensorFlowIndex> read_tensorflow_index(const Location& location, Trail& trail) {
+  auto opened = open_tensorflow_index(location);
+  if (!opened && opened.error().code == Code::NotFound) trail.lose_index();
+  if (!opened) return std::move(opened).error();
+  CAIRN_TRY(info, opened->info());
+  return read_whole(trail.keep_index(*std::move(opened), info), info);
 }
 
 Result<store::Parts> load_tensorflow(const Location& location, bool follow_links,
-                                     const TensorFlowIndex& index) {
+                                     const TensorFlowIndex& index, const Trail& trail) {
   auto bundle = format::tensorflow::decode_bundle(index.bytes);
-  if (!bundle) return error_of(index.file.path(), bundle.error());
+  if (!bundle) return error_of(index.file->path(), bundle.error());
   format::IndexFacts facts;
   facts.bundle = bundle->header;
   facts.tensors = std::move(bundle->tensors);
   facts.tensorflow_index = index.record;
   CAIRN_TRY(files, open_bundle_shards(location, follow_links, bundle->shards, facts));
-  return assemble({Format::TensorFlow, location.prefix, index.file.path()}, facts,
+  // P.index records nothing by which its shards are recognised, so it must be there still; and
+  // where P.cairn was passed over for it, a save may have replaced the one before, the other after.
+  if (trail.index_changed()) return written_meanwhile(location);
+  return assemble({Format::TensorFlow, location.prefix, index.file->path()}, facts,
                   std::move(files));
 }
 
@@ -264,9 +290,14 @@ Result<OwnIndex> load_own_index(const Location& location) {
 }
 
 Result<void> check_openable(const std::filesystem::path& prefix, bool follow_links) {
-  CAIRN_TRY(location, locate_prefix(prefix));
-  CAIRN_CHECK(load(location, follow_links));
-  return {};
+  Trail trail;
+  const auto done = until_still(trail, [&]() -> Result<void> {
+    CAIRN_TRY(location, locate_prefix(prefix));
+    CAIRN_CHECK(load(location, follow_links, trail));
+    return {};
+  });
+  if (done) return done;
+  return trail.explain(prefix, done.error());
 }
 
 Result<OpenShard> open_shard(const os::Directory& directory, const std::string& name,

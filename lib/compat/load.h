@@ -11,16 +11,24 @@
 namespace cairn::compat {
 
 // By whichever index stands: P.cairn, unless TensorFlow wrote P.index anew since; else P.index; or
-// the safetensors header.
-Result<store::Parts> load(Location& location, bool follow_links);
+// the safetensors header. One attempt: Busy, NotFound, Corrupt or Io may be a race.
+Result<store::Parts> load(Location& location, bool follow_links, Trail& trail);
+
+// A checkpoint from whatever path the user has; again where writers came between. An error of a
+// catalog's latest names the newest that is whole.
+struct Found {
+  Location location;
+  store::Parts parts;
+};
+Result<Found> find(const std::filesystem::path& path, bool follow_links);
 
 // P.index, read once and whole: TensorFlow may replace it, or truncate it in place, at any time.
 struct TensorFlowIndex {
-  os::File file;
+  const os::File* file;  // the trail's
   std::vector<std::byte> bytes;
   format::TensorFlowIndexFacts record;  // by what these very bytes are recognised again
 };
-Result<TensorFlowIndex> read_tensorflow_index(const Location& location);
+Result<TensorFlowIndex> read_tensorflow_index(const Location& location, Trail& trail);
 
 // P.cairn by itself, no shard looked at.
 struct OwnIndex {
@@ -32,7 +40,7 @@ Result<OwnIndex> load_own_index(const Location& location);
 
 // By P.index alone.
 Result<store::Parts> load_tensorflow(const Location& location, bool follow_links,
-                                     const TensorFlowIndex& index);
+                                     const TensorFlowIndex& index, const Trail& trail);
 
 // Whether the checkpoint can be opened; the reason where not.
 Result<void> check_openable(const std::filesystem::path& prefix, bool follow_links);

@@ -54,37 +54,31 @@ std::string prefixes_in(const os::Directory& directory) {
   return text + (bases.size() > kShown ? ", …" : "");
 }
 
-Result<Location> at_catalog(const path& dir, bool follow_links) {
-  CAIRN_TRY(state, read_catalog(dir, kCatalogName));
+Result<Location> at_catalog(const path& dir, bool follow_links, Trail& trail) {
+  CAIRN_TRY(state, read_catalog(dir, kCatalogName, trail));
   if (!state) {
     return Error{Code::NotFound, 0, (dir / kCatalogName).string() + ": is gone"};
   }
-  auto entry = resolve_entry(dir, state->model_checkpoint_path, follow_links);
-  auto location = entry ? locate_prefix(entry->prefix) : Result<Location>(entry.error());
-  if (!location) {
-    Error error = std::move(location).error();
-    if (error.code == Code::NotFound) {
-      error.what = (dir / kCatalogName).string() + ": its latest checkpoint " +
-                   state->model_checkpoint_path.string() + " is not there";
-    }
-    const LatestWhole whole = find_latest_whole(dir, *state, follow_links);
-    error.what += whole.prefix ? "; the newest whole one is " + whole.prefix->string()
-                               : "; no other that it names is whole";
-    return error;
+  trail.catalog_dir = dir;
+  CAIRN_TRY(entry, resolve_entry(dir, state->model_checkpoint_path, follow_links));
+  auto location = locate_prefix(entry.prefix);
+  if (!location && location.error().code == Code::NotFound) {
+    return Error{Code::NotFound, 0,
+                 (dir / kCatalogName).string() + ": its latest checkpoint " +
+                     state->model_checkpoint_path.string() + " is not there"};
   }
-  location->catalog_dir = dir;
-  if (!entry->notice.empty()) location->notices.push_back(entry->notice);
+  if (location && !entry.notice.empty()) location->notices.push_back(entry.notice);
   return location;
 }
 
-Result<Location> at_directory(const path& dir, bool follow_links) {
+Result<Location> at_directory(const path& dir, bool follow_links, Trail& trail) {
   CAIRN_TRY(directory, os::Directory::open(dir));
   if (directory.exists("saved_model.pb")) {
     auto location = locate_prefix(dir / "variables" / "variables");
     if (location || location.error().code != Code::NotFound) return location;
     return Error{Code::NotFound, 0, dir.string() + ": is a SavedModel without variables"};
   }
-  if (directory.exists(kCatalogName)) return at_catalog(dir, follow_links);
+  if (directory.exists(kCatalogName)) return at_catalog(dir, follow_links, trail);
   const std::string prefixes = prefixes_in(directory);
   return Error{Code::NotFound, 0,
                dir.string() + ": is a directory without a catalog (a file named " +
@@ -106,24 +100,23 @@ Error no_checkpoint(const path& file_path, const std::string& name, FileType typ
               (old ? "; this version opens V2 checkpoints" : "")};
 }
 
-Result<Location> at_file(const path& file_path, os::Directory directory, const std::string& name,
-                         bool follow_links) {
+Result<Location> at_file(const path& file_path, os::Directory directory, const std::string& name) {
   if (const auto base = base_of_member(directory, name)) {
-    return Location{
-        Kind::Prefix, std::move(directory), *base, file_path.parent_path() / *base, {}, {}};
+    return Location{Kind::Prefix, std::move(directory), *base, file_path.parent_path() / *base, {}};
   }
-  if (name == kCatalogName) return at_catalog(file_path.parent_path(), follow_links);
   CAIRN_TRY(file, directory.open_file(name, os::Links::Follow));
   CAIRN_TRY(type, identify(file));
   const bool so_named = name.ends_with(store::kSafetensorsSuffix);
   if (type != FileType::Safetensors && !so_named) return no_checkpoint(file_path, name, type);
   const std::size_t suffix_size = so_named ? store::kSafetensorsSuffix.size() : 0;
   path prefix = file_path.parent_path() / name.substr(0, name.size() - suffix_size);
-  return Location{Kind::SafetensorsFile, std::move(directory), name, std::move(prefix), {}, {}};
+  return Location{Kind::SafetensorsFile, std::move(directory), name, std::move(prefix), {}};
 }
 
-Result<Location> nothing_at(const path& given, const os::Directory& directory,
-                            const std::string& base) {
+Result<Location> nothing_at(const path& given, os::Directory directory, const std::string& base) {
+  // A save that replaces the one index by the other may have come between the two questions.
+  if (has_index(directory, base))
+    return Location{Kind::Prefix, std::move(directory), base, given, {}};
   const auto names = directory.names();
   const auto is_shard = [&](const std::string& name) {
     return store::shard_number(name, base).has_value();
@@ -144,17 +137,16 @@ Result<Location> nothing_at(const path& given, const os::Directory& directory,
 Result<Location> locate_prefix(const path& prefix) {
   const auto parts = store::Prefix::of(prefix);
   CAIRN_TRY(directory, os::Directory::open(parts.directory));
-  if (has_index(directory, parts.base)) {
-    return Location{Kind::Prefix, std::move(directory), parts.base, prefix, {}, {}};
-  }
+  if (has_index(directory, parts.base))
+    return Location{Kind::Prefix, std::move(directory), parts.base, prefix, {}};
   if (const auto file = directory.open_file(parts.base, os::Links::Follow)) {
     CAIRN_TRY(type, identify(*file));
     return no_checkpoint(prefix, parts.base, type);
   }
-  return nothing_at(prefix, directory, parts.base);
+  return nothing_at(prefix, std::move(directory), parts.base);
 }
 
-Result<Location> locate(const path& given, bool follow_links) {
+Result<Location> locate(const path& given, bool follow_links, Trail& trail) {
   const auto parts = store::Prefix::of(given);
   CAIRN_TRY(info, os::look(given));
   const bool is_directory = info && info->kind == os::FileKind::Directory;
@@ -163,13 +155,13 @@ Result<Location> locate(const path& given, bool follow_links) {
     return Error{opened.error().code, opened.error().os_errno,
                  given.string() + ": no checkpoint there: " + opened.error().what};
   }
-  if (has_index(*opened, parts.base)) {
-    return Location{Kind::Prefix, std::move(*opened), parts.base, given, {}, {}};
-  }
+  if (has_index(*opened, parts.base))
+    return Location{Kind::Prefix, std::move(*opened), parts.base, given, {}};
   if (given.empty()) return Error{Code::NotFound, 0, "an empty path names no checkpoint here"};
-  if (is_directory) return at_directory(given, follow_links);
-  if (!info) return nothing_at(given, *opened, parts.base);
-  return at_file(given, std::move(*opened), parts.base, follow_links);
+  if (is_directory) return at_directory(given, follow_links, trail);
+  if (!info) return nothing_at(given, std::move(*opened), parts.base);
+  if (parts.base == kCatalogName) return at_catalog(given.parent_path(), follow_links, trail);
+  return at_file(given, std::move(*opened), parts.base);
 }
 
 }  // namespace cairn::compat

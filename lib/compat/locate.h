@@ -3,11 +3,11 @@
 // From whatever path a user has at hand to the checkpoint it belongs to.
 
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "cairn/error.h"
+#include "lib/compat/trail.h"
 #include "lib/os/file.h"
 
 namespace cairn::compat {
@@ -21,15 +21,14 @@ struct Location {
   std::string base;              // of a safetensors file: its whole name
   std::filesystem::path prefix;  // as given, without a member's suffix
   std::vector<std::string> notices;
-  std::optional<std::filesystem::path> catalog_dir;  // of the catalog that led here
 
   std::string file(std::string_view suffix) const { return base + std::string(suffix); }
   bool has(std::string_view suffix) const { return directory.exists(file(suffix)); }
 };
 
-// Errors: NotFound; Unsupported: it is no checkpoint, and the sentence says what it is; Unsafe: a
-// catalog leads elsewhere.
-Result<Location> locate(const std::filesystem::path& path, bool follow_links);
+// One attempt. Errors: NotFound; Unsupported: it is no checkpoint, and the sentence says what it
+// is; Unsafe: a catalog leads elsewhere.
+Result<Location> locate(const std::filesystem::path& path, bool follow_links, Trail& trail);
 
 // The location of a prefix whose index exists; NotFound where there is none.
 Result<Location> locate_prefix(const std::filesystem::path& prefix);

@@ -6,31 +6,22 @@
 #include "lib/try.h"
 
 namespace cairn {
-namespace {
-
-// Never silently older weights: the newest whole checkpoint is named, not opened.
-Error with_newest_whole(Error error, const std::filesystem::path& dir, bool follow_links) {
-  const auto state = compat::read_catalog(dir, compat::kCatalogName);
-  if (!state || !*state) return error;
-  const LatestWhole whole = compat::find_latest_whole(dir, **state, follow_links);
-  error.what += whole.prefix ? "; the newest whole checkpoint is " + whole.prefix->string()
-                             : "; no other that the catalog names is whole";
-  return error;
-}
-
-}  // namespace
 
 Result<Checkpoint> Checkpoint::open(const std::filesystem::path& path,
                                     const OpenOptions& options) noexcept {
   return at_boundary([&]() -> Result<Checkpoint> {
-    CAIRN_TRY(location, compat::locate(path, options.follow_links));
-    auto parts = compat::load(location, options.follow_links);
-    if (!parts && location.catalog_dir) {
-      return with_newest_whole(std::move(parts).error(), *location.catalog_dir,
-                               options.follow_links);
-    }
-    if (!parts) return std::move(parts).error();
-    return store::OpenCheckpoint::make(*std::move(parts), options);
+    compat::Trail trail;
+    bool whole = false;
+    auto opened = compat::until_still(trail, [&]() -> Result<Checkpoint> {
+      whole = false;
+      CAIRN_TRY(location, compat::locate(path, options.follow_links, trail));
+      CAIRN_TRY(parts, compat::load(location, options.follow_links, trail));
+      whole = true;
+      return store::OpenCheckpoint::make(std::move(parts), options);
+    });
+    if (opened) return opened;
+    Error error = trail.explain(path, std::move(opened).error());
+    return whole ? error : with_newest_whole(std::move(error), trail, options.follow_links);
   });
 }
 

@@ -131,6 +131,10 @@ Result<std::optional<FileInfo>> look(const std::filesystem::path& path);
 // The whole file as bytes, at most `size_bytes_max`. Unsupported: it is larger.
 Result<std::vector<std::byte>> read_whole(const File& file, std::uint64_t size_bytes_max);
 
+// The same, of a file that the caller has just looked at.
+Result<std::vector<std::byte>> read_whole(const File& file, const FileInfo& info,
+                                          std::uint64_t size_bytes_max);
+
 // A copy of `source` that shares its blocks, where the file system can (FICLONE). The Error carries
 // errno.
 Result<void> clone_blocks(const File& source, const File& target);

@@ -46,7 +46,11 @@ Result<format::tensorflow::StateFacts> written(const std::filesystem::path& dir,
 
 Result<std::optional<CheckpointState>> get_checkpoint_state(
     const std::filesystem::path& dir, std::string_view latest_filename) noexcept {
-  return at_boundary([&] { return compat::read_catalog(dir, latest_filename); });
+  return at_boundary([&] {
+    compat::Trail trail;
+    return compat::until_still(trail,
+                               [&] { return compat::read_catalog(dir, latest_filename, trail); });
+  });
 }
 
 Result<void> update_checkpoint_state(const std::filesystem::path& dir, const CheckpointState& state,
@@ -71,21 +75,23 @@ Result<void> update_checkpoint_state(const std::filesystem::path& dir, const Che
 
 Result<std::optional<std::filesystem::path>> latest_checkpoint(
     const std::filesystem::path& dir, std::string_view latest_filename) noexcept {
-  return at_boundary([&]() -> Result<std::optional<std::filesystem::path>> {
-    CAIRN_TRY(state, compat::read_catalog(dir, latest_filename));
-    if (!state || !compat::checkpoint_exists(state->model_checkpoint_path))
-      return std::optional<std::filesystem::path>();
-    return std::optional(state->model_checkpoint_path);
+  using Latest = std::optional<std::filesystem::path>;
+  return at_boundary([&]() -> Result<Latest> {
+    compat::Trail trail;
+    const auto attempt = [&]() -> Result<Latest> {
+      CAIRN_TRY(state, compat::read_catalog(dir, latest_filename, trail));
+      if (!state || !compat::checkpoint_exists(state->model_checkpoint_path)) return Latest();
+      return Latest(state->model_checkpoint_path);
+    };
+    return compat::until_still(trail, attempt, [](const Result<Latest>& answer) {
+      return answer ? answer->has_value() : !compat::may_be_a_race(answer.error());
+    });
   });
 }
 
 Result<LatestWhole> latest_whole(const std::filesystem::path& dir,
                                  std::string_view latest_filename) noexcept {
-  return at_boundary([&]() -> Result<LatestWhole> {
-    CAIRN_TRY(state, compat::read_catalog(dir, latest_filename));
-    if (!state) return LatestWhole{};
-    return compat::find_latest_whole(dir, *state, false);
-  });
+  return at_boundary([&] { return compat::find_latest_whole(dir, latest_filename, false); });
 }
 
 }  // namespace cairn

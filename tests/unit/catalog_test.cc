@@ -328,11 +328,11 @@ TEST_CASE("open never falls back to older values: it names the newest whole chec
   test::fs::remove(box / "m-2.cairn");
   std::string said = refusal(Checkpoint::open(box.root()));
   CHECK(has(said, "its latest checkpoint " + (box / "m-2").string() + " is not there"));
-  CHECK(has(said, "; the newest whole one is " + (box / "m-1").string()));
+  CHECK(has(said, "; the newest whole checkpoint is " + (box / "m-1").string()));
   test::fs::remove(box / "m-1.index");
   test::fs::remove(box / "m-1.cairn");
   said = refusal(Checkpoint::open(box.root()));
-  CHECK(has(said, "no other that it names is whole"));
+  CHECK(has(said, "no other that the catalog names is whole"));
 }
 
 TEST_CASE("a latest checkpoint outside names the newest whole one of its own catalog") {

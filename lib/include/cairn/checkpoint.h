@@ -89,8 +89,10 @@ class CAIRN_API Checkpoint {
   // not whole the sentence names the newest that is), Corrupt (index digest, block checksum, a span
   // outside its shard, a shard of another size), Unsupported (newer format, or something that is no
   // checkpoint: the sentence says what it is), Unsafe (a shard that is no regular file or leaves
-  // the directory), Invalid (`expected` differs), Io, OutOfMemory, Cancelled. Cost: O(index); 20 µs
-  // and up. Verify::Full and Access::Copy read every byte.
+  // the directory), Invalid (`expected` differs), Busy (saved anew eight times meanwhile), Io,
+  // OutOfMemory, Cancelled. Threads: writers may save, replace and prune at the same time; what
+  // comes back is one of their checkpoints, whole. Cost: O(index); 20 µs and up. Verify::Full and
+  // Access::Copy read every byte.
   static Result<Checkpoint> open(const std::filesystem::path& path,
                                  const OpenOptions& options = {}) noexcept;
 

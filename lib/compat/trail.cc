@@ -1,0 +1,70 @@
+// Readers take no lock, so a writer may come between any two of their looks. What it publishes is
+// whole at each moment (lib/store/writer.cc), but a reader that holds the index of a moment ago
+// looks for shards that are gone, or finds others under names that are used again.
+//
+// That shows by itself: something is missing, or of another size or time. Whether it is a race or
+// damage, the index tells. If it is not the file any more that the attempt went by, the attempt is
+// worth nothing, and the next one begins with the new index. If it still is, the damage is real and
+// is reported at once. So a race costs only who loses it: an open that succeeds makes no system
+// call for it.
+//
+// Rejected: a lock for readers, which one that hangs would hold against all writers; and a look at
+// the index afterwards, at every open, for what one open in a thousand needs beside a busy writer.
+
+#include "lib/compat/trail.h"
+
+#include <algorithm>
+
+#include "lib/try.h"
+
+namespace cairn::compat {
+namespace {
+
+bool same(const os::FileInfo& a, const os::FileInfo& b) noexcept {
+  return a.inode == b.inode && a.device == b.device && a.size_bytes == b.size_bytes &&
+         a.mtime_ns == b.mtime_ns;
+}
+
+}  // namespace
+
+void Trail::begin() {
+  const int attempts = attempts_ + 1;
+  *this = Trail();
+  attempts_ = attempts;
+}
+
+const os::File& Trail::keep_catalog(os::File file, const os::FileInfo& info) {
+  return catalog_.emplace(Kept{std::move(file), info}).file;
+}
+
+const os::File& Trail::keep_index(os::File file, const os::FileInfo& info) {
+  const auto place = std::ranges::find_if_not(indexes_, &std::optional<Kept>::has_value);
+  CAIRN_ASSERT(place != indexes_.end());
+  return place->emplace(Kept{std::move(file), info}).file;
+}
+
+bool Trail::replaced(const std::optional<Kept>& kept) {
+  if (!kept) return false;
+  const auto now = os::look(kept->file.path());
+  return !now || !*now || !same(**now, kept->info);
+}
+
+bool Trail::index_changed() const { return lost_index_ || std::ranges::any_of(indexes_, replaced); }
+
+Error Trail::explain(const std::filesystem::path& path, Error error) const {
+  if (!may_be_a_race(error)) return error;
+  if (attempts_ == kAttemptsMax && changed()) {
+    return {Code::Busy, error.os_errno,
+            path.string() + ": is written anew faster than it can be opened: " + error.what};
+  }
+  if (attempts_ > 1 && error.code == Code::NotFound && !catalog_dir)
+    return {Code::NotFound, 0, path.string() + ": was removed while it was being opened"};
+  return error;
+}
+
+bool may_be_a_race(const Error& error) noexcept {
+  return error.code == Code::NotFound || error.code == Code::Corrupt || error.code == Code::Io ||
+         error.code == Code::Busy;
+}
+
+}  // namespace cairn::compat

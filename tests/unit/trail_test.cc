@@ -1,0 +1,152 @@
+#include "lib/compat/trail.h"
+
+#include <doctest/doctest.h>
+
+#include "lib/try.h"
+#include "sandbox.h"
+
+namespace cairn {
+namespace {
+
+using compat::Trail;
+using test::has;
+using test::refusal;
+using test::Sandbox;
+using test::write_file;
+using test::fs::path;
+
+Result<std::string> read_index(const path& file, Trail& trail) {
+  CAIRN_TRY(directory, os::Directory::open(file.parent_path()));
+  CAIRN_TRY(opened, directory.open_file(file.filename().string(), os::Links::Follow));
+  CAIRN_TRY(info, opened.info());
+  CAIRN_TRY(bytes, os::read_whole(trail.keep_index(std::move(opened), info), info, 1000));
+  return std::string(format::as_text(bytes));
+}
+
+// An index is right if it says so; `meanwhile` happens after each look at it.
+struct Opening {
+  int attempts = 0;
+  std::string said;
+};
+template <class Meanwhile>
+Opening open_right(const path& index, Meanwhile meanwhile, Code code = Code::Corrupt) {
+  Trail trail;
+  Opening opening;
+  const auto answer = compat::until_still(trail, [&]() -> Result<std::string> {
+    ++opening.attempts;
+    auto text = read_index(index, trail);
+    meanwhile(opening.attempts);
+    if (!text || *text == "right") return text;
+    return Error{code, 0, *text + " is not right"};
+  });
+  opening.said = answer ? *answer : test::sentence(trail.explain("P", answer.error()));
+  return opening;
+}
+
+TEST_CASE("what is wrong and stays as it is, is reported after one attempt") {
+  Sandbox box;
+  write_file(box / "P.index", "wrong");
+  const Opening opening = open_right(box / "P.index", [](int) {});
+  CHECK(opening.attempts == 1);
+  CHECK(opening.said == "Corrupt: wrong is not right");
+}
+
+TEST_CASE("what is replaced meanwhile is read again, until it is right") {
+  Sandbox box;
+  write_file(box / "P.index", "wrong");
+  const Opening opening = open_right(box / "P.index", [&](int attempt) {
+    write_file(box / "P.index", attempt < 5 ? "wrong" : "right");
+  });
+  CHECK(opening.attempts == 6);
+  CHECK(opening.said == "right");
+}
+
+TEST_CASE("an index that is written in place, half of it there, is read again") {
+  Sandbox box;
+  for (const std::string_view half : {"", "ri"}) {
+    write_file(box / "P.index", half);
+    const Opening opening = open_right(
+        box / "P.index", [&](int) { std::ofstream(box / "P.index", std::ios::trunc) << "right"; });
+    CHECK(opening.attempts == 2);
+    CHECK(opening.said == "right");
+  }
+}
+
+TEST_CASE("what never stands still is given up after eight attempts, to be tried again") {
+  Sandbox box;
+  write_file(box / "P.index", "wrong");
+  const Opening opening =
+      open_right(box / "P.index", [&](int) { write_file(box / "P.index", "wrong"); });
+  CHECK(opening.attempts == 8);
+  CHECK(opening.said ==
+        "Busy: P: is written anew faster than it can be opened: wrong is not right");
+}
+
+TEST_CASE("what is removed meanwhile is said to be removed") {
+  Sandbox box;
+  write_file(box / "P.index", "wrong");
+  const Opening opening =
+      open_right(box / "P.index", [&](int) { test::fs::remove(box / "P.index"); });
+  CHECK(opening.attempts == 2);
+  CHECK(opening.said == "NotFound: P: was removed while it was being opened");
+}
+
+TEST_CASE("an error that no writer can cause is not tried again") {
+  for (const Code code : {Code::Invalid, Code::Unsafe, Code::Unsupported, Code::NoSpace,
+                          Code::OutOfMemory, Code::Cancelled}) {
+    Sandbox box;
+    write_file(box / "P.index", "wrong");
+    const Opening opening =
+        open_right(box / "P.index", [&](int) { write_file(box / "P.index", "right"); }, code);
+    CHECK(opening.attempts == 1);
+  }
+}
+
+TEST_CASE("a new file of the same size and time is another file") {
+  Sandbox box;
+  write_file(box / "P.index", "wrong");
+  Trail trail;
+  REQUIRE(read_index(box / "P.index", trail));
+  CHECK_FALSE(trail.index_changed());
+  const auto time = test::fs::last_write_time(box / "P.index");
+  write_file(box / "P.index", "right");
+  test::fs::last_write_time(box / "P.index", time);
+  CHECK(trail.index_changed());
+}
+
+// ---- The same from outside ----------------------------------------------------------------------
+
+TEST_CASE("a checkpoint that is saved anew while it is checked opens as the new one") {
+  Sandbox box;
+  test::Save what{{{"v", test::floats(std::vector<float>(1000, 1))}}};
+  what.options.cairn_index = false;
+  test::save(box / "m", what);
+  write_file(box / "m.data-00000-of-00001", std::string(8096, 'x'));
+  bool is_due = false;
+  OpenOptions options;
+  options.verify = Verify::Full;
+  options.work.progress = [&](const Progress&) {
+    if (std::exchange(is_due, false)) test::save(box / "m", what);
+  };
+  CHECK(has(refusal(Checkpoint::open(box / "m", options)), "Corrupt: "));
+  is_due = true;
+  const auto opened = Checkpoint::open(box / "m", options);
+  REQUIRE_MESSAGE(opened, refusal(opened));
+  CHECK(*test::values_of(*opened) == what.values);
+}
+
+TEST_CASE("a checkpoint that is removed while it is checked was removed, not damaged") {
+  Sandbox box;
+  test::Save what{{{"v", test::floats(std::vector<float>(1000, 1))}}};
+  what.options.cairn_index = false;
+  test::save(box / "m", what);
+  write_file(box / "m.data-00000-of-00001", std::string(8096, 'x'));
+  OpenOptions options;
+  options.verify = Verify::Full;
+  options.work.progress = [&](const Progress&) { test::fs::remove(box / "m.index"); };
+  CHECK(refusal(Checkpoint::open(box / "m", options)) ==
+        "NotFound: " + (box / "m").string() + ": was removed while it was being opened");
+}
+
+}  // namespace
+}  // namespace cairn
