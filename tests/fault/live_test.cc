@@ -286,7 +286,11 @@ void check_flawless(const Board& board, std::uint64_t commits) {
   CHECK(board.torn == 0);
 }
 
+#ifdef CAIRN_THREADS_ONLY
+constexpr Form kForms[] = {Form::Threads};
+#else
 constexpr Form kForms[] = {Form::Threads, Form::Processes};
+#endif
 
 TEST_CASE("a prefix that is saved again and again opens at every moment") {
   for (const Form form : kForms) {
