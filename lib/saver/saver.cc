@@ -40,7 +40,6 @@ using saver::Known;
 using saver::Listed;
 using saver::Place;
 
-constexpr double kHour = 3600;
 constexpr int kPaddedDigits = 8;
 
 Error invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
@@ -144,14 +143,13 @@ Result<std::string> Saver::State::checked_base(std::string_view name,
 }
 
 saver::Grid Saver::State::grid_of(const History& history) const {
-  saver::Grid grid;
-  if (const auto* rule = tensorflow_rule(options_, Retention::Rule::TensorFlowSaver)) {
-    const bool goes_on = history.grid && history.grid->hours == rule->hours;
-    grid.next_keep_s = goes_on ? history.grid->next_keep_s : opened_s_ + rule->hours * kHour;
-  }
-  // TensorFlow's Manager starts one second before it was made, and never in the future.
-  const bool fresh = history.last_preserved_s == 0;
-  grid.last_preserved_s = std::min(fresh ? opened_s_ - 1 : history.last_preserved_s, now_s());
+  saver::Grid grid = saver::first_grid(options_.keep_any_of, opened_s_);
+  const auto* rule = tensorflow_rule(options_, Retention::Rule::TensorFlowSaver);
+  if (rule != nullptr && history.grid && history.grid->hours == rule->hours)
+    grid.next_keep_s = history.grid->next_keep_s;
+  if (history.last_preserved_s != 0) grid.last_preserved_s = history.last_preserved_s;
+  // As TensorFlow's Manager begins when the clock was set back.
+  grid.last_preserved_s = std::min(grid.last_preserved_s, now_s());
   return grid;
 }
 

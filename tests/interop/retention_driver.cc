@@ -1,178 +1,159 @@
-// Replays histories of saves under TensorFlow's two retention algorithms and says after each save
-// how the directory looks, so that test_retention.py can compare with what TensorFlow leaves.
+// Replays histories of saves under TensorFlow's two retention algorithms and says how the directory
+// looks, so that test_retention.py can compare with what TensorFlow leaves.
+//
+// usage: retention_driver SCRATCH     an empty directory for what is saved; little is there at once
 //
 // stdin, a word and its arguments a line:
-//   history                        a directory in which there is nothing yet
+//   history                        in a directory in which there is nothing yet
 //   open saver|manager N HOURS T   a Saver of that rule begins there at time T; the one before it,
 //                                  if there was one, is gone
 //   save STEP T
-// stdout, after each save: what was saved, what the catalog lists, whose files are there, the grid
-// (where there is one, to the bit), and the catalog's text.
-//
-// With --wrong=LIE it keeps the rules wrongly, for the harness to prove that it notices:
-//   later        takes each checkpoint for one ulp younger, so that > becomes >=
-//   earlier      takes each for one ulp older, so that >= becomes >
-//   all-at-once  lets all go that are too many, where one may go
+//   prune
+//   tell
+// stdout, for each `tell`: what the catalog lists, whose files are there, the grid (where there is
+// one, to the bit), and the catalog's text.
 
-#include <cmath>
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
-#include <limits>
 #include <optional>
 #include <set>
 #include <sstream>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <utility>
 
-#include "format/tensorflow/state_text.h"
-#include "lib/saver/retention.h"
+#include "cairn/saver.h"
+#include "lib/saver/history.h"
 
 namespace {
 
 using cairn::Retention;
-using cairn::saver::Fate;
-using cairn::saver::Grid;
-using cairn::saver::Known;
+namespace fs = std::filesystem;
 
-enum class Lie : std::uint8_t { None, Later, Earlier, AllAtOnce };
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-// A directory and who saves into it. The rest of this program knows it by its public functions.
-class Subject {
- public:
-  explicit Subject(Lie lie) : lie_(lie) {}
-
-  void open(const Retention& rule, double now_s) {
-    rule_ = rule;
-    // The Manager's grid is in its catalog, the Saver's is nowhere.
-    if (names_.empty() || !is_manager()) grid_ = cairn::saver::first_grid({&rule_, 1}, now_s);
-  }
-
-  void save(const std::string& name, double now_s) {
-    for (std::size_t i = 0; i < names_.size(); ++i) {
-      if (names_[i] == name) forget(i--);
-    }
-    names_.push_back(name);
-    known_.push_back({.saved_s = now_s});
-    files_.insert(name);
-    sweep();
-  }
-
-  const std::vector<std::string>& listed() const { return names_; }
-  const std::set<std::string>& files() const { return files_; }
-
-  // A Saver without hours has none.
-  std::optional<double> grid_s() const {
-    if (is_manager()) return grid_.last_preserved_s;
-    return rule_.hours > 0 ? std::optional(grid_.next_keep_s) : std::nullopt;
-  }
-
-  std::string catalog() const {
-    cairn::format::tensorflow::StateFacts facts{names_.back(), names_, {}, 0};
-    if (is_manager()) {
-      for (const Known& known : known_)
-        facts.all_model_checkpoint_timestamps.push_back(known.saved_s);
-      facts.last_preserved_timestamp = grid_.last_preserved_s;
-    }
-    return cairn::format::tensorflow::encode_state(facts);
-  }
-
- private:
-  bool is_manager() const { return rule_.rule == Retention::Rule::TensorFlowManager; }
-
-  void forget(std::size_t i) {
-    names_.erase(names_.begin() + static_cast<std::ptrdiff_t>(i));
-    known_.erase(known_.begin() + static_cast<std::ptrdiff_t>(i));
-  }
-
-  void sweep() {
-    const cairn::saver::Judgement judgement = judged();
-    grid_ = judgement.grid;
-    for (std::size_t i = names_.size(); i-- > 0;) {
-      if (judgement.of[i].fate == Fate::Listed) continue;
-      if (judgement.of[i].fate == Fate::Deleted) files_.erase(names_[i]);
-      forget(i);
-    }
-  }
-
-  cairn::saver::Judgement judged() const {
-    using cairn::saver::Pace;
-    std::vector<Known> believed = known_;
-    for (Known& known : believed) {
-      if (lie_ == Lie::Later) known.saved_s = std::nextafter(known.saved_s, kInfinity);
-      if (lie_ == Lie::Earlier) known.saved_s = std::nextafter(known.saved_s, -kInfinity);
-    }
-    const Pace pace = lie_ == Lie::AllAtOnce ? Pace::Prune : Pace::Save;
-    auto judgement = cairn::saver::judge({&rule_, 1}, believed, grid_, pace);
-    // The lie is about the comparison, not about what the grid becomes.
-    if (lie_ == Lie::Earlier && judgement.grid.last_preserved_s != grid_.last_preserved_s) {
-      judgement.grid.last_preserved_s = std::nextafter(judgement.grid.last_preserved_s, kInfinity);
-    }
-    return judgement;
-  }
-
-  Lie lie_;
-  Retention rule_;
-  Grid grid_;
-  std::vector<std::string> names_;  // of the catalog
-  std::vector<Known> known_;        // parallel to names_
-  std::set<std::string> files_;
-};
-
-void tell(const std::string& saved, const Subject& subject) {
-  std::printf("save %s\nlisted", saved.c_str());
-  for (const std::string& name : subject.listed()) std::printf(" %s", name.c_str());
-  std::printf("\nfiles");
-  for (const std::string& name : subject.files()) std::printf(" %s", name.c_str());
-  // As Python's float.hex() spells it.
-  if (const auto grid_s = subject.grid_s()) std::printf("\ngrid %.13a", *grid_s);
-  std::istringstream catalog(subject.catalog());
-  for (std::string line; std::getline(catalog, line);) std::printf("\n| %s", line.c_str());
-  std::printf("\n");
-}
-
-[[noreturn]] void refuse(std::string_view what) {
-  std::fprintf(stderr, "retention_driver: cannot make sense of \"%.*s\"\n",
-               static_cast<int>(what.size()), what.data());
+[[noreturn]] void give_up(const std::string& why) {
+  std::fprintf(stderr, "retention_driver: %s\n", why.c_str());
   std::exit(2);
 }
 
-void replay(std::istream& lines, Lie lie) {
-  Subject subject(lie);
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    std::string verb;
-    std::string first;
-    std::uint64_t count = 0;
-    double hours = 0;
-    double now_s = 0;
-    words >> verb;
-    if (verb == "history") {
-      subject = Subject(lie);
-    } else if (verb == "open" && words >> first >> count >> hours >> now_s) {
-      subject.open(first == "saver" ? Retention::tensorflow_saver(count, hours)
-                                    : Retention::tensorflow_manager(count, hours),
-                   now_s);
-    } else if (verb == "save" && words >> first >> now_s) {
-      subject.save("m-" + first, now_s);
-      tell("m-" + first, subject);
-    } else {
-      refuse(line);
-    }
-  }
+template <class T>
+T must(cairn::Result<T> result) {
+  if (!result) give_up(result.error().what);
+  return *std::move(result);
 }
 
-Lie lie_named(std::string_view argument) {
-  if (argument == "--wrong=later") return Lie::Later;
-  if (argument == "--wrong=earlier") return Lie::Earlier;
-  if (argument == "--wrong=all-at-once") return Lie::AllAtOnce;
-  refuse(argument);
+// A directory and who saves into it, with a clock that is set.
+class Subject {
+ public:
+  explicit Subject(fs::path dir) : dir_(std::move(dir)) {}
+  Subject(const Subject&) = delete;
+  Subject& operator=(const Subject&) = delete;
+  ~Subject() { fs::remove_all(dir_); }
+
+  void open(const Retention& rule, double now_s) {
+    rule_ = rule;
+    now_s_ = now_s;
+    cairn::SaverOptions options;
+    options.keep_any_of = {rule};
+    options.work.threads_max = 1;
+    options.clock = [this] { return now_s_; };
+    saver_.emplace(must(cairn::Saver::open(dir_, options)));
+  }
+
+  void save(std::int64_t step, double now_s) {
+    now_s_ = now_s;
+    const std::array<std::byte, 1> bytes{};
+    const cairn::NamedTensor tensor{{"v", cairn::DType::Uint8, {1}}, bytes, {}};
+    cairn::SaveOptions options;
+    options.step = step;
+    const cairn::Saved saved = must(saver_->save("m", {&tensor, 1}, options));
+    if (!saved.notices.empty()) give_up(saved.notices.front());
+  }
+
+  void prune() { must(saver_->prune(false)); }
+
+  void tell() const {
+    std::printf("told\nlisted");
+    for (const fs::path& path : must(saver_->last_checkpoints()))
+      std::printf(" %s", path.filename().c_str());
+    std::printf("\nfiles");
+    for (const std::string& name : files()) std::printf(" %s", name.c_str());
+    // As Python's float.hex() spells it.
+    if (const auto grid_s = this->grid_s()) std::printf("\ngrid %.13a", *grid_s);
+    std::ifstream catalog(dir_ / "checkpoint");
+    for (std::string line; std::getline(catalog, line);) std::printf("\n| %s", line.c_str());
+    std::printf("\n");
+  }
+
+ private:
+  // The prefixes under which there are files; whatever else is there, as it is.
+  std::set<std::string> files() const {
+    std::set<std::string> names;
+    for (const auto& entry : fs::directory_iterator(dir_)) {
+      const std::string name = entry.path().filename().string();
+      if (name == "checkpoint" || name == ".cairn-lock") continue;
+      names.insert(name.starts_with("m-") ? name.substr(0, name.find('.')) : name);
+    }
+    return names;
+  }
+
+  // A Saver without hours has none.
+  std::optional<double> grid_s() const {
+    const auto directory = must(cairn::os::Directory::open(dir_));
+    const auto history = must(cairn::saver::read_history({dir_, directory, "checkpoint"}));
+    if (rule_.rule == Retention::Rule::TensorFlowManager) return history.last_preserved_s;
+    return history.grid ? std::optional(history.grid->next_keep_s) : std::nullopt;
+  }
+
+  fs::path dir_;
+  Retention rule_;
+  double now_s_ = 0;
+  std::optional<cairn::Saver> saver_;
+};
+
+Retention rule_named(std::string_view algorithm, std::uint64_t count, double hours) {
+  if (algorithm == "saver") return Retention::tensorflow_saver(count, hours);
+  if (algorithm == "manager") return Retention::tensorflow_manager(count, hours);
+  give_up("no algorithm is called " + std::string(algorithm));
+}
+
+void obey(Subject& subject, const std::string& line) {
+  std::istringstream words(line);
+  std::string verb;
+  std::string algorithm;
+  std::uint64_t count = 0;
+  std::int64_t step = 0;
+  double hours = 0;
+  double now_s = 0;
+  words >> verb;
+  if (verb == "open" && words >> algorithm >> count >> hours >> now_s) {
+    subject.open(rule_named(algorithm, count, hours), now_s);
+  } else if (verb == "save" && words >> step >> now_s) {
+    subject.save(step, now_s);
+  } else if (verb == "prune") {
+    subject.prune();
+  } else if (verb == "tell") {
+    subject.tell();
+  } else {
+    give_up("cannot make sense of \"" + line + "\"");
+  }
 }
 
 }  // namespace
 
-int main(int argc, char** argv) { replay(std::cin, argc > 1 ? lie_named(argv[1]) : Lie::None); }
+int main(int argc, char** argv) {
+  if (argc != 2) give_up("give the scratch directory");
+  const fs::path scratch = argv[1];
+  std::optional<Subject> subject;
+  for (std::string line; std::getline(std::cin, line);) {
+    if (line == "history") {
+      subject.emplace(scratch / "history");
+    } else if (subject) {
+      obey(*subject, line);
+    }
+  }
+}
