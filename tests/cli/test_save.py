@@ -226,6 +226,10 @@ class Words(SaveTest):
                 self.assertIn(why, ran.err)
                 self.assert_terminal_safe(ran)
 
+    def test_a_file_where_the_directory_should_be_is_refused(self):
+        (self.dir / "saved").write_text("no directory")
+        self.assertIn("saved: ", self.refused("saved/m", "v:int8=1"))
+
     def test_a_graph_is_saved_along(self):
         (self.dir / "graph").write_bytes(b"graph")
         self.save("saved/m", "--meta", "graph", "v:int8=1")
@@ -347,6 +351,15 @@ class From(SaveTest):
         write_safetensors(self.dir / "m.safetensors", {"w": ("I32", [2], b"\1\0\0\0\2\0\0\0")})
         self.save("new/m", "--from", "m.safetensors", "v:int8=1")
         self.assertEqual(self.cairn("cat", "new/m", "w", exit=YES).text, "[1 2]\n")
+
+    def test_tensors_that_share_their_bytes_go_on_sharing_them(self):
+        write_bundle(self.dir / "b", {b"t": b"1234", b"u": b"5678"}, tied={b"s": b"t", b"v": b"u"})
+        self.save("new/m", "--from", "b", "v:int8=1")
+        listing = self.cairn("ls", "new/m", "--json", exit=YES).json["tensors"]
+        place = {tensor["name"]: (tensor["shard"], tensor["offset"]) for tensor in listing}
+        self.assertEqual(place["s"], place["t"])
+        self.assertEqual(len(set(place.values())), 3)
+        self.assertEqual(self.raw("new/m", "s"), b"1234")
 
     def test_a_tensor_that_is_named_is_not_taken(self):
         self.golden("tensorflow/saver_walk/saved")
