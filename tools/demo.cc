@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 #include <stdlib.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -13,9 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "cairn/catalog.h"
 #include "cairn/checkpoint.h"
-#include "cairn/writer.h"
+#include "cairn/saver.h"
 #include "demo_model.h"
 #include "output.h"
 #include "verb.h"
@@ -37,8 +35,6 @@ constexpr const char* kFooter =
     "Takes half a minute at most and 0.5 GB in DIR, which it cleans up.\n\n"
     "Example:\n"
     "  cairn demo --dir /var/tmp --keep";
-
-constexpr std::size_t kKept = 5;  // TensorFlow's max_to_keep
 
 // A fresh directory, removed at the end unless it is to be kept.
 class Workplace {
@@ -118,48 +114,16 @@ Result<Variables> restore(const fs::path& prefix) {
   return variables;
 }
 
-Result<void> save(const fs::path& prefix, const Variables& variables, std::int64_t step) {
-  WriterOptions options;
+// Saves them as the next checkpoint of the directory, which keeps five unless told otherwise.
+Result<Saved> save_next(const fs::path& dir, const Variables& variables, std::int64_t step) {
+  auto saver = Saver::open(dir);
+  if (!saver) return std::move(saver).error();
+  const NamedTensor tensors[] = {
+      {{"v1", DType::Int32, {}}, std::as_bytes(std::span(&variables.v1, 1)), {}},
+      {{"v2", DType::Int32, {}}, std::as_bytes(std::span(&variables.v2, 1)), {}}};
+  SaveOptions options;
   options.step = step;
-  auto writer =
-      Writer::create(prefix, {{"v1", DType::Int32, {}}, {"v2", DType::Int32, {}}}, options);
-  if (!writer) return writer.error();
-  auto done = writer->write("v1", std::as_bytes(std::span(&variables.v1, 1)));
-  if (done) done = writer->write("v2", std::as_bytes(std::span(&variables.v2, 1)));
-  return done ? writer->commit() : done;
-}
-
-void remove_checkpoint(const fs::path& prefix) {
-  std::vector<fs::path> members;
-  for (const auto& entry : fs::directory_iterator(prefix.parent_path())) {
-    if (entry.path().filename().native().starts_with(prefix.filename().native() + ".")) {
-      members.push_back(entry.path());
-    }
-  }
-  for (const fs::path& member : members) fs::remove(member);
-}
-
-// Names `prefix` in the catalog as the latest, and lets the oldest go beyond the five kept.
-Result<void> register_checkpoint(const fs::path& dir, const fs::path& prefix) {
-  auto catalog = get_checkpoint_state(dir);
-  if (!catalog) return catalog.error();
-  CheckpointState state = catalog->value_or(CheckpointState{});
-  auto& paths = state.all_model_checkpoint_paths;
-  paths.push_back(prefix);
-  state.model_checkpoint_path = prefix;
-  state.all_model_checkpoint_timestamps_s.clear();
-  std::vector<fs::path> gone;
-  while (paths.size() > kKept) {
-    gone.push_back(paths.front());
-    paths.erase(paths.begin());
-  }
-  auto done = update_checkpoint_state(dir, state);
-  if (!done) return done;
-  for (const fs::path& old : gone) {
-    remove_checkpoint(old);
-    print(fmt::format("   {} is let go: {} are kept\n", safe(old.filename().native()), kKept));
-  }
-  return {};
+  return saver->save("train2", tensors, options);
 }
 
 Result<void> look(const fs::path& dir, const fs::path& prefix) {
@@ -183,13 +147,15 @@ Result<void> go_on(const fs::path& dir, const fs::path& prefix) {
   if (!variables) return variables.error();
   print(fmt::format("   restored v1 = {}, v2 = {}\n", variables->v1, variables->v2));
   variables->v1 += 1;
-  const fs::path next = dir / "train2-10";
-  auto done = save(next, *variables, 10);
-  if (done) done = register_checkpoint(dir, next);
-  if (!done) return done;
+  const auto saved = save_next(dir, *variables, 10);
+  if (!saved) return saved.error();
+  const fs::path& next = saved->prefix;
   print(fmt::format("   saved {} with v1 = {}, durably; the catalog names it\n",
                     safe(next.native()), variables->v1));
-  done = shell({{"state", state, {dir}}, {"ls", ls, {dir}}, {"cat", cat, {dir, "v1"}}});
+  for (const fs::path& gone : saved->deleted)
+    print(fmt::format("   {} is let go: {} are kept\n", safe(gone.filename().native()),
+                      saved->kept.size()));
+  auto done = shell({{"state", state, {dir}}, {"ls", ls, {dir}}, {"cat", cat, {dir, "v1"}}});
   if (!done) return done;
   say("The same bytes for others. TensorFlow's index was written along with it; for safetensors "
       "the\n"

@@ -14,7 +14,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
+
+#include "narrow_float.h"
 
 namespace cairn::tools {
 namespace {
@@ -26,63 +27,6 @@ T load(const std::byte* bytes) {
   return value;
 }
 
-// Where a narrow float keeps its infinities and NaNs.
-enum class Specials {
-  Ieee,          // the largest exponent holds both
-  AllOnes,       // no infinity; NaN is all ones behind the sign
-  NegativeZero,  // no infinity; NaN is where negative zero would be
-  None,
-};
-
-struct NarrowFloat {
-  unsigned exponent_bits;
-  unsigned mantissa_bits;
-  int bias;
-  Specials specials;
-};
-
-// Exponent bits 0: not a narrow float.
-NarrowFloat narrow_float(DType dtype) {
-  switch (dtype) {
-    case DType::Float16:
-      return {5, 10, 15, Specials::Ieee};
-    case DType::Bfloat16:
-      return {8, 7, 127, Specials::Ieee};
-    case DType::Float8E5M2:
-      return {5, 2, 15, Specials::Ieee};
-    case DType::Float8E4M3FN:
-      return {4, 3, 7, Specials::AllOnes};
-    case DType::Float8E4M3FNUZ:
-      return {4, 3, 8, Specials::NegativeZero};
-    case DType::Float8E4M3B11FNUZ:
-      return {4, 3, 11, Specials::NegativeZero};
-    case DType::Float8E5M2FNUZ:
-      return {5, 2, 16, Specials::NegativeZero};
-    case DType::Float4E2M1FN:
-      return {2, 1, 1, Specials::None};
-    default:
-      return {};
-  }
-}
-
-// The value of the bits without their sign.
-double magnitude(const NarrowFloat& type, unsigned bits) {
-  const unsigned mantissa = bits & ((1u << type.mantissa_bits) - 1);
-  const unsigned exponent = bits >> type.mantissa_bits;
-  const unsigned largest = (1u << type.exponent_bits) - 1;
-  const unsigned all_ones = (1u << (type.exponent_bits + type.mantissa_bits)) - 1;
-  if (type.specials == Specials::Ieee && exponent == largest) {
-    return mantissa == 0 ? std::numeric_limits<double>::infinity()
-                         : std::numeric_limits<double>::quiet_NaN();
-  }
-  if (type.specials == Specials::AllOnes && bits == all_ones) {
-    return std::numeric_limits<double>::quiet_NaN();
-  }
-  const int scale = static_cast<int>(exponent == 0 ? 1 : exponent) - type.bias;
-  const double implicit = exponent == 0 ? 0 : 1;
-  return std::ldexp(implicit + std::ldexp(mantissa, -static_cast<int>(type.mantissa_bits)), scale);
-}
-
 // Python shows that a number is a float: "1.0", never "1".
 void append_with_point(std::string& out, const std::string& digits) {
   out += digits;
@@ -90,9 +34,9 @@ void append_with_point(std::string& out, const std::string& digits) {
 }
 
 void append_narrow(std::string& out, const NarrowFloat& type, unsigned bits) {
-  const unsigned sign = 1u << (type.exponent_bits + type.mantissa_bits);
+  const unsigned sign = type.sign();
   const unsigned rest = bits & (sign - 1);
-  if (type.specials == Specials::NegativeZero && (bits & (2 * sign - 1)) == sign) {
+  if (type.specials == NarrowFloat::Specials::NegativeZero && (bits & (2 * sign - 1)) == sign) {
     out += "nan";
     return;
   }

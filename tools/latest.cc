@@ -28,14 +28,10 @@ int latest(Arguments arguments) {
   bool json = false;
   CLI::App app{kDescription, "cairn latest"};
   app.footer(kFooter);
-  app.add_option("DIR", dir, "A directory of checkpoints")->type_name("")->required();
+  add_directory(app, dir);
   add_json(app, json);
   if (const auto exit = parse(app, arguments)) return *exit;
 
-  if (!std::filesystem::is_directory(dir)) {
-    complain(fmt::format("{} is no directory", dir));
-    return kFailed;
-  }
   const auto found = latest_checkpoint(dir);
   if (!found) {
     complain(found.error());

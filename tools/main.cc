@@ -35,6 +35,9 @@ constexpr Verb kVerbs[] = {
     {"state", state, "DIR", "print the catalog of a directory, and what of it is whole"},
     {"set-latest", set_latest, "DIR PREFIX", "make a checkpoint the latest of its directory"},
     {"watch", watch, "DIR", "print each checkpoint of a directory as it is published"},
+    {"save", save, "DIR/NAME TENSOR...", "save the next checkpoint, and let go of the oldest"},
+    {"prune", prune, "DIR", "let go of the checkpoints that no rule keeps"},
+    {"pin", pin, "PREFIX", "mark a checkpoint as never to be let go of"},
     {"demo", demo, "", "show the main job on a directory that TensorFlow wrote"},
     {"bench", bench, "PATH", "measure what a server would feel: open, touch, verify, copy"},
 };

@@ -92,14 +92,10 @@ int set_latest(Arguments arguments) {
   std::string prefix;
   CLI::App app{kDescription, "cairn set-latest"};
   app.footer(kFooter);
-  app.add_option("DIR", dir, "A directory of checkpoints")->type_name("")->required();
+  add_directory(app, dir);
   app.add_option("PREFIX", prefix, "The checkpoint")->type_name("")->required();
   if (const auto exit = parse(app, arguments)) return *exit;
 
-  if (!fs::is_directory(dir)) {
-    complain(fmt::format("{} is no directory", dir));
-    return kFailed;
-  }
   const auto changed = change_catalog(dir, prefix);
   if (!changed) {
     complain(changed.error());

@@ -96,14 +96,10 @@ int state(Arguments arguments) {
   bool json = false;
   CLI::App app{kDescription, "cairn state"};
   app.footer(kFooter);
-  app.add_option("DIR", dir, "A directory of checkpoints")->type_name("")->required();
+  add_directory(app, dir);
   add_json(app, json);
   if (const auto exit = parse(app, arguments)) return *exit;
 
-  if (!std::filesystem::is_directory(dir)) {
-    complain(fmt::format("{} is no directory", dir));
-    return kFailed;
-  }
   const auto state = read_state(dir);
   if (!state) {
     complain(state.error());

@@ -1,6 +1,7 @@
 #include "verb.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -31,6 +32,16 @@ void add_path(CLI::App& app, std::string& path) {
   app.add_option("PATH", path, "The checkpoint: whatever 'cairn --help' says PATH is")
       ->type_name("")
       ->required();
+}
+
+void add_directory(CLI::App& app, std::string& dir) {
+  app.add_option("DIR", dir, "A directory of checkpoints")
+      ->type_name("")
+      ->required()
+      ->check([](const std::string& path) {
+        std::error_code ignored;
+        return std::filesystem::is_directory(path, ignored) ? "" : path + " is no directory";
+      });
 }
 
 void add_json(CLI::App& app, bool& json) {

@@ -31,6 +31,9 @@ int latest(Arguments arguments);
 int state(Arguments arguments);
 int set_latest(Arguments arguments);
 int watch(Arguments arguments);
+int save(Arguments arguments);
+int prune(Arguments arguments);
+int pin(Arguments arguments);
 int demo(Arguments arguments);
 int bench(Arguments arguments);
 
@@ -39,6 +42,7 @@ std::optional<int> parse(CLI::App& app, Arguments arguments);
 
 // Options that mean the same in every verb that has them.
 void add_path(CLI::App& app, std::string& path);
+void add_directory(CLI::App& app, std::string& dir);
 void add_json(CLI::App& app, bool& json);
 void add_threads(CLI::App& app, unsigned& threads);
 

@@ -48,8 +48,8 @@ def table(entries):
     return out + (meta + index).ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57)
 
 
-def write_bundle(prefix, tensors):
-    """Writes uint8 vectors: {name as bytes: contents}."""
+def write_bundle(prefix, tensors, tied=None):
+    """Writes uint8 vectors: {name as bytes: contents}; `tied`: {another name: whose bytes it shares}."""
     shard = b""
     entries = [(b"", b"\x08\x01\x1a\x02\x08\x01")]  # one shard, producer 1
     for name, contents in sorted(tensors.items()):
@@ -58,9 +58,10 @@ def write_bundle(prefix, tensors):
         entry += b"\x20" + varint(len(shard)) + b"\x28" + varint(len(contents))
         entry += b"\x35" + struct.pack("<I", masked(crc32c(contents)))
         entries.append((name, entry))
+        entries += [(other, entry) for other, same_as in (tied or {}).items() if same_as == name]
         shard += contents
     with open("%s.index" % prefix, "wb") as file:
-        file.write(table(entries))
+        file.write(table(sorted(entries)))
     with open("%s.data-00000-of-00001" % prefix, "wb") as file:
         file.write(shard)
 

@@ -7,7 +7,7 @@ from bundle import write_bundle, write_safetensors
 from command import FAILED, YES, CommandTest
 
 VERBS = (
-    "ls cat verify import export convert latest state set-latest watch demo bench".split()
+    "ls cat verify import export convert latest state set-latest save prune pin watch demo bench".split()
 )
 RED = "\x1b[31mred\x07"
 
@@ -40,7 +40,8 @@ class Usage(CommandTest):
     def test_a_word_that_is_no_choice_is_answered_with_the_choices(self):
         for words, choices in ((("export", "x", "--to", "excel"), "safetensors, tensorflow"),
                                (("convert", "x", "y", "--to", "excel"), "cairn, safetensors, tensorflow"),
-                               (("import", "x", "--link", "soft"), "auto, copy, hard, reflink")):
+                               (("import", "x", "--link", "soft"), "auto, copy, hard, reflink"),
+                              (("prune", ".", "--policy", "all"), "manager, newest, saver")):
             with self.subTest(words):
                 ran = self.cairn(*words, exit=FAILED)
                 self.assertIn("'%s' is none of %s" % (words[-1], choices), ran.err)
@@ -55,6 +56,7 @@ class Usage(CommandTest):
     def test_wrong_usage_is_said_in_one_line(self):
         for words in ((), ("ls",), ("ls", "--nonsense", "x"), ("export", "x"), ("cat", "x"),
                       ("export", "x", "--to", "excel"), ("import", "x", "--link", "soft"),
+                      ("save",), ("prune",), ("pin",), ("prune", ".", "--max-to-keep", "many"),
                       ("bench", "x", "--repeat", "0"), ("verify", "x", "--threads", "zwei")):
             with self.subTest(words):
                 ran = self.cairn(*words, exit=FAILED)

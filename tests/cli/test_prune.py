@@ -1,0 +1,93 @@
+"""prune and pin: what stays, what goes, and why."""
+
+from command import FAILED, YES, CommandTest
+
+
+class Prune(CommandTest):
+    def setUp(self):
+        super().setUp()
+        self.saved = self.golden("tensorflow/saver_walk/saved")
+
+    def there(self):
+        return sorted(path.name.removesuffix(".index") for path in self.saved.glob("*.index"))
+
+    def test_prune_says_of_each_checkpoint_what_becomes_of_it_and_why(self):
+        verdicts = self.cairn("prune", "saved", "--max-to-keep", "2", "--json", exit=YES).json
+        self.assertEqual(list(verdicts), ["checkpoints"])
+        self.assertEqual(
+            {v["prefix"]: v["kept"] for v in verdicts["checkpoints"]},
+            {"saved/train1": True} | {"saved/train2-%d" % step: step > 7 for step in range(5, 10)})
+        for verdict in verdicts["checkpoints"]:
+            self.assertEqual(set(verdict), {"prefix", "kept", "why"})
+            self.assertNotEqual(verdict["why"], "")
+        self.assertEqual(self.there(), ["train1", "train2-8", "train2-9"])
+        self.assertEqual(
+            (self.saved / "checkpoint").read_text(),
+            'model_checkpoint_path: "train2-9"\n'
+            'all_model_checkpoint_paths: "train2-8"\nall_model_checkpoint_paths: "train2-9"\n')
+
+    def test_a_dry_run_says_the_same_and_changes_nothing(self):
+        before = {path.name: path.read_bytes() for path in self.saved.iterdir()}
+        dry = self.cairn("prune", "saved", "--max-to-keep", "2", "--json", "--dry-run", exit=YES)
+        self.assertEqual({path.name: path.read_bytes() for path in self.saved.iterdir()}, before)
+        done = self.cairn("prune", "saved", "--max-to-keep", "2", "--json", exit=YES)
+        self.assertEqual(dry.json, done.json)
+
+    def test_the_text_is_aligned(self):
+        text = self.cairn("prune", "saved", "--max-to-keep", "1", exit=YES).text
+        self.assertIn("kept  saved/train1    the catalog does not list it\n", text)
+        self.assertIn("goes  saved/train2-5  older than the newest 1\n", text)
+        self.assertIn("kept  saved/train2-9  the latest; one of the newest 1\n", text)
+
+    def test_pruning_twice_changes_nothing_more(self):
+        self.cairn("prune", "saved", "--max-to-keep", "3", exit=YES)
+        before = self.there()
+        self.assertNotIn("goes", self.cairn("prune", "saved", "--max-to-keep", "3", exit=YES).text)
+        self.assertEqual(self.there(), before)
+
+    def test_five_stay_unless_told(self):
+        self.assertNotIn("goes", self.cairn("prune", "saved", exit=YES).text)
+
+    def test_what_is_no_directory_is_not_made_one(self):
+        self.assertIn("is no directory", self.cairn("prune", "nowhere", exit=FAILED).err)
+        self.assertFalse((self.dir / "nowhere").exists())
+
+    def test_a_directory_without_checkpoints_has_nothing_to_say(self):
+        (self.dir / "empty").mkdir()
+        self.assertEqual(self.cairn("prune", "empty", "--json", exit=YES).json, {"checkpoints": []})
+
+    def test_rules_that_contradict_each_other_are_refused(self):
+        ran = self.cairn("prune", "saved", "--policy", "manager", "--best", "loss:1", exit=FAILED)
+        self.assertIn("stands alone", ran.err)
+
+
+class Pin(CommandTest):
+    def setUp(self):
+        super().setUp()
+        self.saved = self.golden("tensorflow/saver_walk/saved")
+
+    def test_a_pinned_checkpoint_stays_until_the_pin_is_taken_away(self):
+        self.assertEqual(self.cairn("pin", "saved/train2-6", exit=YES).text, "saved/train2-6\n")
+        verdicts = self.cairn("prune", "saved", "--max-to-keep", "1", "--json", exit=YES).json["checkpoints"]
+        kept = {v["prefix"]: v["why"] for v in verdicts if v["kept"]}
+        self.assertEqual(set(kept), {"saved/train1", "saved/train2-6", "saved/train2-9"})
+        self.assertIn("pinned", kept["saved/train2-6"])
+        self.assertEqual(self.cairn("cat", "saved/train2-6", "v1", exit=YES).text, "17\n")
+        self.cairn("pin", "saved/train2-6", "--remove", exit=YES)
+        self.cairn("prune", "saved", "--max-to-keep", "1", exit=YES)
+        self.assertEqual(list(self.saved.glob("train2-6*")), [])
+
+    def test_a_save_that_is_pinned_outlives_the_others(self):
+        self.cairn("save", "new/m", "--step", "0", "--pin", "v:int8=0", exit=YES)
+        for step in range(1, 4):
+            self.cairn("save", "new/m", "--step", str(step), "--max-to-keep", "1", "v:int8=0", exit=YES)
+        self.assertEqual(sorted(path.name for path in (self.dir / "new").glob("*.index")), ["m-0.index", "m-3.index"])
+
+    def test_what_is_no_checkpoint_cannot_be_pinned(self):
+        for prefix, why in (("saved/train2-77", "train2-77"), ("nowhere/m", "is no directory"),
+                            ("saved/", "is a directory"), ("", "empty")):
+            with self.subTest(prefix):
+                ran = self.cairn("pin", prefix, exit=FAILED)
+                self.assertEqual(len(ran.err.splitlines()), 1)
+                self.assertIn(why, ran.err)
+        self.assertFalse((self.dir / "nowhere").exists())

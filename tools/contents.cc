@@ -1,0 +1,206 @@
+#include "contents.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <set>
+#include <tuple>
+
+#include "parse_element.h"
+
+namespace cairn::tools {
+namespace {
+
+constexpr std::size_t kBlockBytes = 4u << 20;
+constexpr std::chrono::milliseconds kProgressPause{100};
+
+Error invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
+
+std::span<const std::byte> as_bytes(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
+
+// Counts what has been written, and tells of it now and then.
+class Meter {
+ public:
+  Meter(const Work& work, std::uint64_t total_bytes) : work_(work), progress_{0, total_bytes} {}
+
+  void add(std::uint64_t bytes) {
+    progress_.done_bytes += bytes;
+    const auto now = std::chrono::steady_clock::now();
+    if (!work_.progress || now - told_ < kProgressPause) return;
+    told_ = now;
+    work_.progress(progress_);
+  }
+
+ private:
+  const Work& work_;
+  Progress progress_;
+  std::chrono::steady_clock::time_point told_{};
+};
+
+// The elements as they lie in the mapping.
+Result<void> pour_mapped(std::span<const std::byte> bytes, const Tensor& tensor, Writer& writer,
+                         Meter& meter) {
+  while (!bytes.empty()) {
+    const auto block = bytes.first(std::min(bytes.size(), kBlockBytes));
+    const auto done = writer.append(tensor.name(), block);
+    if (!done) return done;
+    meter.add(block.size());
+    bytes = bytes.subspan(block.size());
+  }
+  return {};
+}
+
+Result<void> pour(const Tensor& tensor, Writer& writer, Meter& meter) {
+  if (tensor.dtype() == DType::String) {
+    const auto strings = tensor.strings();
+    if (!strings) return strings.error();
+    const std::vector<std::string_view> values(strings->begin(), strings->end());
+    meter.add(tensor.size_bytes());
+    return writer.write_strings(tensor.name(), values);
+  }
+  const auto mapped = tensor.bytes();
+  if (!mapped && mapped.error().code != Code::Unsupported) return mapped.error();
+  if (mapped && tensor.dtype() != DType::Variant)
+    return pour_mapped(*mapped, tensor, writer, meter);
+  if (mapped) return writer.write_encoded(tensor.name(), *mapped);
+  // Partitioned, or big-endian: put together in memory.
+  const auto size_bytes = tensor.read_bytes();
+  if (!size_bytes) return size_bytes.error();
+  std::vector<std::byte> whole(*size_bytes);
+  const auto done = tensor.read(whole);
+  if (!done) return done;
+  meter.add(whole.size());
+  return tensor.dtype() == DType::Variant ? writer.write_encoded(tensor.name(), whole)
+                                          : writer.write(tensor.name(), whole);
+}
+
+// Names that share their bytes in the source share them in what is written.
+class Ties {
+ public:
+  // The tensor that came first with the same bytes; nothing: this one does.
+  std::optional<std::string_view> find_or_add(const Tensor& tensor) {
+    if (tensor.partitioned() || tensor.size_bytes() == 0 || element_bytes(tensor.dtype()) == 0)
+      return std::nullopt;
+    const Key key{tensor.shard(), tensor.offset_bytes(), tensor.size_bytes(), tensor.dtype()};
+    const auto [at, is_new] = first_.try_emplace(key, tensor.name());
+    return is_new ? std::nullopt : std::optional(at->second);
+  }
+
+ private:
+  using Key = std::tuple<std::string_view, std::uint64_t, std::uint64_t, DType>;
+  std::map<Key, std::string_view> first_;
+};
+
+}  // namespace
+
+// The dtype decides what the word is, so that a file may hold a tensor whose name has a colon:
+// "w:0=w.npy".
+Result<Contents::Given> Contents::parse(std::string_view word) {
+  const std::size_t equals = word.find('=');
+  if (equals == 0 || equals == std::string_view::npos) {
+    return invalid(fmt::format("'{}' is neither NAME=FILE.npy nor NAME:DTYPE=VALUE", word));
+  }
+  const std::string_view left = word.substr(0, equals);
+  const std::string value(word.substr(equals + 1));
+  const std::size_t colon = left.rfind(':');
+  const bool has_dtype = colon != std::string_view::npos;
+  const auto dtype = has_dtype ? dtype_from_name(left.substr(colon + 1)) : std::nullopt;
+  Given given;
+  if (!dtype) {
+    if (has_dtype && !value.ends_with(".npy")) {
+      return invalid(fmt::format("{}: '{}' is no dtype", word, left.substr(colon + 1)));
+    }
+    auto file = open_npy(value);
+    if (!file) return std::move(file).error();
+    given.spec = {std::string(left), file->dtype, file->shape};
+    given.file = *std::move(file);
+    return given;
+  }
+  given.spec = {std::string(left.substr(0, colon)), *dtype, {}};
+  if (given.spec.name.empty()) return invalid(fmt::format("{}: a tensor needs a name", word));
+  given.value = value;
+  if (*dtype == DType::String) return given;
+  auto bytes = parse_element(*dtype, value);
+  if (!bytes) return invalid(fmt::format("{}: {}", word, bytes.error().what));
+  given.value = *std::move(bytes);
+  return given;
+}
+
+Result<Contents> Contents::gather(std::span<const std::string> words, const std::string& from) {
+  Contents contents;
+  std::set<std::string, std::less<>> names;
+  for (const std::string& word : words) {
+    auto given = parse(word);
+    if (!given) return std::move(given).error();
+    if (!names.insert(given->spec.name).second)
+      return invalid(fmt::format("tensor '{}' is given twice", given->spec.name));
+    contents.given_.push_back(*std::move(given));
+  }
+  if (from.empty()) {
+    if (!contents.given_.empty()) return contents;
+    return invalid("there is nothing to save: name a TENSOR, or a checkpoint with --from");
+  }
+  auto source = Checkpoint::open(from);
+  if (!source) return std::move(source).error();
+  for (std::size_t i = 0; i < source->tensor_count(); ++i) {
+    const Tensor tensor = source->tensor_at(i);
+    if (!names.contains(tensor.name())) contents.taken_.push_back(tensor);
+  }
+  contents.source_ = *std::move(source);
+  return contents;
+}
+
+std::vector<TensorSpec> Contents::specs() const {
+  std::vector<TensorSpec> specs;
+  for (const Given& given : given_) specs.push_back(given.spec);
+  for (const Tensor& tensor : taken_) {
+    specs.push_back({std::string(tensor.name()),
+                     tensor.dtype(),
+                     {tensor.shape().begin(), tensor.shape().end()}});
+  }
+  return specs;
+}
+
+std::span<const std::string> Contents::notices() const {
+  return source_ ? source_->notices() : std::span<const std::string>();
+}
+
+Result<void> Contents::fill(Writer& writer, const Work& work) const {
+  std::uint64_t total_bytes = 0;
+  for (const Given& given : given_) total_bytes += given.file ? given.file->data_bytes : 0;
+  for (const Tensor& tensor : taken_) total_bytes += tensor.size_bytes();
+  Meter meter(work, total_bytes);
+  // What is tied has to be known before the first byte.
+  Ties ties;
+  std::vector<Tensor> poured;
+  for (const Tensor& tensor : taken_) {
+    const auto same_as = ties.find_or_add(tensor);
+    if (!same_as) {
+      poured.push_back(tensor);
+      continue;
+    }
+    const auto done = writer.tie(tensor.name(), *same_as);
+    if (!done) return done;
+  }
+  for (const Given& given : given_) {
+    const std::string& name = given.spec.name;
+    const std::string_view value = given.value;
+    const auto done = given.file ? pour_npy(*given.file, name, writer)
+                      : given.spec.dtype == DType::String
+                          ? writer.write_strings(name, {&value, 1})
+                          : writer.write(name, as_bytes(given.value));
+    if (!done) return done;
+    if (given.file) meter.add(given.file->data_bytes);
+  }
+  for (const Tensor& tensor : poured) {
+    const auto done = pour(tensor, writer, meter);
+    if (!done) return done;
+  }
+  return {};
+}
+
+}  // namespace cairn::tools

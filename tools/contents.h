@@ -1,0 +1,46 @@
+#pragma once
+
+// What `cairn save` writes: tensors given as words, and the rest from another checkpoint.
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cairn/checkpoint.h"
+#include "cairn/error.h"
+#include "cairn/work.h"
+#include "cairn/writer.h"
+#include "npy_file.h"
+
+namespace cairn::tools {
+
+class Contents {
+ public:
+  // `words`: NAME=FILE.npy, or NAME:DTYPE=VALUE. `from`: whatever open takes; empty: nothing.
+  // Errors: Invalid (no such word, a name twice, nothing at all), those of open_npy and
+  // Checkpoint::open. Reads headers and indexes, no tensor.
+  static Result<Contents> gather(std::span<const std::string> words, const std::string& from);
+
+  std::vector<TensorSpec> specs() const;
+  std::span<const std::string> notices() const;
+
+  // Gives the writer every byte. Memory: some blocks, and one tensor where it is partitioned,
+  // big-endian or of strings.
+  Result<void> fill(Writer& writer, const Work& work) const;
+
+ private:
+  struct Given {
+    TensorSpec spec;
+    std::string value;            // a scalar's stored bytes; of a String the string
+    std::optional<NpyFile> file;  // then there is no value
+  };
+
+  static Result<Given> parse(std::string_view word);
+
+  std::vector<Given> given_;
+  std::optional<Checkpoint> source_;
+  std::vector<Tensor> taken_;  // from the source
+};
+
+}  // namespace cairn::tools

@@ -1,0 +1,327 @@
+// The header of an .npy file is a Python dictionary: {'descr': '<f4', 'fortran_order': False,
+// 'shape': (3, 5), }. numpy evaluates it as Python; here it is read by a grammar that has these
+// three keys, each once, in any order, and nothing else.
+
+#include "npy_file.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <fstream>
+#include <limits>
+#include <optional>
+
+namespace cairn::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kMagic = "\x93NUMPY";
+constexpr std::size_t kHeaderBytesMax = 64u << 10;  // numpy itself believes 10,000
+constexpr std::size_t kBlockBytes = 1u << 20;
+
+Error refused(Code code, const fs::path& path, std::string_view why) {
+  return {code, 0, fmt::format("{}: {}", path.native(), why)};
+}
+
+// ---- The dictionary
+
+struct Header {
+  std::optional<std::string> description;
+  std::optional<bool> fortran_order;
+  std::optional<std::vector<std::int64_t>> shape;
+};
+
+// Each function takes what it is named for from the start of `text`, and says whether it was there.
+class HeaderParser {
+ public:
+  explicit HeaderParser(std::string_view text) : text_(text) {}
+
+  bool parse(Header& header) {
+    if (!take('{')) return false;
+    while (!take('}')) {
+      if (!take_item(header)) return false;
+      if (!take(',') && !sees('}')) return false;
+    }
+    return sees_end() && header.description && header.fortran_order && header.shape;
+  }
+
+ private:
+  void skip_blanks() {
+    text_.remove_prefix(std::min(text_.find_first_not_of(" \n"), text_.size()));
+  }
+  bool sees_end() {
+    skip_blanks();
+    return text_.empty();
+  }
+  bool sees(char c) {
+    skip_blanks();
+    return text_.starts_with(c);
+  }
+  bool take(char c) {
+    if (!sees(c)) return false;
+    text_.remove_prefix(1);
+    return true;
+  }
+  bool take(std::string_view word) {
+    skip_blanks();
+    if (!text_.starts_with(word)) return false;
+    text_.remove_prefix(word.size());
+    return true;
+  }
+
+  std::optional<std::string> take_text() {
+    const char quote = sees('"') ? '"' : '\'';
+    if (!take(quote)) return std::nullopt;
+    const std::size_t end = text_.find(quote);
+    if (end == std::string_view::npos) return std::nullopt;
+    std::string word(text_.substr(0, end));
+    text_.remove_prefix(end + 1);
+    return word;
+  }
+
+  std::optional<std::vector<std::int64_t>> take_shape() {
+    if (!take('(')) return std::nullopt;
+    std::vector<std::int64_t> shape;
+    while (!take(')')) {
+      skip_blanks();
+      std::int64_t size = 0;
+      const auto [end, error] = std::from_chars(text_.data(), text_.data() + text_.size(), size);
+      if (error != std::errc() || size < 0) return std::nullopt;
+      text_.remove_prefix(static_cast<std::size_t>(end - text_.data()));
+      shape.push_back(size);
+      // (3) is a number in Python, (3,) a shape.
+      if (!take(',') && (shape.size() == 1 || !sees(')'))) return std::nullopt;
+    }
+    return shape;
+  }
+
+  // A structure's fields, which nobody reads: what matters is that they are no text.
+  bool take_structure(Header& header) {
+    if (!sees('[')) return false;
+    header.description = "[";
+    const std::size_t end = text_.rfind(']');
+    if (end == std::string_view::npos) return false;
+    text_.remove_prefix(end + 1);
+    return true;
+  }
+
+  bool take_item(Header& header) {
+    const auto key = take_text();
+    if (!key || !take(':')) return false;
+    if (*key == "descr" && !header.description) {
+      if (take_structure(header)) return true;
+      header.description = take_text();
+      return header.description.has_value();
+    }
+    if (*key == "fortran_order" && !header.fortran_order) {
+      const bool yes = take("True");
+      if (!yes && !take("False")) return false;
+      header.fortran_order = yes;
+      return true;
+    }
+    if (*key == "shape" && !header.shape) {
+      header.shape = take_shape();
+      return header.shape.has_value();
+    }
+    return false;
+  }
+
+  std::string_view text_;
+};
+
+// ---- What it means
+
+struct Kind {
+  DType dtype{};
+  std::uint64_t element_bytes = 0;
+};
+
+// numpy's names of what both know. Two bytes without a type are what bfloat16 is saved as.
+std::optional<DType> dtype_of_description(std::string_view description) {
+  constexpr std::array<std::pair<std::string_view, DType>, 16> kKnown = {
+      {{"<f2", DType::Float16},
+       {"<f4", DType::Float32},
+       {"<f8", DType::Float64},
+       {"|i1", DType::Int8},
+       {"<i2", DType::Int16},
+       {"<i4", DType::Int32},
+       {"<i8", DType::Int64},
+       {"|u1", DType::Uint8},
+       {"<u2", DType::Uint16},
+       {"<u4", DType::Uint32},
+       {"<u8", DType::Uint64},
+       {"|b1", DType::Bool},
+       {"<c8", DType::Complex64},
+       {"<c16", DType::Complex128},
+       {"|V2", DType::Bfloat16},
+       {"<V2", DType::Bfloat16}}};
+  for (const auto& [known, dtype] : kKnown) {
+    if (known == description) return dtype;
+  }
+  return std::nullopt;
+}
+
+// The width of numpy's byte strings: "|S4".
+std::optional<std::uint64_t> string_width(std::string_view description) {
+  if (!description.starts_with("|S")) return std::nullopt;
+  description.remove_prefix(2);
+  std::uint64_t width = 0;
+  const char* const end = description.data() + description.size();
+  const auto parsed = std::from_chars(description.data(), end, width);
+  if (parsed.ec != std::errc() || parsed.ptr != end || width == 0) return std::nullopt;
+  return width;
+}
+
+Result<Kind> kind_of(const fs::path& path, const std::string& description) {
+  const auto unsupported = [&](std::string_view why) {
+    return refused(Code::Unsupported, path, why);
+  };
+  if (const auto dtype = dtype_of_description(description))
+    return Kind{*dtype, element_bytes(*dtype)};
+  if (const auto width = string_width(description)) return Kind{DType::String, *width};
+  if (description.starts_with('>')) {
+    return unsupported(fmt::format(
+        "is big-endian ('{}'): save array.astype(array.dtype.newbyteorder('<'))", description));
+  }
+  if (description.starts_with("|O")) {
+    return unsupported("holds Python objects, which only Python can read");
+  }
+  if (description.starts_with('[')) return unsupported("holds structures: save each field alone");
+  return unsupported(fmt::format("no dtype of a checkpoint is numpy's '{}'", description));
+}
+
+// Nothing: more than 64 bits hold.
+std::optional<std::uint64_t> size_of(const std::vector<std::int64_t>& shape,
+                                     std::uint64_t element_bytes) {
+  std::uint64_t bytes = element_bytes;
+  if (std::ranges::find(shape, 0) != shape.end()) return 0;
+  for (const std::int64_t size : shape) {
+    const auto factor = static_cast<std::uint64_t>(size);
+    if (bytes > std::numeric_limits<std::uint64_t>::max() / factor) return std::nullopt;
+    bytes *= factor;
+  }
+  return bytes;
+}
+
+// ---- The file
+
+bool read_exactly(std::istream& in, std::string& out, std::size_t bytes) {
+  out.resize(bytes);
+  in.read(out.data(), static_cast<std::streamsize>(bytes));
+  return static_cast<std::size_t>(in.gcount()) == bytes;
+}
+
+std::size_t little_endian(std::string_view bytes) {
+  std::size_t number = 0;
+  for (std::size_t i = bytes.size(); i-- > 0;)
+    number = number << 8 | static_cast<unsigned char>(bytes[i]);
+  return number;
+}
+
+// The dictionary's text, and where the data begins.
+Result<std::string> read_dictionary(std::istream& in, NpyFile& file) {
+  std::string start;
+  if (!read_exactly(in, start, kMagic.size() + 2) || !start.starts_with(kMagic))
+    return refused(Code::Corrupt, file.path, "is no .npy file");
+  const int version = start[kMagic.size()];
+  if (version < 1 || version > 3 || start.back() != 0) {
+    return refused(Code::Unsupported, file.path,
+                   fmt::format("is an .npy file of version {}.{}, and 1.0 to 3.0 are known",
+                               static_cast<unsigned char>(start[kMagic.size()]),
+                               static_cast<unsigned char>(start.back())));
+  }
+  std::string length;
+  if (!read_exactly(in, length, version == 1 ? 2 : 4))
+    return refused(Code::Corrupt, file.path, "ends in its header");
+  const std::size_t bytes = little_endian(length);
+  if (bytes > kHeaderBytesMax) {
+    return refused(
+        Code::Unsupported, file.path,
+        fmt::format("has a header of {} bytes, and {} are allowed", bytes, kHeaderBytesMax));
+  }
+  std::string dictionary;
+  if (!read_exactly(in, dictionary, bytes))
+    return refused(Code::Corrupt, file.path, "ends in its header");
+  file.data_offset_bytes = start.size() + length.size() + bytes;
+  return dictionary;
+}
+
+Result<void> check_size(const NpyFile& file) {
+  std::error_code error;
+  const std::uint64_t there = fs::file_size(file.path, error);
+  if (error) return Error{Code::Io, error.value(), file.path.native() + ": " + error.message()};
+  const std::uint64_t there_bytes = there - std::min(there, file.data_offset_bytes);
+  if (there_bytes == file.data_bytes) return {};
+  return refused(Code::Corrupt, file.path,
+                 fmt::format("has {} bytes of elements, but its header says {}: the file is {}",
+                             there_bytes, file.data_bytes,
+                             there_bytes < file.data_bytes ? "truncated" : "longer than it is"));
+}
+
+Result<void> pour_strings(const NpyFile& file, std::string_view name, std::istream& in,
+                          Writer& writer) {
+  std::string all;
+  if (!read_exactly(in, all, file.data_bytes))
+    return refused(Code::Io, file.path, "ended while it was read");
+  std::size_t count = 1;
+  for (const std::int64_t size : file.shape) count *= static_cast<std::size_t>(size);
+  std::vector<std::string_view> values;
+  values.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto padded = std::string_view(all).substr(i * file.string_bytes, file.string_bytes);
+    values.push_back(padded.substr(0, padded.find_last_not_of('\0') + 1));
+  }
+  return writer.write_strings(name, values);
+}
+
+}  // namespace
+
+Result<NpyFile> open_npy(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return refused(Code::NotFound, path, "is not there");
+  if (!fs::is_regular_file(path, ignored)) return refused(Code::Invalid, path, "is no file");
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return refused(Code::Io, path, "cannot be opened");
+  NpyFile file;
+  file.path = path;
+  const auto dictionary = read_dictionary(in, file);
+  if (!dictionary) return dictionary.error();
+  Header header;
+  if (!HeaderParser(*dictionary).parse(header))
+    return refused(Code::Corrupt, path, "its header is not what numpy writes");
+  if (*header.fortran_order) {
+    return refused(Code::Unsupported, path,
+                   "is in Fortran order: save numpy.ascontiguousarray(array)");
+  }
+  const auto kind = kind_of(path, *header.description);
+  if (!kind) return kind.error();
+  const auto data_bytes = size_of(*header.shape, kind->element_bytes);
+  if (!data_bytes) return refused(Code::Corrupt, path, "its shape exceeds 64 bits");
+  file.dtype = kind->dtype;
+  file.shape = *std::move(header.shape);
+  file.data_bytes = *data_bytes;
+  if (file.dtype == DType::String) file.string_bytes = kind->element_bytes;
+  const auto sized = check_size(file);
+  if (!sized) return sized.error();
+  return file;
+}
+
+Result<void> pour_npy(const NpyFile& file, std::string_view name, Writer& writer) {
+  std::ifstream in(file.path, std::ios::binary);
+  in.seekg(static_cast<std::streamoff>(file.data_offset_bytes));
+  if (!in) return refused(Code::Io, file.path, "cannot be read");
+  if (file.dtype == DType::String) return pour_strings(file, name, in, writer);
+  std::string block;
+  for (std::uint64_t left = file.data_bytes; left != 0; left -= block.size()) {
+    if (!read_exactly(in, block, std::min<std::uint64_t>(left, kBlockBytes)))
+      return refused(Code::Io, file.path, "ended while it was read");
+    const auto done = writer.append(name, std::as_bytes(std::span(block)));
+    if (!done) return done;
+  }
+  return {};
+}
+
+}  // namespace cairn::tools

@@ -1,0 +1,64 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <string>
+
+#include "cairn/saver.h"
+#include "output.h"
+#include "retention.h"
+#include "transfer.h"
+#include "verb.h"
+
+namespace cairn::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kDescription =
+    "Mark a checkpoint as one that is never let go of: 'cairn save' and 'cairn prune' leave it "
+    "alone,\n"
+    "whatever their rules. The mark stands in PREFIX.cairn, which a checkpoint of TensorFlow's "
+    "gets\n"
+    "for that; TensorFlow does not heed it.";
+
+constexpr const char* kFooter =
+    "Exit status: 0 done, and the prefix is printed; 2 it could not be (no such checkpoint, "
+    "somebody\n"
+    "else writes to its directory).\n\n"
+    "Examples:\n"
+    "  cairn pin saved/train2-7\n"
+    "  cairn pin saved/train2-7 --remove";
+
+Result<void> mark(const fs::path& prefix, const SaverOptions& options, bool pinned) {
+  const fs::path dir = prefix.has_parent_path() ? prefix.parent_path() : fs::path(".");
+  if (!fs::is_directory(dir)) {
+    return Error{Code::NotFound, 0, fmt::format("{} is no directory", dir.native())};
+  }
+  auto saver = Saver::open(dir, options);
+  if (!saver) return std::move(saver).error();
+  return saver->pin(prefix, pinned);
+}
+
+}  // namespace
+
+int pin(Arguments arguments) {
+  std::string prefix;
+  SaverOptions options;
+  bool remove = false;
+  CLI::App app{kDescription, "cairn pin"};
+  app.footer(kFooter);
+  app.add_option("PREFIX", prefix, "The checkpoint")->type_name("")->required()->check(names_files);
+  app.add_flag("--remove", remove, "Take the mark away");
+  add_lock_wait(app, options.lock_wait);
+  if (const auto exit = parse(app, arguments)) return *exit;
+
+  const auto done = mark(prefix, options, !remove);
+  if (!done) {
+    complain(done.error());
+    return kFailed;
+  }
+  print(safe(prefix) + "\n");
+  return kYes;
+}
+
+}  // namespace cairn::tools

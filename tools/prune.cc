@@ -1,0 +1,84 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "cairn/saver.h"
+#include "output.h"
+#include "retention.h"
+#include "verb.h"
+
+namespace cairn::tools {
+namespace {
+
+constexpr const char* kDescription =
+    "Let go of old checkpoints, as a save would: of those that the catalog lists, the files of the "
+    "ones\n"
+    "that no rule keeps are removed. The latest and the pinned ones stay always.";
+
+constexpr const char* kFooter =
+    "Exit status: 0 done, 2 it could not be (somebody else writes to DIR among the reasons).\n\n"
+    "JSON: {\"checkpoints\":[{\"prefix\",\"kept\",\"why\"}]}, oldest first.\n\n"
+    "Examples:\n"
+    "  cairn prune saved --max-to-keep 3 --dry-run\n"
+    "  cairn prune saved --max-to-keep 1 --best loss:2 --every-steps 10000";
+
+void print_json(const std::vector<Verdict>& verdicts) {
+  Json json;
+  json.begin_object().begin_array("checkpoints");
+  for (const Verdict& verdict : verdicts) {
+    json.begin_object().text("prefix", verdict.prefix.native());
+    json.flag("kept", verdict.kept).text("why", verdict.why).end_object();
+  }
+  json.end_array().end_object().finish();
+}
+
+void print_text(const std::vector<Verdict>& verdicts) {
+  std::size_t width = 0;
+  for (const Verdict& verdict : verdicts)
+    width = std::max(width, safe(verdict.prefix.native()).size());
+  for (const Verdict& verdict : verdicts) {
+    print(fmt::format("{}  {:<{}}  {}\n", verdict.kept ? "kept" : "goes",
+                      safe(verdict.prefix.native()), width, safe(verdict.why)));
+  }
+}
+
+Result<std::vector<Verdict>> judge(const std::string& dir, const RetentionOptions& retention,
+                                   SaverOptions options, bool dry_run) {
+  auto rules = rules_of(retention);
+  if (!rules) return std::move(rules).error();
+  options.keep_any_of = *std::move(rules);
+  auto saver = Saver::open(dir, options);
+  if (!saver) return std::move(saver).error();
+  return saver->prune(dry_run);
+}
+
+}  // namespace
+
+int prune(Arguments arguments) {
+  std::string dir;
+  RetentionOptions retention;
+  SaverOptions options;
+  bool dry_run = false;
+  bool json = false;
+  CLI::App app{kDescription, "cairn prune"};
+  app.footer(kFooter);
+  add_directory(app, dir);
+  add_retention(app, retention);
+  app.add_flag("--dry-run", dry_run, "Say what would go, and change nothing");
+  add_lock_wait(app, options.lock_wait);
+  add_json(app, json);
+  if (const auto exit = parse(app, arguments)) return *exit;
+
+  const auto verdicts = judge(dir, retention, options, dry_run);
+  if (!verdicts) {
+    complain(verdicts.error());
+    return kFailed;
+  }
+  json ? print_json(*verdicts) : print_text(*verdicts);
+  return kYes;
+}
+
+}  // namespace cairn::tools

@@ -1,0 +1,33 @@
+#pragma once
+
+// The options by which save and prune are told which checkpoints stay.
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cairn/error.h"
+#include "cairn/saver.h"
+
+namespace cairn::tools {
+
+enum class Policy { Newest, TensorFlowSaver, TensorFlowManager };
+
+struct RetentionOptions {
+  Policy policy = Policy::Newest;
+  std::uint64_t max_to_keep = 5;  // 0: all
+  double keep_every_hours = 0;    // 0: none for that
+  std::vector<std::uint64_t> every_steps;
+  std::vector<std::string> best;  // METRIC:N, or METRIC:N:highest
+};
+
+void add_retention(CLI::App& app, RetentionOptions& options);
+
+// Errors: Invalid (a --best that is none). Whether the rules go together, Saver::open says.
+Result<std::vector<Retention>> rules_of(const RetentionOptions& options);
+
+void add_lock_wait(CLI::App& app, std::chrono::milliseconds& wait);
+
+}  // namespace cairn::tools

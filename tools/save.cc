@@ -1,0 +1,170 @@
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cairn/saver.h"
+#include "contents.h"
+#include "output.h"
+#include "progress.h"
+#include "retention.h"
+#include "transfer.h"
+#include "verb.h"
+
+namespace cairn::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kDescription =
+    "Save tensors as the next checkpoint of a directory, durably: the catalog names it as the "
+    "latest,\n"
+    "and the oldest are let go of, five kept unless told. TensorFlow reads what is written.";
+
+constexpr const char* kFooter =
+    "Exit status: 0 saved, and the prefix is printed; 2 it could not be (then nothing has changed; "
+    "a\n"
+    "damaged tensor in --from and somebody else who writes to DIR are among the reasons).\n\n"
+    "TENSOR is NAME=FILE.npy, or NAME:DTYPE=VALUE for a scalar (v1:int32=10, name:string=text).\n"
+    "Strings of numpy's kind S lose the NUL bytes at their ends, as in numpy; void of two bytes is "
+    "read\n"
+    "as bfloat16.\n\n"
+    "JSON: {\"prefix\",\"kept\":[...],\"deleted\":[...],\"notices\":[...]}, where kept is what the "
+    "catalog\n"
+    "lists now, oldest first.\n\n"
+    "Examples:\n"
+    "  cairn save saved/train2 --step 10 v1:int32=21 v2:int32=11\n"
+    "  cairn save saved/m --step 20 --from saved embedding=embedding.npy\n"
+    "  cairn save saved/m --step 30 --from saved --metric loss=0.25 --best loss:3";
+
+struct Options {
+  std::string prefix;
+  std::vector<std::string> tensors;
+  std::string from;
+  std::string meta;
+  std::vector<std::string> metrics;
+  RetentionOptions retention;
+  SaverOptions saver;
+  SaveOptions what;
+  bool no_tensorflow_index = false;
+  bool json = false;
+};
+
+void add_options(CLI::App& app, Options& options) {
+  app.add_option("PREFIX", options.prefix,
+                 "DIR/NAME: the directory, which may be missing, and a name")
+      ->type_name("")
+      ->required()
+      ->check(names_files);
+  app.add_option("TENSOR", options.tensors, "NAME=FILE.npy or NAME:DTYPE=VALUE")->type_name("");
+  app.add_option("--step", options.what.step, "The prefix becomes DIR/NAME-N")->type_name("N");
+  app.add_option("--from", options.from, "Take the tensors that are not named from this checkpoint")
+      ->type_name("PATH");
+  add_retention(app, options.retention);
+  app.add_option("--metric", options.metrics, "What --best compares, such as loss=0.25")
+      ->type_name("NAME=VALUE")
+      ->allow_extra_args(false);
+  app.add_flag("--pin", options.what.pinned, "Never let go of this one");
+  app.add_option("--meta", options.meta, "Save this file along as PREFIX.meta, TensorFlow's graph")
+      ->type_name("FILE");
+  app.add_flag("--pad-step-number", options.saver.pad_step_number, "Write the step in 8 digits");
+  app.add_flag("--no-tensorflow-index", options.no_tensorflow_index,
+               "Write no index for TensorFlow");
+  add_lock_wait(app, options.saver.lock_wait);
+  add_json(app, options.json);
+}
+
+Result<std::pair<std::string, double>> parse_metric(const std::string& word) {
+  const std::size_t equals = word.rfind('=');
+  double value = 0;
+  if (equals != 0 && equals != std::string::npos) {
+    const char* const end = word.data() + word.size();
+    const auto parsed = std::from_chars(word.data() + equals + 1, end, value);
+    if (parsed.ec == std::errc() && parsed.ptr == end)
+      return std::pair(word.substr(0, equals), value);
+  }
+  return Error{Code::Invalid, 0,
+               fmt::format("--metric: '{}' is not NAME=VALUE with a number", word)};
+}
+
+Result<std::string> read_file(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(in), {}};
+  if (in && !bytes.empty()) return bytes;
+  return Error{Code::Io, 0, fmt::format("--meta: {} cannot be read, or is empty", path.native())};
+}
+
+// Takes what the words say over into the options of the library.
+Result<void> settle(Options& options) {
+  auto rules = rules_of(options.retention);
+  if (!rules) return std::move(rules).error();
+  options.saver.keep_any_of = *std::move(rules);
+  options.saver.tensorflow_index = !options.no_tensorflow_index;
+  for (const std::string& word : options.metrics) {
+    auto metric = parse_metric(word);
+    if (!metric) return std::move(metric).error();
+    options.what.metrics.push_back(*std::move(metric));
+  }
+  if (options.meta.empty()) return {};
+  auto meta = read_file(options.meta);
+  if (!meta) return std::move(meta).error();
+  options.what.meta_graph = *std::move(meta);
+  return {};
+}
+
+Result<Saved> save_contents(Options& options) {
+  const auto settled = settle(options);
+  if (!settled) return settled.error();
+  const auto contents = Contents::gather(options.tensors, options.from);
+  if (!contents) return contents.error();
+  const fs::path prefix = options.prefix;
+  ProgressBar bar("saving " + options.prefix);
+  options.saver.work = bar.work(0);
+  auto saver = Saver::open(prefix.has_parent_path() ? prefix.parent_path() : ".", options.saver);
+  if (!saver) return std::move(saver).error();
+  const auto fill = [&](Writer& writer) { return contents->fill(writer, options.saver.work); };
+  auto saved = saver->save(prefix.filename().native(), contents->specs(), fill, options.what);
+  if (!saved) return saved;
+  const auto notices = contents->notices();
+  saved->notices.insert(saved->notices.begin(), notices.begin(), notices.end());
+  return saved;
+}
+
+void print_json(const Saved& saved) {
+  Json json;
+  json.begin_object().text("prefix", saved.prefix.native()).begin_array("kept");
+  for (const fs::path& kept : saved.kept) json.element(kept.native());
+  json.end_array().begin_array("deleted");
+  for (const fs::path& deleted : saved.deleted) json.element(deleted.native());
+  json.end_array().begin_array("notices");
+  for (const std::string& notice : saved.notices) json.element(notice);
+  json.end_array().end_object().finish();
+}
+
+}  // namespace
+
+int save(Arguments arguments) {
+  Options options;
+  CLI::App app{kDescription, "cairn save"};
+  app.footer(kFooter);
+  add_options(app, options);
+  if (const auto exit = parse(app, arguments)) return *exit;
+
+  const auto saved = save_contents(options);
+  if (!saved) {
+    complain(saved.error());
+    return kFailed;
+  }
+  print_notices(saved->notices);
+  options.json ? print_json(*saved) : print(safe(saved->prefix.native()) + "\n");
+  return kYes;
+}
+
+}  // namespace cairn::tools
