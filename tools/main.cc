@@ -34,6 +34,7 @@ constexpr Verb kVerbs[] = {
     {"latest", latest, "DIR", "print the latest checkpoint of a directory"},
     {"state", state, "DIR", "print the catalog of a directory, and what of it is whole"},
     {"set-latest", set_latest, "DIR PREFIX", "make a checkpoint the latest of its directory"},
+    {"watch", watch, "DIR", "print each checkpoint of a directory as it is published"},
     {"demo", demo, "", "show the main job on a directory that TensorFlow wrote"},
     {"bench", bench, "PATH", "measure what a server would feel: open, touch, verify, copy"},
 };

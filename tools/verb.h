@@ -30,6 +30,7 @@ int convert_verb(Arguments arguments);
 int latest(Arguments arguments);
 int state(Arguments arguments);
 int set_latest(Arguments arguments);
+int watch(Arguments arguments);
 int demo(Arguments arguments);
 int bench(Arguments arguments);
 

@@ -7,7 +7,7 @@ from bundle import write_bundle, write_safetensors
 from command import FAILED, YES, CommandTest
 
 VERBS = (
-    "ls cat verify import export convert latest state set-latest demo bench".split()
+    "ls cat verify import export convert latest state set-latest watch demo bench".split()
 )
 RED = "\x1b[31mred\x07"
 

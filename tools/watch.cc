@@ -1,0 +1,156 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "cairn/watcher.h"
+#include "output.h"
+#include "verb.h"
+
+namespace cairn::tools {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr const char* kDescription =
+    "Print the prefix of each checkpoint that is published in a directory, as it comes: every one "
+    "that\n"
+    "the catalog lists, in its order, that is whole when its turn comes. What is passed over is "
+    "named on\n"
+    "stderr. DIR need not be there yet.";
+
+constexpr const char* kFooter =
+    "Exit status: 0 something was printed before the time was over, 1 nothing was, 2 the catalog "
+    "could\n"
+    "not be read. Without --timeout it ends when it is killed.\n\n"
+    "JSON: a line for each {\"prefix\",\"passed_over\":[{\"prefix\",\"why\"}]}; prefix is null "
+    "where all was\n"
+    "passed over.\n\n"
+    "Example:\n"
+    "  cairn watch saved --cursor seen | while read -r prefix; do evaluate \"$prefix\"; done";
+
+// What is passed over while nothing is published is named after so long at the latest.
+constexpr milliseconds kSliceMax{10'000};
+
+constexpr double kTimeoutSecondsMax = 1e9;
+
+struct Watch {
+  std::string dir;
+  WatcherOptions options;
+  std::string cursor_file;  // empty: none
+  std::optional<double> timeout_s;
+  bool json = false;
+};
+
+Result<std::string> read_cursor(const std::string& file) {
+  if (file.empty() || !fs::exists(file)) return std::string();
+  std::ifstream in(file, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  if (!in) return Error{Code::Io, 0, fmt::format("{}: the cursor cannot be read", file)};
+  return text;
+}
+
+// In one step: who is killed meanwhile has the old one or the new one.
+Result<void> write_cursor(const std::string& file, const std::string& text) {
+  if (file.empty()) return {};
+  const std::string beside = file + ".new";
+  std::ofstream out(beside, std::ios::binary | std::ios::trunc);
+  out << text;
+  out.close();
+  std::error_code failed;
+  if (out) fs::rename(beside, file, failed);
+  if (out && !failed) return {};
+  return Error{Code::Io, failed.value(), fmt::format("{}: the cursor cannot be written", file)};
+}
+
+void print_text(const Published& published) {
+  for (const PassedOver& each : published.passed_over) {
+    complain(fmt::format("passed over {}: {}", each.prefix.native(), each.why));
+  }
+  if (published.prefix) print(safe(published.prefix->native()) + "\n");
+}
+
+void print_json(const Published& published) {
+  if (!published.prefix && published.passed_over.empty()) return;
+  const auto prefix = published.prefix ? std::optional(published.prefix->native()) : std::nullopt;
+  Json json;
+  json.begin_object().text_or_null("prefix", prefix).begin_array("passed_over");
+  for (const PassedOver& each : published.passed_over) {
+    json.begin_object().text("prefix", each.prefix.native()).text("why", each.why).end_object();
+  }
+  json.end_array().end_object().finish();
+}
+
+milliseconds left_until(const std::optional<Clock::time_point>& deadline) {
+  if (!deadline) return kSliceMax;
+  const auto left = std::chrono::ceil<milliseconds>(*deadline - Clock::now());
+  return std::clamp(left, milliseconds(0), kSliceMax);
+}
+
+// One wait for the next checkpoint, as long as --timeout says; false: it did not come.
+Result<bool> wait_for_next(Watcher& watcher, const Watch& watch) {
+  std::optional<Clock::time_point> deadline;
+  if (watch.timeout_s) {
+    const std::chrono::duration<double> timeout(*watch.timeout_s);
+    deadline = Clock::now() + std::chrono::duration_cast<milliseconds>(timeout);
+  }
+  while (true) {
+    const milliseconds slice = left_until(deadline);
+    const auto published = watcher.next(slice);
+    if (!published) return published.error();
+    watch.json ? print_json(*published) : print_text(*published);
+    if (!flush_output()) return Error{Code::Io, 0, "the output could not be written"};
+    if (!published->prefix) {
+      if (deadline && Clock::now() >= *deadline) return false;
+      continue;
+    }
+    const auto stored = write_cursor(watch.cursor_file, watcher.cursor());
+    if (!stored) return stored.error();
+    return true;
+  }
+}
+
+Result<int> follow(Watch& watch) {
+  auto cursor = read_cursor(watch.cursor_file);
+  if (!cursor) return std::move(cursor).error();
+  watch.options.cursor = *std::move(cursor);
+  auto watcher = Watcher::open(watch.dir, watch.options);
+  if (!watcher) return std::move(watcher).error();
+  for (int exit = kNo;; exit = kYes) {
+    const auto came = wait_for_next(*watcher, watch);
+    if (!came) return came.error();
+    if (!*came) return exit;
+  }
+}
+
+}  // namespace
+
+int watch(Arguments arguments) {
+  Watch watch;
+  CLI::App app{kDescription, "cairn watch"};
+  app.footer(kFooter);
+  app.add_option("DIR", watch.dir, "A directory of checkpoints")->type_name("")->required();
+  app.add_option("--timeout", watch.timeout_s, "End when nothing came for so many seconds")
+      ->type_name("S")
+      ->check(CLI::Range(0.0, kTimeoutSecondsMax).description(""));
+  app.add_option("--cursor", watch.cursor_file,
+                 "Go on behind what this file says was printed, and keep it so")
+      ->type_name("FILE");
+  app.add_flag("--latest-only", watch.options.only_latest,
+               "As tf.train.checkpoints_iterator: the latest only, whole or not");
+  add_json(app, watch.json);
+  if (const auto exit = parse(app, arguments)) return *exit;
+
+  const auto exit = follow(watch);
+  if (exit) return *exit;
+  complain(exit.error());
+  return kFailed;
+}
+
+}  // namespace cairn::tools
