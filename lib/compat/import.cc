@@ -104,9 +104,9 @@ Result<Transfer> import(const std::filesystem::path& source, const TransferOptio
   format::IndexFacts facts = parts.index.facts();
   facts.created_ns = os::now_ns();
   facts.producer = "cairn " + std::string(version());
-  // P.index must be as durable as what is to stand beside it.
-  CAIRN_CHECK(index.file->sync());
   if (to.beside) {
+    // P.index must be as durable as what is to stand beside it.
+    CAIRN_CHECK(index.file->sync());
     CAIRN_CHECK(compat::sync_payload(parts.shards, location.directory));
     CAIRN_CHECK(publish(to, std::move(facts), {}));
     return transfer;

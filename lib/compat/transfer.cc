@@ -139,6 +139,8 @@ Result<void> hard_link(const os::File& shard, const std::string& name, const Des
 Result<Link> bring(const os::File& shard, const std::string& name, const Destination& to,
                    const TransferOptions& options, Transfer& transfer) {
   if (options.link == Link::Auto || options.link == Link::Hard) {
+    // Before the name: that of a safetensors file is its commit.
+    CAIRN_CHECK(shard.sync());
     auto linked = hard_link(shard, name, to, options.replace);
     if (linked) return Link::Hard;
     if (options.link == Link::Hard || !linking_is_impossible(linked.error()))
@@ -201,8 +203,7 @@ Result<void> bring_shards(std::span<const os::File> shards, std::span<const std:
     for (const auto& [i, is_new] : missing) {
       CAIRN_TRY(used, bring(shards[i], names[i], to, options, transfer));
       if (is_new) created.push_back(names[i]);
-      transfer.used = std::max(transfer.used, used);          // the costliest way taken
-      if (used == Link::Hard) CAIRN_CHECK(shards[i].sync());  // copies were synced one by one
+      transfer.used = std::max(transfer.used, used);  // the costliest way taken
     }
     return to.directory.sync();
   };
