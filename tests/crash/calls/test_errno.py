@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from scenes import CARELESS, SCENES, Count, Programs, Ran, Stage, in_parallel, why_not
+from scenes import CARELESS, SAVER_SCENES, SCENES, Count, Programs, Ran, Stage, in_parallel, why_not
 
 ERRORS = [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EINTR, errno.EMFILE, errno.ENOMEM, errno.EACCES, errno.EROFS,
           errno.EOPNOTSUPP]
@@ -31,8 +31,9 @@ def verdict(stage, ran, error=0):
     """Sentences: what is wrong with the way in which the command ended."""
     state = stage.look()
     yield from stage.losses(state)
-    if state.temporaries and not ran.hit.startswith("unlink"):
-        yield f"left {', '.join(sorted(state.temporaries))}"
+    left = state.temporaries - stage.before.temporaries
+    if left and not ran.hit.startswith("unlink"):
+        yield f"left {', '.join(sorted(left))}"
     if ran.exit == 0:
         # What could not be removed costs space, and the next command removes it.
         yield from stage.undone(state, waiting=stage.to_remove())
@@ -186,7 +187,7 @@ def main():
     if why := why_not(programs):
         count.skip("every scene", why)
         count.finish()
-    scenes = [*(s for s in SCENES if not options.scenes or s.name in options.scenes), CARELESS]
+    scenes = [*(s for s in SCENES + SAVER_SCENES if not options.scenes or s.name in options.scenes), CARELESS]
     start, total = time.monotonic(), {}
     results = in_parallel(attack, [(programs, scene, SHORT_POINTS if options.short else 0) for scene in scenes])
     for scene, (ways, changed) in zip(scenes, results):
