@@ -34,7 +34,11 @@ def tests_of(argument):
 def compile_programs(build, tests):
     """Builds no more than these tests need."""
     root = os.path.realpath(build) + os.sep
-    words = {os.path.normpath(word) for test in tests for word in [*test["cmd"], *test["env"].values()]}
+    targets = json.loads(subprocess.check_output(["meson", "introspect", "--targets", build]))
+    needed = {target for test in tests for target in test["depends"]}
+    files = [name for target in targets if target["id"] in needed for name in target["filename"]]
+    words = [word for test in tests for word in [*test["cmd"], *test["env"].values()]]
+    words = {os.path.normpath(word) for word in files + words}
     programs = sorted(word.removeprefix(root) for word in words
                       if word.startswith(root) and not os.path.isdir(word))  # meson adds library paths
     if programs:
