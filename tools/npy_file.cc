@@ -167,11 +167,11 @@ std::optional<DType> dtype_of_description(std::string_view description) {
 // The width of numpy's byte strings: "|S4".
 std::optional<std::uint64_t> string_width(std::string_view description) {
   if (!description.starts_with("|S")) return std::nullopt;
-  description.remove_prefix(2);
+  const std::string_view digits = description.substr(2);
   std::uint64_t width = 0;
-  const char* const end = description.data() + description.size();
-  const auto parsed = std::from_chars(description.data(), end, width);
-  if (parsed.ec != std::errc() || parsed.ptr != end || width == 0) return std::nullopt;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), width);
+  if (error != std::errc() || end != digits.data() + digits.size() || width == 0)
+    return std::nullopt;
   return width;
 }
 
@@ -226,12 +226,11 @@ Result<std::string> read_dictionary(std::istream& in, NpyFile& file) {
   std::string start;
   if (!read_exactly(in, start, kMagic.size() + 2) || !start.starts_with(kMagic))
     return refused(Code::Corrupt, file.path, "is no .npy file");
-  const int version = start[kMagic.size()];
+  const unsigned version = static_cast<unsigned char>(start[kMagic.size()]);
   if (version < 1 || version > 3 || start.back() != 0) {
     return refused(Code::Unsupported, file.path,
                    fmt::format("is an .npy file of version {}.{}, and 1.0 to 3.0 are known",
-                               static_cast<unsigned char>(start[kMagic.size()]),
-                               static_cast<unsigned char>(start.back())));
+                               version, static_cast<unsigned char>(start.back())));
   }
   std::string length;
   if (!read_exactly(in, length, version == 1 ? 2 : 4))

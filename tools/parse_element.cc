@@ -39,7 +39,7 @@ Result<T> take_number(DType dtype, std::string_view& text) {
 template <class T>
 Result<T> parse_number(DType dtype, std::string_view text) {
   std::string_view rest = text;
-  const auto value = take_number<T>(dtype, rest);
+  auto value = take_number<T>(dtype, rest);
   if (value && !rest.empty()) return no_value(dtype, text);
   return value;
 }
