@@ -12,17 +12,17 @@
 namespace cairn::compat {
 namespace {
 
+// What cannot be looked at is there: to open it says why it cannot.
 bool file_exists(const std::filesystem::path& path) {
   const auto there = os::look(path);
-  return there && there->has_value();
+  return !there || there->has_value();
 }
 
 // Whether two paths name the same directory, however they are spelt.
-bool same_directory(const std::filesystem::path& a, const std::filesystem::path& b) {
-  const auto left = os::look(a.empty() ? "." : a);
-  const auto right = os::look(b.empty() ? "." : b);
-  if (!left || !right || !*left || !*right) return false;
-  return (*left)->device == (*right)->device && (*left)->inode == (*right)->inode;
+Result<bool> same_directory(const std::filesystem::path& a, const std::filesystem::path& b) {
+  CAIRN_TRY(left, os::look(a.empty() ? "." : a));
+  CAIRN_TRY(right, os::look(b.empty() ? "." : b));
+  return left && right && left->device == right->device && left->inode == right->inode;
 }
 
 }  // namespace
@@ -62,7 +62,8 @@ bool checkpoint_exists(const std::filesystem::path& prefix) {
 Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesystem::path& entry,
                             bool follow_links) {
   const std::filesystem::path parent = entry.parent_path();
-  if (same_directory(parent, dir)) return Entry{entry, {}};
+  CAIRN_TRY(inside, same_directory(parent, dir));
+  if (inside) return Entry{entry, {}};
   const std::filesystem::path beside = dir / entry.filename();
   if (!checkpoint_exists(entry) && checkpoint_exists(beside)) {
     return Entry{beside, (dir / kCatalogName).string() + ": " + entry.string() +

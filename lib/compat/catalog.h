@@ -20,7 +20,7 @@ inline constexpr std::string_view kCatalogName = "checkpoint";
 Result<std::optional<CheckpointState>> read_catalog(const std::filesystem::path& dir,
                                                     std::string_view file_name);
 
-// Whether an index (or a V1 file) stands at this prefix.
+// Whether an index (or a V1 file) stands at this prefix; one that cannot be looked at does.
 bool checkpoint_exists(const std::filesystem::path& prefix);
 
 struct Entry {

@@ -150,9 +150,7 @@ Result<bool> open_own_shards(const Location& location, bool follow_links, store:
   return touched;
 }
 
-Result<store::Parts> load_cairn(Location& location, bool follow_links) {
-  CAIRN_TRY(file,
-            location.directory.open_file(location.file(store::kCairnSuffix), os::Links::Follow));
+Result<store::Parts> load_cairn(Location& location, bool follow_links, const os::File& file) {
   CAIRN_TRY(info, file.info());
   CAIRN_TRY(mapping, os::Mapping::map(file, info.size_bytes, os::MapMode::ReadOnly));
   auto index = format::IndexView::decode(mapping.bytes());
@@ -224,7 +222,9 @@ Result<store::Parts> load(Location& location, bool follow_links) {
   }
   auto parts = [&]() -> Result<store::Parts> {
     if (location.kind == Kind::SafetensorsFile) return load_safetensors(location);
-    if (location.has(store::kCairnSuffix)) return load_cairn(location, follow_links);
+    auto own = location.directory.open_file(location.file(store::kCairnSuffix), os::Links::Follow);
+    if (own) return load_cairn(location, follow_links, *own);
+    if (own.error().code != Code::NotFound) return std::move(own).error();
     CAIRN_TRY(index, read_tensorflow_index(location));
     return load_tensorflow(location, follow_links, index);
   }();

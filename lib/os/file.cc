@@ -74,6 +74,10 @@ auto retry(Call call) noexcept {
   return result;
 }
 
+bool means_nothing_there(int number) noexcept {
+  return number == ENOENT || number == ENOTDIR || number == ENAMETOOLONG || number == ELOOP;
+}
+
 // A bare name as a C string; names from files may hold anything, the kernel's interface may not.
 Result<std::string> bare(std::string_view name, const std::string& directory) {
   if (name.empty() || name == "." || name == ".." ||
@@ -234,7 +238,8 @@ Result<std::optional<FileInfo>> Directory::look(std::string_view name) const {
 
 bool Directory::exists(std::string_view name) const {
   const auto checked = bare(name, path());
-  return checked && ::faccessat(dir_.fd(), checked->c_str(), F_OK, 0) == 0;
+  if (!checked) return false;
+  return ::faccessat(dir_.fd(), checked->c_str(), F_OK, 0) == 0 || !means_nothing_there(errno);
 }
 
 Result<File> Directory::open_file(std::string_view name, Links links) const {

@@ -88,7 +88,10 @@ class Directory {
 
   // What stands under the name; links are not followed. Nothing: no such name.
   Result<std::optional<FileInfo>> look(std::string_view name) const;
-  bool exists(std::string_view name) const;  // of whatever kind, links followed
+
+  // Whether something may stand under the name, of whatever kind, links followed: false only where
+  // there is nothing for certain. What cannot be looked at is there; to open it says why it cannot.
+  bool exists(std::string_view name) const;
 
   // Opens a regular file for reading, without blocking on a FIFO. NotFound; Unsafe: a link with
   // Links::Refuse, or no regular file.

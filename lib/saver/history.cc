@@ -13,28 +13,31 @@ namespace {
 constexpr double kNanosecond = 1e-9;
 
 // What its files' times say, where nothing else does.
-double file_time_s(const Place& place, const std::string& base) {
+Result<double> file_time_s(const Place& place, const std::string& base) {
   for (const std::string_view suffix : {store::kTensorFlowSuffix, store::kCairnSuffix}) {
-    const auto info = place.directory.look(base + std::string(suffix));
-    if (info && *info) return static_cast<double>((*info)->mtime_ns) * kNanosecond;
+    CAIRN_TRY(info, place.directory.look(base + std::string(suffix)));
+    if (info) return static_cast<double>(info->mtime_ns) * kNanosecond;
   }
   return 0;
 }
 
-std::optional<compat::OwnIndex> own_index(const Place& place, const std::string& base) {
-  const auto location = compat::locate_prefix(place.dir / base);
-  if (!location || !location->has(store::kCairnSuffix)) return std::nullopt;
-  auto own = compat::load_own_index(*location);
-  if (!own) return std::nullopt;
-  return *std::move(own);
+// Nothing: there is none that can be read.
+Result<std::optional<compat::OwnIndex>> own_index(const Place& place, const std::string& base) {
+  auto own = compat::locate_prefix(place.dir / base).and_then([](const compat::Location& location) {
+    return compat::load_own_index(location);
+  });
+  if (own) return std::optional(*std::move(own));
+  if (may_pass(own.error())) return std::move(own).error();
+  return std::optional<compat::OwnIndex>();
 }
 
 // The base in this directory that an entry means; empty: it lies elsewhere. Nothing: it is gone.
-std::optional<std::string> base_of(const Place& place, const std::filesystem::path& path) {
-  const auto entry = compat::resolve_entry(place.dir, path, false);
-  if (!entry) return compat::checkpoint_exists(path) ? std::optional(std::string()) : std::nullopt;
-  if (!compat::checkpoint_exists(entry->prefix)) return std::nullopt;
-  return entry->prefix.filename().string();
+Result<std::optional<std::string>> base_of(const Place& place, const std::filesystem::path& path) {
+  auto entry = compat::resolve_entry(place.dir, path, false);
+  if (!entry && entry.error().code != Code::Unsafe) return std::move(entry).error();
+  const std::filesystem::path& prefix = entry ? entry->prefix : path;
+  if (!compat::checkpoint_exists(prefix)) return std::optional<std::string>();
+  return std::optional(entry ? prefix.filename().string() : std::string());
 }
 
 // The entries of the catalog, each once, the latest last.
@@ -59,11 +62,16 @@ std::vector<std::pair<std::filesystem::path, std::optional<double>>> entries_of(
 
 }  // namespace
 
-Known known_of(const Place& place, const std::string& base) {
+bool may_pass(const Error& error) noexcept {
+  return error.code == Code::Io || error.code == Code::OutOfMemory || error.code == Code::NoSpace;
+}
+
+Result<Known> known_of(const Place& place, const std::string& base) {
   Known known;
   known.step = store::step_of(base);
-  known.saved_s = file_time_s(place, base);
-  const auto own = own_index(place, base);
+  CAIRN_TRY(file_s, file_time_s(place, base));
+  known.saved_s = file_s;
+  CAIRN_TRY(own, own_index(place, base));
   if (!own) return known;
   Marks marks = marks_of(own->index);
   known.pinned = marks.pinned;  // whatever was written under the name since
@@ -81,16 +89,20 @@ Result<History> read_history(const Place& place) {
   history.has_timestamps = !state->all_model_checkpoint_timestamps_s.empty();
   history.last_preserved_s = state->last_preserved_timestamp_s;
   for (const auto& [path, time] : entries_of(*state)) {
-    const auto base = base_of(place, path);
+    CAIRN_TRY(base, base_of(place, path));
     if (!base) continue;
     Listed listed{base->empty() ? path : place.dir / *base, *base, {}};
-    if (!base->empty()) listed.known = known_of(place, *base);
+    if (!base->empty()) {
+      CAIRN_TRY(known, known_of(place, *base));
+      listed.known = std::move(known);
+    }
     if (time) listed.known.saved_s = *time;
     std::erase_if(history.listed, [&](const Listed& other) { return other.path == listed.path; });
     history.listed.push_back(std::move(listed));
   }
   for (auto at = history.listed.rbegin(); at != history.listed.rend() && !history.grid; ++at) {
-    const auto own = at->base.empty() ? std::nullopt : own_index(place, at->base);
+    if (at->base.empty()) continue;
+    CAIRN_TRY(own, own_index(place, at->base));
     if (own && own->current) history.grid = marks_of(own->index).grid;
   }
   return history;

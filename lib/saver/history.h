@@ -36,12 +36,16 @@ struct Place {
   std::string_view latest_filename;
 };
 
-// Errors: those of get_checkpoint_state.
+// Whether an error says how the disk is today, not what a file is. Who takes the one for the other
+// overlooks a pin, or a commit, and deletes.
+bool may_pass(const Error& error) noexcept;
+
+// Errors: those of get_checkpoint_state, and Io: what cannot be looked at is not taken for gone.
 Result<History> read_history(const Place& place);
 
 // A checkpoint in the directory, listed or not. Its time is the one its Saver wrote down, else that
-// of its index file.
-Known known_of(const Place& place, const std::string& base);
+// of its index file. Errors: Io.
+Result<Known> known_of(const Place& place, const std::string& base);
 
 // Replaces the catalog, durably: names in this directory without it. Nothing is listed: nothing
 // happens.

@@ -46,7 +46,10 @@ Result<bool> unchanged(const Place& place, const format::JournalCheckpoint& befo
 Result<bool> committed(const Place& place, const format::JournalCheckpoint& adding) {
   for (const std::string_view suffix : {store::kTensorFlowSuffix, store::kCairnSuffix}) {
     CAIRN_TRY(same, unchanged(place, adding, adding.base + std::string(suffix)));
-    if (!same) return compat::check_openable(place.dir / adding.base, false).has_value();
+    if (same) continue;
+    auto openable = compat::check_openable(place.dir / adding.base, false);
+    if (!openable && may_pass(openable.error())) return std::move(openable).error();
+    return openable.has_value();
   }
   return false;
 }
@@ -62,8 +65,8 @@ Result<void> list_added(const Place& place, const format::JournalFacts& facts) {
            std::ranges::find(facts.removing, listed.base, &format::JournalCheckpoint::base) !=
                facts.removing.end();
   });
-  history.listed.push_back(
-      {place.dir / facts.adding.base, facts.adding.base, known_of(place, facts.adding.base)});
+  CAIRN_TRY(known, known_of(place, facts.adding.base));
+  history.listed.push_back({place.dir / facts.adding.base, facts.adding.base, std::move(known)});
   return write_history(place, history);
 }
 

@@ -108,8 +108,8 @@ class Saver::State {
                                 const Work& work) const;
   std::vector<std::string> remove_all(std::span<const format::JournalCheckpoint> going) const;
   Result<void> write_grid(const History& history) const;
-  void add_unlisted(const History& history,
-                    std::vector<std::pair<double, Verdict>>& verdicts) const;
+  Result<void> add_unlisted(const History& history,
+                            std::vector<std::pair<double, Verdict>>& verdicts) const;
   Result<void> let_go(History history, const Judgement& judgement) const;
 
   std::filesystem::path dir_;
@@ -195,7 +195,8 @@ Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base,
                                                  const SaveOptions& what) const {
   CAIRN_TRY(history, saver::read_history(place()));
   // A pin belongs to the name: to save under it again does not take it away.
-  const bool pinned = what.pinned || saver::known_of(place(), base).pinned;
+  CAIRN_TRY(known, saver::known_of(place(), base));
+  const bool pinned = what.pinned || known.pinned;
   const double now = now_s();
   std::erase_if(history.listed, [&](const Listed& listed) { return listed.base == base; });
   history.listed.push_back({dir_ / base, base, {now, what.step, what.metrics, pinned}});
@@ -354,17 +355,17 @@ Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned)
 }
 
 // Those that the catalog does not list: nobody's to remove.
-void Saver::State::add_unlisted(const History& history,
-                                std::vector<std::pair<double, Verdict>>& verdicts) const {
-  const auto names = directory_.names();
-  if (!names) return;
-  for (const std::string& base : saver::checkpoints_among(*names)) {
+Result<void> Saver::State::add_unlisted(const History& history,
+                                        std::vector<std::pair<double, Verdict>>& verdicts) const {
+  CAIRN_TRY(names, directory_.names());
+  for (const std::string& base : saver::checkpoints_among(names)) {
     if (std::ranges::find(history.listed, base, &Listed::base) != history.listed.end()) continue;
-    const Known known = saver::known_of(place(), base);
+    CAIRN_TRY(known, saver::known_of(place(), base));
     verdicts.emplace_back(
         known.saved_s,
         Verdict{dir_ / base, true, known.pinned ? "pinned" : "the catalog does not list it"});
   }
+  return {};
 }
 
 // TensorFlow's grid has moved, and no save is there to write it down.
@@ -403,7 +404,7 @@ Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
   }
   CAIRN_TRY(history, saver::read_history(place()));
   std::vector<std::pair<double, Verdict>> timed;
-  add_unlisted(history, timed);
+  CAIRN_CHECK(add_unlisted(history, timed));
   const Judgement judgement = judge(history, saver::Pace::Prune);
   bool changes = false;
   for (std::size_t i = 0; i < history.listed.size(); ++i) {

@@ -1,6 +1,6 @@
 // Runs a command under ptrace and does one evil thing to it at one of its system calls.
 //
-// usage: inject ACTION [N] [--errno E] [--files] [--from DIR] -- COMMAND...
+// usage: inject ACTION [N] [--errno E] [--files] [--call NAME] [--from DIR] -- COMMAND...
 //
 //   count          nothing, but says how many calls there were
 //   kill-entry N   kills the process before call N happens
@@ -9,10 +9,10 @@
 //   short N        halves the length of read or write N: a short count is no error
 //   descriptors N  at the first call, limits the process to N open descriptors
 //
-// --files counts only calls that concern files, on descriptors above 2. --from counts from the
-// first call that names a path below DIR, so that what the loader does is left out. All threads and
-// children count together, in the order in which the kernel stops them. The command's stdout goes
-// nowhere. One line of JSON:
+// --files counts only calls that concern files, on descriptors above 2; --call those of one name.
+// --from counts from the first call that names a path below DIR, so that what the loader does is
+// left out. All threads and children count together, in the order in which the kernel stops them.
+// The command's stdout goes nowhere. One line of JSON:
 // {"calls": 61, "hit": "fsync", "exit": 2, "signal": 0}
 //
 // strace cannot do this: it counts each call's name on its own, and acts at entries alone.
@@ -125,6 +125,7 @@ struct Plan {
   std::uint64_t at = 0;
   int error = EIO;
   bool files_only = false;
+  std::string call;
   std::string from;
   char** command = nullptr;
 };
@@ -234,6 +235,7 @@ bool Tracer::counts(const Info& info) const {
                             call->number == SYS_pread64 || call->number == SYS_pwrite64);
     return moves_bytes && info.entry.args[0] > STDERR_FILENO && info.entry.args[2] > 1;
   }
+  if (!plan_.call.empty()) return call != nullptr && plan_.call == call->name;
   if (!plan_.files_only) return true;
   if (call == nullptr) return false;
   if (call->descriptor == kNone) return true;
@@ -302,12 +304,14 @@ std::optional<Plan> parse(int argc, char** argv) {
       plan.command = argv + i + 1;
       return i + 1 < argc ? std::optional(plan) : std::nullopt;
     }
-    const bool takes_value = word == "--errno" || word == "--from";
+    const bool takes_value = word == "--errno" || word == "--from" || word == "--call";
     if (takes_value && ++i == argc) return std::nullopt;
     if (word == "--files") {
       plan.files_only = true;
     } else if (word == "--from") {
       plan.from = argv[i];
+    } else if (word == "--call") {
+      plan.call = argv[i];
     } else if (word == "--errno") {
       plan.error = std::atoi(argv[i]);
     } else {
@@ -320,7 +324,7 @@ std::optional<Plan> parse(int argc, char** argv) {
 int run(int argc, char** argv) {
   const auto plan = parse(argc, argv);
   if (plan) return Tracer(*plan).run();
-  std::fputs("usage: inject ACTION [N] [--errno E] [--files] [--from DIR] -- COMMAND...\n", stderr);
+  std::fputs("usage: inject ACTION [N] [OPTIONS] -- COMMAND...\n", stderr);
   return kUsage;
 }
 

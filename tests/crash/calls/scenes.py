@@ -27,15 +27,31 @@ class Scene:
     command: str
     # When the first attempt did its work and was killed before it could say so, this is what does it again.
     again: str = ""
+    between: str = ""  # a command that leaves the directory as this one does half-way
 
 
 BYSTANDER = "$ACT save $D/m-1 1"
 FOREIGN = f"{BYSTANDER}; cp $GOLDEN/sharded/shard-42.* $D"
 KEPT = f"{BYSTANDER}; $ACT keep $D/m-2 2; $ACT keep $D/m-3 3"
 KEPT_ALONE = KEPT.replace("keep", "keep-alone")
+# A save that died when its first index, or its last, had its name: the one before that is the journal's.
+DYING = f"{KEPT}; $INJECT kill-exit %d --call renameat --from $D -- $ACT keep $D/m-4 4"
+SETTLE = "$ACT prune $D 9"
 REPLACE = " --replace"
 
 SCENES = [
+    # The longest first, so that the processors finish together.
+    Scene("save with a Saver", KEPT, "$ACT keep $D/m-4 4"),
+    Scene("save with a Saver over a checkpoint", f"{KEPT}; $ACT keep $D/m 4", "$ACT keep $D/m 5"),
+    Scene("save the first with a Saver", BYSTANDER, "$ACT keep $D/new/m-4 4"),
+    Scene("save with a Saver without P.index", KEPT_ALONE, "$ACT keep-alone $D/m-4 4"),
+    Scene("save with a Saver over one without P.index", KEPT_ALONE, "$ACT keep-alone $D/m-3 4"),
+    Scene("save with a Saver after one that died", DYING % 2, "$ACT keep $D/m-5 5", between=SETTLE),
+    Scene("save with a Saver after one that died late", DYING % 3, "$ACT keep $D/m-5 5", between=SETTLE),
+    Scene("save with a Saver beside a pinned one", f"{KEPT}; $ACT pin $D/m-2 0", "$ACT keep $D/m-4 4"),
+    Scene("pin", KEPT, "$ACT pin $D/m-2 0"),
+    Scene("prune", KEPT, "$ACT prune $D 1"),
+    Scene("prune after a save that died", DYING % 3, "$ACT prune $D 1", between=SETTLE),
     Scene("save", BYSTANDER, "$ACT save $D/m-2 2"),
     Scene("save into a new directory", BYSTANDER, "$ACT save $D/new/deep/m-2 2"),
     Scene("save over a checkpoint", f"{BYSTANDER}; $ACT save $D/m-2 2", "$ACT save $D/m-2 3"),
@@ -63,15 +79,6 @@ SCENES = [
     Scene("set-latest", f"{FOREIGN}; $CAIRN set-latest $D m-1", "$CAIRN set-latest $D $D/shard-42"),
 ]
 
-SAVER_SCENES = [
-    Scene("save with a Saver", KEPT, "$ACT keep $D/m-4 4"),
-    Scene("save with a Saver over a checkpoint", f"{KEPT}; $ACT keep $D/m 4", "$ACT keep $D/m 5"),
-    Scene("save the first with a Saver", BYSTANDER, "$ACT keep $D/new/m-4 4"),
-    Scene("save with a Saver without P.index", KEPT_ALONE, "$ACT keep-alone $D/m-4 4"),
-    Scene("save with a Saver over one without P.index", KEPT_ALONE, "$ACT keep-alone $D/m-3 4"),
-    Scene("prune", KEPT, "$ACT prune $D 1"),
-]
-
 # Each must be caught.
 OVERWRITE = Scene("wrong: the index before its shard", f"{BYSTANDER}; $ACT save $D/m-2 2", "$ACT overwrite $D/m-2 3")
 CARELESS = Scene("wrong: no result is looked at", BYSTANDER, "$ACT careless $D/m-2 2")
@@ -84,7 +91,7 @@ class Programs:
     @property
     def variables(self):
         return {"CAIRN": f"{self.build}/tools/cairn", "ACT": f"{self.build}/tests/crash/calls/crash_act",
-                "GOLDEN": GOLDEN}
+                "INJECT": self.inject, "GOLDEN": GOLDEN}
 
     @property
     def inject(self):
@@ -151,17 +158,22 @@ class Stage:
         if done.returncode != 0:
             raise RuntimeError(f"{self.scene.name}: cannot be set up: {done.stderr}")
         os.rename(self.dir, f"{self.scratch}/before")
-        self.reset()
-        self.before = self.look()
-        done = self.run(self.words())
-        if done.returncode != 0:
-            raise RuntimeError(f"{self.scene.name}: fails undisturbed: {done.stderr}")
-        self.after = self.look()
-        if errors := [v for s in (self.before, self.after) for v in s.facts.values() if v.startswith("error")]:
-            raise RuntimeError(f"{self.scene.name}: is not whole to begin with: {errors}")
+        self.before = self._after("")
+        self.between = self._after(self.scene.between)
+        self.after = self._after(self.scene.command)
 
-    def words(self, more=""):
-        return string.Template(self.scene.command + more).substitute(self.variables).split()
+    def _after(self, command):
+        """The state that an undisturbed command leaves."""
+        self.reset()
+        if command and (done := self.run(self.words(command))).returncode != 0:
+            raise RuntimeError(f"{self.scene.name}: fails undisturbed: {done.stderr}")
+        state = self.look()
+        if errors := [value for value in state.facts.values() if value.startswith("error")]:
+            raise RuntimeError(f"{self.scene.name}: is not whole to begin with: {errors}")
+        return state
+
+    def words(self, command=""):
+        return string.Template(command or self.scene.command).substitute(self.variables).split()
 
     def reset(self):
         """The directory as before. Files are linked, not copied: they keep their identity, and none may be written."""
@@ -192,9 +204,10 @@ class Stage:
 
     def losses(self, state):
         """Each name holds what it held before, or what it is to hold."""
-        for key in self.before.facts.keys() | self.after.facts.keys() | state.facts.keys():
+        allowed = (self.before.facts, self.between.facts, self.after.facts)
+        for key in set().union(*allowed, state.facts):
             found = state.facts.get(key)
-            if found not in (self.before.facts.get(key), self.after.facts.get(key)):
+            if found not in [facts.get(key) for facts in allowed]:
                 yield f"{' '.join(key)}: {found or 'is gone'}"
 
     def unfinished(self, state):
@@ -220,7 +233,7 @@ class Stage:
         """Done again, undisturbed, the command succeeds, and nothing is left over."""
         done = self.run(self.words())
         if done.returncode != 0 and self.scene.again and " is there" in done.stderr:
-            done = self.run(self.words(self.scene.again))
+            done = self.run(self.words(self.scene.command + self.scene.again))
         if done.returncode != 0:
             yield f"done again, it ends with {done.returncode}: {done.stderr.strip()}"
             return

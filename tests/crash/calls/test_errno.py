@@ -18,7 +18,7 @@ from scenes import CARELESS, SCENES, Count, Programs, Ran, Stage, in_parallel, w
 
 ERRORS = [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EINTR, errno.EMFILE, errno.ENOMEM, errno.EACCES, errno.EROFS,
           errno.EOPNOTSUPP]
-SHORT_POINTS = 6  # of each scene and way to fail, about
+SHORT_POINTS = 4  # of each scene and way to fail, about
 PAGE = 4096
 
 # What a signal may interrupt is called again; of the others Linux says that they never end so.
@@ -31,8 +31,9 @@ def verdict(stage, ran, error=0):
     """Sentences: what is wrong with the way in which the command ended."""
     state = stage.look()
     yield from stage.losses(state)
-    if state.temporaries and not ran.hit.startswith("unlink"):
-        yield f"left {', '.join(sorted(state.temporaries))}"
+    left = state.temporaries - stage.before.temporaries
+    if left and not ran.hit.startswith("unlink"):
+        yield f"left {', '.join(sorted(left))}"
     if ran.exit == 0:
         # What could not be removed costs space, and the next command removes it.
         yield from stage.undone(state, waiting=stage.to_remove())
