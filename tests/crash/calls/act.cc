@@ -7,6 +7,7 @@
 //   alone        the same without P.index, and with metadata, which P.index cannot say
 //   keep         the same by a Saver that keeps the two newest; PREFIX is DIR/NAME-STEP or DIR/NAME
 //   keep-alone   both
+//   pin          a Saver marks PREFIX as never to be let go of
 //   prune        a Saver in the directory PREFIX lets go of all but the SEED newest
 //   overwrite    wrong: its new shards take the old ones' names, after the indexes
 //   careless     wrong: looks at no result
@@ -142,6 +143,13 @@ int keep(const fs::path& prefix, int seed, Indexes indexes = Indexes::Both) {
   return failed(done.error());
 }
 
+int pin(const fs::path& prefix) {
+  auto saver = cairn::Saver::open(prefix.parent_path());
+  if (!saver) return failed(saver.error());
+  const auto done = saver->pin(prefix);
+  return done ? 0 : failed(done.error());
+}
+
 int prune(const fs::path& dir, int count) {
   auto saver = cairn::Saver::open(dir, keeping(static_cast<std::uint64_t>(count)));
   if (!saver) return failed(saver.error());
@@ -197,6 +205,7 @@ int main(int argc, char** argv) {
   if (mode == "alone") return save(prefix, seed, Indexes::Cairn);
   if (mode == "keep") return keep(prefix, seed);
   if (mode == "keep-alone") return keep(prefix, seed, Indexes::Cairn);
+  if (mode == "pin") return pin(prefix);
   if (mode == "prune") return prune(prefix, seed);
   if (mode == "overwrite") return overwrite(prefix, seed);
   if (mode == "careless") return careless(prefix, seed);

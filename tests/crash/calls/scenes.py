@@ -40,6 +40,18 @@ SETTLE = "$ACT prune $D 9"
 REPLACE = " --replace"
 
 SCENES = [
+    # The longest first, so that the processors finish together.
+    Scene("save with a Saver", KEPT, "$ACT keep $D/m-4 4"),
+    Scene("save with a Saver over a checkpoint", f"{KEPT}; $ACT keep $D/m 4", "$ACT keep $D/m 5"),
+    Scene("save the first with a Saver", BYSTANDER, "$ACT keep $D/new/m-4 4"),
+    Scene("save with a Saver without P.index", KEPT_ALONE, "$ACT keep-alone $D/m-4 4"),
+    Scene("save with a Saver over one without P.index", KEPT_ALONE, "$ACT keep-alone $D/m-3 4"),
+    Scene("save with a Saver after one that died", DYING % 2, "$ACT keep $D/m-5 5", between=SETTLE),
+    Scene("save with a Saver after one that died late", DYING % 3, "$ACT keep $D/m-5 5", between=SETTLE),
+    Scene("save with a Saver beside a pinned one", f"{KEPT}; $ACT pin $D/m-2 0", "$ACT keep $D/m-4 4"),
+    Scene("pin", KEPT, "$ACT pin $D/m-2 0"),
+    Scene("prune", KEPT, "$ACT prune $D 1"),
+    Scene("prune after a save that died", DYING % 3, "$ACT prune $D 1", between=SETTLE),
     Scene("save", BYSTANDER, "$ACT save $D/m-2 2"),
     Scene("save into a new directory", BYSTANDER, "$ACT save $D/new/deep/m-2 2"),
     Scene("save over a checkpoint", f"{BYSTANDER}; $ACT save $D/m-2 2", "$ACT save $D/m-2 3"),
@@ -65,18 +77,6 @@ SCENES = [
           "$CAIRN convert $D/shard-42 $D/p --to tensorflow --replace"),
     Scene("convert to safetensors", FOREIGN, "$CAIRN convert $D/shard-42 $D/p --to safetensors", REPLACE),
     Scene("set-latest", f"{FOREIGN}; $CAIRN set-latest $D m-1", "$CAIRN set-latest $D $D/shard-42"),
-]
-
-SAVER_SCENES = [
-    Scene("save with a Saver", KEPT, "$ACT keep $D/m-4 4"),
-    Scene("save with a Saver over a checkpoint", f"{KEPT}; $ACT keep $D/m 4", "$ACT keep $D/m 5"),
-    Scene("save the first with a Saver", BYSTANDER, "$ACT keep $D/new/m-4 4"),
-    Scene("save with a Saver without P.index", KEPT_ALONE, "$ACT keep-alone $D/m-4 4"),
-    Scene("save with a Saver over one without P.index", KEPT_ALONE, "$ACT keep-alone $D/m-3 4"),
-    Scene("save with a Saver after one that died", DYING % 2, "$ACT keep $D/m-5 5", between=SETTLE),
-    Scene("save with a Saver after one that died late", DYING % 3, "$ACT keep $D/m-5 5", between=SETTLE),
-    Scene("prune", KEPT, "$ACT prune $D 1"),
-    Scene("prune after a save that died", DYING % 3, "$ACT prune $D 1", between=SETTLE),
 ]
 
 # Each must be caught.

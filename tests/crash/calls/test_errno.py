@@ -18,7 +18,7 @@ from scenes import CARELESS, SAVER_SCENES, SCENES, Count, Programs, Ran, Stage, 
 
 ERRORS = [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EINTR, errno.EMFILE, errno.ENOMEM, errno.EACCES, errno.EROFS,
           errno.EOPNOTSUPP]
-SHORT_POINTS = 6  # of each scene and way to fail, about
+SHORT_POINTS = 4  # of each scene and way to fail, about
 PAGE = 4096
 
 # What a signal may interrupt is called again; of the others Linux says that they never end so.

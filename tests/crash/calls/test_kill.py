@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from scenes import OVERWRITE, SAVER_SCENES, SCENES, Count, Programs, Stage, in_parallel, why_not
+from scenes import OVERWRITE, SCENES, Count, Programs, Stage, in_parallel, why_not
 
 SHORT_POINTS = 24  # of each scene, about
 SIDES = ("kill-entry", "kill-exit")
@@ -57,7 +57,7 @@ def main():
     if why := why_not(programs):
         count.skip("every scene", why)
         count.finish()
-    scenes = [s for s in SCENES + SAVER_SCENES if not options.scenes or s.name in options.scenes]
+    scenes = [s for s in SCENES if not options.scenes or s.name in options.scenes]
     points = SHORT_POINTS if options.short else 0
     start, total = time.monotonic(), 0
     results = in_parallel(attack, [(programs, scene, points) for scene in [*scenes, OVERWRITE]])
