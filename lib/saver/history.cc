@@ -31,6 +31,13 @@ Result<std::optional<compat::OwnIndex>> own_index(const Place& place, const std:
   return std::optional<compat::OwnIndex>();
 }
 
+// Not one that was imported: its index is younger than it.
+bool saved_by_cairn(const format::IndexView& index) {
+  return index.created_ns() != 0 && index.shard_count() > 0 &&
+         (index.shard(0).kind == format::ShardKind::Universal ||
+          index.shard(0).kind == format::ShardKind::Headerless);
+}
+
 // The base in this directory that an entry means; empty: it lies elsewhere. Nothing: it is gone.
 Result<std::optional<std::string>> base_of(const Place& place, const std::filesystem::path& path) {
   auto entry = compat::resolve_entry(place.dir, path, false);
@@ -77,6 +84,8 @@ Result<Known> known_of(const Place& place, const std::string& base) {
   known.pinned = marks.pinned;  // whatever was written under the name since
   if (!own->current) return known;
   if (own->index.step()) known.step = own->index.step();
+  if (saved_by_cairn(own->index))
+    known.saved_s = static_cast<double>(own->index.created_ns()) * kNanosecond;
   if (marks.saved_s) known.saved_s = *marks.saved_s;
   known.metrics = std::move(marks.metrics);
   return known;

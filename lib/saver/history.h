@@ -43,8 +43,8 @@ bool may_pass(const Error& error) noexcept;
 // Errors: those of get_checkpoint_state, and Io: what cannot be looked at is not taken for gone.
 Result<History> read_history(const Place& place);
 
-// A checkpoint in the directory, listed or not. Its time is the one its Saver wrote down, else that
-// of its index file. Errors: Io.
+// A checkpoint in the directory, listed or not. Its time is the one its Saver or Writer wrote down,
+// else that of its index file. Errors: Io.
 Result<Known> known_of(const Place& place, const std::string& base);
 
 // Replaces the catalog, durably: names in this directory without it. Nothing is listed: nothing

@@ -1,0 +1,186 @@
+// The catalog, rebuilt from the files that are there.
+//
+// What it cannot know is why a whole checkpoint is not listed. TensorFlow's retention preserves
+// some for ever by taking them out of the catalog and leaving their files; to list such a one again
+// would hand it to retention, and the next save but a few would remove it. So a catalog that can be
+// read is believed: what it lists and what is whole stays, in its order; of the others only those
+// are added that are younger than all it lists, which a save that died, or a Writer without a
+// Saver, has left. Where there is no catalog to believe, all are listed: to lose sight of a
+// checkpoint is worse than to let go of an old one.
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <optional>
+#include <set>
+#include <tuple>
+
+#include "cairn/catalog.h"
+#include "format/safetensors/header.h"
+#include "lib/compat/catalog.h"
+#include "lib/compat/load.h"
+#include "lib/saver/history.h"
+#include "lib/saver/journal.h"
+#include "lib/saver/lock.h"
+#include "lib/saver/members.h"
+#include "lib/try.h"
+
+namespace cairn {
+namespace {
+
+using saver::Listed;
+using saver::Place;
+
+constexpr std::chrono::seconds kLockWait{10};
+
+auto by_age(const Listed& listed) {
+  return std::tuple(listed.known.saved_s, listed.known.step.value_or(-1), listed.base);
+}
+
+// Why a checkpoint of this directory cannot be listed; nothing: it can.
+std::optional<std::string> obstacle(const Place& place, const std::string& base) {
+  const std::string prefix = (place.dir / base).string();
+  if (base.empty()) return prefix + ": has files without a name, which no catalog can list";
+  if (base == place.latest_filename) return prefix + ": is named like the catalog";
+  if (!format::safetensors::is_utf8(base))
+    return prefix + ": its name is not UTF-8, and a catalog is";
+  const auto whole = compat::check_openable(place.dir / base, false);
+  if (whole) return std::nullopt;
+  return whole.error().what;
+}
+
+class Repair {
+ public:
+  Repair(const Place& place, bool all) : place_(place), all_(all) {}
+
+  // The entries of a catalog that can be read: those that are whole stay.
+  void keep(const CheckpointState& state) {
+    believed_ = !all_;
+    const auto& paths = state.all_model_checkpoint_paths;
+    const auto& times = state.all_model_checkpoint_timestamps_s;
+    history_.has_timestamps = !times.empty() && times.size() == paths.size();
+    history_.last_preserved_s = state.last_preserved_timestamp_s;
+    std::optional<double> latest_s;
+    for (std::size_t i = 0; i < paths.size(); ++i) {
+      const auto time_s = history_.has_timestamps ? std::optional(times[i]) : std::nullopt;
+      if (paths[i] == state.model_checkpoint_path) latest_s = time_s;
+      keep(paths[i], time_s);
+    }
+    keep(state.model_checkpoint_path, latest_s);
+    for (const Listed& listed : history_.listed) before_.push_back(listed.base);
+    sound_ = sound_ && left_out_.empty() && before_.size() == paths.size();
+  }
+
+  // The checkpoints in the directory that the catalog does not list.
+  Result<void> look_around() {
+    CAIRN_TRY(names, place_.directory.names());
+    for (const std::string& base : saver::checkpoints_among(names)) {
+      if (!seen_.contains(base)) look_at(base);
+    }
+    return {};
+  }
+
+  // `history` is what is to be written.
+  Repaired finish(saver::History& history) {
+    std::ranges::sort(found_, {}, by_age);
+    std::ranges::move(found_, std::back_inserter(history_.listed));
+    if (!believed_) std::ranges::sort(history_.listed, {}, by_age);
+    Repaired repaired;
+    std::vector<std::string> after;
+    for (const Listed& listed : history_.listed) {
+      after.push_back(listed.base);
+      repaired.state.all_model_checkpoint_paths.push_back(listed.path);
+      if (history_.has_timestamps)
+        repaired.state.all_model_checkpoint_timestamps_s.push_back(listed.known.saved_s);
+    }
+    repaired.state.last_preserved_timestamp_s = history_.last_preserved_s;
+    if (!after.empty()) repaired.state.model_checkpoint_path = history_.listed.back().path;
+    repaired.left_out = std::move(left_out_);
+    repaired.changed = !after.empty() && !(sound_ && after == before_);
+    history = std::move(history_);
+    return repaired;
+  }
+
+ private:
+  void leave_out(const std::filesystem::path& prefix, std::string why) {
+    left_out_.push_back({prefix, std::move(why)});
+  }
+
+  void keep(const std::filesystem::path& path, std::optional<double> time_s) {
+    const auto entry = compat::resolve_entry(place_.dir, path, false);
+    if (!entry) {
+      if (outside_.insert(path).second) leave_out(path, entry.error().what);
+      return;
+    }
+    if (!entry->notice.empty()) sound_ = false;  // it is not where the catalog says
+    const std::string base = entry->prefix.filename().string();
+    std::erase_if(history_.listed, [&](const Listed& other) { return other.base == base; });
+    saver::Known known = saver::known_of(place_, base);
+    known.saved_s = time_s.value_or(known.saved_s);
+    newest_s_ = std::max(newest_s_, known.saved_s);
+    if (auto why = obstacle(place_, base)) {
+      if (seen_.insert(base).second) leave_out(path, *std::move(why));
+      return;
+    }
+    seen_.insert(base);
+    history_.listed.push_back({place_.dir / base, base, std::move(known)});
+  }
+
+  void look_at(const std::string& base) {
+    if (auto why = obstacle(place_, base)) return leave_out(place_.dir / base, *std::move(why));
+    saver::Known known = saver::known_of(place_, base);
+    if (believed_ && known.saved_s <= newest_s_) {
+      return leave_out(place_.dir / base,
+                       (place_.dir / base).string() +
+                           ": is whole, but older than what the catalog lists, so it may have been "
+                           "taken out on purpose; to repair with all lists it too");
+    }
+    found_.push_back({place_.dir / base, base, std::move(known)});
+  }
+
+  const Place& place_;
+  bool all_;
+  bool believed_ = false;
+  bool sound_ = true;  // the catalog lists what it should, and where it is
+  double newest_s_ = -std::numeric_limits<double>::infinity();
+  std::set<std::filesystem::path> outside_;
+  std::set<std::string> seen_;
+  std::vector<std::string> before_;
+  std::vector<Listed> found_;
+  saver::History history_;
+  std::vector<PassedOver> left_out_;
+};
+
+Result<Repaired> repair(const Place& place, const RepairOptions& options) {
+  std::optional<saver::DirectoryLock> lock;
+  if (!options.dry_run) {
+    CAIRN_TRY(taken, saver::DirectoryLock::take(place.directory, kLockWait));
+    lock.emplace(std::move(taken));
+  }
+  const auto state = compat::read_catalog(place.dir, place.latest_filename);
+  const bool damaged =
+      !state && (state.error().code == Code::Corrupt || state.error().code == Code::Unsupported);
+  if (!state && !damaged) return state.error();
+  Repair repair(place, options.all);
+  if (state && *state) repair.keep(**state);
+  CAIRN_CHECK(repair.look_around());
+  saver::History history;
+  Repaired repaired = repair.finish(history);
+  if (options.dry_run) return repaired;
+  if (repaired.changed) CAIRN_CHECK(saver::write_history(place, history));
+  // What a save that died left needs a catalog that can be read, so it comes second.
+  if (repaired.changed || (state && *state)) CAIRN_CHECK(saver::settle(place));
+  return repaired;
+}
+
+}  // namespace
+
+Result<Repaired> repair_catalog(const std::filesystem::path& dir, std::string_view latest_filename,
+                                const RepairOptions& options) noexcept {
+  return at_boundary([&]() -> Result<Repaired> {
+    CAIRN_TRY(directory, os::Directory::open(dir));
+    return repair({dir, directory, latest_filename}, options);
+  });
+}
+
+}  // namespace cairn
