@@ -18,15 +18,25 @@ constexpr const char* kDescription =
     "Print the catalog of a directory (its file 'checkpoint'): the checkpoints it names, oldest "
     "first,\n"
     "which one it calls the latest, and of each whether its indexes are valid and its shards all\n"
-    "there. Reads indexes, not tensors; 'cairn verify' reads those.";
+    "there. Reads indexes, not tensors; 'cairn verify' reads those.\n\n"
+    "With --repair the catalog is made to say what is there: entries that are not whole go, whole\n"
+    "checkpoints that are younger than all entries come; where it is missing or damaged, all that "
+    "are\n"
+    "whole come. An older one that it does not list may have been preserved by retention, which "
+    "would\n"
+    "delete it if it were listed: --all lists it too.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 printed, 1 there is no catalog, 2 it could not be read.\n\n"
+    "Exit status: 0 printed, 1 there is no catalog (with --repair: nothing is whole), 2 it could "
+    "not\n"
+    "be read or written.\n\n"
     "JSON: {\"latest\",\"latest_whole\",\"checkpoints\":[{\"prefix\",\"whole\",\"why\"}]}, where "
     "latest_whole\n"
-    "is the newest that is whole, and why is null for what is.\n\n"
-    "Example:\n"
-    "  cairn state saved --json | jq -r .latest_whole";
+    "is the newest that is whole, and why is null for what is. With --repair also \"changed\" and\n"
+    "\"left_out\":[{\"prefix\",\"why\"}], and the rest as it is afterwards, or would be.\n\n"
+    "Examples:\n"
+    "  cairn state saved --json | jq -r .latest_whole\n"
+    "  cairn state saved --repair --dry-run";
 
 struct Entry {
   std::string prefix;
@@ -60,13 +70,26 @@ Result<State> read_state(const std::string& dir) {
   State state;
   state.latest = (*catalog)->model_checkpoint_path.native();
   if (whole->prefix) state.latest_whole = whole->prefix->native();
-  for (const auto& prefix : (*catalog)->all_model_checkpoint_paths) {
-    state.entries.push_back(look_at(prefix, *whole));
-  }
+  auto paths = (*catalog)->all_model_checkpoint_paths;
+  // A catalog need not list the one that it calls the latest.
+  if (std::ranges::find(paths, (*catalog)->model_checkpoint_path) == paths.end())
+    paths.push_back((*catalog)->model_checkpoint_path);
+  for (const auto& prefix : paths) state.entries.push_back(look_at(prefix, *whole));
   return state;
 }
 
-void print_json(const State& state) {
+// What a repaired catalog lists is whole.
+State state_of(const Repaired& repaired) {
+  State state;
+  for (const auto& prefix : repaired.state.all_model_checkpoint_paths)
+    state.entries.push_back({prefix.native(), std::nullopt});
+  if (state.entries.empty()) return state;
+  state.latest = repaired.state.model_checkpoint_path.native();
+  state.latest_whole = state.latest;
+  return state;
+}
+
+void print_json(const State& state, const Repaired* repaired) {
   Json json;
   json.begin_object().text_or_null("latest", state.latest);
   json.text_or_null("latest_whole", state.latest_whole);
@@ -75,10 +98,20 @@ void print_json(const State& state) {
     json.begin_object().text("prefix", entry.prefix).flag("whole", !entry.why);
     json.text_or_null("why", entry.why).end_object();
   }
-  json.end_array().end_object().finish();
+  json.end_array();
+  if (repaired != nullptr) {
+    json.flag("changed", repaired->changed).begin_array("left_out");
+    for (const PassedOver& each : repaired->left_out) {
+      json.begin_object().text("prefix", each.prefix.native());
+      json.text("why", each.why).end_object();
+    }
+    json.end_array();
+  }
+  json.end_object().finish();
 }
 
 void print_text(const State& state) {
+  if (!state.latest) return;
   print(fmt::format("latest:       {}\n", safe(*state.latest)));
   print(fmt::format("latest whole: {}\n", safe(state.latest_whole.value_or("none"))));
   std::size_t width = 0;
@@ -89,23 +122,57 @@ void print_text(const State& state) {
   }
 }
 
+void print_repair(const Repaired& repaired, bool dry_run) {
+  for (const PassedOver& each : repaired.left_out)
+    print(fmt::format("left out: {}\n", safe(each.why)));
+  print(!repaired.changed ? "the catalog stays as it is\n"
+        : dry_run         ? "the catalog would be written anew\n"
+                          : "the catalog was written anew\n");
+}
+
+int repair(const std::string& dir, const RepairOptions& options, bool json) {
+  const auto repaired = repair_catalog(dir, "checkpoint", options);
+  if (!repaired) {
+    complain(repaired.error());
+    return kFailed;
+  }
+  const State state = state_of(*repaired);
+  if (json) {
+    print_json(state, &*repaired);
+  } else {
+    print_text(state);
+    print_repair(*repaired, options.dry_run);
+  }
+  if (state.latest) return kYes;
+  complain(fmt::format("no checkpoint in {} is whole", dir));
+  return kNo;
+}
+
 }  // namespace
 
 int state(Arguments arguments) {
   std::string dir;
   bool json = false;
+  bool repairs = false;
+  RepairOptions options;
   CLI::App app{kDescription, "cairn state"};
   app.footer(kFooter);
   add_directory(app, dir);
+  CLI::Option* repair_option =
+      app.add_flag("--repair", repairs, "Make the catalog say which whole checkpoints there are");
+  app.add_flag("--all", options.all, "Repair: list every whole checkpoint")->needs(repair_option);
+  app.add_flag("--dry-run", options.dry_run, "Repair: say what would be done, and change nothing")
+      ->needs(repair_option);
   add_json(app, json);
   if (const auto exit = parse(app, arguments)) return *exit;
 
+  if (repairs) return repair(dir, options, json);
   const auto state = read_state(dir);
   if (!state) {
     complain(state.error());
     return kFailed;
   }
-  if (json) print_json(*state);
+  if (json) print_json(*state, nullptr);
   if (!state->latest) {
     complain(fmt::format("{} has no catalog (no file 'checkpoint')", dir));
     return kNo;

@@ -54,7 +54,7 @@ class Repair {
   Repair(const Place& place, bool all) : place_(place), all_(all) {}
 
   // The entries of a catalog that can be read: those that are whole stay.
-  void keep(const CheckpointState& state) {
+  Result<void> keep(const CheckpointState& state) {
     believed_ = !all_;
     const auto& paths = state.all_model_checkpoint_paths;
     const auto& times = state.all_model_checkpoint_timestamps_s;
@@ -64,18 +64,19 @@ class Repair {
     for (std::size_t i = 0; i < paths.size(); ++i) {
       const auto time_s = history_.has_timestamps ? std::optional(times[i]) : std::nullopt;
       if (paths[i] == state.model_checkpoint_path) latest_s = time_s;
-      keep(paths[i], time_s);
+      CAIRN_CHECK(keep(paths[i], time_s));
     }
-    keep(state.model_checkpoint_path, latest_s);
+    CAIRN_CHECK(keep(state.model_checkpoint_path, latest_s));
     for (const Listed& listed : history_.listed) before_.push_back(listed.base);
     sound_ = sound_ && left_out_.empty() && before_.size() == paths.size();
+    return {};
   }
 
   // The checkpoints in the directory that the catalog does not list.
   Result<void> look_around() {
     CAIRN_TRY(names, place_.directory.names());
     for (const std::string& base : saver::checkpoints_among(names)) {
-      if (!seen_.contains(base)) look_at(base);
+      if (!seen_.contains(base)) CAIRN_CHECK(look_at(base));
     }
     return {};
   }
@@ -106,36 +107,43 @@ class Repair {
     left_out_.push_back({prefix, std::move(why)});
   }
 
-  void keep(const std::filesystem::path& path, std::optional<double> time_s) {
+  Result<void> keep(const std::filesystem::path& path, std::optional<double> time_s) {
     const auto entry = compat::resolve_entry(place_.dir, path, false);
     if (!entry) {
+      if (saver::may_pass(entry.error())) return entry.error();
       if (outside_.insert(path).second) leave_out(path, entry.error().what);
-      return;
+      return {};
     }
     if (!entry->notice.empty()) sound_ = false;  // it is not where the catalog says
     const std::string base = entry->prefix.filename().string();
     std::erase_if(history_.listed, [&](const Listed& other) { return other.base == base; });
-    saver::Known known = saver::known_of(place_, base);
+    CAIRN_TRY(known, saver::known_of(place_, base));
     known.saved_s = time_s.value_or(known.saved_s);
     newest_s_ = std::max(newest_s_, known.saved_s);
     if (auto why = obstacle(place_, base)) {
       if (seen_.insert(base).second) leave_out(path, *std::move(why));
-      return;
+      return {};
     }
     seen_.insert(base);
     history_.listed.push_back({place_.dir / base, base, std::move(known)});
+    return {};
   }
 
-  void look_at(const std::string& base) {
-    if (auto why = obstacle(place_, base)) return leave_out(place_.dir / base, *std::move(why));
-    saver::Known known = saver::known_of(place_, base);
-    if (believed_ && known.saved_s <= newest_s_) {
-      return leave_out(place_.dir / base,
-                       (place_.dir / base).string() +
-                           ": is whole, but older than what the catalog lists, so it may have been "
-                           "taken out on purpose; to repair with all lists it too");
+  Result<void> look_at(const std::string& base) {
+    if (auto why = obstacle(place_, base)) {
+      leave_out(place_.dir / base, *std::move(why));
+      return {};
     }
-    found_.push_back({place_.dir / base, base, std::move(known)});
+    CAIRN_TRY(known, saver::known_of(place_, base));
+    if (!believed_ || known.saved_s > newest_s_) {
+      found_.push_back({place_.dir / base, base, std::move(known)});
+      return {};
+    }
+    leave_out(place_.dir / base,
+              (place_.dir / base).string() +
+                  ": is whole, but older than what the catalog lists, so it may have been taken "
+                  "out on purpose; to repair with all lists it too");
+    return {};
   }
 
   const Place& place_;
@@ -162,7 +170,7 @@ Result<Repaired> repair(const Place& place, const RepairOptions& options) {
       !state && (state.error().code == Code::Corrupt || state.error().code == Code::Unsupported);
   if (!state && !damaged) return state.error();
   Repair repair(place, options.all);
-  if (state && *state) repair.keep(**state);
+  if (state && *state) CAIRN_CHECK(repair.keep(**state));
   CAIRN_CHECK(repair.look_around());
   saver::History history;
   Repaired repaired = repair.finish(history);

@@ -1,0 +1,93 @@
+"""A catalog that is damaged, gone or out of date: state --repair."""
+
+import os
+
+from command import FAILED, NO, YES, CommandTest
+
+STEPS = ["saved/train2-%d" % step for step in range(5, 10)]
+
+
+class Repair(CommandTest):
+    def setUp(self):
+        super().setUp()
+        self.golden("tensorflow/saver_walk/saved")
+        self.catalog = self.dir / "saved" / "checkpoint"
+        # TensorFlow saved them in this order; a copy has lost the times.
+        for seconds, name in enumerate(("train1", *("train2-%d" % step for step in range(5, 10)))):
+            os.utime(self.dir / "saved" / (name + ".index"), (0, 1_700_000_000 + seconds))
+
+    def repair(self, *options, exit=YES):
+        return self.cairn("state", "saved", "--repair", "--json", *options, exit=exit).json
+
+    def listed(self):
+        return [entry["prefix"] for entry in self.cairn("state", "saved", "--json", exit=YES).json["checkpoints"]]
+
+    def test_a_damaged_catalog_is_rebuilt(self):
+        self.catalog.write_text("damaged")
+        self.cairn("state", "saved", exit=FAILED)
+        self.assertEqual(
+            self.repair(),
+            {
+                "latest": STEPS[-1],
+                "latest_whole": STEPS[-1],
+                "checkpoints": [{"prefix": name, "whole": True, "why": None} for name in ["saved/train1", *STEPS]],
+                "changed": True,
+                "left_out": [],
+            },
+        )
+        self.assertEqual(self.listed(), ["saved/train1", *STEPS])
+        self.assertFalse(self.repair()["changed"])
+
+    def test_a_missing_catalog_is_made(self):
+        self.catalog.unlink()
+        text = self.cairn("state", "saved", "--repair", exit=YES).text
+        self.assertTrue(text.startswith("latest:       saved/train2-9\n"), text)
+        self.assertTrue(text.endswith("the catalog was written anew\n"), text)
+        self.assertEqual(self.cairn("latest", "saved", exit=YES).text, "saved/train2-9\n")
+
+    def test_what_is_not_whole_goes_and_what_retention_may_have_preserved_stays_out(self):
+        (self.dir / "saved" / "train2-9.data-00000-of-00001").write_bytes(b"1234")
+        (self.dir / "saved" / "train2-6.index").unlink()
+        done = self.repair()
+        self.assertEqual(self.listed(), ["saved/train2-5", "saved/train2-7", "saved/train2-8"])
+        why = {each["prefix"]: each["why"] for each in done["left_out"]}
+        self.assertEqual(sorted(why), ["saved/train1", "saved/train2-6", "saved/train2-9"])
+        self.assertIn("older than what the catalog lists", why["saved/train1"])
+        self.assertIn("has 4 bytes", why["saved/train2-9"])
+        self.assertEqual([each["prefix"] for each in self.repair("--all")["left_out"]], ["saved/train2-9"])
+        self.assertEqual(self.listed()[0], "saved/train1")
+
+    def test_a_dry_run_changes_nothing(self):
+        self.catalog.write_text("damaged")
+        self.assertEqual(self.repair("--dry-run")["latest"], STEPS[-1])
+        ran = self.cairn("state", "saved", "--repair", "--dry-run", exit=YES)
+        self.assertTrue(ran.text.endswith("the catalog would be written anew\n"), ran.text)
+        self.assertEqual(self.catalog.read_text(), "damaged")
+        self.assertEqual([each.name for each in (self.dir / "saved").glob(".*")], [])
+
+    def test_a_catalog_that_is_right_stays_as_it_is(self):
+        before = self.catalog.read_bytes()
+        ran = self.cairn("state", "saved", "--repair", exit=YES)
+        self.assertTrue(ran.text.endswith("the catalog stays as it is\n"), ran.text)
+        self.assertEqual(self.catalog.read_bytes(), before)
+
+    def test_where_nothing_is_whole_the_answer_is_no(self):
+        for shard in (self.dir / "saved").glob("*.data-*"):
+            shard.unlink()
+        done = self.repair(exit=NO)
+        self.assertEqual((done["latest"], done["checkpoints"], done["changed"]), (None, [], False))
+        self.assertEqual(len(done["left_out"]), 6)
+        self.assertIn("is whole", self.cairn("state", "saved", "--repair", exit=NO).err)
+
+    def test_its_options_need_it(self):
+        for option in ("--all", "--dry-run"):
+            self.assertIn("--repair", self.cairn("state", "saved", option, exit=FAILED).err)
+        self.assertIn("is no directory", self.cairn("state", "nowhere", "--repair", exit=FAILED).err)
+
+    def test_state_has_a_row_for_a_latest_that_the_catalog_does_not_list(self):
+        self.catalog.write_text('model_checkpoint_path: "train2-9"\nall_model_checkpoint_paths: "train2-8"\n')
+        self.assertEqual(self.listed(), ["saved/train2-8", "saved/train2-9"])
+        self.catalog.write_text('model_checkpoint_path: "gone"\nall_model_checkpoint_paths: "train2-8"\n')
+        entries = self.cairn("state", "saved", "--json", exit=YES).json["checkpoints"]
+        self.assertEqual([(each["prefix"], each["whole"]) for each in entries],
+                         [("saved/train2-8", True), ("saved/gone", False)])
