@@ -165,7 +165,8 @@ Result<Repaired> repair(const Place& place, const RepairOptions& options) {
     CAIRN_TRY(taken, saver::DirectoryLock::take(place.directory, kLockWait));
     lock.emplace(std::move(taken));
   }
-  const auto state = compat::read_catalog(place.dir, place.latest_filename);
+  compat::Trail trail;
+  const auto state = compat::read_catalog(place.dir, place.latest_filename, trail);
   const bool damaged =
       !state && (state.error().code == Code::Corrupt || state.error().code == Code::Unsupported);
   if (!state && !damaged) return state.error();
