@@ -19,7 +19,7 @@ def main(build, example, directory):
         libraries = os.path.dirname(found[0])
         ran = subprocess.run([program, directory], env={**environment, "LD_LIBRARY_PATH": libraries}, check=True,
                              capture_output=True, text=True)
-        assert ran.stdout == "20\n", ran.stdout
+        assert ran.stdout == "20\nsaved/train2-10\n", ran.stdout
 
 
 if __name__ == "__main__":
