@@ -94,8 +94,8 @@ Choice random_choice(const Points& points, std::mt19937_64& random) {
 // One run through a recording.
 class Exploration {
  public:
-  Exploration(const Recording& recording, const Effort& effort)
-      : recording_(recording), effort_(effort), random_(effort.seed) {}
+  Exploration(const Recording& recording, const Effort& effort, After what)
+      : recording_(recording), effort_(effort), what_(what), random_(effort.seed) {}
 
   // Whether to go on.
   bool look(std::size_t moment, const Image& image) {
@@ -107,7 +107,7 @@ class Exploration {
     if (auto found = breach(image, *promise.before, *promise.after)) tell(moment, *found);
     if (effort_.next_save_every != 0 && findings_.opened % effort_.next_save_every == 0) {
       ++findings_.next_saves;
-      if (auto found = breach_of_next_save(image, *promise.after)) tell(moment, *found);
+      if (auto found = breach_of_next_save(image, *promise.after, what_)) tell(moment, *found);
     }
     ++findings_.opened;
     return !finished();
@@ -143,6 +143,7 @@ class Exploration {
 
   const Recording& recording_;
   const Effort effort_;
+  const After what_;
   std::mt19937_64 random_;
   Promise promise_;
   std::set<std::string> seen_;
@@ -152,9 +153,10 @@ class Exploration {
 }  // namespace
 
 Findings cut_power(const Recording& recording, const Effort& effort) {
-  Exploration exploration(recording, effort);
+  Exploration exploration(recording, effort, After::PowerCut);
   Disk disk(recording.start);
   for (std::size_t moment = 0; !exploration.finished(); ++moment) {
+    if (exploration.findings().moments == effort.moments_max) break;
     if (moment >= effort.first_moment) exploration.look_at_all(moment, disk);
     if (moment == recording.operations.size()) break;
     disk.take(recording.operations[moment]);
@@ -164,9 +166,9 @@ Findings cut_power(const Recording& recording, const Effort& effort) {
 
 Findings kill(const Recording& recording, Effort effort) {
   effort.next_save_every = 1;
-  Exploration exploration(recording, effort);
+  Exploration exploration(recording, effort, After::Kill);
   Image image = recording.start;
-  for (std::size_t moment = 0;; ++moment) {
+  for (std::size_t moment = 0; exploration.findings().moments < effort.moments_max; ++moment) {
     const bool is_new = moment >= effort.first_moment;
     exploration.findings().moments += is_new;
     if (is_new && !exploration.look(moment, image)) break;
@@ -185,6 +187,7 @@ std::vector<Mutant> without_each_sync(const Recording& recording) {
     std::string what =
         std::to_string(step + 1) + ", " + recording.steps[step].name + ": " + operations[i].what;
     if (i > 0) what += " after " + operations[i - 1].what;
+    if (std::ranges::count(mutants, what, &Mutant::what) != 0) what += ", again";
     Mutant mutant{std::move(what), recording, i};
     auto& rest = mutant.recording.operations;
     rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(i));

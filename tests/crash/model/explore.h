@@ -14,6 +14,7 @@ struct Effort {
   std::size_t states_per_moment = 128;  // all of them where there are no more, else a sample
   std::size_t next_save_every = 16;     // of the states; 0: none
   std::size_t first_moment = 0;         // earlier ones have been looked at already
+  std::size_t moments_max = static_cast<std::size_t>(-1);
   bool stop_at_first = false;
   std::uint64_t seed = 1;
 };

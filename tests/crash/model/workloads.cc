@@ -10,16 +10,13 @@
 #include "lib/try.h"
 #include "recording.h"
 #include "tests/unit/golden.h"
+#include "workload_parts.h"
 
 namespace cairn::crash {
-namespace {
 
 using test::Content;
+// ---- Parts --------------------------------------------------------------------------------------
 
-const std::string kDirectory = "/saved";
-
-// Two blocks and a bit, a small tensor, and strings; each generation with other values, and the odd
-// ones with one tensor more.
 const Contents& generation(std::int64_t number) {
   static std::map<std::int64_t, Contents> made;
   auto& contents = made[number];
@@ -34,6 +31,37 @@ const Contents& generation(std::int64_t number) {
   return contents;
 }
 
+Held whole(const Contents& contents) {
+  Held held;
+  held.claim = Held::Claim::Whole;
+  held.contents = &contents;
+  return held;
+}
+
+const Foreign kOneShard{"tensorflow/tf2_manager/tf_ckpts/ckpt-6",
+                        {".data-00000-of-00001", ".index"}};
+const Foreign kThreeShards{
+    "tensorflow/sharded/shard-42",
+    {".data-00000-of-00003", ".data-00001-of-00003", ".data-00002-of-00003", ".index"}};
+
+void save_by_tensorflow(Recorder& recorder, const Foreign& foreign, const std::string& prefix) {
+  std::vector<Recorder::ForeignFile> files;
+  for (const std::string& suffix : foreign.suffixes)
+    files.push_back({suffix, test::read_file(test::golden(foreign.prefix + suffix))});
+  recorder.write_foreign(prefix, files);
+}
+
+const Contents& contents_of(const std::string& prefix) {
+  static std::map<std::string, Contents> read;
+  auto& contents = read[prefix];
+  if (contents.empty()) contents = crash::contents_of(*Checkpoint::open(prefix));
+  return contents;
+}
+
+namespace {
+
+const std::string kDirectory = "/saved";
+
 // The tensors that a safetensors header can name.
 const Contents& without_strings(const Contents& contents) {
   static std::map<const Contents*, Contents> made;
@@ -42,13 +70,6 @@ const Contents& without_strings(const Contents& contents) {
   rest = contents;
   std::erase_if(rest, [](const Content& content) { return content.spec.dtype == DType::String; });
   return rest;
-}
-
-Held whole(const Contents& contents) {
-  Held held;
-  held.claim = Held::Claim::Whole;
-  held.contents = &contents;
-  return held;
 }
 
 Result<void> write(const std::string& prefix, const Contents& contents,
@@ -127,24 +148,6 @@ Result<void> listed_saves(Recorder& recorder) {
 
 // ---- Importing ----------------------------------------------------------------------------------
 
-// A checkpoint that TensorFlow wrote, with what it holds.
-struct Foreign {
-  std::string prefix;                 // below the golden files
-  std::vector<std::string> suffixes;  // of its files, the index last
-};
-const Foreign kOneShard{"tensorflow/tf2_manager/tf_ckpts/ckpt-6",
-                        {".data-00000-of-00001", ".index"}};
-const Foreign kThreeShards{
-    "tensorflow/sharded/shard-42",
-    {".data-00000-of-00003", ".data-00001-of-00003", ".data-00002-of-00003", ".index"}};
-
-void save_by_tensorflow(Recorder& recorder, const Foreign& foreign, const std::string& prefix) {
-  std::vector<Recorder::ForeignFile> files;
-  for (const std::string& suffix : foreign.suffixes)
-    files.push_back({suffix, test::read_file(test::golden(foreign.prefix + suffix))});
-  recorder.write_foreign(prefix, files);
-}
-
 // A plain copy of all files, which nobody syncs; times and inodes are not those that P.cairn knows.
 void copy(Recorder& recorder, const std::string& from, const std::string& to) {
   const Machine& machine = recorder.machine();
@@ -156,13 +159,6 @@ void copy(Recorder& recorder, const std::string& from, const std::string& to) {
         {name.substr(parts.base.size()), std::string(format::as_text(machine.file(inode).bytes))});
   }
   recorder.write_foreign(to, files);
-}
-
-const Contents& contents_of(const std::string& prefix) {
-  static std::map<std::string, Contents> read;
-  auto& contents = read[prefix];
-  if (contents.empty()) contents = crash::contents_of(*Checkpoint::open(prefix));
-  return contents;
 }
 
 Result<void> import_beside(Recorder& recorder, const std::string& prefix) {
@@ -352,21 +348,25 @@ const std::vector<Workload::Spare> kSpareInConversions = {
 }  // namespace
 
 const std::vector<Workload>& workloads() {
-  static const std::vector<Workload> all = {
-      {"a first save, in new directories", first_save, {}},
-      {"saves over the same prefix", saves_over, {}},
-      {"saves with other indexes than before", other_indexes, kSpareWithOtherIndexes},
-      {"saves in steps, each listed in the catalog", listed_saves, {}},
-      {"imports of what TensorFlow has just written", imports, {}},
-      {"an import of a plain copy", import_of_a_copy, {}},
-      {"an import elsewhere by hard links", import_by_links, {}},
-      {"an import elsewhere by copies", import_by_copies, {}},
-      {"an export beside the payload", export_beside, {}},
-      {"an export to safetensors", export_to_safetensors, {}},
-      {"exports elsewhere", exports_elsewhere, {}},
-      {"an export over links that are there", export_over_foreign_links, {}},
-      {"conversions, in a new directory and over older ones", conversions, kSpareInConversions},
-  };
+  static const std::vector<Workload> all = [] {
+    std::vector<Workload> some = {
+        {"a first save, in new directories", first_save, {}},
+        {"saves over the same prefix", saves_over, {}},
+        {"saves with other indexes than before", other_indexes, kSpareWithOtherIndexes},
+        {"saves in steps, each listed in the catalog", listed_saves, {}},
+        {"imports of what TensorFlow has just written", imports, {}},
+        {"an import of a plain copy", import_of_a_copy, {}},
+        {"an import elsewhere by hard links", import_by_links, {}},
+        {"an import elsewhere by copies", import_by_copies, {}},
+        {"an export beside the payload", export_beside, {}},
+        {"an export to safetensors", export_to_safetensors, {}},
+        {"exports elsewhere", exports_elsewhere, {}},
+        {"an export over links that are there", export_over_foreign_links, {}},
+        {"conversions, in a new directory and over older ones", conversions, kSpareInConversions},
+    };
+    for (Workload& workload : saver_workloads()) some.push_back(std::move(workload));
+    return some;
+  }();
   return all;
 }
 

@@ -1,10 +1,12 @@
 #include "world.h"
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <set>
 
 #include "cairn/catalog.h"
+#include "cairn/saver.h"
 #include "cairn/writer.h"
 #include "lib/os/file.h"
 #include "lib/store/names.h"
@@ -72,11 +74,13 @@ Breach breach_of_prefix(const std::string& path, const std::string& index, const
   if (before.claim == Claim::Anything && !is_ours(path + index, before)) return std::nullopt;
   const auto checkpoint = Checkpoint::open(path);
   if (!checkpoint) {
+    const bool goes = before.claim == Claim::Whole && after.claim == Claim::Nothing;
     const bool may_lack = before.claim == Claim::Nothing || after.claim == Claim::Nothing;
-    // No index may be left that names what is not there.
+    // No index may be left that names what is not there, but while a checkpoint is removed.
     const bool named = os::look(path + ".index").value_or(std::nullopt) ||
                        os::look(path + ".cairn").value_or(std::nullopt);
-    if (may_lack && !named && checkpoint.error().code == Code::NotFound) return std::nullopt;
+    if (may_lack && (goes || !named) && checkpoint.error().code == Code::NotFound)
+      return std::nullopt;
     return checkpoint.error().what;
   }
   std::string why = ": opens, though there should be nothing";
@@ -93,6 +97,12 @@ Breach breach_of_files(const std::string& path, const Held& held) {
   if (held.claim != Claim::Whole) return std::nullopt;
   if (held.cairn && !os::look(path + ".cairn").value_or(std::nullopt))
     return path + ".cairn is gone";
+  if (held.cairn) {
+    const auto checkpoint = Checkpoint::open(path);
+    if (!checkpoint) return checkpoint.error().what;
+    if (checkpoint->metadata("cairn.pinned").has_value() != held.pinned)
+      return path + (held.pinned ? " is not pinned any more" : " is pinned");
+  }
   if (held.meta_graph.empty()) return std::nullopt;
   const std::filesystem::path meta = path + ".meta";
   const Machine& machine = running();
@@ -188,6 +198,40 @@ Result<void> save(const std::string& prefix, const Contents& contents) {
   return writer->commit();
 }
 
+bool is_foreign(const World& world, const std::string& name) {
+  return std::ranges::any_of(world.checkpoints, [&](const auto& entry) {
+    const std::string base = store::Prefix::of(entry.first).base;
+    return entry.second.claim == Claim::Anything && name.find(base) != std::string::npos;
+  });
+}
+
+// After a Saver's save every file is its own, or belongs to a checkpoint that opens.
+Breach breach_of_next_saver(const Machine& machine, const World& world, const Contents& contents,
+                            After what) {
+  {
+    auto saver = Saver::open(world.directory);
+    if (!saver) return saver.error().what;
+    const test::Content& content = contents.front();
+    const std::array tensors = {NamedTensor{content.spec, content.bytes, {}}};
+    const auto saved = saver->save("next", tensors);
+    if (!saved) return saved.error().what;
+    if (!saved->notices.empty()) return saved->notices.front();
+  }
+  const Names& names = machine.names(machine.find(world.directory));
+  for (const auto& [name, inode] : names) {
+    if (name == ".cairn-lock" || name == "checkpoint" || is_foreign(world, name)) continue;
+    if (what == After::PowerCut && !os::is_temporary_name(name) && name != ".cairn-journal")
+      continue;
+    // Shards of an older generation go with the next save under their own prefix.
+    const std::string base = name.substr(0, name.find('.'));
+    const auto checkpoint = Checkpoint::open(world.directory + "/" + base);
+    const bool is_shard = store::shard_number(name, base).has_value();
+    if (!checkpoint || (!is_shard && !belongs(name, base, *checkpoint)))
+      return "the next save leaves " + name;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Contents contents_of(const Checkpoint& checkpoint) {
@@ -226,10 +270,11 @@ Breach breach(const Image& image, const World& before, const World& after) {
   return breach_for_tensorflow(image, before, after);
 }
 
-Breach breach_of_next_save(const Image& image, const World& world) {
+Breach breach_of_next_save(const Image& image, const World& world, After what) {
   const Contents contents = {test::raw("next", DType::Float32, {3})};
   Machine machine(image);
   const Running here(machine);
+  if (world.by_saver) return breach_of_next_saver(machine, world, contents, what);
   for (const auto& [prefix, held] : world.checkpoints) {
     if (prefix.ends_with(".safetensors")) continue;
     if (const auto saved = save(prefix, contents); !saved) return saved.error().what;

@@ -27,6 +27,7 @@ struct Held {
   bool cairn = true;       // by P.cairn
   bool tensorflow = true;  // by P.index alone too
   std::string meta_graph;  // bytes of P.meta
+  bool pinned = false;     // says P.cairn
   // Anything: their indexes. One that is not among them is ours, and must tell the truth.
   std::vector<Inode> foreign_indexes;
 
@@ -37,6 +38,7 @@ struct World {
   std::map<std::string, Held> checkpoints;  // by prefix; a .safetensors file by its own path
   std::string directory;                    // the catalog's
   std::vector<std::string> listed;          // in the catalog, the latest last; empty: no catalog
+  bool by_saver = false;                    // the next save in the directory is a Saver's
 
   bool operator==(const World&) const = default;
 };
@@ -48,8 +50,10 @@ Contents contents_of(const Checkpoint& checkpoint);
 // as one of the two worlds says; what the catalog lists must be whole. Returns what is wrong.
 std::optional<std::string> breach(const Image& image, const World& before, const World& after);
 
-// Saves once more under each prefix of the world, on this disk, and looks for what should have been
-// cleaned up. Returns what is wrong.
-std::optional<std::string> breach_of_next_save(const Image& image, const World& world);
+// Saves once more on this disk, under each prefix of the world or by a Saver, and looks for what
+// should have been cleaned up. Returns what is wrong. After a power cut a Saver may leave whole
+// shards, where a name that it removed has come back, or the journal's own name was lost.
+enum class After : std::uint8_t { Kill, PowerCut };
+std::optional<std::string> breach_of_next_save(const Image& image, const World& world, After what);
 
 }  // namespace cairn::crash
