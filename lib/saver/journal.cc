@@ -1,7 +1,8 @@
 // When is a save that died finished, and when is it undone? Its checkpoint decides: if an index of
 // the prefix is not the file that it was, and the checkpoint opens, then it was committed, and what
 // comes after the commit is done now: the catalog, unless somebody has written it since, and the
-// removals. Otherwise its shards that no index names go, and nothing has happened.
+// removals. Otherwise nothing has happened. Either way its shards that no index names go: they are
+// those of the save that was not committed, or of the checkpoint that was there before.
 //
 // Files are removed only if they are those that the journal means, by size, time and inode: whoever
 // has saved under the same name since loses nothing.
@@ -58,7 +59,6 @@ Result<bool> committed(const Place& place, const format::JournalCheckpoint& addi
 Result<void> list_added(const Place& place, const format::JournalFacts& facts) {
   CAIRN_TRY(same, unchanged(place, facts.adding, facts.catalog));
   if (!same) return {};
-  CAIRN_CHECK(place.directory.sync());  // its writer may have died before
   CAIRN_TRY(history, read_history(place));
   std::erase_if(history.listed, [&](const Listed& listed) {
     return listed.base == facts.adding.base ||
@@ -85,10 +85,10 @@ Result<void> settle(const Place& place, const format::JournalFacts& facts) {
   const bool saving = !facts.adding.base.empty();
   if (saving) {
     CAIRN_TRY(done, committed(here, facts.adding));
-    if (!done) {
-      CAIRN_TRY(names, place.directory.names());
-      return remove_unindexed_shards(place.directory, names, facts.adding.base);
-    }
+    CAIRN_CHECK(place.directory.sync());  // its writer may have died before it could
+    CAIRN_TRY(names, place.directory.names());
+    CAIRN_CHECK(remove_unindexed_shards(place.directory, names, facts.adding.base));
+    if (!done) return {};
     CAIRN_CHECK(list_added(here, facts));
   }
   return remove_unlisted(here, facts);

@@ -45,7 +45,8 @@ std::optional<Claims> claims_of(const os::Directory& directory, const std::strin
   if (location->has(store::kCairnSuffix)) {
     const auto own = compat::load_own_index(*location);
     if (!own) return std::nullopt;
-    for (std::size_t i = 0; i < own->index.shard_count(); ++i)
+    // One that P.index has overtaken speaks for nothing.
+    for (std::size_t i = 0; own->current && i < own->index.shard_count(); ++i)
       claims.shards.emplace(own->index.shard(i).name);
   }
   if (location->has(store::kTensorFlowSuffix)) {
@@ -115,9 +116,14 @@ Result<void> remove_unindexed_shards(const os::Directory& directory,
                                      std::span<const std::string> names, std::string_view base) {
   const auto claims = claims_of(directory, std::string(base));
   if (!claims) return {};
-  for (const std::string& name : names) {
+  const auto claimed = [&](const std::string& name) {
     const auto number = store::shard_number(name, base);
-    if (!number || number->count == claims->shard_count || claims->shards.contains(name)) continue;
+    return number && number->count == claims->shard_count;
+  };
+  // An index whose own shards are missing may mean others: then nothing is known.
+  if (claims->shard_count && std::ranges::none_of(names, claimed)) return {};
+  for (const std::string& name : names) {
+    if (!is_shard(name, base) || claimed(name) || claims->shards.contains(name)) continue;
     CAIRN_CHECK(directory.remove(name));
   }
   return {};

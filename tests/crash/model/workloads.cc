@@ -242,6 +242,16 @@ Result<void> export_beside(Recorder& recorder) {
       [](World& world) { world.checkpoints["/m"] = whole(generation(1)); });
 }
 
+Result<void> export_of_our_own(Recorder& recorder) {
+  recorder.begin();
+  WriterOptions options;
+  options.tensorflow_index = false;
+  CAIRN_CHECK(save(recorder, "/m", generation(1), options));
+  return transfer(
+      recorder, "an export to tensorflow", [] { return export_index("/m", Format::TensorFlow); },
+      [](World& world) { world.checkpoints["/m"] = whole(generation(1)); });
+}
+
 Result<void> export_to_safetensors(Recorder& recorder) {
   CAIRN_CHECK(begin_with_unsynced(recorder));
   return transfer(
@@ -338,6 +348,17 @@ const std::vector<Workload::Spare> kSpareWithOtherIndexes = {
      "m.data-00002-of-00003",
      kOldIndexSpeaks},
 };
+const std::vector<Workload::Spare> kSpareInExport = {
+    {"2, an export to tensorflow: sync / after rename /m.cairn.cairn-tmp to m.cairn",
+     "it is for the metadata, and nobody was told that this one has any"},
+};
+const char* const kOurOwn = "our own payload was durable before; an export cannot know whose it is";
+const std::vector<Workload::Spare> kSpareInExportOfOurOwn = {
+    {"2, an export to tensorflow: sync /m.data-00000-of-00002 after sync /", kOurOwn},
+    {"2, an export to tensorflow: sync /m.data-00001-of-00002 after sync /m.data-00000-of-00002",
+     kOurOwn},
+    {"2, an export to tensorflow: sync / after sync /m.data-00001-of-00002", kOurOwn},
+};
 const std::vector<Workload::Spare> kSpareInConversions = {
     {"5, a conversion of /shard-42 to /new/m: sync /new after rename /new/m.index.cairn-tmp to "
      "m.index",
@@ -358,7 +379,8 @@ const std::vector<Workload>& workloads() {
         {"an import of a plain copy", import_of_a_copy, {}},
         {"an import elsewhere by hard links", import_by_links, {}},
         {"an import elsewhere by copies", import_by_copies, {}},
-        {"an export beside the payload", export_beside, {}},
+        {"an export beside the payload", export_beside, kSpareInExport},
+        {"an export beside a payload of our own", export_of_our_own, kSpareInExportOfOurOwn},
         {"an export to safetensors", export_to_safetensors, {}},
         {"exports elsewhere", exports_elsewhere, {}},
         {"an export over links that are there", export_over_foreign_links, {}},

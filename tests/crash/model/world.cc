@@ -93,6 +93,17 @@ Breach breach_of_prefix(const std::string& path, const std::string& index, const
   return path + why;
 }
 
+// Metadata and step stand in P.cairn alone: where it was and stays, it is to speak.
+Breach breach_of_metadata(const std::string& path, const Held& before, const Held& after) {
+  const bool stays = before.claim == Claim::Whole && after.claim == Claim::Whole &&
+                     before.contents == after.contents && before.cairn && after.cairn;
+  if (!stays) return std::nullopt;
+  const auto checkpoint = Checkpoint::open(path);
+  if (!checkpoint) return checkpoint.error().what;
+  if (checkpoint->format() == Format::Cairn) return std::nullopt;
+  return path + ": its metadata is passed over";
+}
+
 Breach breach_of_files(const std::string& path, const Held& held) {
   if (held.claim != Claim::Whole) return std::nullopt;
   if (held.cairn && !os::look(path + ".cairn").value_or(std::nullopt))
@@ -222,12 +233,9 @@ Breach breach_of_next_saver(const Machine& machine, const World& world, const Co
     if (name == ".cairn-lock" || name == "checkpoint" || is_foreign(world, name)) continue;
     if (what == After::PowerCut && !os::is_temporary_name(name) && name != ".cairn-journal")
       continue;
-    // Shards of an older generation go with the next save under their own prefix.
     const std::string base = name.substr(0, name.find('.'));
     const auto checkpoint = Checkpoint::open(world.directory + "/" + base);
-    const bool is_shard = store::shard_number(name, base).has_value();
-    if (!checkpoint || (!is_shard && !belongs(name, base, *checkpoint)))
-      return "the next save leaves " + name;
+    if (!checkpoint || !belongs(name, base, *checkpoint)) return "the next save leaves " + name;
   }
   return std::nullopt;
 }
@@ -260,6 +268,7 @@ Breach breach(const Image& image, const World& before, const World& after) {
       const Held old_one = held_in(before, prefix);
       const Held new_one = held_in(after, prefix);
       if (auto found = breach_of_prefix(prefix, ".cairn", old_one, new_one)) return found;
+      if (auto found = breach_of_metadata(prefix, old_one, new_one)) return found;
       if (old_one != new_one) continue;
       if (auto found = breach_of_files(prefix, new_one)) return found;
     }
