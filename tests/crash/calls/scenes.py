@@ -140,9 +140,13 @@ class Stage:
         self.dir = f"{self.scratch}/d"
         self.variables = {**programs.variables, "D": self.dir}
         self.checker = subprocess.Popen([programs.check], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._prepare()
 
     def __enter__(self):
+        try:
+            self._prepare()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):

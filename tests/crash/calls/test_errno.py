@@ -12,9 +12,10 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 import time
 
-from scenes import CARELESS, SAVER_SCENES, SCENES, Count, Programs, Ran, Stage, in_parallel, why_not
+from scenes import CARELESS, SCENES, Count, Programs, Ran, Stage, in_parallel, ram, why_not
 
 ERRORS = [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EINTR, errno.EMFILE, errno.ENOMEM, errno.EACCES, errno.EROFS,
           errno.EOPNOTSUPP]
@@ -117,16 +118,13 @@ def attack(programs, scene, points):
 class SmallDisk:
     """A file system of its own, whose size can be set."""
 
-    def __init__(self, path):
-        self.path = path
-
     def __enter__(self):
-        os.mkdir(self.path)
+        self.path = tempfile.mkdtemp(prefix="cairn-crash-disk-", dir=ram())
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "cairn-crash", self.path], check=True)
         return self
 
     def __exit__(self, *_):
-        subprocess.run(["umount", "--lazy", self.path], check=True)
+        subprocess.run(["umount", self.path], check=True)
         os.rmdir(self.path)
 
     def leave(self, size_bytes):
@@ -151,9 +149,16 @@ def may_mount():
     return subprocess.run(probe, capture_output=True).returncode == 0
 
 
+def into_own_mounts():
+    """Starts again where nobody else sees the mounts, and where they go with the process."""
+    if may_mount() and "CAIRN_OWN_MOUNTS" not in os.environ:
+        os.environ["CAIRN_OWN_MOUNTS"] = "yes"
+        os.execvp("unshare", ["unshare", "--mount", sys.executable, *sys.argv])
+
+
 def full_disk(programs, scene, points):
     tried, failures = 0, []
-    with SmallDisk(f"/dev/shm/cairn-crash-disk-{os.getpid()}") as disk:
+    with SmallDisk() as disk:
         with Stage(programs, scene, disk.path) as stage:
             stage.reset()
             before = disk.used_bytes()
@@ -181,13 +186,14 @@ def main():
     arguments.add_argument("--short", action="store_true")
     arguments.add_argument("--long", action="store_true")  # all is all
     arguments.add_argument("scenes", nargs="*")
-    options = arguments.parse_args()
+    options = arguments.parse_intermixed_args()
+    into_own_mounts()
     programs = Programs(os.path.abspath(options.build))
     count = Count("errno")
     if why := why_not(programs):
         count.skip("every scene", why)
         count.finish()
-    scenes = [*(s for s in SCENES + SAVER_SCENES if not options.scenes or s.name in options.scenes), CARELESS]
+    scenes = [*(s for s in SCENES if not options.scenes or s.name in options.scenes), CARELESS]
     start, total = time.monotonic(), {}
     results = in_parallel(attack, [(programs, scene, SHORT_POINTS if options.short else 0) for scene in scenes])
     for scene, (ways, changed) in zip(scenes, results):

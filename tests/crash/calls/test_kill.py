@@ -51,7 +51,7 @@ def main():
     arguments.add_argument("--short", action="store_true")
     arguments.add_argument("--long", action="store_true")  # all is all
     arguments.add_argument("scenes", nargs="*")
-    options = arguments.parse_args()
+    options = arguments.parse_intermixed_args()
     programs = Programs(os.path.abspath(options.build))
     count = Count("kill")
     if why := why_not(programs):
