@@ -55,6 +55,7 @@ struct Board {
   std::atomic<std::uint64_t> errors{0};  // answers that nobody should have got
   std::atomic<std::uint64_t> torn{0};    // values that do not belong together, or went back in time
   std::atomic<std::int64_t> next{0};     // the last generation that was given out
+  std::atomic<std::int64_t> tickets{0};  // likewise of steps
   std::atomic<bool> over{false};         // the writers are done
   std::atomic<bool> told{false};
   char first[1024] = {};  // what the first complaint was
