@@ -52,6 +52,14 @@ cairn::Result<Contents> contents_of(const cairn::Checkpoint& checkpoint) {
   return contents;
 }
 
+Named::Named(const Contents& contents) {
+  strings_.reserve(contents.size());  // the tensors borrow from it
+  for (const auto& [name, value] : contents) {
+    const auto& strings = strings_.emplace_back(value.strings.begin(), value.strings.end());
+    tensors_.push_back({{name, value.dtype, value.shape}, value.bytes, strings});
+  }
+}
+
 Contents described(std::string_view description, const std::filesystem::path& golden) {
   const auto [kind, rest] = [&] {
     const std::size_t colon = description.find(':');

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +29,17 @@ using Contents = std::map<std::string, Value>;
 Contents made(std::uint64_t seed);
 
 cairn::Result<Contents> contents_of(const cairn::Checkpoint& checkpoint);
+
+// The same as a Saver and a Writer take it. Borrows the contents.
+class Named {
+ public:
+  explicit Named(const Contents& contents);
+  std::span<const cairn::NamedTensor> tensors() const { return tensors_; }
+
+ private:
+  std::vector<std::vector<std::string_view>> strings_;
+  std::vector<cairn::NamedTensor> tensors_;
+};
 
 // A description as marks carry it: "made:7", or "golden:PREFIX" below the directory of the golden
 // files. Dies where there is no such thing.

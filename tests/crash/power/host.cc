@@ -4,8 +4,10 @@
 #include <linux/fs.h>
 #include <linux/loop.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -60,6 +62,8 @@ std::vector<std::byte> read_file(const std::filesystem::path& path) {
   }
   return bytes;
 }
+
+void end_with_parent() { ::prctl(PR_SET_PDEATHSIG, SIGKILL); }
 
 void leave_mount_namespace() {
   if (::unshare(CLONE_NEWNS) != 0) skip("no mount namespace of our own", errno);

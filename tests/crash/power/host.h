@@ -39,6 +39,9 @@ class Descriptor {
 Descriptor open_file(const std::filesystem::path& path, int flags);
 std::vector<std::byte> read_file(const std::filesystem::path& path);
 
+// From now on this process ends when its parent does.
+void end_with_parent();
+
 // From now on this process's mounts are its own, and go with it.
 void leave_mount_namespace();
 

@@ -12,8 +12,23 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kNone = "none";
 constexpr std::string_view kUnsynced = "unsynced";
+constexpr std::string_view kResume = "resume";
 
 Finding lost(std::string what) { return {Verdict::Lost, std::move(what)}; }
+
+// A file that neither belongs to one of these checkpoints nor to the directory itself.
+std::optional<Finding> left_over(const fs::path& dir, const std::vector<fs::path>& prefixes) {
+  for (const auto& entry : fs::directory_iterator(dir)) {
+    const std::string name = entry.path().filename().string();
+    const bool known = name == "checkpoint" || name == ".cairn-lock" ||
+                       std::ranges::any_of(prefixes, [&](auto& p) {
+                         return name.starts_with(p.filename().string() + ".");
+                       });
+    if (!known || name.find(".cairn-tmp-") != name.npos)
+      return lost("the next save has left " + name);
+  }
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -22,6 +37,7 @@ void Oracle::hear(std::string_view mark) {
   std::string verb, view, subject, version;
   if (!(words >> verb >> view >> subject >> version)) die("not a mark: " + std::string(mark));
   Story& story = stories_[{view, subject}];
+  writes_ = writes_ || view == kResume;
   if (verb == "begin") {
     story.versions.push_back(version);
     return;
@@ -31,21 +47,30 @@ void Oracle::hear(std::string_view mark) {
 }
 
 std::vector<Finding> Oracle::look(const fs::path& root) {
+  root_ = root;
+  seen_.clear();
   std::vector<Finding> findings;
-  for (const auto& [name, story] : stories_) {
-    const auto& [view, subject] = name;
-    std::optional<Finding> found;
-    if (view == "latest") {
-      found = judge_latest(story, root, subject);
-    } else {
-      const fs::path path = root / subject;
-      found = judge_checkpoint(story, view == "index" ? open_index(path) : open(path, false));
-    }
+  for (const auto& [name, story] : stories_) {  // by view, in the order of their names: resume last
+    auto found = judge(name, story);
     if (!found) continue;
-    found->what = view + " " + subject + ": " + found->what;
+    found->what = name.first + " " + name.second + ": " + found->what;
     findings.push_back(*std::move(found));
   }
   return findings;
+}
+
+std::optional<Finding> Oracle::judge(const Name& name, const Story& story) {
+  const auto& [view, subject] = name;
+  if (view == kResume) return judge_resume(story, subject);
+  if (view == "latest") return judge_latest(story, subject);
+  if (view == "index") return judge_checkpoint(story, open_index(root_ / subject));
+  return judge_checkpoint(story, seen(subject));
+}
+
+const Oracle::Seen& Oracle::seen(const std::string& prefix) {
+  const auto [at, is_new] = seen_.try_emplace(prefix);
+  if (is_new) at->second = open(root_ / prefix, false);
+  return at->second;
 }
 
 Oracle::Seen Oracle::open(const fs::path& path, bool follow_links) const {
@@ -89,20 +114,50 @@ std::optional<Finding> Oracle::judge_checkpoint(const Story& story, const Seen& 
   return Finding{Verdict::Wrong, wanted + "bytes that nobody wrote"};
 }
 
-std::optional<Finding> Oracle::judge_latest(const Story& story, const fs::path& root,
-                                            const std::string& dir) {
-  const auto latest = cairn::latest_checkpoint(root / dir);
-  if (!latest) return lost(latest.error().what);
-  const std::string prefix =
-      *latest ? (*latest)->lexically_relative(root).string() : std::string(kNone);
+std::optional<Finding> Oracle::judge_latest(const Story& story, const std::string& dir) {
+  const auto state = cairn::get_checkpoint_state(root_ / dir);
+  const auto latest = cairn::latest_checkpoint(root_ / dir);
+  if (!state || !latest) return lost(state ? latest.error().what : state.error().what);
+  const auto relative = [&](const fs::path& path) {
+    return path.lexically_relative(root_).string();
+  };
+  const std::string prefix = *latest ? relative(**latest) : std::string(kNone);
   const auto allowed = story.versions.begin() + static_cast<std::ptrdiff_t>(story.done);
   if (std::find(allowed, story.versions.end(), prefix) == story.versions.end())
     return lost("wanted " + *allowed + " or newer, found " + prefix);
-  if (!*latest) return std::nullopt;
-  const Story& named = stories_[{"open", prefix}];
-  const Seen seen = open(root / prefix, false);
-  if (!seen.contents) return lost(prefix + " is named, but " + seen.why);
-  return judge_checkpoint(named, seen);
+  if (!*state) return std::nullopt;
+  for (const fs::path& listed : (*state)->all_model_checkpoint_paths) {
+    const Seen& there = seen(relative(listed));
+    if (!there.contents) return lost(relative(listed) + " is listed, but " + there.why);
+    const auto story_of_it = stories_.find({"open", relative(listed)});
+    if (story_of_it == stories_.end())
+      return Finding{Verdict::Wrong, relative(listed) + " is listed, which nobody saved"};
+    if (auto found = judge_checkpoint(story_of_it->second, there)) return found;
+  }
+  return std::nullopt;
+}
+
+std::optional<Finding> Oracle::judge_resume(const Story& story, const std::string& dir) {
+  constexpr std::uint64_t kNextSeed = 999;
+  cairn::SaverOptions keeping;
+  keeping.keep_any_of = {cairn::Retention::newest(std::stoull(story.versions.back()))};
+  auto saver = cairn::Saver::open(root_ / dir, keeping);
+  if (!saver) return lost(saver.error().what);
+  const Contents next = made(kNextSeed);
+  const Named named(next);
+  cairn::SaveOptions options;
+  options.step = kNextSeed;
+  const auto saved = saver->save("m", named.tensors(), options);
+  if (!saved) return lost(saved.error().what);
+  const Seen newest = open(root_ / dir, false);
+  if (newest.contents != next) return lost("the next save: " + newest.why);
+  if (saved->kept.size() > keeping.keep_any_of.front().count)
+    return lost("too many stay after the next save");
+  for (const fs::path& kept : saved->kept) {
+    const Seen there = open(kept, false);
+    if (!there.contents) return lost("after the next save: " + there.why);
+  }
+  return left_over(root_ / dir, saved->kept);
 }
 
 bool Oracle::is_version(const Story& story, std::size_t position, const Seen& seen) {

@@ -7,7 +7,9 @@
 //
 //   open     Checkpoint::open with Verify::Full
 //   index    the same by P.index and the shards alone, without P.cairn: what TensorFlow sees
-//   latest   latest_checkpoint, and the checkpoint that it names
+//   latest   latest_checkpoint; each checkpoint that the catalog lists must open
+//   resume   one more save by a Saver that keeps so many; then these are whole, and nothing else is
+//            in the directory
 //
 // It goes through versions, "none" (not there) being the first. A power cut may leave the last one
 // that is done, or any begun after it, and nothing else: what is older, or absent, or does not open
@@ -46,6 +48,8 @@ class Oracle {
 
   // Looks at the file system mounted at `root`.
   std::vector<Finding> look(const std::filesystem::path& root);
+  // Whether looking means writing.
+  bool writes() const noexcept { return writes_; }
 
  private:
   using Name = std::pair<std::string, std::string>;  // view, subject
@@ -61,16 +65,21 @@ class Oracle {
 
   Seen open(const std::filesystem::path& path, bool follow_links) const;
   Seen open_index(const std::filesystem::path& prefix) const;
+  std::optional<Finding> judge(const Name& name, const Story& story);
   std::optional<Finding> judge_checkpoint(const Story& story, const Seen& seen);
-  std::optional<Finding> judge_latest(const Story& story, const std::filesystem::path& root,
-                                      const std::string& dir);
+  std::optional<Finding> judge_latest(const Story& story, const std::string& dir);
+  std::optional<Finding> judge_resume(const Story& story, const std::string& dir);
+  const Seen& seen(const std::string& prefix);
   bool is_version(const Story& story, std::size_t position, const Seen& seen);
   const Contents& contents(const std::string& description);
 
   std::filesystem::path golden_;
   std::filesystem::path scratch_;
+  std::filesystem::path root_;  // of the look under way
   std::map<Name, Story> stories_;
+  std::map<std::string, Seen> seen_;  // by open, in the look under way
   std::map<std::string, Contents> contents_;
+  bool writes_ = false;
 };
 
 }  // namespace power

@@ -16,7 +16,6 @@
 #include <fuse.h>
 #include <signal.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -50,54 +49,52 @@ struct Disk {
 Disk& disk() { return *static_cast<Disk*>(::fuse_get_context()->private_data); }
 bool is_disk(const char* path) { return std::string_view(path) == "/disk"; }
 
-int get_attributes(const char* path, struct stat* info, fuse_file_info*) {
-  *info = {};
-  if (!is_disk(path) && std::string_view(path) != "/") return -ENOENT;
-  info->st_mode = is_disk(path) ? S_IFREG | 0600 : S_IFDIR | 0700;
-  info->st_nlink = 1;
-  info->st_size = is_disk(path) ? disk().size_bytes : 0;
-  return 0;
+fuse_operations operations() {
+  fuse_operations answers{};
+  answers.getattr = [](const char* path, struct stat* info, fuse_file_info*) {
+    *info = {};
+    if (!is_disk(path) && std::string_view(path) != "/") return -ENOENT;
+    info->st_mode = is_disk(path) ? S_IFREG | 0600 : S_IFDIR | 0700;
+    info->st_nlink = 1;
+    info->st_size = is_disk(path) ? disk().size_bytes : 0;
+    return 0;
+  };
+  answers.open = [](const char* path, fuse_file_info*) { return is_disk(path) ? 0 : -ENOENT; };
+  answers.read = [](const char*, char* to, std::size_t size_bytes, off_t at, fuse_file_info*) {
+    const ssize_t got = ::pread(disk().image.get(), to, size_bytes, at);
+    return got < 0 ? -errno : static_cast<int>(got);
+  };
+  answers.write = [](const char*, const char* from, std::size_t size_bytes, off_t at,
+                     fuse_file_info*) {
+    const auto written = std::as_bytes(std::span(from, size_bytes));
+    if (!disk().log.append({Event::Write, static_cast<std::uint64_t>(at), written})) return -errno;
+    const ssize_t done = ::pwrite(disk().image.get(), from, size_bytes, at);
+    return done < 0 ? -errno : static_cast<int>(done);
+  };
+  answers.fsync = [](const char*, int, fuse_file_info*) {
+    return disk().log.append({Event::Flush, 0, {}}) ? 0 : -errno;
+  };
+  return answers;
 }
 
-int open_disk(const char* path, fuse_file_info*) { return is_disk(path) ? 0 : -ENOENT; }
-
-int read_disk(const char*, char* bytes, std::size_t size_bytes, off_t offset, fuse_file_info*) {
-  const ssize_t got = ::pread(disk().image.get(), bytes, size_bytes, offset);
-  return got < 0 ? -errno : static_cast<int>(got);
-}
-
-int write_disk(const char*, const char* bytes, std::size_t size_bytes, off_t offset,
-               fuse_file_info*) {
-  const auto written = std::as_bytes(std::span(bytes, size_bytes));
-  if (!disk().log.append({Event::Write, static_cast<std::uint64_t>(offset), written}))
-    return -errno;
-  const ssize_t done = ::pwrite(disk().image.get(), bytes, size_bytes, offset);
-  return done < 0 ? -errno : static_cast<int>(done);
-}
-
-int flush_disk(const char*, int, fuse_file_info*) {
-  return disk().log.append({Event::Flush, 0, {}}) ? 0 : -errno;
-}
+struct Connection {
+  int fd;
+  int mounted;  // a pipe that closes when it is
+};
 
 // Serves the connection from the moment it is mounted until it is unmounted.
-[[noreturn]] void serve(int connection, int mounted, Disk served) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+[[noreturn]] void serve(Connection connection, Disk served) {
+  power::end_with_parent();
   ::signal(SIGINT, SIG_IGN);  // Ctrl-C is for the others: they end first
   char nothing = 0;
-  if (::read(mounted, &nothing, 1) != 0) power::die("the connection is not mounted");
-  fuse_operations operations{};
-  operations.getattr = get_attributes;
-  operations.open = open_disk;
-  operations.read = read_disk;
-  operations.write = write_disk;
-  operations.fsync = flush_disk;
-  const std::string place = "/dev/fd/" + std::to_string(connection);
+  if (::read(connection.mounted, &nothing, 1) != 0) power::die("the connection is not mounted");
   std::string name = "blocklog";
   std::string foreground = "-f";
   std::string one_thread = "-s";
-  std::string where = place;
+  std::string where = "/dev/fd/" + std::to_string(connection.fd);
   char* arguments[] = {name.data(), foreground.data(), one_thread.data(), where.data(), nullptr};
-  std::_Exit(::fuse_main(4, arguments, &operations, &served));
+  const fuse_operations answers = operations();
+  std::_Exit(::fuse_main(4, arguments, &answers, &served));
 }
 
 // Mounts the logger's file system at `at`, and forks the process that serves it.
@@ -105,13 +102,13 @@ pid_t start_logger(const fs::path& image, const fs::path& log, const fs::path& a
   const int connection = ::open("/dev/fuse", O_RDWR);
   if (connection < 0) power::skip("/dev/fuse", errno);
   const auto size_bytes = static_cast<off_t>(fs::file_size(image));
-  int mounted[2];  // closed when it is
+  int mounted[2];
   if (::pipe2(mounted, O_CLOEXEC) != 0) power::die("pipe", errno);
   const pid_t logger = ::fork();
   if (logger < 0) power::die("fork", errno);
   if (logger == 0) {
     ::close(mounted[1]);
-    serve(connection, mounted[0], {power::open_file(image, O_RDWR), BlockLog(log), size_bytes});
+    serve({connection, mounted[0]}, {power::open_file(image, O_RDWR), BlockLog(log), size_bytes});
   }
   power::leave_mount_namespace();
   const std::string options =
@@ -136,7 +133,7 @@ int run(const fs::path& in, char** command) {
   const pid_t child = ::fork();
   if (child < 0) power::die("fork", errno);
   if (child == 0) {
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    power::end_with_parent();
     if (::chdir(in.c_str()) != 0) power::die(in.string(), errno);
     ::execv(command[0], command);
     power::die(command[0], errno);
@@ -156,6 +153,7 @@ int run_on_logged_disk(const fs::path& scratch, const power::MountAs& as, char**
 
 int main(int count, char** arguments) {
   if (count < 7) power::die("usage: power_record IMAGE LOG SCRATCH TYPE OPTIONS COMMAND...");
+  power::end_with_parent();
   const fs::path scratch = arguments[3];
   fs::create_directories(scratch / "fuse");
   fs::create_directories(scratch / "mnt");

@@ -124,6 +124,7 @@ void Replay::look(const std::vector<Entry>& pieces, const Choice& choice, Tear t
   device_.forget_cache();
   std::vector<power::Finding> findings;
   {
+    as_.read_only = !oracle_.writes();
     const power::Mount mount(device_.path(), mount_point_, as_);
     if (mount.mounted()) {
       findings = oracle_.look(mount_point_);
@@ -161,11 +162,12 @@ int main(int count, char** arguments) {
     power::die("usage: power_replay BASE LOG SCRATCH TYPE OPTIONS GOLDEN WHOLE_MAX TORN_MAX SEED");
   }
   const auto number = [&](int i) { return std::strtoull(arguments[i], nullptr, 10); };
+  power::end_with_parent();
   const fs::path scratch = arguments[3];
   fs::create_directories(scratch / "mnt");
   power::leave_mount_namespace();
   const std::vector<std::byte> log = power::read_file(arguments[2]);
-  const Place place{arguments[1], scratch, arguments[6], {arguments[4], arguments[5], true}};
+  const Place place{arguments[1], scratch, arguments[6], {arguments[4], arguments[5]}};
   Replay replay(place, {number(7), number(8), number(9)});
   replay.run(power::entries_of(log));
   const Counts& counts = replay.counts();

@@ -1,14 +1,30 @@
 #include "states.h"
 
 #include <algorithm>
+#include <array>
+#include <string_view>
 
 namespace power {
 namespace {
 
-// ext4's superblock spans two sectors, and its checksum lies in the second: torn, it takes the
-// whole file system with it, whatever lies there. So it stays whole.
-constexpr std::uint64_t kSuperblockOffset = 1024;
-constexpr std::uint64_t kSuperblockBytes = 1024;
+// What file systems do not survive torn within, whatever lies in their files: there a cut at 512
+// bytes falls on the block's edge instead. ext4's superblock has its checksum in its second sector;
+// XFS replays no metadata block whose first sector says that it is newer than the log's.
+bool stays_whole(const Entry& at_block) {
+  if (at_block.offset_bytes == 0 || at_block.bytes.size() < 4) return at_block.offset_bytes == 0;
+  const std::string_view magic(reinterpret_cast<const char*>(at_block.bytes.data()), 4);
+  constexpr std::array<std::string_view, 8> kXfs{"XDB3", "XDD3", "AB3B", "AB3C",
+                                                 "IAB3", "FIB3", "RMB3", "R3FC"};
+  return std::ranges::find(kXfs, magic) != kXfs.end();
+}
+
+std::uint64_t to_edge(const Entry& rest, Tear tear) {
+  constexpr auto kBlockBytes = static_cast<std::uint64_t>(Tear::Block);
+  const bool at_block = rest.offset_bytes % kBlockBytes == 0;
+  const auto grain_bytes =
+      at_block && stays_whole(rest) ? kBlockBytes : static_cast<std::uint64_t>(tear);
+  return grain_bytes - rest.offset_bytes % grain_bytes;
+}
 
 // The choices that have broken programs before: an order kept but cut short, one write late, one
 // write early.
@@ -41,14 +57,11 @@ Choice random_choice(std::size_t pieces, std::mt19937_64& random) {
 
 std::vector<Entry> cut(std::span<const Entry> writes, Tear tear) {
   if (tear == Tear::No) return {writes.begin(), writes.end()};
-  const auto grain_bytes = static_cast<std::uint64_t>(tear);
   std::vector<Entry> pieces;
   for (Entry rest : writes) {
     while (!rest.bytes.empty()) {
-      std::uint64_t to_edge = grain_bytes - rest.offset_bytes % grain_bytes;
-      if (rest.offset_bytes == kSuperblockOffset)
-        to_edge = std::max<std::uint64_t>(to_edge, kSuperblockBytes);
-      const std::size_t size_bytes = std::min<std::uint64_t>(to_edge, rest.bytes.size());
+      const std::size_t size_bytes =
+          std::min<std::uint64_t>(to_edge(rest, tear), rest.bytes.size());
       pieces.push_back({Event::Write, rest.offset_bytes, rest.bytes.first(size_bytes)});
       rest.offset_bytes += size_bytes;
       rest.bytes = rest.bytes.subspan(size_bytes);

@@ -3,8 +3,8 @@
 //   power_workload NAME LOG GOLDEN     in the root of the file system
 //
 // It says in the log what may be seen from now on ("begin"), and, once the call has returned, what
-// must be ("done"). A mark is a line of words: begin or done, the view (open, index, latest), the
-// subject, the contents. oracle.h says what follows from them.
+// must be ("done"). A mark is a line of words: begin or done, the view, the subject, the version.
+// oracle.h says what follows from them.
 
 #include <cairn/cairn.h>
 #include <fcntl.h>
@@ -48,6 +48,11 @@ class Story {
     say(std::string(verb) + " latest " + dir + " " + prefix);
   }
 
+  // A Saver that keeps so many can go on in `dir`, whatever it finds there.
+  void resume(const std::string& dir, std::uint64_t kept) const {
+    say("begin resume " + dir + " " + std::to_string(kept));
+  }
+
   const fs::path golden;
 
  private:
@@ -63,7 +68,7 @@ class Story {
 };
 
 template <class T>
-T must(cairn::Result<T> result) {
+T must(cairn::Result<T>&& result) {
   if (!result) die(result.error().what);
   if constexpr (!std::is_void_v<T>) return *std::move(result);
 }
@@ -74,12 +79,13 @@ std::string made(std::uint64_t seed) { return "made:" + std::to_string(seed); }
 
 void write(const std::string& prefix, std::uint64_t seed, const cairn::WriterOptions& options) {
   const power::Contents contents = power::made(seed);
+  const power::Named named(contents);
   std::vector<cairn::TensorSpec> specs;
-  for (const auto& [name, value] : contents) specs.push_back({name, value.dtype, value.shape});
+  for (const auto& tensor : named.tensors()) specs.push_back(tensor.spec);
   auto writer = must(cairn::Writer::create(prefix, std::move(specs), options));
-  for (const auto& [name, value] : contents) {
-    const std::vector<std::string_view> strings(value.strings.begin(), value.strings.end());
-    must(strings.empty() ? writer.write(name, value.bytes) : writer.write_strings(name, strings));
+  for (const auto& [spec, bytes, strings] : named.tensors()) {
+    must(spec.dtype == cairn::DType::String ? writer.write_strings(spec.name, strings)
+                                            : writer.write(spec.name, bytes));
   }
   must(writer.commit());
 }
@@ -118,6 +124,54 @@ void over(const Story& story) {
     std::tie(options.tensorflow_index, options.cairn_index) = indexes[generation];
     save(story, "over/m", 200 + generation, options);
   }
+}
+
+// ---- The Saver ----------------------------------------------------------------------------------
+
+constexpr std::uint64_t kKept = 2;
+
+cairn::Saver saver_of(const std::string& dir, std::vector<cairn::Retention> keep) {
+  cairn::SaverOptions options;
+  options.keep_any_of = std::move(keep);
+  return must(cairn::Saver::open(dir, options));
+}
+
+// From now on retention may let go of it.
+void let_go(const Story& story, const std::string& dir, int step) {
+  story.begin(kBoth, dir + "/m-" + std::to_string(step), "none");
+}
+
+void save_step(const Story& story, cairn::Saver& saver, const std::string& dir, int step) {
+  const std::uint64_t seed = 400 + static_cast<std::uint64_t>(step);
+  const std::string prefix = dir + "/m-" + std::to_string(step);
+  const power::Contents contents = power::made(seed);
+  const power::Named named(contents);
+  cairn::SaveOptions options;
+  options.step = step;
+  story.begin(kBoth, prefix, made(seed));
+  story.latest("begin", dir, prefix);
+  if (step % 2 == 0) {
+    must(saver.save("m", named.tensors(), options));
+  } else {
+    must(must(saver.save_async("m", named.tensors(), cairn::Saver::Memory::Copy, options)).wait());
+  }
+  story.done(kBoth, prefix, made(seed));
+  story.latest("done", dir, prefix);
+}
+
+// Two stay with each save; then, in a directory where all stay and one is pinned, with a prune.
+void saver(const Story& story) {
+  story.resume("kept", kKept);
+  cairn::Saver two = saver_of("kept", {cairn::Retention::newest(kKept)});
+  for (int step = 1; step <= 4; ++step) {
+    if (step > 2) let_go(story, "kept", step - 2);
+    save_step(story, two, "kept", step);
+  }
+  cairn::Saver all = saver_of("pruned", {});
+  for (int step = 1; step <= 3; ++step) save_step(story, all, "pruned", step);
+  must(all.pin("pruned/m-1"));
+  let_go(story, "pruned", 2);
+  must(saver_of("pruned", {cairn::Retention::newest(1)}).prune(false));
 }
 
 // ---- What TensorFlow left -----------------------------------------------------------------------
@@ -160,7 +214,7 @@ void import_from(const Story& story, const std::string& golden, const std::strin
   story.done(kBoth, prefix, "golden:" + golden);
 }
 
-void import_elsewhere(const Story& story, const std::string& golden, const std::string& prefix,
+void import_elsewhere(const Story& story, const std::string& golden, const fs::path& prefix,
                       const cairn::TransferOptions& options) {
   const std::string output = options.output.string();
   story.begin(kBoth, output, "golden:" + golden);
@@ -233,11 +287,9 @@ void convert_all(const Story& story) {
 }  // namespace
 
 int main(int count, char** arguments) {
-  const std::map<std::string_view, void (*)(const Story&)> workloads{{"series", series},
-                                                                     {"over", over},
-                                                                     {"import", import_all},
-                                                                     {"export", export_all},
-                                                                     {"convert", convert_all}};
+  const std::map<std::string_view, void (*)(const Story&)> workloads{
+      {"series", series},     {"over", over},   {"import", import_all},
+      {"export", export_all}, {"saver", saver}, {"convert", convert_all}};
   const auto chosen = count == 4 ? workloads.find(arguments[1]) : workloads.end();
   if (chosen == workloads.end()) die("usage: power_workload NAME LOG GOLDEN");
   chosen->second(Story(arguments[2], arguments[3]));
