@@ -12,7 +12,9 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HARNESSES = ["calls/test_kill.py", "calls/test_errno.py", "power/run.py"]  # called as this one is
-COUNTS = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", re.M)
+MODEL = "tests/crash/model/crash_model"  # in the build directory
+COUNTS = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$"
+                    r"|^\[doctest\] test cases: +\d+ \| +(\d+) passed \| +(\d+) failed \| +(\d+) skipped")
 SKIPPED = 77
 
 
@@ -22,7 +24,7 @@ def run(command):
     counts = None
     for line in harness.stdout:
         if found := COUNTS.match(line):
-            counts = [int(number) for number in found.groups()]
+            counts = [int(number) for number in found.groups() if number is not None]
         else:
             print(line, end="", flush=True)
     passed, failed, skipped = counts or (0, 0, 0)
@@ -35,8 +37,9 @@ def main():
     arguments.add_argument("--long", action="store_true")
     options = arguments.parse_args()
     more = ["--long"] if options.long else []
-    commands = [[sys.executable, f"{HERE}/{path}", options.build, *more]
-                for path in HARNESSES if os.path.exists(f"{HERE}/{path}")]
+    model = [[os.path.join(options.build, MODEL), *more]]
+    commands = model + [[sys.executable, f"{HERE}/{path}", options.build, *more]
+                        for path in HARNESSES if os.path.exists(f"{HERE}/{path}")]
     totals = [sum(column) for column in zip(*map(run, commands))]
     print("{} passed, {} failed, {} skipped".format(*totals))
     return 1 if totals[1] or not totals[0] else 0

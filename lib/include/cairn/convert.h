@@ -47,11 +47,12 @@ struct Transfer {
 
 // Adds Cairn's index P.cairn beside the payload of a TensorFlow checkpoint, or renews one whose
 // files changed since. No tensor byte is moved, and none read but where shards were touched or
-// copied behind a P.cairn: then their bytes decide whether it stays; and where `output` has files of
-// the shards' names: with the same bytes they are what a killed import left, and are taken. Errors:
-// those of Checkpoint::open (for a damaged P.cairn too, without `replace`); Exists (`output` is a
-// checkpoint already, or has other files of the shards' names, without `replace`); Unsupported (a format that cannot be imported); Io, NoSpace. Durable
-// when it returns: the payload is synced first.
+// copied behind a P.cairn: then their bytes decide whether it stays; and where `output` has files
+// of the shards' names: with the same bytes they are what a killed import left, and are taken.
+// Errors: those of Checkpoint::open (for a damaged P.cairn too, without `replace`); Exists
+// (`output` is a checkpoint already, or has other files of the shards' names, without `replace`);
+// Unsupported (a format that cannot be imported); Io, NoSpace. Durable when it returns: the payload
+// is synced first.
 CAIRN_API Result<Transfer> import_index(const std::filesystem::path& source,
                                         const TransferOptions& options = {}) noexcept;
 
