@@ -1,7 +1,5 @@
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <string>
 
@@ -53,34 +51,10 @@ Result<fs::path> resolve(const fs::path& dir, const fs::path& given) {
   return fs::absolute(prefix);
 }
 
-// Moves `prefix` to the end of the catalog's entries, or adds it there.
-void move_to_end(CheckpointState& state, const fs::path& prefix) {
-  auto& paths = state.all_model_checkpoint_paths;
-  auto& times = state.all_model_checkpoint_timestamps_s;
-  const std::chrono::duration<double> now = std::chrono::system_clock::now().time_since_epoch();
-  double time = now.count();
-  const bool timed = paths.empty() || !times.empty();
-  for (std::size_t i = paths.size(); i-- > 0;) {
-    if (paths[i].lexically_normal() != prefix.lexically_normal()) continue;
-    const auto at = static_cast<std::ptrdiff_t>(i);
-    paths.erase(paths.begin() + at);
-    if (times.empty()) continue;
-    time = times[i];
-    times.erase(times.begin() + at);
-  }
-  paths.push_back(prefix);
-  if (timed) times.push_back(time);
-  state.model_checkpoint_path = prefix;
-}
-
 Result<fs::path> change_catalog(const fs::path& dir, const fs::path& given) {
   auto prefix = resolve(dir, given);
   if (!prefix) return prefix;
-  auto catalog = get_checkpoint_state(dir);
-  if (!catalog) return std::move(catalog).error();
-  CheckpointState state = catalog->value_or(CheckpointState{});
-  move_to_end(state, *prefix);
-  const auto done = update_checkpoint_state(dir, state);
+  const auto done = set_latest_checkpoint(dir, *prefix);
   if (!done) return done.error();
   return prefix;
 }

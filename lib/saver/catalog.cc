@@ -42,6 +42,37 @@ Result<format::tensorflow::StateFacts> written(const std::filesystem::path& dir,
   return facts;
 }
 
+Result<void> refuse_itself(const std::filesystem::path& dir, const std::string& latest,
+                           std::string_view latest_filename) {
+  if (latest != latest_filename && latest != (dir / latest_filename).string()) return {};
+  return Error{Code::Invalid, 0,
+               dir.string() + ": a checkpoint named " + std::string(latest_filename) +
+                   " would be the catalog itself"};
+}
+
+// `prefix` becomes the last entry. Where the catalog has times, it keeps the one it had.
+void move_to_end(CheckpointState& state, const std::filesystem::path& prefix) {
+  auto& paths = state.all_model_checkpoint_paths;
+  auto& times = state.all_model_checkpoint_timestamps_s;
+  const bool timed = paths.empty() || times.size() == paths.size();
+  double time_s = static_cast<double>(os::now_ns()) * 1e-9;
+  for (std::size_t i = paths.size(); i-- > 0;) {
+    if (paths[i].lexically_normal() != prefix.lexically_normal()) continue;
+    const auto at = static_cast<std::ptrdiff_t>(i);
+    paths.erase(paths.begin() + at);
+    if (!timed) continue;
+    time_s = times[i];
+    times.erase(times.begin() + at);
+  }
+  paths.push_back(prefix);
+  if (timed) {
+    times.push_back(time_s);
+  } else {
+    times.clear();
+  }
+  state.model_checkpoint_path = prefix;
+}
+
 }  // namespace
 
 Result<std::optional<CheckpointState>> get_checkpoint_state(
@@ -60,15 +91,27 @@ Result<void> update_checkpoint_state(const std::filesystem::path& dir, const Che
       return Error{Code::Invalid, 0, dir.string() + ": a catalog needs a latest checkpoint"};
     }
     CAIRN_TRY(facts, written(dir, state));
-    if (facts.model_checkpoint_path == latest_filename ||
-        facts.model_checkpoint_path == (dir / latest_filename).string()) {
-      return Error{Code::Invalid, 0,
-                   dir.string() + ": a checkpoint named " + std::string(latest_filename) +
-                       " would be the catalog itself"};
-    }
+    CAIRN_CHECK(refuse_itself(dir, facts.model_checkpoint_path, latest_filename));
     CAIRN_TRY(directory, os::Directory::open(dir));
     const auto lock = saver::DirectoryLock::take(directory, kLockWait);
     if (!lock) return lock.error();
+    return saver::publish_catalog(directory, latest_filename, facts);
+  });
+}
+
+Result<void> set_latest_checkpoint(const std::filesystem::path& dir,
+                                   const std::filesystem::path& prefix,
+                                   std::string_view latest_filename) noexcept {
+  return at_boundary([&]() -> Result<void> {
+    CAIRN_TRY(directory, os::Directory::open(dir));
+    const auto lock = saver::DirectoryLock::take(directory, kLockWait);
+    if (!lock) return lock.error();
+    compat::Trail trail;
+    CAIRN_TRY(before, compat::read_catalog(dir, latest_filename, trail));
+    CheckpointState state = before.value_or(CheckpointState{});
+    move_to_end(state, prefix);
+    CAIRN_TRY(facts, written(dir, state));
+    CAIRN_CHECK(refuse_itself(dir, facts.model_checkpoint_path, latest_filename));
     return saver::publish_catalog(directory, latest_filename, facts);
   });
 }

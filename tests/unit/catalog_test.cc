@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <limits>
+#include <thread>
 
 #include "sandbox.h"
 
@@ -161,6 +162,30 @@ TEST_CASE("a catalog is replaced in one step, and nothing but the lock's file is
   CHECK(left.size() == 3);
   CHECK(left.contains(".cairn-lock"));
   CHECK(has(refusal(update_checkpoint_state(box / "none", state_of({"m"}))), "NotFound: "));
+}
+
+TEST_CASE("what many make the latest at the same time is all listed") {
+  Sandbox box;
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&, thread] {
+      for (int i = 0; i < 25; ++i) {
+        const auto done =
+            set_latest_checkpoint(box.root(), box / ("m-" + std::to_string(100 * thread + i)));
+        if (!done) throw std::runtime_error(done.error().what);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const CheckpointState state = get(box.root());
+  CHECK(state.all_model_checkpoint_paths.size() == 100);
+  CHECK(state.all_model_checkpoint_timestamps_s.size() == 100);
+  REQUIRE(set_latest_checkpoint(box.root(), state.all_model_checkpoint_paths.front()));
+  const CheckpointState after = get(box.root());
+  CHECK(after.all_model_checkpoint_paths.size() == 100);
+  CHECK(after.model_checkpoint_path == state.all_model_checkpoint_paths.front());
+  CHECK(after.all_model_checkpoint_timestamps_s.back() ==
+        state.all_model_checkpoint_timestamps_s.front());
 }
 
 TEST_CASE("a catalog may have another name") {

@@ -40,6 +40,14 @@ CAIRN_API Result<void> update_checkpoint_state(
     const std::filesystem::path& dir, const CheckpointState& state,
     std::string_view latest_filename = "checkpoint") noexcept;
 
+// Makes `prefix` the latest: it moves to the end of the catalog's entries, or is added there; the
+// others stay. Under the directory's lock from reading to writing, so that nothing is lost that a
+// Saver lists meanwhile. Whether it is a checkpoint is not looked at. Errors: as
+// get_checkpoint_state and update_checkpoint_state.
+CAIRN_API Result<void> set_latest_checkpoint(
+    const std::filesystem::path& dir, const std::filesystem::path& prefix,
+    std::string_view latest_filename = "checkpoint") noexcept;
+
 // TensorFlow's answer: what the catalog names as latest, if that checkpoint's P.index, P.cairn or
 // V1 file exists. Nothing: no catalog, or the files are gone. Errors: those of
 // get_checkpoint_state.
