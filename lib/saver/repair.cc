@@ -38,15 +38,17 @@ auto by_age(const Listed& listed) {
 }
 
 // Why a checkpoint of this directory cannot be listed; nothing: it can.
-std::optional<std::string> obstacle(const Place& place, const std::string& base) {
+Result<std::optional<std::string>> obstacle(const Place& place, const std::string& base) {
   const std::string prefix = (place.dir / base).string();
-  if (base.empty()) return prefix + ": has files without a name, which no catalog can list";
-  if (base == place.latest_filename) return prefix + ": is named like the catalog";
+  if (base.empty())
+    return std::optional(prefix + ": has files without a name, which no catalog can list");
+  if (base == place.latest_filename) return std::optional(prefix + ": is named like the catalog");
   if (!format::safetensors::is_utf8(base))
-    return prefix + ": its name is not UTF-8, and a catalog is";
-  const auto whole = compat::check_openable(place.dir / base, false);
-  if (whole) return std::nullopt;
-  return whole.error().what;
+    return std::optional(prefix + ": its name is not UTF-8, and a catalog is");
+  auto whole = compat::check_openable(place.dir / base, false);
+  if (whole) return std::optional<std::string>();
+  if (saver::may_pass(whole.error())) return std::move(whole).error();
+  return std::optional(std::move(whole).error().what);
 }
 
 class Repair {
@@ -120,7 +122,8 @@ class Repair {
     CAIRN_TRY(known, saver::known_of(place_, base));
     known.saved_s = time_s.value_or(known.saved_s);
     newest_s_ = std::max(newest_s_, known.saved_s);
-    if (auto why = obstacle(place_, base)) {
+    CAIRN_TRY(why, obstacle(place_, base));
+    if (why) {
       if (seen_.insert(base).second) leave_out(path, *std::move(why));
       return {};
     }
@@ -130,7 +133,8 @@ class Repair {
   }
 
   Result<void> look_at(const std::string& base) {
-    if (auto why = obstacle(place_, base)) {
+    CAIRN_TRY(why, obstacle(place_, base));
+    if (why) {
       leave_out(place_.dir / base, *std::move(why));
       return {};
     }
