@@ -1,5 +1,6 @@
 #include "lib/saver/history.h"
 
+#include <cmath>
 #include <utility>
 
 #include "lib/compat/catalog.h"
@@ -106,7 +107,7 @@ Result<History> read_history(const Place& place) {
       CAIRN_TRY(known, known_of(place, *base));
       listed.known = std::move(known);
     }
-    if (time) listed.known.saved_s = *time;
+    if (time && !std::isnan(*time)) listed.known.saved_s = *time;
     std::erase_if(history.listed, [&](const Listed& other) { return other.path == listed.path; });
     history.listed.push_back(std::move(listed));
   }

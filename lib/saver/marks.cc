@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <string>
 
 #include "format/cairn/index.h"
@@ -36,7 +37,9 @@ std::optional<double> number_of(std::string_view text) {
 
 std::optional<double> number_under(const format::IndexView& index, std::string_view key) {
   const auto text = index.metadata(key);
-  return text ? number_of(*text) : std::nullopt;
+  const auto number = text ? number_of(*text) : std::nullopt;
+  // Times are sorted, which what is no number cannot be.
+  return number && std::isfinite(*number) ? number : std::nullopt;
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 #include <optional>
 #include <set>
@@ -120,7 +121,7 @@ class Repair {
     const std::string base = entry->prefix.filename().string();
     std::erase_if(history_.listed, [&](const Listed& other) { return other.base == base; });
     CAIRN_TRY(known, saver::known_of(place_, base));
-    known.saved_s = time_s.value_or(known.saved_s);
+    if (time_s && !std::isnan(*time_s)) known.saved_s = *time_s;
     newest_s_ = std::max(newest_s_, known.saved_s);
     CAIRN_TRY(why, obstacle(place_, base));
     if (why) {

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <map>
 #include <thread>
 
 #include "cairn/convert.h"
@@ -107,8 +108,7 @@ class Saver::State {
                                 const Work& work) const;
   std::vector<std::string> remove_all(std::span<const format::JournalCheckpoint> going) const;
   Result<void> write_grid(const History& history) const;
-  Result<void> add_unlisted(const History& history,
-                            std::vector<std::pair<double, Verdict>>& verdicts) const;
+  Result<void> add_unlisted(const History& history, std::multimap<double, Verdict>& verdicts) const;
   Result<void> let_go(History history, const Judgement& judgement) const;
 
   std::filesystem::path dir_;
@@ -354,12 +354,12 @@ Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned)
 
 // Those that the catalog does not list: nobody's to remove.
 Result<void> Saver::State::add_unlisted(const History& history,
-                                        std::vector<std::pair<double, Verdict>>& verdicts) const {
+                                        std::multimap<double, Verdict>& verdicts) const {
   CAIRN_TRY(names, directory_.names());
   for (const std::string& base : saver::checkpoints_among(names)) {
     if (std::ranges::find(history.listed, base, &Listed::base) != history.listed.end()) continue;
     CAIRN_TRY(known, saver::known_of(place(), base));
-    verdicts.emplace_back(
+    verdicts.emplace(
         known.saved_s,
         Verdict{dir_ / base, true, known.pinned ? "pinned" : "the catalog does not list it"});
   }
@@ -401,19 +401,18 @@ Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
     CAIRN_CHECK(saver::settle(place()));
   }
   CAIRN_TRY(history, saver::read_history(place()));
-  std::vector<std::pair<double, Verdict>> timed;
-  CAIRN_CHECK(add_unlisted(history, timed));
+  std::multimap<double, Verdict> by_age;  // those of the same age in the order of the catalog
+  CAIRN_CHECK(add_unlisted(history, by_age));
   const Judgement judgement = judge(history, saver::Pace::Prune);
   bool changes = false;
   for (std::size_t i = 0; i < history.listed.size(); ++i) {
     const Listed& listed = history.listed[i];
     const auto& [fate, why] = judgement.of[i];
     changes |= fate != Fate::Listed;
-    timed.emplace_back(listed.known.saved_s, Verdict{listed.path, fate != Fate::Deleted, why});
+    by_age.emplace(listed.known.saved_s, Verdict{listed.path, fate != Fate::Deleted, why});
   }
-  std::ranges::stable_sort(timed, {}, &std::pair<double, Verdict>::first);
   std::vector<Verdict> verdicts;
-  for (auto& [time, verdict] : timed) verdicts.push_back(std::move(verdict));
+  for (auto& [time_s, verdict] : by_age) verdicts.push_back(std::move(verdict));
   if (!dry_run && changes) CAIRN_CHECK(let_go(std::move(history), judgement));
   return verdicts;
 }

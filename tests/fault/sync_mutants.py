@@ -1,9 +1,9 @@
-"""Takes each sync out of the sources in turn and demands that tests/fault/test_order.py turns red.
+"""Takes each sync out of the sources in turn and demands that the order of a commit or the model of a disk turns red.
 
 usage: sync_mutants.py     in a clean checkout; works on a copy of it, and takes some minutes
 
-Removing lines from a trace shows that the checker needs each of them. This shows that each sync of the sources is in
-some trace at all.
+Removing lines from a trace, or operations from a recording, shows that the checkers need each of them. This shows that
+each sync of the sources is in one of them at all.
 """
 import glob
 import os
@@ -31,10 +31,15 @@ def sites(root):
                         break
 
 
+MODEL = "tests/crash/model/crash_model"
+SUITES = ([sys.executable, "tests/fault/test_order.py", "build/tools/cairn", "tests/golden"],
+          [f"build/{MODEL}", "-tc=a power cut*"])
+
+
 def suite_fails(root):
-    subprocess.run(["ninja", "-C", "build", "tools/cairn"], cwd=root, check=True, stdout=subprocess.DEVNULL)
-    test = [sys.executable, "tests/fault/test_order.py", "build/tools/cairn", "tests/golden"]
-    return subprocess.run(test, cwd=root, stdout=subprocess.DEVNULL).returncode != 0
+    subprocess.run(["ninja", "-C", "build", "tools/cairn", MODEL], cwd=root, check=True, stdout=subprocess.DEVNULL)
+    return any(subprocess.run(suite, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0
+               for suite in SUITES)
 
 
 def red(root, path, number, mutated):
@@ -55,7 +60,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         root = f"{folder}/cairn"
         subprocess.run(["git", "clone", "--quiet", ROOT, root], check=True)
-        subprocess.run(["meson", "setup", "build", "-Dtests=disabled", "-Dbench=disabled"], cwd=root, check=True,
+        subprocess.run(["meson", "setup", "build", "-Dtests=enabled", "-Dbench=disabled"], cwd=root, check=True,
                        stdout=subprocess.DEVNULL)
         if suite_fails(root):
             sys.exit("sync_mutants: the suite fails without any mutant")

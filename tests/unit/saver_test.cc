@@ -393,6 +393,23 @@ TEST_CASE("a catalog that cannot be read stops the save, and nothing is lost") {
   CHECK(strays_in(box.root()).empty());
 }
 
+TEST_CASE("times that are no numbers are no times") {
+  Sandbox box;
+  Trainer trainer(box.root(), keeping({Retention::tensorflow_manager(3)}));
+  for (int step = 0; step < 3; ++step) trainer.save(step);
+  std::string text = catalog_in(box.root());
+  for (std::size_t at = 0; (at = text.find("timestamps: 1000.0", at)) != text.npos; ++at)
+    text.replace(at + 12, 6, "nan");
+  test::write_file(box / "checkpoint", text);
+  REQUIRE(trainer->prune(true));
+  RepairOptions all;
+  all.all = true;
+  REQUIRE(repair_catalog(box.root(), "checkpoint", all));
+  trainer.save(3);
+  CHECK(steps_in(box.root()) == std::vector{1, 2, 3});
+  CHECK(!has(catalog_in(box.root()), "nan"));
+}
+
 TEST_CASE("one writer at a time: a second is told who holds the lock, or waits for it") {
   Sandbox box;
   Trainer trainer(box.root());
