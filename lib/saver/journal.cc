@@ -34,16 +34,6 @@ Result<std::optional<format::JournalFacts>> read_journal(const os::Directory& di
   return std::optional(*std::move(facts));
 }
 
-// Whether the name still stands for what it did, or still for nothing.
-Result<bool> unchanged(const Place& place, const format::JournalCheckpoint& before,
-                       const std::string& name) {
-  const auto was = std::ranges::find(before.files, name, &format::JournalFile::name);
-  CAIRN_TRY(info, place.directory.look(name));
-  if (!info) return was == before.files.end();
-  const format::FileIdentity now{info->size_bytes, info->mtime_ns, info->inode};
-  return was != before.files.end() && was->identity == now;
-}
-
 Result<bool> committed(const Place& place, const format::JournalCheckpoint& adding) {
   for (const std::string_view suffix : {store::kTensorFlowSuffix, store::kCairnSuffix}) {
     CAIRN_TRY(same, unchanged(place, adding, adding.base + std::string(suffix)));
@@ -111,6 +101,15 @@ Result<format::JournalCheckpoint> before_adding(const Place& place, const std::s
     if (info) before.files.push_back({name, {info->size_bytes, info->mtime_ns, info->inode}});
   }
   return before;
+}
+
+Result<bool> unchanged(const Place& place, const format::JournalCheckpoint& before,
+                       const std::string& name) {
+  const auto was = std::ranges::find(before.files, name, &format::JournalFile::name);
+  CAIRN_TRY(info, place.directory.look(name));
+  if (!info) return was == before.files.end();
+  const format::FileIdentity now{info->size_bytes, info->mtime_ns, info->inode};
+  return was != before.files.end() && was->identity == now;
 }
 
 Result<void> settle(const Place& place) {

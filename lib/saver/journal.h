@@ -22,6 +22,10 @@ Result<void> write_journal(const os::Directory& directory, const format::Journal
 // The indexes of `base` and the catalog, those that are there.
 Result<format::JournalCheckpoint> before_adding(const Place& place, const std::string& base);
 
+// Whether a name still stands for the file that it did, or still for nothing.
+Result<bool> unchanged(const Place& place, const format::JournalCheckpoint& before,
+                       const std::string& name);
+
 // Finishes what a writer that died has begun, or removes what it left: the directory is then as if
 // its last save had either returned or never begun. Nothing was begun: nothing happens, but
 // temporary files and indexes that outlived their checkpoints go. The caller holds the lock.

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <iterator>
 #include <map>
 #include <thread>
 
@@ -106,6 +107,7 @@ class Saver::State {
                     const SaveOptions& what, const Work& work) const;
   Result<void> write_checkpoint(const Plan& plan, std::vector<TensorSpec> specs, const Fill& fill,
                                 const Work& work) const;
+  Result<void> catch_up(Plan& plan, const SaveOptions& what) const;
   std::vector<std::string> remove_all(std::span<const format::JournalCheckpoint> going) const;
   Result<void> write_grid(const History& history) const;
   Result<void> add_unlisted(const History& history, std::multimap<double, Verdict>& verdicts) const;
@@ -227,6 +229,23 @@ Result<void> Saver::State::write_checkpoint(const Plan& plan, std::vector<Tensor
   return writer.commit(work);
 }
 
+// TensorFlow takes no lock. What it has listed while the checkpoint was written is to stay listed.
+Result<void> Saver::State::catch_up(Plan& plan, const SaveOptions& what) const {
+  CAIRN_TRY(same, saver::unchanged(place(), plan.journal.adding, options_.latest_filename));
+  if (same) return {};
+  CAIRN_TRY(anew, plan_of(plan.base, what));
+  plan.history = std::move(anew.history);
+  plan.journal.removing = std::move(anew.journal.removing);
+  // The indexes as they were before the save, the catalog as it is now.
+  auto& files = plan.journal.adding.files;
+  const auto is_catalog = [&](const format::JournalFile& file) {
+    return file.name == options_.latest_filename;
+  };
+  std::erase_if(files, is_catalog);
+  std::ranges::copy_if(anew.journal.adding.files, std::back_inserter(files), is_catalog);
+  return saver::write_journal(directory_, plan.journal);
+}
+
 // Says of each that could not be removed why.
 std::vector<std::string> Saver::State::remove_all(
     std::span<const format::JournalCheckpoint> going) const {
@@ -249,8 +268,10 @@ Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec>
     saver::undo(place(), plan.journal);
     return written.error();
   }
-  if (auto listed = saver::write_history(place(), plan.history); !listed) {
-    Error error = std::move(listed).error();
+  auto done =
+      catch_up(plan, what).and_then([&] { return saver::write_history(place(), plan.history); });
+  if (!done) {
+    Error error = std::move(done).error();
     error.what = (dir_ / base).string() +
                  ": is saved and whole, but the catalog does not list it: " + error.what +
                  "; the next save will list it";
@@ -321,7 +342,12 @@ Result<PendingSave> Saver::State::save_async(std::string_view name,
     pending->finish(std::move(result));
   });
   pending_ = pending;
-  if (staging) staging->put(tensors);
+  try {
+    if (staging) staging->put(tensors);
+  } catch (...) {
+    staging->give_up();  // the other thread is not to wait for what will not come
+    throw;
+  }
   return PendingSave(std::move(pending));
 }
 

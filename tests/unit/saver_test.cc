@@ -382,6 +382,28 @@ TEST_CASE("what TensorFlow's retention leaves of a checkpoint goes with the next
   CHECK(steps_in(box.root()) == std::vector{1, 2});
 }
 
+TEST_CASE("what TensorFlow lists while a save is under way stays listed") {
+  Sandbox box;
+  Trainer trainer(box.root(), keeping({Retention::newest(3)}));
+  trainer.save(1);
+  trainer.save(2);
+  trainer.save(3);
+  SaveOptions what;
+  what.step = 4;
+  const auto slow = [&](Writer& writer) -> Result<void> {
+    test::save(box / "t-9", {{{"v", test::int_scalar(9)}}});
+    test::write_file(box / "checkpoint", catalog_of({"m-2", "m-3", "t-9"}));
+    return writer.write("v", format::as_bytes(test::int_scalar(4).bytes));
+  };
+  const auto saved =
+      trainer->save("m", std::vector<TensorSpec>{{"v", DType::Int32, {}}}, slow, what);
+  REQUIRE_MESSAGE(saved, refusal(saved));
+  CHECK(catalog_in(box.root()) == catalog_of({"m-3", "t-9", "m-4"}));
+  CHECK(saved->deleted == std::vector{box / "m-2"});
+  CHECK(steps_in(box.root()) == std::vector{1, 3, 4});  // m-1 was taken out by somebody else
+  CHECK(test::values_at(box / "t-9"));
+}
+
 TEST_CASE("a catalog that cannot be read stops the save, and nothing is lost") {
   Sandbox box;
   Trainer trainer(box.root());

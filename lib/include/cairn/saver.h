@@ -43,7 +43,10 @@ struct CAIRN_API Retention {
 
   // TensorFlow's own algorithms, exactly: at most one checkpoint goes with each save (Saver), or as
   // many as it takes (Manager); what `keep_every_hours` preserves leaves the catalog and stays for
-  // ever. The Manager's catalog has timestamps. Either stands alone in keep_any_of.
+  // ever. The Manager's catalog has timestamps. Either stands alone in keep_any_of. Differences: 0
+  // keeps and lists everything, where TensorFlow's Saver lists the latest alone; 0 hours preserve
+  // nothing; and a process that is started anew goes on with the list and the grid of the one
+  // before, where TensorFlow's forgets the list, the grid, or both.
   static Retention tensorflow_saver(std::uint64_t max_to_keep, double keep_every_hours = 0);
   static Retention tensorflow_manager(std::uint64_t max_to_keep, double keep_every_hours = 0);
   // Ours: a checkpoint stays, and stays in the catalog, as long as one rule says so.
@@ -117,7 +120,8 @@ class CAIRN_API PendingSave {
 //
 // The Saver remembers nothing: which checkpoints there are, when they were saved, what is pinned
 // and what was preserved is read from the directory at each save, so that a process that was
-// started anew, a second one, and TensorFlow may take turns.
+// started anew, a second one, and TensorFlow may take turns. What TensorFlow, which knows no lock,
+// lists while a save is under way stays listed.
 // While it writes, a Saver holds the directory's lock (the file .cairn-lock): a second writer waits
 // `lock_wait`, then gets Busy, in a sentence that names the holder. The lock dies with its process.
 // Readers need no lock.
@@ -139,7 +143,7 @@ class CAIRN_API Saver {
 
   // The same for what is not in memory, tied, or encoded: `fill` is called once and gives every
   // tensor its bytes, in pieces of any size. Memory: what `fill` holds. An Error of `fill` ends the
-  // save, and nothing has happened.
+  // save, and the checkpoints and the catalog are as before.
   using Fill = std::function<Result<void>(Writer&)>;
   Result<Saved> save(std::string_view name, std::vector<TensorSpec> specs, const Fill& fill,
                      const SaveOptions& options = {}) noexcept;
