@@ -94,7 +94,13 @@ Result<Known> known_of(const Place& place, const std::string& base) {
 
 Result<History> read_history(const Place& place) {
   compat::Trail trail;
-  CAIRN_TRY(state, compat::read_catalog(place.dir, place.latest_filename, trail));
+  auto read = compat::read_catalog(place.dir, place.latest_filename, trail);
+  if (!read && read.error().code == Code::Corrupt) {
+    Error error = std::move(read).error();
+    error.what += "; repair_catalog() (cairn state --repair) makes it anew from the files";
+    return error;
+  }
+  CAIRN_TRY(state, std::move(read));
   History history;
   if (!state) return history;
   history.has_timestamps = !state->all_model_checkpoint_timestamps_s.empty();
