@@ -71,7 +71,8 @@ std::vector<std::pair<std::filesystem::path, std::optional<double>>> entries_of(
 }  // namespace
 
 bool may_pass(const Error& error) noexcept {
-  return error.code == Code::Io || error.code == Code::OutOfMemory || error.code == Code::NoSpace;
+  return error.code == Code::Io || error.code == Code::OutOfMemory || error.code == Code::NoSpace ||
+         error.code == Code::Busy;
 }
 
 Result<Known> known_of(const Place& place, const std::string& base) {
