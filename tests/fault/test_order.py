@@ -7,12 +7,13 @@ steps exchanged that matter, they fail. Then the same over what the command does
 """
 import glob
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 
-from order import STRACE, breaches, events, without_each_sync
+from order import STRACE, breaches, events, synced, without_each_sync
 
 SAVE = """\
 9 mkdir("/d/new", 0777) = 0
@@ -169,6 +170,32 @@ def without_work(cairn, golden, folder):
     yield "import of what is imported", trace(folder, cairn, "import", source), files
 
 
+def after_a_dead_save(cairn, folder):
+    """(the directory, the trace of a save) where one before was killed between its indexes' names and their sync."""
+    for name in ("tried", "died"):
+        subprocess.run([cairn, "save", f"{folder}/{name}/m", "v:int32=1"], check=True, capture_output=True)
+    trail = list(events(trace(folder, cairn, "save", f"{folder}/tried/m", "v:int32=2")))
+    named = max(at for at, event in enumerate(trail) if event.to.endswith("m.cairn"))
+    fatal = 1 + sum(event.kind == "sync" for event in trail[:named])
+    kill = ["strace", "-f", "-o", os.devnull, "-e", f"inject=fsync:signal=KILL:when={fatal}"]
+    subprocess.run([*kill, cairn, "save", f"{folder}/died/m", "v:int32=2"], capture_output=True)
+    return f"{folder}/died", trace(folder, cairn, "save", f"{folder}/died/n", "v:int32=3")
+
+
+def check_recovery(cases, cairn, folder):
+    """The names of the save that died are durable before what they replaced is removed."""
+    died, lines = after_a_dead_save(cairn, folder)
+
+    def early(lines):
+        trail = list(events(lines))
+        removed = [at for at, event in enumerate(trail) if event.kind == "remove" and "m.data-" in event.path]
+        return not removed or not synced(trail, died, -1, removed[0])
+
+    cases.expect("a save after one that died: the order is right", not early(lines))
+    first = next(line for line in lines if re.search(r"fsync\(\d+<[^>]*/died>\)", line))
+    cases.expect("a save after one that died: needs its first sync", early([line for line in lines if line != first]))
+
+
 def check_the_command(cases, cairn, golden):
     if not may_trace():
         return cases.skip("the command", "strace may not trace here")
@@ -178,8 +205,9 @@ def check_the_command(cases, cairn, golden):
             for name, lines, durable_first in scenarios(cairn, golden, folder):
                 cases.whole_and_without_each_sync(name, lines, durable_first)
             for name, lines, files in without_work(cairn, golden, folder):
-                synced = {event.path for event in events(lines) if event.kind == "sync"}
-                cases.expect(f"{name}: is durable", synced >= set(files), set(files) - synced)
+                done = {event.path for event in events(lines) if event.kind == "sync"}
+                cases.expect(f"{name}: is durable", done >= set(files), set(files) - done)
+            check_recovery(cases, cairn, folder)
         except RuntimeError as why:
             cases.expect("the command", False, why)
 
