@@ -78,8 +78,8 @@ bool add_line(JournalFacts& facts, JournalCheckpoint*& current, std::string_view
     current->base = line;
     return true;
   }
-  auto file = *word == "file" && current != nullptr ? file_of(line) : std::nullopt;
-  if (file) current->files.push_back(*std::move(file));
+  const auto file = *word == "file" && current != nullptr ? file_of(line) : std::nullopt;
+  if (file) current->files.push_back(*file);
   return file.has_value();
 }
 
