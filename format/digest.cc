@@ -81,6 +81,16 @@ std::uint32_t crc32c_combine(std::uint32_t crc_a, std::uint32_t crc_b,
   return (Polynomial{crc_a} * shift).bits ^ crc_b;
 }
 
+std::string hex(std::span<const std::byte> bytes) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  for (const std::byte byte : bytes) {
+    text += kDigits[std::to_integer<std::size_t>(byte >> 4)];
+    text += kDigits[std::to_integer<std::size_t>(byte & std::byte{0xf})];
+  }
+  return text;
+}
+
 std::string crc32c_hex(std::uint32_t crc) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   std::string text(8, '0');

@@ -32,6 +32,9 @@ constexpr std::uint32_t crc32c_unmask(std::uint32_t masked) noexcept {
   return (rotated >> 17) | (rotated << 15);
 }
 
+// Lower-case hex digits, two for each byte.
+std::string hex(std::span<const std::byte> bytes);
+
 // 8 lower-case hex digits.
 std::string crc32c_hex(std::uint32_t crc);
 

@@ -36,16 +36,6 @@ Digest128 file_digest(std::span<const std::byte> file) {
 
 namespace {
 
-std::string hex(std::span<const std::byte> bytes) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string text;
-  for (const std::byte byte : bytes) {
-    text += kDigits[std::to_integer<std::size_t>(byte >> 4)];
-    text += kDigits[std::to_integer<std::size_t>(byte & std::byte{0xf})];
-  }
-  return text;
-}
-
 Decoded<void> check_magic(std::span<const std::byte> file) {
   const std::string_view start = as_text(file.first(std::min<std::size_t>(file.size(), 16)));
   if (start.starts_with(kMagic)) {

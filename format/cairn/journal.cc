@@ -14,15 +14,7 @@ constexpr std::string_view kFirstLine = "cairn journal 1\n";
 constexpr std::string_view kSumWord = "sum\t";
 constexpr std::size_t kSumDigits = 32;
 
-std::string sum_of(std::string_view text) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string hex;
-  for (const std::byte byte : xxh3_128(as_bytes(text)).bytes) {
-    hex += kDigits[std::to_integer<std::size_t>(byte) >> 4];
-    hex += kDigits[std::to_integer<std::size_t>(byte) & 15];
-  }
-  return hex;
-}
+std::string sum_of(std::string_view text) { return hex(xxh3_128(as_bytes(text)).bytes); }
 
 void add_checkpoint(std::string& text, std::string_view word, const JournalCheckpoint& what) {
   text += sentence(word, "\t", what.base, "\n");

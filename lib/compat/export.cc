@@ -15,6 +15,7 @@
 #include "lib/compat/locate.h"
 #include "lib/compat/transfer.h"
 #include "lib/store/draft.h"
+#include "lib/store/identity.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
 
@@ -85,8 +86,7 @@ Result<std::optional<store::Draft>> draft_record(const Location& location,
   if (parts.format != Format::Cairn) return std::optional<store::Draft>();
   format::IndexFacts facts = parts.index.facts();
   CAIRN_TRY(info, tensorflow.file().info());
-  facts.tensorflow_index = {true,
-                            {info.size_bytes, info.mtime_ns, info.inode},
+  facts.tensorflow_index = {true, store::identity_of(info),
                             format::xxh3_128(format::as_bytes(bytes))};
   const auto own = format::encode_index(facts);
   if (!own) return Error{Code::Invalid, 0, location.prefix.string() + ": " + own.error().what};

@@ -15,6 +15,7 @@
 #include "lib/compat/locate.h"
 #include "lib/compat/transfer.h"
 #include "lib/store/draft.h"
+#include "lib/store/identity.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
 
@@ -33,8 +34,7 @@ Result<void> publish(const Destination& to, format::IndexFacts facts,
               store::draft_with(to.directory, to.base + std::string(store::kTensorFlowSuffix),
                                 tensorflow_index));
     CAIRN_TRY(info, draft.file().info());
-    facts.tensorflow_index = {
-        true, {info.size_bytes, info.mtime_ns, info.inode}, format::xxh3_128(tensorflow_index)};
+    facts.tensorflow_index = {true, store::identity_of(info), format::xxh3_128(tensorflow_index)};
     drafts.push_back(std::move(draft));
   }
   const auto bytes = format::encode_index(facts);
@@ -61,7 +61,7 @@ Result<bool> refreshed(Location& location, const Destination& to,
   facts.tensorflow_index = index.record;
   for (std::size_t i = 0; i < parts.shards.size(); ++i) {
     CAIRN_TRY(info, parts.shards[i].info());
-    facts.shards[i].identity = {info.size_bytes, info.mtime_ns, info.inode};
+    facts.shards[i].identity = store::identity_of(info);
   }
   CAIRN_CHECK(index.file->sync());
   CAIRN_CHECK(compat::sync_payload(parts.shards, to.directory));

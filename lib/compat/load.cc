@@ -27,6 +27,7 @@
 #include "format/safetensors/header.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/compat/catalog.h"
+#include "lib/store/identity.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
 
@@ -35,10 +36,6 @@ namespace {
 
 os::Links links(bool follow) noexcept { return follow ? os::Links::Follow : os::Links::Refuse; }
 
-format::FileIdentity identity_of(const os::FileInfo& info) noexcept {
-  return {info.size_bytes, info.mtime_ns, info.inode};
-}
-
 Result<os::File> open_tensorflow_index(const Location& location) {
   return location.directory.open_file(location.file(store::kTensorFlowSuffix), os::Links::Follow);
 }
@@ -46,7 +43,7 @@ Result<os::File> open_tensorflow_index(const Location& location) {
 Result<TensorFlowIndex> read_whole(const os::File& file, const os::FileInfo& info) {
   CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kForeignIndexBytesMax));
   const Digest128 digest = format::xxh3_128(bytes);
-  return TensorFlowIndex{&file, std::move(bytes), {true, identity_of(info), digest}};
+  return TensorFlowIndex{&file, std::move(bytes), {true, store::identity_of(info), digest}};
 }
 
 Error written_meanwhile(const Location& location) {
@@ -123,7 +120,7 @@ Result<Standing> standing_of(const Location& location, const format::TensorFlowI
   if (!opened) return std::move(opened).error();
   CAIRN_TRY(info, opened->info());
   const os::File& file = trail.keep_index(*std::move(opened), info);
-  if (record.present && identity_of(info) == record.identity) return Standing::Current;
+  if (record.present && store::identity_of(info) == record.identity) return Standing::Current;
   CAIRN_TRY(read, read_whole(file, info));
   const bool same = record.present && read.record.digest == record.digest;
   foreign = std::move(read);
@@ -305,7 +302,7 @@ Result<OpenShard> open_shard(const os::Directory& directory, const std::string& 
                              bool follow_links) {
   CAIRN_TRY(file, directory.open_file(name, links(follow_links)));
   CAIRN_TRY(info, file.info());
-  return OpenShard{std::move(file), identity_of(info)};
+  return OpenShard{std::move(file), store::identity_of(info)};
 }
 
 Error error_of(const std::string& path, const format::Reason& reason) {

@@ -1,7 +1,5 @@
 // The catalog's public functions: TensorFlow's rules for paths, written durably.
 
-#include <chrono>
-
 #include "cairn/catalog.h"
 #include "format/tensorflow/state_text.h"
 #include "lib/compat/catalog.h"
@@ -12,9 +10,6 @@
 
 namespace cairn {
 namespace {
-
-// A Saver holds the lock while it writes a checkpoint.
-constexpr std::chrono::seconds kLockWait{10};
 
 Result<format::tensorflow::StateFacts> written(const std::filesystem::path& dir,
                                                const CheckpointState& state) {
@@ -93,7 +88,7 @@ Result<void> update_checkpoint_state(const std::filesystem::path& dir, const Che
     CAIRN_TRY(facts, written(dir, state));
     CAIRN_CHECK(refuse_itself(dir, facts.model_checkpoint_path, latest_filename));
     CAIRN_TRY(directory, os::Directory::open(dir));
-    const auto lock = saver::DirectoryLock::take(directory, kLockWait);
+    const auto lock = saver::DirectoryLock::take(directory, saver::kCatalogWait);
     if (!lock) return lock.error();
     return saver::publish_catalog(directory, latest_filename, facts);
   });
@@ -104,7 +99,7 @@ Result<void> set_latest_checkpoint(const std::filesystem::path& dir,
                                    std::string_view latest_filename) noexcept {
   return at_boundary([&]() -> Result<void> {
     CAIRN_TRY(directory, os::Directory::open(dir));
-    const auto lock = saver::DirectoryLock::take(directory, kLockWait);
+    const auto lock = saver::DirectoryLock::take(directory, saver::kCatalogWait);
     if (!lock) return lock.error();
     compat::Trail trail;
     CAIRN_TRY(before, compat::read_catalog(dir, latest_filename, trail));

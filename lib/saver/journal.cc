@@ -17,6 +17,7 @@
 #include "lib/saver/leftovers.h"
 #include "lib/saver/members.h"
 #include "lib/store/draft.h"
+#include "lib/store/identity.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
 
@@ -98,7 +99,7 @@ Result<format::JournalCheckpoint> before_adding(const Place& place, const std::s
        {base + std::string(store::kTensorFlowSuffix), base + std::string(store::kCairnSuffix),
         std::string(place.latest_filename)}) {
     CAIRN_TRY(info, place.directory.look(name));
-    if (info) before.files.push_back({name, {info->size_bytes, info->mtime_ns, info->inode}});
+    if (info) before.files.push_back({name, store::identity_of(*info)});
   }
   return before;
 }
@@ -108,8 +109,7 @@ Result<bool> unchanged(const Place& place, const format::JournalCheckpoint& befo
   const auto was = std::ranges::find(before.files, name, &format::JournalFile::name);
   CAIRN_TRY(info, place.directory.look(name));
   if (!info) return was == before.files.end();
-  const format::FileIdentity now{info->size_bytes, info->mtime_ns, info->inode};
-  return was != before.files.end() && was->identity == now;
+  return was != before.files.end() && was->identity == store::identity_of(*info);
 }
 
 Result<void> settle(const Place& place) {

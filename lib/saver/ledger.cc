@@ -79,15 +79,6 @@ Result<Digest128> digest_of_whole(const std::filesystem::path& dir,
   return TensorDigest(found.parts.index).digest();
 }
 
-std::string digits_of(const Digest128& digest) {
-  std::string digits;
-  for (const std::byte each : digest.bytes) {
-    digits += "0123456789abcdef"[std::to_integer<unsigned>(each) >> 4];
-    digits += "0123456789abcdef"[std::to_integer<unsigned>(each) & 15];
-  }
-  return digits;
-}
-
 std::optional<Digest128> digest_from(std::string_view digits) {
   if (digits.size() != kDigestDigits) return std::nullopt;
   Digest128 digest;
@@ -123,7 +114,7 @@ bool Ledger::take_up(std::string_view text) {
 std::string Ledger::text() const {
   std::map<std::uint64_t, std::string> lines;
   for (const auto& [key, given] : given_)
-    lines[given.position] = digits_of(given.tensors) + " " + key + "\n";
+    lines[given.position] = format::hex(given.tensors.bytes) + " " + key + "\n";
   std::string text;
   for (const auto& [position, line] : lines) text += line;
   return text;

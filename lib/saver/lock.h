@@ -14,6 +14,10 @@ namespace cairn::saver {
 
 inline constexpr std::string_view kLockName = ".cairn-lock";
 
+// How long those wait who change the catalog alone: a Saver holds the lock while it writes a
+// checkpoint.
+inline constexpr std::chrono::seconds kCatalogWait{10};
+
 // Held as long as it lives. A child that was forked meanwhile holds it too.
 class DirectoryLock {
  public:

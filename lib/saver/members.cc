@@ -7,6 +7,7 @@
 
 #include "format/tensorflow/bundle.h"
 #include "lib/compat/load.h"
+#include "lib/store/identity.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
 
@@ -14,10 +15,6 @@ namespace cairn::saver {
 namespace {
 
 constexpr std::array kIndexSuffixes{store::kTensorFlowSuffix, store::kCairnSuffix};
-
-format::FileIdentity identity_of(const os::FileInfo& info) noexcept {
-  return {info.size_bytes, info.mtime_ns, info.inode};
-}
 
 bool is_shard(std::string_view name, std::string_view base) noexcept {
   return store::shard_number(name, base).has_value();
@@ -90,7 +87,7 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
     CAIRN_TRY(info, directory.look(name));
     if (!info) continue;
     if (is_shard(name, base)) shard_inodes.insert(info->inode);
-    what.files.push_back({name, identity_of(*info)});
+    what.files.push_back({name, store::identity_of(*info)});
   }
   std::erase_if(what.files, [&](const format::JournalFile& file) {
     return file.name.ends_with(store::kSafetensorsSuffix) &&
@@ -106,7 +103,7 @@ Result<void> remove_members(const os::Directory& directory, const format::Journa
   for (const format::JournalFile& file : what.files) {
     if (!is_member(file.name, what.base)) continue;
     CAIRN_TRY(info, directory.look(file.name));
-    if (!info || identity_of(*info) != file.identity) continue;
+    if (!info || store::identity_of(*info) != file.identity) continue;
     CAIRN_CHECK(directory.remove(file.name));
   }
   return {};

@@ -9,7 +9,6 @@
 // checkpoint is worse than to let go of an old one.
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -31,8 +30,6 @@ namespace {
 
 using saver::Listed;
 using saver::Place;
-
-constexpr std::chrono::seconds kLockWait{10};
 
 auto by_age(const Listed& listed) {
   return std::tuple(listed.known.saved_s, listed.known.step.value_or(-1), listed.base);
@@ -167,7 +164,7 @@ class Repair {
 Result<Repaired> repair(const Place& place, const RepairOptions& options) {
   std::optional<saver::DirectoryLock> lock;
   if (!options.dry_run) {
-    CAIRN_TRY(taken, saver::DirectoryLock::take(place.directory, kLockWait));
+    CAIRN_TRY(taken, saver::DirectoryLock::take(place.directory, saver::kCatalogWait));
     lock.emplace(std::move(taken));
   }
   compat::Trail trail;

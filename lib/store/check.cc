@@ -21,6 +21,7 @@
 #include "format/quoted.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/os/parallel.h"
+#include "lib/store/identity.h"
 #include "lib/store/names.h"
 #include "lib/store/open_checkpoint.h"
 #include "lib/try.h"
@@ -298,7 +299,7 @@ Result<void> check_tensorflow_index(const Parts& parts) {
       directory->open_file(prefix.base + std::string(kTensorFlowSuffix), os::Links::Follow);
   if (!file) return {};
   CAIRN_TRY(info, file->info());
-  const format::FileIdentity identity{info.size_bytes, info.mtime_ns, info.inode};
+  const format::FileIdentity identity = identity_of(info);
   if (identity != record.identity) return {};
   CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kForeignIndexBytesMax));
   if (format::xxh3_128(bytes) == record.digest) return {};

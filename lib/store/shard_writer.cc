@@ -5,6 +5,7 @@
 
 #include "format/le.h"
 #include "format/tensorflow/bundle.h"
+#include "lib/store/identity.h"
 #include "lib/try.h"
 
 namespace cairn::store {
@@ -104,7 +105,7 @@ Result<std::vector<format::ShardFacts>> ShardWriter::facts() const {
     format::ShardFacts facts;
     facts.name = drafts_[i].name();
     facts.kind = plan.kind;
-    facts.identity = {info.size_bytes, info.mtime_ns, info.inode};
+    facts.identity = store::identity_of(info);
     facts.head_bytes = plan.head.size();
     facts.head_crc32c = format::crc32c(format::as_bytes(plan.head));
     shards.push_back(std::move(facts));

@@ -30,6 +30,7 @@
 #include "format/tensorflow/bundle.h"
 #include "lib/os/file.h"
 #include "lib/store/draft.h"
+#include "lib/store/identity.h"
 #include "lib/store/layout.h"
 #include "lib/store/names.h"
 #include "lib/store/shard_writer.h"
@@ -480,8 +481,7 @@ Result<void> Writer::State::publish_indexes() {
       if (!index) return invalid(prefix_.string() + ": " + index.error().what);
       CAIRN_CHECK(add(store::kTensorFlowSuffix, format::as_bytes(*index)));
       CAIRN_TRY(info, drafts.back().file().info());
-      facts.tensorflow_index = {true,
-                                {info.size_bytes, info.mtime_ns, info.inode},
+      facts.tensorflow_index = {true, store::identity_of(info),
                                 format::xxh3_128(format::as_bytes(*index))};
     }
     if (!options_.cairn_index) return {};
