@@ -80,18 +80,6 @@ void print_bytes(std::span<const std::byte> bytes) {
   print({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
-// The strings of a tensor or of a part of it.
-Result<std::vector<std::string_view>> load_strings(const Tensor& tensor, const Part& part) {
-  const auto all = tensor.strings();
-  if (!all) return all.error();
-  if (part.ranges.empty()) return std::vector<std::string_view>(all->begin(), all->end());
-  std::vector<std::string_view> chosen;
-  for (const std::size_t position : positions(part, tensor.shape())) {
-    chosen.push_back((*all)[position]);
-  }
-  return chosen;
-}
-
 // numpy's own strings have one width, and what ends with NUL is cut: refused rather than changed.
 Result<void> print_strings_npy(std::span<const std::string_view> strings,
                                std::span<const std::int64_t> shape) {
@@ -113,9 +101,9 @@ Result<void> print_strings_npy(std::span<const std::string_view> strings,
 }
 
 Result<void> print_strings(const Tensor& tensor, const Part& part, const Options& options) {
-  const auto strings = load_strings(tensor, part);
+  const auto strings = tensor.strings(part.ranges);
   if (!strings) return strings.error();
-  if (options.npy) return print_strings_npy(*strings, part.shape);
+  if (options.npy) return print_strings_npy({strings->begin(), strings->end()}, part.shape);
   if (options.raw) {
     for (const std::string_view value : *strings) print(value);
     return {};

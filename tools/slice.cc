@@ -71,21 +71,4 @@ Result<Part> parse_slice(std::string_view text, std::span<const std::int64_t> sh
   return part;
 }
 
-std::vector<std::size_t> positions(const Part& part, std::span<const std::int64_t> shape) {
-  // Grows dimension by dimension: every position so far times the next dimension's range.
-  std::vector<std::size_t> found = {0};
-  for (std::size_t i = 0; i < part.ranges.size(); ++i) {
-    const auto [start, count] = part.ranges[i];
-    std::vector<std::size_t> next;
-    next.reserve(found.size() * static_cast<std::size_t>(count));
-    for (const std::size_t base : found) {
-      const std::size_t row = base * static_cast<std::size_t>(shape[i]);
-      for (auto j = start; j < start + count; ++j)
-        next.push_back(row + static_cast<std::size_t>(j));
-    }
-    found = std::move(next);
-  }
-  return found;
-}
-
 }  // namespace cairn::tools

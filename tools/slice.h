@@ -22,7 +22,4 @@ struct Part {
 // taken whole. Errors: Invalid.
 Result<Part> parse_slice(std::string_view text, std::span<const std::int64_t> shape);
 
-// The positions, row-major in the whole tensor, of the elements of the part.
-std::vector<std::size_t> positions(const Part& part, std::span<const std::int64_t> shape);
-
 }  // namespace cairn::tools

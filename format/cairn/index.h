@@ -41,6 +41,7 @@ class IndexView {
     std::uint64_t size_bytes = 0;  // of all pieces
     Span span;                     // of a tensor that is not partitioned
     std::span<const std::uint32_t> chunk_crc32cs;
+    std::uint32_t chunks_begin = 0;  // where these stand among all of the index
     std::optional<Digest128> content_hash;
     std::uint32_t slices_begin = 0;  // into slice()
     std::uint32_t slices_end = 0;
@@ -86,6 +87,8 @@ class IndexView {
   std::span<const std::int64_t> tensor_shape(std::size_t position) const noexcept;
   Tensor tensor(std::size_t position) const noexcept;
   Slice slice(std::uint32_t position) const noexcept;
+  std::size_t slice_count() const noexcept;
+  std::size_t chunk_count() const noexcept;
 
   // Position of the first tensor whose name is not below `name`; binary search.
   std::size_t lower_bound(std::string_view name) const noexcept;

@@ -216,6 +216,7 @@ IndexView::Tensor IndexView::tensor(std::size_t position) const noexcept {
   tensor.shape = index::part(columns.dims, starts.dims, record.dims_end());
   tensor.span = span_of_record(record);
   tensor.chunk_crc32cs = index::part(columns.chunk_crc32cs, starts.chunks, record.chunks_end());
+  tensor.chunks_begin = starts.chunks;
   if ((record.flags() & index::kHasContentHash) != 0) {
     tensor.content_hash = index::digest_of(columns.content_hashes[position]);
   }
@@ -234,6 +235,14 @@ IndexView::Slice IndexView::slice(std::uint32_t position) const noexcept {
   const auto extents = index::part(columns.extents, index::extents_start_of(columns, position),
                                    record.extents_end());
   return {as_extents(extents), span_of_record(record)};
+}
+
+std::size_t IndexView::slice_count() const noexcept {
+  return index::span_of(root_of(root_).slices()).size();
+}
+
+std::size_t IndexView::chunk_count() const noexcept {
+  return index::span_of(root_of(root_).chunk_crc32cs()).size();
 }
 
 std::size_t IndexView::lower_bound(std::string_view name) const noexcept {

@@ -52,8 +52,8 @@ std::string sums(std::uint32_t stored, std::uint32_t computed) {
 
 }  // namespace
 
-Decoded<StringLayout> decode_strings(std::span<const std::byte> stored, std::uint64_t count,
-                                     bool big_endian) {
+Decoded<StringLayout> decode_string_lengths(std::span<const std::byte> stored, std::uint64_t count,
+                                            bool big_endian) {
   StringLayout layout;
   if (count == 0 && stored.empty()) return layout;
   if (count > stored.size()) {
@@ -85,7 +85,14 @@ Decoded<StringLayout> decode_strings(std::span<const std::byte> stored, std::uin
                    "the strings' lengths are damaged: " + sums(sum, layout.crc32c));
   }
   layout.payload_offset = position(stored, rest) + kSumBytes;
-  layout.crc32c = crc32c(as_bytes(rest), layout.crc32c);
+  layout.crc32c = crc32c(as_bytes(rest.substr(0, kSumBytes)), layout.crc32c);
+  return layout;
+}
+
+Decoded<StringLayout> decode_strings(std::span<const std::byte> stored, std::uint64_t count,
+                                     bool big_endian) {
+  auto layout = decode_string_lengths(stored, count, big_endian);
+  if (layout) layout->crc32c = crc32c(stored.subspan(layout->payload_offset), layout->crc32c);
   return layout;
 }
 

@@ -30,21 +30,33 @@ constexpr std::uint64_t kMetaBytesMax = std::uint64_t{1}
 // Takes the bytes of one tensor, block after block.
 using Sink = std::function<Result<void>(std::span<const std::byte>)>;
 
-bool streams(const store::OpenCheckpoint& source, std::size_t position) {
-  const auto tensor = source.index().tensor(position);
-  return !tensor.partitioned() && !source.index().big_endian();
+// Puts a tensor together that lies in several pieces, or big-endian: some rows at a time.
+Result<void> pour_rows(const store::OpenCheckpoint& source, std::size_t position,
+                       const Sink& sink) {
+  const auto shape = source.index().tensor(position).shape;
+  CAIRN_TRY(size_bytes, source.read_bytes(position, {}));
+  if (size_bytes == 0) return {};
+  const std::int64_t rows = shape.empty() ? 1 : shape[0];
+  const std::uint64_t row_bytes = size_bytes / static_cast<std::uint64_t>(rows);
+  const auto rows_at_once =
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(kBlockBytes / row_bytes));
+  std::vector<Range> slice(shape.size());
+  std::vector<std::byte> block;
+  for (std::int64_t row = 0; row < rows; row += rows_at_once) {
+    const std::int64_t count = std::min(rows_at_once, rows - row);
+    if (!slice.empty()) slice[0] = {row, count};
+    block.resize(static_cast<std::uint64_t>(count) * row_bytes);
+    CAIRN_CHECK(source.read(position, block, slice));
+    CAIRN_CHECK(sink(block));
+  }
+  return {};
 }
 
-// The tensor's bytes, little-endian and row-major. What lies in one native piece is streamed and
-// summed on the way; the rest is put together in memory.
+// The tensor's bytes, little-endian and row-major. What lies in one native piece is summed on the
+// way.
 Result<void> pour(const store::OpenCheckpoint& source, std::size_t position, const Sink& sink) {
   const auto tensor = source.index().tensor(position);
-  if (!streams(source, position)) {
-    CAIRN_TRY(size_bytes, source.read_bytes(position, {}));
-    std::vector<std::byte> whole(size_bytes);
-    CAIRN_CHECK(source.read(position, whole, {}));
-    return sink(whole);
-  }
+  if (tensor.partitioned() || source.index().big_endian()) return pour_rows(source, position, sink);
   std::vector<std::byte> block(std::min(kBlockBytes, tensor.size_bytes));
   std::uint32_t crc = 0;
   for (std::uint64_t done = 0; done < tensor.size_bytes; done += block.size()) {
@@ -114,8 +126,10 @@ std::vector<std::optional<std::size_t>> tied(const format::IndexView& index,
 Result<void> write_encoded(const store::OpenCheckpoint& source, std::size_t position,
                            Writer& writer) {
   const auto tensor = source.index().tensor(position);
-  if (source.index().big_endian()) {
-    CAIRN_TRY(strings, source.strings(position));
+  const bool strings_alone = tensor.encoding == format::Encoding::TensorFlowString &&
+                             (source.index().big_endian() || tensor.partitioned());
+  if (strings_alone) {
+    CAIRN_TRY(strings, source.strings(position, {}));
     const std::vector<std::string_view> values(strings.begin(), strings.end());
     return writer.write_strings(tensor.name, values);
   }

@@ -1,4 +1,4 @@
-// Sums: comparing tensors with what the index says of them.
+// Verify: comparing all bytes with what the index says of them.
 //
 // Every check reads through the shard's descriptor, which returns errors, and not through the
 // mapping, which would kill the process where a file was truncated or a disk is sick. It costs less
@@ -11,136 +11,28 @@
 
 #include <algorithm>
 #include <array>
-#include <memory>
-#include <tuple>
 #include <utility>
 
 #include "format/checked.h"
 #include "format/digest.h"
 #include "format/limits.h"
 #include "format/quoted.h"
-#include "format/tensorflow/bundle.h"
 #include "lib/os/parallel.h"
 #include "lib/store/identity.h"
 #include "lib/store/names.h"
-#include "lib/store/open_checkpoint.h"
+#include "lib/store/sums.h"
 #include "lib/try.h"
 
 namespace cairn::store {
 namespace {
 
-constexpr std::uint64_t kBlockBytes = 256u << 10;  // one read; stays in the second-level cache
-constexpr std::uint64_t kTaskBytes = 4u << 20;     // what a thread takes at once
-constexpr std::size_t kNoTensor = static_cast<std::size_t>(-1);  // a header, or padding
-
-// Bytes with one stored sum.
-struct Piece {
-  std::uint32_t shard = 0;
-  std::uint64_t offset_bytes = 0;
-  std::uint64_t size_bytes = 0;
-  std::uint32_t crc32c = 0;
-  std::size_t tensor = kNoTensor;
-  format::Encoding encoding = format::Encoding::Raw;
-  std::span<const std::uint32_t> chunk_crc32cs;
-
-  auto place() const noexcept { return std::tuple(shard, offset_bytes, size_bytes); }
-  auto key() const noexcept { return std::tuple(shard, offset_bytes, size_bytes, crc32c); }
-};
+constexpr std::uint64_t kTaskBytes = 4u << 20;  // what a thread takes at once
 
 // A part of a piece that is summed at once: a chunk of a raw one, or the whole of an encoded one.
 struct Unit {
   std::size_t piece = 0;
   std::uint64_t offset_bytes = 0;
   std::uint64_t size_bytes = 0;
-};
-
-Piece piece_of(const format::IndexView::Tensor& tensor, std::size_t position,
-               const format::Span& span) {
-  Piece piece;
-  piece.shard = span.shard;
-  piece.offset_bytes = span.offset_bytes;
-  piece.size_bytes = span.size_bytes;
-  piece.crc32c = span.crc32c.value_or(0);
-  piece.tensor = position;
-  piece.encoding = tensor.encoding;
-  piece.chunk_crc32cs = tensor.chunk_crc32cs;
-  return piece;
-}
-
-// The pieces of one tensor that have a sum.
-void append_pieces(const format::IndexView& index, std::size_t position,
-                   std::vector<Piece>& pieces) {
-  const auto tensor = index.tensor(position);
-  if (!tensor.partitioned()) {
-    if (tensor.span.crc32c) pieces.push_back(piece_of(tensor, position, tensor.span));
-    return;
-  }
-  for (std::uint32_t i = tensor.slices_begin; i < tensor.slices_end; ++i) {
-    const auto slice = index.slice(i);
-    if (slice.span.crc32c) pieces.push_back(piece_of(tensor, position, slice.span));
-  }
-}
-
-// The sums of one checkpoint's bytes.
-class Summer {
- public:
-  explicit Summer(const OpenCheckpoint& checkpoint) : checkpoint_(checkpoint) {}
-
-  Result<std::uint32_t> sum(const Piece& piece, std::uint64_t offset_bytes,
-                            std::uint64_t size_bytes) const {
-    if (piece.encoding != format::Encoding::Raw) return sum_encoded(piece);
-    if (checkpoint_.access() == Access::Copy) {
-      return format::crc32c(checkpoint_.in_memory({piece.shard, offset_bytes, size_bytes, {}}));
-    }
-    const std::uint64_t buffer_bytes = std::min(kBlockBytes, size_bytes);
-    const auto buffer = std::make_unique_for_overwrite<std::byte[]>(buffer_bytes);
-    std::uint32_t crc = 0;
-    for (std::uint64_t done = 0; done < size_bytes; done += buffer_bytes) {
-      const std::span block(buffer.get(), std::min(buffer_bytes, size_bytes - done));
-      CAIRN_CHECK(checkpoint_.parts().shards[piece.shard].read_at(offset_bytes + done, block));
-      crc = format::crc32c(block, crc);
-    }
-    return crc;
-  }
-
- private:
-  // Strings and variants carry sums of their own inside, which are checked on the way.
-  Result<std::uint32_t> sum_encoded(const Piece& piece) const {
-    const auto& index = checkpoint_.index();
-    const bool variant = piece.encoding == format::Encoding::TensorFlowVariant;
-    if (variant && index.big_endian()) {
-      return Error{Code::Unsupported, 0,
-                   checkpoint_.shard_path(piece.shard) + ": tensor " +
-                       format::quoted(index.tensor_name(piece.tensor)) +
-                       " is a big-endian variant, whose checksum cannot be computed"};
-    }
-    std::vector<std::byte> read;
-    CAIRN_TRY(stored, stored_bytes(piece, read));
-    const auto count = format::element_count(index.tensor(piece.tensor).shape).value_or(0);
-    auto crc = variant ? format::tensorflow::variant_crc32c(stored, count)
-                       : format::tensorflow::decode_strings(stored, count, index.big_endian())
-                             .transform([](const auto& layout) { return layout.crc32c; });
-    if (crc) return *crc;
-    return Error{crc.error().code, 0,
-                 checkpoint_.shard_path(piece.shard) + ": tensor " +
-                     format::quoted(index.tensor_name(piece.tensor)) + ", byte " +
-                     std::to_string(piece.offset_bytes + crc.error().byte_offset) + ": " +
-                     crc.error().what};
-  }
-
-  // The bytes of a whole piece, where they lie or as they were read.
-  Result<std::span<const std::byte>> stored_bytes(const Piece& piece,
-                                                  std::vector<std::byte>& read) const {
-    if (checkpoint_.access() == Access::Copy) {
-      return std::span<const std::byte>(
-          checkpoint_.in_memory({piece.shard, piece.offset_bytes, piece.size_bytes, {}}));
-    }
-    read.resize(piece.size_bytes);
-    CAIRN_CHECK(checkpoint_.parts().shards[piece.shard].read_at(piece.offset_bytes, read));
-    return std::span<const std::byte>(read);
-  }
-
-  const OpenCheckpoint& checkpoint_;
 };
 
 // The units of a piece: one for an encoded one, one a chunk for a raw one.
@@ -216,8 +108,11 @@ Result<void> append_rest(const OpenCheckpoint& checkpoint, std::span<const Piece
   const auto facts = checkpoint.index().shard(shard);
   std::uint64_t end = facts.head_bytes;
   if (facts.head_bytes != 0) {
-    rest.push_back(
-        {shard, 0, facts.head_bytes, facts.head_crc32c, kNoTensor, format::Encoding::Raw, {}});
+    Piece head;
+    head.shard = shard;
+    head.size_bytes = facts.head_bytes;
+    head.crc32c = facts.head_crc32c;
+    rest.push_back(head);
   }
   const Piece* previous = nullptr;
   for (const Piece& piece : tensors) {
@@ -312,6 +207,7 @@ Result<void> check_tensorflow_index(const Parts& parts) {
 
 Result<Verification> OpenCheckpoint::verify(const Work& work) const {
   CAIRN_CHECK(check_tensorflow_index(parts_));
+  for (std::size_t i = 0; i < index().tensor_count(); ++i) CAIRN_CHECK(ensure_disjoint(i));
   CAIRN_TRY(pieces, all_pieces(*this));
   Verification seen;
   seen.bytes_checked = covered_bytes(pieces);
@@ -348,31 +244,6 @@ Result<Verification> OpenCheckpoint::verify(const Work& work) const {
                   std::span(sums).subspan(begin, end - begin), seen.damage);
   }
   return seen;
-}
-
-Result<void> OpenCheckpoint::ensure_checked(std::size_t position) const {
-  if (!lazy_ || checked_[position].load(std::memory_order_acquire)) return {};
-  std::vector<Piece> pieces;
-  append_pieces(index(), position, pieces);
-  const Summer summer(*this);
-  for (const Piece& piece : pieces) {
-    CAIRN_TRY(sum, summer.sum(piece, piece.offset_bytes, piece.size_bytes));
-    if (sum != piece.crc32c)
-      return damaged(position, {piece.shard, piece.offset_bytes, piece.size_bytes, piece.crc32c},
-                     sum);
-  }
-  mark_checked(position);
-  return {};
-}
-
-Error OpenCheckpoint::damaged(std::size_t position, const format::Span& span,
-                              std::uint32_t computed) const {
-  return {Code::Corrupt, 0,
-          shard_path(span.shard) + ": tensor " + format::quoted(index().tensor_name(position)) +
-              " is damaged: bytes " + std::to_string(span.offset_bytes) + " to " +
-              std::to_string(span.offset_bytes + span.size_bytes) + " have the checksum " +
-              format::crc32c_hex(computed) + ", but " +
-              format::crc32c_hex(span.crc32c.value_or(0)) + " is stored"};
 }
 
 Result<void> OpenCheckpoint::check_whole(const Work& work) {

@@ -191,8 +191,8 @@ Result<std::uint64_t> Tensor::values_bytes(DType wanted, Slice slice) const noex
   });
 }
 
-Result<Strings> Tensor::strings() const noexcept {
-  return at_boundary([&] { return owner_->strings(position_); });
+Result<Strings> Tensor::strings(Slice slice) const noexcept {
+  return at_boundary([&] { return owner_->strings(position_, slice); });
 }
 
 Result<void> Tensor::read(std::span<std::byte> out, Slice slice) const noexcept {
@@ -213,7 +213,10 @@ OpenCheckpoint::OpenCheckpoint(Parts parts, const OpenOptions& options)
     : parts_(std::move(parts)),
       access_(options.access),
       lazy_(options.verify != Verify::None || parts_.bytes_doubtful),
-      checked_(std::make_unique<std::atomic<bool>[]>(parts_.index.tensor_count())) {}
+      checked_(std::make_unique<std::atomic<bool>[]>(parts_.index.tensor_count())),
+      checked_chunks_(std::make_unique<std::atomic<bool>[]>(parts_.index.chunk_count())),
+      checked_slices_(std::make_unique<std::atomic<bool>[]>(parts_.index.slice_count())),
+      disjoint_(std::make_unique<std::atomic<bool>[]>(parts_.index.slice_count())) {}
 
 Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options) {
   if (!options.expected.empty()) {

@@ -19,6 +19,7 @@
 #include "format/cairn/index.h"
 #include "lib/os/file.h"
 #include "lib/os/mapping.h"
+#include "lib/store/slices.h"
 
 namespace cairn::store {
 
@@ -31,6 +32,14 @@ struct Parts {
   std::vector<os::File> shards;  // one for each shard of the index, of the recorded size at least
   std::vector<std::string> notices;
   bool bytes_doubtful = false;  // check tensors before their first use even with Verify::None
+};
+
+// What of a request lies in one stored piece.
+struct StoredPart {
+  format::Span span;
+  std::uint32_t slice = 0;  // of the index, where the tensor is partitioned
+  Box box;                  // the elements that the piece holds
+  Box shared;               // those of them that are asked for
 };
 
 class OpenCheckpoint {
@@ -48,15 +57,31 @@ class OpenCheckpoint {
   Tensor handle(std::size_t position) const noexcept { return Tensor(this, position); }
   std::string shard_path(std::uint32_t shard) const { return parts_.shards[shard].path(); }
 
-  // ---- check.cc: sums ----
+  // ---- check.cc: all sums ----
 
-  // Compares the tensor with its stored sums, unless that was done before. Corrupt names what
-  // differs.
-  Result<void> ensure_checked(std::size_t position) const;
   Result<Verification> verify(const Work& work) const;
+
+  // ---- lazy.cc: sums on first use ----
+
+  // Compares the tensor, or the chunks or the slice that hold a part of it, with their stored sums,
+  // unless that was done before. Corrupt names what differs.
+  Result<void> ensure_checked(std::size_t position) const;
+  Result<void> ensure_checked(std::size_t position, const StoredPart& part) const;
 
   // The sentence for a tensor whose bytes have another sum.
   Error damaged(std::size_t position, const format::Span& span, std::uint32_t computed) const;
+
+  // ---- pieces.cc: where a tensor lies ----
+
+  // The stored pieces that hold the elements of the box, each element once. Corrupt: the tensor's
+  // slices overlap, or leave a gap in the box.
+  Result<std::vector<StoredPart>> parts_of(std::size_t position, const Box& box) const;
+
+  // Where the whole tensor lies, one element after another; nothing: not in one place.
+  std::optional<format::Span> one_span(std::size_t position) const;
+
+  // Corrupt: slices of the tensor overlap.
+  Result<void> ensure_disjoint(std::size_t position) const;
 
   // ---- read.cc: bytes ----
 
@@ -70,7 +95,7 @@ class OpenCheckpoint {
   Result<std::span<const std::byte>> bytes(std::size_t position) const;
   Result<std::span<std::byte>> native(std::size_t position, DType wanted,
                                       std::size_t alignment) const;
-  Result<Strings> strings(std::size_t position) const;
+  Result<Strings> strings(std::size_t position, Slice slice) const;
   Result<void> match_dtype(std::size_t position, DType wanted) const;
   Result<std::uint64_t> read_bytes(std::size_t position, Slice slice) const;
   Result<void> read(std::size_t position, std::span<std::byte> out, Slice slice) const;
@@ -90,17 +115,23 @@ class OpenCheckpoint {
   Result<void> check_whole(const Work& work);
   Result<void> fill(const Work& work);
   Result<void> read_whole(std::size_t position, std::span<std::byte> out) const;
-  Result<void> read_box(std::size_t position, std::span<std::byte> out, Slice slice) const;
+  Result<void> read_box(std::size_t position, std::span<std::byte> out, const Box& box) const;
+  Result<Box> box_of_request(std::size_t position, Slice slice) const;
+  Result<void> ensure_slice_checked(std::size_t position, std::uint32_t slice) const;
+  Result<void> ensure_chunk_checked(std::size_t position, std::uint32_t chunk) const;
 
-  // Sentences that name the tensor.
-  Error corrupt(std::size_t position, const std::string& why) const;
+  // A sentence that names the tensor.
   Error refused(std::size_t position, const std::string& why) const;
 
   Parts parts_;
   Access access_;
-  bool lazy_;                                     // tensors are checked on first use
-  std::vector<os::Mapping> shard_bytes_;          // parallel to parts_.shards
-  std::unique_ptr<std::atomic<bool>[]> checked_;  // one for each tensor; true: never checked again
+  bool lazy_;                             // tensors are checked on first use
+  std::vector<os::Mapping> shard_bytes_;  // parallel to parts_.shards
+  // What was checked is never checked again: one flag for each tensor, chunk and slice.
+  std::unique_ptr<std::atomic<bool>[]> checked_;
+  std::unique_ptr<std::atomic<bool>[]> checked_chunks_;
+  std::unique_ptr<std::atomic<bool>[]> checked_slices_;
+  std::unique_ptr<std::atomic<bool>[]> disjoint_;  // at a tensor's first slice: they do not overlap
 };
 
 // The difference between what is there and what a caller expects; nothing: none. At most ten lines.

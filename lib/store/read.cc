@@ -71,6 +71,29 @@ class RunCopier {
   std::uint64_t previous_end_ = 0;
 };
 
+// The strings of one stored piece, where they lie; its bytes are checked already.
+Result<std::vector<std::string_view>> stored_strings(const OpenCheckpoint& checkpoint,
+                                                     std::size_t position, const StoredPart& part) {
+  const std::span<const std::byte> stored = checkpoint.in_memory(part.span);
+  auto layout = format::tensorflow::decode_string_lengths(stored, element_count(part.box),
+                                                          checkpoint.index().big_endian());
+  if (!layout) {
+    return Error{layout.error().code, 0,
+                 checkpoint.shard_path(part.span.shard) + ": tensor " +
+                     format::quoted(checkpoint.index().tensor_name(position)) + ", byte " +
+                     std::to_string(part.span.offset_bytes + layout.error().byte_offset) + ": " +
+                     layout.error().what};
+  }
+  std::vector<std::string_view> values;
+  values.reserve(layout->lengths.size());
+  const char* at = reinterpret_cast<const char*>(stored.data()) + layout->payload_offset;
+  for (const std::uint64_t length : layout->lengths) {
+    values.emplace_back(at, length);
+    at += length;
+  }
+  return values;
+}
+
 }  // namespace
 
 std::span<std::byte> OpenCheckpoint::in_memory(const format::Span& span) const noexcept {
@@ -87,16 +110,18 @@ Result<void> OpenCheckpoint::copy_out(std::uint32_t shard, std::uint64_t offset_
 
 Result<std::span<const std::byte>> OpenCheckpoint::bytes(std::size_t position) const {
   const auto tensor = index().tensor(position);
-  if (tensor.partitioned()) {
+  const auto span = one_span(position);
+  if (!span) {
     return refused(position, "is partitioned into " +
                                  std::to_string(tensor.slices_end - tensor.slices_begin) +
-                                 " slices: use values() or read()");
+                                 " slices that do not lie one after another: use values() or "
+                                 "read(), for strings strings()");
   }
   if (swap_width(index(), tensor) != 1u) {
     return refused(position, "is stored big-endian: use values() or read()");
   }
   CAIRN_CHECK(ensure_checked(position));
-  return std::span<const std::byte>(in_memory(tensor.span));
+  return std::span<const std::byte>(in_memory(*span));
 }
 
 Error OpenCheckpoint::refused(std::size_t position, const std::string& why) const {
@@ -121,7 +146,7 @@ Result<std::span<std::byte>> OpenCheckpoint::native(std::size_t position, DType 
                                                     std::size_t alignment) const {
   CAIRN_CHECK(match_dtype(position, wanted));
   CAIRN_CHECK(bytes(position));
-  const format::Span span = index().tensor(position).span;
+  const format::Span span = *one_span(position);
   const std::span<std::byte> memory = in_memory(span);
   void* address = memory.data();
   std::size_t room = memory.size() + alignment;
@@ -134,49 +159,50 @@ Result<std::span<std::byte>> OpenCheckpoint::native(std::size_t position, DType 
   return memory;
 }
 
-Result<Strings> OpenCheckpoint::strings(std::size_t position) const {
+Result<Strings> OpenCheckpoint::strings(std::size_t position, Slice slice) const {
   const auto tensor = index().tensor(position);
   if (tensor.encoding != format::Encoding::TensorFlowString) {
     return Error{Code::Invalid, 0,
                  parts_.prefix.string() + ": tensor " + format::quoted(tensor.name) + " is " +
                      describe(tensor.dtype, tensor.shape) + ", not strings"};
   }
-  CAIRN_TRY(stored, bytes(position));
-  const std::uint64_t count = format::element_count(tensor.shape).value_or(0);
-  auto layout = format::tensorflow::decode_strings(stored, count, index().big_endian());
-  if (!layout) {
-    return Error{layout.error().code, 0,
-                 shard_path(tensor.span.shard) + ": tensor " + format::quoted(tensor.name) +
-                     ", byte " +
-                     std::to_string(tensor.span.offset_bytes + layout.error().byte_offset) + ": " +
-                     layout.error().what};
-  }
-  std::vector<std::string_view> values;
-  values.reserve(count);
-  const char* at = reinterpret_cast<const char*>(stored.data()) + layout->payload_offset;
-  for (const std::uint64_t length : layout->lengths) {
-    values.emplace_back(at, length);
-    at += length;
+  CAIRN_TRY(box, box_of_request(position, slice));
+  if (slice.empty()) CAIRN_CHECK(ensure_checked(position));
+  CAIRN_TRY(parts, parts_of(position, box));
+  std::vector<std::string_view> values(element_count(box));
+  for (const StoredPart& part : parts) {
+    CAIRN_CHECK(ensure_checked(position, part));
+    CAIRN_TRY(stored, stored_strings(*this, position, part));
+    CAIRN_CHECK(for_each_run(part.box, box, part.shared, 1, [&](const Run& run) {
+      std::copy_n(stored.begin() + static_cast<std::ptrdiff_t>(run.from_bytes), run.size_bytes,
+                  values.begin() + static_cast<std::ptrdiff_t>(run.to_bytes));
+      return Result<void>();
+    }));
   }
   return Strings(std::move(values));
+}
+
+Result<Box> OpenCheckpoint::box_of_request(std::size_t position, Slice slice) const {
+  const auto tensor = index().tensor(position);
+  auto box = box_of(slice, tensor.shape);
+  if (box) return box;
+  return Error{
+      Code::Invalid, 0,
+      parts_.prefix.string() + ": tensor " + format::quoted(tensor.name) + ": " + box.error().what};
 }
 
 Result<std::uint64_t> OpenCheckpoint::read_bytes(std::size_t position, Slice slice) const {
   const auto tensor = index().tensor(position);
   if (slice.empty() && !tensor.partitioned()) return tensor.size_bytes;
-  if (tensor.encoding != format::Encoding::Raw || tensor.element_bits % 8 != 0) {
-    return refused(position, tensor.partitioned()
-                                 ? "is partitioned, and its elements differ in size: this version "
-                                   "cannot put them together"
-                                 : "can be read whole only");
-  }
-  auto box = box_of(slice, tensor.shape);
-  if (!box) {
-    return Error{Code::Invalid, 0,
-                 parts_.prefix.string() + ": tensor " + format::quoted(tensor.name) + ": " +
-                     box.error().what};
-  }
-  return element_count(*box) * (tensor.element_bits / 8);
+  if (tensor.encoding == format::Encoding::TensorFlowString)
+    return refused(position,
+                   "holds strings: use strings() for a part of them, or where they are "
+                   "partitioned");
+  if (tensor.encoding != format::Encoding::Raw || tensor.element_bits % 8 != 0)
+    return refused(position, "can be read only where it is stored whole, and whole");
+  CAIRN_TRY(box, box_of_request(position, slice));
+  CAIRN_CHECK(parts_of(position, box));  // so that nobody allocates for what is not there
+  return element_count(box) * (tensor.element_bits / 8);
 }
 
 Result<void> OpenCheckpoint::read(std::size_t position, std::span<std::byte> out,
@@ -193,8 +219,8 @@ Result<void> OpenCheckpoint::read(std::size_t position, std::span<std::byte> out
   if (slice.empty() && !tensor.partitioned()) {
     CAIRN_CHECK(read_whole(position, out));
   } else {
-    CAIRN_CHECK(ensure_checked(position));
-    CAIRN_CHECK(read_box(position, out, slice));
+    CAIRN_TRY(box, box_of_request(position, slice));
+    CAIRN_CHECK(read_box(position, out, box));
   }
   swap_in_place(out, *width);
   return {};
@@ -222,42 +248,17 @@ Result<void> OpenCheckpoint::read_whole(std::size_t position, std::span<std::byt
 }
 
 Result<void> OpenCheckpoint::read_box(std::size_t position, std::span<std::byte> out,
-                                      Slice slice) const {
-  const auto tensor = index().tensor(position);
-  CAIRN_TRY(output, box_of(slice, tensor.shape));
-  const std::uint64_t element_bytes = tensor.element_bits / 8;
-  const auto copy = [&](const format::Span& span, const Box& piece, const Box& shared) {
-    RunCopier copier(*this, span);
-    return for_each_run(piece, output, shared, element_bytes, [&](const Run& run) {
+                                      const Box& box) const {
+  const std::uint64_t element_bytes = index().tensor(position).element_bits / 8;
+  CAIRN_TRY(parts, parts_of(position, box));
+  for (const StoredPart& part : parts) {
+    CAIRN_CHECK(ensure_checked(position, part));
+    RunCopier copier(*this, part.span);
+    CAIRN_CHECK(for_each_run(part.box, box, part.shared, element_bytes, [&](const Run& run) {
       return copier.copy(run.from_bytes, out.subspan(run.to_bytes, run.size_bytes));
-    });
-  };
-  if (out.empty()) return {};
-  if (!tensor.partitioned()) return copy(tensor.span, *box_of(Slice{}, tensor.shape), output);
-
-  std::uint64_t found = 0;
-  std::vector<Box> seen;
-  for (std::uint32_t i = tensor.slices_begin; i < tensor.slices_end; ++i) {
-    const auto stored = index().slice(i);
-    const Box piece = box_of(stored.extents, tensor.shape);
-    const auto shared = intersection(piece, output);
-    if (!shared) continue;
-    for (const Box& other : seen) {
-      if (intersection(*shared, other)) return corrupt(position, "has slices that overlap");
-    }
-    CAIRN_CHECK(copy(stored.span, piece, *shared));
-    found += element_count(*shared);
-    seen.push_back(*shared);
+    }));
   }
-  if (found != element_count(output))
-    return corrupt(position, "has slices that leave gaps in what was asked for");
   return {};
-}
-
-Error OpenCheckpoint::corrupt(std::size_t position, const std::string& why) const {
-  return {Code::Corrupt, 0,
-          parts_.prefix.string() + ": tensor " + format::quoted(index().tensor_name(position)) +
-              " " + why};
 }
 
 Result<void> OpenCheckpoint::prefetch(std::span<const std::string_view> names,

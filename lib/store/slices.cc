@@ -1,6 +1,7 @@
 #include "lib/store/slices.h"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 
 #include "lib/try.h"
@@ -36,6 +37,22 @@ bool advance(const Box& shared, std::size_t outer, std::vector<std::int64_t>& at
   return false;
 }
 
+// The dimension in which the boxes have the most different beginnings.
+std::size_t dimension_cut_most(std::span<const Box> boxes) {
+  std::size_t most = 0;
+  std::size_t dimension = 0;
+  for (std::size_t d = 0; d < boxes.front().size(); ++d) {
+    std::vector<std::int64_t> starts;
+    for (const Box& box : boxes) starts.push_back(box[d].start);
+    std::ranges::sort(starts);
+    starts.erase(std::ranges::unique(starts).begin(), starts.end());
+    if (starts.size() <= most) continue;
+    most = starts.size();
+    dimension = d;
+  }
+  return dimension;
+}
+
 }  // namespace
 
 Result<Box> box_of(Slice slice, std::span<const std::int64_t> shape) {
@@ -69,6 +86,12 @@ Box box_of(std::span<const format::Extent> extents, std::span<const std::int64_t
   return box;
 }
 
+Box whole_box(std::span<const std::int64_t> shape) {
+  Box box;
+  for (const std::int64_t size : shape) box.push_back({0, size});
+  return box;
+}
+
 std::uint64_t element_count(const Box& box) noexcept {
   std::uint64_t count = 1;
   for (const Range& range : box) count *= static_cast<std::uint64_t>(range.count);
@@ -84,6 +107,41 @@ std::optional<Box> intersection(const Box& a, const Box& b) {
     shared[d] = {start, end - start};
   }
   return shared;
+}
+
+// A sweep along the dimension that is cut most often: a box is compared with those that are open
+// where it begins. For the grids that partitioners make, these are the boxes of one row.
+std::optional<std::pair<std::size_t, std::size_t>> overlapping(std::span<const Box> boxes) {
+  if (boxes.size() < 2) return std::nullopt;
+  if (boxes.front().empty()) return std::pair(0, 1);  // scalars
+  const std::size_t d = dimension_cut_most(boxes);
+  std::vector<std::size_t> order(boxes.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::sort(order, {}, [&](std::size_t i) { return std::pair(boxes[i][d].start, i); });
+  std::vector<std::size_t> open;
+  for (const std::size_t i : order) {
+    std::erase_if(open, [&](std::size_t other) {
+      return boxes[other][d].start + boxes[other][d].count <= boxes[i][d].start;
+    });
+    for (const std::size_t other : open) {
+      if (intersection(boxes[i], boxes[other])) return std::minmax(i, other);
+    }
+    open.push_back(i);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::uint64_t> start_of_run(const Box& box, std::span<const std::int64_t> shape) {
+  const Box whole = whole_box(shape);
+  // Behind the first dimension that holds more than one element, all must be whole.
+  std::size_t d = 0;
+  while (d < box.size() && box[d].count == 1) ++d;
+  std::vector<std::int64_t> at;
+  for (const Range& range : box) at.push_back(range.start);
+  for (++d; d < box.size(); ++d) {
+    if (box[d].count != whole[d].count) return std::nullopt;
+  }
+  return position_in(whole, at);
 }
 
 Result<void> for_each_run(const Box& piece, const Box& output, const Box& shared,

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "cairn/error.h"
@@ -20,11 +21,20 @@ using Box = std::vector<Range>;
 // The slice with its open ends filled in. Invalid: another rank, or outside the shape.
 Result<Box> box_of(Slice slice, std::span<const std::int64_t> shape);
 Box box_of(std::span<const format::Extent> extents, std::span<const std::int64_t> shape);
+Box whole_box(std::span<const std::int64_t> shape);
 
 std::uint64_t element_count(const Box& box) noexcept;
 
 // What two boxes share; nothing: no element.
 std::optional<Box> intersection(const Box& a, const Box& b);
+
+// Two of the boxes that share an element, as positions; nothing: none do. They lie in one shape and
+// are not empty.
+std::optional<std::pair<std::size_t, std::size_t>> overlapping(std::span<const Box> boxes);
+
+// How many elements of the whole come before the box's, where these lie one after another in it;
+// nothing: they do not.
+std::optional<std::uint64_t> start_of_run(const Box& box, std::span<const std::int64_t> shape);
 
 // Bytes that lie together in the piece and in the output.
 struct Run {

@@ -348,7 +348,7 @@ TEST_CASE("a read into memory of another size, or of a slice that does not fit, 
   CHECK(refusal(tensor.read(out, outside), {"dimension 0"}) == Code::Invalid);
   CHECK(refusal(tensor.values<std::int32_t>(outside), {"dimension 0"}) == Code::Invalid);
   const std::vector<Range> first{{0, 1}};
-  CHECK(refusal(tensor_of(checkpoint, "s").read_bytes(first), {"whole only"}) == Code::Unsupported);
+  CHECK(refusal(tensor_of(checkpoint, "s").read_bytes(first), {"strings()"}) == Code::Unsupported);
   const Read reads[]{{"w", one_row, std::span(out).first(24)}, {"nobody", {}, {}}};
   CHECK(refusal(checkpoint.read(reads), {"\"nobody\""}) == Code::NotFound);
 }

@@ -101,5 +101,54 @@ TEST_CASE("boxes that only touch share nothing") {
   CHECK((*shared)[1].count == 2);
 }
 
+TEST_CASE("boxes overlap where a walk over each element finds one in two of them") {
+  const std::uint64_t seed = std::random_device()();
+  MESSAGE("seed ", seed);
+  std::mt19937_64 random(seed);
+  int found = 0;
+  for (int i = 0; i < 3000; ++i) {
+    std::vector<std::int64_t> shape(1 + random() % 3);
+    for (std::int64_t& size : shape) size = 1 + static_cast<std::int64_t>(random() % 12);
+    std::vector<Box> boxes(random() % 5);
+    std::vector<int> owners(test::count_of(shape));
+    for (Box& box : boxes) {
+      for (const std::int64_t size : shape) {
+        const auto start = static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(size));
+        const auto left = static_cast<std::uint64_t>(size - start);
+        box.push_back({start, 1 + static_cast<std::int64_t>(random() % left)});
+      }
+      for (std::size_t at = 0; at < owners.size(); ++at)
+        owners[at] += test::lies_in(at, shape, box);
+    }
+    const auto pair = overlapping(boxes);
+    REQUIRE(pair.has_value() == std::ranges::any_of(owners, [](int count) { return count > 1; }));
+    if (!pair) continue;
+    ++found;
+    REQUIRE(pair->first < pair->second);
+    REQUIRE(intersection(boxes[pair->first], boxes[pair->second]));
+  }
+  CHECK(found > 100);
+}
+
+TEST_CASE("a box is one run of the whole where its elements follow each other in a walk") {
+  const std::uint64_t seed = std::random_device()();
+  MESSAGE("seed ", seed);
+  std::mt19937_64 random(seed);
+  for (int i = 0; i < 3000; ++i) {
+    const auto shape = test::random_shape(random);
+    const auto box = box_of(test::random_slice(random, shape), shape);
+    REQUIRE_OK(box);
+    std::vector<std::size_t> positions;
+    for (std::size_t at = 0; at < test::count_of(shape); ++at) {
+      if (test::lies_in(at, shape, *box)) positions.push_back(at);
+    }
+    if (positions.empty()) continue;
+    const bool together = positions.back() - positions.front() + 1 == positions.size();
+    const auto start = start_of_run(*box, shape);
+    REQUIRE(start.has_value() == together);
+    if (start) REQUIRE(*start == positions.front());
+  }
+}
+
 }  // namespace
 }  // namespace cairn::store

@@ -63,7 +63,9 @@ class Strings {
 // Lifetime: the handle and every view it gives are valid as long as any copy of the Checkpoint it
 // came from lives. Threads: any number may use the same tensor. Checking: what OpenOptions::verify
 // says. With Lazy the first use of a tensor's bytes reads them all once and compares their CRC32C;
-// later uses cost one atomic load. A tensor that failed goes on failing.
+// later uses cost one atomic load. A slice needs less: the chunks it touches, where the index has
+// chunk sums (Cairn's own has), or the stored slices of a partitioned tensor. A tensor that failed
+// goes on failing.
 class CAIRN_API Tensor {
  public:
   std::string_view name() const noexcept;
@@ -84,8 +86,8 @@ class CAIRN_API Tensor {
 
   // The stored bytes in the mapping, row-major, as they lie: any alignment, String and Variant in
   // TensorFlow's encoding. Errors: Corrupt (checksum; names tensor, file, range, both sums), Io
-  // (the file shrank or cannot be read), Unsupported (big-endian or partitioned: use read() or
-  // values()).
+  // (the file shrank or cannot be read), Unsupported (big-endian, or partitioned into slices that
+  // do not lie one after another: use read(), values() or strings()).
   Result<std::span<const std::byte>> bytes() const noexcept;
 
   // The elements in the mapping, without a copy.
@@ -117,17 +119,20 @@ class CAIRN_API Tensor {
   template <class T>
   Result<std::vector<T>> values(Slice slice = {}) const noexcept;
 
-  // The elements of a String tensor. Errors: those of bytes(); Invalid (another dtype).
-  // Cost: O(elements) each call, and the bytes once where they are not checked yet.
-  Result<Strings> strings() const noexcept;
+  // The elements of a String tensor, or of a slice of it; works for any partition. Errors: Corrupt,
+  // Io; Invalid (another dtype, a slice that does not fit the shape). Cost: each call decodes the
+  // lengths of the stored pieces that it touches; their strings are read where they are not checked
+  // yet, once.
+  Result<Strings> strings(Slice slice = {}) const noexcept;
 
   // Copies the elements, or a slice of them, little-endian and row-major into `out`, which must be
-  // exactly as long. Strings and variants are copied as stored, whole only. Errors: Corrupt, Io;
-  // Invalid (size, slice); Unsupported (a slice of what can be read whole only).
+  // exactly as long. Strings and variants are copied as stored, whole only, and not where they are
+  // partitioned (strings() takes those). Errors: Corrupt (checksum; slices that overlap, or that
+  // leave a gap in what is asked for), Io; Invalid (size, slice); Unsupported (a slice of what can
+  // be read whole only).
   Result<void> read(std::span<std::byte> out, Slice slice = {}) const noexcept;
 
-  // The bytes that read() wants for this slice. Errors: Invalid (the slice does not fit the shape),
-  // Unsupported (as read()).
+  // The bytes that read() wants for this slice. Errors: as read(), but for checksums.
   Result<std::uint64_t> read_bytes(Slice slice = {}) const noexcept;
 
  private:
