@@ -54,8 +54,9 @@ class ReadsTensorFlow(Case):
 
     def test_partitioned_variables_of_every_dtype_whole_and_by_slices(self):
         """TensorFlow itself cannot put together, or slice, half, uint16/32/64, float8 and strings."""
-        cases = {dtype: tensors.make(dtype, (4, 6), RNG) for dtype in [*tensors.DTYPES, "string"]}
-        for dtype, whole in cases.items():
+        plain = [dtype for dtype in tensors.DTYPES if dtype[0] != "q" and dtype not in tensors.LOW_BITS]
+        for dtype in [*plain, "string"]:
+            whole = tensors.make(dtype, (4, 6), RNG)
             prefix = tensors.save(*partitioned(self.path(dtype), whole, int(RNG.integers(0, 2))))
             self.assert_cairn_reads(prefix, {"v": tensors.described(whole)}, "tensorflow")
             part = cairn("cat", prefix, "v", "--raw", "--slice", "1:3,2:5")
@@ -93,7 +94,7 @@ def partitioned(prefix, whole, axis):
     half = whole.shape[axis] // 2
     specs = [f"{prefix_shape} " + ":".join("-" if d != axis else f"{start},{half}" for d in range(len(whole.shape)))
              for start in (0, half)]
-    pieces = tf.split(whole, 2, axis)
+    pieces = [tf.constant(piece, whole.dtype) for piece in np.split(whole.numpy(), 2, axis)]
     return prefix, Repeated("v", pieces), specs
 
 
