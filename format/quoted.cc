@@ -47,4 +47,26 @@ std::string quoted(std::string_view text) {
   return out;
 }
 
+std::string one_line(std::string_view text) {
+  std::string line;
+  for (const char character : text) {
+    if (character == '\n') {
+      line += "\\n";
+    } else {
+      line.append(character == '\\' ? 2 : 1, character);
+    }
+  }
+  return line;
+}
+
+std::string from_one_line(std::string_view line) {
+  std::string text;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    const bool escape = line[i] == '\\' && i + 1 < line.size();
+    if (escape) ++i;
+    text += escape && line[i] == 'n' ? '\n' : line[i];
+  }
+  return text;
+}
+
 }  // namespace cairn::format

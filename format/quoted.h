@@ -1,6 +1,6 @@
 #pragma once
 
-// Names and keys in messages. They come from files and may hold any byte.
+// Names and keys in messages and in files of lines. They come from files and may hold any byte.
 
 #include <string>
 #include <string_view>
@@ -10,5 +10,9 @@ namespace cairn::format {
 // `text` in double quotes: control bytes, quotes and what is not UTF-8 as \xNN, and cut after 120
 // bytes, with the number of those that are left out.
 std::string quoted(std::string_view text);
+
+// Any text as one line, for our own files of lines: a backslash and a line feed stand as \\ and \n.
+std::string one_line(std::string_view text);
+std::string from_one_line(std::string_view line);
 
 }  // namespace cairn::format

@@ -168,10 +168,8 @@ bool Check::shards() {
 // A bare name cannot lead outside of the checkpoint's directory.
 bool is_bare(std::string_view name) noexcept {
   return !name.empty() && name.size() <= limits::kShardNameBytesMax && name != "." &&
-         name != ".." && std::ranges::none_of(name, [](char character) {
-           return character == '/' || static_cast<unsigned char>(character) < 0x20 ||
-                  character == 0x7f;
-         });
+         name != ".." && name.find('/') == std::string_view::npos &&
+         name.find('\0') == std::string_view::npos;
 }
 
 bool Check::shard(const fbs::Shard& shard) {

@@ -5,6 +5,7 @@
 
 #include "format/digest.h"
 #include "format/le.h"
+#include "format/quoted.h"
 #include "format/sentence.h"
 
 namespace cairn::format {
@@ -17,10 +18,10 @@ constexpr std::size_t kSumDigits = 32;
 std::string sum_of(std::string_view text) { return hex(xxh3_128(as_bytes(text)).bytes); }
 
 void add_checkpoint(std::string& text, std::string_view word, const JournalCheckpoint& what) {
-  text += sentence(word, "\t", what.base, "\n");
+  text += sentence(word, "\t", one_line(what.base), "\n");
   for (const JournalFile& file : what.files) {
     text += sentence("file\t", file.identity.size_bytes, "\t", file.identity.mtime_ns, "\t",
-                     file.identity.inode, "\t", file.name, "\n");
+                     file.identity.inode, "\t", one_line(file.name), "\n");
   }
 }
 
@@ -48,7 +49,7 @@ std::optional<JournalFile> file_of(std::string_view line) {
       !take_number(line, file.identity.inode) || line.empty()) {
     return std::nullopt;
   }
-  file.name = line;
+  file.name = from_one_line(line);
   return file;
 }
 
@@ -57,17 +58,17 @@ bool add_line(JournalFacts& facts, JournalCheckpoint*& current, std::string_view
   const auto word = take(line, '\t');
   if (!word || line.empty()) return false;
   if (*word == "catalog" && facts.catalog.empty()) {
-    facts.catalog = line;
+    facts.catalog = from_one_line(line);
     return true;
   }
   if (*word == "adding" && facts.adding.base.empty() && facts.removing.empty()) {
     current = &facts.adding;
-    current->base = line;
+    current->base = from_one_line(line);
     return true;
   }
   if (*word == "removing") {
     current = &facts.removing.emplace_back();
-    current->base = line;
+    current->base = from_one_line(line);
     return true;
   }
   const auto file = *word == "file" && current != nullptr ? file_of(line) : std::nullopt;
@@ -78,7 +79,7 @@ bool add_line(JournalFacts& facts, JournalCheckpoint*& current, std::string_view
 }  // namespace
 
 std::string encode_journal(const JournalFacts& facts) {
-  std::string text = sentence(kFirstLine, "catalog\t", facts.catalog, "\n");
+  std::string text = sentence(kFirstLine, "catalog\t", one_line(facts.catalog), "\n");
   if (!facts.adding.base.empty()) add_checkpoint(text, "adding", facts.adding);
   for (const JournalCheckpoint& what : facts.removing) add_checkpoint(text, "removing", what);
   return text + sentence(kSumWord, sum_of(text), "\n");

@@ -34,7 +34,6 @@ struct JournalFacts {
   friend bool operator==(const JournalFacts&, const JournalFacts&) = default;
 };
 
-// Names must be without control characters.
 std::string encode_journal(const JournalFacts& facts);
 
 // Errors: Corrupt, also where the sum over the text is wrong: a journal that was not written to the

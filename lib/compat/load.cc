@@ -152,6 +152,21 @@ Result<bool> open_own_shards(const Location& location, bool follow_links, store:
   return touched;
 }
 
+// What the user names may hold any character, and so may what is called after it; a name that comes
+// from a file alone must not steer the terminal that shows it.
+Result<void> check_shard_names(const format::IndexView& index, const Location& location,
+                               const std::string& path) {
+  for (std::size_t i = 0; i < index.shard_count(); ++i) {
+    std::string_view name = index.shard(i).name;
+    if (name.starts_with(location.base)) name.remove_prefix(location.base.size());
+    if (!store::has_control_characters(name)) continue;
+    return Error{Code::Unsafe, 0,
+                 path + ": shard " + format::quoted(index.shard(i).name) +
+                     ": its name holds control characters that the prefix does not have"};
+  }
+  return {};
+}
+
 Result<store::Parts> load_cairn(Location& location, bool follow_links, Trail& trail,
                                 os::File opened) {
   CAIRN_TRY(info, opened.info());
@@ -166,6 +181,7 @@ Result<store::Parts> load_cairn(Location& location, bool follow_links, Trail& tr
     }
     return error;
   }
+  CAIRN_CHECK(check_shard_names(*index, location, file.path()));
   std::optional<TensorFlowIndex> foreign;
   CAIRN_TRY(standing, standing_of(location, index->tensorflow_index(), foreign, trail));
   if (standing == Standing::Stale) {
@@ -221,11 +237,6 @@ Result<store::Parts> load_safetensors(Location& location) {
 }  // namespace
 
 Result<store::Parts> load(Location& location, bool follow_links, Trail& trail) {
-  if (!store::is_plain(location.base)) {
-    return Error{Code::Unsupported, 0,
-                 location.prefix.string() +
-                     ": its name holds control characters; rename its files to open it"};
-  }
   auto parts = [&]() -> Result<store::Parts> {
     if (location.kind == Kind::SafetensorsFile) return load_safetensors(location);
     auto own = location.directory.open_file(location.file(store::kCairnSuffix), os::Links::Follow);

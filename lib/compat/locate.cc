@@ -147,6 +147,8 @@ Result<Location> locate_prefix(const path& prefix) {
 }
 
 Result<Location> locate(const path& given, bool follow_links, Trail& trail) {
+  if (!store::is_nameable(given.native()))
+    return Error{Code::NotFound, 0, given.string() + ": no file's name holds a NUL byte"};
   const auto parts = store::Prefix::of(given);
   CAIRN_TRY(info, os::look(given));
   const bool is_directory = info && info->kind == os::FileKind::Directory;

@@ -20,6 +20,7 @@
 
 #include "format/digest.h"
 #include "format/le.h"
+#include "format/quoted.h"
 #include "lib/compat/catalog.h"
 #include "lib/compat/load.h"
 #include "lib/os/file.h"
@@ -105,16 +106,15 @@ bool Ledger::take_up(std::string_view text) {
     text.remove_prefix(line.size() + 1);
     const auto digest = digest_from(line.substr(0, kDigestDigits));
     if (!digest || line.size() < kDigestDigits + 2 || line[kDigestDigits] != ' ') return false;
-    given_[std::string(line.substr(kDigestDigits + 1))] = {*digest, {}, ++given_count_};
+    given_[format::from_one_line(line.substr(kDigestDigits + 1))] = {*digest, {}, ++given_count_};
   }
   return true;
 }
 
-// A line for each; the name of what opens holds no control character.
 std::string Ledger::text() const {
   std::map<std::uint64_t, std::string> lines;
   for (const auto& [key, given] : given_)
-    lines[given.position] = format::hex(given.tensors.bytes) + " " + key + "\n";
+    lines[given.position] = format::hex(given.tensors.bytes) + " " + format::one_line(key) + "\n";
   std::string text;
   for (const auto& [position, line] : lines) text += line;
   return text;

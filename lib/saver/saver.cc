@@ -21,6 +21,7 @@
 
 #include "cairn/convert.h"
 #include "format/quoted.h"
+#include "format/safetensors/header.h"
 #include "lib/compat/catalog.h"
 #include "lib/saver/history.h"
 #include "lib/saver/journal.h"
@@ -48,7 +49,7 @@ Error invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
 
 bool is_bare(std::string_view name) {
   return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos &&
-         store::is_plain(name);
+         store::is_nameable(name);
 }
 
 // As Python's %d and %08d write it.
@@ -131,8 +132,11 @@ Result<std::string> Saver::State::checked_base(std::string_view name,
                                                const SaveOptions& what) const {
   if (!is_bare(name)) {
     return invalid(dir_.string() + ": " + format::quoted(name) +
-                   " cannot be a checkpoint's name: it is to be a file name without slashes and "
-                   "control characters");
+                   " cannot be a checkpoint's name: it is to be a file name, without slashes");
+  }
+  if (!format::safetensors::is_utf8(name)) {
+    return invalid(dir_.string() + ": " + format::quoted(name) +
+                   " cannot be a checkpoint's name: a catalog names checkpoints in UTF-8");
   }
   for (const auto& [key, value] : what.metadata) {
     if (!key.starts_with(saver::kReservedKeys)) continue;

@@ -29,8 +29,12 @@ Prefix Prefix::of(const std::filesystem::path& prefix) {
   return {prefix.parent_path(), prefix.filename().string()};
 }
 
-bool is_plain(std::string_view base) noexcept {
-  return std::ranges::none_of(base, [](char character) {
+bool is_nameable(std::string_view base) noexcept {
+  return base.find('\0') == std::string_view::npos;
+}
+
+bool has_control_characters(std::string_view text) noexcept {
+  return std::ranges::any_of(text, [](char character) {
     return static_cast<unsigned char>(character) < 0x20 || character == 0x7f;
   });
 }

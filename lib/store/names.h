@@ -24,9 +24,11 @@ struct Prefix {
   static Prefix of(const std::filesystem::path& prefix);
 };
 
-// Whether an index can name files that begin so: it holds no control characters (format/FORMAT.md,
-// section 2), so that no name from a file can steer a terminal.
-bool is_plain(std::string_view base) noexcept;
+// Whether files can have names that begin so: without NUL, which ends every name for the kernel.
+bool is_nameable(std::string_view base) noexcept;
+
+// Whether a terminal would act on the text.
+bool has_control_characters(std::string_view text) noexcept;
 
 // The global step, which TensorFlow's Saver puts behind the last '-' of a prefix.
 std::optional<std::int64_t> step_of(std::string_view prefix) noexcept;

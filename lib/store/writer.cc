@@ -153,9 +153,8 @@ Result<void> check_specs(const std::string& prefix, std::span<const TensorSpec> 
 Result<Writer> Writer::create(const std::filesystem::path& prefix, std::vector<TensorSpec> specs,
                               const WriterOptions& options) noexcept {
   return at_boundary([&]() -> Result<Writer> {
-    if (!store::is_plain(store::Prefix::of(prefix).base)) {
-      return invalid(prefix.string() + ": a name with control characters cannot be stored");
-    }
+    if (!store::is_nameable(prefix.native()))
+      return invalid(prefix.string() + ": a file's name cannot hold a NUL byte");
     std::ranges::sort(specs, {}, &TensorSpec::name);  // std::string compares bytes unsigned
     CAIRN_CHECK(check_options(prefix.string(), options));
     CAIRN_CHECK(check_specs(prefix.string(), specs));

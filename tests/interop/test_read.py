@@ -64,6 +64,24 @@ class ReadsTensorFlow(Case):
             self.assertEqual(part, expected, dtype)
             self.assert_verifies(prefix)
 
+    def test_prefixes_and_names_are_taken_literally(self):
+        """TensorFlow writes all of these; those with glob characters it cannot restore."""
+        for name in ("*", "a?[b]", "with space ", "new\nline", "back\\slash", '"q"', "été", "%d", "{a,b}"):
+            values = {name: tf.constant([1, 2]), name + "/" + name: tf.constant(3.0), "x" * 70_000: tf.constant(True)}
+            os.mkdir(self.path(name))
+            prefix = tensors.save(os.path.join(self.path(name), name), values)
+            self.assert_cairn_reads(prefix, tensors.described_all(values), "tensorflow")
+            self.assert_verifies(prefix)
+
+    def test_a_manager_in_a_directory_with_brackets(self):
+        """TensorFlow finds no latest checkpoint there."""
+        checkpoint = tf.train.Checkpoint(v=tf.Variable([1.0, 2.0]))
+        manager = tf.train.CheckpointManager(checkpoint, self.path("run[1]"), max_to_keep=2)
+        manager.save()
+        self.assertIsNone(tf.train.latest_checkpoint(self.path("run[1]")))
+        self.assertEqual(cairn("latest", self.path("run[1]")).decode(), self.path("run[1]/ckpt-1") + "\n")
+        cairn("cat", self.path("run[1]"), "v/.ATTRIBUTES/VARIABLE_VALUE")
+
     def test_big_endian(self):
         values = {name: tensors.make(name, (3,), RNG)
                   for name in ("float32", "float64", "int16", "int32", "int64", "complex64", "uint8")}

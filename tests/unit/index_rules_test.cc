@@ -63,8 +63,7 @@ TEST_CASE("what is wrong with a checkpoint is refused by decode and by encode") 
 TEST_CASE("what is wrong with a shard is refused by decode and by encode") {
   for (const std::string_view name :
        {std::string_view(), std::string_view("."), std::string_view(".."), std::string_view("a/b"),
-        std::string_view("/a"), std::string_view("a\0b", 3), std::string_view("a\nb"),
-        std::string_view("\x7f")}) {
+        std::string_view("/a"), std::string_view("a\0b", 3)}) {
     check_refused({"shard names are bare", "not a bare file name",
                    [name](IndexFacts& f) { f.shards[1].name = name; }});
   }

@@ -139,17 +139,6 @@ TEST_CASE("names are literal: spaces, glob characters, bytes that are no UTF-8")
   }
 }
 
-TEST_CASE("a name with a newline is refused in a sentence, its directory may have one") {
-  Sandbox box;
-  test::save(box / "two\nlines/m", {kValues});
-  CHECK(*test::values_at(box / "two\nlines/m") == kValues);
-  CHECK(has(refusal(test::try_save(box / "two\nlines/two\nlines", {kValues})), "Invalid: "));
-  test::copy_checkpoint(test::golden("tensorflow/saver_walk/saved/train1"), box / "two\nlines/t\n");
-  const std::string said = refusal(Checkpoint::open(box / "two\nlines/t\n"));
-  CHECK(said.starts_with("Unsupported: "));
-  CHECK(has(said, "control characters"));
-}
-
 TEST_CASE("a name of the longest length that shards allow opens") {
   Sandbox box;
   const std::string name(255 - std::string(".data-00000-of-00001").size(), 'n');

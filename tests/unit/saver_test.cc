@@ -160,7 +160,7 @@ TEST_CASE("names, keys and rules that cannot be are refused, and nothing is writ
   Sandbox box;
   auto saver = Saver::open(box.root());
   const std::span<const NamedTensor> none;
-  for (const char* name : {"", ".", "..", "a/b", "a\nb"})
+  for (const char* name : {"", ".", "..", "a/b", "\xff"})
     CHECK(has(refusal(saver->save(name, none)), "cannot be a checkpoint's name"));
   CHECK(has(refusal(saver->save("checkpoint", none)), "would be the catalog itself"));
   SaveOptions what;

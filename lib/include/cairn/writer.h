@@ -42,7 +42,7 @@ class CAIRN_API Writer {
   // Checks the specs and creates missing parent directories. The temporary files are created, and
   // their space reserved, with the first bytes or commit: only then is it known what is tied.
   // Errors: Invalid (a name twice or empty, a negative or overflowing shape, a metadata key twice,
-  // an alignment that is no power of two, neither index wanted, control characters in the prefix),
+  // an alignment that is no power of two, neither index wanted, a NUL byte in the prefix),
   // Unsupported (a dtype that cannot be stored), NoSpace, Io.
   static Result<Writer> create(const std::filesystem::path& prefix, std::vector<TensorSpec> specs,
                                const WriterOptions& options = {}) noexcept;
