@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <optional>
-#include <set>
+#include <span>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "cairn/checkpoint.h"
@@ -34,10 +34,49 @@ constexpr const char* kFooter =
 constexpr std::size_t kIndentedMax = 32;
 constexpr std::string_view kVariableValue = "VARIABLE_VALUE";
 
+// Which tensors each attribute of each object has. One that several attributes' keys begin is given
+// to the first alone, so that a hostile graph prints no more than it holds.
+class Owned {
+ public:
+  Owned(const Checkpoint& checkpoint, const ObjectGraph& graph) {
+    for (const auto& node : graph.nodes) {
+      by_node_.emplace_back();
+      for (const auto& attribute : node.attributes) add(checkpoint, attribute);
+    }
+    for (std::size_t i = 0; i < checkpoint.tensor_count(); ++i) {
+      const Tensor tensor = checkpoint.tensor_at(i);
+      if (tensor.name() != kObjectGraphName && !seen_.contains(tensor.name()))
+        unclaimed_.push_back(tensor);
+    }
+  }
+
+  std::span<const Tensor> of(std::size_t node, std::size_t attribute) const {
+    return by_node_[node][attribute];
+  }
+  std::size_t tensor_count() const { return seen_.size(); }
+  std::span<const Tensor> unclaimed() const { return unclaimed_; }  // the graph aside
+
+ private:
+  void add(const Checkpoint& checkpoint, const ObjectGraph::Attribute& attribute) {
+    std::vector<Tensor>& tensors = by_node_.back().emplace_back();
+    const auto found = tensors_of(checkpoint, attribute);
+    if (!found) return;
+    for (const Tensor& tensor : *found) {
+      if (seen_.insert(tensor.name()).second || tensor.name() == attribute.key)
+        tensors.push_back(tensor);
+    }
+  }
+
+  std::vector<std::vector<std::vector<Tensor>>> by_node_;
+  std::unordered_set<std::string_view> seen_;
+  std::vector<Tensor> unclaimed_;
+};
+
 struct Drawing {
   const Checkpoint& checkpoint;
   const ObjectGraph& graph;
   const ObjectTree& tree;
+  const Owned& owned;
   bool object_based;
 };
 
@@ -47,30 +86,47 @@ std::string indented(std::size_t depth, const std::string& text) {
 }
 
 // "float32 [2,3] (dense/kernel)".
-std::string described(const Checkpoint& checkpoint, const ObjectGraph::Attribute& attribute) {
-  const auto tensor = checkpoint.tensor(attribute.key);
+std::string described(const Tensor& tensor, const ObjectGraph::Attribute& attribute) {
   const std::string what =
-      tensor ? fmt::format("{} [{}]", tensor->dtype_name(), fmt::join(tensor->shape(), ","))
-             : fmt::format("no tensor \"{}\"", safe(attribute.key));
+      fmt::format("{} [{}]", tensor.dtype_name(), fmt::join(tensor.shape(), ","));
   if (attribute.full_name.empty()) return what;
   return fmt::format("{} ({})", what, safe(attribute.full_name));
+}
+
+// What follows the attribute's name in that of the tensor: "-keys" of a table.
+std::string_view rest_of_name(const Tensor& tensor, const ObjectGraph::Attribute& attribute) {
+  return tensor.name().substr(std::min(attribute.key.size(), tensor.name().size()));
+}
+
+// An attribute of the object on a line for each of its tensors.
+void print_attribute(const Drawing& drawing, std::size_t node, std::size_t attribute,
+                     std::size_t depth) {
+  const auto& what = drawing.graph.nodes[node].attributes[attribute];
+  const std::string name = ".ATTRIBUTES/" + safe(escaped_object_name(what.name));
+  const auto tensors = drawing.owned.of(node, attribute);
+  for (const Tensor& tensor : tensors) {
+    const std::string rest = safe(rest_of_name(tensor, what));
+    print(indented(depth, name + rest + "  " + described(tensor, what)));
+  }
+  if (tensors.empty())
+    print(indented(depth, fmt::format("{}  no tensor \"{}\"", name, safe(what.key))));
 }
 
 // The object itself: a variable on one line, other attributes on lines below it.
 void print_object(const Drawing& drawing, std::size_t node, std::size_t depth,
                   const std::string& label) {
   const auto& attributes = drawing.graph.nodes[node].attributes;
-  std::string line = safe(label);
-  if (label.empty()) line = node == 0 && depth == 0 ? "" : "\"\"";
-  const auto value = std::ranges::find(attributes, kVariableValue, &ObjectGraph::Attribute::name);
-  if (value != attributes.end())
-    line += (line.empty() ? "" : "  ") + described(drawing.checkpoint, *value);
-  if (!line.empty()) print(indented(depth, line));
-  for (auto each = attributes.begin(); each != attributes.end(); ++each) {
-    if (each == value) continue;
-    const std::string name = ".ATTRIBUTES/" + safe(escaped_object_name(each->name));
-    print(indented(depth + (line.empty() ? 0 : 1),
-                   name + "  " + described(drawing.checkpoint, *each)));
+  std::size_t shown = attributes.size();  // the attribute on the object's own line
+  std::string line = label.empty() ? "\"\"" : safe(label);
+  for (std::size_t i = 0; i < attributes.size() && shown == attributes.size() && node != 0; ++i) {
+    const auto tensors = drawing.owned.of(node, i);
+    if (attributes[i].name != kVariableValue || tensors.size() != 1) continue;
+    line += "  " + described(tensors.front(), attributes[i]);
+    shown = i;
+  }
+  if (node != 0) print(indented(depth, line));
+  for (std::size_t i = 0; i < attributes.size(); ++i) {
+    if (i != shown) print_attribute(drawing, node, i, node == 0 ? 0 : depth + 1);
   }
 }
 
@@ -102,20 +158,6 @@ void print_below(const Drawing& drawing, std::size_t root, std::size_t depth) {
   }
 }
 
-// Tensors that no object has, the graph aside.
-std::vector<Tensor> unclaimed(const Drawing& drawing) {
-  std::set<std::string_view> keys{kObjectGraphName};
-  for (const auto& node : drawing.graph.nodes) {
-    for (const auto& attribute : node.attributes) keys.insert(attribute.key);
-  }
-  std::vector<Tensor> tensors;
-  for (std::size_t i = 0; i < drawing.checkpoint.tensor_count(); ++i) {
-    const Tensor tensor = drawing.checkpoint.tensor_at(i);
-    if (!keys.contains(tensor.name())) tensors.push_back(tensor);
-  }
-  return tensors;
-}
-
 void print_text(const Drawing& drawing) {
   for (const std::size_t root : drawing.tree.roots()) {
     const bool named = root != 0;
@@ -128,30 +170,24 @@ void print_text(const Drawing& drawing) {
                       drawing.checkpoint.tensor_count()));
     return;
   }
-  for (const Tensor& tensor : unclaimed(drawing)) print(safe(tensor.name()) + "  of no object\n");
-  std::size_t attributes = 0;
-  for (const auto& node : drawing.graph.nodes) attributes += node.attributes.size();
+  for (const Tensor& tensor : drawing.owned.unclaimed())
+    print(safe(tensor.name()) + "  of no object\n");
   print(fmt::format("{}: object-based, {} objects with {} tensors\n",
                     safe(drawing.checkpoint.prefix().native()), drawing.graph.nodes.size(),
-                    attributes));
+                    drawing.owned.tensor_count()));
 }
 
-void add_attributes(Json& json, const Checkpoint& checkpoint, const ObjectGraph::Node& node) {
-  json.begin_array("attributes");
-  for (const auto& attribute : node.attributes) {
-    json.begin_object().text("name", attribute.name).text("key", attribute.key);
-    json.text("full_name", attribute.full_name);
-    const auto tensor = checkpoint.tensor(attribute.key);
-    if (tensor) {
-      json.text("dtype", tensor->dtype_name()).begin_array("shape");
-      for (const std::int64_t dimension : tensor->shape()) json.element(dimension);
-      json.end_array();
-    } else {
-      json.null("dtype").null("shape");
-    }
-    json.end_object();
+void add_attribute(Json& json, const ObjectGraph::Attribute& attribute,
+                   std::span<const Tensor> tensors) {
+  json.begin_object().text("name", attribute.name).text("key", attribute.key);
+  json.text("full_name", attribute.full_name).begin_array("tensors");
+  for (const Tensor& tensor : tensors) {
+    json.begin_object().text("name", tensor.name()).text("dtype", tensor.dtype_name());
+    json.begin_array("shape");
+    for (const std::int64_t dimension : tensor.shape()) json.element(dimension);
+    json.end_array().end_object();
   }
-  json.end_array();
+  json.end_array().end_object();
 }
 
 void add_node(Json& json, const Drawing& drawing, std::size_t id) {
@@ -165,9 +201,10 @@ void add_node(Json& json, const Drawing& drawing, std::size_t id) {
         .text("name", child.name)
         .number("node", std::uint64_t{child.node})
         .end_object();
-  json.end_array();
-  add_attributes(json, drawing.checkpoint, node);
-  json.begin_array("slots");
+  json.end_array().begin_array("attributes");
+  for (std::size_t i = 0; i < node.attributes.size(); ++i)
+    add_attribute(json, node.attributes[i], drawing.owned.of(id, i));
+  json.end_array().begin_array("slots");
   for (const auto& slot : node.slots) {
     json.begin_object().text("name", slot.name);
     json.number("variable", std::uint64_t{slot.variable});
@@ -184,7 +221,7 @@ void print_json(const Drawing& drawing) {
   json.end_array().begin_array("nodes");
   for (std::size_t i = 0; i < drawing.graph.nodes.size(); ++i) add_node(json, drawing, i);
   json.end_array().begin_array("unclaimed");
-  for (const Tensor& tensor : unclaimed(drawing)) json.element(tensor.name());
+  for (const Tensor& tensor : drawing.owned.unclaimed()) json.element(tensor.name());
   json.end_array().end_object().finish();
 }
 
@@ -212,7 +249,8 @@ int tree(Arguments arguments) {
   }
   const ObjectGraph graph = stored ? *stored : graph_of_names(*checkpoint);
   const ObjectTree tree(graph);
-  const Drawing drawing{*checkpoint, graph, tree, stored.has_value()};
+  const Owned owned(*checkpoint, graph);
+  const Drawing drawing{*checkpoint, graph, tree, owned, stored.has_value()};
   json ? print_json(drawing) : print_text(drawing);
   return kYes;
 }

@@ -54,14 +54,23 @@ std::optional<std::size_t> slot_at(const ObjectGraph& graph, std::span<const std
   return std::nullopt;
 }
 
-// Which of a node's attributes is meant: the one that is named, else the variable's value, else
-// any.
-bool is_meant(const ObjectGraph::Node& node, const ObjectGraph::Attribute& attribute,
-              std::string_view named) {
-  if (!named.empty()) return attribute.name == named;
-  const bool variable = std::ranges::any_of(
-      node.attributes, [](const auto& each) { return each.name == kVariableValue; });
-  return !variable || attribute.name == kVariableValue;
+// Adds the keys of the attributes that are meant: the one that is named, else the variable's value,
+// else all. Where none has the name, one that it begins with: a table's attribute "table" stands
+// for tensors whose names end in "table-keys" and "table-values".
+void add_meant(std::set<std::string>& keys, const ObjectGraph::Node& node, std::string_view named) {
+  const auto has = [&](std::string_view name) {
+    return std::ranges::find(node.attributes, name, &ObjectGraph::Attribute::name) !=
+           node.attributes.end();
+  };
+  if (named.empty() && has(kVariableValue)) named = kVariableValue;
+  const bool exactly = has(named);
+  for (const auto& attribute : node.attributes) {
+    if (named.empty() || attribute.name == named) {
+      keys.insert(attribute.key);
+    } else if (!exactly && !attribute.name.empty() && named.starts_with(attribute.name)) {
+      keys.insert(attribute.key + escaped_object_name(named.substr(attribute.name.size())));
+    }
+  }
 }
 
 // Grows level by level, so that the nodes come in breadth-first order without a queue.
@@ -155,12 +164,7 @@ std::vector<std::string> keys_of(const ObjectGraph& graph, std::string_view path
   const ObjectPath parts = parse_object_path(path);
   auto found = walk(graph, parts.names);
   if (!found) found = slot_at(graph, parts.names);
-  if (found) {
-    const ObjectGraph::Node& node = graph.nodes[*found];
-    for (const auto& attribute : node.attributes) {
-      if (is_meant(node, attribute, parts.attribute)) keys.insert(attribute.key);
-    }
-  }
+  if (found) add_meant(keys, graph.nodes[*found], parts.attribute);
   for (const ObjectGraph::Node& node : graph.nodes) {
     for (const auto& attribute : node.attributes) {
       if (!path.empty() && attribute.full_name == path) keys.insert(attribute.key);

@@ -4,6 +4,7 @@
 #include "cairn/object_graph.h"
 
 #include <algorithm>
+#include <ranges>
 
 #include "cairn/checkpoint.h"
 #include "format/quoted.h"
@@ -20,6 +21,19 @@ Error error_in(const Checkpoint& checkpoint, Code code, const std::string& what)
           checkpoint.prefix().string() + ": " + std::string(kObjectGraphName) + " " + what};
 }
 
+std::vector<Tensor> stored_under(const Checkpoint& checkpoint, const std::string& key) {
+  if (const auto tensor = checkpoint.tensor(key)) return {*tensor};
+  if (key.empty()) return {};
+  const auto positions = std::views::iota(std::size_t{0}, checkpoint.tensor_count());
+  const auto name_at = [&](std::size_t position) { return checkpoint.tensor_at(position).name(); };
+  std::vector<Tensor> tensors;
+  for (auto at = std::ranges::lower_bound(positions, std::string_view(key), {}, name_at);
+       at != positions.end() && name_at(*at).starts_with(key); ++at) {
+    tensors.push_back(checkpoint.tensor_at(*at));
+  }
+  return tensors;
+}
+
 // A few of the keys, for a sentence.
 std::string listed(const std::vector<std::string>& keys) {
   constexpr std::size_t kShown = 5;
@@ -27,6 +41,11 @@ std::string listed(const std::vector<std::string>& keys) {
   for (std::size_t i = 0; i < std::min(kShown, keys.size()); ++i)
     text += (i == 0 ? "" : ", ") + format::quoted(keys[i]);
   return text + (keys.size() > kShown ? ", …" : "");
+}
+
+std::string ambiguous(std::string_view path, const std::vector<std::string>& keys) {
+  return format::quoted(path) + " may mean any of " + std::to_string(keys.size()) +
+         " tensors: " + listed(keys);
 }
 
 }  // namespace
@@ -51,14 +70,16 @@ Result<std::string> tensor_key(const ObjectGraph& graph, std::string_view path) 
     if (graph.nodes.empty()) return Error{Code::NotFound, 0, "the object graph has no nodes"};
     std::vector<std::string> keys = tensorflow::keys_of(graph, path);
     if (keys.size() == 1) return std::move(keys.front());
-    if (keys.empty()) {
-      return Error{Code::NotFound, 0,
-                   "no tensor has the object path or full name " + format::quoted(path)};
-    }
-    return Error{Code::Invalid, 0,
-                 format::quoted(path) + " may mean any of " + std::to_string(keys.size()) +
-                     " tensors: " + listed(keys)};
+    if (!keys.empty()) return Error{Code::Invalid, 0, ambiguous(path, keys)};
+    return Error{Code::NotFound, 0,
+                 "no tensor has the object path or full name " + format::quoted(path)};
   });
+}
+
+Result<std::vector<Tensor>> tensors_of(const Checkpoint& checkpoint,
+                                       const ObjectGraph::Attribute& attribute) noexcept {
+  return at_boundary(
+      [&]() -> Result<std::vector<Tensor>> { return stored_under(checkpoint, attribute.key); });
 }
 
 Result<Tensor> find_tensor(const Checkpoint& checkpoint, std::string_view name) noexcept {
@@ -73,7 +94,12 @@ Result<Tensor> find_tensor(const Checkpoint& checkpoint, std::string_view name) 
     if (!key) {
       return Error{key.error().code, 0, checkpoint.prefix().string() + ": " + key.error().what};
     }
-    return checkpoint.tensor(*key);
+    const std::vector<Tensor> tensors = stored_under(checkpoint, *key);
+    if (tensors.empty()) return checkpoint.tensor(*key);
+    if (tensors.size() == 1) return tensors.front();
+    std::vector<std::string> names;
+    for (const Tensor& tensor : tensors) names.emplace_back(tensor.name());
+    return Error{Code::Invalid, 0, checkpoint.prefix().string() + ": " + ambiguous(name, names)};
   });
 }
 

@@ -6,8 +6,9 @@
 // The program's objects are the nodes of a graph, 0 is the root. An edge has the name of a Python
 // attribute, a dict's key or a list's position; several may lead to one object, and back to where
 // they came from. What an object has to be stored are its *attributes*, and each says under which
-// name its tensor lies in the checkpoint, the *key*. Most objects are variables: one attribute,
-// VARIABLE_VALUE. Optimizers of TensorFlow 1 and of Keras 2 keep further variables for a variable:
+// name its tensor lies in the checkpoint, the *key*; of a few, such as hash tables, it is what the
+// names of several tensors begin with. Most objects are variables: one attribute, VARIABLE_VALUE.
+// Optimizers of TensorFlow 1 and of Keras 2 keep further variables for a variable:
 // its *slots*.
 //
 // An *object path* is the names of edges from the root, joined by '/': "model/layers/0/kernel". In
@@ -50,9 +51,9 @@ struct ObjectGraph {
     friend bool operator==(const Child&, const Child&) = default;
   };
   struct Attribute {
-    std::string name;       // "VARIABLE_VALUE", "py_state", "table-keys", "ITERATOR_STATE", …
+    std::string name;       // "VARIABLE_VALUE", "py_state", "table", "ITERATOR", …
     std::string full_name;  // of the variable in a graph of TensorFlow 1; often empty
-    std::string key;        // the tensor's name in the checkpoint: follow it, never compose it
+    std::string key;        // where its tensor is stored: follow it, never compose it
     friend bool operator==(const Attribute&, const Attribute&) = default;
   };
   struct Slot {  // kept by this node, an optimizer
@@ -105,6 +106,11 @@ CAIRN_API Result<ObjectGraph> read_object_graph(const Checkpoint& checkpoint) no
 // attribute named. Errors: NotFound, Invalid (several tensors could be meant: the sentence names
 // them). Cost: O(graph).
 CAIRN_API Result<std::string> tensor_key(const ObjectGraph& graph, std::string_view path) noexcept;
+
+// The tensors of an attribute: the one that its key names, else those whose names begin with it, in
+// bytewise order; none where the checkpoint lacks them. Cost: O(log tensors) for one.
+CAIRN_API Result<std::vector<Tensor>> tensors_of(const Checkpoint& checkpoint,
+                                                 const ObjectGraph::Attribute& attribute) noexcept;
 
 // The tensor that is stored under this name; where none is, the one that the object path or
 // full_name means. Errors: those of Checkpoint::tensor, read_object_graph and tensor_key; NotFound
