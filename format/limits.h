@@ -43,4 +43,8 @@ inline constexpr std::uint64_t kSafetensorsHeaderBytesMax = 100'000'000;
 // image.
 inline constexpr std::uint64_t kCatalogBytesMax = std::uint64_t{1} << 27;
 
+// An empty node takes two bytes in the message and a hundred in memory: stops a string tensor from
+// taking all of it.
+inline constexpr std::uint64_t kObjectGraphBytesMax = std::uint64_t{1} << 28;
+
 }  // namespace cairn::format::limits

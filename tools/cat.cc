@@ -6,6 +6,7 @@
 
 #include "array.h"
 #include "cairn/checkpoint.h"
+#include "cairn/object_graph.h"
 #include "element.h"
 #include "npy.h"
 #include "output.h"
@@ -24,6 +25,7 @@ constexpr const char* kDescription =
 
 constexpr const char* kFooter =
     "Exit status: 0 printed, 2 it could not be (no such tensor, a damaged one, a wrong slice).\n\n"
+    "An object path is what `cairn tree` shows, joined by '/': model/layers/0/kernel.\n"
     "SLICE is numpy's: per dimension A:B (from A up to and without B; either may be missing,\n"
     "negative ones count from the end) or one index; dimensions not named are taken whole.\n"
     "--npy writes bfloat16 and the narrow floats as void of their width, as ml_dtypes does: load,\n"
@@ -140,7 +142,7 @@ Result<void> print_elements(const Tensor& tensor, const Part& part, const Option
 }
 
 Result<void> print_tensor(const Checkpoint& checkpoint, const Options& options) {
-  const auto tensor = checkpoint.tensor(options.tensor);
+  const auto tensor = find_tensor(checkpoint, options.tensor);
   if (!tensor) return tensor.error();
   Part part;
   part.shape.assign(tensor->shape().begin(), tensor->shape().end());
@@ -160,7 +162,9 @@ int cat(Arguments arguments) {
   CLI::App app{kDescription, "cairn cat"};
   app.footer(kFooter);
   add_path(app, options.path);
-  app.add_option("TENSOR", options.tensor, "The tensor's name")->type_name("")->required();
+  app.add_option("TENSOR", options.tensor, "The tensor's name; else its object path, or full name")
+      ->type_name("")
+      ->required();
   app.add_option("--slice", options.slice, "Only this part, in numpy's notation")
       ->type_name("SLICE");
   auto* raw = app.add_flag("--raw", options.raw,

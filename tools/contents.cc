@@ -8,6 +8,7 @@
 #include <set>
 #include <tuple>
 
+#include "cairn/object_graph.h"
 #include "parse_element.h"
 
 namespace cairn::tools {
@@ -152,6 +153,25 @@ Result<Contents> Contents::gather(std::span<const std::string> words, const std:
   }
   contents.source_ = *std::move(source);
   return contents;
+}
+
+Result<void> Contents::become_objects(std::int64_t save_counter) {
+  const auto is_counter = [](const Given& given) { return given.spec.name == "save_counter"; };
+  if (std::ranges::none_of(given_, is_counter)) {
+    auto counter = parse(fmt::format("save_counter:int64={}", save_counter));
+    if (!counter) return std::move(counter).error();
+    given_.push_back(*std::move(counter));
+  }
+  std::vector<std::string_view> paths;
+  for (const Given& given : given_) paths.push_back(given.spec.name);
+  auto objects = object_keys(paths);
+  if (!objects) return std::move(objects).error();
+  for (std::size_t i = 0; i < given_.size(); ++i) given_[i].spec.name = std::move(objects->keys[i]);
+  Given graph;
+  graph.spec = {std::string(kObjectGraphName), DType::String, {}};
+  graph.value = std::move(objects->graph);
+  given_.push_back(std::move(graph));
+  return {};
 }
 
 std::vector<TensorSpec> Contents::specs() const {

@@ -2,6 +2,7 @@
 
 // What `cairn save` writes: tensors given as words, and the rest from another checkpoint.
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -21,6 +22,11 @@ class Contents {
   // Errors: Invalid (no such word, a name twice, nothing at all), those of open_npy and
   // Checkpoint::open. Reads headers and indexes, no tensor.
   static Result<Contents> gather(std::span<const std::string> words, const std::string& from);
+
+  // Takes the names of what was given as object paths, and adds what makes a checkpoint of
+  // TensorFlow 2's: the object graph and, where it was not given, save_counter. Errors: those of
+  // object_keys.
+  Result<void> become_objects(std::int64_t save_counter);
 
   std::vector<TensorSpec> specs() const;
   std::span<const std::string> notices() const;

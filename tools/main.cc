@@ -26,6 +26,8 @@ struct Verb {
 
 constexpr Verb kVerbs[] = {
     {"ls", ls, "PATH", "list the tensors: dtype, shape, bytes, shard, offset, checksum"},
+    {"tree", tree, "PATH",
+     "print the objects of a TensorFlow 2 checkpoint, or its names, as a tree"},
     {"cat", cat, "PATH TENSOR", "print the values of a tensor, or write its bytes"},
     {"verify", verify, "PATH...", "compare every byte with its checksum"},
     {"import", import_verb, "PATH", "add Cairn's index beside a foreign payload"},

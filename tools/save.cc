@@ -42,7 +42,8 @@ constexpr const char* kFooter =
     "Examples:\n"
     "  cairn save saved/train2 --step 10 v1:int32=21 v2:int32=11\n"
     "  cairn save saved/m --step 20 --from saved embedding=embedding.npy\n"
-    "  cairn save saved/m --step 30 --from saved --metric loss=0.25 --best loss:3";
+    "  cairn save saved/m --step 30 --from saved --metric loss=0.25 --best loss:3\n"
+    "  cairn save saved/ckpt --step 1 --object-based model/w=w.npy model/layers/0/b=b.npy";
 
 struct Options {
   std::string prefix;
@@ -53,6 +54,7 @@ struct Options {
   RetentionOptions retention;
   SaverOptions saver;
   SaveOptions what;
+  bool object_based = false;
   bool no_tensorflow_index = false;
   bool json = false;
 };
@@ -65,8 +67,14 @@ void add_options(CLI::App& app, Options& options) {
       ->check(names_files);
   app.add_option("TENSOR", options.tensors, "NAME=FILE.npy or NAME:DTYPE=VALUE")->type_name("");
   app.add_option("--step", options.what.step, "The prefix becomes DIR/NAME-N")->type_name("N");
-  app.add_option("--from", options.from, "Take the tensors that are not named from this checkpoint")
-      ->type_name("PATH");
+  auto* from = app.add_option("--from", options.from,
+                              "Take the tensors that are not named from this checkpoint")
+                   ->type_name("PATH");
+  app.add_flag(
+         "--object-based", options.object_based,
+         "Names are object paths (model/layers/0/w): save what tf.train.Checkpoint restores,\n"
+         "with an object graph and a save_counter, which is the step unless given")
+      ->excludes(from);
   add_retention(app, options.retention);
   app.add_option("--metric", options.metrics, "What --best compares, such as loss=0.25")
       ->type_name("NAME=VALUE")
@@ -122,8 +130,12 @@ Result<void> settle(Options& options) {
 Result<Saved> save_contents(Options& options) {
   const auto settled = settle(options);
   if (!settled) return settled.error();
-  const auto contents = Contents::gather(options.tensors, options.from);
-  if (!contents) return contents.error();
+  auto contents = Contents::gather(options.tensors, options.from);
+  if (!contents) return std::move(contents).error();
+  if (options.object_based) {
+    const auto done = contents->become_objects(options.what.step.value_or(0));
+    if (!done) return done.error();
+  }
   const fs::path prefix = options.prefix;
   ProgressBar bar("saving " + options.prefix);
   options.saver.work = bar.work(0);

@@ -22,6 +22,7 @@ enum Exit : int {
 using Arguments = std::span<char* const>;  // what follows the verb
 
 int ls(Arguments arguments);
+int tree(Arguments arguments);
 int cat(Arguments arguments);
 int verify(Arguments arguments);
 int import_verb(Arguments arguments);

@@ -277,6 +277,7 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
       CAIRN_CHECK(write_safetensors(checkpoint, options, transfer));
     } else {
       CAIRN_CHECK(rewrite(found.location, checkpoint, target, options, transfer));
+      compat::tell_of_fingerprint(options.output, transfer);
     }
     return transfer;
   });

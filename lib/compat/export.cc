@@ -126,6 +126,7 @@ Result<Transfer> export_tensorflow(Location& location, const store::Parts& parts
   CAIRN_CHECK(draft.publish(store::Draft::Taken::Replace));
   CAIRN_CHECK(to.directory.sync());
   store::remove_leftovers(to.directory, to.base + ".");
+  compat::tell_of_fingerprint(to.prefix, transfer);
   return transfer;
 }
 

@@ -238,4 +238,19 @@ Result<bool> already_there(const Destination& to, const IndexFile& index, bool r
                file->path() + ": is there and says something else; say replace to write it anew"};
 }
 
+void tell_of_fingerprint(const std::filesystem::path& prefix, Transfer& transfer) {
+  const std::filesystem::path model = prefix.parent_path() / "..";
+  const auto is_there = [&](const char* name) {
+    const auto info = os::look(model / name);
+    return info && *info;
+  };
+  if (prefix.filename() != "variables" || !is_there("saved_model.pb") ||
+      !is_there("fingerprint.pb"))
+    return;
+  transfer.notices.push_back(
+      prefix.string() + std::string(store::kTensorFlowSuffix) +
+      ": was written anew: the SavedModel's fingerprint.pb, which holds a hash of it, no longer "
+      "matches where its bytes differ");
+}
+
 }  // namespace cairn::compat

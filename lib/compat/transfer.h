@@ -51,4 +51,8 @@ struct IndexFile {
 // makes the name a checkpoint's already, and `replace` is not said.
 Result<bool> already_there(const Destination& to, const IndexFile& index, bool replace);
 
+// Where `prefix` holds the variables of a SavedModel whose fingerprint.pb has a hash of P.index: a
+// notice that P.index was written anew.
+void tell_of_fingerprint(const std::filesystem::path& prefix, Transfer& transfer);
+
 }  // namespace cairn::compat

@@ -29,8 +29,9 @@ class Tensor:
 
 def described(value):
     """The Tensor that a TensorFlow tensor is."""
-    array = np.asarray(value.numpy())
-    raw = b"".join(map(bytes, array.ravel().tolist())) if value.dtype == tf.string else array.tobytes()
+    # Strings as objects: numpy's own lose the NUL bytes at their ends.
+    array = np.asarray(value.numpy(), object if value.dtype == tf.string else None)
+    raw = b"".join(array.ravel().tolist()) if value.dtype == tf.string else array.tobytes()
     return Tensor(value.dtype.name, list(value.shape), raw)
 
 

@@ -80,8 +80,9 @@ ARROWS = {
     PUBLIC: set(),
     "lib": {PUBLIC},
 }
-# tensor.h: what a tensor is, without its bytes (TensorSpec, Digest128), is a fact that the formats state too.
-EXTRA = {"format": {PUBLIC + "/tensor.h"}}
+# tensor.h: what a tensor is, without its bytes (TensorSpec, Digest128), is a fact that the formats state too, and so is
+# what object_graph.h says of objects.
+EXTRA = {"format": {PUBLIC + "/tensor.h", PUBLIC + "/object_graph.h"}}
 
 # Headers from outside, and the rooms that may use them. Public headers: the standard library alone.
 OUTSIDE = [

@@ -8,6 +8,7 @@
 #include "cairn/convert.h"
 #include "cairn/dtype.h"
 #include "cairn/error.h"
+#include "cairn/object_graph.h"
 #include "cairn/saver.h"
 #include "cairn/tensor.h"
 #include "cairn/version.h"
