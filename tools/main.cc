@@ -33,6 +33,8 @@ constexpr Verb kVerbs[] = {
     {"import", import_verb, "PATH", "add Cairn's index beside a foreign payload"},
     {"export", export_verb, "PATH --to FORMAT", "add another format's index beside the payload"},
     {"convert", convert_verb, "SRC DST --to FORMAT", "rewrite the payload in another layout"},
+    {"merge", merge_verb, "PATH... --output PREFIX", "make one checkpoint of several"},
+    {"rename", rename_verb, "PATH --map OLD=NEW", "give tensors other names"},
     {"latest", latest, "DIR", "print the latest checkpoint of a directory"},
     {"state", state, "DIR", "print the catalog of a directory, and what of it is whole"},
     {"set-latest", set_latest, "DIR PREFIX", "make a checkpoint the latest of its directory"},

@@ -11,20 +11,6 @@
 namespace cairn::tools {
 namespace {
 
-void print_json(const Transfer& transfer) {
-  Json json;
-  json.begin_object().text("prefix", transfer.prefix.native());
-  if (transfer.used == Link::Auto) {
-    json.null("link");
-  } else {
-    json.text("link", name(transfer.used));
-  }
-  json.number("payload_bytes_copied", transfer.payload_bytes_copied);
-  json.begin_array("not_nameable");
-  for (const std::string& tensor : transfer.not_nameable) json.element(tensor);
-  json.end_array().end_object().finish();
-}
-
 std::string_view how(Link used) {
   switch (used) {
     case Link::Auto:
@@ -39,6 +25,21 @@ std::string_view how(Link used) {
   return "the payload is a copy";
 }
 
+}  // namespace
+
+void add_fields(Json& json, const Transfer& transfer) {
+  json.text("prefix", transfer.prefix.native());
+  if (transfer.used == Link::Auto) {
+    json.null("link");
+  } else {
+    json.text("link", name(transfer.used));
+  }
+  json.number("payload_bytes_copied", transfer.payload_bytes_copied);
+  json.begin_array("not_nameable");
+  for (const std::string& tensor : transfer.not_nameable) json.element(tensor);
+  json.end_array();
+}
+
 void print_text(const Transfer& transfer) {
   print(fmt::format("{}: {}, {} payload bytes written\n", safe(transfer.prefix.native()),
                     how(transfer.used), grouped(transfer.payload_bytes_copied)));
@@ -46,8 +47,6 @@ void print_text(const Transfer& transfer) {
     print(fmt::format("  left out, the target cannot name it: {}\n", safe(tensor)));
   }
 }
-
-}  // namespace
 
 std::string names_files(const std::string& prefix) {
   const std::string name = std::filesystem::path(prefix).filename().native();
@@ -83,7 +82,14 @@ int report(const Result<Transfer>& transfer, bool json) {
     return kFailed;
   }
   print_notices(transfer->notices);
-  json ? print_json(*transfer) : print_text(*transfer);
+  if (!json) {
+    print_text(*transfer);
+    return kYes;
+  }
+  Json object;
+  object.begin_object();
+  add_fields(object, *transfer);
+  object.end_object().finish();
   return kYes;
 }
 

@@ -28,6 +28,8 @@ int verify(Arguments arguments);
 int import_verb(Arguments arguments);
 int export_verb(Arguments arguments);
 int convert_verb(Arguments arguments);
+int merge_verb(Arguments arguments);
+int rename_verb(Arguments arguments);
 int latest(Arguments arguments);
 int state(Arguments arguments);
 int set_latest(Arguments arguments);

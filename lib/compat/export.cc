@@ -7,12 +7,11 @@
 #include "cairn/convert.h"
 #include "format/cairn/index.h"
 #include "format/digest.h"
-#include "format/dtype.h"
 #include "format/le.h"
 #include "format/safetensors/header.h"
-#include "format/tensorflow/bundle.h"
 #include "lib/compat/load.h"
 #include "lib/compat/locate.h"
+#include "lib/compat/publish.h"
 #include "lib/compat/transfer.h"
 #include "lib/store/draft.h"
 #include "lib/store/identity.h"
@@ -23,60 +22,6 @@ namespace cairn {
 namespace {
 
 using compat::Location;
-
-// P.index for these facts, whose shards count from 0 in the order of the index, and what it had to
-// leave out.
-struct BundleBytes {
-  std::string bytes;
-  std::vector<std::string> not_nameable;
-};
-
-// TensorFlow knows a shard by the number in its name, Cairn's index by its position.
-Result<std::vector<std::uint32_t>> shard_numbers(const Location& location,
-                                                 const format::IndexView& index) {
-  std::vector<std::uint32_t> numbers;
-  for (std::size_t i = 0; i < index.shard_count(); ++i) {
-    const auto number = store::shard_number(index.shard(i).name, location.base);
-    if (!number || number->count != static_cast<std::uint32_t>(index.bundle().num_shards)) {
-      return Error{Code::Unsupported, 0,
-                   location.prefix.string() + ": TensorFlow cannot find the shard " +
-                       std::string(index.shard(i).name) +
-                       " by its name; convert() writes one that it can"};
-    }
-    numbers.push_back(number->shard);
-  }
-  return numbers;
-}
-
-bool nameable(const format::TensorFacts& tensor) {
-  const bool summed = tensor.slices.empty()
-                          ? tensor.span.crc32c.has_value()
-                          : std::ranges::all_of(tensor.slices, [](const auto& slice) {
-                              return slice.span.crc32c.has_value();
-                            });
-  return summed && !tensor.name.empty() && format::storable(tensor.dtype);
-}
-
-Result<BundleBytes> encode(const Location& location, const format::IndexView& index) {
-  CAIRN_TRY(numbers, shard_numbers(location, index));
-  format::IndexFacts facts = index.facts();
-  BundleBytes result;
-  std::vector<format::TensorFacts> tensors;
-  for (format::TensorFacts& tensor : facts.tensors) {
-    if (!nameable(tensor)) {
-      result.not_nameable.push_back(tensor.name);
-      continue;
-    }
-    if (tensor.slices.empty()) tensor.span.shard = numbers[tensor.span.shard];
-    for (auto& slice : tensor.slices) slice.span.shard = numbers[slice.span.shard];
-    tensors.push_back(std::move(tensor));
-  }
-  auto bytes = format::tensorflow::encode_bundle(facts.bundle, tensors);
-  if (!bytes)
-    return Error{bytes.error().code, 0, location.prefix.string() + ": " + bytes.error().what};
-  result.bytes = *std::move(bytes);
-  return result;
-}
 
 // P.cairn remembers what P.index was; written by us, it is not to look like a stranger's.
 Result<std::optional<store::Draft>> draft_record(const Location& location,
@@ -96,7 +41,7 @@ Result<std::optional<store::Draft>> draft_record(const Location& location,
 
 Result<Transfer> export_tensorflow(Location& location, const store::Parts& parts,
                                    const TransferOptions& options) {
-  CAIRN_TRY(bundle, encode(location, parts.index));
+  CAIRN_TRY(bundle, compat::encode_bundle({location.base, location.prefix}, parts.index.facts()));
   CAIRN_TRY(to, compat::destination_of(location, options));
   Transfer transfer;
   transfer.prefix = to.prefix;

@@ -1,20 +1,13 @@
 // Import writes P.cairn beside a foreign payload: facts from P.index, identities from fstat, and no
 // tensor byte.
 
-#include <algorithm>
-
 #include "cairn/convert.h"
 #include "cairn/version.h"
-#include "format/cairn/index.h"
-#include "format/digest.h"
-#include "format/le.h"
-#include "format/limits.h"
-#include "format/tensorflow/bundle.h"
 #include "lib/compat/catalog.h"
 #include "lib/compat/load.h"
 #include "lib/compat/locate.h"
+#include "lib/compat/publish.h"
 #include "lib/compat/transfer.h"
-#include "lib/store/draft.h"
 #include "lib/store/identity.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
@@ -24,29 +17,6 @@ namespace {
 
 using compat::Destination;
 using compat::Location;
-
-// Where the indexes go, once the shards are there.
-Result<void> publish(const Destination& to, format::IndexFacts facts,
-                     std::span<const std::byte> tensorflow_index) {
-  std::vector<store::Draft> drafts;
-  if (!tensorflow_index.empty()) {
-    CAIRN_TRY(draft,
-              store::draft_with(to.directory, to.base + std::string(store::kTensorFlowSuffix),
-                                tensorflow_index));
-    CAIRN_TRY(info, draft.file().info());
-    facts.tensorflow_index = {true, store::identity_of(info), format::xxh3_128(tensorflow_index)};
-    drafts.push_back(std::move(draft));
-  }
-  const auto bytes = format::encode_index(facts);
-  if (!bytes) return Error{Code::Invalid, 0, to.prefix.string() + ": " + bytes.error().what};
-  CAIRN_TRY(own,
-            store::draft_with(to.directory, to.base + std::string(store::kCairnSuffix), *bytes));
-  drafts.push_back(std::move(own));
-  for (store::Draft& draft : drafts) CAIRN_CHECK(draft.publish(store::Draft::Taken::Replace));
-  CAIRN_CHECK(to.directory.sync());
-  store::remove_leftovers(to.directory, to.base + ".");
-  return {};
-}
 
 // A P.cairn that speaks for its checkpoint stays, with its record of the files renewed; where
 // shards were touched, their bytes decide whether it may. False: P.index speaks instead.
@@ -72,7 +42,7 @@ Result<bool> refreshed(Location& location, const Destination& to,
     check.work = options.work;
     CAIRN_CHECK(store::OpenCheckpoint::make(std::move(parts), check));
   }
-  CAIRN_CHECK(publish(to, std::move(facts), {}));
+  CAIRN_CHECK(compat::publish(to, std::move(facts), {}));
   return true;
 }
 
@@ -108,7 +78,7 @@ Result<Transfer> import(const std::filesystem::path& source, const TransferOptio
     // P.index must be as durable as what is to stand beside it.
     CAIRN_CHECK(index.file->sync());
     CAIRN_CHECK(compat::sync_payload(parts.shards, location.directory));
-    CAIRN_CHECK(publish(to, std::move(facts), {}));
+    CAIRN_CHECK(compat::publish(to, std::move(facts), {}));
     return transfer;
   }
   CAIRN_CHECK(compat::already_there(
@@ -121,7 +91,7 @@ Result<Transfer> import(const std::filesystem::path& source, const TransferOptio
     facts.shards[i].name = names[i];
     facts.shards[i].identity = shard.identity;
   }
-  CAIRN_CHECK(publish(to, std::move(facts), index.bytes));
+  CAIRN_CHECK(compat::publish(to, std::move(facts), index.bytes));
   return transfer;
 }
 

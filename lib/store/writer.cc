@@ -33,6 +33,7 @@
 #include "lib/store/identity.h"
 #include "lib/store/layout.h"
 #include "lib/store/names.h"
+#include "lib/store/shard_names.h"
 #include "lib/store/shard_writer.h"
 #include "lib/try.h"
 
@@ -80,7 +81,6 @@ class Writer::State {
  private:
   Result<std::size_t> find(std::string_view name) const;
   Result<void> prepare();
-  Result<std::uint32_t> free_shard_count(std::uint32_t needed) const;
   Result<std::size_t> begin(std::string_view name, bool encoded);
   Result<void> append_raw(std::size_t tensor, std::span<const std::byte> bytes);
   void finish(std::size_t tensor);
@@ -218,7 +218,7 @@ Result<void> Writer::State::prepare() {
   if (prepared_.load(std::memory_order_relaxed)) return {};
   normalise(same_as_);
   const store::LayoutRequest request{specs_, same_as_, options_.alignment_bytes};
-  CAIRN_TRY(count, free_shard_count(store::shards_needed(request)));
+  CAIRN_TRY(count, store::free_shard_count(directory_, base_, store::shards_needed(request)));
   store::Layout layout = store::plan_layout(request, count);
   std::vector<std::string> names;
   names.reserve(layout.shards.size());
@@ -230,17 +230,6 @@ Result<void> Writer::State::prepare() {
   shards_.emplace(std::move(shards));
   prepared_.store(true, std::memory_order_release);
   return {};
-}
-
-// The smallest N for which no P.data-?????-of-N is there.
-Result<std::uint32_t> Writer::State::free_shard_count(std::uint32_t needed) const {
-  CAIRN_TRY(names, directory_.names());
-  std::set<std::uint32_t> taken;
-  for (const std::string& name : names) {
-    if (const auto number = store::shard_number(name, base_)) taken.insert(number->count);
-  }
-  while (taken.contains(needed)) ++needed;
-  return needed;
 }
 
 // ---- Bytes --------------------------------------------------------------------------------------
@@ -511,13 +500,7 @@ Result<void> Writer::State::remove_old() {
   };
   CAIRN_CHECK(drop(options_.tensorflow_index, store::kTensorFlowSuffix));
   CAIRN_CHECK(drop(options_.cairn_index, store::kCairnSuffix));
-  // The new checkpoint is durable. A shard that cannot be removed costs space and no more; the next
-  // save tries again.
-  const auto names = directory_.names();
-  for (std::size_t i = 0; names && i < names->size(); ++i) {
-    const auto number = store::shard_number((*names)[i], base_);
-    if (number && number->count != shard_count_) (void)directory_.remove((*names)[i]);
-  }
+  store::remove_other_shards(directory_, base_, shard_count_);
   store::remove_leftovers(directory_, base_ + ".");
   return {};
 }

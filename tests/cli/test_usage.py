@@ -7,8 +7,8 @@ from bundle import write_bundle, write_safetensors
 from command import FAILED, YES, CommandTest
 
 VERBS = (
-    "ls cat verify import export convert latest state set-latest save prune pin watch demo bench".split()
-)
+    "ls cat verify import export convert merge rename latest state set-latest save prune pin watch demo bench"
+).split()
 RED = "\x1b[31mred\x07"
 
 
@@ -56,7 +56,7 @@ class Usage(CommandTest):
     def test_wrong_usage_is_said_in_one_line(self):
         for words in ((), ("ls",), ("ls", "--nonsense", "x"), ("export", "x"), ("cat", "x"),
                       ("export", "x", "--to", "excel"), ("import", "x", "--link", "soft"),
-                      ("save",), ("prune",), ("pin",), ("prune", ".", "--max-to-keep", "many"),
+                      ("save",), ("prune",), ("pin",), ("merge",), ("rename",), ("prune", ".", "--max-to-keep", "many"),
                       ("bench", "x", "--repeat", "0"), ("verify", "x", "--threads", "zwei")):
             with self.subTest(words):
                 ran = self.cairn(*words, exit=FAILED)

@@ -161,6 +161,25 @@ def scenarios(cairn, golden, folder):
            trace(folder, cairn, "convert", source, target, "--to", "tensorflow", "--replace"), ())
 
 
+def edits(cairn, golden, folder):
+    """The same of merge and rename, which put new indexes over shards that somebody else wrote."""
+    one = copy_of(golden, f"{folder}/one")
+    trace(folder, cairn, "convert", one, f"{folder}/two/p", "--to", "cairn")
+    trace(folder, cairn, "rename", f"{folder}/two/p", "--regex", "^v=w", "--replace")
+    words = [cairn, "merge", one, f"{folder}/two/p", "--output"]
+    shards = [*shards_of(one), *shards_of(f"{folder}/two/p")]
+    yield "merge", trace(folder, *words, f"{folder}/merged/p"), shards
+    yield "merge over a checkpoint", trace(folder, *words, f"{folder}/merged/p", "--replace"), shards
+    yield "merge by copying", trace(folder, *words, f"{folder}/copied-merge/p", "--link", "copy"), ()
+
+    rename = [cairn, "rename", one, "--regex", "^v=w"]
+    yield "rename elsewhere", trace(folder, *rename, "--output", f"{folder}/renamed/p"), shards_of(one)
+    yield "rename of TensorFlow's in place", trace(folder, *rename, "--replace"), [*shards_of(one), f"{folder}/one/"]
+    trace(folder, cairn, "import", one)
+    rename[-1] = "^w=v"
+    yield "rename in place", trace(folder, *rename, "--replace"), [*shards_of(one), f"{folder}/one/"]
+
+
 def without_work(cairn, golden, folder):
     """(name, trace, files to be synced) of commands that find their work done, by whoever was killed thereafter."""
     source = copy_of(golden, f"{folder}/done")
@@ -202,7 +221,7 @@ def check_the_command(cases, cairn, golden):
     with tempfile.TemporaryDirectory() as folder:
         folder = os.path.realpath(folder)
         try:
-            for name, lines, durable_first in scenarios(cairn, golden, folder):
+            for name, lines, durable_first in [*scenarios(cairn, golden, folder), *edits(cairn, golden, folder)]:
                 cases.whole_and_without_each_sync(name, lines, durable_first)
             for name, lines, files in without_work(cairn, golden, folder):
                 done = {event.path for event in events(lines) if event.kind == "sync"}

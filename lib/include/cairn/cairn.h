@@ -7,6 +7,7 @@
 #include "cairn/checkpoint.h"
 #include "cairn/convert.h"
 #include "cairn/dtype.h"
+#include "cairn/edit.h"
 #include "cairn/error.h"
 #include "cairn/object_graph.h"
 #include "cairn/saver.h"

@@ -79,6 +79,13 @@ SCENES = [
     Scene("convert to one index over two", f"{FOREIGN}; $ACT save $D/p 2",
           "$CAIRN convert $D/shard-42 $D/p --to tensorflow --replace"),
     Scene("convert to safetensors", FOREIGN, "$CAIRN convert $D/shard-42 $D/p --to safetensors", REPLACE),
+    Scene("merge", FOREIGN, "$CAIRN merge $D/m-1 $D/shard-42 --output $D/out/p", REPLACE),
+    Scene("merge by copying", FOREIGN, "$CAIRN merge $D/m-1 $D/shard-42 --output $D/p --link copy", REPLACE),
+    Scene("merge over a checkpoint", f"{FOREIGN}; $ACT save $D/p 2",
+          "$CAIRN merge $D/m-1 $D/shard-42 --output $D/p --replace"),
+    Scene("rename", f"{BYSTANDER}; $ACT save $D/m-2 2", "$CAIRN rename $D/m-2 --regex ^(x_)?w=x_w --replace"),
+    Scene("rename TensorFlow's", FOREIGN, "$CAIRN rename $D/shard-42 --regex ^[wx]=x --replace"),
+    Scene("rename elsewhere", FOREIGN, "$CAIRN rename $D/shard-42 --regex ^[wx]=x --output $D/out/p", REPLACE),
     Scene("set-latest", f"{FOREIGN}; $CAIRN set-latest $D m-1", "$CAIRN set-latest $D $D/shard-42"),
 ]
 

@@ -1,0 +1,34 @@
+#pragma once
+
+// One checkpoint's facts out of several: which shards it has, and which tensors in them. Nothing is
+// written here.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "cairn/error.h"
+#include "format/facts.h"
+#include "lib/compat/load.h"
+#include "lib/os/file.h"
+
+namespace cairn::edit {
+
+struct Source {
+  std::filesystem::path path;  // as the caller said it
+  compat::Found found;
+};
+
+struct Composed {
+  format::IndexFacts facts;     // of shards that have no names yet
+  std::vector<os::File> files;  // parallel to facts.shards
+  // Parallel: the shard was touched behind its P.cairn. It keeps the identity that was recorded
+  // there, so that its tensors are checked before use in the new checkpoint as in the old one.
+  std::vector<bool> doubtful;
+  std::vector<std::string> notices;
+};
+
+// Of one source everything is kept; for several the rules of cairn::merge hold.
+Result<Composed> compose(std::vector<Source> sources);
+
+}  // namespace cairn::edit

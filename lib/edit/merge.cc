@@ -1,0 +1,27 @@
+#include <utility>
+
+#include "cairn/edit.h"
+#include "lib/compat/load.h"
+#include "lib/edit/compose.h"
+#include "lib/edit/put.h"
+#include "lib/try.h"
+
+namespace cairn {
+
+Result<Transfer> merge(std::span<const std::filesystem::path> sources,
+                       const TransferOptions& options) noexcept {
+  return at_boundary([&]() -> Result<Transfer> {
+    if (sources.empty())
+      return Error{Code::Invalid, 0, options.output.string() + ": nothing is given to merge"};
+    std::vector<edit::Source> found;
+    found.reserve(sources.size());
+    for (const std::filesystem::path& path : sources) {
+      CAIRN_TRY(each, compat::find(path, false));
+      found.push_back({path, std::move(each)});
+    }
+    CAIRN_TRY(composed, edit::compose(std::move(found)));
+    return edit::put(std::move(composed), options);
+  });
+}
+
+}  // namespace cairn

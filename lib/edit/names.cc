@@ -1,0 +1,173 @@
+#include "lib/edit/names.h"
+
+#include <algorithm>
+#include <numeric>
+#include <optional>
+#include <regex>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "format/limits.h"
+#include "format/quoted.h"
+#include "lib/store/nearest.h"
+#include "lib/try.h"
+
+namespace cairn::edit {
+namespace {
+
+// std::regex goes down the stack for each byte that it matches, about half a kilobyte of it where
+// groups are nested: a longer name, which a file may hold, would take a thread's whole stack.
+constexpr std::size_t kMatchedBytesMax = 1'024;
+
+// The names of one index on their way.
+class Names {
+ public:
+  Names(const std::filesystem::path& path, const format::IndexView& index)
+      : path_(path), index_(index), to_(index.tensor_count()), fixed_(index.tensor_count()) {
+    for (std::size_t i = 0; i < to_.size(); ++i) to_[i] = index.tensor_name(i);
+  }
+
+  Result<void> set(const NameChange& change);
+  Result<void> replace(const NameChange& pattern);
+  Result<void> check() const;
+  std::vector<NameChange> changes() const;
+
+ private:
+  Error error(Code code, const std::string& what) const {
+    return {code, 0, path_.string() + ": " + what};
+  }
+  Result<void> check_unique() const;
+
+  const std::filesystem::path& path_;
+  const format::IndexView& index_;
+  std::vector<std::string> to_;  // parallel to the tensors
+  std::vector<bool> fixed_;      // renamed by name: patterns leave it alone
+};
+
+Result<void> Names::set(const NameChange& change) {
+  const auto position = index_.find(change.from);
+  if (!position) {
+    std::string nearest;
+    for (const std::string& name : store::nearest_names(index_, change.from))
+      nearest += (nearest.empty() ? "; nearest: " : ", ") + format::quoted(name);
+    return error(Code::NotFound, "no tensor " + format::quoted(change.from) + nearest);
+  }
+  if (fixed_[*position])
+    return error(Code::Invalid,
+                 "tensor " + format::quoted(change.from) + " is to be renamed twice");
+  to_[*position] = change.to;
+  fixed_[*position] = true;
+  return {};
+}
+
+std::optional<std::regex> compiled(const std::string& pattern, std::string& why) {
+  try {
+    return std::regex(pattern, std::regex::ECMAScript | std::regex::optimize);
+  } catch (const std::regex_error& error) {
+    why = error.what();
+    return std::nullopt;
+  }
+}
+
+Result<void> Names::replace(const NameChange& pattern) {
+  std::string why;
+  const auto regex = compiled(pattern.from, why);
+  if (!regex) {
+    return Error{Code::Invalid, 0,
+                 format::quoted(pattern.from) + " is no regular expression: " + why};
+  }
+  bool matched = false;
+  std::smatch match;
+  for (std::size_t i = 0; i < to_.size(); ++i) {
+    if (fixed_[i]) continue;
+    if (to_[i].size() > kMatchedBytesMax) {
+      return error(Code::Unsupported,
+                   "tensor " + format::quoted(to_[i]) + " has a name of " +
+                       std::to_string(to_[i].size()) +
+                       " bytes, too long for a regular expression: rename it by its name");
+    }
+    if (!std::regex_search(to_[i], match, *regex)) continue;
+    matched = true;
+    to_[i] = std::regex_replace(to_[i], *regex, pattern.to);
+  }
+  if (matched) return {};
+  return error(Code::NotFound, "no tensor's name matches " + format::quoted(pattern.from));
+}
+
+Result<void> Names::check() const {
+  const bool object_based = index_.find(kObjectGraph).has_value();
+  for (std::size_t i = 0; i < to_.size(); ++i) {
+    const std::string_view from = index_.tensor_name(i);
+    if (to_[i] == from) continue;
+    if (to_[i].empty())
+      return error(Code::Invalid, "tensor " + format::quoted(from) + " would have an empty name");
+    if (to_[i].size() > format::limits::kNameBytesMax) {
+      return error(Code::Invalid, "tensor " + format::quoted(from) + " would have a name of " +
+                                      std::to_string(to_[i].size()) + " bytes, allowed are " +
+                                      std::to_string(format::limits::kNameBytesMax));
+    }
+    if (object_based && from.find("/.ATTRIBUTES/") != std::string_view::npos) {
+      return error(Code::Unsupported, "tensor " + format::quoted(from) +
+                                          " cannot be renamed: TensorFlow finds it by the " +
+                                          "object graph in " + std::string(kObjectGraph) +
+                                          ", which says this name");
+    }
+  }
+  return check_unique();
+}
+
+Result<void> Names::check_unique() const {
+  std::vector<std::size_t> order(to_.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  const auto name = [&](std::size_t i) -> const std::string& { return to_[i]; };
+  if (!std::ranges::is_sorted(to_)) std::ranges::stable_sort(order, {}, name);
+  const auto twice = std::ranges::adjacent_find(order, {}, name);
+  if (twice == order.end()) return {};
+  return error(Code::Exists, "tensors " + format::quoted(index_.tensor_name(*twice)) + " and " +
+                                 format::quoted(index_.tensor_name(*(twice + 1))) +
+                                 " would both be " + format::quoted(to_[*twice]));
+}
+
+std::vector<NameChange> Names::changes() const {
+  std::vector<NameChange> changes;
+  for (std::size_t i = 0; i < to_.size(); ++i) {
+    if (to_[i] != index_.tensor_name(i))
+      changes.push_back({std::string(index_.tensor_name(i)), to_[i]});
+  }
+  return changes;
+}
+
+void disown(const format::Span& span, format::IndexFacts& facts) {
+  format::ShardKind& kind = facts.shards[span.shard].kind;
+  if (kind == format::ShardKind::Universal) kind = format::ShardKind::Headerless;
+}
+
+}  // namespace
+
+Result<std::vector<NameChange>> changes_of(const std::filesystem::path& path,
+                                           const format::IndexView& index,
+                                           const Renaming& renaming) {
+  if (renaming.names.empty() && renaming.patterns.empty())
+    return Error{Code::Invalid, 0, path.string() + ": nothing says what is to be renamed"};
+  Names names(path, index);
+  for (const NameChange& change : renaming.names) CAIRN_CHECK(names.set(change));
+  for (const NameChange& pattern : renaming.patterns) CAIRN_CHECK(names.replace(pattern));
+  CAIRN_CHECK(names.check());
+  return names.changes();
+}
+
+void apply(std::span<const NameChange> changes, format::IndexFacts& facts) {
+  auto tensor = facts.tensors.begin();
+  for (const NameChange& change : changes) {
+    while (tensor->name != change.from) ++tensor;  // both are in the order of the old names
+    tensor->name = change.to;
+    if (tensor->slices.empty()) disown(tensor->span, facts);
+    for (const format::SliceFacts& slice : tensor->slices) disown(slice.span, facts);
+    ++tensor;
+  }
+  if (!std::ranges::is_sorted(facts.tensors, {}, &format::TensorFacts::name))
+    std::ranges::sort(facts.tensors, {}, &format::TensorFacts::name);
+}
+
+}  // namespace cairn::edit

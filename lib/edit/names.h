@@ -1,0 +1,28 @@
+#pragma once
+
+// Which tensor gets which name: rules over an index, nothing is written here.
+
+#include <filesystem>
+#include <span>
+#include <vector>
+
+#include "cairn/edit.h"
+#include "format/cairn/index.h"
+#include "format/facts.h"
+
+namespace cairn::edit {
+
+// The one tensor that makes a checkpoint object-based: a graph in which TensorFlow looks up the
+// keys of the others.
+inline constexpr std::string_view kObjectGraph = "_CHECKPOINTABLE_OBJECT_GRAPH";
+
+// What changes, in the order of the old names. Errors: those of cairn::name_changes.
+Result<std::vector<NameChange>> changes_of(const std::filesystem::path& path,
+                                           const format::IndexView& index,
+                                           const Renaming& renaming);
+
+// Gives the tensors their new names. Shards whose safetensors header says an old one are no longer
+// safetensors files that tell the truth, and are not called so any more.
+void apply(std::span<const NameChange> changes, format::IndexFacts& facts);
+
+}  // namespace cairn::edit

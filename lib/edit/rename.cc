@@ -1,0 +1,111 @@
+#include <optional>
+#include <utility>
+
+#include "cairn/edit.h"
+#include "cairn/version.h"
+#include "format/digest.h"
+#include "format/le.h"
+#include "lib/compat/load.h"
+#include "lib/compat/publish.h"
+#include "lib/compat/transfer.h"
+#include "lib/edit/compose.h"
+#include "lib/edit/names.h"
+#include "lib/edit/put.h"
+#include "lib/store/names.h"
+#include "lib/try.h"
+
+namespace cairn {
+namespace {
+
+using compat::Location;
+
+// Whether the result is to lie where the source does.
+Result<bool> is_in_place(const Location& source, const TransferOptions& options) {
+  if (options.output.empty()) return true;
+  if (source.kind != compat::Kind::Prefix) return false;
+  CAIRN_TRY(to, compat::destination_of(source, options));
+  return to.beside;
+}
+
+Result<void> check_in_place(const Location& location, const TransferOptions& options) {
+  if (location.kind != compat::Kind::Prefix) {
+    return Error{Code::Unsupported, 0,
+                 location.directory.path() + "/" + location.base +
+                     ": its names stand in the file itself; choose an output"};
+  }
+  if (options.replace) return {};
+  return Error{Code::Exists, 0,
+               location.prefix.string() +
+                   ": to rename in place replaces its indexes; choose an output, or say replace"};
+}
+
+// What lies beside and goes on saying the old names.
+void note_old_names(const Location& location, std::vector<std::string>& notices) {
+  for (const std::string_view suffix : {store::kMetaSuffix, store::kSafetensorsSuffix}) {
+    if (location.has(suffix))
+      notices.push_back(location.prefix.string() + std::string(suffix) + ": keeps the old names");
+  }
+}
+
+// The shards stay; the indexes that are there are replaced, and none is added.
+Result<Transfer> rename_in_place(compat::Found& found, std::span<const NameChange> changes,
+                                 const TransferOptions& options) {
+  const Location& location = found.location;
+  CAIRN_CHECK(check_in_place(location, options));
+  CAIRN_TRY(to, compat::destination_of(location, {}));
+  Transfer transfer;
+  transfer.prefix = location.prefix;
+  transfer.notices = found.parts.notices;
+  format::IndexFacts facts = found.parts.index.facts();
+  edit::apply(changes, facts);
+  facts.tensorflow_index = {};  // the one that is remembered says the old names
+  facts.producer = "cairn " + std::string(version());
+  if (facts.created_ns == 0) facts.created_ns = os::now_ns();
+  compat::BundleBytes bundle;
+  if (location.has(store::kTensorFlowSuffix)) {
+    CAIRN_TRY(encoded, compat::encode_bundle({location.base, location.prefix}, facts));
+    bundle = std::move(encoded);
+  }
+  transfer.not_nameable = std::move(bundle.not_nameable);
+  CAIRN_CHECK(compat::sync_payload(found.parts.shards, to.directory));
+  std::optional<format::IndexFacts> own;
+  if (location.has(store::kCairnSuffix)) own = std::move(facts);
+  CAIRN_CHECK(compat::publish(to, std::move(own), format::as_bytes(bundle.bytes)));
+  note_old_names(location, transfer.notices);
+  return transfer;
+}
+
+Result<Transfer> rename_elsewhere(const std::filesystem::path& path, compat::Found found,
+                                  std::span<const NameChange> changes,
+                                  const TransferOptions& options) {
+  std::vector<edit::Source> sources;
+  sources.push_back({path, std::move(found)});
+  CAIRN_TRY(composed, edit::compose(std::move(sources)));
+  edit::apply(changes, composed.facts);
+  return edit::put(std::move(composed), options);
+}
+
+}  // namespace
+
+Result<std::vector<NameChange>> name_changes(const std::filesystem::path& path,
+                                             const Renaming& renaming) noexcept {
+  return at_boundary([&]() -> Result<std::vector<NameChange>> {
+    CAIRN_TRY(found, compat::find(path, false));
+    return edit::changes_of(path, found.parts.index, renaming);
+  });
+}
+
+Result<Renamed> rename_tensors(const std::filesystem::path& path, const Renaming& renaming,
+                               const TransferOptions& options) noexcept {
+  return at_boundary([&]() -> Result<Renamed> {
+    CAIRN_TRY(found, compat::find(path, false));
+    CAIRN_TRY(changes, edit::changes_of(path, found.parts.index, renaming));
+    CAIRN_TRY(in_place, is_in_place(found.location, options));
+    auto done = in_place ? rename_in_place(found, changes, options)
+                         : rename_elsewhere(path, std::move(found), changes, options);
+    if (!done) return std::move(done).error();
+    return Renamed{*std::move(done), std::move(changes)};
+  });
+}
+
+}  // namespace cairn

@@ -1,0 +1,62 @@
+#include "cairn/edit.h"
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "progress.h"
+#include "transfer.h"
+#include "verb.h"
+
+namespace cairn::tools {
+namespace {
+
+constexpr const char* kDescription =
+    "Make one checkpoint of several: new indexes over their shards, which get second names beside "
+    "them.\n"
+    "No tensor byte is read, but to compute checksums where a source has none (safetensors). The\n"
+    "sources stay as they are; so do the parts that a sharded save of TensorFlow's left unmerged, "
+    "which\n"
+    "can be merged too (PREFIX_temp/part-00000-of-00002).";
+
+constexpr const char* kFooter =
+    "A name must be in one PATH only, unless it is a partitioned variable of which each has "
+    "slices.\n\n"
+    "Exit status: 0 the result is there and durable, 2 it could not be done.\n\n"
+    "JSON: as that of 'cairn import'; \"not_nameable\" lists tensors that TensorFlow's index "
+    "leaves out.\n\n"
+    "Examples:\n"
+    "  cairn merge saved/generator-9 saved/discriminator-9 --output whole/gan-9\n"
+    "  cairn merge m_temp/part-00000-of-00002 m_temp/part-00001-of-00002 --output m";
+
+}  // namespace
+
+int merge_verb(Arguments arguments) {
+  std::vector<std::string> words;
+  std::string output;
+  TransferOptions options;
+  bool json = false;
+  unsigned threads = 0;
+  CLI::App app{kDescription, "cairn merge"};
+  app.footer(kFooter);
+  app.add_option("PATH", words, "The checkpoints: whatever 'cairn --help' says PATH is")
+      ->type_name("")
+      ->required();
+  app.add_option("--output", output, "The prefix of the result")
+      ->type_name("PREFIX")
+      ->required()
+      ->check(names_files);
+  add_link(app, options.link);
+  add_replace(app, options.replace);
+  add_json(app, json);
+  add_threads(app, threads);
+  if (const auto exit = parse(app, arguments)) return *exit;
+
+  options.output = output;
+  ProgressBar bar("merging into " + output);
+  options.work = bar.work(threads);
+  const std::vector<std::filesystem::path> paths(words.begin(), words.end());
+  return report(merge(paths, options), json);
+}
+
+}  // namespace cairn::tools

@@ -1,0 +1,147 @@
+#include <fmt/format.h>
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cairn/edit.h"
+#include "output.h"
+#include "progress.h"
+#include "transfer.h"
+#include "verb.h"
+
+namespace cairn::tools {
+namespace {
+
+constexpr const char* kDescription =
+    "Give tensors other names. With --output a checkpoint with the new names is put there, over "
+    "the\n"
+    "same shards; without, PATH's own indexes are replaced, which --replace must say: at each "
+    "moment\n"
+    "all of its names are the old ones, or all the new ones. No tensor byte is read or moved.";
+
+constexpr const char* kFooter =
+    "OLD=NEW is split at the first '=', PATTERN=REPLACEMENT at the last. A PATTERN is a regular\n"
+    "expression as in JavaScript; each of its matches in a name is replaced, and $1 is its first\n"
+    "group. Patterns are applied one after the other, to names that no --map names.\n\n"
+    "Exit status: 0 it is done and durable, 2 it could not be done.\n\n"
+    "JSON: as that of 'cairn import', and \"renamed\": a list of {\"from\", \"to\"}; with "
+    "--dry-run "
+    "that\n"
+    "alone.\n\n"
+    "Examples:\n"
+    "  cairn rename saved/train2-9 --map v1=layer/kernel --output new/m\n"
+    "  cairn rename saved/train2-9 --regex '^encoder_([0-9]+)/=encoder/layer_$1/' --dry-run\n"
+    "  cairn rename saved/train2-9 --regex '/kernel$=/weight' --replace";
+
+// What stands before and behind the '=' at `at`.
+NameChange split(const std::string& word, std::size_t at) {
+  return {word.substr(0, at), word.substr(at + 1)};
+}
+
+std::string has_equals(const std::string& word) {
+  return word.find('=') == std::string::npos ? "'" + word + "' has no '='" : std::string();
+}
+
+void add_renaming(CLI::App& app, Renaming& renaming) {
+  const auto to_map = [&renaming](const std::string& word) {
+    renaming.names.push_back(split(word, word.find('=')));
+  };
+  const auto to_patterns = [&renaming](const std::string& word) {
+    renaming.patterns.push_back(split(word, word.rfind('=')));
+  };
+  const auto add = [&app](const char* option, const auto& take, const char* what,
+                          const char* type) {
+    app.add_option_function<std::vector<std::string>>(
+           option,
+           [take](const std::vector<std::string>& words) {
+             for (const std::string& word : words) take(word);
+           },
+           what)
+        ->type_name(type)
+        ->check(has_equals)
+        ->allow_extra_args(false);
+  };
+  add("--map", to_map, "The tensor OLD becomes NEW; may be given again", "OLD=NEW");
+  add("--regex", to_patterns, "What matches in a name is replaced; may be given again",
+      "PATTERN=REPLACEMENT");
+}
+
+void add_renamed(Json& json, std::span<const NameChange> changes) {
+  json.begin_array("renamed");
+  for (const NameChange& change : changes)
+    json.begin_object().text("from", change.from).text("to", change.to).end_object();
+  json.end_array();
+}
+
+void print_changes(std::span<const NameChange> changes) {
+  for (const NameChange& change : changes)
+    print(fmt::format("{} → {}\n", safe(change.from), safe(change.to)));
+}
+
+int dry_run(const std::string& path, const Renaming& renaming, bool json) {
+  const auto changes = name_changes(path, renaming);
+  if (!changes) {
+    complain(changes.error());
+    return kFailed;
+  }
+  if (!json) {
+    print_changes(*changes);
+    return kYes;
+  }
+  Json object;
+  object.begin_object();
+  add_renamed(object, *changes);
+  object.end_object().finish();
+  return kYes;
+}
+
+int report_renamed(const Result<Renamed>& done, bool json) {
+  if (!done) {
+    complain(done.error());
+    return kFailed;
+  }
+  print_notices(done->transfer.notices);
+  if (!json) {
+    print_text(done->transfer);
+    print_changes(done->names);
+    return kYes;
+  }
+  Json object;
+  object.begin_object();
+  add_fields(object, done->transfer);
+  add_renamed(object, done->names);
+  object.end_object().finish();
+  return kYes;
+}
+
+}  // namespace
+
+int rename_verb(Arguments arguments) {
+  std::string path;
+  std::string output;
+  Renaming renaming;
+  TransferOptions options;
+  bool dry = false;
+  bool json = false;
+  unsigned threads = 0;
+  CLI::App app{kDescription, "cairn rename"};
+  app.footer(kFooter);
+  add_path(app, path);
+  add_renaming(app, renaming);
+  add_output(app, output);
+  add_link(app, options.link);
+  add_replace(app, options.replace);
+  app.add_flag("--dry-run", dry, "Only print what would be renamed");
+  add_json(app, json);
+  add_threads(app, threads);
+  if (const auto exit = parse(app, arguments)) return *exit;
+  if (dry) return dry_run(path, renaming, json);
+
+  options.output = output;
+  ProgressBar bar("renaming in " + path);
+  options.work = bar.work(threads);
+  return report_renamed(rename_tensors(path, renaming, options), json);
+}
+
+}  // namespace cairn::tools
