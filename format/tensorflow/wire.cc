@@ -3,6 +3,7 @@
 // The one file that includes protozero. It asks for tag and wire type before it reads a field,
 // because protozero asserts where they disagree, and nothing that protozero throws leaves it.
 
+#include <limits>
 #include <protozero/exception.hpp>
 #include <protozero/pbf_reader.hpp>
 
@@ -32,9 +33,43 @@ class Malformed : public protozero::exception {
   const char* what_;
 };
 
+// protozero takes tags and lengths of any spelling and keeps 32 bits of them. Protobuf refuses
+// those of more than 5 bytes, and lengths of more than 31 bits.
+class Message : public pbf_reader {
+ public:
+  Message(const pbf_reader& message) noexcept : pbf_reader(message) {}
+
+  bool next() {
+    const auto before = length();
+    const bool more = pbf_reader::next();
+    if (more && before - length() > kSpelledMax) throw Malformed("a tag is too long");
+    return more;
+  }
+
+  Message get_message() {
+    check_length();
+    return pbf_reader::get_message();
+  }
+
+  void skip() {
+    if (wire_type() == kBytes) check_length();
+    pbf_reader::skip();
+  }
+
+ private:
+  static constexpr std::size_t kSpelledMax = 5;
+
+  void check_length() const {
+    std::string_view rest(data().data(), data().size());
+    const auto size = take_varint(rest);
+    const bool fits = size && *size <= std::numeric_limits<std::int32_t>::max();
+    if (!fits || length() - rest.size() > kSpelledMax) throw Malformed("a length is too long");
+  }
+};
+
 // Steps over a field whose tag and type fit nothing that is known. Tags up to `last_known` do not
 // come here but by a wrong type.
-void skip_unknown(pbf_reader& message, std::uint32_t last_known) {
+void skip_unknown(Message& message, std::uint32_t last_known) {
   if (message.tag() <= last_known) throw Malformed("a known field has another wire type");
   message.skip();
 }
@@ -43,7 +78,7 @@ void read_bad_consumers(const auto& packed, BundleHeader& header) {
   for (const std::int32_t bad : packed) header.bad_consumers.push_back(bad);
 }
 
-void read_version(pbf_reader version, BundleHeader& header) {
+void read_version(Message version, BundleHeader& header) {
   while (version.next()) {
     switch (version.tag_and_type()) {
       case tag_and_type(1, kVarint):
@@ -64,11 +99,10 @@ void read_version(pbf_reader version, BundleHeader& header) {
   }
 }
 
-BundleHeader read_header(pbf_reader message) {
+BundleHeader read_header(Message message) {
   BundleHeader header;
   header.num_shards = 0;
   header.producer = 0;
-  pbf_reader version;
   while (message.next()) {
     switch (message.tag_and_type()) {
       case tag_and_type(1, kVarint):
@@ -76,21 +110,20 @@ BundleHeader read_header(pbf_reader message) {
         break;
       // Numbers that no TensorFlow writes mean the machine's own order, as in TensorFlow.
       case tag_and_type(2, kVarint):
-        header.big_endian = message.get_uint64() == 1;
+        header.big_endian = message.get_int32() == 1;
         break;
       case tag_and_type(3, kBytes):
-        version = message.get_message();
+        read_version(message.get_message(), header);
         break;
       default:
         skip_unknown(message, 3);
     }
   }
-  read_version(version, header);
   return header;
 }
 
 // Dimensions have a name too, which TensorFlow leaves empty and nobody reads.
-std::int64_t read_dimension(pbf_reader message) {
+std::int64_t read_dimension(Message message) {
   std::int64_t size = 0;
   while (message.next()) {
     switch (message.tag_and_type()) {
@@ -107,7 +140,7 @@ std::int64_t read_dimension(pbf_reader message) {
   return size;
 }
 
-void read_shape(pbf_reader message, std::vector<std::int64_t>& shape) {
+void read_shape(Message message, std::vector<std::int64_t>& shape) {
   shape.reserve(message.length() / 4);  // what a dimension below 128 takes
   while (message.next()) {
     switch (message.tag_and_type()) {
@@ -123,7 +156,7 @@ void read_shape(pbf_reader message, std::vector<std::int64_t>& shape) {
   }
 }
 
-Extent read_extent(pbf_reader message) {
+Extent read_extent(Message message) {
   Extent extent;
   while (message.next()) {
     switch (message.tag_and_type()) {
@@ -142,7 +175,7 @@ Extent read_extent(pbf_reader message) {
   return extent.length == Extent::kWhole ? Extent{} : extent;
 }
 
-std::vector<Extent> read_slice(pbf_reader message) {
+std::vector<Extent> read_slice(Message message) {
   std::vector<Extent> extents;
   while (message.next()) {
     switch (message.tag_and_type()) {
@@ -156,18 +189,18 @@ std::vector<Extent> read_slice(pbf_reader message) {
   return extents;
 }
 
-EntryRecord read_entry(pbf_reader message) {
+EntryRecord read_entry(Message message) {
   EntryRecord entry;
   while (message.next()) {
     switch (message.tag_and_type()) {
       case tag_and_type(1, kVarint):
-        entry.dtype = message.get_uint64();
+        entry.dtype = message.get_uint32();
         break;
       case tag_and_type(2, kBytes):
         read_shape(message.get_message(), entry.shape);
         break;
       case tag_and_type(3, kVarint):
-        entry.shard = message.get_int64();
+        entry.shard = message.get_int32();
         break;
       case tag_and_type(4, kVarint):
         entry.offset_bytes = message.get_int64();
