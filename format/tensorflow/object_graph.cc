@@ -11,13 +11,13 @@ namespace {
 std::string text_of(const protozero::data_view& view) { return {view.data(), view.size()}; }
 
 // Whether it is one of the nodes shows when all of them are known.
-std::size_t read_node_id(pbf_reader& message) {
+std::size_t read_node_id(Message& message) {
   const std::int64_t id = message.get_int64();
   if (id < 0) throw Malformed("the number of a node is negative");
   return static_cast<std::size_t>(id);
 }
 
-ObjectGraph::Child read_child(pbf_reader message) {
+ObjectGraph::Child read_child(Message message) {
   ObjectGraph::Child child;
   while (message.next()) {
     switch (message.tag_and_type()) {
@@ -34,7 +34,7 @@ ObjectGraph::Child read_child(pbf_reader message) {
   return child;
 }
 
-ObjectGraph::Attribute read_attribute(pbf_reader message) {
+ObjectGraph::Attribute read_attribute(Message message) {
   ObjectGraph::Attribute attribute;
   while (message.next()) {
     switch (message.tag_and_type()) {
@@ -54,7 +54,7 @@ ObjectGraph::Attribute read_attribute(pbf_reader message) {
   return attribute;
 }
 
-ObjectGraph::Slot read_slot(pbf_reader message) {
+ObjectGraph::Slot read_slot(Message message) {
   ObjectGraph::Slot slot;
   while (message.next()) {
     switch (message.tag_and_type()) {
@@ -74,7 +74,7 @@ ObjectGraph::Slot read_slot(pbf_reader message) {
   return slot;
 }
 
-void read_registered_saver(pbf_reader message, ObjectGraph::RegisteredSaver& saver) {
+void read_registered_saver(Message message, ObjectGraph::RegisteredSaver& saver) {
   while (message.next()) {
     switch (message.tag_and_type()) {
       case tag_and_type(1, kBytes):
@@ -91,7 +91,7 @@ void read_registered_saver(pbf_reader message, ObjectGraph::RegisteredSaver& sav
 
 // google.protobuf.BoolValue: that the message is there says that the value is known. A field that
 // comes twice is one message in two parts, as everywhere in protobuf.
-void read_bool(pbf_reader message, std::optional<bool>& value) {
+void read_bool(Message message, std::optional<bool>& value) {
   value = value.value_or(false);
   while (message.next()) {
     switch (message.tag_and_type()) {
@@ -104,7 +104,7 @@ void read_bool(pbf_reader message, std::optional<bool>& value) {
   }
 }
 
-ObjectGraph::Node read_node(pbf_reader message) {
+ObjectGraph::Node read_node(Message message) {
   ObjectGraph::Node node;
   while (message.next()) {
     switch (message.tag_and_type()) {
@@ -131,7 +131,7 @@ ObjectGraph::Node read_node(pbf_reader message) {
   return node;
 }
 
-ObjectGraph read_graph(pbf_reader message) {
+ObjectGraph read_graph(Message message) {
   ObjectGraph graph;
   while (message.next()) {
     switch (message.tag_and_type()) {

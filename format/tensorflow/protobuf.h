@@ -5,6 +5,7 @@
 // out that protozero throws.
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -33,9 +34,43 @@ class Malformed : public protozero::exception {
   const char* what_;
 };
 
+// protozero takes tags and lengths of any spelling and keeps 32 bits of them. Protobuf refuses
+// those of more than 5 bytes, and lengths of more than 31 bits.
+class Message : public pbf_reader {
+ public:
+  Message(const pbf_reader& message) noexcept : pbf_reader(message) {}
+
+  bool next() {
+    const auto before = length();
+    const bool more = pbf_reader::next();
+    if (more && before - length() > kSpelledMax) throw Malformed("a tag is too long");
+    return more;
+  }
+
+  Message get_message() {
+    check_length();
+    return pbf_reader::get_message();
+  }
+
+  void skip() {
+    if (wire_type() == kBytes) check_length();
+    pbf_reader::skip();
+  }
+
+ private:
+  static constexpr std::size_t kSpelledMax = 5;
+
+  void check_length() const {
+    std::string_view rest(data().data(), data().size());
+    const auto size = take_varint(rest);
+    const bool fits = size && *size <= std::numeric_limits<std::int32_t>::max();
+    if (!fits || length() - rest.size() > kSpelledMax) throw Malformed("a length is too long");
+  }
+};
+
 // Steps over a field whose tag and type fit nothing that is known. Tags up to `last_known` do not
 // come here but by a wrong type.
-inline void skip_unknown(pbf_reader& message, std::uint32_t last_known) {
+inline void skip_unknown(Message& message, std::uint32_t last_known) {
   if (message.tag() <= last_known) throw Malformed("a known field has another wire type");
   message.skip();
 }

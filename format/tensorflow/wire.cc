@@ -13,7 +13,7 @@ void read_bad_consumers(const auto& packed, BundleHeader& header) {
   for (const std::int32_t bad : packed) header.bad_consumers.push_back(bad);
 }
 
-void read_version(pbf_reader version, BundleHeader& header) {
+void read_version(Message version, BundleHeader& header) {
   while (version.next()) {
     switch (version.tag_and_type()) {
       case tag_and_type(1, kVarint):
@@ -34,11 +34,10 @@ void read_version(pbf_reader version, BundleHeader& header) {
   }
 }
 
-BundleHeader read_header(pbf_reader message) {
+BundleHeader read_header(Message message) {
   BundleHeader header;
   header.num_shards = 0;
   header.producer = 0;
-  pbf_reader version;
   while (message.next()) {
     switch (message.tag_and_type()) {
       case tag_and_type(1, kVarint):
@@ -46,21 +45,20 @@ BundleHeader read_header(pbf_reader message) {
         break;
       // Numbers that no TensorFlow writes mean the machine's own order, as in TensorFlow.
       case tag_and_type(2, kVarint):
-        header.big_endian = message.get_uint64() == 1;
+        header.big_endian = message.get_int32() == 1;
         break;
       case tag_and_type(3, kBytes):
-        version = message.get_message();
+        read_version(message.get_message(), header);
         break;
       default:
         skip_unknown(message, 3);
     }
   }
-  read_version(version, header);
   return header;
 }
 
 // Dimensions have a name too, which TensorFlow leaves empty and nobody reads.
-std::int64_t read_dimension(pbf_reader message) {
+std::int64_t read_dimension(Message message) {
   std::int64_t size = 0;
   while (message.next()) {
     switch (message.tag_and_type()) {
@@ -77,7 +75,7 @@ std::int64_t read_dimension(pbf_reader message) {
   return size;
 }
 
-void read_shape(pbf_reader message, std::vector<std::int64_t>& shape) {
+void read_shape(Message message, std::vector<std::int64_t>& shape) {
   shape.reserve(message.length() / 4);  // what a dimension below 128 takes
   while (message.next()) {
     switch (message.tag_and_type()) {
@@ -93,7 +91,7 @@ void read_shape(pbf_reader message, std::vector<std::int64_t>& shape) {
   }
 }
 
-Extent read_extent(pbf_reader message) {
+Extent read_extent(Message message) {
   Extent extent;
   while (message.next()) {
     switch (message.tag_and_type()) {
@@ -112,7 +110,7 @@ Extent read_extent(pbf_reader message) {
   return extent.length == Extent::kWhole ? Extent{} : extent;
 }
 
-std::vector<Extent> read_slice(pbf_reader message) {
+std::vector<Extent> read_slice(Message message) {
   std::vector<Extent> extents;
   while (message.next()) {
     switch (message.tag_and_type()) {
@@ -126,18 +124,18 @@ std::vector<Extent> read_slice(pbf_reader message) {
   return extents;
 }
 
-EntryRecord read_entry(pbf_reader message) {
+EntryRecord read_entry(Message message) {
   EntryRecord entry;
   while (message.next()) {
     switch (message.tag_and_type()) {
       case tag_and_type(1, kVarint):
-        entry.dtype = message.get_uint64();
+        entry.dtype = message.get_uint32();
         break;
       case tag_and_type(2, kBytes):
         read_shape(message.get_message(), entry.shape);
         break;
       case tag_and_type(3, kVarint):
-        entry.shard = message.get_int64();
+        entry.shard = message.get_int32();
         break;
       case tag_and_type(4, kVarint):
         entry.offset_bytes = message.get_int64();

@@ -95,6 +95,7 @@ Result<std::vector<os::File>> open_bundle_shards(const Location& location, bool 
   }
   for (format::TensorFacts& tensor : facts.tensors) {
     const format::Span* outside = nullptr;
+    if (!tensor.slices.empty()) tensor.span = {};  // a merge may leave a shard's number there
     for_each_span(tensor, [&](format::Span& span) {
       span.shard = positions.at(span.shard);
       if (!place(span, facts.shards[span.shard])) outside = &span;

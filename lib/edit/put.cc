@@ -22,10 +22,6 @@ namespace {
 Result<compat::Destination> open_destination(const TransferOptions& options) {
   const auto parts = store::Prefix::of(options.output);
   if (options.output.empty()) return Error{Code::Invalid, 0, "an output prefix is needed"};
-  if (!store::is_plain(parts.base)) {
-    return Error{Code::Invalid, 0,
-                 options.output.string() + ": a name with control characters cannot be stored"};
-  }
   CAIRN_TRY(directory, os::Directory::open_or_create(parts.directory));
   for (const std::string_view suffix : {store::kCairnSuffix, store::kTensorFlowSuffix}) {
     const std::string name = parts.base + std::string(suffix);

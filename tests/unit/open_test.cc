@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "format/tensorflow/bundle.h"
 #include "sandbox.h"
 
 namespace cairn {
@@ -137,6 +138,24 @@ TEST_CASE("names are literal: spaces, glob characters, bytes that are no UTF-8")
       CHECK(*test::values_of(*checkpoint) == kValues);
     }
   }
+}
+
+TEST_CASE("a partitioned variable opens that carries the shard number of a merge") {
+  Sandbox box;
+  test::copy_checkpoint(test::golden("tensorflow/partitioned/part"), box / "p");
+  const Values values = *test::values_at(box / "p");
+  const std::string index = test::read_file(box / "p.index");
+  auto bundle = format::tensorflow::decode_bundle(format::as_bytes(std::string_view(index)));
+  REQUIRE(bundle);
+  for (auto& tensor : bundle->tensors) {
+    if (!tensor.slices.empty()) tensor.span.shard = 3;
+  }
+  const auto merged = format::tensorflow::encode_bundle(bundle->header, bundle->tensors);
+  REQUIRE(merged);
+  write_file(box / "p.index", *merged);
+  const auto again = test::values_at(box / "p");
+  REQUIRE_MESSAGE(again, refusal(again));
+  CHECK(*again == values);
 }
 
 TEST_CASE("a name of the longest length that shards allow opens") {
