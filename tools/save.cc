@@ -70,10 +70,10 @@ void add_options(CLI::App& app, Options& options) {
   auto* from = app.add_option("--from", options.from,
                               "Take the tensors that are not named from this checkpoint")
                    ->type_name("PATH");
-  app.add_flag(
-         "--object-based", options.object_based,
-         "Names are object paths (model/layers/0/w): save what tf.train.Checkpoint restores,\n"
-         "with an object graph and a save_counter, which is the step unless given")
+  app.add_flag("--object-based", options.object_based,
+               "NAMEs are object paths (model/layers/0/w): save what\n"
+               "tf.train.Checkpoint restores, with an object graph and a\n"
+               "save_counter, which is the step unless given")
       ->excludes(from);
   add_retention(app, options.retention);
   app.add_option("--metric", options.metrics, "What --best compares, such as loss=0.25")
