@@ -50,8 +50,10 @@ std::string ObjectTree::path(std::size_t node) const {
     bytes += names.back().size() + 1;
     node = place.parent;
   }
-  std::string path = places_[node].parent == kNone ? "" : "…/";
-  if (path.empty() && node != 0) path = "(object " + std::to_string(node) + ")/";
+  if (places_[node].parent != kNone) names.push_back("…");
+  if (places_[node].parent == kNone && node != 0)
+    names.push_back("(object " + std::to_string(node) + ")");
+  std::string path;
   for (std::size_t i = names.size(); i > 0; --i) path += names[i - 1] + (i == 1 ? "" : "/");
   return path;
 }

@@ -71,7 +71,7 @@ void add_options(CLI::App& app, Options& options) {
                               "Take the tensors that are not named from this checkpoint")
                    ->type_name("PATH");
   app.add_flag("--object-based", options.object_based,
-               "Names are object paths (model/layers/0/w): save what\n"
+               "NAMEs are object paths (model/layers/0/w): save what\n"
                "tf.train.Checkpoint restores, with an object graph and a\n"
                "save_counter, which is the step unless given")
       ->excludes(from);

@@ -9,6 +9,8 @@
 #include <set>
 #include <utility>
 
+#include <simdjson.h>
+
 #include "format/quoted.h"
 
 namespace cairn::format::tensorflow {
@@ -108,12 +110,14 @@ Reason invalid(std::string_view path, const std::string& why) {
   return {Code::Invalid, 0, "the object path " + quoted(path) + " " + why};
 }
 
-// The paths in parts, none of which is the root, a slot, or there twice.
+// The paths in parts; none is the root, a slot, no UTF-8, or there twice.
 Decoded<std::vector<ObjectPath>> parse_all(std::span<const std::string_view> paths) {
   std::vector<ObjectPath> parsed;
   std::set<std::string> keys;
   for (const std::string_view path : paths) {
     ObjectPath parts = parse_object_path(path);
+    if (!simdjson::validate_utf8(path.data(), path.size()))
+      return invalid(path, "is not UTF-8, as what TensorFlow reads must be");
     if (parts.names.empty()) return invalid(path, "names no object below the root");
     if (std::ranges::find(parts.names, kSlots) != parts.names.end())
       return invalid(path, "is that of an optimizer's slot, which cannot be written by its path");

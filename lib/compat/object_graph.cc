@@ -48,6 +48,15 @@ std::string ambiguous(std::string_view path, const std::vector<std::string>& key
          " tensors: " + listed(keys);
 }
 
+// What a mistyped path would have been the key of: the nearest names are near to this, not to the
+// path.
+std::string likely_key(std::string_view path) {
+  tensorflow::ObjectPath parts = tensorflow::parse_object_path(path);
+  if (!parts.attribute.empty()) return std::string(path);
+  parts.attribute = tensorflow::kVariableValue;
+  return tensorflow::checkpoint_key(parts);
+}
+
 }  // namespace
 
 Result<ObjectGraph> read_object_graph(const Checkpoint& checkpoint) noexcept {
@@ -90,7 +99,7 @@ Result<Tensor> find_tensor(const Checkpoint& checkpoint, std::string_view name) 
     if (!graph && graph.error().code == Code::NotFound) return stored;
     if (!graph) return graph.error();
     const auto key = tensor_key(*graph, name);
-    if (!key && key.error().code == Code::NotFound) return stored;
+    if (!key && key.error().code == Code::NotFound) return checkpoint.tensor(likely_key(name));
     if (!key) {
       return Error{key.error().code, 0, checkpoint.prefix().string() + ": " + key.error().what};
     }

@@ -241,6 +241,7 @@ TEST_CASE("paths of which no graph can be made are refused") {
                                                             {"a", "a"},
                                                             {"a", "a/.ATTRIBUTES/VARIABLE_VALUE"},
                                                             {"a.b", "a..b"},
+                                                            {"\xff"},
                                                             {".ATTRIBUTES/x"},
                                                             {"w/.OPTIMIZER_SLOT/o/m"}};
   for (const auto& paths : table) CHECK(refusal(object_keys(paths)) == Code::Invalid);
@@ -289,6 +290,32 @@ TEST_CASE("a key that the graph says and the checkpoint lacks is not found") {
   CHECK(refusal(find_tensor(checkpoint, "table"), {"\"keys\""}) == Code::Invalid);
 }
 
+TEST_CASE("a key that begins the names of several tensors leads to each of them") {
+  ObjectGraph graph;
+  graph.nodes.resize(2);
+  graph.nodes[0].children = {{"table", 1}, {"same", 1}};
+  graph.nodes[1].attributes = {{"table", "", "table/.ATTRIBUTES/table"}};
+  test::Scratch scratch;
+  test::write_checkpoint(
+      scratch / "m", {test::text(std::string(kObjectGraphName), {}, {encode_object_graph(graph)}),
+                      test::raw("table/.ATTRIBUTES/table-keys", DType::Int8, {1}),
+                      test::raw("table/.ATTRIBUTES/table-values", DType::Int8, {2}),
+                      test::raw("table/.ATTRIBUTES/u", DType::Int8, {})});
+  const Checkpoint checkpoint = test::open_checkpoint(scratch / "m");
+  const auto tensors = tensors_of(checkpoint, graph.nodes[1].attributes[0]);
+  REQUIRE_OK(tensors);
+  REQUIRE(tensors->size() == 2);
+  CHECK((*tensors)[0].name() == "table/.ATTRIBUTES/table-keys");
+  CHECK((*tensors)[1].name() == "table/.ATTRIBUTES/table-values");
+  const auto values = find_tensor(checkpoint, "same/.ATTRIBUTES/table-values");
+  REQUIRE_OK(values);
+  CHECK(values->name() == "table/.ATTRIBUTES/table-values");
+  CHECK(refusal(find_tensor(checkpoint, "same"), {"any of 2 tensors", "table-keys"}) ==
+        Code::Invalid);
+  CHECK(refusal(find_tensor(checkpoint, "same/.ATTRIBUTES/tableau")) == Code::NotFound);
+  CHECK(tensors_of(checkpoint, {"x", "", ""})->empty());
+}
+
 TEST_CASE("objects that are saved are found by their paths, with a save counter") {
   test::Scratch scratch;
   auto saver = Saver::open(scratch.path());
@@ -299,7 +326,9 @@ TEST_CASE("objects that are saved are found by their paths, with a save counter"
       {{"model/layers/0/w", DType::Float32, {2}}, std::as_bytes(std::span(values)), {}},
       {{"model/.ATTRIBUTES/py_state", DType::String, {}}, {}, {&state, 1}}};
   for (const std::int64_t step : {7, 8}) {
-    REQUIRE_OK(save_objects(*saver, "ckpt", tensors, {.step = step}));
+    SaveOptions options;
+    options.step = step;
+    REQUIRE_OK(save_objects(*saver, "ckpt", tensors, options));
     const Checkpoint checkpoint = test::open_checkpoint(scratch.path());
     CHECK(checkpoint.tensor_count() == 4);
     const auto w = find_tensor(checkpoint, "model/layers/0/w");

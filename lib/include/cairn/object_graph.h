@@ -127,7 +127,8 @@ struct ObjectKeys {
 
 // Keys and graph for these object paths, each the path of a variable, or of another attribute where
 // it names one. tf.train.Checkpoint(...).restore(...).assert_consumed() wants "save_counter" among
-// them too, an Int64 scalar. Errors: Invalid (none, one that is empty, twice the same, a slot).
+// them too, an Int64 scalar. Errors: Invalid (none, one that is empty, one that is no UTF-8, twice
+// the same, a slot).
 CAIRN_API Result<ObjectKeys> object_keys(std::span<const std::string_view> paths) noexcept;
 
 // Saver::save for tensors that are named by object paths: adds the graph and, where it is not among
