@@ -213,7 +213,7 @@ Decoded<ObjectGraph> decode_object_graph(std::string_view message) {
   }
   ObjectGraph graph;
   try {
-    graph = read_graph(pbf_reader(message.data(), message.size()));
+    graph = read_graph(Message(message));
   } catch (const protozero::exception& error) {
     return corrupt(0, std::string("is no TrackableObjectGraph: ") + error.what());
   }

@@ -4,6 +4,7 @@
 // type before they read a field, because protozero asserts where they disagree, and let nothing
 // out that protozero throws.
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -16,7 +17,6 @@
 
 namespace cairn::format::tensorflow {
 
-using protozero::pbf_reader;
 using protozero::pbf_wire_type;
 using protozero::tag_and_type;
 
@@ -34,27 +34,19 @@ class Malformed : public protozero::exception {
   const char* what_;
 };
 
-// protozero takes tags and lengths of any spelling and keeps 32 bits of them. Protobuf refuses
-// those of more than 5 bytes, and lengths of more than 31 bits.
-class Message : public pbf_reader {
+// A message, field by field. protozero takes tags and lengths of any spelling and keeps 32 bits of
+// them; protobuf refuses those of more than 5 bytes, and lengths of more than 31 bits.
+class Message : public protozero::pbf_reader {
  public:
-  Message(const pbf_reader& message) noexcept : pbf_reader(message) {}
+  Message(const protozero::pbf_reader& message) noexcept : pbf_reader(message) {}
+  explicit Message(std::string_view bytes) noexcept : pbf_reader(bytes.data(), bytes.size()) {}
 
   bool next() {
-    const auto before = length();
-    const bool more = pbf_reader::next();
-    if (more && before - length() > kSpelledMax) throw Malformed("a tag is too long");
-    return more;
-  }
-
-  Message get_message() {
-    check_length();
-    return pbf_reader::get_message();
-  }
-
-  void skip() {
+    const std::size_t before = length();
+    if (!pbf_reader::next()) return false;
+    if (before - length() > kSpelledMax) throw Malformed("a tag is too long");
     if (wire_type() == kBytes) check_length();
-    pbf_reader::skip();
+    return true;
   }
 
  private:

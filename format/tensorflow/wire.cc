@@ -188,7 +188,7 @@ void append_slice(std::string& out, std::span<const Extent> extents) {
 
 Decoded<BundleHeader> decode_header(std::string_view record) {
   try {
-    return read_header(pbf_reader(record.data(), record.size()));
+    return read_header(Message(record));
   } catch (const protozero::exception& error) {
     return corrupt(0, std::string("is no BundleHeaderProto: ") + error.what());
   }
@@ -196,7 +196,7 @@ Decoded<BundleHeader> decode_header(std::string_view record) {
 
 Decoded<EntryRecord> decode_entry(std::string_view record) {
   try {
-    return read_entry(pbf_reader(record.data(), record.size()));
+    return read_entry(Message(record));
   } catch (const protozero::exception& error) {
     return corrupt(0, std::string("is no BundleEntryProto: ") + error.what());
   }

@@ -7,6 +7,7 @@ import unittest
 
 CAIRN = None
 RETENTION_DRIVER = None
+READ_DRIVER = None
 
 
 class Refused(Exception):

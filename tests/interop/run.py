@@ -33,6 +33,7 @@ def main():
     command.CAIRN = os.path.abspath(sys.argv[1])
     beside = os.path.join(os.path.dirname(command.CAIRN), "../tests/interop/retention_driver")
     command.RETENTION_DRIVER = os.environ.get("CAIRN_RETENTION_DRIVER", beside)
+    command.READ_DRIVER = os.environ.get("CAIRN_READ_DRIVER", os.path.join(os.path.dirname(beside), "read_driver"))
     loader = unittest.TestLoader()
     loader.testNamePatterns = [f"*{pattern}*" for pattern in sys.argv[2:]] or None
     suite = loader.discover(HERE, pattern="test_*.py")

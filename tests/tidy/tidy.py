@@ -228,6 +228,17 @@ def example(tree):
         yield f"README.md:1: its example differs from {path}"
 
 
+@check("each test that a page names is there")
+def named_tests(tree):
+    for page in [f for f in tree.files if re.fullmatch(r"docs/\w+\.md", f)]:
+        for number, line in enumerate(tree.text(page).splitlines(), 1):
+            for path, name in re.findall(r"\]\(\.\./(tests/[\w/]+\.(?:cc|py))\): *([^;|]*)", line):
+                name = name.strip().rstrip(".")
+                wanted = f"def {name}(" if path.endswith(".py") else f'"{name}"'
+                if path not in tree.files or not name or wanted not in tree.text(path):
+                    yield f"{page}:{number}: {path} has no test {name!r}"
+
+
 # --- words ----------------------------------------------------------------------------------------------------------
 
 @check("no TODO without an issue")
