@@ -33,10 +33,11 @@ struct BundleFacts {
 Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index);
 
 // The bytes of P.index, exactly as TensorFlow writes them for these facts. Every span must carry a
-// checksum. Errors: Invalid (no checksum; a name that is empty or cannot be told from a slice's
-// key).
-Decoded<std::string> encode_bundle(const BundleHeader& header,
-                                   std::span<const TensorFacts> tensors);
+// checksum. `shard_numbers` are what TensorFlow calls the shards that spans say the positions of;
+// empty: spans say numbers. Errors: Invalid (no checksum; a name that is empty or cannot be told
+// from a slice's key).
+Decoded<std::string> encode_bundle(const BundleHeader& header, std::span<const TensorFacts> tensors,
+                                   std::span<const std::uint32_t> shard_numbers = {});
 
 // The key under which a slice of `name` is stored: OrderedCode of name, rank and extents.
 std::string slice_key(std::string_view name, std::span<const Extent> extents);

@@ -53,19 +53,23 @@ std::vector<std::int64_t> slice_shape(const Record& record) {
   return shape;
 }
 
-void append_record(std::string& out, const Record& record) {
+void append_record(std::string& out, const Record& record,
+                   std::span<const std::uint32_t> shard_numbers) {
   const TensorFacts& tensor = *record.tensor;
+  Span span = record.slice == nullptr ? tensor.span : record.slice->span;
+  const bool stored = record.slice != nullptr || tensor.slices.empty();
+  if (stored && !shard_numbers.empty()) span.shard = shard_numbers[span.shard];
   if (record.slice == nullptr) {
-    append_entry(out, {tensor.dtype, tensor.shape, tensor.span, tensor.slices});
+    append_entry(out, {tensor.dtype, tensor.shape, span, tensor.slices});
   } else {
-    append_entry(out, {tensor.dtype, slice_shape(record), record.slice->span, {}});
+    append_entry(out, {tensor.dtype, slice_shape(record), span, {}});
   }
 }
 
 }  // namespace
 
-Decoded<std::string> encode_bundle(const BundleHeader& header,
-                                   std::span<const TensorFacts> tensors) {
+Decoded<std::string> encode_bundle(const BundleHeader& header, std::span<const TensorFacts> tensors,
+                                   std::span<const std::uint32_t> shard_numbers) {
   std::vector<std::string> slice_keys;
   std::size_t slice_count = 0;
   for (const TensorFacts& tensor : tensors) slice_count += tensor.slices.size();
@@ -97,7 +101,7 @@ Decoded<std::string> encode_bundle(const BundleHeader& header,
   std::string value;
   for (const Record& record : records) {
     value.clear();
-    append_record(value, record);
+    append_record(value, record, shard_numbers);
     table.add(record.key, value);
   }
   return table.finish();

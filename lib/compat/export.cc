@@ -24,24 +24,16 @@ namespace {
 using compat::Location;
 
 // P.cairn remembers what P.index was; written by us, it is not to look like a stranger's.
-Result<std::optional<store::Draft>> draft_record(const Location& location,
-                                                 const store::Parts& parts,
-                                                 const store::Draft& tensorflow,
-                                                 std::string_view bytes) {
-  if (parts.format != Format::Cairn) return std::optional<store::Draft>();
-  format::IndexFacts facts = parts.index.facts();
-  CAIRN_TRY(info, tensorflow.file().info());
-  facts.tensorflow_index = {true, store::identity_of(info),
-                            format::xxh3_128(format::as_bytes(bytes))};
+Result<store::Draft> draft_record(const Location& location, const format::IndexFacts& facts) {
   const auto own = format::encode_index(facts);
   if (!own) return Error{Code::Invalid, 0, location.prefix.string() + ": " + own.error().what};
-  CAIRN_TRY(draft, store::draft_with(location.directory, location.file(store::kCairnSuffix), *own));
-  return std::optional(std::move(draft));
+  return store::draft_with(location.directory, location.file(store::kCairnSuffix), *own);
 }
 
 Result<Transfer> export_tensorflow(Location& location, const store::Parts& parts,
                                    const TransferOptions& options) {
-  CAIRN_TRY(bundle, compat::encode_bundle({location.base, location.prefix}, parts.index.facts()));
+  format::IndexFacts facts = parts.index.facts();
+  CAIRN_TRY(bundle, compat::encode_bundle({location.base, location.prefix}, facts));
   CAIRN_TRY(to, compat::destination_of(location, options));
   Transfer transfer;
   transfer.prefix = to.prefix;
@@ -58,9 +50,11 @@ Result<Transfer> export_tensorflow(Location& location, const store::Parts& parts
   }
   CAIRN_TRY(draft, store::draft_with(to.directory, index.name, index.bytes));
   std::optional<store::Draft> record;
-  if (to.beside) {
-    CAIRN_TRY(own, draft_record(location, parts, draft, bundle.bytes));
-    if (own) record.emplace(std::move(*own));
+  if (to.beside && parts.format == Format::Cairn) {
+    CAIRN_TRY(info, draft.file().info());
+    facts.tensorflow_index = {true, store::identity_of(info), format::xxh3_128(index.bytes)};
+    CAIRN_TRY(own, draft_record(location, facts));
+    record.emplace(std::move(own));
   }
   // P.cairn first: while P.index is absent it stands alone, whatever its record says. A P.index
   // that it does not know would decide, and that knows no metadata and no step.

@@ -42,21 +42,22 @@ bool nameable(const format::TensorFacts& tensor) {
 
 }  // namespace
 
-Result<BundleBytes> encode_bundle(const BundleName& name, format::IndexFacts facts) {
+Result<BundleBytes> encode_bundle(const BundleName& name, const format::IndexFacts& facts) {
   CAIRN_TRY(numbers, shard_numbers(name, facts));
   BundleBytes result;
-  std::vector<format::TensorFacts> tensors;
-  tensors.reserve(facts.tensors.size());
-  for (format::TensorFacts& tensor : facts.tensors) {
-    if (!nameable(tensor)) {
-      result.not_nameable.push_back(std::move(tensor.name));
-      continue;
+  std::span<const format::TensorFacts> tensors = facts.tensors;
+  std::vector<format::TensorFacts> chosen;
+  if (!std::ranges::all_of(tensors, nameable)) {
+    for (const format::TensorFacts& tensor : tensors) {
+      if (nameable(tensor)) {
+        chosen.push_back(tensor);
+      } else {
+        result.not_nameable.push_back(tensor.name);
+      }
     }
-    if (tensor.slices.empty()) tensor.span.shard = numbers[tensor.span.shard];
-    for (auto& slice : tensor.slices) slice.span.shard = numbers[slice.span.shard];
-    tensors.push_back(std::move(tensor));
+    tensors = chosen;
   }
-  auto bytes = format::tensorflow::encode_bundle(facts.bundle, tensors);
+  auto bytes = format::tensorflow::encode_bundle(facts.bundle, tensors, numbers);
   if (!bytes) return Error{bytes.error().code, 0, name.prefix.string() + ": " + bytes.error().what};
   result.bytes = *std::move(bytes);
   return result;

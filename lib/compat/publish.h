@@ -26,7 +26,7 @@ struct BundleName {
   const std::string& base;
   const std::filesystem::path& prefix;  // for messages
 };
-Result<BundleBytes> encode_bundle(const BundleName& name, format::IndexFacts facts);
+Result<BundleBytes> encode_bundle(const BundleName& name, const format::IndexFacts& facts);
 
 // Where the indexes go once the shards are durable: both are written and synced before either has
 // its name, P.index first. `tensorflow_index` empty: no P.index is written, and what `own` says of
