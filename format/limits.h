@@ -43,8 +43,11 @@ inline constexpr std::uint64_t kSafetensorsHeaderBytesMax = 100'000'000;
 // image.
 inline constexpr std::uint64_t kCatalogBytesMax = std::uint64_t{1} << 27;
 
-// An empty node takes two bytes in the message and a hundred in memory: stops a string tensor from
-// taking all of it.
+// An eighth of what protobuf allows: stops a string tensor of any size from being parsed.
 inline constexpr std::uint64_t kObjectGraphBytesMax = std::uint64_t{1} << 28;
+
+// Fields of the graph and of its nodes: an empty one takes two bytes of the message and up to 152
+// of memory.
+inline constexpr std::uint64_t kObjectGraphPartsMax = std::uint64_t{1} << 23;
 
 }  // namespace cairn::format::limits

@@ -104,9 +104,22 @@ void read_bool(Message message, std::optional<bool>& value) {
   }
 }
 
-ObjectGraph::Node read_node(Message message) {
+// How many more parts the graph may have.
+class Room {
+ public:
+  void take() {
+    if (left_ == 0) throw Malformed("it has more nodes, children and attributes than are read");
+    --left_;
+  }
+
+ private:
+  std::uint64_t left_ = limits::kObjectGraphPartsMax;
+};
+
+ObjectGraph::Node read_node(Message message, Room& room) {
   ObjectGraph::Node node;
   while (message.next()) {
+    room.take();
     switch (message.tag_and_type()) {
       case tag_and_type(1, kBytes):
         node.children.push_back(read_child(message.get_message()));
@@ -133,10 +146,12 @@ ObjectGraph::Node read_node(Message message) {
 
 ObjectGraph read_graph(Message message) {
   ObjectGraph graph;
+  Room room;
   while (message.next()) {
+    room.take();
     switch (message.tag_and_type()) {
       case tag_and_type(1, kBytes):
-        graph.nodes.push_back(read_node(message.get_message()));
+        graph.nodes.push_back(read_node(message.get_message(), room));
         break;
       default:
         skip_unknown(message, 1);

@@ -9,7 +9,9 @@
 
 #include "cairn/checkpoint.h"
 #include "cairn/saver.h"
+#include "format/limits.h"
 #include "format/tensorflow/object_graph.h"
+#include "format/tensorflow/varint.h"
 #include "golden.h"
 #include "scratch.h"
 
@@ -177,6 +179,26 @@ TEST_CASE("every truncation and every flipped bit of a graph is refused or read 
     damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << bit % 8));
     use(damaged);
   }
+}
+
+TEST_CASE("a graph of more parts than are read is refused") {
+  // A node of `count` unknown fields, which are counted and take no memory.
+  const auto fields = [](std::size_t count) {
+    std::string node;
+    for (std::size_t i = 0; i < count; ++i) node.append("\x30\x00", 2);
+    std::string message = "\x0a";
+    format::tensorflow::append_varint(message, node.size());
+    return message + node;
+  };
+  const std::size_t most = format::limits::kObjectGraphPartsMax - 1;  // beside the node itself
+  CHECK(decoded(fields(most)).nodes.size() == 1);
+  const auto graph = decode_object_graph(fields(most + 1));
+  REQUIRE_FALSE(graph);
+  CHECK(graph.error().what.find("more nodes") != std::string::npos);
+  const std::string too_long(format::limits::kObjectGraphBytesMax + 1, 'x');
+  const auto unread = decode_object_graph(too_long);
+  REQUIRE_FALSE(unread);
+  CHECK(unread.error().code == Code::Unsupported);
 }
 
 TEST_CASE("any path that reaches an object finds its tensor, by the key that the graph says") {

@@ -96,9 +96,9 @@ inline std::string escaped_object_name(std::string_view name) {
 // ---- Reading
 
 // The graph of an open checkpoint, whatever format it has now. Errors: NotFound (there is none: the
-// checkpoint is name-based), Corrupt (no such protobuf message; a position beyond the nodes; the
-// tensor's checksum), Unsupported (the tensor is no scalar string; 256 MiB or more), Io. Cost:
-// O(graph), all of it copied.
+// checkpoint is name-based), Corrupt (no such protobuf message, or one of more than
+// 8,388,608 fields; a position beyond the nodes; the tensor's checksum), Unsupported (the tensor is
+// no scalar string; more than 256 MiB), Io. Cost: O(graph), all of it copied.
 CAIRN_API Result<ObjectGraph> read_object_graph(const Checkpoint& checkpoint) noexcept;
 
 // The key of the tensor that an object path leads to, by whatever way through the graph, or that
