@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <span>
+#include <tuple>
 #include <utility>
 
 #include "cairn/version.h"
@@ -167,7 +168,10 @@ Result<TensorFacts> joined(std::span<const Source> sources, std::span<Tagged> pa
 Result<void> join_tensors(std::span<const Source> sources, std::vector<Tagged> tensors,
                           Composed& result) {
   const auto name = [](const Tagged& tensor) -> const std::string& { return tensor.facts.name; };
-  if (!std::ranges::is_sorted(tensors, {}, name)) std::ranges::stable_sort(tensors, {}, name);
+  const auto by_name = [](const Tagged& a, const Tagged& b) {
+    return std::tie(a.facts.name, a.source) < std::tie(b.facts.name, b.source);
+  };
+  if (!std::ranges::is_sorted(tensors, by_name)) std::ranges::sort(tensors, by_name);
   result.facts.tensors.reserve(tensors.size());
   for (std::size_t begin = 0, end = 0; begin < tensors.size(); begin = end) {
     while (end < tensors.size() && name(tensors[end]) == name(tensors[begin])) ++end;

@@ -6,6 +6,7 @@
 #include <regex>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "format/limits.h"
@@ -121,7 +122,10 @@ Result<void> Names::check_unique() const {
   std::vector<std::size_t> order(to_.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   const auto name = [&](std::size_t i) -> const std::string& { return to_[i]; };
-  if (!std::ranges::is_sorted(to_)) std::ranges::stable_sort(order, {}, name);
+  const auto by_name = [&](std::size_t a, std::size_t b) {
+    return std::tie(to_[a], a) < std::tie(to_[b], b);
+  };
+  if (!std::ranges::is_sorted(to_)) std::ranges::sort(order, by_name);
   const auto twice = std::ranges::adjacent_find(order, {}, name);
   if (twice == order.end()) return {};
   return error(Code::Exists, "tensors " + format::quoted(index_.tensor_name(*twice)) + " and " +

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -47,6 +48,23 @@ void note_old_names(const Location& location, std::vector<std::string>& notices)
   }
 }
 
+// A rename that was killed between the names of its two indexes leaves a P.cairn that is passed
+// over, though it is of the very same shards. What it alone knows of the checkpoint is kept.
+void recover(const compat::Found& found, format::IndexFacts& facts) {
+  const Location& location = found.location;
+  if (found.parts.format == Format::Cairn || !location.has(store::kCairnSuffix)) return;
+  const auto own = compat::load_own_index(location);
+  if (!own) return;
+  const format::IndexFacts before = own->index.facts();
+  const auto same = [](const format::ShardFacts& a, const format::ShardFacts& b) {
+    return a.name == b.name && a.identity == b.identity;
+  };
+  if (!std::ranges::is_permutation(before.shards, facts.shards, same)) return;
+  facts.step = before.step;
+  facts.created_ns = before.created_ns;
+  facts.metadata = before.metadata;
+}
+
 // The shards stay; the indexes that are there are replaced, and none is added.
 Result<Transfer> rename_in_place(compat::Found& found, std::span<const NameChange> changes,
                                  const TransferOptions& options) {
@@ -57,6 +75,7 @@ Result<Transfer> rename_in_place(compat::Found& found, std::span<const NameChang
   transfer.prefix = location.prefix;
   transfer.notices = found.parts.notices;
   format::IndexFacts facts = found.parts.index.facts();
+  recover(found, facts);
   edit::apply(changes, facts);
   facts.tensorflow_index = {};  // the one that is remembered says the old names
   facts.producer = "cairn " + std::string(version());

@@ -33,5 +33,6 @@ void save_by_tensorflow(Recorder& recorder, const Foreign& foreign, const std::s
 
 // Those of one room: workloads() has them all.
 std::vector<Workload> saver_workloads();
+std::vector<Workload> edit_workloads();
 
 }  // namespace cairn::crash

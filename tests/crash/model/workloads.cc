@@ -386,6 +386,7 @@ const std::vector<Workload>& workloads() {
         {"an export over links that are there", export_over_foreign_links, {}},
         {"conversions, in a new directory and over older ones", conversions, kSpareInConversions},
     };
+    for (Workload& workload : edit_workloads()) some.push_back(std::move(workload));
     for (Workload& workload : saver_workloads()) some.push_back(std::move(workload));
     return some;
   }();
