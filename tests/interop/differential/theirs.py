@@ -96,8 +96,8 @@ def answered(tf, questions):
 def answer_all(tf, questions, stream):
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    mapped = int(open("/proc/self/statm", encoding="ascii").read().split()[0]) * resource.getpagesize()
-    tf.constant(0)  # its threads' stacks are mapped by now
+    with open("/proc/self/statm", encoding="ascii") as file:
+        mapped = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (mapped + MEMORY_BYTES,) * 2)
     for what, *arguments in questions:
         signal.alarm(QUESTION_S)
