@@ -114,11 +114,11 @@ def restored(tf, prefix, name, spec, dtype):
     shape = value.shape.as_list()
     if value.dtype == tf.variant:
         return dtype, shape, None
-    if len(shape) > 32:  # numpy's limits are 64, and 32 for some functions
+    if not 0 < len(shape) <= 32:  # numpy makes 0 or 1 of a bool alone, and some of its functions end at 32
         value = tf.reshape(value, [-1])
     array = value.numpy()
     if value.dtype == tf.string:
-        return dtype, shape, array.ravel().tolist() if shape else [array]
+        return dtype, shape, array.ravel().tolist()
     return dtype, shape, array.tobytes()
 
 
