@@ -5,7 +5,7 @@
 //
 //   open    ok | CODE SENTENCE
 //   tensor  NAME DTYPE SHAPE ok VALUE | NAME DTYPE SHAPE CODE SENTENCE
-//   slice   NAME RANGES ok VALUE | NAME RANGES CODE SENTENCE
+//   slice   DTYPE ok VALUE | DTYPE CODE SENTENCE
 //   full    ok | CODE SENTENCE         opened once more, with Verify::Full
 //   end
 //
@@ -70,8 +70,8 @@ std::string joined(std::span<const std::int64_t> shape) {
   return text;
 }
 
-cairn::Result<std::string> strings_of(const cairn::Tensor& tensor) {
-  auto strings = tensor.strings();
+cairn::Result<std::string> strings_of(const cairn::Tensor& tensor, cairn::Slice slice) {
+  auto strings = tensor.strings(slice);
   if (!strings) return strings.error();
   std::string text;
   for (const std::string_view value : *strings) text += "," + hex(value);
@@ -79,7 +79,7 @@ cairn::Result<std::string> strings_of(const cairn::Tensor& tensor) {
 }
 
 cairn::Result<std::string> value_of(const cairn::Tensor& tensor, cairn::Slice slice) {
-  if (tensor.dtype() == cairn::DType::String && slice.empty()) return strings_of(tensor);
+  if (tensor.dtype() == cairn::DType::String) return strings_of(tensor, slice);
   const auto size = tensor.read_bytes(slice);
   if (!size) return size.error();
   if (*size > kValueBytesMax) {
@@ -101,9 +101,9 @@ void print(const cairn::Result<std::string>& value) {
 }
 
 void print_slice(const cairn::Checkpoint& checkpoint, const std::string& request) {
-  std::cout << "slice\t" << request;
   const std::vector<std::string> parts = split(request, ' ');
   const auto tensor = checkpoint.tensor(from_hex(parts.at(0)));
+  std::cout << "slice\t" << (tensor ? tensor->dtype_name() : "");
   if (!tensor) return print(tensor.error());
   print(value_of(*tensor, ranges_of(parts.at(1))));
 }

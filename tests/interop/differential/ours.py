@@ -59,7 +59,7 @@ def answer_of(text):
             sizes = [int(size) for size in shape.split(",") if size]
             answer.tensors[bytes.fromhex(name)] = (dtype, sizes, value(dtype, outcome))
         elif what == "slice":
-            answer.slices.append(value("", rest[1:]))
+            answer.slices.append(value(rest[0], rest[1:]))
         elif what == "full":
             answer.full = refusal(rest)
         else:

@@ -96,8 +96,8 @@ def answered(tf, questions):
 def answer_all(tf, questions, stream):
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    mapped = int(open("/proc/self/statm", encoding="ascii").read().split()[0]) * resource.getpagesize()
-    tf.constant(0)  # its threads' stacks are mapped by now
+    with open("/proc/self/statm", encoding="ascii") as file:
+        mapped = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (mapped + MEMORY_BYTES,) * 2)
     for what, *arguments in questions:
         signal.alarm(QUESTION_S)
@@ -114,11 +114,11 @@ def restored(tf, prefix, name, spec, dtype):
     shape = value.shape.as_list()
     if value.dtype == tf.variant:
         return dtype, shape, None
-    if len(shape) > 32:  # numpy's limits are 64, and 32 for some functions
+    if not 0 < len(shape) <= 32:  # numpy makes 0 or 1 of a bool alone, and some of its functions end at 32
         value = tf.reshape(value, [-1])
     array = value.numpy()
     if value.dtype == tf.string:
-        return dtype, shape, array.ravel().tolist() if shape else [array]
+        return dtype, shape, array.ravel().tolist()
     return dtype, shape, array.tobytes()
 
 
