@@ -12,8 +12,8 @@ constexpr std::size_t kPathBytesMax = 200;
 
 }  // namespace
 
-ObjectTree::ObjectTree(const ObjectGraph& graph)
-    : graph_(graph), edges_(graph.nodes.size()), places_(graph.nodes.size()) {
+ObjectTree::ObjectTree(const ObjectGraph& graph, Names names)
+    : graph_(graph), names_(names), edges_(graph.nodes.size()), places_(graph.nodes.size()) {
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     for (const auto& child : graph.nodes[i].children)
       edges_[i].push_back({child.name, kNone, child.node});
@@ -33,7 +33,7 @@ bool ObjectTree::stands_at(std::size_t from, std::size_t edge) const {
 }
 
 std::string ObjectTree::label(const Edge& edge) const {
-  const std::string name = escaped_object_name(edge.name);
+  const std::string name = shown(edge.name);
   if (edge.optimizer == kNone) return name;
   return ".OPTIMIZER_SLOT/" + path(edge.optimizer) + "/" + name;
 }
@@ -45,8 +45,7 @@ std::string ObjectTree::path(std::size_t node) const {
     const Place& place = places_[node];
     const Edge& edge = edges_[place.parent][place.edge];
     const bool slot = edge.optimizer != kNone;
-    names.push_back(slot ? ".OPTIMIZER_SLOT/…/" + escaped_object_name(edge.name)
-                         : escaped_object_name(edge.name));
+    names.push_back(slot ? ".OPTIMIZER_SLOT/…/" + shown(edge.name) : shown(edge.name));
     bytes += names.back().size() + 1;
     node = place.parent;
   }
@@ -56,6 +55,10 @@ std::string ObjectTree::path(std::size_t node) const {
   std::string path;
   for (std::size_t i = names.size(); i > 0; --i) path += names[i - 1] + (i == 1 ? "" : "/");
   return path;
+}
+
+std::string ObjectTree::shown(std::string_view name) const {
+  return names_ == Names::Escaped ? escaped_object_name(name) : std::string(name);
 }
 
 // Children first, so that a slot stands below its variable only where no path of names leads to it.

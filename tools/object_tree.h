@@ -19,8 +19,12 @@ class ObjectTree {
  public:
   static constexpr std::size_t kNone = static_cast<std::size_t>(-1);
 
+  // How names are shown: as in an object path, or as they are, where they are parts of tensors'
+  // names.
+  enum class Names { Escaped, Plain };
+
   // The graph must outlive the tree.
-  explicit ObjectTree(const ObjectGraph& graph);
+  ObjectTree(const ObjectGraph& graph, Names names);
 
   // A way from an object to another: a child's, or that of a slot which `optimizer` keeps for it.
   struct Edge {
@@ -51,11 +55,13 @@ class ObjectTree {
     bool found = false;
   };
 
+  std::string shown(std::string_view name) const;
   void reach(std::size_t root);
   void follow_children();
   void follow(std::size_t from, std::size_t edge);
 
   const ObjectGraph& graph_;
+  Names names_;
   std::vector<std::vector<Edge>> edges_;
   std::vector<Place> places_;
   std::vector<std::size_t> found_;  // in the order of finding

@@ -248,7 +248,7 @@ int tree(Arguments arguments) {
     return kFailed;
   }
   const ObjectGraph graph = stored ? *stored : graph_of_names(*checkpoint);
-  const ObjectTree tree(graph);
+  const ObjectTree tree(graph, stored ? ObjectTree::Names::Escaped : ObjectTree::Names::Plain);
   const Owned owned(*checkpoint, graph);
   const Drawing drawing{*checkpoint, graph, tree, owned, stored.has_value()};
   json ? print_json(drawing) : print_text(drawing);

@@ -70,9 +70,10 @@ class Tree(CommandTest):
         self.assertIn('no tensor "net/layers/2/.ATTRIBUTES/VARIABLE_VALUE"; nearest: "net/layers/0/', ran.err)
 
     def test_a_name_based_checkpoint_is_a_tree_of_names(self):
-        self.cairn("save", "d/m", "a/b:int8=1", "a:int8=2", "a/c/d:string=x", "e//f:int8=3", exit=YES)
+        self.cairn("save", "d/m", "a/b:int8=1", "a:int8=2", "a/c/d:string=x", "e//f:int8=3", "g.h:int8=4", exit=YES)
         self.assertEqual(self.tree(), ["a  int8 []", "  b  int8 []", "  c", "    d  string []", "e", '  ""',
-                                       "    f  int8 []", "d/m: name-based, without objects: 4 tensors by their names"])
+                                       "    f  int8 []", "g.h  int8 []",
+                                       "d/m: name-based, without objects: 5 tensors by their names"])
         self.assertFalse(self.cairn("tree", "d/m", "--json", exit=YES).json["object_based"])
 
     def test_slots_references_cycles_and_the_unreached(self):
