@@ -21,16 +21,16 @@ Error error_in(const Checkpoint& checkpoint, Code code, const std::string& what)
           checkpoint.prefix().string() + ": " + std::string(kObjectGraphName) + " " + what};
 }
 
+// Not by Checkpoint::tensor, which looks for the nearest names where there is none: a graph may
+// name many that are not there.
 std::vector<Tensor> stored_under(const Checkpoint& checkpoint, const std::string& key) {
-  if (const auto tensor = checkpoint.tensor(key)) return {*tensor};
-  if (key.empty()) return {};
   const auto positions = std::views::iota(std::size_t{0}, checkpoint.tensor_count());
   const auto name_at = [&](std::size_t position) { return checkpoint.tensor_at(position).name(); };
+  auto at = std::ranges::lower_bound(positions, std::string_view(key), {}, name_at);
+  if (at != positions.end() && name_at(*at) == key) return {checkpoint.tensor_at(*at)};
   std::vector<Tensor> tensors;
-  for (auto at = std::ranges::lower_bound(positions, std::string_view(key), {}, name_at);
-       at != positions.end() && name_at(*at).starts_with(key); ++at) {
+  for (; !key.empty() && at != positions.end() && name_at(*at).starts_with(key); ++at)
     tensors.push_back(checkpoint.tensor_at(*at));
-  }
   return tensors;
 }
 

@@ -1,6 +1,6 @@
 """tree: the objects of a checkpoint, or its names; and object paths where a tensor is wanted."""
 
-from bundle import varint
+from bundle import varint, write_safetensors
 from command import FAILED, YES, CommandTest
 
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -75,6 +75,10 @@ class Tree(CommandTest):
                                        "    f  int8 []", "g.h  int8 []",
                                        "d/m: name-based, without objects: 5 tensors by their names"])
         self.assertFalse(self.cairn("tree", "d/m", "--json", exit=YES).json["object_based"])
+
+    def test_a_tensor_without_a_name_stands_in_the_tree(self):
+        write_safetensors(self.dir / "m.safetensors", {"": ("U8", [1], b"x"), "a": ("U8", [], b"y")})
+        self.assertEqual(self.tree("m.safetensors")[:2], ['""  uint8 [1]', "a  uint8 []"])
 
     def test_slots_references_cycles_and_the_unreached(self):
         value = b"VARIABLE_VALUE"
