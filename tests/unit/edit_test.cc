@@ -15,6 +15,7 @@ using test::Files;
 using test::has;
 using test::refusal;
 using test::Sandbox;
+using test::sentence;
 using test::Values;
 using test::write_file;
 using test::fs::path;
@@ -295,6 +296,32 @@ TEST_CASE("a damaged block in any input index is an error, and nothing is touche
   CHECK(has(refusal(merged({box / "in/few", box / "in/many"}, to(box / "out/m"))), "Corrupt: "));
   CHECK(test::read_files(box / "in") == before);
   CHECK_FALSE(test::fs::exists(box / "out"));
+}
+
+TEST_CASE("a malformed checkpoint is refused, or holds the same when merged and renamed") {
+  int refused = 0;
+  int held = 0;
+  for (const path& index : test::golden_files("hostile", ".index")) {
+    const path prefix = path(index).replace_extension();
+    INFO(prefix.string());
+    Sandbox box;
+    test::save(box / "left", {kLeft});
+    const auto opened = Checkpoint::open(prefix);
+    const auto done = merged({box / "left", prefix}, to(box / "out/m"));
+    const auto renamed = rename_tensors(prefix, patterns({{"$", "x"}}), to(box / "out/r"));
+    if (!opened) {
+      CHECK(refusal(done) == sentence(opened.error()));
+      CHECK(refusal(renamed) == sentence(opened.error()));
+      CHECK_FALSE(test::fs::exists(box / "out"));
+      ++refused;
+      continue;
+    }
+    if (!done) continue;  // a byte order, a clash of names
+    CHECK(Checkpoint::open(box / "out/m")->tensor_count() == opened->tensor_count() + 2);
+    ++held;
+  }
+  CHECK(refused > 10);
+  CHECK(held > 5);
 }
 
 TEST_CASE("different byte orders are refused") {
