@@ -20,7 +20,10 @@ constexpr const char* kDescription =
 constexpr const char* kFooter =
     "Exit status: 0 listed, 2 it could not be opened.\n\n"
     "Partitioned variables lie in several pieces: shard, offset and checksum show as '-' (JSON:\n"
-    "null). In JSON a name that is not UTF-8 comes as \"name_hex\".\n\n"
+    "null). The values of a V1 checkpoint are decoded when it is opened, so they have no offset "
+    "in\n"
+    "their file, and bytes and checksum are those of the decoded values. In JSON a name that is "
+    "not UTF-8 comes as \"name_hex\".\n\n"
     "Examples:\n"
     "  cairn ls saved/train2-9\n"
     "  cairn ls saved                      the latest checkpoint of the directory\n"
@@ -28,6 +31,11 @@ constexpr const char* kFooter =
 
 std::string shape_text(std::span<const std::int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ","));
+}
+
+// The values of a V1 file are nowhere in it as bytes.
+bool has_offset(const Checkpoint& checkpoint, const Tensor& tensor) {
+  return !tensor.partitioned() && checkpoint.format() != Format::TensorFlowV1;
 }
 
 void print_json(const Checkpoint& checkpoint) {
@@ -50,11 +58,9 @@ void print_json(const Checkpoint& checkpoint) {
     json.begin_array("shape");
     for (const std::int64_t dimension : tensor.shape()) json.element(dimension);
     json.end_array().number("bytes", tensor.size_bytes());
-    if (tensor.partitioned()) {
-      json.null("shard").null("offset");
-    } else {
-      json.text("shard", tensor.shard()).number("offset", tensor.offset_bytes());
-    }
+    tensor.partitioned() ? json.null("shard") : json.text("shard", tensor.shard());
+    has_offset(checkpoint, tensor) ? json.number("offset", tensor.offset_bytes())
+                                   : json.null("offset");
     const auto sum = tensor.crc32c();
     sum ? json.text("crc32c", hex(*sum)) : json.null("crc32c");
     json.end_object();
@@ -64,14 +70,13 @@ void print_json(const Checkpoint& checkpoint) {
 
 using Row = std::vector<std::string>;
 
-Row row(const Tensor& tensor) {
-  const bool whole = !tensor.partitioned();
+Row row(const Checkpoint& checkpoint, const Tensor& tensor) {
   return {safe(tensor.name()),
           std::string(tensor.dtype_name()),
           shape_text(tensor.shape()),
           std::to_string(tensor.size_bytes()),
-          whole ? safe(tensor.shard()) : "-",
-          whole ? std::to_string(tensor.offset_bytes()) : "-",
+          tensor.partitioned() ? "-" : safe(tensor.shard()),
+          has_offset(checkpoint, tensor) ? std::to_string(tensor.offset_bytes()) : "-",
           tensor.crc32c() ? hex(*tensor.crc32c()) : "-"};
 }
 
@@ -94,7 +99,7 @@ void print_table(const std::vector<Row>& rows) {
 void print_text(const Checkpoint& checkpoint) {
   std::vector<Row> rows = {{"tensor", "dtype", "shape", "bytes", "shard", "offset", "crc32c"}};
   for (std::size_t i = 0; i < checkpoint.tensor_count(); ++i) {
-    rows.push_back(row(checkpoint.tensor_at(i)));
+    rows.push_back(row(checkpoint, checkpoint.tensor_at(i)));
   }
   print_table(rows);
   std::uint64_t bytes = 0;

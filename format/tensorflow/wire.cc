@@ -1,5 +1,8 @@
 #include "format/tensorflow/wire.h"
 
+#include <optional>
+#include <utility>
+
 #include "format/digest.h"
 #include "format/le.h"
 #include "format/tensorflow/protobuf.h"
@@ -156,6 +159,93 @@ EntryRecord read_entry(Message message) {
   return entry;
 }
 
+// ---- V1
+
+std::string_view bytes_of(Message& message) {
+  const auto view = message.get_view();
+  return {view.data(), view.size()};
+}
+
+V1TensorRecord read_v1_tensor(Message message) {
+  V1TensorRecord tensor;
+  while (message.next()) {
+    switch (message.tag_and_type()) {
+      case tag_and_type(1, kBytes):
+        tensor.name = bytes_of(message);
+        break;
+      case tag_and_type(2, kBytes):
+        read_shape(message.get_message(), tensor.shape);
+        break;
+      case tag_and_type(3, kVarint):
+        tensor.dtype = message.get_uint32();
+        break;
+      case tag_and_type(4, kBytes):
+        tensor.slices.push_back(read_slice(message.get_message()));
+        break;
+      default:
+        skip_unknown(message, 4);
+    }
+  }
+  return tensor;
+}
+
+V1MetaRecord read_v1_meta(Message message) {
+  V1MetaRecord meta;
+  meta.header.producer = 0;
+  while (message.next()) {
+    switch (message.tag_and_type()) {
+      case tag_and_type(1, kBytes):
+        meta.tensors.push_back(read_v1_tensor(message.get_message()));
+        break;
+      case tag_and_type(2, kBytes):
+        read_version(message.get_message(), meta.header);
+        break;
+      default:
+        skip_unknown(message, 2);
+    }
+  }
+  return meta;
+}
+
+// Protobuf would put two lists of values together; no writer makes two, and one is given as it
+// stands.
+V1SliceRecord read_v1_slice(Message message) {
+  V1SliceRecord slice;
+  bool has_values = false;
+  while (message.next()) {
+    switch (message.tag_and_type()) {
+      case tag_and_type(1, kBytes):
+        slice.name = bytes_of(message);
+        break;
+      case tag_and_type(2, kBytes):
+        slice.extents = read_slice(message.get_message());
+        break;
+      case tag_and_type(3, kBytes):
+        if (std::exchange(has_values, true)) throw Malformed("it holds values twice");
+        slice.values = bytes_of(message);
+        break;
+      default:
+        skip_unknown(message, 3);
+    }
+  }
+  return slice;
+}
+
+// SavedTensorSlices: the message in its field, which is 1 for the list of tensors, 2 for a slice.
+Message read_v1_record(Message message, std::uint32_t field) {
+  std::optional<Message> found;
+  while (message.next()) {
+    if (message.tag() == field && message.wire_type() == kBytes) {
+      if (found) throw Malformed("it holds two messages");
+      found = Message(message.get_message());
+    } else {
+      skip_unknown(message, message.wire_type() == kBytes ? 0 : 2);
+    }
+  }
+  if (!found) throw Malformed("its message is missing");
+  return *found;
+}
+
 // ---- Writing
 
 void append_shape(std::string& out, std::span<const std::int64_t> shape) {
@@ -199,6 +289,22 @@ Decoded<EntryRecord> decode_entry(std::string_view record) {
     return read_entry(Message(record));
   } catch (const protozero::exception& error) {
     return corrupt(0, std::string("is no BundleEntryProto: ") + error.what());
+  }
+}
+
+Decoded<V1MetaRecord> decode_v1_meta(std::string_view record) {
+  try {
+    return read_v1_meta(read_v1_record(Message(record), 1));
+  } catch (const protozero::exception& error) {
+    return corrupt(0, std::string("is no list of tensors: ") + error.what());
+  }
+}
+
+Decoded<V1SliceRecord> decode_v1_slice(std::string_view record) {
+  try {
+    return read_v1_slice(read_v1_record(Message(record), 2));
+  } catch (const protozero::exception& error) {
+    return corrupt(0, std::string("is no slice: ") + error.what());
   }
 }
 

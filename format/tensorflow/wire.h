@@ -1,9 +1,11 @@
 #pragma once
 
-// The protobuf records of a bundle's index: BundleHeaderProto and BundleEntryProto. Fields are
-// taken as they stand; what they mean is for bundle_decode.cc. FORMAT.md, "TensorFlow's bundle".
+// The protobuf records of a bundle's index, BundleHeaderProto and BundleEntryProto, and those of a
+// V1 file, SavedTensorSlices. Fields are taken as they stand; what they mean is for
+// bundle_decode.cc and v1.cc. FORMAT.md, "TensorFlow's bundle" and "V1 files".
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,6 +38,30 @@ struct EntryView {
 // Unknown fields are skipped. Errors: Corrupt (no protobuf, a known field of another type).
 Decoded<BundleHeader> decode_header(std::string_view record);
 Decoded<EntryRecord> decode_entry(std::string_view record);
+
+// SavedSliceMeta: a tensor as a V1 file lists it.
+struct V1TensorRecord {
+  std::string name;
+  std::uint64_t dtype = 0;
+  std::vector<std::int64_t> shape;
+  std::vector<std::vector<Extent>> slices;
+};
+
+// The SavedTensorSliceMeta of a V1 file's first record.
+struct V1MetaRecord {
+  BundleHeader header;  // of which it has the versions alone
+  std::vector<V1TensorRecord> tensors;
+};
+
+// The SavedSlice of every other record.
+struct V1SliceRecord {
+  std::string_view name;
+  std::vector<Extent> extents;
+  std::string_view values;  // a TensorProto
+};
+
+Decoded<V1MetaRecord> decode_v1_meta(std::string_view record);
+Decoded<V1SliceRecord> decode_v1_slice(std::string_view record);
 
 // Fields ascend and defaults are left out, as TensorFlow serializes them.
 std::string encode_header(const BundleHeader& header);

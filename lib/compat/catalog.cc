@@ -18,6 +18,19 @@ bool file_exists(const std::filesystem::path& path) {
   return !there || there->has_value();
 }
 
+// Whether one of the files is there that a catalog lists as "m-?????-of-00003".
+bool v1_files_exist(const std::filesystem::path& prefix) {
+  const auto all = store::v1_name(prefix.filename().string());
+  if (!all || all->shard) return false;
+  const auto names = os::Directory::open(prefix.parent_path()).and_then([](const auto& directory) {
+    return directory.names();
+  });
+  return names && std::ranges::any_of(*names, [&](const std::string& name) {
+           const auto one = store::v1_name(name);
+           return one && one->shard && one->base == all->base && one->count == all->count;
+         });
+}
+
 // Whether two paths name the same directory, however they are spelt.
 Result<bool> same_directory(const std::filesystem::path& a, const std::filesystem::path& b) {
   CAIRN_TRY(left, os::look(a.empty() ? "." : a));
@@ -80,7 +93,8 @@ Result<std::optional<CheckpointState>> read_catalog(const std::filesystem::path&
 bool checkpoint_exists(const std::filesystem::path& prefix) {
   const std::string text = prefix.string();
   return file_exists(text + std::string(store::kTensorFlowSuffix)) ||
-         file_exists(text + std::string(store::kCairnSuffix)) || file_exists(prefix);
+         file_exists(text + std::string(store::kCairnSuffix)) || file_exists(prefix) ||
+         v1_files_exist(prefix);
 }
 
 Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesystem::path& entry,

@@ -146,7 +146,7 @@ Result<WriterOptions> writer_options(const compat::Location& location, const Che
   options.cairn_index = target == Format::Cairn;
   for (std::size_t i = 0; i < index.metadata_count(); ++i)
     options.metadata.emplace_back(index.metadata(i));
-  if (location.kind == compat::Kind::Prefix && location.has(store::kMetaSuffix)) {
+  if (location.kind != compat::Kind::SafetensorsFile && location.has(store::kMetaSuffix)) {
     CAIRN_TRY(meta,
               location.directory.open_file(location.file(store::kMetaSuffix), os::Links::Follow));
     CAIRN_TRY(bytes, os::read_whole(meta, kMetaBytesMax));

@@ -1,8 +1,10 @@
 #pragma once
 
-// What is this file? Told from its first and last bytes, never from its name.
+// What is this file? Told from its first and last bytes; only what has no mark of its own is told
+// from its name.
 
 #include <string>
+#include <string_view>
 
 #include "cairn/error.h"
 #include "lib/os/file.h"
@@ -15,16 +17,27 @@ enum class FileType : std::uint8_t {
   Table,  // a TensorFlow index or V1 checkpoint
   Safetensors,
   Hdf5,
-  Zip,
+  KerasArchive,
+  PyTorchArchive,
+  NumpyArchive,
+  Zip,  // any other
+  Numpy,
   Gguf,
   Pickle,
+  Events,
+  Records,
   CatalogText,
   Unknown,
 };
 
 Result<FileType> identify(const os::File& file);
 
-// "a Zip archive, such as PyTorch, Keras and NumPy write": what a user should know of it.
-std::string describe(FileType type);
+// What a user should know of a file that is no checkpoint and belongs to none, and what to give
+// instead. Continues "FILE: is ".
+std::string describe(std::string_view name, FileType type);
+
+// The prefix of the checkpoint that TensorFlow was about to write when it made a directory of this
+// name; empty: it is none of those.
+std::string_view base_of_unfinished(std::string_view directory_name) noexcept;
 
 }  // namespace cairn::compat

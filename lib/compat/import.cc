@@ -3,6 +3,8 @@
 
 #include "cairn/convert.h"
 #include "cairn/version.h"
+#include "format/le.h"
+#include "format/tensorflow/bundle.h"
 #include "lib/compat/catalog.h"
 #include "lib/compat/load.h"
 #include "lib/compat/locate.h"
@@ -46,11 +48,29 @@ Result<bool> refreshed(Location& location, const Destination& to,
   return true;
 }
 
+// P.index as it goes elsewhere: its own bytes; or, where it counts shards that are not there, those
+// that TensorFlow can read.
+Result<std::vector<std::byte>> index_elsewhere(const compat::TensorFlowIndex& index,
+                                               const format::IndexFacts& facts) {
+  const auto bundle = format::tensorflow::decode_bundle(index.bytes);
+  if (bundle && bundle->header.num_shards == facts.bundle.num_shards) return index.bytes;
+  const auto anew = format::tensorflow::encode_bundle(facts.bundle, facts.tensors);
+  if (!anew) return compat::error_of(index.file->path(), anew.error());
+  const auto bytes = format::as_bytes(*anew);
+  return std::vector<std::byte>(bytes.begin(), bytes.end());
+}
+
 Result<Transfer> import(const std::filesystem::path& source, const TransferOptions& options) {
   compat::Trail trail;
   auto located = compat::locate(source, false, trail);
   if (!located) return compat::with_newest_whole(std::move(located).error(), trail, false);
   Location& location = *located;
+  if (location.kind == compat::Kind::TensorFlowV1) {
+    return Error{Code::Unsupported, 0,
+                 location.prefix.string() +
+                     ": is a V1 checkpoint, whose values no index can point to; convert() (cairn "
+                     "convert) writes them anew"};
+  }
   if (location.kind != compat::Kind::Prefix || !location.has(store::kTensorFlowSuffix)) {
     return Error{
         Code::Unsupported, 0,
@@ -63,6 +83,7 @@ Result<Transfer> import(const std::filesystem::path& source, const TransferOptio
   Transfer transfer;
   transfer.prefix = to.prefix;
   transfer.notices = location.notices;
+  transfer.notices.insert(transfer.notices.end(), parts.notices.begin(), parts.notices.end());
   if (to.beside && location.has(store::kCairnSuffix) && !options.replace) {
     CAIRN_TRY(done, refreshed(location, to, index, options));
     if (done) {
@@ -81,8 +102,9 @@ Result<Transfer> import(const std::filesystem::path& source, const TransferOptio
     CAIRN_CHECK(compat::publish(to, std::move(facts), {}));
     return transfer;
   }
+  CAIRN_TRY(index_bytes, index_elsewhere(index, facts));
   CAIRN_CHECK(compat::already_there(
-      to, {to.base + std::string(store::kTensorFlowSuffix), index.bytes}, options.replace));
+      to, {to.base + std::string(store::kTensorFlowSuffix), index_bytes}, options.replace));
   facts.step = store::step_of(location.base);  // the new prefix need not say it
   const auto names = compat::names_under(location.base, to.base, parts.index);
   CAIRN_CHECK(compat::bring_shards(parts.shards, names, to, options, transfer));
@@ -91,7 +113,7 @@ Result<Transfer> import(const std::filesystem::path& source, const TransferOptio
     facts.shards[i].name = names[i];
     facts.shards[i].identity = shard.identity;
   }
-  CAIRN_CHECK(compat::publish(to, std::move(facts), index.bytes));
+  CAIRN_CHECK(compat::publish(to, std::move(facts), index_bytes));
   return transfer;
 }
 

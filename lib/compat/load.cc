@@ -27,6 +27,7 @@
 #include "format/safetensors/header.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/compat/catalog.h"
+#include "lib/compat/v1.h"
 #include "lib/store/identity.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
@@ -75,13 +76,42 @@ bool place(format::Span& span, format::ShardFacts& shard) {
   return fits || span.size_bytes == 0;
 }
 
+// Of how many shards their names speak: of as many as the header counts, except where TensorFlow's
+// merge met a bundle without a tensor. It counts that one's shard in the header, and then numbers
+// those only that own a tensor, so that TensorFlow itself looks for names that nobody has.
+std::uint32_t named_shard_count(const Location& location, const std::set<std::uint32_t>& numbers,
+                                std::uint32_t header_count) {
+  const auto used = static_cast<std::uint32_t>(numbers.size());
+  const bool without_gaps = used != 0 && *numbers.rbegin() == used - 1;
+  if (!without_gaps || used >= header_count) return header_count;
+  const auto there = [&](std::uint32_t count) {
+    return [&location, count](std::uint32_t number) {
+      return location.has(format::tensorflow::shard_suffix(number, count));
+    };
+  };
+  if (std::ranges::any_of(numbers, there(header_count))) return header_count;
+  return std::ranges::all_of(numbers, there(used)) ? used : header_count;
+}
+
+std::string merged_notice(const Location& location, std::int32_t header_count,
+                          std::int32_t named_count) {
+  return location.prefix.string() + ": " + location.file(store::kTensorFlowSuffix) + " counts " +
+         std::to_string(header_count) + " shards, but every tensor lies in the " +
+         std::to_string(named_count) +
+         " that are there, which TensorFlow's merge named without those that hold none; "
+         "TensorFlow cannot read it until export_index() with replace (cairn export --to "
+         "tensorflow --replace) or convert() writes the index anew";
+}
+
 // Opens the shards that a bundle's tensors lie in, and gives the spans positions in that list.
 Result<std::vector<os::File>> open_bundle_shards(const Location& location, bool follow_links,
                                                  const std::set<std::uint32_t>& numbers,
                                                  format::IndexFacts& facts) {
   std::map<std::uint32_t, std::uint32_t> positions;
   std::vector<os::File> files;
-  const auto count = static_cast<std::uint32_t>(facts.bundle.num_shards);
+  const std::uint32_t count =
+      named_shard_count(location, numbers, static_cast<std::uint32_t>(facts.bundle.num_shards));
+  facts.bundle.num_shards = static_cast<std::int32_t>(count);
   for (const std::uint32_t number : numbers) {
     positions[number] = static_cast<std::uint32_t>(files.size());
     const std::string name = location.file(format::tensorflow::shard_suffix(number, count));
@@ -240,6 +270,7 @@ Result<store::Parts> load_safetensors(Location& location) {
 Result<store::Parts> load(Location& location, bool follow_links, Trail& trail) {
   auto parts = [&]() -> Result<store::Parts> {
     if (location.kind == Kind::SafetensorsFile) return load_safetensors(location);
+    if (location.kind == Kind::TensorFlowV1) return load_v1(location, trail);
     auto own = location.directory.open_file(location.file(store::kCairnSuffix), os::Links::Follow);
     if (own) return load_cairn(location, follow_links, trail, *std::move(own));
     if (own.error().code != Code::NotFound) return std::move(own).error();
@@ -282,8 +313,12 @@ Result<store::Parts> load_tensorflow(const Location& location, bool follow_links
   // P.index records nothing by which its shards are recognised, so it must be there still; and
   // where P.cairn was passed over for it, a save may have replaced the one before, the other after.
   if (trail.index_changed()) return written_meanwhile(location);
-  return assemble({Format::TensorFlow, location.prefix, index.file->path()}, facts,
-                  std::move(files));
+  auto parts =
+      assemble({Format::TensorFlow, location.prefix, index.file->path()}, facts, std::move(files));
+  const std::int32_t header_count = bundle->header.num_shards;
+  if (parts && facts.bundle.num_shards != header_count)
+    parts->notices.push_back(merged_notice(location, header_count, facts.bundle.num_shards));
+  return parts;
 }
 
 Result<OwnIndex> load_own_index(const Location& location) {

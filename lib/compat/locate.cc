@@ -9,6 +9,7 @@
 
 #include "lib/compat/catalog.h"
 #include "lib/compat/identify.h"
+#include "lib/compat/v1.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
 
@@ -16,6 +17,8 @@ namespace cairn::compat {
 namespace {
 
 using std::filesystem::path;
+
+constexpr std::string_view kSavedModelName = "saved_model.pb";
 
 bool has_index(const os::Directory& directory, const std::string& base) {
   return directory.exists(base + std::string(store::kCairnSuffix)) ||
@@ -44,7 +47,10 @@ std::string prefixes_in(const os::Directory& directory) {
   if (!names) return {};
   std::vector<std::string> bases;
   for (const std::string& name : *names) {
-    if (const auto base = base_of_member(directory, name)) bases.push_back(*base);
+    const auto base = base_of_member(directory, name);
+    const auto v1 = store::v1_name(name);
+    if (base) bases.push_back(*base);
+    if (!base && v1 && v1->shard) bases.push_back(v1->base);
   }
   std::ranges::sort(bases);
   bases.erase(std::ranges::unique(bases).begin(), bases.end());
@@ -52,6 +58,23 @@ std::string prefixes_in(const os::Directory& directory) {
   for (std::size_t i = 0; i < std::min(kShown, bases.size()); ++i)
     text += (i == 0 ? "" : ", ") + bases[i];
   return text + (bases.size() > kShown ? ", …" : "");
+}
+
+Location at_prefix(os::Directory directory, std::string base, const path& prefix) {
+  return {Kind::Prefix, std::move(directory), std::move(base), prefix, {}, {}};
+}
+
+// The location of what has no index under its own name, if it is a V1 checkpoint. An index under
+// the base wins over V1 files, however they are spelt.
+Result<std::optional<Location>> at_v1(os::Directory& directory, const std::string& name,
+                                      const path& given) {
+  CAIRN_TRY(found, find_v1(directory, name));
+  if (!found) return std::optional<Location>();
+  const path prefix = given.parent_path() / found->base;
+  if (has_index(directory, found->base))
+    return std::optional(at_prefix(std::move(directory), found->base, prefix));
+  return std::optional(Location{
+      Kind::TensorFlowV1, std::move(directory), found->base, prefix, {}, std::move(found->names)});
 }
 
 Result<Location> at_catalog(const path& dir, bool follow_links, Trail& trail) {
@@ -71,52 +94,75 @@ Result<Location> at_catalog(const path& dir, bool follow_links, Trail& trail) {
   return location;
 }
 
+Result<Location> at_saved_model(const path& dir) {
+  auto location = locate_prefix(dir / "variables" / "variables");
+  if (location || location.error().code != Code::NotFound) return location;
+  return Error{Code::NotFound, 0, dir.string() + ": is a SavedModel without variables"};
+}
+
 Result<Location> at_directory(const path& dir, bool follow_links, Trail& trail) {
   CAIRN_TRY(directory, os::Directory::open(dir));
-  if (directory.exists("saved_model.pb")) {
-    auto location = locate_prefix(dir / "variables" / "variables");
-    if (location || location.error().code != Code::NotFound) return location;
-    return Error{Code::NotFound, 0, dir.string() + ": is a SavedModel without variables"};
-  }
+  if (directory.exists(kSavedModelName)) return at_saved_model(dir);
   if (directory.exists(kCatalogName)) return at_catalog(dir, follow_links, trail);
+  const std::string name = (dir.has_filename() ? dir : dir.parent_path()).filename().string();
+  if (name == "variables" && has_index(directory, name)) return locate_prefix(dir / name);
+  if (const auto base = base_of_unfinished(name); !base.empty()) {
+    return Error{Code::NotFound, 0,
+                 dir.string() +
+                     ": is the temporary directory of a save of TensorFlow's that has not ended or "
+                     "has died; the prefix that it was for is " +
+                     std::string(base)};
+  }
   const std::string prefixes = prefixes_in(directory);
   return Error{Code::NotFound, 0,
                dir.string() + ": is a directory without a catalog (a file named " +
                    std::string(kCatalogName) + ")" +
-                   (prefixes.empty() ? "" : "; give a prefix in it: " + prefixes)};
+                   (prefixes.empty() ? ", and no checkpoint lies in it"
+                                     : "; give a prefix in it: " + prefixes)};
 }
 
 // What a file is that belongs to no checkpoint.
 Error no_checkpoint(const path& file_path, const std::string& name, FileType type) {
   const bool graph = name.ends_with(store::kMetaSuffix);
-  if (graph || name.find(".data-") != std::string::npos) {
+  const bool shard = name.find(".data-") != std::string::npos &&
+                     name.find(".tempstate") == std::string::npos && !os::is_temporary_name(name);
+  if (type != FileType::Table && (graph || shard)) {
     return {Code::NotFound, 0,
             file_path.string() + ": is named like a " + (graph ? "graph" : "shard") +
                 ", but its index is missing: nothing says which tensors there are"};
   }
-  const bool old = type == FileType::Table;
-  return {Code::Unsupported, 0,
-          file_path.string() + ": is " + describe(type) +
-              (old ? "; this version opens V2 checkpoints" : "")};
+  return {Code::Unsupported, 0, file_path.string() + ": is " + describe(name, type)};
+}
+
+// A file beside which a SavedModel lies.
+bool belongs_to_saved_model(const os::Directory& directory, std::string_view name) {
+  constexpr std::array<std::string_view, 3> kNames{kSavedModelName, "fingerprint.pb",
+                                                   "keras_metadata.pb"};
+  return std::ranges::find(kNames, name) != kNames.end() && directory.exists(kSavedModelName);
 }
 
 Result<Location> at_file(const path& file_path, os::Directory directory, const std::string& name) {
-  if (const auto base = base_of_member(directory, name)) {
-    return Location{Kind::Prefix, std::move(directory), *base, file_path.parent_path() / *base, {}};
-  }
+  if (const auto base = base_of_member(directory, name))
+    return at_prefix(std::move(directory), *base, file_path.parent_path() / *base);
+  if (belongs_to_saved_model(directory, name)) return at_saved_model(file_path.parent_path());
+  // A graph lies beside V1 files too.
+  const bool graph = name.ends_with(store::kMetaSuffix);
+  CAIRN_TRY(v1,
+            at_v1(directory, graph ? name.substr(0, name.size() - store::kMetaSuffix.size()) : name,
+                  file_path));
+  if (v1) return *std::move(v1);
   CAIRN_TRY(file, directory.open_file(name, os::Links::Follow));
   CAIRN_TRY(type, identify(file));
   const bool so_named = name.ends_with(store::kSafetensorsSuffix);
   if (type != FileType::Safetensors && !so_named) return no_checkpoint(file_path, name, type);
   const std::size_t suffix_size = so_named ? store::kSafetensorsSuffix.size() : 0;
   path prefix = file_path.parent_path() / name.substr(0, name.size() - suffix_size);
-  return Location{Kind::SafetensorsFile, std::move(directory), name, std::move(prefix), {}};
+  return Location{Kind::SafetensorsFile, std::move(directory), name, std::move(prefix), {}, {}};
 }
 
 Result<Location> nothing_at(const path& given, os::Directory directory, const std::string& base) {
   // A save that replaces the one index by the other may have come between the two questions.
-  if (has_index(directory, base))
-    return Location{Kind::Prefix, std::move(directory), base, given, {}};
+  if (has_index(directory, base)) return at_prefix(std::move(directory), base, given);
   const auto names = directory.names();
   const auto is_shard = [&](const std::string& name) {
     return store::shard_number(name, base).has_value();
@@ -137,8 +183,9 @@ Result<Location> nothing_at(const path& given, os::Directory directory, const st
 Result<Location> locate_prefix(const path& prefix) {
   const auto parts = store::Prefix::of(prefix);
   CAIRN_TRY(directory, os::Directory::open(parts.directory));
-  if (has_index(directory, parts.base))
-    return Location{Kind::Prefix, std::move(directory), parts.base, prefix, {}};
+  if (has_index(directory, parts.base)) return at_prefix(std::move(directory), parts.base, prefix);
+  CAIRN_TRY(v1, at_v1(directory, parts.base, prefix));
+  if (v1) return *std::move(v1);
   if (const auto file = directory.open_file(parts.base, os::Links::Follow)) {
     CAIRN_TRY(type, identify(*file));
     return no_checkpoint(prefix, parts.base, type);
@@ -157,13 +204,15 @@ Result<Location> locate(const path& given, bool follow_links, Trail& trail) {
     return Error{opened.error().code, opened.error().os_errno,
                  given.string() + ": no checkpoint there: " + opened.error().what};
   }
-  if (has_index(*opened, parts.base))
-    return Location{Kind::Prefix, std::move(*opened), parts.base, given, {}};
+  if (has_index(*opened, parts.base)) return at_prefix(*std::move(opened), parts.base, given);
   if (given.empty()) return Error{Code::NotFound, 0, "an empty path names no checkpoint here"};
   if (is_directory) return at_directory(given, follow_links, trail);
-  if (!info) return nothing_at(given, std::move(*opened), parts.base);
-  if (parts.base == kCatalogName) return at_catalog(given.parent_path(), follow_links, trail);
-  return at_file(given, std::move(*opened), parts.base);
+  if (info && parts.base == kCatalogName)
+    return at_catalog(given.parent_path(), follow_links, trail);
+  if (info) return at_file(given, *std::move(opened), parts.base);
+  CAIRN_TRY(v1, at_v1(*opened, parts.base, given));
+  if (v1) return *std::move(v1);
+  return nothing_at(given, *std::move(opened), parts.base);
 }
 
 }  // namespace cairn::compat

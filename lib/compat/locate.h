@@ -12,7 +12,7 @@
 
 namespace cairn::compat {
 
-enum class Kind : std::uint8_t { Prefix, SafetensorsFile };
+enum class Kind : std::uint8_t { Prefix, SafetensorsFile, TensorFlowV1 };
 
 // A checkpoint's place: an open directory, and what its files' names begin with.
 struct Location {
@@ -21,16 +21,19 @@ struct Location {
   std::string base;              // of a safetensors file: its whole name
   std::filesystem::path prefix;  // as given, without a member's suffix
   std::vector<std::string> notices;
+  std::vector<std::string> v1_files;  // of a V1 checkpoint: their names
 
   std::string file(std::string_view suffix) const { return base + std::string(suffix); }
   bool has(std::string_view suffix) const { return directory.exists(file(suffix)); }
 };
 
-// One attempt. Errors: NotFound; Unsupported: it is no checkpoint, and the sentence says what it
+// One attempt. Errors: NotFound; Invalid: a prefix under which several V1 checkpoints lie;
+// Unsupported: it is no checkpoint, and the sentence says what it
 // is; Unsafe: a catalog leads elsewhere.
 Result<Location> locate(const std::filesystem::path& path, bool follow_links, Trail& trail);
 
-// The location of a prefix whose index exists; NotFound where there is none.
+// The location of a prefix that has an index, or is a V1 checkpoint; NotFound where there is
+// neither.
 Result<Location> locate_prefix(const std::filesystem::path& prefix);
 
 }  // namespace cairn::compat

@@ -5,6 +5,7 @@
 #include <linux/fs.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
@@ -182,6 +183,15 @@ Result<void> File::make_read_only() const {
   return system_error(path_, "cannot take the write bits away");
 }
 
+Result<void> File::seal() const {
+  // Against writing from now on (Linux 5.1): F_SEAL_WRITE would refuse read-only mappings of this
+  // descriptor before Linux 6.7.
+  constexpr int kSize = F_SEAL_SHRINK | F_SEAL_GROW;
+  if (::fcntl(fd_, F_ADD_SEALS, kSize | F_SEAL_FUTURE_WRITE) == 0) return {};
+  if (errno == EINVAL && ::fcntl(fd_, F_ADD_SEALS, kSize) == 0) return {};
+  return system_error(path_, "cannot seal");
+}
+
 Result<bool> File::try_lock() const {
   if (retry([&] { return ::flock(fd_, LOCK_EX | LOCK_NB); }) == 0) return true;
   if (errno == EWOULDBLOCK) return false;
@@ -331,6 +341,12 @@ Result<std::vector<std::string>> Directory::names() const {
   }
   if (errno != 0) return system_error(path(), "cannot list the directory");
   return names;
+}
+
+Result<File> memory_file(std::string path) {
+  const int fd = ::memfd_create("cairn", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (fd < 0) return system_error(path, "cannot make a file in memory");
+  return File(fd, std::move(path));
 }
 
 Result<std::optional<FileInfo>> look(const std::filesystem::path& path) {

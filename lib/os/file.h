@@ -59,6 +59,9 @@ class File {
   // Takes the write bits away: a published shard never changes.
   Result<void> make_read_only() const;
 
+  // Of a memory_file(): neither its size nor its bytes can change any more.
+  Result<void> seal() const;
+
   // Holds the file against every other open of it, until this one closes or its process dies.
   // false: another holds it. Unsupported: the file system has no such locks.
   Result<bool> try_lock() const;
@@ -127,6 +130,10 @@ class Directory {
 
   File dir_;
 };
+
+// A file without a name, in memory that goes when the last descriptor and mapping go. `path` is
+// what errors call it.
+Result<File> memory_file(std::string path);
 
 // What stands at a path, links followed. Nothing: no such path.
 Result<std::optional<FileInfo>> look(const std::filesystem::path& path);

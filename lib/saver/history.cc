@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "lib/compat/catalog.h"
+#include "lib/compat/v1.h"
 #include "lib/saver/catalog_file.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
@@ -19,7 +20,10 @@ Result<double> file_time_s(const Place& place, const std::string& base) {
     CAIRN_TRY(info, place.directory.look(base + std::string(suffix)));
     if (info) return static_cast<double>(info->mtime_ns) * kNanosecond;
   }
-  return 0;
+  const auto v1 = compat::find_v1(place.directory, base);
+  if (!v1 || !*v1) return 0;
+  CAIRN_TRY(info, place.directory.look((*v1)->names.front()));
+  return info ? static_cast<double>(info->mtime_ns) * kNanosecond : 0;
 }
 
 // Nothing: there is none that can be read.
@@ -77,7 +81,7 @@ bool may_pass(const Error& error) noexcept {
 
 Result<Known> known_of(const Place& place, const std::string& base) {
   Known known;
-  known.step = store::step_of(base);
+  known.step = store::step_of(store::without_v1_tail(base));
   CAIRN_TRY(file_s, file_time_s(place, base));
   known.saved_s = file_s;
   CAIRN_TRY(own, own_index(place, base));

@@ -7,6 +7,7 @@
 
 #include "format/tensorflow/bundle.h"
 #include "lib/compat/load.h"
+#include "lib/compat/v1.h"
 #include "lib/store/identity.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
@@ -20,11 +21,29 @@ bool is_shard(std::string_view name, std::string_view base) noexcept {
   return store::shard_number(name, base).has_value();
 }
 
+bool is_index(std::string_view name, std::string_view base) noexcept {
+  return std::ranges::find(kIndexSuffixes, name.substr(base.size())) != kIndexSuffixes.end();
+}
+
 // 0: an index, 1: anything else, 2: a shard.
 int turn(std::string_view name, std::string_view base) noexcept {
-  const std::string_view suffix = name.substr(base.size());
-  if (std::ranges::find(kIndexSuffixes, suffix) != kIndexSuffixes.end()) return 0;
+  if (name.starts_with(base) && is_index(name, base)) return 0;
   return is_shard(name, base) ? 2 : 1;
+}
+
+// Named as a V1 checkpoint's file is: as the base, or as one of those that the base stands for.
+bool is_named_v1(std::string_view file_name, std::string_view base) {
+  if (file_name == base) return true;
+  const auto one = store::v1_name(file_name);
+  const auto all = store::v1_name(base);
+  if (!one || !one->shard) return false;
+  return all ? one->base == all->base && one->count == all->count : one->base == base;
+}
+
+// The files of the V1 checkpoint that the base is; none where it is none for certain.
+std::vector<std::string> v1_files(const os::Directory& directory, std::string_view base) {
+  const auto v1 = compat::find_v1(directory, std::string(base));
+  return v1 && *v1 ? (*v1)->names : std::vector<std::string>();
 }
 
 // What the indexes of a prefix lay claim to.
@@ -59,7 +78,10 @@ std::optional<Claims> claims_of(const os::Directory& directory, const std::strin
 
 }  // namespace
 
-bool is_member(std::string_view file_name, std::string_view base) noexcept {
+bool is_member(std::string_view file_name, std::string_view base) {
+  if (is_named_v1(file_name, base)) return true;
+  if (file_name == std::string(store::without_v1_tail(base)).append(store::kMetaSuffix))
+    return true;
   if (!file_name.starts_with(base)) return false;
   const std::string_view suffix = file_name.substr(base.size());
   return suffix == store::kTensorFlowSuffix || suffix == store::kCairnSuffix ||
@@ -82,8 +104,15 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
                                              std::string_view base) {
   format::JournalCheckpoint what{std::string(base), {}};
   std::set<std::uint64_t> shard_inodes;
+  // What is named like a V1 file, beside an index or without being one, is somebody else's.
+  const bool indexed = std::ranges::any_of(names, [&](const std::string& name) {
+    return name.starts_with(base) && is_index(name, base);
+  });
+  const std::vector<std::string> v1 =
+      indexed ? std::vector<std::string>() : v1_files(directory, base);
   for (const std::string& name : names) {
     if (!is_member(name, base)) continue;
+    if (is_named_v1(name, base) && std::ranges::find(v1, name) == v1.end()) continue;
     CAIRN_TRY(info, directory.look(name));
     if (!info) continue;
     if (is_shard(name, base)) shard_inodes.insert(info->inode);

@@ -13,15 +13,15 @@
 
 namespace cairn::saver {
 
-// Whether the file is one of the checkpoint's: an index, P.meta, or a shard.
-bool is_member(std::string_view file_name, std::string_view base) noexcept;
+// Whether the file is named as one of the checkpoint's: an index, P.meta, a shard, or a V1 file.
+bool is_member(std::string_view file_name, std::string_view base);
 
 // The bases of all checkpoints that have an index in a directory, sorted. `names`: what is in it.
 std::vector<std::string> checkpoints_among(std::span<const std::string> names);
 
 // The files of a checkpoint as they are now, indexes first: in that order they are to go, so that
 // no index ever names a shard that is gone. P.safetensors is one of them where it is another name
-// of a shard.
+// of a shard, and a V1 file where it is one and no index is there.
 Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
                                              std::span<const std::string> names,
                                              std::string_view base);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "format/tensorflow/bundle.h"
+
 namespace cairn::store {
 namespace {
 
@@ -21,6 +23,35 @@ bool take(std::string_view& text, std::string_view word) noexcept {
   if (!text.starts_with(word)) return false;
   text.remove_prefix(word.size());
   return true;
+}
+
+constexpr std::string_view kV1All = "?????";  // TensorFlow's glob
+
+// Where the tail of a sharded V1 checkpoint begins, "-?????-of-00003"; its numbers are taken.
+struct V1Tail {
+  std::size_t at = 0;
+  std::optional<std::uint32_t> shard;
+  std::uint32_t count = 0;
+};
+std::optional<V1Tail> v1_tail(std::string_view name) noexcept {
+  const std::size_t of = name.rfind("-of-");
+  if (of == std::string_view::npos || of == 0) return std::nullopt;
+  const std::size_t at = name.rfind('-', of - 1);
+  // A bundle's shard is named so too.
+  if (at == std::string_view::npos || at == 0 || name.substr(0, at).ends_with(".data"))
+    return std::nullopt;
+  V1Tail tail{at, std::nullopt, 0};
+  std::string_view rest = name.substr(at + 1);
+  if (!take(rest, kV1All)) {
+    tail.shard = take_number(rest);
+    if (!tail.shard) return std::nullopt;
+  }
+  if (!take(rest, "-of-")) return std::nullopt;
+  const auto count = take_number(rest);
+  if (!count || *count == 0 || !rest.empty() || tail.shard.value_or(0) >= *count)
+    return std::nullopt;
+  tail.count = *count;
+  return tail;
 }
 
 }  // namespace
@@ -58,6 +89,22 @@ std::optional<ShardNumber> shard_number(std::string_view file_name,
   const auto count = take_number(file_name);
   if (!count || !file_name.empty()) return std::nullopt;
   return ShardNumber{*shard, *count};
+}
+
+std::optional<V1Name> v1_name(std::string_view name) {
+  const auto tail = v1_tail(name);
+  if (!tail) return std::nullopt;
+  return V1Name{std::string(name.substr(0, tail->at)), tail->shard, tail->count};
+}
+
+std::string v1_file_name(std::string_view base, std::uint32_t shard, std::uint32_t count) {
+  constexpr std::size_t kData = 5;  // ".data"
+  return std::string(base) + format::tensorflow::shard_suffix(shard, count).substr(kData);
+}
+
+std::string_view without_v1_tail(std::string_view name) noexcept {
+  const auto tail = v1_tail(name);
+  return tail ? name.substr(0, tail->at) : name;
 }
 
 }  // namespace cairn::store

@@ -40,4 +40,19 @@ struct ShardNumber {
 };
 std::optional<ShardNumber> shard_number(std::string_view file_name, std::string_view base) noexcept;
 
+// A file of a sharded V1 checkpoint, "train2-9-00001-of-00003", or all of them, as TensorFlow lists
+// them in a catalog: "train2-9-?????-of-00003".
+struct V1Name {
+  std::string base;
+  std::optional<std::uint32_t> shard;  // nothing: all of them
+  std::uint32_t count = 0;
+};
+std::optional<V1Name> v1_name(std::string_view name);
+
+// The name of one of them.
+std::string v1_file_name(std::string_view base, std::uint32_t shard, std::uint32_t count);
+
+// What the other files of a checkpoint are named after: without the tail of a sharded V1 one.
+std::string_view without_v1_tail(std::string_view name) noexcept;
+
 }  // namespace cairn::store

@@ -16,6 +16,7 @@ CHECKPOINTS = {  # golden directory: (prefix in it, what TensorFlow reads back)
     "sharded": ("sharded/shard-42", "sharded/shard-42.expected.json"),
     "strings": ("strings/all", "strings/all.expected.json"),
     "tf2_manager": ("tf2_manager/tf_ckpts/ckpt-6", "tf2_manager/tf_ckpts_ckpt-6.expected.json"),
+    "v1": ("v1/old.ckpt-3", "v1/old.ckpt-3.expected.json"),
 }
 
 

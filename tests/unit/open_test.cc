@@ -165,6 +165,62 @@ TEST_CASE("a name of the longest length that shards allow opens") {
   CHECK(test::values_at(box / name)->at("v1") == test::int_scalar(10));
 }
 
+// ---- What TensorFlow's merge leaves
+
+// A checkpoint of three shards, whose index counts five: two bundles of the merge had no tensor.
+path write_merged(const Sandbox& box) {
+  test::copy_checkpoint(test::golden("tensorflow/sharded/shard-42"), box / "m");
+  const std::string before = test::read_file(box / "m.index");
+  auto bundle = format::tensorflow::decode_bundle(format::as_bytes(before));
+  REQUIRE(bundle.has_value());
+  bundle->header.num_shards = 5;
+  const auto index = format::tensorflow::encode_bundle(bundle->header, bundle->tensors);
+  REQUIRE(index.has_value());
+  write_file(box / "m.index", *index);
+  return box / "m";
+}
+
+TEST_CASE(
+    "an index that counts shards without a tensor opens, and is written anew for TensorFlow") {
+  Sandbox box;
+  const auto values = test::values_at(test::golden("tensorflow/sharded/shard-42"));
+  const std::string before = test::read_file(test::golden("tensorflow/sharded/shard-42.index"));
+  const path merged = write_merged(box);
+  const auto checkpoint = Checkpoint::open(merged);
+  REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+  CHECK(*test::values_of(*checkpoint) == *values);
+  REQUIRE(checkpoint->notices().size() == 1);
+  CHECK(has(checkpoint->notices()[0], "counts 5 shards, but every tensor lies in the 3"));
+
+  TransferOptions elsewhere;
+  elsewhere.output = box / "imported/m";
+  const auto imported = import_index(merged, elsewhere);
+  REQUIRE_MESSAGE(imported, refusal(imported));
+  CHECK(has(imported->notices.front(), "counts 5 shards"));
+  CHECK(test::read_file(box / "imported/m.index") == before);
+  CHECK(*test::values_at(elsewhere.output) == *values);
+
+  REQUIRE(import_index(merged));
+  CHECK(Checkpoint::open(merged)->notices().empty());
+  CHECK(has(refusal(export_index(merged, Format::TensorFlow)), "Exists: "));
+  TransferOptions replace;
+  replace.replace = true;
+  REQUIRE(export_index(merged, Format::TensorFlow, replace));
+  CHECK(test::read_file(box / "m.index") == before);
+  CHECK(Checkpoint::open(merged)->format() == Format::Cairn);
+  CHECK(*test::values_at(merged) == *values);
+}
+
+TEST_CASE("shards under other numbers are taken only where all are there, and none that is meant") {
+  Sandbox box;
+  const path merged = write_merged(box);
+  write_file(merged.string() + ".data-00001-of-00005", "meant");
+  CHECK(has(refusal(Checkpoint::open(merged)), "m.data-00000-of-00005"));
+  std::filesystem::remove(merged.string() + ".data-00001-of-00005");
+  std::filesystem::remove(merged.string() + ".data-00002-of-00003");
+  CHECK(has(refusal(Checkpoint::open(merged)), "m.data-00000-of-00005"));
+}
+
 // ---- What is no checkpoint
 
 TEST_CASE("a file that is no checkpoint is refused with what it is") {
@@ -186,14 +242,6 @@ TEST_CASE("a file that is no checkpoint is refused with what it is") {
     CHECK(said.starts_with("Unsupported: " + (box / name).string() + ": is "));
     CHECK(has(said, file.second));
   }
-}
-
-TEST_CASE("a V1 checkpoint is refused in a sentence that says so") {
-  const std::string said = refusal(Checkpoint::open(test::golden("tensorflow/v1/old.ckpt-3")));
-  INFO(said);
-  CHECK(said.starts_with("Unsupported: "));
-  CHECK(has(said, "V1 checkpoint"));
-  CHECK(has(refusal(Checkpoint::open(test::golden("tensorflow/v1"))), "V1 checkpoint"));
 }
 
 TEST_CASE("a graph alone, shards alone, a shard alone: each is said to lack an index") {

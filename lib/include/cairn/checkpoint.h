@@ -34,7 +34,7 @@ enum class Verify : std::uint8_t {
          // lazily all the same)
 };
 
-// What a checkpoint's index is. TensorFlowV1 is recognised, but neither opened nor written yet.
+// What a checkpoint's index is. TensorFlowV1 is opened, and never written.
 enum class Format : std::uint8_t { Cairn, TensorFlow, TensorFlowV1, Safetensors };
 
 // "cairn", "tensorflow", "tensorflow-v1", "safetensors".
@@ -85,14 +85,17 @@ class CAIRN_API Checkpoint {
   //
   // `path` is a prefix ("saved/train2-9"), any member file of a checkpoint, a .safetensors file, a
   // SavedModel directory, or a directory with a catalog, which opens what the catalog names as
-  // latest. Errors: NotFound (nothing there, or a shard is missing; for a catalog whose latest is
-  // not whole the sentence names the newest that is), Corrupt (index digest, block checksum, a span
-  // outside its shard, a shard of another size), Unsupported (newer format, or something that is no
-  // checkpoint: the sentence says what it is), Unsafe (a shard that is no regular file or leaves
-  // the directory), Invalid (`expected` differs), Busy (saved anew eight times meanwhile), Io,
-  // OutOfMemory, Cancelled. Threads: writers may save, replace and prune at the same time; what
-  // comes back is one of their checkpoints, whole. Cost: O(index); 20 µs and up. Verify::Full and
-  // Access::Copy read every byte.
+  // latest. A V1 checkpoint opens by its one file, by one of several, or by their pattern
+  // ("train2-9-?????-of-00003"); its values are decoded into memory, whatever `options.access`, and
+  // behave as any others from then on. Errors: NotFound (nothing there, or a shard is missing; for
+  // a catalog whose latest is not whole the sentence names the newest that is), Corrupt (index
+  // digest, block checksum, a span outside its shard, a shard of another size), Unsupported (newer
+  // format, or something that is no checkpoint: the sentence says what it is), Unsafe (a shard that
+  // is no regular file or leaves the directory), Invalid (`expected` differs), Busy (saved anew
+  // eight times meanwhile), Io, OutOfMemory, Cancelled. Threads: writers may save, replace and
+  // prune at the same time; what comes back is one of their checkpoints, whole. Cost: O(index); 20
+  // µs and up. Verify::Full and Access::Copy read every byte, and so does a V1 checkpoint, which
+  // costs memory for all values.
   static Result<Checkpoint> open(const std::filesystem::path& path,
                                  const OpenOptions& options = {}) noexcept;
 
@@ -111,7 +114,7 @@ class CAIRN_API Checkpoint {
 
   struct Shard {
     std::string_view name;
-    std::uint64_t size_bytes;
+    std::uint64_t size_bytes;  // of a V1 file: of its values, decoded
   };
   std::size_t shard_count() const noexcept;
 

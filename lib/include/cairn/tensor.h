@@ -76,9 +76,12 @@ class CAIRN_API Tensor {
   std::uint64_t element_count() const noexcept;  // 1 for a scalar
   bool partitioned() const noexcept;             // stored as several slices
   std::string_view shard() const noexcept;       // the file that holds it; empty if partitioned
-  std::uint64_t offset_bytes() const noexcept;   // where in that file; 0 if partitioned
+  // Where in that file; 0 if partitioned. Of a V1 checkpoint: where in the decoded values, which
+  // are nowhere in the file as bytes.
+  std::uint64_t offset_bytes() const noexcept;
 
-  // Unmasked. Nothing where the format has none, and for partitioned tensors.
+  // Unmasked. Nothing where the format has none, and for partitioned tensors. Of a V1 checkpoint,
+  // which sums blocks and not tensors: computed when the values were decoded.
   std::optional<std::uint32_t> crc32c() const noexcept;
 
   // Nothing where only a full read could know it.

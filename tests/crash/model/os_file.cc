@@ -275,6 +275,13 @@ Result<std::vector<std::string>> Directory::names() const {
 
 // ---- The rest -----------------------------------------------------------------------------------
 
+// No workload opens a V1 checkpoint, which alone is decoded into memory.
+Result<void> File::seal() const { return Error{Code::Unsupported, 0, path_ + ": cannot seal"}; }
+
+Result<File> memory_file(std::string path) {
+  return Error{Code::Unsupported, 0, path + ": the model has no files in memory"};
+}
+
 Result<std::optional<FileInfo>> look(const std::filesystem::path& path) {
   Machine& machine = crash::running();
   const std::lock_guard lock(machine.mutex());

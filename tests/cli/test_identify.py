@@ -1,0 +1,113 @@
+"""Whatever a user gives: the checkpoint that it belongs to, or one sentence that says what it is."""
+
+import struct
+import unittest
+
+from bundle import crc32c, masked, write_bundle
+from command import FAILED, YES, CommandTest
+
+
+def zipped(name):
+    return b"PK\x03\x04" + bytes(22) + struct.pack("<HH", len(name), 0) + name.encode() + b"contents"
+
+
+def record(data):
+    length = struct.pack("<Q", len(data))
+    return length + struct.pack("<I", masked(crc32c(length))) + data + struct.pack("<I", masked(crc32c(data)))
+
+
+# Name, bytes, what the sentence says.
+STRANGERS = (
+    ("empty", b"", "is an empty file"),
+    ("model.h5", b"\x89HDF\r\n\x1a\n and more", "an HDF5 file, such as Keras writes"),
+    ("m.weights.h5", b"\x89HDF\r\n\x1a\n and more", "tf.train.Checkpoint"),
+    ("model.keras", zipped("metadata.json"), "whose weights lie in its model.weights.h5"),
+    ("model.pt", zipped("archive/data.pkl"), "of PyTorch's, with a pickle in it that can run code"),
+    ("arrays.npz", zipped("w.npy"), "a Zip archive of NumPy arrays (.npz)"),
+    ("other.zip", zipped("readme.txt"), "is a Zip archive"),
+    ("none.zip", b"PK\x05\x06" + bytes(18), "is a Zip archive"),
+    ("array.npy", b"\x93NUMPY\x01\x00v\x00{}", "a NumPy array (.npy)"),
+    ("model.gguf", b"GGUF\x03\x00\x00\x00", "a GGUF file"),
+    ("model.pkl", b"\x80\x04\x95 pickled", "a Python pickle, which can run code"),
+    ("events.out.tfevents.1.host", record(b"\x09" + bytes(8) + b"\x1a\x0dbrain.Event:2"), "an event file"),
+    ("train.tfrecord", record(b"an example"), "a TFRecord file"),
+    ("frozen.pb", b"\x0a\x10a node of a graph", "named like a graph (GraphDef)"),
+    ("graph.pbtxt", b"node {}", "named like a graph (GraphDef)"),
+    ("saved_model.txt", b'model_checkpoint_path: "m"', "a catalog (CheckpointState) under another name"),
+    ("m.data-00000-of-00001.tempstate123", b"bytes", "a temporary file of TensorFlow's"),
+    ("m.index.tempstate123", b"bytes", "a temporary file of TensorFlow's"),
+    ("m.index.cairn-tmp-0123456789abcdef", b"bytes", "a temporary file of Cairn's"),
+    ("m.data-00000-of-00001", b"bytes", "is named like a shard, but its index is missing"),
+    ("m.meta", b"graph", "is named like a graph, but its index is missing"),
+    ("noise", b"nothing in particular", "nothing that is known here as a checkpoint"),
+)
+
+
+class Identify(CommandTest):
+    def sentence(self, given):
+        ran = self.cairn("ls", given, exit=FAILED)
+        self.assertEqual(len(ran.err.splitlines()), 1, ran.err)
+        self.assertTrue(ran.err.startswith(f"cairn: {given}: "), ran.err)
+        self.assert_terminal_safe(ran)
+        return ran.err
+
+    def assert_opens(self, given, prefix):
+        listed = self.cairn("ls", given, "--json", exit=YES).json
+        self.assertEqual((listed["prefix"], [t["name"] for t in listed["tensors"]]), (str(prefix), ["w"]))
+
+    def test_strangers_are_named_in_one_sentence(self):
+        for name, data, said in STRANGERS:
+            with self.subTest(name):
+                (self.dir / name).write_bytes(data)
+                self.assertIn(said, self.sentence(name))
+
+    def test_an_index_under_another_name(self):
+        write_bundle(self.dir / "m", {b"w": b"1234"})
+        (self.dir / "m.index").rename(self.dir / "renamed")
+        said = self.sentence("renamed")
+        self.assertIn("the index of a TensorFlow checkpoint (V2) under another name; PREFIX.index", said)
+
+    def test_an_index_without_its_shards_names_the_first_that_is_missing(self):
+        write_bundle(self.dir / "m", {b"w": b"1234"})
+        (self.dir / "m.data-00000-of-00001").unlink()
+        ran = self.cairn("ls", "m.index", exit=FAILED)
+        self.assertIn("m.data-00000-of-00001", ran.err)
+
+    def test_every_file_of_a_saved_model_opens_it(self):
+        variables = self.dir / "model" / "variables"
+        variables.mkdir(parents=True)
+        write_bundle(variables / "variables", {b"w": b"1234"})
+        for name in ("saved_model.pb", "fingerprint.pb", "keras_metadata.pb"):
+            (self.dir / "model" / name).write_bytes(b"\x08\x01")
+        for given in ("model", "model/", "model/saved_model.pb", "model/fingerprint.pb", "model/keras_metadata.pb",
+                      "model/variables", "model/variables/", "model/variables/variables",
+                      "model/variables/variables.index", "model/variables/variables.data-00000-of-00001"):
+            with self.subTest(given):
+                self.assert_opens(given, "model/variables/variables")
+
+    def test_a_saved_model_without_variables(self):
+        (self.dir / "model").mkdir()
+        (self.dir / "model" / "saved_model.pb").write_bytes(b"")
+        self.assertIn("is a SavedModel without variables", self.cairn("ls", "model/saved_model.pb", exit=FAILED).err)
+
+    def test_directories_without_a_checkpoint(self):
+        for name, said in (("bare", "and no checkpoint lies in it"),
+                           ("m-3_temp", "a save of TensorFlow's that has not ended or has died"),
+                           ("m_temp_" + 32 * "a", "the prefix that it was for is m\n"),
+                           ("variables", "and no checkpoint lies in it")):
+            with self.subTest(name):
+                (self.dir / name).mkdir()
+                self.assertIn(said, self.sentence(name))
+
+    def test_a_v1_checkpoint_is_listed_without_offsets(self):
+        self.golden("tensorflow/v1")
+        listed = self.cairn("ls", "v1", "--json", exit=YES).json
+        self.assertEqual((listed["format"], listed["step"]), ("tensorflow-v1", 3))
+        self.assertEqual({t["offset"] for t in listed["tensors"]}, {None})
+        self.assertEqual({t["shard"] for t in listed["tensors"]}, {"old.ckpt-3", None})
+        self.assertIn("convert() (cairn convert)", self.cairn("import", "v1", exit=FAILED).err)
+        self.assertIn("whole", self.cairn("verify", "v1/old.ckpt-3", exit=YES).text)
+
+
+if __name__ == "__main__":
+    unittest.main()
