@@ -53,6 +53,22 @@ TEST_CASE("a name that would leave its directory is refused by every call that t
   CHECK(scratch.names() == std::set<std::string>{"there"});
 }
 
+TEST_CASE("a sealed file in memory is read and mapped, and never changed again") {
+  const auto file = memory_file("values");
+  REQUIRE_OK(file);
+  const std::string text = "1234";
+  REQUIRE_OK(file->write_at(2, std::as_bytes(std::span(text))));
+  REQUIRE_OK(file->seal());
+  CHECK(file->info()->size_bytes == 6);
+  CHECK(refusal(file->write_at(4, std::as_bytes(std::span(text))), {"values", "cannot write"}) ==
+        Code::Io);
+  for (const MapMode mode : {MapMode::ReadOnly, MapMode::CopyOnWrite}) {
+    const auto mapping = Mapping::map(*file, 6, mode);
+    REQUIRE_OK(mapping);
+    CHECK(std::to_integer<char>(mapping->bytes()[5]) == '4');
+  }
+}
+
 TEST_CASE("a link is opened only when links are followed, and a FIFO never, without blocking") {
   const Scratch scratch;
   const Directory directory = open_directory(scratch);
