@@ -5,6 +5,7 @@ import re
 STRICTER = {
     "a known field of another wire type": re.compile("a known field has another wire type"),
     "unknown fields that are groups": re.compile("unknown pbf field type"),
+    "an index without a header": re.compile("the index has no header"),
     "keys that do not ascend": re.compile("holds the key .* behind "),
     "slices that contradict their entries": re.compile(
         "is listed but has no entry|is listed twice|has another dtype or shape in its own entry"),
@@ -27,7 +28,7 @@ READS_MORE = {
     "names that are not UTF-8": re.compile("UnicodeDecodeError"),
     "slices of every dtype": re.compile(r"Dtype \w+ not supported"),
     "slices that overlap elsewhere": re.compile("Overlapping slices: existing slice"),
-    "restart points that lie": re.compile("^restarts"),
+    "restart points that lie": re.compile("^restarts|^entry_numbers: shared"),
     "dimensions whose names are not UTF-8": re.compile("^unread_field: a dimension"),
     "variants whose contents nobody can parse": re.compile("Unable to parse VariantTensorDataProto|"
                                                            "Could not decode variant"),

@@ -111,7 +111,7 @@ class Judge:
 
     def stricter(self, refusal, what):
         for title, pattern in STRICTER.items():
-            if pattern.search(refusal.sentence):
+            if self.case.mutation and pattern.search(refusal.sentence):
                 self.used.append(title)
                 return
         self.wrong.append(f"{what} is refused, which TensorFlow reads: {refusal.code}: {refusal.sentence}")

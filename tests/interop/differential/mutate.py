@@ -19,6 +19,8 @@ def mutated(rng, facts, step):
     if step == "facts" and not facts.entries:
         said = f"header: {mutate_facts.header(rng, facts)}"
     change("facts", facts)
+    if step == "records" and facts.header.endianness:  # the header may lose its byte order
+        facts.doubtful |= facts.tensors.keys()
     records = change("records", records_of(facts))
     table = change("table", table_of(records, **facts.table))
     return change("files", files_of(facts, table)), said

@@ -124,7 +124,9 @@ def wide_number(rng, records):
 @mutation("records")
 def order_of_fields(rng, records):
     record, message = some_message(rng, records)
-    random.Random(rng.random()).shuffle(message)
+    numbers = list(dict.fromkeys(each.number for each in message))
+    rng.shuffle(numbers)
+    message.sort(key=lambda each: numbers.index(each.number))
     return f"fields of {record.key!r} in another order"
 
 

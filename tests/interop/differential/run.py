@@ -14,7 +14,7 @@ from differential import theirs  # noqa: E402
 from differential.judge import brief  # noqa: E402
 from differential.rounds import Rounds  # noqa: E402
 
-LONG = 50_000
+LONG = 20_000
 
 
 def show(outcome):
