@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import command
 import tensors
-from command import Case, cairn
+from command import Case, cairn, cairn_json
 
 SHARD_BYTES = 8 << 20
 READS = "read,pread64,readv,preadv,preadv2,mmap,sendfile,copy_file_range,splice,readahead,io_uring_enter"
@@ -56,3 +56,45 @@ class Imports(Case):
         self.assertEqual(resident_pages(self.shard), 0)
         cairn("cat", self.prefix, "x", "--raw")
         self.assertGreater(resident_pages(self.shard), 0, "the measurement sees a read")
+
+
+class SavedAgain(Case):
+    """TensorFlow saves under a prefix that has a P.cairn, values of the same sizes: the new ones count."""
+
+    def assert_new_values_count(self, save):
+        prefix = self.path("p")
+        for number in range(20):
+            stored = save(prefix, number)
+            self.assertEqual(int(cairn("cat", prefix, stored)), number, "before the import")
+            (report,) = cairn_json("verify", prefix)["checkpoints"]
+            self.assertTrue(report["whole"], report)
+            cairn("import", prefix, *(["--replace"] if number else []))
+            listed = cairn_json("ls", prefix)
+            self.assertEqual((listed["format"], listed["notices"]), ("cairn", []))
+            self.assertEqual(int(cairn("cat", prefix, stored)), number, "after the import")
+
+    def test_one_operation(self):
+        self.assert_new_values_count(lambda prefix, number: tensors.save(prefix, {"v": tf.constant(number)}) and "v")
+
+    def test_a_checkpoint_whose_index_is_written_in_place(self):
+        variable = tf.Variable(0)
+        checkpoint = tf.train.Checkpoint(v=variable)
+
+        def save(prefix, number):
+            variable.assign(number)
+            checkpoint.write(prefix)
+            return "v/.ATTRIBUTES/VARIABLE_VALUE"
+
+        self.assert_new_values_count(save)
+
+    def test_a_saver_that_shards(self):
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            variable = tf.compat.v1.get_variable("v", initializer=0)
+            saver = tf.compat.v1.train.Saver(sharded=True)
+
+            def save(prefix, number):
+                session.run(variable.assign(number))
+                saver.save(session, prefix, write_meta_graph=False)
+                return "v"
+
+            self.assert_new_values_count(save)
