@@ -27,7 +27,7 @@ STRICTER = {
 READS_MORE = {
     "names that are not UTF-8": re.compile("UnicodeDecodeError"),
     "slices of every dtype": re.compile(r"Dtype \w+ not supported"),
-    "slices that overlap elsewhere": re.compile("Overlapping slices: existing slice"),
+    "shards that are counted and were never written": re.compile("-of-[0-9]+; No such file or directory"),
     "restart points that lie": re.compile("^restarts|^entry_numbers: shared"),
     "dimensions whose names are not UTF-8": re.compile("^unread_field: a dimension"),
     "variants whose contents nobody can parse": re.compile("Unable to parse VariantTensorDataProto|"
