@@ -4,6 +4,7 @@ import subprocess
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 import command
@@ -57,6 +58,15 @@ def keras_adam(_):
     return tf.train.Checkpoint(model=model, optimizer=optimizer)
 
 
+def legacy_keras(_):
+    """Keras 2, whose older optimizers keep slots."""
+    model = tf_keras.Sequential([tf_keras.Input((4,)), tf_keras.layers.Dense(3), tf_keras.layers.Dense(1)])
+    optimizer = tf_keras.optimizers.legacy.Adam(0.1)
+    model.compile(optimizer, "mse")
+    model.fit(np.ones((8, 4), "f"), np.ones((8, 1), "f"), verbose=0)
+    return tf.train.Checkpoint(model=model, optimizer=optimizer)
+
+
 def slots(_):
     optimizer = tf.compat.v1.train.AdamOptimizer(0.1)
     w, b = tf.Variable([1.0, 2.0], name="w"), tf.Variable(3.0, name="b")
@@ -77,7 +87,7 @@ def iterator(_):
     return tf.train.Checkpoint(iterator=dataset, v=tf.Variable(1.0))
 
 
-MAKERS = (nested, python_state, keras_adam, slots, hash_table, iterator)
+MAKERS = (nested, python_state, keras_adam, legacy_keras, slots, hash_table, iterator)
 
 
 class Exported(tf.Module):
@@ -101,12 +111,16 @@ def saved_keras(folder):
     tf.saved_model.save(model, folder)
 
 
+def saved_legacy_keras(folder):
+    legacy_keras(None).model.save(folder, save_format="tf")
+
+
 def exported_keras(folder):
     model = tf.keras.Sequential([tf.keras.Input((4,)), tf.keras.layers.Dense(3), tf.keras.layers.Dense(1)])
     model.export(folder, verbose=False)
 
 
-SAVED_MODELS = (saved_module, saved_keras, exported_keras)
+SAVED_MODELS = (saved_module, saved_keras, saved_legacy_keras, exported_keras)
 
 
 def graph_of(prefix):
