@@ -14,7 +14,8 @@ STRICTER = {
     "a shard beyond the header's count": re.compile("lies in shard -?[0-9]+ of -?[0-9]+"),
     "strings and variants of another size than stored": re.compile(
         "the strings' lengths and their checksum ask for|bytes stand behind the last of [0-9]+ variants|"
-        r"bytes and [0-9]+ elements, which take at least|but tensor .* needs [0-9]+ at byte"),
+        "bytes and [0-9]+ elements, which take at least|but tensor .* needs [0-9]+ at byte|"
+        "has [0-9]{19} bytes at offset"),
     "blocks out of order": re.compile("leads to no block behind the one before"),
     "blocks that reach into the footer": re.compile("leaves the file of"),
     "numbers of a table beyond 32 bits": re.compile(
@@ -28,6 +29,7 @@ READS_MORE = {
     "names that are not UTF-8": re.compile("UnicodeDecodeError"),
     "slices of every dtype": re.compile(r"Dtype \w+ not supported"),
     "shards that are counted and were never written": re.compile("-of-[0-9]+; No such file or directory"),
+    "empty blocks": re.compile("^empty_block"),
     "restart points that lie": re.compile("^restarts|^entry_numbers: shared"),
     "dimensions whose names are not UTF-8": re.compile("^unread_field: a dimension"),
     "variants whose contents nobody can parse": re.compile("Unable to parse VariantTensorDataProto|"
