@@ -111,7 +111,7 @@ Result<Location> at_directory(const path& dir, bool follow_links, Trail& trail) 
                  dir.string() +
                      ": is the temporary directory of a save of TensorFlow's that has not ended or "
                      "has died; the prefix that it was for is " +
-                     std::string(base)};
+                     std::string(base) + "; its parts, where all are there, merge() puts together"};
   }
   const std::string prefixes = prefixes_in(directory);
   return Error{Code::NotFound, 0,

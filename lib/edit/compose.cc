@@ -208,14 +208,10 @@ Result<void> check_alike(std::span<const Source> sources) {
   return {};
 }
 
-// TensorFlow's parts are named by their number, "part-00000-of-00002": that is no step.
 std::optional<std::int64_t> step_of(const Source& source) {
   const compat::Location& location = source.found.location;
   if (const auto step = source.found.parts.index.step()) return step;
-  if (location.kind != compat::Kind::Prefix) return std::nullopt;
-  if (location.base.starts_with("part-") && location.base.find("-of-") != std::string::npos)
-    return std::nullopt;
-  return store::step_of(location.base);
+  return location.kind == compat::Kind::Prefix ? store::step_of(location.base) : std::nullopt;
 }
 
 std::optional<std::int64_t> common_step(std::span<const Source> sources) {

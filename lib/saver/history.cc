@@ -81,7 +81,7 @@ bool may_pass(const Error& error) noexcept {
 
 Result<Known> known_of(const Place& place, const std::string& base) {
   Known known;
-  known.step = store::step_of(store::without_v1_tail(base));
+  known.step = store::step_of(base);
   CAIRN_TRY(file_s, file_time_s(place, base));
   known.saved_s = file_s;
   CAIRN_TRY(own, own_index(place, base));

@@ -71,6 +71,7 @@ bool has_control_characters(std::string_view text) noexcept {
 }
 
 std::optional<std::int64_t> step_of(std::string_view prefix) noexcept {
+  prefix = without_v1_tail(prefix);
   const std::size_t dash = prefix.find_last_of('-');
   if (dash == std::string_view::npos || dash + 1 == prefix.size()) return std::nullopt;
   const std::string_view digits = prefix.substr(dash + 1);

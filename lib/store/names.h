@@ -30,7 +30,8 @@ bool is_nameable(std::string_view base) noexcept;
 // Whether a terminal would act on the text.
 bool has_control_characters(std::string_view text) noexcept;
 
-// The global step, which TensorFlow's Saver puts behind the last '-' of a prefix.
+// The global step, which TensorFlow's Saver puts behind the last '-' of a prefix. The number of a
+// shard ("m-3-00000-of-00002", "part-00000-of-00002") is none.
 std::optional<std::int64_t> step_of(std::string_view prefix) noexcept;
 
 // A shard's number and of how many, from a name like "train2-9.data-00003-of-00007".

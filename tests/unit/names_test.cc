@@ -6,6 +6,7 @@
 #include "cairn/watcher.h"
 #include "format/cairn/journal.h"
 #include "format/quoted.h"
+#include "lib/store/names.h"
 #include "sandbox.h"
 
 namespace cairn {
@@ -149,6 +150,19 @@ TEST_CASE("names of tensors are bytes") {
   CHECK(*test::values_at(box / "m") == values);
   test::fs::remove(box / "m.cairn");
   CHECK(*test::values_at(box / "m") == values);
+}
+
+TEST_CASE("the step stands behind the last dash of a prefix, and the number of a shard is none") {
+  const std::pair<const char*, std::optional<std::int64_t>> rows[] = {
+      {"saved/m-3", 3},          {"m-00000007", 7},
+      {"m", std::nullopt},       {"m-", std::nullopt},
+      {"m-3x", std::nullopt},    {"m-3-00001-of-00002", 3},
+      {"m-3-?????-of-00002", 3}, {"part-00000-of-00002", std::nullopt},
+  };
+  for (const auto& [prefix, step] : rows) {
+    INFO(prefix);
+    CHECK(store::step_of(prefix) == step);
+  }
 }
 
 TEST_CASE("a NUL byte, which would cut a name short, is refused") {
