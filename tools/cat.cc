@@ -173,12 +173,8 @@ int cat(Arguments arguments) {
   app.add_flag("--npy", options.npy, "Write an .npy file")->excludes(raw);
   if (const auto exit = parse(app, arguments)) return *exit;
 
-  const auto checkpoint = Checkpoint::open(options.path);
-  if (!checkpoint) {
-    complain(checkpoint.error());
-    return kFailed;
-  }
-  print_notices(checkpoint->notices());
+  const auto checkpoint = open_or_complain(options.path);
+  if (!checkpoint) return kFailed;
   const auto done = print_tensor(*checkpoint, options);
   if (!done) {
     complain(done.error());

@@ -3,7 +3,6 @@
 #include <map>
 #include <string>
 
-#include "progress.h"
 #include "transfer.h"
 #include "verb.h"
 
@@ -31,17 +30,14 @@ int convert_verb(Arguments arguments) {
                                                  {"tensorflow", Format::TensorFlow},
                                                  {"safetensors", Format::Safetensors}};
   std::string source;
-  std::string destination;
   Format target{};
-  TransferOptions options;
-  bool json = false;
-  unsigned threads = 0;
+  TransferFlags flags;
   CLI::App app{kDescription, "cairn convert"};
   app.footer(kFooter);
   app.add_option("SRC", source, "The checkpoint: whatever 'cairn --help' says PATH is")
       ->type_name("")
       ->required();
-  app.add_option("DST", destination, "The prefix of the result")
+  app.add_option("DST", flags.output, "The prefix of the result")
       ->type_name("")
       ->required()
       ->check(names_files);
@@ -49,15 +45,13 @@ int convert_verb(Arguments arguments) {
       ->description("The target: cairn, tensorflow or safetensors")
       ->type_name("FORMAT")
       ->required();
-  add_replace(app, options.replace);
-  add_json(app, json);
-  add_threads(app, threads);
+  add_replace_json_threads(app, flags);
   if (const auto exit = parse(app, arguments)) return *exit;
 
-  options.output = destination;
-  ProgressBar bar("converting " + source);
-  options.work = bar.work(threads);
-  return report(convert(source, target, options), json);
+  const auto done = run("converting " + source, flags, [&](const TransferOptions& options) {
+    return convert(source, target, options);
+  });
+  return report(done, flags.json);
 }
 
 }  // namespace cairn::tools

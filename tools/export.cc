@@ -1,7 +1,6 @@
 #include <map>
 #include <string>
 
-#include "progress.h"
 #include "transfer.h"
 #include "verb.h"
 
@@ -30,11 +29,8 @@ int export_verb(Arguments arguments) {
   const std::map<std::string, Format> targets = {{"tensorflow", Format::TensorFlow},
                                                  {"safetensors", Format::Safetensors}};
   std::string path;
-  std::string output;
   Format target{};
-  TransferOptions options;
-  bool json = false;
-  unsigned threads = 0;
+  TransferFlags flags;
   CLI::App app{kDescription, "cairn export"};
   app.footer(kFooter);
   add_path(app, path);
@@ -42,17 +38,15 @@ int export_verb(Arguments arguments) {
       ->description("The target: tensorflow or safetensors")
       ->type_name("FORMAT")
       ->required();
-  add_output(app, output);
-  add_link(app, options.link);
-  add_replace(app, options.replace);
-  add_json(app, json);
-  add_threads(app, threads);
+  add_output(app, flags);
+  add_link(app, flags);
+  add_replace_json_threads(app, flags);
   if (const auto exit = parse(app, arguments)) return *exit;
 
-  options.output = output;
-  ProgressBar bar("exporting " + path);
-  options.work = bar.work(threads);
-  return report(export_index(path, target, options), json);
+  const auto done = run("exporting " + path, flags, [&](const TransferOptions& options) {
+    return export_index(path, target, options);
+  });
+  return report(done, flags.json);
 }
 
 }  // namespace cairn::tools

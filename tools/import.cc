@@ -1,6 +1,5 @@
 #include <string>
 
-#include "progress.h"
 #include "transfer.h"
 #include "verb.h"
 
@@ -23,24 +22,19 @@ constexpr const char* kFooter =
 
 int import_verb(Arguments arguments) {
   std::string path;
-  std::string output;
-  TransferOptions options;
-  bool json = false;
-  unsigned threads = 0;
+  TransferFlags flags;
   CLI::App app{kDescription, "cairn import"};
   app.footer(kFooter);
   add_path(app, path);
-  add_output(app, output);
-  add_link(app, options.link);
-  add_replace(app, options.replace);
-  add_json(app, json);
-  add_threads(app, threads);
+  add_output(app, flags);
+  add_link(app, flags);
+  add_replace_json_threads(app, flags);
   if (const auto exit = parse(app, arguments)) return *exit;
 
-  options.output = output;
-  ProgressBar bar("importing " + path);
-  options.work = bar.work(threads);
-  return report(import_index(path, options), json);
+  const auto done = run("importing " + path, flags, [&](const TransferOptions& options) {
+    return import_index(path, options);
+  });
+  return report(done, flags.json);
 }
 
 }  // namespace cairn::tools

@@ -124,12 +124,8 @@ int ls(Arguments arguments) {
   add_json(app, json);
   if (const auto exit = parse(app, arguments)) return *exit;
 
-  const auto checkpoint = Checkpoint::open(path);
-  if (!checkpoint) {
-    complain(checkpoint.error());
-    return kFailed;
-  }
-  print_notices(checkpoint->notices());
+  const auto checkpoint = open_or_complain(path);
+  if (!checkpoint) return kFailed;
   json ? print_json(*checkpoint) : print_text(*checkpoint);
   return kYes;
 }

@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "progress.h"
 #include "transfer.h"
 #include "verb.h"
 
@@ -33,30 +32,24 @@ constexpr const char* kFooter =
 
 int merge_verb(Arguments arguments) {
   std::vector<std::string> words;
-  std::string output;
-  TransferOptions options;
-  bool json = false;
-  unsigned threads = 0;
+  TransferFlags flags;
   CLI::App app{kDescription, "cairn merge"};
   app.footer(kFooter);
   app.add_option("PATH", words, "The checkpoints: whatever 'cairn --help' says PATH is")
       ->type_name("")
       ->required();
-  app.add_option("--output", output, "The prefix of the result")
+  app.add_option("--output", flags.output, "The prefix of the result")
       ->type_name("PREFIX")
       ->required()
       ->check(names_files);
-  add_link(app, options.link);
-  add_replace(app, options.replace);
-  add_json(app, json);
-  add_threads(app, threads);
+  add_link(app, flags);
+  add_replace_json_threads(app, flags);
   if (const auto exit = parse(app, arguments)) return *exit;
 
-  options.output = output;
-  ProgressBar bar("merging into " + output);
-  options.work = bar.work(threads);
   const std::vector<std::filesystem::path> paths(words.begin(), words.end());
-  return report(merge(paths, options), json);
+  const auto done = run("merging into " + flags.output, flags,
+                        [&](const TransferOptions& options) { return merge(paths, options); });
+  return report(done, flags.json);
 }
 
 }  // namespace cairn::tools

@@ -6,7 +6,6 @@
 
 #include "cairn/edit.h"
 #include "output.h"
-#include "progress.h"
 #include "transfer.h"
 #include "verb.h"
 
@@ -119,29 +118,24 @@ int report_renamed(const Result<Renamed>& done, bool json) {
 
 int rename_verb(Arguments arguments) {
   std::string path;
-  std::string output;
   Renaming renaming;
-  TransferOptions options;
+  TransferFlags flags;
   bool dry = false;
-  bool json = false;
-  unsigned threads = 0;
   CLI::App app{kDescription, "cairn rename"};
   app.footer(kFooter);
   add_path(app, path);
   add_renaming(app, renaming);
-  add_output(app, output);
-  add_link(app, options.link);
-  add_replace(app, options.replace);
+  add_output(app, flags);
+  add_link(app, flags);
   app.add_flag("--dry-run", dry, "Only print what would be renamed");
-  add_json(app, json);
-  add_threads(app, threads);
+  add_replace_json_threads(app, flags);
   if (const auto exit = parse(app, arguments)) return *exit;
-  if (dry) return dry_run(path, renaming, json);
+  if (dry) return dry_run(path, renaming, flags.json);
 
-  options.output = output;
-  ProgressBar bar("renaming in " + path);
-  options.work = bar.work(threads);
-  return report_renamed(rename_tensors(path, renaming, options), json);
+  const auto done = run("renaming in " + path, flags, [&](const TransferOptions& options) {
+    return rename_tensors(path, renaming, options);
+  });
+  return report_renamed(done, flags.json);
 }
 
 }  // namespace cairn::tools

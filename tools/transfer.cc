@@ -55,22 +55,24 @@ std::string names_files(const std::string& prefix) {
   return "'" + prefix + "' is a directory: a prefix has a name behind the last slash";
 }
 
-void add_link(CLI::App& app, Link& link) {
+void add_link(CLI::App& app, TransferFlags& flags) {
   const std::map<std::string, Link> links = {
       {"auto", Link::Auto}, {"hard", Link::Hard}, {"reflink", Link::Reflink}, {"copy", Link::Copy}};
-  add_choice(app, "--link", link, links)
+  add_choice(app, "--link", flags.options.link, links)
       ->description(
           "With --output, how the shards get there: auto (hard link, else\n"
           "reflink, else copy), hard, reflink or copy")
       ->type_name("HOW");
 }
 
-void add_replace(CLI::App& app, bool& replace) {
-  app.add_flag("--replace", replace, "Replace what is there and says something else");
+void add_replace_json_threads(CLI::App& app, TransferFlags& flags) {
+  app.add_flag("--replace", flags.options.replace, "Replace what is there and says something else");
+  add_json(app, flags.json);
+  add_threads(app, flags.threads);
 }
 
-void add_output(CLI::App& app, std::string& output) {
-  app.add_option("--output", output,
+void add_output(CLI::App& app, TransferFlags& flags) {
+  app.add_option("--output", flags.output,
                  "Put the result under this prefix instead of beside the payload")
       ->type_name("PREFIX")
       ->check(names_files);

@@ -9,15 +9,33 @@
 #include "cairn/convert.h"
 #include "cairn/error.h"
 #include "output.h"
+#include "progress.h"
 
 namespace cairn::tools {
 
 // Why no files can be written under this prefix; empty: they can. "new/" would give hidden files.
 std::string names_files(const std::string& prefix);
 
-void add_link(CLI::App& app, Link& link);
-void add_replace(CLI::App& app, bool& replace);
-void add_output(CLI::App& app, std::string& output);
+// The options of these verbs, as they are parsed.
+struct TransferFlags {
+  TransferOptions options;
+  std::string output;
+  bool json = false;
+  unsigned threads = 0;
+};
+
+void add_output(CLI::App& app, TransferFlags& flags);
+void add_link(CLI::App& app, TransferFlags& flags);
+void add_replace_json_threads(CLI::App& app, TransferFlags& flags);
+
+// What `work`, a call of the library, makes of the options, under a progress bar.
+template <class Call>
+auto run(const std::string& doing, TransferFlags& flags, Call work) {
+  ProgressBar bar(doing);
+  flags.options.output = flags.output;
+  flags.options.work = bar.work(flags.threads);
+  return work(flags.options);
+}
 
 // What a transfer did, as text, and as fields of an object.
 void print_text(const Transfer& transfer);

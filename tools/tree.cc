@@ -236,12 +236,8 @@ int tree(Arguments arguments) {
   add_json(app, json);
   if (const auto exit = parse(app, arguments)) return *exit;
 
-  const auto checkpoint = Checkpoint::open(path);
-  if (!checkpoint) {
-    complain(checkpoint.error());
-    return kFailed;
-  }
-  print_notices(checkpoint->notices());
+  const auto checkpoint = open_or_complain(path);
+  if (!checkpoint) return kFailed;
   const auto stored = read_object_graph(*checkpoint);
   if (!stored && stored.error().code != Code::NotFound) {
     complain(stored.error());

@@ -55,4 +55,14 @@ void add_threads(CLI::App& app, unsigned& threads) {
       ->check(CLI::Range(1u, 1024u).description(""));
 }
 
+std::optional<Checkpoint> open_or_complain(const std::string& path) {
+  auto checkpoint = Checkpoint::open(path);
+  if (!checkpoint) {
+    complain(checkpoint.error());
+    return std::nullopt;
+  }
+  print_notices(checkpoint->notices());
+  return *std::move(checkpoint);
+}
+
 }  // namespace cairn::tools

@@ -8,7 +8,7 @@
 #include <span>
 #include <string>
 
-#include "cairn/error.h"
+#include "cairn/checkpoint.h"
 
 namespace cairn::tools {
 
@@ -48,6 +48,9 @@ void add_path(CLI::App& app, std::string& path);
 void add_directory(CLI::App& app, std::string& dir);
 void add_json(CLI::App& app, bool& json);
 void add_threads(CLI::App& app, unsigned& threads);
+
+// The checkpoint at `path`, whose notices are printed; nothing: why not was said.
+std::optional<Checkpoint> open_or_complain(const std::string& path);
 
 // An option whose value is one of a few words. CLI11's own transformer answers another word with
 // the numbers behind the words, as raw bytes.
