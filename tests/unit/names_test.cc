@@ -175,7 +175,7 @@ TEST_CASE("a NUL byte, which would cut a name short, is refused") {
 
 TEST_CASE("a name too long for its files is refused in a sentence, and nothing stays") {
   Sandbox box;
-  for (const std::size_t length : {240, 250, 255, 256, 5000}) {
+  for (const std::size_t length : {240u, 250u, 255u, 256u, 5000u}) {
     INFO(length);
     const path prefix = box / std::string(length, 'n');
     CHECK(has(refusal(test::try_save(prefix, {kValues})), "too long"));
