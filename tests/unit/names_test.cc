@@ -154,10 +154,16 @@ TEST_CASE("names of tensors are bytes") {
 
 TEST_CASE("the step stands behind the last dash of a prefix, and the number of a shard is none") {
   const std::pair<const char*, std::optional<std::int64_t>> rows[] = {
-      {"saved/m-3", 3},          {"m-00000007", 7},
-      {"m", std::nullopt},       {"m-", std::nullopt},
-      {"m-3x", std::nullopt},    {"m-3-00001-of-00002", 3},
-      {"m-3-?????-of-00002", 3}, {"part-00000-of-00002", std::nullopt},
+      {"saved/m-3", 3},
+      {"m-00000007", 7},
+      {"m", std::nullopt},
+      {"m-", std::nullopt},
+      {"m-3x", std::nullopt},
+      {"m-3-00001-of-00002", 3},
+      {"m-3-????"
+       "?-of-00002",
+       3},
+      {"part-00000-of-00002", std::nullopt},
   };
   for (const auto& [prefix, step] : rows) {
     INFO(prefix);
