@@ -179,7 +179,7 @@ void check_slice(const Tensor& tensor, const Variable& variable, Slice slice) {
 
 std::vector<DType> every_dtype() {
   std::vector<DType> dtypes;
-  for (int number = 1; number < 64; ++number) {
+  for (std::uint64_t number = 1; number < 64; ++number) {
     const auto dtype = format::dtype_from_number(number);
     if (dtype && format::storable(*dtype) && *dtype != DType::Variant) dtypes.push_back(*dtype);
   }
@@ -194,7 +194,7 @@ TEST_CASE("random slices of random grids of every dtype agree with a walk over e
   std::vector<Variable> variables;
   BundleFiles files(3);
   for (const DType dtype : every_dtype()) {
-    for (const std::size_t count : {2, 5, 30}) {
+    for (const std::size_t count : {2u, 5u, 30u}) {
       std::vector<std::int64_t> shape(1 + random() % 4);
       for (std::int64_t& size : shape) size = 2 + static_cast<std::int64_t>(random() % 5);
       auto boxes = random_boxes(random, shape, count);
