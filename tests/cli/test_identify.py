@@ -93,7 +93,7 @@ class Identify(CommandTest):
     def test_directories_without_a_checkpoint(self):
         for name, said in (("bare", "and no checkpoint lies in it"),
                            ("m-3_temp", "a save of TensorFlow's that has not ended or has died"),
-                           ("m_temp_" + 32 * "a", "the prefix that it was for is m\n"),
+                           ("m_temp_" + 32 * "a", "the prefix that it was for is m;"),
                            ("variables", "and no checkpoint lies in it")):
             with self.subTest(name):
                 (self.dir / name).mkdir()
