@@ -7,6 +7,7 @@ operation that writes an index over shards that are there is MergeV2Checkpoints.
 memory (/dev/shm, where a sync costs nothing) and on disk. The full run writes docs/benchmarks/transfer.md.
 """
 import argparse
+import gc
 import json
 import os
 import shutil
@@ -114,6 +115,7 @@ def main():
     arguments.add_argument("--quick", action="store_true", help="fewer repetitions; only prints")
     options = arguments.parse_args()
     repetitions = 5 if options.quick else 15
+    gc.disable()  # as the peers do
     places = {"in memory": measure(options.build, "/dev/shm/cairn-bench", repetitions),
               "on disk": measure(options.build, os.path.join(options.build, "bench-data"), repetitions)}
     text = page(places, repetitions)
