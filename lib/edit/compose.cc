@@ -18,9 +18,9 @@
 #include "format/dtype.h"
 #include "format/quoted.h"
 #include "lib/edit/names.h"
-#include "lib/edit/overlap.h"
 #include "lib/store/names.h"
 #include "lib/store/open_checkpoint.h"
+#include "lib/store/slices.h"
 #include "lib/try.h"
 
 namespace cairn::edit {
@@ -135,26 +135,28 @@ Result<void> check_parts(std::span<const Source> sources, const Tagged& a, const
 // One tensor out of its parts in several sources.
 Result<TensorFacts> joined(std::span<const Source> sources, std::span<Tagged> parts,
                            std::vector<std::string>& notices) {
-  std::vector<SourceBox> boxes;
+  std::vector<store::Box> boxes;
+  std::vector<std::size_t> owners;  // the source of each
   std::uint64_t covered = 0;
   const TensorFacts& first = parts.front().facts;
   for (const Tagged& part : parts) {
     if (&part != &parts.front()) CAIRN_CHECK(check_parts(sources, parts.front(), part));
     for (const format::SliceFacts& slice : part.facts.slices) {
-      boxes.push_back({store::box_of(slice.extents, first.shape), part.source});
-      covered += store::element_count(boxes.back().box);
+      boxes.push_back(store::box_of(slice.extents, first.shape));
+      owners.push_back(part.source);
+      covered += store::element_count(boxes.back());
     }
   }
-  const auto met = overlap(boxes);
-  if (!met)
+  const auto met = store::overlapping(boxes);
+  if (!met) {
     return Error{met.error().code, 0,
-                 "tensor " + format::quoted(first.name) + ": " + met.error().what};
+                 "tensor " + format::quoted(first.name) + " " + met.error().what};
+  }
   if (*met) {
     const auto& [a, b] = **met;
     return Error{Code::Invalid, 0,
                  "tensor " + format::quoted(first.name) + " has slices that overlap in " +
-                     sources[boxes[a].source].path.string() + " and " +
-                     sources[boxes[b].source].path.string()};
+                     sources[owners[a]].path.string() + " and " + sources[owners[b]].path.string()};
   }
   if (covered < format::element_count(first.shape).value_or(0))
     notices.push_back("tensor " + format::quoted(first.name) + ": its slices leave a gap");

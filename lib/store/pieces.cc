@@ -15,8 +15,9 @@
 namespace cairn::store {
 namespace {
 
-Error corrupt(const OpenCheckpoint& checkpoint, std::size_t position, const std::string& why) {
-  return {Code::Corrupt, 0,
+Error about(const OpenCheckpoint& checkpoint, std::size_t position, Code code,
+            const std::string& why) {
+  return {code, 0,
           checkpoint.parts().prefix.string() + ": tensor " +
               format::quoted(checkpoint.index().tensor_name(position)) + " " + why};
 }
@@ -37,10 +38,12 @@ Result<void> OpenCheckpoint::ensure_disjoint(std::size_t position) const {
   std::vector<Box> boxes;
   for (std::uint32_t i = tensor.slices_begin; i < tensor.slices_end; ++i)
     boxes.push_back(box_of(index().slice(i).extents, tensor.shape));
-  if (const auto pair = overlapping(boxes)) {
-    return corrupt(*this, position,
-                   "has slices that overlap: numbers " + std::to_string(pair->first) + " and " +
-                       std::to_string(pair->second) + " of " + std::to_string(boxes.size()));
+  const auto pair = overlapping(boxes);
+  if (!pair) return about(*this, position, pair.error().code, pair.error().what);
+  if (*pair) {
+    return about(*this, position, Code::Corrupt,
+                 "has slices that overlap: numbers " + std::to_string((*pair)->first) + " and " +
+                     std::to_string((*pair)->second) + " of " + std::to_string(boxes.size()));
   }
   disjoint_[tensor.slices_begin].store(true, std::memory_order_release);
   return {};
@@ -65,10 +68,10 @@ Result<std::vector<StoredPart>> OpenCheckpoint::parts_of(std::size_t position,
     parts.push_back({stored.span, i, std::move(piece), *std::move(shared)});
   }
   if (found == element_count(box)) return parts;
-  return corrupt(*this, position,
-                 "has slices that leave gaps in what was asked for: they hold " +
-                     std::to_string(found) + " of " + std::to_string(element_count(box)) +
-                     " elements");
+  return about(*this, position, Code::Corrupt,
+               "has slices that leave gaps in what was asked for: they hold " +
+                   std::to_string(found) + " of " + std::to_string(element_count(box)) +
+                   " elements");
 }
 
 std::optional<format::Span> OpenCheckpoint::one_span(std::size_t position) const {

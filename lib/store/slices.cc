@@ -9,6 +9,8 @@
 namespace cairn::store {
 namespace {
 
+constexpr std::size_t kComparisonsMax = 20'000'000;  // about a second
+
 // How many elements lie before this position, counted in rows of the box.
 std::uint64_t position_in(const Box& box, const std::vector<std::int64_t>& at) {
   std::uint64_t position = 0;
@@ -111,24 +113,31 @@ std::optional<Box> intersection(const Box& a, const Box& b) {
 
 // A sweep along the dimension that is cut most often: a box is compared with those that are open
 // where it begins. For the grids that partitioners make, these are the boxes of one row.
-std::optional<std::pair<std::size_t, std::size_t>> overlapping(std::span<const Box> boxes) {
-  if (boxes.size() < 2) return std::nullopt;
-  if (boxes.front().empty()) return std::pair(0, 1);  // scalars
+Result<Overlap> overlapping(std::span<const Box> boxes) {
+  if (boxes.size() < 2) return Overlap();
+  if (boxes.front().empty()) return Overlap(std::pair(0, 1));  // scalars
   const std::size_t d = dimension_cut_most(boxes);
   std::vector<std::size_t> order(boxes.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::sort(order, {}, [&](std::size_t i) { return std::pair(boxes[i][d].start, i); });
   std::vector<std::size_t> open;
+  std::size_t comparisons = 0;
   for (const std::size_t i : order) {
     std::erase_if(open, [&](std::size_t other) {
       return boxes[other][d].start + boxes[other][d].count <= boxes[i][d].start;
     });
+    comparisons += open.size();
+    if (comparisons > kComparisonsMax) {
+      return Error{Code::Unsupported, 0,
+                   "has " + std::to_string(boxes.size()) +
+                       " slices that lie so that comparing them would take too long"};
+    }
     for (const std::size_t other : open) {
-      if (intersection(boxes[i], boxes[other])) return std::minmax(i, other);
+      if (intersection(boxes[i], boxes[other])) return Overlap(std::minmax(i, other));
     }
     open.push_back(i);
   }
-  return std::nullopt;
+  return Overlap();
 }
 
 std::optional<std::uint64_t> start_of_run(const Box& box, std::span<const std::int64_t> shape) {

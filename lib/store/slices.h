@@ -29,8 +29,10 @@ std::uint64_t element_count(const Box& box) noexcept;
 std::optional<Box> intersection(const Box& a, const Box& b);
 
 // Two of the boxes that share an element, as positions; nothing: none do. They lie in one shape and
-// are not empty.
-std::optional<std::pair<std::size_t, std::size_t>> overlapping(std::span<const Box> boxes);
+// are not empty. Unsupported: so many lie in each other's way that comparing them would take too
+// long, as in no real checkpoint.
+using Overlap = std::optional<std::pair<std::size_t, std::size_t>>;
+Result<Overlap> overlapping(std::span<const Box> boxes);
 
 // How many elements of the whole come before the box's, where these lie one after another in it;
 // nothing: they do not.

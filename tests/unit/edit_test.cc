@@ -5,7 +5,6 @@
 
 #include "format/digest.h"
 #include "format/tensorflow/bundle.h"
-#include "lib/edit/overlap.h"
 #include "sandbox.h"
 
 namespace cairn {
@@ -234,50 +233,6 @@ TEST_CASE("slices that do not go together are refused with both checkpoints") {
       CHECK_FALSE(test::fs::exists(box / "m.index"));
     }
   }
-}
-
-TEST_CASE("whether slices meet is what comparing all pairs says") {
-  const unsigned seed = std::random_device{}();
-  CAPTURE(seed);
-  std::mt19937 random(seed);
-  const auto pick = [&](std::int64_t most) {
-    return std::uniform_int_distribution<std::int64_t>(0, most)(random);
-  };
-  int met = 0;
-  for (int round = 0; round < 2'000; ++round) {
-    std::vector<edit::SourceBox> boxes(static_cast<std::size_t>(pick(5)));
-    const auto rank = static_cast<std::size_t>(pick(3));
-    for (edit::SourceBox& each : boxes) {
-      each.source = static_cast<std::size_t>(pick(2));
-      for (std::size_t d = 0; d < rank; ++d) each.box.push_back({pick(6), 1 + pick(3)});
-    }
-    bool naive = false;
-    for (const auto& a : boxes) {
-      for (const auto& b : boxes)
-        naive |= a.source != b.source && store::intersection(a.box, b.box).has_value();
-    }
-    const auto found = edit::overlap(boxes);
-    REQUIRE(found);
-    CHECK(found->has_value() == naive);
-    if (*found) {
-      const auto [a, b] = **found;
-      CHECK(boxes[a].source != boxes[b].source);
-      CHECK(store::intersection(boxes[a].box, boxes[b].box).has_value());
-    }
-    met += naive ? 1 : 0;
-  }
-  CHECK(met > 200);
-  CHECK(met < 1'800);
-}
-
-TEST_CASE("slices that take too long to compare are refused") {
-  std::vector<edit::SourceBox> boxes;
-  for (std::int64_t i = 0; i < 10'000; ++i)  // all overlap in each dimension, and none in both
-    boxes.push_back({{{0, 20'000}, {0, 20'000}, {i, 1}}, static_cast<std::size_t>(i % 2)});
-  CHECK(edit::overlap(boxes));
-  for (edit::SourceBox& each : boxes) each.source = 0;
-  for (edit::SourceBox& each : boxes) each.box[2] = {0, 1};
-  CHECK(has(refusal(edit::overlap(boxes)), "Unsupported: "));
 }
 
 TEST_CASE("a damaged block in any input index is an error, and nothing is touched") {

@@ -120,7 +120,9 @@ TEST_CASE("boxes overlap where a walk over each element finds one in two of them
       for (std::size_t at = 0; at < owners.size(); ++at)
         owners[at] += test::lies_in(at, shape, box);
     }
-    const auto pair = overlapping(boxes);
+    const auto found_pair = overlapping(boxes);
+    REQUIRE_OK(found_pair);
+    const Overlap pair = *found_pair;
     REQUIRE(pair.has_value() == std::ranges::any_of(owners, [](int count) { return count > 1; }));
     if (!pair) continue;
     ++found;
@@ -128,6 +130,17 @@ TEST_CASE("boxes overlap where a walk over each element finds one in two of them
     REQUIRE(intersection(boxes[pair->first], boxes[pair->second]));
   }
   CHECK(found > 100);
+}
+
+TEST_CASE("slices that would take too long to compare are refused") {
+  // Half of them cut one dimension, half the other; whichever is swept, the other half stays open.
+  std::vector<Box> boxes;
+  for (std::int64_t i = 0; i < 10'000; ++i) {
+    boxes.push_back({{i, 1}, {0, 10'000}});
+    boxes.push_back({{0, 10'000}, {10'000 + i, 1}});
+  }
+  CHECK(refusal(overlapping(boxes), {"20000 slices"}) == Code::Unsupported);
+  CHECK_FALSE(overlapping(std::span(boxes).first(2000))->has_value());
 }
 
 TEST_CASE("a box is one run of the whole where its elements follow each other in a walk") {
