@@ -13,6 +13,7 @@
 #include <tuple>
 #include <utility>
 
+#include "cairn/object_graph.h"
 #include "cairn/version.h"
 #include "format/checked.h"
 #include "format/dtype.h"
@@ -117,7 +118,7 @@ std::string describe(const TensorFacts& tensor) {
 // Whether the two are parts of one tensor.
 Result<void> check_parts(std::span<const Source> sources, const Tagged& a, const Tagged& b) {
   if (a.facts.slices.empty() || b.facts.slices.empty()) {
-    const bool graph = a.facts.name == kObjectGraph;
+    const bool graph = a.facts.name == kObjectGraphName;
     return Error{
         Code::Exists, 0,
         "tensor " + format::quoted(a.facts.name) + " is in both " + both(sources, a, b) +

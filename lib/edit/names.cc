@@ -9,6 +9,7 @@
 #include <tuple>
 #include <utility>
 
+#include "cairn/object_graph.h"
 #include "format/limits.h"
 #include "format/quoted.h"
 #include "lib/store/nearest.h"
@@ -97,7 +98,7 @@ Result<void> Names::replace(const NameChange& pattern) {
 }
 
 Result<void> Names::check() const {
-  const bool object_based = index_.find(kObjectGraph).has_value();
+  const bool object_based = index_.find(kObjectGraphName).has_value();
   for (std::size_t i = 0; i < to_.size(); ++i) {
     const std::string_view from = index_.tensor_name(i);
     if (to_[i] == from) continue;
@@ -111,7 +112,7 @@ Result<void> Names::check() const {
     if (object_based && from.find("/.ATTRIBUTES/") != std::string_view::npos) {
       return error(Code::Unsupported, "tensor " + format::quoted(from) +
                                           " cannot be renamed: TensorFlow finds it by the " +
-                                          "object graph in " + std::string(kObjectGraph) +
+                                          "object graph in " + std::string(kObjectGraphName) +
                                           ", which says this name");
     }
   }

@@ -12,10 +12,6 @@
 
 namespace cairn::edit {
 
-// The one tensor that makes a checkpoint object-based: a graph in which TensorFlow looks up the
-// keys of the others.
-inline constexpr std::string_view kObjectGraph = "_CHECKPOINTABLE_OBJECT_GRAPH";
-
 // What changes, in the order of the old names. Errors: those of cairn::name_changes.
 Result<std::vector<NameChange>> changes_of(const std::filesystem::path& path,
                                            const format::IndexView& index,

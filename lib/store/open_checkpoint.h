@@ -114,6 +114,8 @@ class OpenCheckpoint {
   Result<void> load_shards(const Work& work);
   Result<void> check_whole(const Work& work);
   Result<void> fill(const Work& work);
+  // Where a tensor lies that can be viewed: in one place, native, checked.
+  Result<format::Span> checked_span(std::size_t position) const;
   Result<void> read_whole(std::size_t position, std::span<std::byte> out) const;
   Result<void> read_box(std::size_t position, std::span<std::byte> out, const Box& box) const;
   Result<Box> box_of_request(std::size_t position, Slice slice) const;

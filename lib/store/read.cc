@@ -109,6 +109,11 @@ Result<void> OpenCheckpoint::copy_out(std::uint32_t shard, std::uint64_t offset_
 }
 
 Result<std::span<const std::byte>> OpenCheckpoint::bytes(std::size_t position) const {
+  CAIRN_TRY(span, checked_span(position));
+  return std::span<const std::byte>(in_memory(span));
+}
+
+Result<format::Span> OpenCheckpoint::checked_span(std::size_t position) const {
   const auto tensor = index().tensor(position);
   const auto span = one_span(position);
   if (!span) {
@@ -121,7 +126,7 @@ Result<std::span<const std::byte>> OpenCheckpoint::bytes(std::size_t position) c
     return refused(position, "is stored big-endian: use values() or read()");
   }
   CAIRN_CHECK(ensure_checked(position));
-  return std::span<const std::byte>(in_memory(*span));
+  return *span;
 }
 
 Error OpenCheckpoint::refused(std::size_t position, const std::string& why) const {
@@ -145,8 +150,7 @@ Result<void> OpenCheckpoint::match_dtype(std::size_t position, DType wanted) con
 Result<std::span<std::byte>> OpenCheckpoint::native(std::size_t position, DType wanted,
                                                     std::size_t alignment) const {
   CAIRN_CHECK(match_dtype(position, wanted));
-  CAIRN_CHECK(bytes(position));
-  const format::Span span = *one_span(position);
+  CAIRN_TRY(span, checked_span(position));
   const std::span<std::byte> memory = in_memory(span);
   void* address = memory.data();
   std::size_t room = memory.size() + alignment;
@@ -201,7 +205,8 @@ Result<std::uint64_t> OpenCheckpoint::read_bytes(std::size_t position, Slice sli
   if (tensor.encoding != format::Encoding::Raw || tensor.element_bits % 8 != 0)
     return refused(position, "can be read only where it is stored whole, and whole");
   CAIRN_TRY(box, box_of_request(position, slice));
-  CAIRN_CHECK(parts_of(position, box));  // so that nobody allocates for what is not there
+  // So that nobody allocates for what is not there.
+  if (tensor.partitioned()) CAIRN_CHECK(parts_of(position, box));
   return element_count(box) * (tensor.element_bits / 8);
 }
 
