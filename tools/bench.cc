@@ -1,6 +1,6 @@
-// What a server would feel, measured: opening, the first touch of every page, verifying, copying
-// into the caller's memory. Touch and copy run with Verify::None, so that the three do not contain
-// one another; what a checked restore costs is verify and touch together.
+// What a server would feel, measured: a checked restore by the way that suits the machine, and what
+// it is made of: opening, the first touch of every page, verifying, copying into the caller's
+// memory. Touch and copy run with Verify::None, so that the three do not contain one another.
 
 #include <fmt/format.h>
 
@@ -8,6 +8,7 @@
 #include <string>
 
 #include "cairn/checkpoint.h"
+#include "cairn/restore.h"
 #include "measure.h"
 #include "output.h"
 #include "verb.h"
@@ -17,7 +18,8 @@ namespace {
 
 constexpr const char* kDescription =
     "Measure what a server would feel: open; map and first touch of every page; verify; copy into\n"
-    "memory of the caller's. Each with a warm and a cold page cache, as minimum, median, maximum.";
+    "memory of the caller's; and a restore, checked. Each with a warm and a cold page cache, as\n"
+    "minimum, median, maximum.";
 
 constexpr const char* kFooter =
     "Exit status: 0 measured, 2 it could not be.\n\n"
@@ -25,9 +27,11 @@ constexpr const char* kFooter =
     "dropped\n"
     "from the page cache (posix_fadvise). touch and copy do not check; verify does. Opening reads "
     "only\n"
-    "the index and is measured warm.\n\n"
+    "the index and is measured warm. A restore brings every byte in and checks it; it chooses its\n"
+    "way by page cache, file system, size and memory, unless --way says which.\n\n"
     "JSON: {\"path\",\"bytes\",\"tensors\",\"repeat\",\"open_us\":{\"min\",\"median\",\"max\"},\n"
-    "\"touch_ms\":{\"warm\":{...},\"cold\":{...}},\"verify_ms\":{...},\"copy_ms\":{...}}\n\n"
+    "\"touch_ms\":{\"warm\":{...},\"cold\":{...}},\"verify_ms\":{...},\"copy_ms\":{...},\n"
+    "\"restore_ms\":{...},\"way\":{\"warm\":{\"name\",\"reason\"},\"cold\":{...}}}\n\n"
     "Example:\n"
     "  cairn bench saved/train2-9 --repeat 9 --json";
 
@@ -35,12 +39,19 @@ struct Options {
   std::string path;
   unsigned repeat = 5;
   bool json = false;
+  std::optional<Way> way;
   Work work;
 };
 
 struct WarmCold {
   Spread warm;
   Spread cold;
+};
+
+// How the last restore came about.
+struct Chosen {
+  std::string way;
+  std::string reason;
 };
 
 struct Report {
@@ -50,6 +61,9 @@ struct Report {
   WarmCold touch;
   WarmCold verify;
   WarmCold copy;
+  WarmCold restore;
+  Chosen warm_way;
+  Chosen cold_way;
   double stayed_resident_max = 0;
 };
 
@@ -75,6 +89,7 @@ class Bench {
     auto done = step(report.touch, [this] { return touch_every_page(*checkpoint_); });
     if (done) done = step(report.verify, [&] { return verify_all(work); });
     if (done) done = step(report.copy, [&] { return copier.copy(*checkpoint_, work); });
+    if (done) done = restores(report);
     if (!done) return done.error();
     report.stayed_resident_max = watch_.stayed_resident_max();
     return report;
@@ -107,6 +122,30 @@ class Bench {
     return {};
   }
 
+  Result<void> restores(Report& report) {
+    RestoreOptions how;
+    how.way = options_.way;
+    how.work = options_.work;
+    Chosen chosen;
+    const Trial trial{[] { return Result<void>(); },
+                      [&]() -> Result<void> {
+                        auto restored = restore(options_.path, how);
+                        if (!restored) return restored.error();
+                        chosen = {std::string(name(restored->way)), restored->reason};
+                        checkpoint_ = std::move(restored->checkpoint);
+                        return {};
+                      },
+                      [this] { close(); }};
+    const auto warm = watch_.time(PageCache::Warm, trial);
+    if (!warm) return warm.error();
+    report.warm_way = chosen;
+    const auto cold = watch_.time(PageCache::Cold, trial);
+    if (!cold) return cold.error();
+    report.cold_way = chosen;
+    report.restore = {*warm, *cold};
+    return {};
+  }
+
   const Options& options_;
   Stopwatch watch_;
   OpenOptions open_;
@@ -125,6 +164,10 @@ void add_warm_cold(Json& json, std::string_view key, const WarmCold& both) {
   json.end_object();
 }
 
+void add_chosen(Json& json, std::string_view key, const Chosen& chosen) {
+  json.begin_object(key).text("name", chosen.way).text("reason", chosen.reason).end_object();
+}
+
 void print_json(const Options& options, const Report& report) {
   Json json;
   json.begin_object().text("path", options.path).number("bytes", report.bytes);
@@ -134,6 +177,11 @@ void print_json(const Options& options, const Report& report) {
   add_warm_cold(json, "touch_ms", report.touch);
   add_warm_cold(json, "verify_ms", report.verify);
   add_warm_cold(json, "copy_ms", report.copy);
+  add_warm_cold(json, "restore_ms", report.restore);
+  json.begin_object("way");
+  add_chosen(json, "warm", report.warm_way);
+  add_chosen(json, "cold", report.cold_way);
+  json.end_object();
   json.end_object().finish();
 }
 
@@ -153,6 +201,11 @@ void print_text(const Options& options, const Report& report) {
   print_row("verify, cold", report.verify.cold, 1e3, "ms");
   print_row("copy, warm", report.copy.warm, 1e3, "ms");
   print_row("copy, cold", report.copy.cold, 1e3, "ms");
+  print_row("restore, warm", report.restore.warm, 1e3, "ms");
+  print_row("restore, cold", report.restore.cold, 1e3, "ms");
+  print(fmt::format("\nrestore, warm: {}: {}\nrestore, cold: {}: {}\n", report.warm_way.way,
+                    safe(report.warm_way.reason), report.cold_way.way,
+                    safe(report.cold_way.reason)));
   print(
       "\nwarm: the step ran once before, untimed, and left the shards in the page cache.\n"
       "cold: before each run the shards were synced and dropped with posix_fadvise(DONTNEED).\n");
@@ -168,9 +221,16 @@ int bench(Arguments arguments) {
   app.add_option("--repeat", options.repeat, "Runs of each step (5)")
       ->type_name("N")
       ->check(CLI::Range(1u, 10000u).description(""));
+  std::string way;
+  app.add_option("--way", way, "How to restore: map, populate, read or direct (chosen by itself)")
+      ->type_name("WAY")
+      ->check(CLI::IsMember({"map", "populate", "read", "direct"}).description(""));
   add_json(app, options.json);
   add_threads(app, options.work.threads_max);
   if (const auto exit = parse(app, arguments)) return *exit;
+  for (const Way each : {Way::Map, Way::Populate, Way::Read, Way::Direct}) {
+    if (name(each) == way) options.way = each;
+  }
 
   const auto report = Bench(options).run();
   if (!report) {

@@ -79,11 +79,11 @@ class Bench(CommandTest):
         report = self.cairn("bench", "sharded/shard-42", "--repeat", "2", "--json", exit=YES).json
         self.assertEqual(
             list(report),
-            ["path", "bytes", "tensors", "repeat", "open_us", "touch_ms", "verify_ms", "copy_ms"],
+            ["path", "bytes", "tensors", "repeat", "open_us", "touch_ms", "verify_ms", "copy_ms", "restore_ms", "way"],
         )
         self.assertEqual((report["bytes"], report["tensors"], report["repeat"]), (336, 7, 2))
         spreads = [report["open_us"]]
-        for step in ("touch_ms", "verify_ms", "copy_ms"):
+        for step in ("touch_ms", "verify_ms", "copy_ms", "restore_ms"):
             self.assertEqual(list(report[step]), ["warm", "cold"])
             spreads += report[step].values()
         for spread in spreads:
