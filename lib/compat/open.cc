@@ -15,7 +15,8 @@ Result<Checkpoint> Checkpoint::open(const std::filesystem::path& path,
     auto opened = compat::until_still(trail, [&]() -> Result<Checkpoint> {
       whole = false;
       CAIRN_TRY(location, compat::locate(path, options.follow_links, trail));
-      CAIRN_TRY(parts, compat::load(location, options.follow_links, trail));
+      CAIRN_TRY(parts,
+                compat::load(location, options.follow_links, trail, options.work.threads_max));
       whole = true;
       return store::OpenCheckpoint::make(std::move(parts), options);
     });
