@@ -80,6 +80,14 @@ const Row& row(DType dtype) noexcept {
 
 }  // namespace
 
+constinit const std::array<std::uint8_t, 256> kRawBytes = [] {
+  std::array<std::uint8_t, 256> bytes{};
+  for (const Row& each : kRows) {
+    bytes[static_cast<std::size_t>(each.dtype)] = static_cast<std::uint8_t>(each.bytes);
+  }
+  return bytes;
+}();
+
 bool storable(DType dtype) noexcept {
   const DType known = row(dtype).dtype;
   return known != Invalid && known != Resource && known != Opaque;

@@ -2,6 +2,8 @@
 
 // What the formats know of element types beyond cairn/dtype.h.
 
+#include <array>
+#include <cstdint>
 #include <optional>
 #include <string_view>
 
@@ -12,6 +14,9 @@ namespace cairn::format {
 // A dtype that a TensorFlow bundle can hold: all but Invalid, Resource and numbers that TensorFlow
 // does not know.
 bool storable(DType dtype) noexcept;
+
+// element_bytes() by a dtype's number, 0 where no raw tensor has it: for a loop over all tensors.
+extern const std::array<std::uint8_t, 256> kRawBytes;
 
 // TensorFlow's number as a DType; nothing for 0, references (101 …) and unknown ones.
 std::optional<DType> dtype_from_number(std::uint64_t number) noexcept;

@@ -3,8 +3,9 @@
 // that there is one set of rules.
 //
 // This runs over every tensor each time a checkpoint is opened: 100,000 tensors must not cost more
-// than a millisecond or two. So a check gives true or false, and only the one that fails writes a
-// sentence.
+// than a millisecond. So a check gives true or false, and only the one that fails writes a
+// sentence; and of plain tensors, which nearly all are, one loop asks all rules (pass_plain).
+// A unit test lets both ways judge the same damaged tensors, and they must agree.
 
 #include <algorithm>
 #include <bit>
@@ -13,6 +14,7 @@
 #include "format/cairn/index_layout.h"
 #include "format/checked.h"
 #include "format/dtype.h"
+#include "format/le.h"
 #include "format/limits.h"
 #include "format/quoted.h"
 #include "format/sentence.h"
@@ -22,6 +24,25 @@ namespace cairn::format::index {
 namespace {
 
 using KeyValueVector = flatbuffers::Vector<flatbuffers::Offset<fbs::KeyValue>>;
+
+// Whether begin <= end <= size; begin <= size is known.
+bool between(std::uint64_t begin, std::uint64_t end, std::uint64_t size) noexcept {
+  return end - begin <= size - begin;  // an end in front of its begin wraps to more than any size
+}
+
+// Whether a < b, as memcmp decides: names of the usual lengths would notice the call.
+bool below(std::string_view a, std::string_view b) noexcept {
+  constexpr std::size_t kWord = sizeof(std::uint64_t);
+  const std::size_t common = std::min(a.size(), b.size());
+  if (common < kWord) return a < b;
+  for (std::size_t at = 0; at < common; at += kWord) {
+    at = std::min(at, common - kWord);  // the last word goes back over what is equal
+    const auto left = load_le<std::uint64_t>(as_bytes(a).data() + at);
+    const auto right = load_le<std::uint64_t>(as_bytes(b).data() + at);
+    if (left != right) return __builtin_bswap64(left) < __builtin_bswap64(right);
+  }
+  return a.size() < b.size();
+}
 
 // One tensor while it is checked.
 struct Subject {
@@ -55,6 +76,8 @@ class Check {
   bool opaque_dtypes();
 
   bool tensors();
+  std::size_t pass_plain(std::size_t position);
+  bool any_tensor(std::size_t position);
   bool ends_ascend(std::size_t position, const Starts& starts);
   bool tensor_name(const Subject& subject, std::string_view before);
   bool tensor(const Subject& subject);
@@ -63,6 +86,7 @@ class Check {
   bool whole(const Subject& subject, std::uint64_t count);
   bool partitioned(const Subject& subject);
   bool slice(const Subject& subject, const fbs::SliceRecord& slice);
+  std::uint64_t chunk_sums_due(std::uint64_t size_bytes) const;
   bool chunk_sums(const Subject& subject);
   bool columns_end();
 
@@ -228,22 +252,79 @@ bool Check::tensors() {
     return refuse(columns_.content_hashes.data(), columns_.content_hashes.size(),
                   " content hashes for ", columns_.tensors.size(), " tensors");
   }
-  Starts starts;
-  std::string_view before;
-  for (std::size_t position = 0; position < columns_.tensors.size(); ++position) {
-    const fbs::TensorRecord& record = columns_.tensors[position];
-    if (!ends_ascend(position, starts)) return false;
-    const Subject subject{position,
-                          record,
-                          part(columns_.names, starts.name, record.name_end()),
-                          part(columns_.dims, starts.dims, record.dims_end()),
-                          record.chunks_end() - starts.chunks,
-                          part(columns_.slices, starts.slices, record.slices_end())};
-    if (!tensor_name(subject, before) || !tensor(subject)) return false;
-    before = subject.name;
-    starts = ends_of(record);
+  for (std::size_t position = pass_plain(0); position < columns_.tensors.size();
+       position = pass_plain(position + 1)) {
+    if (!any_tensor(position)) return false;
   }
   return true;
+}
+
+// Nearly every tensor is a plain one: raw elements of a numbered dtype, in one place. Of such ones
+// all rules are asked here, in one loop that keeps its numbers in registers: it takes two thirds of
+// the time. What it returns is the first tensor that it does not pass. That may be a good one, so
+// any_tensor() decides, rule by rule; doubt costs only time, and therefore whatever is not plain is
+// doubted.
+std::size_t Check::pass_plain(std::size_t position) {
+  const std::span<const fbs::TensorRecord> records = columns_.tensors;
+  const std::string_view names = columns_.names;
+  const std::span<const std::int64_t> dims = columns_.dims;
+  const std::span<const Bounds> shards = shard_bounds_;
+  const std::uint32_t other_flags = columns_.content_hashes.empty() ? 0 : kHasContentHash;
+  const std::size_t first = position;
+  Starts starts = starts_of(records, position);
+  std::string_view before = position == 0
+                                ? std::string_view()
+                                : part(names, starts_of(records, position - 1).name, starts.name);
+  for (; position < records.size(); ++position) {
+    const fbs::TensorRecord& record = records[position];
+    if (!between(starts.name, record.name_end(), names.size()) ||
+        !between(starts.dims, record.dims_end(), dims.size()) ||
+        !between(starts.chunks, record.chunks_end(), columns_.chunk_crc32cs.size()) ||
+        record.slices_end() != starts.slices) {
+      break;
+    }
+    const std::string_view name = part(names, starts.name, record.name_end());
+    if (name.size() > limits::kNameBytesMax || !below(before, name)) break;
+    const std::uint32_t bytes = record.dtype() < kFirstOpaque ? kRawBytes[record.dtype()] : 0;
+    if (bytes == 0 || record.bits() != 8 * bytes || record.encoding() != 0 || record.zero() != 0 ||
+        (record.flags() & ~kHasCrc32c) != other_flags ||
+        ((record.flags() & kHasCrc32c) == 0 && record.crc32c() != 0)) {
+      break;
+    }
+    const auto shape = part(dims, starts.dims, record.dims_end());
+    const auto count = element_count(shape);
+    if (!count || shape.size() > limits::kRankMax) break;
+    if (record.shard() >= shards.size()) break;
+    const Bounds bounds = shards[record.shard()];
+    if (record.offset_bytes() < bounds.head_bytes ||
+        !inside(record.offset_bytes(), record.size_bytes(), bounds.size_bytes) ||
+        checked_mul(*count, bytes) != record.size_bytes()) {
+      break;
+    }
+    const std::uint64_t chunk_sums = record.chunks_end() - starts.chunks;
+    if (chunk_sums != 0 && chunk_sums != chunk_sums_due(record.size_bytes())) break;
+    before = name;
+    starts = ends_of(record);
+  }
+  any_content_hash_ |= other_flags != 0 && position != first;
+  return position;
+}
+
+bool Check::any_tensor(std::size_t position) {
+  const Starts starts = starts_of(columns_.tensors, position);
+  if (!ends_ascend(position, starts)) return false;
+  const fbs::TensorRecord& record = columns_.tensors[position];
+  const Subject subject{position,
+                        record,
+                        part(columns_.names, starts.name, record.name_end()),
+                        part(columns_.dims, starts.dims, record.dims_end()),
+                        record.chunks_end() - starts.chunks,
+                        part(columns_.slices, starts.slices, record.slices_end())};
+  const std::string_view before =
+      position == 0
+          ? std::string_view()
+          : part(columns_.names, starts_of(columns_.tensors, position - 1).name, starts.name);
+  return tensor_name(subject, before) && tensor(subject);
 }
 
 // From here on a tensor's parts may be looked at.
@@ -395,11 +476,16 @@ bool Check::slice(const Subject& subject, const fbs::SliceRecord& slice) {
   return span_inside(subject, slice) && size_agrees(subject, count, slice.size_bytes());
 }
 
+// Of a tensor that has any; one that is no longer than a chunk has none.
+std::uint64_t Check::chunk_sums_due(std::uint64_t size_bytes) const {
+  const std::uint64_t chunk = root_.chunk_bytes();
+  return size_bytes > chunk ? (size_bytes - 1) / chunk + 1 : 0;
+}
+
 bool Check::chunk_sums(const Subject& subject) {
   if (subject.chunk_sums == 0) return true;
   const std::uint64_t size = subject.record.size_bytes();
-  const std::uint64_t chunk = root_.chunk_bytes();
-  const std::uint64_t due = size > chunk ? (size - 1) / chunk + 1 : 0;
+  const std::uint64_t due = chunk_sums_due(size);
   return subject.chunk_sums == due ||
          refuse(subject, subject.chunk_sums, " chunk sums for ", size, " bytes, ", due, " are due");
 }

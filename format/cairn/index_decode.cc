@@ -73,7 +73,7 @@ Decoded<void> check_version(std::span<const std::byte> file) {
   return {};
 }
 
-Decoded<void> check_content(std::span<const std::byte> file) {
+Decoded<void> check_sizes(std::span<const std::byte> file) {
   const auto body_bytes = load_le<std::uint64_t>(file.data() + kBodyBytesAt);
   if (body_bytes != file.size() - kHeaderBytes) {
     return corrupt(kBodyBytesAt,
@@ -83,6 +83,25 @@ Decoded<void> check_content(std::span<const std::byte> file) {
   if (const auto zero = load_le<std::uint64_t>(file.data() + kZeroAt); zero != 0) {
     return corrupt(kZeroAt, sentence("reserved bytes of the index hold ", zero, " instead of 0"));
   }
+  return {};
+}
+
+// All that can be said before the body is looked at.
+Decoded<void> check_header(std::span<const std::byte> file) {
+  if (reinterpret_cast<std::uintptr_t>(file.data()) % 8 != 0) {
+    return Reason{Code::Invalid, 0, "the index lies at an address that is no multiple of 8"};
+  }
+  if (file.size() > limits::kIndexBytesMax) {
+    return corrupt(0, sentence("the index has ", file.size(), " bytes, more than the limit of ",
+                               limits::kIndexBytesMax));
+  }
+  for (auto* check : {check_magic, check_version, check_sizes}) {
+    if (auto checked = check(file); !checked) return checked;
+  }
+  return {};
+}
+
+Decoded<void> compare_digest(std::span<const std::byte> file) {
   const auto stored = file.subspan(kDigestAt, sizeof(Digest128));
   const Digest128 computed = file_digest(file);
   if (!std::ranges::equal(stored, computed.bytes)) {
@@ -120,23 +139,24 @@ Decoded<const fbs::Index*> verified(std::span<const std::byte> body) {
 
 }  // namespace index
 
-Decoded<IndexView> IndexView::decode(std::span<const std::byte> file) {
-  if (reinterpret_cast<std::uintptr_t>(file.data()) % 8 != 0) {
-    return Reason{Code::Invalid, 0, "the index lies at an address that is no multiple of 8"};
-  }
-  if (file.size() > limits::kIndexBytesMax) {
-    return corrupt(0, sentence("the index has ", file.size(), " bytes, more than the limit of ",
-                               limits::kIndexBytesMax));
-  }
-  for (auto* check : {index::check_magic, index::check_version, index::check_content}) {
-    if (auto checked = check(file); !checked) return std::move(checked).error();
-  }
+Decoded<void> IndexView::check_digest(std::span<const std::byte> file) {
+  auto checked = index::check_header(file);
+  return checked ? index::compare_digest(file) : checked;
+}
+
+Decoded<IndexView> IndexView::check_contents(std::span<const std::byte> file) {
+  if (auto checked = index::check_header(file); !checked) return std::move(checked).error();
   auto root = index::verified(file.subspan(index::kHeaderBytes));
   if (!root) return std::move(root).error();
   if (auto checked = index::check_meaning(**root, file); !checked) {
     return std::move(checked).error();
   }
   return IndexView(*root);
+}
+
+Decoded<IndexView> IndexView::decode(std::span<const std::byte> file) {
+  if (auto checked = check_digest(file); !checked) return std::move(checked).error();
+  return check_contents(file);
 }
 
 }  // namespace cairn::format

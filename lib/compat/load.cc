@@ -28,6 +28,7 @@
 #include "format/tensorflow/bundle.h"
 #include "lib/compat/catalog.h"
 #include "lib/compat/v1.h"
+#include "lib/os/parallel.h"
 #include "lib/store/identity.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
@@ -37,8 +38,8 @@ namespace {
 
 os::Links links(bool follow) noexcept { return follow ? os::Links::Follow : os::Links::Refuse; }
 
-Result<os::File> open_tensorflow_index(const Location& location) {
-  return location.directory.open_file(location.file(store::kTensorFlowSuffix), os::Links::Follow);
+Result<os::OpenedFile> open_tensorflow_index(const Location& location) {
+  return location.directory.open_seen(location.file(store::kTensorFlowSuffix), os::Links::Follow);
 }
 
 Result<TensorFlowIndex> read_whole(const os::File& file, const os::FileInfo& info) {
@@ -149,8 +150,8 @@ Result<Standing> standing_of(const Location& location, const format::TensorFlowI
   auto opened = open_tensorflow_index(location);
   if (!opened && opened.error().code == Code::NotFound) return Standing::Alone;
   if (!opened) return std::move(opened).error();
-  CAIRN_TRY(info, opened->info());
-  const os::File& file = trail.keep_index(*std::move(opened), info);
+  const os::FileInfo info = opened->info;
+  const os::File& file = trail.keep_index(std::move(opened->file), info);
   if (record.present && store::identity_of(info) == record.identity) return Standing::Current;
   CAIRN_TRY(read, read_whole(file, info));
   const bool same = record.present && read.record.digest == record.digest;
@@ -198,12 +199,56 @@ Result<void> check_shard_names(const format::IndexView& index, const Location& l
   return {};
 }
 
-Result<store::Parts> load_cairn(Location& location, bool follow_links, Trail& trail,
-                                os::File opened) {
-  CAIRN_TRY(info, opened.info());
-  const os::File& file = trail.keep_index(std::move(opened), info);
+// A small index is read: that takes half as long as a mapping and its first fault. A large one is
+// mapped, and shared with all who open it.
+Result<store::IndexBytes> index_bytes(const os::File& file, const os::FileInfo& info) {
+  constexpr std::uint64_t kReadBytesMax = std::uint64_t{1} << 16;
+  if (info.size_bytes <= kReadBytesMax) {
+    CAIRN_TRY(bytes, os::read_whole(file, info, kReadBytesMax));
+    return store::IndexBytes(std::move(bytes));
+  }
   CAIRN_TRY(mapping, os::Mapping::map(file, info.size_bytes, os::MapMode::ReadOnly));
-  auto index = format::IndexView::decode(mapping.bytes());
+  return store::IndexBytes(std::move(mapping));
+}
+
+std::span<const std::byte> bytes_of(const store::IndexBytes& bytes) {
+  if (const auto* mapping = std::get_if<os::Mapping>(&bytes)) return mapping->bytes();
+  return std::get<std::vector<std::byte>>(bytes);
+}
+
+// A thread's start costs as much as checking 5,000 tensors, so only a large index is worth one.
+format::Decoded<format::IndexView> decode(std::span<const std::byte> bytes, unsigned threads_max) {
+  constexpr std::size_t kSharedBytesMin = std::size_t{2} << 20;
+  if (bytes.size() < kSharedBytesMin || threads_max == 1) return format::IndexView::decode(bytes);
+  format::Decoded<void> digest;
+  std::optional<format::Decoded<format::IndexView>> contents;
+  Work work;
+  work.threads_max = threads_max;
+  const auto done = os::run_parallel(work, 2, 0, [&](std::size_t half) -> Result<std::uint64_t> {
+    if (half == 0) {
+      contents = format::IndexView::check_contents(bytes);
+    } else {
+      digest = format::IndexView::check_digest(bytes);
+    }
+    return std::uint64_t{0};
+  });
+  if (!done) return format::Reason{done.error().code, 0, done.error().what};
+  if (!digest) return std::move(digest).error();
+  return *std::move(contents);
+}
+
+// What a load is allowed.
+struct Allowed {
+  bool follow_links;
+  unsigned threads_max;
+};
+
+Result<store::Parts> load_cairn(Location& location, Allowed allowed, Trail& trail,
+                                os::OpenedFile opened) {
+  const os::FileInfo info = opened.info;
+  const os::File& file = trail.keep_index(std::move(opened.file), info);
+  CAIRN_TRY(bytes, index_bytes(file, info));
+  auto index = decode(bytes_of(bytes), allowed.threads_max);
   if (!index) {
     Error error = error_of(file.path(), index.error());
     if (location.has(store::kTensorFlowSuffix)) {
@@ -219,10 +264,10 @@ Result<store::Parts> load_cairn(Location& location, bool follow_links, Trail& tr
     location.notices.push_back(file.path() + ": passed over, since " +
                                location.file(store::kTensorFlowSuffix) +
                                " was written anew; import it again to refresh");
-    return load_tensorflow(location, follow_links, *foreign, trail);
+    return load_tensorflow(location, allowed.follow_links, *foreign, trail);
   }
-  store::Parts parts{Format::Cairn, location.prefix, std::move(mapping), *index, {}, {}, false};
-  CAIRN_TRY(touched, open_own_shards(location, follow_links, parts));
+  store::Parts parts{Format::Cairn, location.prefix, std::move(bytes), *index, {}, {}, false};
+  CAIRN_TRY(touched, open_own_shards(location, allowed.follow_links, parts));
   if (touched) {
     // A name is used again by the save after the next.
     if (trail.index_changed()) return written_meanwhile(location);
@@ -267,12 +312,13 @@ Result<store::Parts> load_safetensors(Location& location) {
 
 }  // namespace
 
-Result<store::Parts> load(Location& location, bool follow_links, Trail& trail) {
+Result<store::Parts> load(Location& location, bool follow_links, Trail& trail,
+                          unsigned threads_max) {
   auto parts = [&]() -> Result<store::Parts> {
     if (location.kind == Kind::SafetensorsFile) return load_safetensors(location);
     if (location.kind == Kind::TensorFlowV1) return load_v1(location, trail);
-    auto own = location.directory.open_file(location.file(store::kCairnSuffix), os::Links::Follow);
-    if (own) return load_cairn(location, follow_links, trail, *std::move(own));
+    auto own = location.directory.open_seen(location.file(store::kCairnSuffix), os::Links::Follow);
+    if (own) return load_cairn(location, {follow_links, threads_max}, trail, *std::move(own));
     if (own.error().code != Code::NotFound) return std::move(own).error();
     CAIRN_TRY(index, read_tensorflow_index(location, trail));
     return load_tensorflow(location, follow_links, index, trail);
@@ -297,8 +343,8 @@ Result<TensorFlowIndex> read_tensorflow_index(const Location& location, Trail& t
   auto opened = open_tensorflow_index(location);
   if (!opened && opened.error().code == Code::NotFound) trail.lose_index();
   if (!opened) return std::move(opened).error();
-  CAIRN_TRY(info, opened->info());
-  return read_whole(trail.keep_index(*std::move(opened), info), info);
+  const os::FileInfo info = opened->info;
+  return read_whole(trail.keep_index(std::move(opened->file), info), info);
 }
 
 Result<store::Parts> load_tensorflow(const Location& location, bool follow_links,
@@ -347,9 +393,8 @@ Result<void> check_openable(const std::filesystem::path& prefix, bool follow_lin
 
 Result<OpenShard> open_shard(const os::Directory& directory, const std::string& name,
                              bool follow_links) {
-  CAIRN_TRY(file, directory.open_file(name, links(follow_links)));
-  CAIRN_TRY(info, file.info());
-  return OpenShard{std::move(file), store::identity_of(info)};
+  CAIRN_TRY(opened, directory.open_seen(name, links(follow_links)));
+  return OpenShard{std::move(opened.file), store::identity_of(opened.info)};
 }
 
 Error error_of(const std::string& path, const format::Reason& reason) {

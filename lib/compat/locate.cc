@@ -197,14 +197,14 @@ Result<Location> locate(const path& given, bool follow_links, Trail& trail) {
   if (!store::is_nameable(given.native()))
     return Error{Code::NotFound, 0, given.string() + ": no file's name holds a NUL byte"};
   const auto parts = store::Prefix::of(given);
-  CAIRN_TRY(info, os::look(given));
-  const bool is_directory = info && info->kind == os::FileKind::Directory;
   auto opened = os::Directory::open(parts.directory);
   if (!opened) {
     return Error{opened.error().code, opened.error().os_errno,
                  given.string() + ": no checkpoint there: " + opened.error().what};
   }
   if (has_index(*opened, parts.base)) return at_prefix(*std::move(opened), parts.base, given);
+  CAIRN_TRY(info, os::look(given));
+  const bool is_directory = info && info->kind == os::FileKind::Directory;
   if (given.empty()) return Error{Code::NotFound, 0, "an empty path names no checkpoint here"};
   if (is_directory) return at_directory(given, follow_links, trail);
   if (info && parts.base == kCatalogName)

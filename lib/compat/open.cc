@@ -8,7 +8,7 @@ namespace cairn {
 Result<Checkpoint> Checkpoint::open(const std::filesystem::path& path,
                                     const OpenOptions& options) noexcept {
   return at_boundary([&] {
-    return compat::open_by<Checkpoint>(path, options.follow_links, [&](store::Parts parts) {
+    return compat::open_by<Checkpoint>(path, options, [&](store::Parts parts) {
       return store::OpenCheckpoint::make(std::move(parts), options);
     });
   });

@@ -40,23 +40,23 @@ std::string_view name(Way way) noexcept {
 Result<Restored> restore(const std::filesystem::path& path,
                          const RestoreOptions& options) noexcept {
   return at_boundary([&]() -> Result<Restored> {
-    const auto bring = [&](store::Parts parts) -> Result<Restored> {
+    OpenOptions opening{.verify = options.verify,
+                        .follow_links = options.follow_links,
+                        .expected = options.expected,
+                        .work = options.work};
+    return compat::open_by<Restored>(path, opening, [&](store::Parts parts) -> Result<Restored> {
       CAIRN_TRY(seen, store::surroundings_of(parts));
       const store::Choice choice = options.way
                                        ? store::Choice{*options.way, "the caller asked for it"}
                                        : store::choose(seen);
-      OpenOptions opening{.verify = options.verify,
-                          .follow_links = options.follow_links,
-                          .expected = options.expected,
-                          .work = options.work};
-      if (choice.way == Way::Read || choice.way == Way::Direct) opening.access = Access::Copy;
+      const bool copies = choice.way == Way::Read || choice.way == Way::Direct;
+      opening.access = copies ? Access::Copy : Access::Shared;
       CAIRN_TRY(checkpoint,
                 store::OpenCheckpoint::make(std::move(parts), opening, loading_of(choice.way)));
       return Restored{std::move(checkpoint), choice.way,          choice.reason,
                       seen.payload_bytes,    seen.resident_bytes, seen.available_bytes.value_or(0),
                       seen.file_system.name};
-    };
-    return compat::open_by<Restored>(path, options.follow_links, bring);
+    });
   });
 }
 

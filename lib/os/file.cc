@@ -89,9 +89,9 @@ Result<std::string> bare(std::string_view name, const std::string& directory) {
   return std::string(name);
 }
 
-Result<void> must_be_regular(const File& file) {
+Result<FileInfo> must_be_regular(const File& file) {
   CAIRN_TRY(info, file.info());
-  if (info.kind == FileKind::Regular) return {};
+  if (info.kind == FileKind::Regular) return info;
   return Error{Code::Unsafe, 0, file.path() + ": is not a regular file"};
 }
 
@@ -252,7 +252,7 @@ bool Directory::exists(std::string_view name) const {
   return ::faccessat(dir_.fd(), checked->c_str(), F_OK, 0) == 0 || !means_nothing_there(errno);
 }
 
-Result<File> Directory::open_file(std::string_view name, Links links) const {
+Result<OpenedFile> Directory::open_seen(std::string_view name, Links links) const {
   CAIRN_TRY(checked, bare(name, path()));
   std::string shown = joined(name);  // before there is a descriptor that a bad_alloc could leak
   const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | (links == Links::Refuse ? O_NOFOLLOW : 0);
@@ -263,8 +263,12 @@ Result<File> Directory::open_file(std::string_view name, Links links) const {
   }
   if (fd < 0) return system_error(shown, "cannot open");
   File file(fd, std::move(shown));
-  CAIRN_CHECK(must_be_regular(file));
-  return file;
+  CAIRN_TRY(info, must_be_regular(file));
+  return OpenedFile{std::move(file), info};
+}
+
+Result<File> Directory::open_file(std::string_view name, Links links) const {
+  return open_seen(name, links).transform([](OpenedFile seen) { return std::move(seen.file); });
 }
 
 Result<File> Directory::create_file(std::string_view name) const {

@@ -77,6 +77,12 @@ class File {
 
 enum class Links : std::uint8_t { Refuse, Follow };
 
+// A file and what was seen of it when it was opened: who looks again asks the system again.
+struct OpenedFile {
+  File file;
+  FileInfo info;
+};
+
 // An open directory: the capability to reach the files in it by bare names. Names with a slash are
 // refused.
 class Directory {
@@ -98,6 +104,7 @@ class Directory {
 
   // Opens a regular file for reading, without blocking on a FIFO. NotFound; Unsafe: a link with
   // Links::Refuse, or no regular file.
+  Result<OpenedFile> open_seen(std::string_view name, Links links) const;
   Result<File> open_file(std::string_view name, Links links) const;
 
   // Creates a file that must not exist, with the modes that the umask leaves.

@@ -23,11 +23,14 @@
 
 namespace cairn::store {
 
+// An index as it lies in memory; a move leaves it where it is.
+using IndexBytes = std::variant<os::Mapping, std::vector<std::byte>>;
+
 // What an opener hands over: all of it already checked, but for the tensors' bytes.
 struct Parts {
   Format format{};
   std::filesystem::path prefix;
-  std::variant<os::Mapping, std::vector<std::byte>> index_bytes;
+  IndexBytes index_bytes;
   format::IndexView index;       // over index_bytes
   std::vector<os::File> shards;  // one for each shard of the index, of the recorded size at least
   std::vector<std::string> notices;

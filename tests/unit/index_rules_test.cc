@@ -3,7 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include <cstring>
 #include <functional>
+#include <random>
 
 #include "format/cairn/index.h"
 #include "format/cairn/index_layout.h"
@@ -219,6 +221,125 @@ TEST_CASE("records that contradict their columns are refused") {
     broken.damage(file, columns);
     const std::string what = complaint_about(file);
     CHECK_MESSAGE(what.find(broken.complaint) != std::string::npos, what);
+  }
+}
+
+// The check has one loop for plain tensors, and asks of all others rule by rule. One content hash
+// in an index makes every other tensor of it one without, and so not plain.
+IndexFacts plain_facts(bool judged_as_plain) {
+  IndexFacts facts = walk_facts();
+  facts.chunk_bytes = 4096;
+  facts.shards[0].identity.size_bytes = 100'000;
+  facts.tensors.clear();
+  const auto add = [&facts](std::string name, DType dtype, std::vector<std::int64_t> shape) {
+    TensorFacts added;
+    added.name = std::move(name);
+    added.dtype = dtype;
+    added.shape = std::move(shape);
+    added.span = {0, 8192, element_bytes(dtype), 7};
+    for (const std::int64_t each : added.shape) {
+      added.span.size_bytes *= static_cast<std::uint64_t>(each);
+    }
+    facts.tensors.push_back(std::move(added));
+  };
+  add("a", DType::Float32, {2});
+  add("layer/kernel", DType::Float32, {2, 3});
+  add("layer/kernel/slot", DType::Uint8, {3, 3000});
+  facts.tensors.back().chunk_crc32cs = {1, 2, 3};
+  add("layer/kernel/slot_of_another", DType::Float64, {0, 5});
+  add("layer/kernel_of_another", DType::Int64, {});
+  facts.tensors.back().span.crc32c.reset();
+  if (!judged_as_plain) facts.tensors.front().content_hash = Digest128{{std::byte{1}}};
+  return facts;
+}
+
+std::string verdict_on(std::vector<std::byte>& file) {
+  repair(file);
+  const auto view = IndexView::decode(file);
+  return view ? "good" : view.error().what;
+}
+
+// A number as damage or a forger would write it: small, near a power of two, or any.
+std::uint64_t odd_number(std::mt19937_64& random) {
+  const std::uint64_t any = random();
+  switch (any % 4) {
+    case 0:
+      return any / 4 % 40;
+    case 1:
+      return (std::uint64_t{1} << (any / 4 % 64)) - 1 + any / 256 % 3;
+    case 2:
+      return std::uint64_t{8} * (any / 4 % 2000);
+    default:
+      return any;
+  }
+}
+
+TEST_CASE("the loop for plain tensors refuses what the rules refuse, in the same sentence") {
+  const std::uint64_t seed = std::random_device()();
+  MESSAGE("seed ", seed);
+  std::mt19937_64 random(seed);
+  std::size_t refused = 0;
+  constexpr std::size_t kRounds = 60'000;
+  const auto plain = encode(plain_facts(true));
+  const auto ruled = encode(plain_facts(false));
+  const auto columns_of = [](std::vector<std::byte>& file) {
+    return index::Columns(*fbs::GetIndex(file.data() + index::kHeaderBytes));
+  };
+  for (std::size_t round = 0; round < kRounds; ++round) {
+    std::vector<std::byte> files[] = {plain, ruled};
+    const bool at_name = round % 8 == 0;
+    const bool at_dims = round % 8 == 1;
+    const std::uint64_t place = random();
+    const std::uint64_t value = odd_number(random);
+    for (auto& file : files) {
+      const index::Columns columns = columns_of(file);
+      // The first tensor stays as it is: of the two indexes only one has a hash there.
+      const auto records = std::as_writable_bytes(std::span(
+          const_cast<fbs::TensorRecord*>(columns.tensors.data()), columns.tensors.size()));
+      const auto names = std::span(const_cast<char*>(columns.names.data()), columns.names.size());
+      const auto dims =
+          std::span(const_cast<std::int64_t*>(columns.dims.data()), columns.dims.size());
+      constexpr std::size_t kRecord = sizeof(fbs::TensorRecord);
+      constexpr std::size_t kFlagsAt = 45;
+      const std::size_t width = std::size_t{1} << (place >> 32) % 4;
+      const std::size_t at = kRecord + place % (records.size() - kRecord) / width * width;
+      if (at_name) {
+        names[1 + place % (names.size() - 1)] = static_cast<char>(value);
+      } else if (at_dims) {
+        dims[1 + place % (dims.size() - 1)] = static_cast<std::int64_t>(value);
+      } else {
+        std::memcpy(&records[at], &value, width);
+      }
+      // What a content hash's flag means differs between the two.
+      records[at / kRecord * kRecord + kFlagsAt] &= ~std::byte{index::kHasContentHash};
+    }
+    const std::string what = verdict_on(files[0]);
+    refused += what != "good" ? 1u : 0u;
+    REQUIRE_MESSAGE(what == verdict_on(files[1]), "round ", round);
+  }
+  CHECK(refused > kRounds / 2);
+  CHECK(refused < kRounds);
+}
+
+TEST_CASE("a plain tensor's flag of a content hash that is not there is refused") {
+  auto file = encode(plain_facts(true));
+  const index::Columns columns(*fbs::GetIndex(file.data() + index::kHeaderBytes));
+  const auto* flags = reinterpret_cast<const std::byte*>(&columns.tensors[1]) + 45;
+  file[static_cast<std::size_t>(flags - file.data())] |= std::byte{index::kHasContentHash};
+  CHECK(verdict_on(file).find("content hash is missing") != std::string::npos);
+}
+
+TEST_CASE("the limits of names and ranks hold for plain tensors too") {
+  for (const bool judged_as_plain : {true, false}) {
+    IndexFacts facts = plain_facts(judged_as_plain);
+    facts.tensors.back().shape.assign(limits::kRankMax, 1);
+    facts.tensors.back().name = std::string(limits::kNameBytesMax, 'z');
+    CHECK(encode_index(facts).has_value());
+    facts.tensors.back().shape.push_back(1);
+    CHECK(encode_index(facts).error().what.find("rank 255") != std::string::npos);
+    facts.tensors.back().shape.clear();
+    facts.tensors.back().name += 'z';
+    CHECK(encode_index(facts).error().what.find("name of 1048577") != std::string::npos);
   }
 }
 

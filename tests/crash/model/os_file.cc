@@ -195,7 +195,7 @@ bool Directory::exists(std::string_view name) const {
   return there && there->has_value();
 }
 
-Result<File> Directory::open_file(std::string_view name, Links) const {
+Result<OpenedFile> Directory::open_seen(std::string_view name, Links) const {
   CAIRN_TRY(there, look(name));
   std::string shown = joined(name);
   CAIRN_CHECK(outcome(there ? 0 : ENOENT, shown, "cannot open"));
@@ -203,7 +203,11 @@ Result<File> Directory::open_file(std::string_view name, Links) const {
     return Error{Code::Unsafe, 0, shown + ": is not a regular file"};
   Machine& machine = crash::running();
   const std::lock_guard lock(machine.mutex());
-  return File(machine.open(there->inode), std::move(shown));
+  return OpenedFile{File(machine.open(there->inode), std::move(shown)), *there};
+}
+
+Result<File> Directory::open_file(std::string_view name, Links links) const {
+  return open_seen(name, links).transform([](OpenedFile seen) { return std::move(seen.file); });
 }
 
 Result<File> Directory::create_file(std::string_view name) const {
