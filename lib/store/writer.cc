@@ -282,6 +282,8 @@ Result<void> Writer::State::take(const NamedBytes& given, std::vector<store::Loa
 }
 
 Result<void> Writer::State::write_all(std::span<const NamedBytes> tensors, const Work& work) {
+  CAIRN_CHECK(usable());
+  if (tensors.empty()) return {};
   std::vector<store::Load> loads;
   loads.reserve(tensors.size());
   for (const NamedBytes& given : tensors) {
