@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <map>
 #include <set>
@@ -14,7 +15,6 @@
 namespace cairn::tools {
 namespace {
 
-constexpr std::size_t kBlockBytes = 4u << 20;
 constexpr std::chrono::milliseconds kProgressPause{100};
 
 Error invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
@@ -36,24 +36,21 @@ class Meter {
     work_.progress(progress_);
   }
 
+  // The work of a call whose bytes count with those before.
+  Work part() {
+    Work part = work_;
+    if (!work_.progress) return part;
+    part.progress = [this, before = progress_.done_bytes](const Progress& progress) {
+      add(before + progress.done_bytes - progress_.done_bytes);
+    };
+    return part;
+  }
+
  private:
   const Work& work_;
   Progress progress_;
   std::chrono::steady_clock::time_point told_{};
 };
-
-// The elements as they lie in the mapping.
-Result<void> pour_mapped(std::span<const std::byte> bytes, const Tensor& tensor, Writer& writer,
-                         Meter& meter) {
-  while (!bytes.empty()) {
-    const auto block = bytes.first(std::min(bytes.size(), kBlockBytes));
-    const auto done = writer.append(tensor.name(), block);
-    if (!done) return done;
-    meter.add(block.size());
-    bytes = bytes.subspan(block.size());
-  }
-  return {};
-}
 
 Result<void> pour(const Tensor& tensor, Writer& writer, Meter& meter) {
   if (tensor.dtype() == DType::String) {
@@ -66,7 +63,7 @@ Result<void> pour(const Tensor& tensor, Writer& writer, Meter& meter) {
   const auto mapped = tensor.bytes();
   if (!mapped && mapped.error().code != Code::Unsupported) return mapped.error();
   if (mapped && tensor.dtype() != DType::Variant)
-    return pour_mapped(*mapped, tensor, writer, meter);
+    return writer.write_all(std::array{NamedBytes{tensor.name(), *mapped}}, meter.part());
   if (mapped) return writer.write_encoded(tensor.name(), *mapped);
   // Partitioned, or big-endian: put together in memory.
   const auto size_bytes = tensor.read_bytes();

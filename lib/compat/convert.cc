@@ -23,7 +23,7 @@
 namespace cairn {
 namespace {
 
-constexpr std::uint64_t kBlockBytes = 1u << 20;
+constexpr std::uint64_t kBlockBytes = 4u << 20;
 constexpr std::uint64_t kMetaBytesMax = std::uint64_t{1}
                                         << 31;  // protobuf's own limit on a message
 

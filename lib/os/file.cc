@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -89,6 +90,18 @@ Result<std::string> bare(std::string_view name, const std::string& directory) {
   return std::string(name);
 }
 
+// What is left of the parts after so many bytes.
+std::span<iovec> behind(std::span<iovec> parts, std::size_t count) noexcept {
+  while (!parts.empty() && parts.front().iov_len <= count) {
+    count -= parts.front().iov_len;
+    parts = parts.subspan(1);
+  }
+  if (parts.empty()) return parts;
+  parts.front().iov_base = static_cast<std::byte*>(parts.front().iov_base) + count;
+  parts.front().iov_len -= count;
+  return parts;
+}
+
 Result<FileInfo> must_be_regular(const File& file) {
   CAIRN_TRY(info, file.info());
   if (info.kind == FileKind::Regular) return info;
@@ -162,6 +175,28 @@ Result<void> File::write_at(std::uint64_t offset_bytes, std::span<const std::byt
   return {};
 }
 
+Result<void> File::write_parts_at(std::uint64_t offset_bytes,
+                                  std::span<const std::span<const std::byte>> parts) const {
+  CAIRN_ASSERT(parts.size() <= kPartsMax);
+  if (parts.size() == 1) return write_at(offset_bytes, parts.front());
+  std::vector<iovec> vectors;
+  vectors.reserve(parts.size());
+  // The kernel reads only, but says `void*`.
+  for (const auto part : parts)
+    vectors.push_back({const_cast<std::byte*>(part.data()), part.size()});
+  for (std::span<iovec> left(vectors); !left.empty();) {
+    const auto count = retry([&] {
+      return ::pwritev(fd_, left.data(), static_cast<int>(left.size()),
+                       static_cast<off_t>(offset_bytes));
+    });
+    if (count < 0)
+      return system_error(path_, "cannot write at byte " + std::to_string(offset_bytes));
+    offset_bytes += static_cast<std::uint64_t>(count);
+    left = behind(left, static_cast<std::size_t>(count));
+  }
+  return {};
+}
+
 Result<void> File::reserve(std::uint64_t size_bytes) const {
   if (size_bytes == 0) return {};
   if (retry([&] { return ::fallocate(fd_, 0, 0, static_cast<off_t>(size_bytes)); }) == 0) return {};
@@ -196,6 +231,17 @@ Result<bool> File::try_lock() const {
   if (retry([&] { return ::flock(fd_, LOCK_EX | LOCK_NB); }) == 0) return true;
   if (errno == EWOULDBLOCK) return false;
   return Error{Code::Unsupported, errno, path_ + ": cannot be locked"};
+}
+
+Result<void> File::start_writeback(Stretch stretch) const {
+  const auto done = retry([&] {
+    return ::sync_file_range(fd_, static_cast<off_t>(stretch.offset_bytes),
+                             static_cast<off_t>(stretch.size_bytes), SYNC_FILE_RANGE_WRITE);
+  });
+  // Of the disk's own failures the sync need not hear again: the file system may have let go of the
+  // pages. All else means that there is no such call here.
+  if (done == 0 || (errno != EIO && errno != ENOSPC && errno != EDQUOT)) return {};
+  return system_error(path_, "cannot write back at byte " + std::to_string(stretch.offset_bytes));
 }
 
 Result<void> File::sync() const {

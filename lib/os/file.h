@@ -27,6 +27,15 @@ struct FileInfo {
   std::uint64_t device = 0;
 };
 
+// Bytes of a file.
+struct Stretch {
+  std::uint64_t offset_bytes = 0;
+  std::uint64_t size_bytes = 0;
+};
+
+// The most parts that write_parts_at takes: Linux's own limit.
+inline constexpr std::size_t kPartsMax = 1024;
+
 // The error of a system call that just failed: "PATH: WHAT: No such file or directory". Reads
 // errno.
 Error system_error(const std::string& path, std::string_view what);
@@ -52,6 +61,10 @@ class File {
 
   Result<void> write_at(std::uint64_t offset_bytes, std::span<const std::byte> bytes) const;
 
+  // The same for bytes that lie in parts: one call for all of them.
+  Result<void> write_parts_at(std::uint64_t offset_bytes,
+                              std::span<const std::span<const std::byte>> parts) const;
+
   // Makes the file this long and reserves its blocks where the file system can. NoSpace: before a
   // byte is written.
   Result<void> reserve(std::uint64_t size_bytes) const;
@@ -65,6 +78,11 @@ class File {
   // Holds the file against every other open of it, until this one closes or its process dies.
   // false: another holds it. Unsupported: the file system has no such locks.
   Result<bool> try_lock() const;
+
+  // Lets the disk begin with these bytes, so that a sync() afterwards waits for less; promises
+  // nothing, and does nothing where kernel, file system or sandbox do not have it. Io, NoSpace: the
+  // disk has failed, which is as final as a sync that fails.
+  Result<void> start_writeback(Stretch stretch) const;
 
   // Returns when the bytes are on the disk. After a failure nobody can know whether they are: never
   // try again.

@@ -127,12 +127,17 @@ void Staging::give_up() {
   changed_.notify_all();
 }
 
-Result<void> write_all(Writer& writer, std::span<const NamedTensor> tensors) {
+Result<void> write_all(Writer& writer, std::span<const NamedTensor> tensors, const Work& work) {
+  std::vector<NamedBytes> raw;
+  for (const NamedTensor& tensor : tensors) {
+    if (element_bytes(tensor.spec.dtype) != 0) raw.push_back({tensor.spec.name, tensor.bytes});
+  }
+  CAIRN_CHECK(writer.write_all(raw, work));
   for (const NamedTensor& tensor : tensors) {
     const std::string& name = tensor.spec.name;
-    CAIRN_CHECK(tensor.spec.dtype == DType::String    ? writer.write_strings(name, tensor.strings)
-                : tensor.spec.dtype == DType::Variant ? writer.write_encoded(name, tensor.bytes)
-                                                      : writer.write(name, tensor.bytes));
+    if (element_bytes(tensor.spec.dtype) != 0) continue;
+    CAIRN_CHECK(tensor.spec.dtype == DType::String ? writer.write_strings(name, tensor.strings)
+                                                   : writer.write_encoded(name, tensor.bytes));
   }
   return {};
 }

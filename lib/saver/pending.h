@@ -73,7 +73,7 @@ class Staging {
 };
 
 // What is in memory already.
-Result<void> write_all(Writer& writer, std::span<const NamedTensor> tensors);
+Result<void> write_all(Writer& writer, std::span<const NamedTensor> tensors, const Work& work);
 
 }  // namespace saver
 }  // namespace cairn

@@ -79,6 +79,7 @@ class Saver::State {
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
+  const Work& work() const noexcept { return options_.work; }
   Result<Saved> save(std::string_view name, std::vector<TensorSpec> specs, const Fill& fill,
                      const SaveOptions& what);
   Result<PendingSave> save_async(std::string_view name, std::span<const NamedTensor> tensors,
@@ -328,12 +329,12 @@ Result<PendingSave> Saver::State::save_async(std::string_view name,
   } else {
     staging = std::make_shared<saver::Staging>(options_.staging_bytes_max);
   }
-  const auto fill = [lent = std::move(lent), staging](Writer& writer) {
-    return staging ? staging->drain(writer) : saver::write_all(writer, lent);
-  };
   // Progress is told to the thread that called, and that one has gone on.
   Work work = options_.work;
   work.progress = nullptr;
+  const auto fill = [lent = std::move(lent), staging, work](Writer& writer) {
+    return staging ? staging->drain(writer) : saver::write_all(writer, lent, work);
+  };
   auto pending = std::make_shared<PendingSave::State>();
   thread_ = std::thread([this, base, specs = std::move(specs), fill, what, work, staging, pending,
                          lock = std::move(lock)]() mutable {
@@ -473,7 +474,9 @@ Result<Saved> Saver::save(std::string_view name, std::span<const NamedTensor> te
   return at_boundary([&] {
     std::vector<TensorSpec> specs;
     for (const NamedTensor& tensor : tensors) specs.push_back(tensor.spec);
-    const auto fill = [tensors](Writer& writer) { return saver::write_all(writer, tensors); };
+    const auto fill = [tensors, &work = state_->work()](Writer& writer) {
+      return saver::write_all(writer, tensors, work);
+    };
     return state_->save(name, std::move(specs), fill, options);
   });
 }

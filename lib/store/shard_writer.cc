@@ -10,15 +10,24 @@
 
 namespace cairn::store {
 
+namespace {
+
+// What is summed is still in the processor's cache when it is hashed.
+constexpr std::uint64_t kStepBytes = 64u << 10;
+static_assert(kChunkBytes % kStepBytes == 0);
+
+}  // namespace
+
 void TensorSums::update(std::span<const std::byte> bytes) {
-  hash_.update(bytes);
   size_bytes_ += bytes.size();
   while (!bytes.empty()) {
-    const auto part = bytes.first(std::min<std::uint64_t>(bytes.size(), chunk_bytes_ - in_chunk_));
+    const std::uint64_t step_bytes = kStepBytes - in_chunk_ % kStepBytes;
+    const auto part = bytes.first(std::min<std::uint64_t>(bytes.size(), step_bytes));
     chunk_ = format::crc32c(part, chunk_);
+    hash_.update(part);
     in_chunk_ += part.size();
     bytes = bytes.subspan(part.size());
-    if (in_chunk_ == chunk_bytes_) end_chunk();
+    if (in_chunk_ == kChunkBytes) end_chunk();
   }
 }
 
@@ -29,13 +38,17 @@ void TensorSums::end_chunk() {
   in_chunk_ = 0;
 }
 
-std::uint32_t TensorSums::crc32c() const noexcept {
-  return in_chunk_ == 0 ? whole_ : format::crc32c_combine(whole_, chunk_, in_chunk_);
+Sums TensorSums::finish() {
+  if (in_chunk_ != 0) end_chunk();
+  if (size_bytes_ <= kChunkBytes) chunks_.clear();
+  return {whole_, std::move(chunks_), hash_.digest()};
 }
 
-std::vector<std::uint32_t> TensorSums::take_chunks() {
-  if (in_chunk_ != 0) end_chunk();
-  return size_bytes_ > chunk_bytes_ ? std::exchange(chunks_, {}) : std::vector<std::uint32_t>();
+Sums sums_of(std::span<const std::byte> bytes) {
+  if (bytes.size() <= kStepBytes) return {format::crc32c(bytes), {}, format::xxh3_128(bytes)};
+  TensorSums sums;
+  sums.update(bytes);
+  return sums.finish();
 }
 
 ShardWriter::ShardWriter(const os::Directory& directory, Layout layout) noexcept

@@ -1,8 +1,7 @@
 #pragma once
 
 // The files of a checkpoint being written: the plan, the drafts of its shards, and the sums of what
-// went into them. One pass over the bytes: each block is summed, hashed and written while it is in
-// the cache.
+// went into them.
 
 #include <cstddef>
 #include <cstdint>
@@ -21,23 +20,25 @@
 
 namespace cairn::store {
 
+inline constexpr std::uint32_t kChunkBytes = 1u << 20;
+
+// What the index says of a tensor's bytes.
+struct Sums {
+  std::uint32_t crc32c = 0;
+  std::vector<std::uint32_t> chunk_crc32cs;  // of each kChunkBytes; only with more than one chunk
+  Digest128 content_hash;
+};
+
 // The sums of a tensor while its bytes come in.
 class TensorSums {
  public:
-  explicit TensorSums(std::uint32_t chunk_bytes) noexcept : chunk_bytes_(chunk_bytes) {}
-
   void update(std::span<const std::byte> bytes);
   std::uint64_t size_bytes() const noexcept { return size_bytes_; }
-
-  // After the last byte. Chunk sums come only with more than one chunk.
-  std::uint32_t crc32c() const noexcept;
-  std::vector<std::uint32_t> take_chunks();
-  Digest128 content_hash() const noexcept { return hash_.digest(); }
+  Sums finish();  // after the last byte, once
 
  private:
   void end_chunk();
 
-  std::uint32_t chunk_bytes_;
   std::uint64_t size_bytes_ = 0;
   std::uint32_t whole_ = 0;  // of the ended chunks
   std::uint32_t chunk_ = 0;  // of the current one
@@ -46,6 +47,9 @@ class TensorSums {
   format::Xxh3Stream hash_;
 };
 
+// The sums of bytes that are all there.
+Sums sums_of(std::span<const std::byte> bytes);
+
 class ShardWriter {
  public:
   // Creates and reserves the drafts; `names` are the shards' own, one for each of the layout.
@@ -53,6 +57,8 @@ class ShardWriter {
                                     Layout layout);
 
   const Layout& layout() const noexcept { return layout_; }
+
+  const os::File& file(std::uint32_t shard) const noexcept { return drafts_[shard].file(); }
 
   // Writes into a raw tensor's place. Threads: any, but one per tensor.
   Result<void> write(std::size_t tensor, std::uint64_t at_bytes,

@@ -16,6 +16,7 @@
 #include "cairn/writer.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <map>
 #include <mutex>
@@ -29,6 +30,7 @@
 #include "format/quoted.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/os/file.h"
+#include "lib/store/batch.h"
 #include "lib/store/draft.h"
 #include "lib/store/identity.h"
 #include "lib/store/layout.h"
@@ -40,8 +42,7 @@
 namespace cairn {
 namespace {
 
-constexpr std::size_t kBlockBytes = 256u << 10;
-constexpr std::uint32_t kChunkBytes = 1u << 20;
+constexpr std::uint64_t kBlockBytes = store::kBlockBytes;
 constexpr std::uint64_t kAlignmentBytesMax = 4096;
 
 enum class Stage : std::uint8_t { Empty, Writing, Whole };
@@ -49,10 +50,8 @@ enum class Stage : std::uint8_t { Empty, Writing, Whole };
 // One tensor on its way.
 struct Incoming {
   std::atomic<Stage> stage = Stage::Empty;
-  std::unique_ptr<store::TensorSums> sums;  // while its bytes come
-  std::uint32_t crc32c = 0;
-  std::vector<std::uint32_t> chunk_crc32cs;
-  Digest128 content_hash;
+  std::unique_ptr<store::TensorSums> coming;  // while its bytes come piece by piece
+  store::Sums sums;                           // when they are all there
 };
 
 Error invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
@@ -71,7 +70,7 @@ class Writer::State {
         directory_(std::move(directory)),
         incoming_(specs_.size()) {}
 
-  Result<void> write(std::string_view name, std::span<const std::byte> bytes);
+  Result<void> write_all(std::span<const NamedBytes> tensors, const Work& work);
   Result<void> write_strings(std::string_view name, std::span<const std::string_view> values);
   Result<void> write_encoded(std::string_view name, std::span<const std::byte> bytes);
   Result<void> append(std::string_view name, std::span<const std::byte> chunk);
@@ -82,6 +81,7 @@ class Writer::State {
   Result<std::size_t> find(std::string_view name) const;
   Result<void> prepare();
   Result<std::size_t> begin(std::string_view name, bool encoded);
+  Result<void> take(const NamedBytes& given, std::vector<store::Load>& loads);
   Result<void> append_raw(std::size_t tensor, std::span<const std::byte> bytes);
   void finish(std::size_t tensor);
   Result<void> store_encoded(std::size_t tensor, std::span<const std::span<const std::byte>> parts,
@@ -265,20 +265,41 @@ Result<std::size_t> Writer::State::begin(std::string_view name, bool encoded) {
   if (!incoming_[tensor].stage.compare_exchange_strong(empty, Stage::Writing)) {
     return invalid(prefix_.string() + ": " + format::quoted(name) + " has bytes already");
   }
-  incoming_[tensor].sums = std::make_unique<store::TensorSums>(kChunkBytes);
   return tensor;
 }
 
-Result<void> Writer::State::write(std::string_view name, std::span<const std::byte> bytes) {
-  CAIRN_TRY(tensor, begin(name, false));
+Result<void> Writer::State::take(const NamedBytes& given, std::vector<store::Load>& loads) {
+  CAIRN_TRY(tensor, begin(given.name, false));
   const std::uint64_t wanted_bytes = shards_->layout().tensors[tensor].size_bytes;
-  if (bytes.size() != wanted_bytes) {
+  if (given.bytes.size() != wanted_bytes) {
     incoming_[tensor].stage = Stage::Empty;
-    return invalid(prefix_.string() + ": " + format::quoted(name) + " has " +
-                   std::to_string(wanted_bytes) + " bytes, not " + std::to_string(bytes.size()));
+    return invalid(prefix_.string() + ": " + format::quoted(given.name) + " has " +
+                   std::to_string(wanted_bytes) + " bytes, not " +
+                   std::to_string(given.bytes.size()));
   }
-  CAIRN_CHECK(append_raw(tensor, bytes));
-  finish(tensor);
+  loads.push_back({tensor, given.bytes, {}});
+  return {};
+}
+
+Result<void> Writer::State::write_all(std::span<const NamedBytes> tensors, const Work& work) {
+  CAIRN_CHECK(usable());
+  if (tensors.empty()) return {};
+  std::vector<store::Load> loads;
+  loads.reserve(tensors.size());
+  for (const NamedBytes& given : tensors) {
+    auto taken = take(given, loads);
+    if (taken) continue;
+    for (const store::Load& load : loads) incoming_[load.tensor].stage = Stage::Empty;
+    return taken;
+  }
+  if (auto done = store::write_batch(*shards_, loads, work); !done) {
+    broken_ = true;
+    return done;
+  }
+  for (store::Load& load : loads) {
+    incoming_[load.tensor].sums = std::move(load.sums);
+    incoming_[load.tensor].stage = Stage::Whole;
+  }
   return {};
 }
 
@@ -291,7 +312,9 @@ Result<void> Writer::State::append(std::string_view name, std::span<const std::b
     return invalid(prefix_.string() + ": " + format::quoted(name) + " has all its bytes already");
   }
   const std::uint64_t wanted_bytes = shards_->layout().tensors[position].size_bytes;
-  const std::uint64_t left_bytes = wanted_bytes - incoming_[position].sums->size_bytes();
+  auto& coming = incoming_[position].coming;
+  if (first) coming = std::make_unique<store::TensorSums>();
+  const std::uint64_t left_bytes = wanted_bytes - coming->size_bytes();
   if (chunk.size() > left_bytes) {
     if (left_bytes == wanted_bytes) incoming_[position].stage = Stage::Empty;
     return invalid(prefix_.string() + ": " + format::quoted(name) + " lacks " +
@@ -299,14 +322,18 @@ Result<void> Writer::State::append(std::string_view name, std::span<const std::b
                    std::to_string(chunk.size()));
   }
   CAIRN_CHECK(append_raw(position, chunk));
-  if (incoming_[position].sums->size_bytes() == wanted_bytes) finish(position);
+  if (coming->size_bytes() == wanted_bytes) finish(position);
   return {};
 }
 
 Result<void> Writer::State::append_raw(std::size_t tensor, std::span<const std::byte> bytes) {
-  store::TensorSums& sums = *incoming_[tensor].sums;
+  store::TensorSums& sums = *incoming_[tensor].coming;
+  const std::uint64_t offset_bytes = shards_->layout().tensors[tensor].offset_bytes;
   while (!bytes.empty()) {
-    const auto block = bytes.first(std::min(kBlockBytes, bytes.size()));
+    // Aligned blocks of the file get large folios: lib/store/batch.cc.
+    const std::uint64_t at_bytes = offset_bytes + sums.size_bytes();
+    const auto block =
+        bytes.first(std::min<std::uint64_t>(kBlockBytes - at_bytes % kBlockBytes, bytes.size()));
     if (auto done = shards_->write(tensor, sums.size_bytes(), block); !done) {
       broken_ = true;
       return done;
@@ -319,10 +346,8 @@ Result<void> Writer::State::append_raw(std::size_t tensor, std::span<const std::
 
 void Writer::State::finish(std::size_t tensor) {
   Incoming& incoming = incoming_[tensor];
-  incoming.crc32c = incoming.sums->crc32c();
-  incoming.content_hash = incoming.sums->content_hash();
-  incoming.chunk_crc32cs = incoming.sums->take_chunks();
-  incoming.sums.reset();
+  incoming.sums = incoming.coming->finish();
+  incoming.coming.reset();
   incoming.stage = Stage::Whole;
 }
 
@@ -372,6 +397,7 @@ Result<void> Writer::State::store_encoded(std::size_t tensor,
   std::uint64_t size_bytes = 0;
   for (const auto part : parts) size_bytes += part.size();
   shards_->place_encoded(tensor, size_bytes);
+  incoming_[tensor].coming = std::make_unique<store::TensorSums>();
   // Many small strings become few writes; large ones are not copied.
   std::vector<std::byte> block;
   const auto flush = [&]() -> Result<void> {
@@ -389,8 +415,8 @@ Result<void> Writer::State::store_encoded(std::size_t tensor,
   }
   CAIRN_CHECK(flush());
   finish(tensor);
-  incoming_[tensor].crc32c = crc32c;  // TensorFlow feeds strings in its own way
-  incoming_[tensor].chunk_crc32cs.clear();
+  incoming_[tensor].sums.crc32c = crc32c;  // TensorFlow feeds strings in its own way
+  incoming_[tensor].sums.chunk_crc32cs.clear();
   return {};
 }
 
@@ -404,7 +430,7 @@ Result<void> Writer::State::commit(const Work& work) {
     const auto& plan = shards_->layout().tensors[i];
     if (incoming_[i].stage == Stage::Empty && !same_as_[i] && !plan.encoded &&
         plan.size_bytes == 0) {
-      CAIRN_CHECK(write(specs_[i].name, {}));
+      CAIRN_CHECK(write_all(std::array{NamedBytes{specs_[i].name, {}}}, {.threads_max = 1}));
     }
     if (incoming_[same_as_[i].value_or(i)].stage == Stage::Whole) continue;
     return invalid(prefix_.string() + ": tensor " + format::quoted(specs_[i].name) +
@@ -422,7 +448,7 @@ Result<void> Writer::State::commit(const Work& work) {
 std::vector<format::TensorFacts> Writer::State::tensor_facts() const {
   std::vector<format::TensorFacts> tensors(specs_.size());
   for (std::size_t i = 0; i < specs_.size(); ++i) {
-    const Incoming& incoming = incoming_[same_as_[i].value_or(i)];
+    const store::Sums& sums = incoming_[same_as_[i].value_or(i)].sums;
     const store::PlannedTensor& plan = shards_->layout().tensors[same_as_[i].value_or(i)];
     format::TensorFacts& facts = tensors[i];
     facts.name = specs_[i].name;
@@ -431,9 +457,9 @@ std::vector<format::TensorFacts> Writer::State::tensor_facts() const {
     facts.encoding = facts.dtype == DType::String    ? format::Encoding::TensorFlowString
                      : facts.dtype == DType::Variant ? format::Encoding::TensorFlowVariant
                                                      : format::Encoding::Raw;
-    facts.span = {plan.shard, plan.offset_bytes, plan.size_bytes, incoming.crc32c};
-    facts.chunk_crc32cs = incoming.chunk_crc32cs;
-    facts.content_hash = incoming.content_hash;
+    facts.span = {plan.shard, plan.offset_bytes, plan.size_bytes, sums.crc32c};
+    facts.chunk_crc32cs = sums.chunk_crc32cs;
+    facts.content_hash = sums.content_hash;
   }
   return tensors;
 }
@@ -443,7 +469,7 @@ format::IndexFacts Writer::State::index_facts() const {
   facts.step = options_.step;
   facts.created_ns = os::now_ns();
   facts.producer = "cairn " + std::string(version());
-  facts.chunk_bytes = kChunkBytes;
+  facts.chunk_bytes = store::kChunkBytes;
   facts.metadata = options_.metadata;
   std::ranges::sort(facts.metadata);
   facts.bundle.num_shards = static_cast<std::int32_t>(shard_count_);
@@ -513,7 +539,10 @@ Writer& Writer::operator=(Writer&&) noexcept = default;
 Writer::~Writer() = default;
 
 Result<void> Writer::write(std::string_view name, std::span<const std::byte> bytes) noexcept {
-  return at_boundary([&] { return state_->write(name, bytes); });
+  return write_all(std::array{NamedBytes{name, bytes}}, {.threads_max = 1});
+}
+Result<void> Writer::write_all(std::span<const NamedBytes> tensors, const Work& work) noexcept {
+  return at_boundary([&] { return state_->write_all(tensors, work); });
 }
 Result<void> Writer::write_strings(std::string_view name,
                                    std::span<const std::string_view> values) noexcept {

@@ -102,6 +102,24 @@ TEST_CASE("a tensor larger than the memory there is is saved piece by piece") {
   CHECK(std::to_integer<unsigned>((*bytes)[300 * kMiB]) == 300 % 251);
 }
 
+// The threads' stacks and heaps take room among the addresses, and no memory.
+TEST_CASE("a save of many tensors at once holds none of their bytes") {
+  const Box box;
+  const std::vector<std::byte> part(8 * kMiB, std::byte{7});
+  std::vector<cairn::TensorSpec> specs;
+  for (int i = 0; i < 64; ++i)
+    specs.push_back({"t" + std::to_string(i), cairn::DType::Uint8, {8 * 1024 * 1024}});
+  const std::uint64_t peak = peak_bytes_of(256 * kMiB, [&] {
+    std::vector<cairn::NamedBytes> tensors;
+    for (const auto& spec : specs) tensors.push_back({spec.name, part});
+    auto writer = cairn::Writer::create(box.root / "m", specs);
+    return writer && writer->write_all(tensors) && writer->commit();
+  });
+  MESSAGE("saving 64 tensors of 8 MiB at once added " << peak / 1024 << " KiB to the peak");
+  CHECK(peak < 16 * kMiB);
+  CHECK(cairn::Checkpoint::open(box.root / "m")->verify()->damage.empty());
+}
+
 TEST_CASE("a copied asynchronous save holds no more than its staging") {
   const Box box;
   REQUIRE(save_large(box.root / "source"));

@@ -331,6 +331,41 @@ TEST_CASE("a directory opens at every moment while several writers save and prun
   }
 }
 
+// ---- One writer on several cores ----------------------------------------------------------------
+
+TEST_CASE("tensors that several threads give to one writer, all at once, are whole") {
+  const Place place;
+  constexpr std::size_t kTensors = 12;
+  constexpr std::int64_t kLength = 700'000;
+  std::vector<TensorSpec> specs;
+  std::vector<std::vector<std::int32_t>> values;
+  std::vector<NamedBytes> tensors;
+  for (std::size_t i = 0; i < kTensors; ++i) {
+    specs.push_back({"t" + std::to_string(i), DType::Int32, {kLength}});
+    values.emplace_back(kLength, static_cast<std::int32_t>(i));
+  }
+  for (std::size_t i = 0; i < kTensors; ++i)
+    tensors.push_back({specs[i].name, std::as_bytes(std::span(values[i]))});
+  auto writer = Writer::create(place / "m", specs);
+  REQUIRE(writer);
+  std::atomic<int> failures = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t begin = 0; begin < kTensors; begin += 4) {
+      threads.emplace_back([&, begin] {
+        if (!writer->write_all(std::span(tensors).subspan(begin, 4))) ++failures;
+      });
+    }
+  }
+  CHECK(failures == 0);
+  REQUIRE(writer->commit());
+  const auto checkpoint = Checkpoint::open(place / "m");
+  REQUIRE(checkpoint);
+  CHECK(checkpoint->verify()->damage.empty());
+  for (std::size_t i = 0; i < kTensors; ++i)
+    CHECK(*all_are<std::int32_t>(*checkpoint, specs[i].name, static_cast<std::int64_t>(i)));
+}
+
 // ---- That the readers above would see it --------------------------------------------------------
 
 TEST_CASE("a writer that changes a published shard in place is caught") {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -51,6 +52,38 @@ TEST_CASE("a name that would leave its directory is refused by every call that t
     CHECK_FALSE(directory.exists(name));
   }
   CHECK(scratch.names() == std::set<std::string>{"there"});
+}
+
+TEST_CASE("bytes in parts are written one behind the other, from the offset on") {
+  const Scratch scratch;
+  const auto file = open_directory(scratch).create_file("parts");
+  REQUIRE_OK(file);
+  const std::string text = "0123456789";
+  const auto bytes = std::as_bytes(std::span(text));
+  const std::vector<std::span<const std::byte>> parts{bytes.first(3), {}, bytes.subspan(3)};
+  REQUIRE_OK(file->write_parts_at(2, parts));
+  REQUIRE_OK(file->write_parts_at(12, std::span(parts).first(1)));
+  REQUIRE_OK(file->write_parts_at(0, {}));
+  const auto whole = read_whole(*file, 100);
+  REQUIRE_OK(whole);
+  CHECK(std::string(reinterpret_cast<const char*>(whole->data()), whole->size()) ==
+        std::string(2, '\0') + text + "012");
+}
+
+TEST_CASE("writeback that cannot be had is no error") {
+  const Scratch scratch;
+  const auto file = open_directory(scratch).create_file("written");
+  REQUIRE_OK(file);
+  REQUIRE_OK(file->write_at(0, std::as_bytes(std::span("bytes"))));
+  CHECK(file->start_writeback({0, 5}));
+  const auto memory = memory_file("memory");
+  REQUIRE_OK(memory);
+  CHECK(memory->start_writeback({0, 5}));
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+  const File pipe(ends[1], "pipe");
+  const File other(ends[0], "pipe");
+  CHECK(pipe.start_writeback({0, 5}));  // ESPIPE
 }
 
 TEST_CASE("a sealed file in memory is read and mapped, and never changed again") {

@@ -28,15 +28,21 @@ struct WriterOptions {
   std::string meta_graph;        // bytes of P.meta; empty: none
 };
 
+// A tensor's name and all its bytes, row-major and little-endian: the caller's memory.
+struct NamedBytes {
+  std::string_view name;
+  std::span<const std::byte> bytes;
+};
+
 // Writes one checkpoint: first what the tensors are, then their bytes in any order, then commit.
 //
 // Until commit() nothing exists under the prefix's names, and a checkpoint that was there before
 // stays whole; a Writer that goes away uncommitted takes its temporary files with it. One whose
 // process is killed leaves them (NAME.cairn-tmp-…): readers ignore them, the next commit under the
 // prefix removes them.
-// Threads: write, write_strings and append may be called from several threads, one thread per
-// tensor. A forked child must not use the Writer.
-// Memory: what is given is summed, hashed and written at once; nothing is kept.
+// Threads: write, write_all, write_strings and append may be called from several threads, one
+// thread per tensor. A forked child must not use the Writer. Memory: what is given is summed,
+// hashed and written at once; nothing is kept.
 class CAIRN_API Writer {
  public:
   // Checks the specs and creates missing parent directories. The temporary files are created, and
@@ -50,6 +56,14 @@ class CAIRN_API Writer {
   // All bytes of a tensor, row-major and little-endian. Errors: NotFound (no such spec), Invalid
   // (size; written before; a string tensor), Io, NoSpace.
   Result<void> write(std::string_view name, std::span<const std::byte> bytes) noexcept;
+
+  // All bytes of these tensors, as write() would take them one by one, but on up to four cores: one
+  // copies into the page cache, the others sum and hash, and the disk begins before commit() waits
+  // for it. What has less than 4 MiB in all is written by the calling thread alone.
+  // Progress: of the bytes written. Errors: as write, and then no byte of them is taken; Cancelled,
+  // Io and NoSpace, which come while bytes are written, are final as those of commit().
+  // Cost: no more than a plain write of the same bytes, where there are two cores.
+  Result<void> write_all(std::span<const NamedBytes> tensors, const Work& work = {}) noexcept;
 
   // All elements of a String tensor, row-major. Errors: as write.
   Result<void> write_strings(std::string_view name,

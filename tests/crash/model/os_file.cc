@@ -121,6 +121,17 @@ Result<void> File::write_at(std::uint64_t offset_bytes, std::span<const std::byt
   return outcome(machine.write(machine.inode_of(fd_), offset_bytes, bytes), path_, "cannot write");
 }
 
+// One call, which a power cut tears like any other.
+Result<void> File::write_parts_at(std::uint64_t offset_bytes,
+                                  std::span<const std::span<const std::byte>> parts) const {
+  std::vector<std::byte> bytes;
+  for (const auto part : parts) bytes.insert(bytes.end(), part.begin(), part.end());
+  return write_at(offset_bytes, bytes);
+}
+
+// What is not synced may be on the disk in any case.
+Result<void> File::start_writeback(Stretch) const { return {}; }
+
 Result<void> File::reserve(std::uint64_t size_bytes) const {
   Machine& machine = crash::running();
   const std::lock_guard lock(machine.mutex());
