@@ -111,6 +111,10 @@ Result<void> populate(std::span<const std::byte> range) {
   return system_error("mapping", "cannot read its pages");
 }
 
+void want_huge_pages(std::span<const std::byte> range) noexcept {
+  if (!range.empty()) ::madvise(const_cast<std::byte*>(range.data()), range.size(), MADV_HUGEPAGE);
+}
+
 Result<std::uint64_t> resident_bytes(const File& file, std::uint64_t size_bytes) {
   if (size_bytes == 0) return std::uint64_t{0};
   CachestatRange range{0, size_bytes};

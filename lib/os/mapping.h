@@ -43,6 +43,10 @@ class Mapping {
 // SIGBUS). Unsupported: the kernel is older than 5.14.
 Result<void> populate(std::span<const std::byte> range);
 
+// Asks for huge pages behind a mapping of a file that is not in the page cache yet: what comes is
+// then read and mapped 2 MiB at a time. A wish: nothing happens where the kernel has none.
+void want_huge_pages(std::span<const std::byte> range) noexcept;
+
 // How many of the first `size_bytes` lie in the page cache.
 Result<std::uint64_t> resident_bytes(const File& file, std::uint64_t size_bytes);
 

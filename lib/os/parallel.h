@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 
 #include "cairn/error.h"
 #include "cairn/work.h"
@@ -15,11 +16,39 @@ namespace cairn::os {
 // least 1.
 unsigned thread_count(const Work& work) noexcept;
 
+// The same work as a part of more: its progress goes on from `whole.done_bytes`, of
+// `whole.total_bytes`. `work` must outlive it.
+Work part_of(const Work& work, const Progress& whole);
+
 // Runs task(0) … task(count − 1), each once, in any order, on the calling thread and up to
 // thread_count − 1 others; a thread that the system refuses is work done by the others. A task
 // returns the bytes it has done, of `total_bytes` in all, for the progress. After the first error
 // no further task starts. Errors: that of a task; Cancelled.
 Result<void> run_parallel(const Work& work, std::size_t count, std::uint64_t total_bytes,
                           const std::function<Result<std::uint64_t>(std::size_t)>& task);
+
+// What one thread of run_threads takes its work from.
+class Feed {
+ public:
+  // The next number that nobody has; nothing: there is none left, a thread failed, or the caller
+  // stopped it all.
+  virtual std::optional<std::size_t> next() = 0;
+  // For the progress.
+  virtual void did(std::uint64_t bytes) = 0;
+
+ protected:
+  ~Feed() = default;
+};
+
+struct Crowd {
+  std::size_t count = 0;  // of the numbers 0 … count − 1 that are given out, in this order
+  std::uint64_t total_bytes = 0;
+  unsigned threads = 1;
+};
+
+// The same where a thread works on several numbers at a time: runs `body` once on each of
+// `crowd.threads` threads, the calling one among them.
+Result<void> run_threads(const Work& work, const Crowd& crowd,
+                         const std::function<Result<void>(Feed&)>& body);
 
 }  // namespace cairn::os

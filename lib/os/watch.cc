@@ -1,6 +1,5 @@
 // inotify tells of what this machine does to a directory. On a network disk others write too, and
-// there it tells nothing of them, without an error. Which file systems are of that kind cannot be
-// listed (FUSE alone hides dozens), so the list is of those that are known not to be; for any other
+// there it tells nothing of them, without an error: so unless the file system is known to be local,
 // the caller is told to look by himself now and then.
 
 #include "lib/os/watch.h"
@@ -8,7 +7,6 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +16,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "lib/os/file_system.h"
 #include "lib/try.h"
 
 namespace cairn::os {
@@ -30,24 +29,6 @@ constexpr std::uint32_t kEvents =
     IN_MOVED_TO | IN_CLOSE_WRITE | IN_MOVE_SELF | IN_DELETE_SELF | IN_ONLYDIR;
 
 constexpr std::size_t kEventsBytes = 4096;
-
-// statfs(2)'s f_type of file systems that only this machine writes.
-bool is_local(const std::string& dir) noexcept {
-  constexpr std::uint32_t kLocal[] = {
-      0x0000ef53,  // ext2, ext3, ext4
-      0x01021994,  // tmpfs
-      0x2fc12fc1,  // zfs
-      0x58465342,  // xfs
-      0x794c7630,  // overlayfs
-      0x858458f6,  // ramfs
-      0x9123683e,  // btrfs
-      0xca451a4e,  // bcachefs
-      0xf2f52010,  // f2fs
-  };
-  struct statfs status{};
-  if (::statfs(dir.c_str(), &status) != 0) return false;
-  return std::ranges::find(kLocal, static_cast<std::uint32_t>(status.f_type)) != std::end(kLocal);
-}
 
 timespec until_then(Clock::time_point until) noexcept {
   const auto left = std::max(Clock::duration::zero(), until - Clock::now());
@@ -72,7 +53,7 @@ void NameWatch::attach() {
   if (now == watch_) return;
   if (watch_ >= 0) ::inotify_rm_watch(inotify_.fd(), watch_);
   watch_ = now;
-  local_ = is_local(dir_);
+  local_ = file_system_at(dir_).is_local;
 }
 
 Result<void> NameWatch::wait(Clock::time_point until, std::stop_token stop) const {

@@ -5,9 +5,9 @@
 // than it seems: 548 MB take 30 ms by pread and 17–19 ms over the mapping, and a first touch of the
 // mapping pays page faults on top. Memory of our own (Access::Copy) is summed where it lies.
 //
-// A piece is cut into units of a chunk, whose sums are computed in parallel and then combined, so
-// that one large tensor keeps all cores busy even where only the sum of the whole is stored. Where
-// chunk sums are stored, damage is named to the chunk.
+// All bytes are read once, in the order of the files (pass.cc), so that one large tensor keeps all
+// cores busy even where only the sum of the whole is stored, and 100,000 small ones cost no system
+// call each. Where chunk sums are stored, damage is named to the chunk.
 
 #include <algorithm>
 #include <array>
@@ -17,39 +17,14 @@
 #include "format/digest.h"
 #include "format/limits.h"
 #include "format/quoted.h"
-#include "lib/os/parallel.h"
 #include "lib/store/identity.h"
 #include "lib/store/names.h"
+#include "lib/store/pass.h"
 #include "lib/store/sums.h"
 #include "lib/try.h"
 
 namespace cairn::store {
 namespace {
-
-constexpr std::uint64_t kTaskBytes = 4u << 20;  // what a thread takes at once
-
-// A part of a piece that is summed at once: a chunk of a raw one, or the whole of an encoded one.
-struct Unit {
-  std::size_t piece = 0;
-  std::uint64_t offset_bytes = 0;
-  std::uint64_t size_bytes = 0;
-};
-
-// The units of a piece: one for an encoded one, one a chunk for a raw one.
-void append_units(const std::vector<Piece>& pieces, std::size_t position, std::uint64_t chunk_bytes,
-                  std::vector<Unit>& units) {
-  const Piece& piece = pieces[position];
-  if (piece.encoding != format::Encoding::Raw) {
-    units.push_back({position, piece.offset_bytes, piece.size_bytes});
-    return;
-  }
-  std::uint64_t done = 0;
-  do {
-    const std::uint64_t size_bytes = std::min(chunk_bytes, piece.size_bytes - done);
-    units.push_back({position, piece.offset_bytes + done, size_bytes});
-    done += size_bytes;
-  } while (done < piece.size_bytes);
-}
 
 Damage damage_of(const OpenCheckpoint& checkpoint, const Piece& piece) {
   Damage damage;
@@ -61,27 +36,27 @@ Damage damage_of(const OpenCheckpoint& checkpoint, const Piece& piece) {
   return damage;
 }
 
-// What of a piece is damaged, given the sums of its units.
+// What of a piece is damaged; nothing in `sums`: its bytes break the rules of their encoding.
 void append_damage(const OpenCheckpoint& checkpoint, const Piece& piece,
-                   std::span<const Unit> units, std::span<const std::uint32_t> sums,
-                   std::vector<Damage>& damage) {
-  const std::size_t before = damage.size();
-  std::uint32_t whole = sums.front();
-  for (std::size_t i = 1; i < units.size(); ++i) {
-    whole = format::crc32c_combine(whole, sums[i], units[i].size_bytes);
-  }
-  const bool chunked = piece.chunk_crc32cs.size() == units.size();
-  for (std::size_t i = 0; chunked && i < units.size(); ++i) {
-    if (sums[i] == piece.chunk_crc32cs[i]) continue;
+                   const std::optional<Pass::Sums>& sums, std::vector<Damage>& damage) {
+  if (!sums) {
     damage.push_back(damage_of(checkpoint, piece));
-    damage.back().offset_bytes = units[i].offset_bytes;
-    damage.back().size_bytes = units[i].size_bytes;
-    damage.back().stored_crc32c = piece.chunk_crc32cs[i];
-    damage.back().computed_crc32c = sums[i];
+    return;
   }
-  if (whole == piece.crc32c || damage.size() != before) return;
+  const std::size_t before = damage.size();
+  const std::uint64_t chunk_bytes = checkpoint.index().chunk_bytes();
+  const bool chunked = piece.chunk_crc32cs.size() == sums->chunks.size();
+  for (std::size_t i = 0; chunked && i < sums->chunks.size(); ++i) {
+    if (sums->chunks[i] == piece.chunk_crc32cs[i]) continue;
+    damage.push_back(damage_of(checkpoint, piece));
+    damage.back().offset_bytes += i * chunk_bytes;
+    damage.back().size_bytes = std::min(chunk_bytes, piece.size_bytes - i * chunk_bytes);
+    damage.back().stored_crc32c = piece.chunk_crc32cs[i];
+    damage.back().computed_crc32c = sums->chunks[i];
+  }
+  if (sums->whole == piece.crc32c || damage.size() != before) return;
   damage.push_back(damage_of(checkpoint, piece));
-  damage.back().computed_crc32c = whole;
+  damage.back().computed_crc32c = sums->whole;
 }
 
 bool is_own(format::ShardKind kind) noexcept {
@@ -167,21 +142,6 @@ std::uint64_t covered_bytes(std::span<const Piece> pieces) noexcept {
   return covered;
 }
 
-// Where each task starts in `units`, so that none is smaller than it is worth.
-std::vector<std::size_t> task_starts(std::span<const Unit> units) {
-  std::vector<std::size_t> starts;
-  std::uint64_t bytes = kTaskBytes;
-  for (std::size_t i = 0; i < units.size(); ++i) {
-    if (bytes >= kTaskBytes) {
-      starts.push_back(i);
-      bytes = 0;
-    }
-    bytes += units[i].size_bytes + 4096;  // a small read has a price too
-  }
-  starts.push_back(units.size());
-  return starts;
-}
-
 // P.index belongs to the checkpoint although nobody reads it here: where it is still the file that
 // P.cairn remembers, it must have the digest that P.cairn remembers.
 Result<void> check_tensorflow_index(const Parts& parts) {
@@ -206,48 +166,26 @@ Result<void> check_tensorflow_index(const Parts& parts) {
 }  // namespace
 
 Result<Verification> OpenCheckpoint::verify(const Work& work) const {
+  Pass pass(*this);
+  return check_by(pass, access_ == Access::Copy ? Source::Memory : Source::File, work);
+}
+
+Result<Verification> OpenCheckpoint::check_by(Pass& pass, Source source, const Work& work) const {
   CAIRN_CHECK(check_tensorflow_index(parts_));
   for (std::size_t i = 0; i < index().tensor_count(); ++i) CAIRN_CHECK(ensure_disjoint(i));
   CAIRN_TRY(pieces, all_pieces(*this));
+  for (const Piece& piece : pieces) pass.sum(piece, index().chunk_bytes());
+  pass.plan();
+  CAIRN_CHECK(pass.run(source, work));
   Verification seen;
   seen.bytes_checked = covered_bytes(pieces);
-  std::vector<Unit> units;
-  std::uint64_t total_bytes = 0;
-  for (std::size_t i = 0; i < pieces.size(); ++i) {
-    append_units(pieces, i, index().chunk_bytes(), units);
-    total_bytes += pieces[i].size_bytes;
-  }
-  const Summer summer(*this);
-  std::vector<std::uint32_t> sums(units.size());
-  std::vector<std::uint8_t> unreadable(units.size());  // encoded bytes that break their own rules
-  const auto starts = task_starts(units);
-  CAIRN_CHECK(os::run_parallel(
-      work, starts.size() - 1, total_bytes, [&](std::size_t task) -> Result<std::uint64_t> {
-        std::uint64_t done_bytes = 0;
-        for (std::size_t i = starts[task]; i < starts[task + 1]; ++i) {
-          auto sum = summer.sum(pieces[units[i].piece], units[i].offset_bytes, units[i].size_bytes);
-          if (!sum && sum.error().code != Code::Corrupt) return std::move(sum).error();
-          unreadable[i] = !sum;
-          sums[i] = sum.value_or(0u);
-          done_bytes += units[i].size_bytes;
-        }
-        return done_bytes;
-      }));
-  for (std::size_t begin = 0, end = 0; begin < units.size(); begin = end) {
-    while (end < units.size() && units[end].piece == units[begin].piece) ++end;
-    const Piece& piece = pieces[units[begin].piece];
-    if (unreadable[begin] != 0) {
-      seen.damage.push_back(damage_of(*this, piece));
-      continue;
-    }
-    append_damage(*this, piece, std::span(units).subspan(begin, end - begin),
-                  std::span(sums).subspan(begin, end - begin), seen.damage);
-  }
+  for (std::size_t i = 0; i < pieces.size(); ++i)
+    append_damage(*this, pieces[i], pass.sums(i), seen.damage);
   return seen;
 }
 
-Result<void> OpenCheckpoint::check_whole(const Work& work) {
-  CAIRN_TRY(seen, verify(work));
+Result<void> OpenCheckpoint::check_whole(Pass& pass, Source source, const Work& work) {
+  CAIRN_TRY(seen, check_by(pass, source, work));
   if (!seen.damage.empty()) {
     const Damage& first = seen.damage.front();
     return Error{Code::Corrupt, 0,

@@ -13,10 +13,10 @@
 #include "format/checked.h"
 #include "format/limits.h"
 #include "format/quoted.h"
-#include "lib/os/parallel.h"
 #include "lib/store/names.h"
 #include "lib/store/nearest.h"
 #include "lib/store/open_checkpoint.h"
+#include "lib/store/pass.h"
 #include "lib/try.h"
 
 namespace cairn {
@@ -90,30 +90,7 @@ Result<std::uint64_t> Checkpoint::resident_bytes() const noexcept {
 }
 
 Result<void> Checkpoint::read(std::span<const Read> reads, const Work& work) const noexcept {
-  return at_boundary([&]() -> Result<void> {
-    struct Planned {
-      std::uint32_t shard;
-      std::uint64_t offset_bytes;
-      std::size_t tensor;
-      const Read* read;
-    };
-    std::vector<Planned> plan;
-    std::uint64_t total_bytes = 0;
-    for (const Read& read : reads) {
-      CAIRN_TRY(position, state_->find(read.name));
-      const auto span = state_->index().tensor(position).span;
-      plan.push_back({span.shard, span.offset_bytes, position, &read});
-      total_bytes += read.out.size();
-    }
-    // In the order of the file, so that a cold disk reads forward.
-    std::ranges::sort(plan, {},
-                      [](const Planned& p) { return std::pair(p.shard, p.offset_bytes); });
-    return os::run_parallel(
-        work, plan.size(), total_bytes, [&](std::size_t i) -> Result<std::uint64_t> {
-          CAIRN_CHECK(state_->read(plan[i].tensor, plan[i].read->out, plan[i].read->slice));
-          return plan[i].read->out.size();
-        });
-  });
+  return at_boundary([&] { return state_->read_all(reads, work); });
 }
 
 // ---- Tensor -------------------------------------------------------------------------------------
@@ -218,7 +195,8 @@ OpenCheckpoint::OpenCheckpoint(Parts parts, const OpenOptions& options)
       checked_slices_(std::make_unique<std::atomic<bool>[]>(parts_.index.slice_count())),
       disjoint_(std::make_unique<std::atomic<bool>[]>(parts_.index.slice_count())) {}
 
-Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options) {
+Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options,
+                                        std::optional<Loading> loading) {
   if (!options.expected.empty()) {
     if (const auto differs = difference(parts.index, options.expected)) {
       return Error{Code::Invalid, 0,
@@ -226,12 +204,14 @@ Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options)
     }
   }
   const std::shared_ptr<OpenCheckpoint> state(new OpenCheckpoint(std::move(parts), options));
-  CAIRN_CHECK(state->load_shards(options.work));
-  if (options.verify == Verify::Full) CAIRN_CHECK(state->check_whole(options.work));
+  CAIRN_CHECK(state->place_shards());
+  if (!loading) loading = options.access == Access::Copy ? Loading::Read : Loading::Mapped;
+  CAIRN_CHECK(state->load(*loading, options.verify == Verify::Full, options.work));
   return Checkpoint(state);
 }
 
-Result<void> OpenCheckpoint::load_shards(const Work& work) {
+// Gives each shard its addresses.
+Result<void> OpenCheckpoint::place_shards() {
   const auto mode = access_ == Access::Private ? os::MapMode::CopyOnWrite : os::MapMode::ReadOnly;
   for (std::uint32_t i = 0; i < parts_.shards.size(); ++i) {
     const std::uint64_t size_bytes = index().shard(i).identity.size_bytes;
@@ -240,27 +220,28 @@ Result<void> OpenCheckpoint::load_shards(const Work& work) {
                            : os::Mapping::map(parts_.shards[i], size_bytes, mode));
     shard_bytes_.push_back(std::move(mapping));
   }
-  if (access_ == Access::Copy) return fill(work);
   return {};
 }
 
-// Reads whole shards into memory of our own, block by block on all cores.
-Result<void> OpenCheckpoint::fill(const Work& work) {
-  constexpr std::uint64_t kBlockBytes = 4u << 20;
-  std::vector<format::Span> blocks;
-  std::uint64_t total_bytes = 0;
-  for (std::uint32_t i = 0; i < shard_bytes_.size(); ++i) {
-    const std::uint64_t size_bytes = shard_bytes_[i].bytes().size();
-    for (std::uint64_t at = 0; at < size_bytes; at += kBlockBytes)
-      blocks.push_back({i, at, std::min(kBlockBytes, size_bytes - at), {}});
-    total_bytes += size_bytes;
+// Brings the bytes there, and checks them on the way.
+Result<void> OpenCheckpoint::load(Loading loading, bool check, const Work& work) {
+  Pass pass(*this);
+  Source source = Source::File;
+  if (loading == Loading::Populated) {
+    // A cold file then comes in huge folios, whatever its device reads ahead.
+    for (const os::Mapping& shard : shard_bytes_) os::want_huge_pages(shard.bytes());
+    source = Source::Populated;
+  } else if (loading != Loading::Mapped) {
+    for (std::uint32_t i = 0; i < shard_bytes_.size(); ++i)
+      pass.copy(i, 0, shard_bytes_[i].bytes());
+    source = loading == Loading::Direct ? Source::PastCache : Source::File;
   }
-  return os::run_parallel(
-      work, blocks.size(), total_bytes, [&](std::size_t i) -> Result<std::uint64_t> {
-        const format::Span& block = blocks[i];
-        CAIRN_CHECK(parts_.shards[block.shard].read_at(block.offset_bytes, in_memory(block)));
-        return block.size_bytes;
-      });
+  if (check) CAIRN_CHECK(check_whole(pass, source, work));
+  // Where every byte has a sum, everything has come by now.
+  if (loading == Loading::Populated) return prefetch({}, work);
+  if (check || loading == Loading::Mapped) return {};
+  pass.plan();
+  return pass.run(source, work);
 }
 
 Result<std::size_t> OpenCheckpoint::find(std::string_view name) const {

@@ -20,20 +20,6 @@ bool is_set(const std::atomic<bool>& flag) noexcept { return flag.load(std::memo
 
 void set(std::atomic<bool>& flag) noexcept { flag.store(true, std::memory_order_release); }
 
-// Which chunks hold elements of the part.
-std::vector<bool> touched_chunks(const StoredPart& part, std::uint64_t element_bytes,
-                                 std::uint64_t chunk_bytes) {
-  std::vector<bool> touched((part.span.size_bytes + chunk_bytes - 1) / chunk_bytes);
-  (void)for_each_run(
-      part.box, part.shared, part.shared, element_bytes, [&](const Run& run) -> Result<void> {
-        const std::uint64_t last = run.from_bytes + run.size_bytes - 1;
-        for (std::uint64_t i = run.from_bytes / chunk_bytes; i <= last / chunk_bytes; ++i)
-          touched[i] = true;
-        return {};
-      });
-  return touched;
-}
-
 }  // namespace
 
 Result<void> OpenCheckpoint::ensure_checked(std::size_t position) const {
@@ -55,7 +41,8 @@ Result<void> OpenCheckpoint::ensure_checked(std::size_t position, const StoredPa
   const auto tensor = index().tensor(position);
   if (tensor.partitioned()) return ensure_slice_checked(position, part.slice);
   if (tensor.chunk_crc32cs.empty()) return ensure_checked(position);
-  const auto touched = touched_chunks(part, tensor.element_bits / 8, index().chunk_bytes());
+  const auto touched =
+      touched_blocks(part.box, part.shared, tensor.element_bits / 8, index().chunk_bytes());
   for (std::uint32_t i = 0; i < touched.size(); ++i) {
     if (touched[i]) CAIRN_CHECK(ensure_chunk_checked(position, i));
   }

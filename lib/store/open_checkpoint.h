@@ -42,10 +42,24 @@ struct StoredPart {
   Box shared;               // those of them that are asked for
 };
 
+class Pass;
+enum class Source : std::uint8_t;
+
+// How the bytes come into this process, by Access or by Way.
+enum class Loading : std::uint8_t {
+  Mapped,     // when touched
+  Populated,  // mapped, and brought in at once
+  Read,       // into memory of our own, through the page cache
+  Direct,     // into memory of our own, past it
+};
+
 class OpenCheckpoint {
  public:
-  // Maps or reads the shards as the options say, and checks what they want checked.
-  static Result<Checkpoint> make(Parts parts, const OpenOptions& options);
+  // Maps or reads the shards, and checks what the options want checked, in one pass. `loading` goes
+  // with options.access, which decides where it is not given. Unsupported: Loading::Direct, and the
+  // file system has no such reads.
+  static Result<Checkpoint> make(Parts parts, const OpenOptions& options,
+                                 std::optional<Loading> loading = std::nullopt);
 
   // The state behind a public handle, for the rooms above.
   static const OpenCheckpoint& of(const Checkpoint& checkpoint) noexcept {
@@ -83,6 +97,11 @@ class OpenCheckpoint {
   // Corrupt: slices of the tensor overlap.
   Result<void> ensure_disjoint(std::size_t position) const;
 
+  // ---- read_plan.cc: many requests at once ----
+
+  // Each byte of the files that any of them touches is read once.
+  Result<void> read_all(std::span<const Read> reads, const Work& work) const;
+
   // ---- read.cc: bytes ----
 
   // The bytes of one stored piece in memory; may fault where the file was truncated since.
@@ -111,13 +130,21 @@ class OpenCheckpoint {
  private:
   OpenCheckpoint(Parts parts, const OpenOptions& options);
 
-  Result<void> load_shards(const Work& work);
-  Result<void> check_whole(const Work& work);
-  Result<void> fill(const Work& work);
+  friend class ReadPlan;
+
+  Result<void> place_shards();
+  Result<void> load(Loading loading, bool check, const Work& work);
+  // Everything that has a sum, in one pass with what else was wanted of it.
+  Result<Verification> check_by(Pass& pass, Source source, const Work& work) const;
+  Result<void> check_whole(Pass& pass, Source source, const Work& work);
   // Where a tensor lies that can be viewed: in one place, native, checked.
   Result<format::Span> checked_span(std::size_t position) const;
   Result<void> read_whole(std::size_t position, std::span<std::byte> out) const;
   Result<void> read_box(std::size_t position, std::span<std::byte> out, const Box& box) const;
+  // Whether a request can be met: the width by which its bytes are to be swapped, 1 where they are
+  // native.
+  Result<std::uint32_t> check_request(std::size_t position, std::span<std::byte> out,
+                                      Slice slice) const;
   Result<Box> box_of_request(std::size_t position, Slice slice) const;
   Result<void> ensure_slice_checked(std::size_t position, std::uint32_t slice) const;
   Result<void> ensure_chunk_checked(std::size_t position, std::uint32_t chunk) const;

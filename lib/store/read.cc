@@ -23,14 +23,6 @@ namespace {
 constexpr std::uint64_t kBlockBytes = 256u << 10;  // copied and summed while it is in the cache
 constexpr std::uint64_t kGapBytesMax = 4096;       // what costs less to read than to jump over
 
-void swap_in_place(std::span<std::byte> bytes, std::uint32_t width) {
-  if (width < 2) return;
-  for (std::size_t at = 0; at + width <= bytes.size(); at += width) {
-    std::reverse(bytes.begin() + static_cast<std::ptrdiff_t>(at),
-                 bytes.begin() + static_cast<std::ptrdiff_t>(at + width));
-  }
-}
-
 // 1 where the bytes are native; nothing where TensorFlow gives the dtype no meaning in the other
 // byte order.
 std::optional<std::uint32_t> swap_width(const format::IndexView& index,
@@ -210,8 +202,8 @@ Result<std::uint64_t> OpenCheckpoint::read_bytes(std::size_t position, Slice sli
   return element_count(box) * (tensor.element_bits / 8);
 }
 
-Result<void> OpenCheckpoint::read(std::size_t position, std::span<std::byte> out,
-                                  Slice slice) const {
+Result<std::uint32_t> OpenCheckpoint::check_request(std::size_t position, std::span<std::byte> out,
+                                                    Slice slice) const {
   CAIRN_TRY(wanted_bytes, read_bytes(position, slice));
   const auto tensor = index().tensor(position);
   if (wanted_bytes != out.size()) {
@@ -221,13 +213,19 @@ Result<void> OpenCheckpoint::read(std::size_t position, std::span<std::byte> out
   }
   const auto width = swap_width(index(), tensor);
   if (!width) return refused(position, "is stored big-endian, which has no meaning for its dtype");
-  if (slice.empty() && !tensor.partitioned()) {
+  return *width;
+}
+
+Result<void> OpenCheckpoint::read(std::size_t position, std::span<std::byte> out,
+                                  Slice slice) const {
+  CAIRN_TRY(width, check_request(position, out, slice));
+  if (slice.empty() && !index().tensor(position).partitioned()) {
     CAIRN_CHECK(read_whole(position, out));
   } else {
     CAIRN_TRY(box, box_of_request(position, slice));
     CAIRN_CHECK(read_box(position, out, box));
   }
-  swap_in_place(out, *width);
+  swap_in_place(out, width);
   return {};
 }
 

@@ -172,4 +172,25 @@ Result<void> for_each_run(const Box& piece, const Box& output, const Box& shared
   return {};
 }
 
+std::vector<bool> touched_blocks(const Box& piece, const Box& shared, std::uint64_t element_bytes,
+                                 std::uint64_t block_bytes) {
+  const std::uint64_t size_bytes = element_count(piece) * element_bytes;
+  std::vector<bool> touched((size_bytes + block_bytes - 1) / block_bytes);
+  (void)for_each_run(piece, shared, shared, element_bytes, [&](const Run& run) -> Result<void> {
+    const std::uint64_t last = run.from_bytes + run.size_bytes - 1;
+    for (std::uint64_t i = run.from_bytes / block_bytes; i <= last / block_bytes; ++i)
+      touched[i] = true;
+    return {};
+  });
+  return touched;
+}
+
+void swap_in_place(std::span<std::byte> bytes, std::uint32_t width) {
+  if (width < 2) return;
+  for (std::size_t at = 0; at + width <= bytes.size(); at += width) {
+    std::reverse(bytes.begin() + static_cast<std::ptrdiff_t>(at),
+                 bytes.begin() + static_cast<std::ptrdiff_t>(at + width));
+  }
+}
+
 }  // namespace cairn::store

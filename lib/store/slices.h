@@ -51,4 +51,11 @@ Result<void> for_each_run(const Box& piece, const Box& output, const Box& shared
                           std::uint64_t element_bytes,
                           const std::function<Result<void>(const Run&)>& visit);
 
+// Which blocks of `block_bytes` of the piece hold elements of `shared`: a flag for each of them.
+std::vector<bool> touched_blocks(const Box& piece, const Box& shared, std::uint64_t element_bytes,
+                                 std::uint64_t block_bytes);
+
+// Reverses each `width` bytes.
+void swap_in_place(std::span<std::byte> bytes, std::uint32_t width);
+
 }  // namespace cairn::store

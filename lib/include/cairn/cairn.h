@@ -10,6 +10,7 @@
 #include "cairn/edit.h"
 #include "cairn/error.h"
 #include "cairn/object_graph.h"
+#include "cairn/restore.h"
 #include "cairn/saver.h"
 #include "cairn/tensor.h"
 #include "cairn/version.h"

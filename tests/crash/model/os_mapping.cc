@@ -49,6 +49,8 @@ Result<Mapping> Mapping::allocate(std::uint64_t size_bytes) {
 
 Result<void> populate(std::span<const std::byte>) { return {}; }
 
+void want_huge_pages(std::span<const std::byte>) noexcept {}
+
 Result<std::uint64_t> resident_bytes(const File&, std::uint64_t size_bytes) { return size_bytes; }
 
 }  // namespace cairn::os

@@ -1,0 +1,79 @@
+#pragma once
+
+// Restore: a checkpoint whose bytes are here when the call returns, by the way that suits the disk
+// and the memory.
+//
+//     what is seen, in this order                    way        because
+//     ---------------------------------------------  ---------
+//     ------------------------------------- more bytes than memory is available            Map only
+//     a mapping may be larger than
+//                                                               memory: its pages come and go
+//     a network disk, FUSE, or one that is unknown   Read       there a page fault reads little and
+//                                                               waits long, and a file that another
+//                                                               host truncates kills who maps it
+//     cold, and more than half of what is available  Direct     through the page cache it would
+//     push
+//                                                               out what others have there
+//     all else                                       Populate   one copy for all processes, and
+//     where
+//                                                               it is in the page cache none is
+//                                                               made
+//
+// Memory available is the machine's, or what the process's cgroup leaves. Cold: less than half lies
+// in the page cache. Where the file system has no direct reads, Populate takes their place. That is
+// all there is to the choice; the numbers behind it stand in docs/performance.md.
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "cairn/checkpoint.h"
+#include "cairn/error.h"
+#include "cairn/export.h"
+#include "cairn/tensor.h"
+#include "cairn/work.h"
+
+namespace cairn {
+
+enum class Way : std::uint8_t {
+  Map,       // Access::Shared: nothing is read before it is touched
+  Populate,  // Access::Shared, and every page is in the page cache and mapped
+  Read,      // Access::Copy: on all cores, through the page cache, into memory of this process
+  Direct,    // Access::Copy: past the page cache (io_uring, else threads), into huge pages
+};
+
+// "map", "populate", "read", "direct".
+CAIRN_API std::string_view name(Way way) noexcept;
+
+struct RestoreOptions {
+  std::optional<Way> way;  // nothing: by the table above
+  // With Full the bytes are summed as they come, which a cold restore does not notice. With
+  // Way::Map it reads them all.
+  Verify verify = Verify::Full;
+  bool follow_links = false;             // as OpenOptions
+  std::span<const TensorSpec> expected;  // as OpenOptions
+  Work work;
+};
+
+struct Restored {
+  Checkpoint checkpoint;
+  Way way{};
+  std::string reason;  // a sentence, with the numbers that decided
+  std::uint64_t payload_bytes = 0;
+  std::uint64_t resident_bytes = 0;   // of these in the page cache, before
+  std::uint64_t available_bytes = 0;  // of memory, before; 0: the system does not say
+  std::string file_system;            // "ext4"; "0x12345678" where it has no name here
+};
+
+// Opens the checkpoint as Checkpoint::open() does, and brings all its bytes in. Errors: those of
+// open; Corrupt (with Verify::Full: a checksum); Unsupported (Way::Direct was asked for, and the
+// file system has no such reads). Lifetime and threads: those of the Checkpoint. Cost: every byte
+// once, on all cores that `work` allows; memory for all of them with Read and Direct, and next to
+// none with Map and Populate.
+CAIRN_API Result<Restored> restore(const std::filesystem::path& path,
+                                   const RestoreOptions& options = {}) noexcept;
+
+}  // namespace cairn

@@ -1,0 +1,61 @@
+#include "lib/store/choose.h"
+
+#include "lib/os/direct.h"
+#include "lib/os/machine.h"
+#include "lib/try.h"
+
+namespace cairn::store {
+namespace {
+
+std::string bytes(std::uint64_t count) { return std::to_string(count) + " bytes"; }
+
+}  // namespace
+
+Result<Surroundings> surroundings_of(const Parts& parts) {
+  Surroundings seen;
+  seen.available_bytes = os::available_memory_bytes();
+  seen.direct_reads = true;
+  for (std::uint32_t i = 0; i < parts.shards.size(); ++i) {
+    const os::File& shard = parts.shards[i];
+    const std::uint64_t size_bytes = parts.index.shard(i).identity.size_bytes;
+    CAIRN_TRY(resident_bytes, os::resident_bytes(shard, size_bytes));
+    seen.payload_bytes += size_bytes;
+    seen.resident_bytes += resident_bytes;
+    // Shards behind links may lie elsewhere: one that is not local decides for all.
+    const os::FileSystem file_system = os::file_system_of(shard);
+    if (i == 0 || !file_system.is_local) seen.file_system = file_system;
+    seen.direct_reads = seen.direct_reads && os::reopen_direct(shard).has_value();
+  }
+  return seen;
+}
+
+Choice choose(const Surroundings& seen) {
+  const std::string payload = bytes(seen.payload_bytes);
+  const std::uint64_t available_bytes = seen.available_bytes.value_or(0);
+  const bool in_memory = seen.file_system.is_memory || seen.payload_bytes == 0;
+  if (!in_memory && seen.available_bytes && seen.payload_bytes > available_bytes) {
+    return {Way::Map, payload + " are more than the " + bytes(available_bytes) +
+                          " of memory that are available: mapped pages may come and go"};
+  }
+  if (!in_memory && !seen.file_system.is_local) {
+    return {Way::Read, "the shards lie on " + seen.file_system.name +
+                           ", which is not known to be local: mapped pages would come one by one, "
+                           "and die with the file"};
+  }
+  const std::string resident =
+      bytes(seen.resident_bytes) + " of " + std::to_string(seen.payload_bytes);
+  if (in_memory || seen.resident_bytes >= seen.payload_bytes / 2) {
+    return {Way::Populate, resident + " lie in the page cache: they are mapped, not copied"};
+  }
+  if (seen.direct_reads && seen.available_bytes && seen.payload_bytes > available_bytes / 2) {
+    return {Way::Direct, resident + " lie in the page cache, and all are more than half of the " +
+                             bytes(available_bytes) +
+                             " of memory that are available: they would push out what others have "
+                             "in the page cache"};
+  }
+  return {Way::Populate, resident +
+                             " lie in the page cache: the rest is read into it once, for all "
+                             "processes"};
+}
+
+}  // namespace cairn::store
