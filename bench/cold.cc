@@ -3,31 +3,37 @@
 // How long does a restore take from the disk? Before each time the file is synced and dropped from
 // the page cache, and the kernel is asked that nothing stayed:
 //
-//     cairn             open and check every byte (Verify::Full), touch every page
-//     cairn-unchecked   open, prefetch, touch every page
-//     cairn-copy        open and check into memory of our own (Access::Copy)
-//     plain-mmap        mmap of the same file, touch every page
-//     plain-pread       pread on all cores into new memory
+//     cairn               restore() by the way that it chooses, every byte checked
+//     cairn-WAY           the same by this way: map, populate, read, direct
+//     …-unchecked         the same without checks, to show what they cost
+//     plain-mmap          mmap of the same file
+//     plain-pread         pread on all cores into new memory
+//
+// Afterwards one byte of each page is read, by whatever way it came.
+
+#include <optional>
+#include <string>
 
 #include "cairn/checkpoint.h"
+#include "cairn/restore.h"
 #include "measure.h"
 #include "plain.h"
 
 namespace cairn::bench {
 namespace {
 
-Result<Checkpoint> open_and_touch(const std::string& path, const OpenOptions& options) {
-  auto checkpoint = Checkpoint::open(path, options);
-  if (!checkpoint) return checkpoint;
-  if (options.verify == Verify::None) {
-    if (const auto done = checkpoint->prefetch(); !done) return done.error();
-  }
-  for (std::size_t i = 0; i < checkpoint->tensor_count(); ++i) {
-    const auto bytes = checkpoint->tensor_at(i).bytes();
+Result<Restored> restore_and_touch(const std::string& path, std::optional<Way> way, Verify verify) {
+  RestoreOptions options;
+  options.way = way;
+  options.verify = verify;
+  auto restored = restore(path, options);
+  if (!restored) return restored;
+  for (std::size_t i = 0; i < restored->checkpoint.tensor_count(); ++i) {
+    const auto bytes = restored->checkpoint.tensor_at(i).bytes();
     if (!bytes) return bytes.error();
     touch(*bytes);
   }
-  return checkpoint;
+  return restored;
 }
 
 Result<Memory> map_and_touch(const std::string& path) {
@@ -59,17 +65,17 @@ Result<void> drop(const std::string& path) {
 
 void add_figures(const Subject& subject) {
   const auto cold = [file = subject.file()] { return drop(file); };
-  const std::string path = subject.cairn();
+  const auto add_way = [&](const std::string& contender, std::optional<Way> way) {
+    for (const Verify verify : {Verify::Full, Verify::None}) {
+      const std::string name = "cold/" + contender + (verify == Verify::None ? "-unchecked" : "");
+      add(name, [=, path = subject.cairn()] { return restore_and_touch(path, way, verify); }, cold);
+    }
+  };
+  add_way("cairn", std::nullopt);
+  for (const Way way : {Way::Map, Way::Populate, Way::Read, Way::Direct}) {
+    add_way("cairn-" + std::string(name(way)), way);
+  }
   const std::string file = subject.file();
-  OpenOptions checked;
-  checked.verify = Verify::Full;
-  OpenOptions unchecked;
-  unchecked.verify = Verify::None;
-  OpenOptions copied = checked;
-  copied.access = Access::Copy;
-  add("cold/cairn", [=] { return open_and_touch(path, checked); }, cold);
-  add("cold/cairn-unchecked", [=] { return open_and_touch(path, unchecked); }, cold);
-  add("cold/cairn-copy", [=] { return open_and_touch(path, copied); }, cold);
   add("cold/plain-mmap", [file] { return map_and_touch(file); }, cold);
   add("cold/plain-pread", [file] { return read_all(file); }, cold);
 }

@@ -8,8 +8,8 @@
 //     anonymous    the most that one of them has of its own
 //     index        the size of P.cairn, which the anonymous memory is to be held against
 //
-// The contenders: `cairn` (open, prefetch, touch), `plain-mmap` (MAP_POPULATE, touch), and
-// `plain-pread`, the way of those who copy: read into memory of each process's own.
+// The contenders: `cairn` (restore() by Way::Populate, touch), `plain-mmap` (MAP_POPULATE, touch),
+// and `plain-pread`, the way of those who copy: read into memory of each process's own.
 
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -25,7 +25,7 @@
 #include <utility>
 #include <vector>
 
-#include "cairn/checkpoint.h"
+#include "cairn/restore.h"
 #include "measure.h"
 #include "plain.h"
 
@@ -142,13 +142,13 @@ void measure(benchmark::State& state, const Subject& subject, const Restore& res
 
 Restore by_cairn(const std::string& path) {
   return [path](const std::function<void()>& held) -> Result<void> {
-    OpenOptions options;
+    RestoreOptions options;
+    options.way = Way::Populate;
     options.verify = Verify::None;
-    const auto checkpoint = Checkpoint::open(path, options);
-    if (!checkpoint) return checkpoint.error();
-    if (const auto done = checkpoint->prefetch(); !done) return done;
-    for (std::size_t i = 0; i < checkpoint->tensor_count(); ++i) {
-      const auto bytes = checkpoint->tensor_at(i).bytes();
+    const auto restored = restore(path, options);
+    if (!restored) return restored.error();
+    for (std::size_t i = 0; i < restored->checkpoint.tensor_count(); ++i) {
+      const auto bytes = restored->checkpoint.tensor_at(i).bytes();
       if (!bytes) return bytes.error();
       touch(*bytes);
     }

@@ -18,8 +18,11 @@ LABELS = {
     "cairn-safetensors": "Cairn over safetensors' header",
     "cairn-prefetch": "Cairn, prefetched",
     "cairn-checked": "Cairn, checked",
-    "cairn-unchecked": "Cairn, unchecked",
-    "cairn-copy": "Cairn, `Access::Copy`",
+    "cairn-restore": "Cairn, restored (populate)",
+    "cairn-map": "Cairn, map",
+    "cairn-populate": "Cairn, populate",
+    "cairn-read": "Cairn, read",
+    "cairn-direct": "Cairn, direct",
     "cairn-memory": "Cairn, in memory",
     "tensorflow": "TensorFlow",
     "safetensors": "safetensors (Python)",
@@ -36,6 +39,8 @@ LABELS = {
 
 
 def label(contender, question=None):
+    if contender.endswith("-unchecked") and contender not in LABELS:
+        return label(contender.removesuffix("-unchecked"), question) + ", unchecked"
     return (question.labels if question else {}).get(contender) or LABELS.get(contender, contender)
 
 
@@ -128,13 +133,13 @@ QUESTIONS = (
         "read", (Part("copy", "copy", "copy all tensors", ("gpt2", "lora", "many"), ("gpt2", "many"), peers="copy"),)),
     Question(
         "cold", "Cold restore",
-        "From nothing until every byte is in memory, and checked where it says so. fio reads the very file with direct"
+        "From nothing until every byte is in memory and one byte of each page has been read. Cairn compares every byte"
+        " with its checksum, but where it says `unchecked`. fio reads the very file with direct"
         " I/O in several settings: the best of them is what the disk gives. Peers restore as their users do: all"
         " tensors, in memory, touched.",
         "dropped", (Part("cold", "cold", "restore", ("gpt2",), peers="restore"),),
         repetitions=11, quick_repetitions=2, fio=True,
-        labels={"cairn": "Cairn, checked, then mapped", "cairn-copy": "Cairn, checked, in its own memory",
-                "cairn-unchecked": "Cairn, unchecked, mapped", "plain-pread": "plain pread into new memory"}),
+        labels={"cairn": "Cairn, its own choice", "plain-pread": "plain pread into new memory"}),
     Question(
         "save", "Saving",
         "The tensors lie in memory; the file is new each time. `save` ends when the bytes are in the page cache, `synced`"

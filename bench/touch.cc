@@ -5,10 +5,12 @@
 //
 //     cairn            open, then touch each tensor
 //     cairn-prefetch   open, prefetch, touch each tensor
+//     cairn-restore    restore() by Way::Populate, unchecked, touch each tensor
 //     plain-mmap       mmap of the same file, touch
 //     plain-populate   mmap with MAP_POPULATE, touch: what the kernel needs at least
 
 #include "cairn/checkpoint.h"
+#include "cairn/restore.h"
 #include "measure.h"
 #include "plain.h"
 
@@ -36,6 +38,16 @@ Result<Checkpoint> open_and_touch(const std::string& path, bool prefetch) {
   return checkpoint;
 }
 
+Result<Restored> restore_and_touch(const std::string& path) {
+  RestoreOptions options;
+  options.way = Way::Populate;
+  options.verify = Verify::None;
+  auto restored = restore(path, options);
+  if (!restored) return restored;
+  if (const auto done = touch_all(restored->checkpoint); !done) return done.error();
+  return restored;
+}
+
 Result<Memory> map_and_touch(const std::string& path, Pages pages) {
   auto memory = Memory::of_file(path, pages);
   if (memory) touch(memory->bytes());
@@ -47,6 +59,7 @@ void add_figures(const Subject& subject) {
   const std::string file = subject.file();
   add("touch/cairn", [path] { return open_and_touch(path, false); });
   add("touch/cairn-prefetch", [path] { return open_and_touch(path, true); });
+  add("touch/cairn-restore", [path] { return restore_and_touch(path); });
   add("touch/plain-mmap", [file] { return map_and_touch(file, Pages::OnTouch); });
   add("touch/plain-populate", [file] { return map_and_touch(file, Pages::Populated); });
 }
