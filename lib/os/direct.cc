@@ -57,7 +57,7 @@ class Ring {
     CAIRN_ASSERT(entry != nullptr);
     ::io_uring_prep_read(entry, read.file->fd(), read.out.data(),
                          static_cast<unsigned>(read.out.size()), read.offset_bytes);
-    ::io_uring_sqe_set_data(entry, reinterpret_cast<void*>(number));
+    ::io_uring_sqe_set_data64(entry, number);
     const int submitted = ::io_uring_submit(&ring_);
     if (submitted == 1) {
       ++under_way_;
@@ -85,7 +85,7 @@ class Ring {
   Ring() = default;
 
   Ended reap(io_uring_cqe* entry) noexcept {
-    const Ended ended{reinterpret_cast<std::size_t>(::io_uring_cqe_get_data(entry)), entry->res};
+    const Ended ended{::io_uring_cqe_get_data64(entry), entry->res};
     ::io_uring_cqe_seen(&ring_, entry);
     --under_way_;
     return ended;

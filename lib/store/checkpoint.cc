@@ -89,8 +89,9 @@ Result<std::uint64_t> Checkpoint::resident_bytes() const noexcept {
   return at_boundary([&] { return state_->resident_bytes(); });
 }
 
-Result<void> Checkpoint::read(std::span<const Read> reads, const Work& work) const noexcept {
-  return at_boundary([&] { return state_->read_all(reads, work); });
+Result<void> Checkpoint::read(std::span<const Read> reads, const Work& work,
+                              const Share& share) const noexcept {
+  return at_boundary([&] { return state_->read_all(reads, work, share); });
 }
 
 // ---- Tensor -------------------------------------------------------------------------------------

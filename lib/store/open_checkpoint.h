@@ -100,7 +100,7 @@ class OpenCheckpoint {
   // ---- read_plan.cc: many requests at once ----
 
   // Each byte of the files that any of them touches is read once.
-  Result<void> read_all(std::span<const Read> reads, const Work& work) const;
+  Result<void> read_all(std::span<const Read> reads, const Work& work, const Share& share) const;
 
   // ---- read.cc: bytes ----
 

@@ -208,24 +208,26 @@ class Pass::Walk {
   std::unique_ptr<std::byte[]> buffer_;
 };
 
-Result<void> Pass::run(Source source, const Work& work) {
+Result<void> Pass::run(Source source, const Work& work, const Share& share) {
   const std::uint64_t total_bytes = raw_bytes_ + encoded_bytes_;
   if (!tasks_.empty() || encoded_.empty())
-    CAIRN_CHECK(read_all(source, os::part_of(work, {0, total_bytes})));
+    CAIRN_CHECK(read_all(source, os::part_of(work, {0, total_bytes}), share));
   if (encoded_.empty()) return {};
   return sum_encoded(os::part_of(work, {raw_bytes_, total_bytes}));
 }
 
-Result<void> Pass::read_all(Source source, const Work& work) {
+Result<void> Pass::read_all(Source source, const Work& work, const Share& share) {
   if (source == Source::PastCache) return read_past_cache(work);
+  const std::size_t first = tasks_.size() * share.index / share.count;
   const auto threads =
       std::min<std::size_t>(os::thread_count(work), std::max<std::size_t>(1, tasks_.size()));
   return os::run_threads(work, {tasks_.size(), raw_bytes_, static_cast<unsigned>(threads)},
                          [&](os::Feed& feed) -> Result<void> {
                            Walk walk(*this, source);
                            while (const auto number = feed.next()) {
-                             CAIRN_CHECK(walk.go(tasks_[*number]));
-                             feed.did(tasks_[*number].end - tasks_[*number].begin);
+                             const Task& task = tasks_[(*number + first) % tasks_.size()];
+                             CAIRN_CHECK(walk.go(task));
+                             feed.did(task.end - task.begin);
                            }
                            return {};
                          });

@@ -38,8 +38,8 @@ class Pass {
   // The bytes that run() will go over, once no more is wanted.
   std::uint64_t plan();
 
-  // After plan(). Errors: Io, Cancelled.
-  Result<void> run(Source source, const Work& work);
+  // After plan(). Begins where `share` says. Errors: Io, Cancelled.
+  Result<void> run(Source source, const Work& work, const Share& share = {});
 
   // After run(): a piece's sums, chunk after chunk, and the sum of it all. Of an encoded piece one;
   // none where its bytes break the rules of their encoding.
@@ -87,7 +87,7 @@ class Pass {
   };
   class Walk;
 
-  Result<void> read_all(Source source, const Work& work);
+  Result<void> read_all(Source source, const Work& work, const Share& share);
   Result<void> read_past_cache(const Work& work);
   Result<void> sum_encoded(const Work& work);
 

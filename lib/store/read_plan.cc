@@ -65,14 +65,14 @@ class ReadPlan {
     return {};
   }
 
-  Result<void> run(const Work& work) {
+  Result<void> run(const Work& work, const Share& share) {
     std::ranges::sort(checks_, {}, &Check::key);
     checks_.erase(std::ranges::unique(checks_, {}, &Check::key).begin(), checks_.end());
     for (const Check& check : checks_) pass_.sum(piece_of(check), check.span.size_bytes);
     const std::uint64_t pass_bytes = pass_.plan();
     const std::uint64_t total_bytes = pass_bytes + single_bytes_;
     const Source source = checkpoint_.access() == Access::Copy ? Source::Memory : Source::File;
-    CAIRN_CHECK(pass_.run(source, os::part_of(work, {0, total_bytes})));
+    CAIRN_CHECK(pass_.run(source, os::part_of(work, {0, total_bytes}), share));
     for (std::size_t i = 0; i < checks_.size(); ++i) CAIRN_CHECK(end(checks_[i], i));
     for (const auto& [bytes, width] : swapped_) swap_in_place(bytes, width);
     return read_singles(os::part_of(work, {pass_bytes, total_bytes}));
@@ -162,10 +162,16 @@ class ReadPlan {
   std::uint64_t single_bytes_ = 0;
 };
 
-Result<void> OpenCheckpoint::read_all(std::span<const Read> reads, const Work& work) const {
+Result<void> OpenCheckpoint::read_all(std::span<const Read> reads, const Work& work,
+                                      const Share& share) const {
+  if (share.index >= share.count) {
+    return Error{Code::Invalid, 0,
+                 parts_.prefix.string() + ": a share needs an index below its count, not " +
+                     std::to_string(share.index) + " of " + std::to_string(share.count)};
+  }
   ReadPlan plan(*this);
   for (const Read& read : reads) CAIRN_CHECK(plan.add(read));
-  return plan.run(work);
+  return plan.run(work, share);
 }
 
 }  // namespace cairn::store
