@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-# What a peer's process is, and where it finds a payload.
+# What a peer's process is, and where it finds a payload. The last two make a copy of it in their own format.
 PEER_COMMANDS = {
     "tensorflow": ["{python}", "{root}/bench/peers/tensorflow_peer.py"],
     "safetensors": ["{python}", "{root}/bench/peers/safetensors_peer.py"],
@@ -19,9 +19,8 @@ PEER_PATHS = {
     "tensorflow": "{data}/tensorflow/{payload}",
     "safetensors": "{data}/safetensors/{payload}.safetensors",
     "safetensors-rust": "{data}/safetensors/{payload}.safetensors",
-    "torch": "{data}/torch/{payload}.pt",
-    "tensorstore": "{data}/tensorstore/{payload}",
 }
+COPIED_BYTES_MAX, COPIED_TENSORS_MAX = 1 << 30, 10_000  # beyond, copies take minutes; tensorstore does not read as many
 # Of fio: engine, block size, queue depth, jobs.
 FIO_SETTINGS = (("io_uring", "1M", 32, 1), ("io_uring", "4M", 8, 1), ("io_uring", "4M", 4, 2), ("libaio", "1M", 16, 2),
                 ("psync", "4M", 1, 2))
@@ -71,7 +70,7 @@ class Peer:
         for word in command:
             if not os.path.exists(word):
                 raise Skip(f"{os.path.relpath(word, ROOT)} is not there")
-        self.name, self.places = name, places
+        self.name, self.places, self.copies = name, places, {}
         self.errors = tempfile.TemporaryFile("w+")
         quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
@@ -86,7 +85,18 @@ class Peer:
         return json.loads(line)
 
     def path(self, payload):
-        return PEER_PATHS[self.name].format(data=self.places["data"], payload=payload)
+        """Where this peer finds the payload; the first time, makes it there."""
+        name = payload["name"]
+        if self.name in PEER_PATHS:
+            return PEER_PATHS[self.name].format(data=self.places["data"], payload=name)
+        if name not in self.copies:
+            if payload["bytes"] > COPIED_BYTES_MAX or payload["tensors"] > COPIED_TENSORS_MAX:
+                raise Skip(f"{payload['bytes'] / 1e6:,.0f} MB in {payload['tensors']:,} tensors are not copied into its format")
+            out = os.path.join(self.places["data"], self.name)
+            os.makedirs(out, exist_ok=True)
+            source = PEER_PATHS["safetensors"].format(data=self.places["data"], payload=name)
+            self.copies[name] = self.request("prepare", path=source, out=out)["path"]
+        return self.copies[name]
 
     def files(self, payload):
         """What a restore of this payload reads, to be dropped from the page cache."""
@@ -95,18 +105,21 @@ class Peer:
             found += [os.path.join(folder, name) for name in names]
         return [file for file in found if file == path or file.startswith((f"{path}.", f"{path}/"))]
 
-    def ask(self, question, payload, tensor, out):
-        request = {"question": question, "payload": payload, "path": self.path(payload), "tensor": tensor, "out": out,
-                   "source": PEER_PATHS["safetensors"].format(data=self.places["data"], payload=payload)}
+    def request(self, question, **details):
         try:
-            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.write(json.dumps({"question": question, **details}) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             pass
         answer = self.read()
-        if "us" not in answer:
-            raise Skip(answer.get("skip", "no answer"))
-        return float(answer["us"])
+        for word in ("skip", "error"):
+            if word in answer:
+                raise Skip(answer[word])
+        return answer
+
+    def ask(self, question, payload, out, min_ms):
+        return float(self.request(question, payload=payload["name"], path=self.path(payload), tensor=payload["one"],
+                                  out=out, min_ms=min_ms)["us"])
 
     def close(self):
         self.process.stdin.close()

@@ -10,7 +10,7 @@ PAYLOADS = {
            " are 3, 9 and 28 times narrower: 0.9 GB, 99 MB, 10 MB",
 }
 
-PEERS = ("tensorflow", "safetensors", "safetensors-rust", "torch", "tensorstore")
+PEERS = ("tensorflow", "safetensors", "safetensors-rust", "torch", "torch-mmap", "tensorstore")
 
 LABELS = {
     "cairn": "Cairn",
@@ -28,6 +28,7 @@ LABELS = {
     "safetensors": "safetensors (Python)",
     "safetensors-rust": "safetensors (Rust)",
     "torch": "PyTorch",
+    "torch-mmap": "PyTorch, mmap",
     "tensorstore": "tensorstore OCDBT",
     "plain-mmap": "plain mmap, touched",
     "plain-populate": "plain MAP_POPULATE, touched",
@@ -143,7 +144,7 @@ QUESTIONS = (
     Question(
         "save", "Saving",
         "The tensors lie in memory; the file is new each time. `save` ends when the bytes are in the page cache, `synced`"
-        " when they survive a power cut. Cairn sums and hashes every byte.",
+        " when they survive a power cut. Cairn sums and hashes every byte. The plain write reserves its space and writes in blocks of 4 MiB.",
         "read",
         (Part("save", "save", "save, without sync", ("gpt2",), peers="save"),
          Part("save", "save_sync", "save, synced", ("gpt2",), peers="save_sync")),

@@ -18,8 +18,8 @@ import sys
 import tempfile
 
 import report
-from contenders import ROOT, Fio, Programs, Skip, start_peers
-from questions import PEERS, QUESTIONS, question
+from contenders import PEER_COMMANDS, ROOT, Fio, Programs, Skip, start_peers
+from questions import QUESTIONS, question
 
 LONG_S = 0.02  # what is shorter is asked again until so much time was spent; see bench/README.md
 
@@ -97,22 +97,24 @@ class Runner:
 
     def calls(self, asked, part, payload):
         """By contender: what asks it."""
-        min_time = 0 if asked.fill in ("dropped",) else LONG_S
+        min_time = 0 if asked.fill == "dropped" else LONG_S
         calls = {}
         for name in self.programs.contenders(part, payload):
             calls[name] = lambda name=name: self.programs.ask(part, payload, name, min_time)
         for name, peer in self.peers.items() if part.peers else ():
-            calls[name] = lambda peer=peer: (self.ask_peer(asked, part, peer, payload), {})
+            calls[name] = lambda peer=peer: (self.ask_peer(peer, part.peers, payload, min_time), {})
+        if part.peers == "restore" and "torch" in self.peers:
+            calls["torch-mmap"] = lambda: (self.ask_peer(self.peers["torch"], "restore_mmap", payload, min_time), {})
         for name, setting in self.fio.contenders().items() if asked.fio and self.fio else ():
             calls[name] = lambda setting=setting: (self.fio.ask(self.payloads.file(payload), setting), {})
         return {name: call for name, call in calls.items() if not part.only or name in part.only}
 
-    def ask_peer(self, asked, part, peer, payload):
-        if asked.fill == "dropped":
-            self.payloads.drop(peer.files(payload))
-        shutil.rmtree(self.out, ignore_errors=True)
-        os.makedirs(self.out)
-        return peer.ask(part.peers, payload, self.payloads.made[payload]["one"], self.out)
+    def ask_peer(self, peer, word, payload, min_time):
+        facts = self.payloads.made[payload]
+        if min_time == 0:
+            self.payloads.drop(peer.files(facts))
+        os.makedirs(self.out, exist_ok=True)
+        return peer.ask(word, facts, self.out, 1000 * min_time)
 
     def ask(self, asked):
         """Everything about one question, as its raw file holds it."""
@@ -131,7 +133,7 @@ class Runner:
         return {"question": asked.name, "command": self.options.command, "repetitions": repetitions,
                 "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
                 "machine": machine(self.data), "load_average": {"before": load, "after": os.getloadavg()[0]},
-                "versions": self.versions(), "absent": [name for name in PEERS if name not in self.peers],
+                "versions": self.versions(), "absent": [name for name in PEER_COMMANDS if name not in self.peers],
                 "skipped": [[*key, why] for key, why in self.skipped.items()],
                 "payloads": [self.payloads.made[name] for name in wanted],
                 "figures": [summary(*key, **figure) for key, figure in figures.items()]}
