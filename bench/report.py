@@ -1,98 +1,166 @@
-"""Markdown from what run.py measured. Nobody copies a figure by hand."""
+"""Pages from docs/benchmarks/raw/. Nobody copies a figure by hand.
 
-QUESTIONS = {
-    "open": "open",
-    "list": "open, list every tensor",
-    "one": "open, get one small tensor",
-}
-CONTENDERS = {
-    "cairn": "Cairn, `P.cairn`",
-    "cairn over tensorflow": "Cairn, TensorFlow's `P.index`",
-    "cairn over safetensors": "Cairn, safetensors' header",
-    "tensorflow": "TensorFlow",
-    "safetensors": "safetensors",
-}
-# The rows of the front page.
+usage: report.py     makes the pages and plots anew from the raw figures that are there
+"""
+import json
+import os
+
+import plots
+import targets
+from contenders import ROOT
+from figures import Figures, duration, group, size, times
+from questions import FILLS, PAYLOADS, QUESTIONS, label
+
+DOCS = os.path.join(ROOT, "docs", "benchmarks")
+START, END = "<!-- bench:open -->\n", "<!-- bench:end -->"
+# The front page: what, question and ask and payload, ours, the machine's own.
 FRONT = (
-    ("gpt2", "open", "open {tensors} tensors, {megabytes} MB (GPT-2)"),
-    ("rows", "open", "open {tensors} tensors, {megabytes} MB"),
-    ("rows", "list", "the same, and list every name"),
-    ("rows", "one", "the same, and get one of them"),
+    ("open 148 tensors, 498 MB (GPT-2)", ("open", "open", "gpt2"), ("cairn",), ()),
+    ("open 100,000 tensors, 26 MB", ("open", "open", "many"), ("cairn",), ()),
+    ("the same, and list every name", ("open", "list", "many"), ("cairn",), ()),
+    ("the same, and get one of them", ("lookup", "one", "many"), ("cairn",), ()),
+    ("open GPT-2 and touch every page", ("touch", "touch", "gpt2"), ("cairn-restore",), ("plain-populate",)),
+    ("check every byte of it", ("verify", "verify", "gpt2"), ("cairn",), ("plain-pread-sum",)),
+    ("copy it into memory of the caller's", ("copy", "copy", "gpt2"), ("cairn",), ("plain-memcpy",)),
+    ("restore it from a cold disk, checked", ("cold", "cold", "gpt2"), ("cairn",), ("fio",)),
+    ("save it, synced", ("save", "save_sync", "gpt2"), ("cairn",), ("plain-write",)),
 )
 
 
-def duration(us):
-    """Three significant digits, with a unit that fits."""
-    value, unit = (us, "µs") if us < 1000 else (us / 1000, "ms")
-    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
+def ordered(figures):
+    """Cairn, the machine, the peers."""
+    return sorted(figures, key=lambda f: ("cairn", "machine", "peer").index(group(f["contender"])))
 
 
-def ratio(us, to_us):
-    times = us / to_us
-    return f"{times:.1f}×" if times < 10 else f"{times:.0f}×"
+def table(asked, figures, reference):
+    """One payload's figures of one ask."""
+    counters = [name for name in ("pss_bytes", "anonymous_bytes", "index_bytes")
+                if any(name in f["counters"] for f in figures)]
+    heads = [name.removesuffix("_bytes") for name in counters]
+    lines = ["| contender | min | median | max | to Cairn |" + "".join(f" {head} |" for head in heads),
+             "| --- |" + " ---: |" * (4 + len(heads))]
+    for figure in ordered(figures):
+        cells = [label(figure["contender"], asked), *(duration(figure[key]) for key in ("min_us", "median_us", "max_us")),
+                 times(figure["median_us"] / reference) if reference else "–",
+                 *(size(figure["counters"][name]) if name in figure["counters"] else "–" for name in counters)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
 
 
-def medians(result):
-    return {(f["payload"], f["question"], f["contender"]): f["median_us"] for f in result["figures"]}
+def conditions(asked, result):
+    machine, load = result["machine"], result["load_average"]
+    named = ", ".join(f"{name} {version}" for name, version in result["versions"].items() if version)
+    lines = [f"- {asked.about}", f"- {FILLS[asked.fill]}",
+             f"- Repeat: `{result['command']}`; {result['repetitions']} repetitions, {result['date']}.",
+             f"- Machine: {machine['cores']} cores of {machine['cpu']}, {machine['memory_bytes'] / 2**30:.0f} GiB,"
+             f" {machine['kernel']}, {machine['file_system']}. Load average {load['before']:.1f} before,"
+             f" {load['after']:.1f} after.",
+             f"- Versions: {named}."]
+    if result["absent"] and any(part.peers for part in asked.parts):
+        lines.append(f"- Not there: {', '.join(label(name) for name in result['absent'])}.")
+    return lines
 
 
-def table(result):
-    """Cairn's medians beside those of the peers, and how many times as long they take."""
-    median, versions = medians(result), result["versions"]
-    peers = [peer for peer in ("tensorflow", "safetensors") if peer in versions]
-    lines = ["| warm index, median | Cairn | " + " | ".join(f"{CONTENDERS[p]} {versions[p]}" for p in peers) + " |",
-             "| --- |" + " ---: |" * (1 + len(peers))]
-    for name, question, what in FRONT:
-        payload = next(p for p in result["payloads"] if p["name"] == name)
-        what = what.format(tensors=f"{payload['tensors']:,}", megabytes=round(payload["bytes"] / 1e6))
-        ours = median[name, question, "cairn"]
-        theirs = [median[name, question, peer] for peer in peers]
-        cells = [duration(ours), *(f"{duration(us)} ({ratio(us, ours)})" for us in theirs)]
-        lines.append(f"| {what} | " + " | ".join(cells) + " |")
-    machine = result["machine"]
-    lines += ["", f"`{result['command']}`, {result['date'][:10]}, {machine['cores']} cores of {machine['cpu']}, "
-              f"{machine['kernel']}.", "[All figures, and how they were taken](docs/benchmarks/README.md).", ""]
+def page(asked, result, images=()):
+    """The page of one question."""
+    figures = Figures({asked.name: result})
+    lines = [f"# {asked.title}", "", f"Written by `./dev bench`; every sample is in `raw/{asked.name}.json`.", "",
+             *conditions(asked, result), ""]
+    for image in images:
+        lines += [f"![{asked.title}]({image}.png) ([SVG]({image}.svg))", ""]
+    for part in asked.parts:
+        for payload in result["payloads"]:
+            where = (asked.name, part.ask, payload["name"])
+            found = [f for f in result["figures"] if (f["ask"], f["payload"]) == where[1:]]
+            if not found:
+                continue
+            lines += [f"## {part.words}: `{payload['name']}`, {payload['tensors']:,} tensors, {payload['bytes']:,} bytes",
+                      "", *table(asked, found, figures.first_us(where, "cairn", "cairn-memory")), ""]
     return "\n".join(lines)
 
 
-def conditions(result):
-    machine, versions, load = result["machine"], result["versions"], result["load_average"]
-    named = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-    resident = ";\n  ".join(f"`{p['name']}`: {p['resident_bytes']:,} bytes, safetensors' header has {p['head_bytes']:,}"
-                           for p in result["payloads"])
-    return f"""\
-- Repeat: `{result['command']}` ({result['repetitions']} repetitions). Measured {result['date']}.
-- Machine: {machine['cores']} cores of {machine['cpu']}, {machine['memory_bytes'] / 2**30:.0f} GiB, {machine['kernel']}.
-- Load average: {load['before']:.1f} before, {load['after']:.1f} after.
-- Versions: {named}.
-- Same bytes for all: three names of one inode. Each repetition asks the contenders one after another; its figure is the
-  mean over at least 20 ms of asking again and again, or over one time where that takes longer. Index files are warm: a
-  round before is not counted. Closing is not timed. Peers' processes live on, Cairn's is new for each figure.
-- No tensor byte is touched, but for "get one". The shards were dropped from the page cache before; when all had opened
-  and listed them, it held the header that safetensors reads, and what the kernel reads ahead of it:
-  {resident}.
-- The peers are asked in Python, where they are used; garbage collection is off. TensorFlow: `NewCheckpointReader`; to
-  list, `load_checkpoint` and `get_variable_to_shape_map`. safetensors: `safe_open`; to list, `keys()`, which gives no
-  shapes. Cairn checks its index's digest and every entry each time it opens, and "get one" checks the tensor's CRC32C,
-  as TensorFlow does and safetensors cannot.
-"""
+def target_table(results):
+    return targets.table(Figures(results))
 
 
-def page(result):
+def front(results):
+    """The table of the front page: Cairn, the machine's own limit, and who else was asked."""
+    figures = Figures(results)
+    rows = [(what, where, figures.first_us(where, *ours), limit) for what, where, ours, limit in FRONT]
+    rows = [row for row in rows if row[2] is not None]
+    peers = [name for name in ("tensorflow", "safetensors", "safetensors-rust", "torch")
+             if any(figures.us(where, name) for _, where, _, _ in rows)]
+    lines = ["| median | Cairn | the machine's limit | " + " | ".join(label(name) for name in peers) + " |",
+             "| --- |" + " ---: |" * (2 + len(peers))]
+    for what, where, ours, limit in rows:
+        best = [name for prefix in limit for name in figures.contenders(where, prefix)]
+        others = [figures.us(where, *best), *(figures.us(where, name) for name in peers)]
+        cells = [f"{duration(us)} ({times(us / ours)})" if us is not None else "–" for us in others]
+        lines.append(f"| {what} | {duration(ours)} | " + " | ".join(cells) + " |")
+    last = max(results.values(), key=lambda result: result["date"])
+    machine = last["machine"]
+    lines += ["", f"Warm but where it says cold. `./dev bench`, {last['date'][:10]}, {machine['cores']} cores of "
+              f"{machine['cpu']}, {machine['kernel']}.",
+              "[All figures, how they were taken, and which targets they miss](docs/benchmarks/README.md).", ""]
+    return "\n".join(lines)
+
+
+def index(results):
     """docs/benchmarks/README.md."""
-    figures = {(f["payload"], f["question"], f["contender"]): f for f in result["figures"]}
-    lines = ["# Opening a checkpoint, measured", "", "Written by `./dev bench`; every sample is in `open.json`.", "",
-             conditions(result)]
-    for payload in result["payloads"]:
-        name = payload["name"]
-        lines += [f"## `{name}`: {payload['tensors']:,} tensors, {payload['bytes']:,} bytes", "",
-                  "| question | contender | min | median | max | to Cairn |", "| --- | --- |" + " ---: |" * 4]
-        for question, words in QUESTIONS.items():
-            ours = figures[name, question, "cairn"]["median_us"]
-            for contender, label in CONTENDERS.items():
-                if figure := figures.get((name, question, contender)):
-                    cells = [duration(figure[key]) for key in ("min_us", "median_us", "max_us")]
-                    lines.append(f"| {words} | {label} | " + " | ".join(cells)
-                                 + f" | {ratio(figure['median_us'], ours)} |")
-        lines.append("")
+    lines = ["# Measured", "", "Written by `./dev bench`, which asks Cairn, its peers and the machine itself in turn. Each page"
+             " says what was in the page", "cache, whether bytes were touched, checked and synced, and how to repeat it;"
+             " [the method](../../bench/README.md) is the same for", "all. A figure is a fact about one machine: read the"
+             " ratios.", "", "| page | what |", "| --- | --- |"]
+    lines += [f"| [{q.name}]({q.name}.md) | {q.title} |" for q in QUESTIONS if q.name in results]
+    lines += ["", "The payloads:", "", *(f"- `{name}`: {words}." for name, words in PAYLOADS.items()), "",
+              "## Targets", "", "Ratios of medians of one run. A target that is missed stays here until it is met.", "",
+              target_table(results), ""]
     return "\n".join(lines)
+
+
+def write(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def write_raw(result):
+    # A line for each figure, so that a difference can be read.
+    figures = ",\n".join("  " + json.dumps(figure) for figure in result["figures"])
+    head = json.dumps({**result, "figures": []}, indent=1)
+    write(os.path.join(DOCS, "raw", f"{result['question']}.json"), head[:-len("[]\n}")] + f"[\n{figures}\n ]\n}}\n")
+
+
+def read_raw(docs=DOCS):
+    results = {}
+    for asked in QUESTIONS:
+        path = os.path.join(docs, "raw", f"{asked.name}.json")
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                results[asked.name] = json.load(file)
+    return results
+
+
+def publish(docs=DOCS, front_page=os.path.join(ROOT, "README.md")):
+    """All pages and plots from the raw figures, and nothing else beside them."""
+    results = read_raw(docs)
+    written = {"README.md": index(results)}
+    images = {asked.name: plots.draw(asked, results[asked.name], docs) for asked in QUESTIONS if asked.name in results}
+    for asked in QUESTIONS:
+        if asked.name in results:
+            written[f"{asked.name}.md"] = page(asked, results[asked.name], images[asked.name])
+    drawn = {f"{image}.{kind}" for names in images.values() for image in names for kind in ("png", "svg")}
+    for name in os.listdir(docs):
+        path = os.path.join(docs, name)
+        if os.path.isfile(path) and name not in written and name not in drawn:
+            os.remove(path)
+    for name, text in written.items():
+        write(os.path.join(docs, name), text)
+    with open(front_page, encoding="utf-8") as file:
+        before, rest = file.read().split(START)
+    write(front_page, before + START + front(results) + END + rest.split(END)[1])
+    print(f"bench: wrote {os.path.relpath(docs, ROOT)} and {os.path.relpath(front_page, ROOT)}")
+
+
+if __name__ == "__main__":
+    publish()

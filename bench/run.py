@@ -1,10 +1,9 @@
-"""Asks Cairn and its peers the same questions, in turn, and publishes the answers.
+"""Asks Cairn, its peers and the machine itself the same questions, in turn, and publishes the answers.
 
-usage: run.py [--build DIR] [--python PROGRAM] [--quick]
+usage: run.py [--quick] [--build DIR] [--python PROGRAM] [--payloads NAME,…] [QUESTION…]
 
 Every repetition asks each contender once, one after another, so that whatever else the machine does meets all alike.
-The full run writes docs/benchmarks/open.json, docs/benchmarks/README.md, and the table between two markers of
-README.md; it leaves them as they are where a peer is missing. --quick only prints.
+Each question's samples go to docs/benchmarks/raw/, from which report.py makes the pages. --quick only prints.
 """
 import argparse
 import datetime
@@ -18,196 +17,191 @@ import subprocess
 import sys
 import tempfile
 
-from report import page, table
+import report
+from contenders import PEER_COMMANDS, ROOT, Fio, Programs, Skip, start_peers
+from questions import QUESTIONS, question
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-REPETITIONS, REPETITIONS_QUICK = 21, 5
-QUESTIONS_OF_THE_INDEX = ("open", "list")
-QUESTIONS = (*QUESTIONS_OF_THE_INDEX, "one")
-PEERS = ("tensorflow", "safetensors")
+LONG_S = 0.02  # what is shorter is asked again until so much time was spent; see bench/README.md
 
 
-class Skip(Exception):
-    """What a peer needs is not there."""
-
-
-class Peer:
-    """A peer's process: asked by a line, it answers with microseconds."""
-
-    def __init__(self, python, name):
-        if not os.path.exists(python):
-            raise Skip(f"{os.path.relpath(python, ROOT)} is not there")
-        script = os.path.join(ROOT, "bench", "peers", f"{name}_open.py")
-        quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-        self.errors = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen([python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=self.errors, text=True, env=quiet)
-        first = self.process.stdout.readline()
-        if not first:
-            raise Skip(self.last_words())
-        self.versions = json.loads(first)
-
-    def last_words(self):
-        self.errors.seek(0)
-        return (self.errors.read().strip().splitlines() or ["it ended"])[-1]
-
-    def ask(self, question, path, tensor):
-        self.process.stdin.write(f"{question}\t{path}\t{tensor}\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        return float(answer) if answer else sys.exit(f"bench: {question} {path}: {self.last_words()}")
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-class Cairn:
-    """Cairn's side: bench/open, started for each question, over all three indexes."""
+class Payloads:
+    """The files below build/bench-data, made when they are first asked for."""
 
     def __init__(self, build, data):
-        self.program, self.data = os.path.join(build, "bench", "open"), data
-        self.version, self.resident = None, {}
+        self.build, self.data, self.made = build, data, {}
 
-    def ask(self, question, payload):
-        """Microseconds by index; also keeps how much of the shard the page cache holds."""
-        command = [self.program, self.data, f"--benchmark_filter=^{payload}/[a-z]+/{question}/",
-                   "--benchmark_min_time=0.02", "--benchmark_format=json"]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
-        answers, report = {}, json.loads(done.stdout)
-        self.version = report["context"]["cairn"]
-        for run in report["benchmarks"]:
-            if run.get("error_occurred"):
-                sys.exit(f"bench: {run['name']}: {run['error_message']}")
-            answers[run["name"].split("/")[1]] = run["real_time"]
-            self.resident[payload] = int(run["resident"])
-        return answers
+    def make(self, name):
+        stem = re.compile(re.escape(name) + r"\.")
+        for folder in ("cairn", "tensorflow", "safetensors"):
+            for file in os.listdir(os.path.join(self.data, folder)) if name in self.made else ():
+                if stem.match(file):
+                    os.remove(os.path.join(self.data, folder, file))
+        command = [os.path.join(self.build, "bench", "payloads"), self.data, name]
+        line = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        _, tensors, size, one = line.rstrip("\n").split("\t")
+        self.made[name] = {"name": name, "tensors": int(tensors), "bytes": int(size), "one": one}
 
+    def file(self, name):
+        return os.path.join(self.data, "safetensors", f"{name}.safetensors")
 
-def make_payloads(build, data):
-    """Makes the files anew and drops the shards from the page cache: what is touched comes back, and little more."""
-    shutil.rmtree(data, ignore_errors=True)
-    os.makedirs(data)
-    command = [os.path.join(build, "bench", "payloads"), data]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    payloads = []
-    for line in done.stdout.splitlines():
-        name, tensors, size, one = line.split("\t")
-        shard = f"{data}/safetensors/{name}.safetensors"
-        payloads.append({"name": name, "tensors": int(tensors), "bytes": int(size), "one": one,
-                         "head_bytes": os.path.getsize(shard) - int(size)})
-        file = os.open(shard, os.O_RDONLY)
-        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(file)
-    return payloads
+    def drop(self, files):
+        done = subprocess.run([os.path.join(self.build, "bench", "drop"), *files], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Skip(done.stderr.strip())
+
+    def fill(self, name, how):
+        """Brings the page cache into the state that questions.FILLS describes."""
+        if name not in self.made or how == "written":
+            self.make(name)
+        if how == "written":
+            return
+        self.drop([self.file(name)])
+        if how == "read":
+            with open(self.file(name), "rb", buffering=0) as file:
+                while file.read(1 << 20):
+                    pass
 
 
-def peer_path(peer, data, payload):
-    return f"{data}/{peer}/{payload}" + (".safetensors" if peer == "safetensors" else "")
+class Runner:
+    def __init__(self, options, data):
+        self.options, self.data = options, data
+        self.payloads, self.programs = Payloads(options.build, data), Programs(options.build, data)
+        self.peers = start_peers({"python": options.python, "build": options.build, "data": data})
+        self.out = os.path.join(data, "out")
+        self.skipped = {}  # (part, payload, contender): why
+        try:
+            self.fio = Fio()
+        except Skip as why:
+            self.fio = None
+            print(f"bench: {why}: nothing says what the disk gives", flush=True)
+
+    def round(self, asked, payload, number):
+        """One repetition: yields (part, contender, microseconds, counters). Each begins with another contender."""
+        for part in asked.parts:
+            if payload not in self.payloads_of(part):
+                continue
+            calls = self.calls(asked, part, payload)
+            for contender in rotated(list(calls), number):
+                if (part.ask, payload, contender) in self.skipped:
+                    continue
+                try:
+                    yield part, contender, *calls[contender]()
+                except Skip as why:
+                    self.skipped[part.ask, payload, contender] = str(why)
+                    print(f"bench: {asked.name}, {payload}: {contender} is left out: {why}", flush=True)
+
+    def payloads_of(self, part):
+        if self.options.payloads:
+            return [name for name in part.payloads if name in self.options.payloads]
+        return part.quick if self.options.quick and part.quick else part.payloads
+
+    def calls(self, asked, part, payload):
+        """By contender: what asks it."""
+        min_time = 0 if asked.fill == "dropped" else LONG_S
+        calls = {}
+        for name in self.programs.contenders(part, payload):
+            calls[name] = lambda name=name: self.programs.ask(part, payload, name, min_time)
+        for name, peer in self.peers.items() if part.peers else ():
+            calls[name] = lambda peer=peer: (self.ask_peer(peer, part.peers, payload, min_time), {})
+        if part.peers == "restore" and "torch" in self.peers:
+            calls["torch-mmap"] = lambda: (self.ask_peer(self.peers["torch"], "restore_mmap", payload, min_time), {})
+        for name, setting in self.fio.contenders().items() if asked.fio and self.fio else ():
+            calls[name] = lambda setting=setting: (self.fio.ask(self.payloads.file(payload), setting), {})
+        return {name: call for name, call in calls.items() if not part.only or name in part.only}
+
+    def ask_peer(self, peer, word, payload, min_time):
+        facts = self.payloads.made[payload]
+        if min_time == 0:
+            self.payloads.drop(peer.files(facts))
+        os.makedirs(self.out, exist_ok=True)
+        return peer.ask(word, facts, self.out, 1000 * min_time)
+
+    def ask(self, asked):
+        """Everything about one question, as its raw file holds it."""
+        wanted = dict.fromkeys(payload for part in asked.parts for payload in self.payloads_of(part))
+        repetitions = asked.quick_repetitions if self.options.quick else asked.repetitions
+        load, figures = os.getloadavg()[0], {}
+        for payload in wanted:
+            print(f"bench: {asked.name}, {payload}", file=sys.stderr, flush=True)
+            self.payloads.fill(payload, asked.fill)
+            for number in range(-1, repetitions):  # the first round warms, and is not counted
+                for part, contender, us, counters in self.round(asked, payload, number):
+                    if number >= 0:
+                        key = (payload, part.ask, contender)
+                        figure = figures.setdefault(key, {"samples_us": [], "counters": counters})
+                        figure["samples_us"].append(round(us, 3))
+        return {"question": asked.name, "command": self.options.command, "repetitions": repetitions,
+                "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+                "machine": machine(self.data), "load_average": {"before": load, "after": os.getloadavg()[0]},
+                "versions": self.versions(), "absent": [name for name in PEER_COMMANDS if name not in self.peers],
+                "skipped": [[*key, why] for key, why in self.skipped.items()],
+                "payloads": [self.payloads.made[name] for name in wanted],
+                "figures": [summary(*key, **figure) for key, figure in figures.items()]}
+
+    def versions(self):
+        named = {"cairn": self.programs.version, "commit": commit(), **({"fio": self.fio.version} if self.fio else {})}
+        for peer in self.peers.values():
+            named |= peer.versions
+        return named
 
 
-def repetition(cairn, peers, data, payloads, questions=QUESTIONS):
-    """Yields (payload, question, contender, microseconds), each question going around the contenders."""
-    for payload in payloads:
-        name = payload["name"]
-        for question in questions:
-            for index, us in cairn.ask(question, name).items():
-                yield name, question, "cairn" if index == "cairn" else f"cairn over {index}", us
-            for peer, process in peers.items():
-                yield name, question, peer, process.ask(question, peer_path(peer, data, name), payload["one"])
+def rotated(names, number):
+    start = number % len(names) if names else 0
+    return names[start:] + names[:start]
 
 
-def measure(cairn, peers, data, payloads, repetitions):
-    """Warms the indexes by asking what touches no tensor, and notes what that left in the page cache; then asks all."""
-    list(repetition(cairn, peers, data, payloads, QUESTIONS_OF_THE_INDEX))
-    for payload in payloads:
-        payload["resident_bytes"] = cairn.resident[payload["name"]]
-    samples = {}
-    for number in range(repetitions):
-        print(f"bench: repetition {number + 1} of {repetitions}", file=sys.stderr)
-        for *key, us in repetition(cairn, peers, data, payloads):
-            samples.setdefault(tuple(key), []).append(round(us, 3))
-    return [{"payload": payload, "question": question, "contender": contender, "min_us": min(us),
-             "median_us": round(statistics.median(us), 3), "max_us": max(us), "samples_us": us}
-            for (payload, question, contender), us in samples.items()]
+def summary(payload, ask, contender, samples_us, counters):
+    return {"payload": payload, "ask": ask, "contender": contender, "median_us": round(statistics.median(samples_us), 3),
+            "min_us": min(samples_us), "max_us": max(samples_us), "samples_us": samples_us, "counters": counters}
 
 
-def machine():
+def machine(data):
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         model = re.search(r"model name\s*: (.*)", file.read())
+    kind = subprocess.run(["findmnt", "-no", "FSTYPE", "-T", data], capture_output=True, text=True).stdout.strip()
     return {"cpu": model.group(1) if model else platform.machine(), "cores": len(os.sched_getaffinity(0)),
             "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-            "kernel": f"{platform.system()} {platform.release()}"}
+            "kernel": f"{platform.system()} {platform.release()}", "file_system": kind}
 
 
 def commit():
-    done = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    done = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def start_peers(python):
-    peers = {}
-    for name in PEERS:
-        try:
-            peers[name] = Peer(python, name)
-        except Skip as why:
-            print(f"bench: {name} skipped: {why}")
-    return peers
-
-
-def run(options):
-    data = os.path.join(options.build, "bench-data")
-    repetitions = REPETITIONS_QUICK if options.quick else REPETITIONS
-    peers = start_peers(options.python)
-    load_before = round(os.getloadavg()[0], 2)
-    payloads = make_payloads(options.build, data)
-    cairn = Cairn(options.build, data)
-    try:
-        figures = measure(cairn, peers, data, payloads, repetitions)
-    finally:
-        for peer in peers.values():
-            peer.close()
-        shutil.rmtree(data, ignore_errors=True)
-    versions = {"cairn": cairn.version, "commit": commit()}
-    for peer in peers.values():
-        versions |= peer.versions
-    return {"command": "./dev bench" + (" --quick" if options.quick else ""),
-            "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-            "machine": machine(), "load_average": {"before": load_before, "after": round(os.getloadavg()[0], 2)},
-            "versions": versions, "repetitions": repetitions, "payloads": payloads, "figures": figures}
-
-
-def write(path, text):
-    os.makedirs(os.path.dirname(os.path.join(ROOT, path)), exist_ok=True)
-    with open(os.path.join(ROOT, path), "w", encoding="utf-8") as file:
-        file.write(text)
-    print(f"bench: wrote {path}")
-
-
-def publish(result):
-    write("docs/benchmarks/open.json", json.dumps(result, indent=1) + "\n")
-    write("docs/benchmarks/README.md", page(result))
-    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
-        text = file.read()
-    start, end = "<!-- bench:open -->\n", "<!-- bench:end -->"
-    before, rest = text.split(start)
-    _, after = rest.split(end)
-    write("README.md", before + start + table(result) + end + after)
 
 
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--build", default=os.path.join(ROOT, "build"))
-    arguments.add_argument("--python", default=os.path.join(ROOT, ".venv", "bin", "python"))
-    arguments.add_argument("--quick", action="store_true", help="fewer repetitions; only prints")
+    arguments.add_argument("--python", default=os.path.join(ROOT, ".venv", "bin", "python"), help="the peers' Python")
+    arguments.add_argument("--payloads", type=lambda text: text.split(","), help="only these; nothing is published")
+    arguments.add_argument("--quick", action="store_true", help="fewer repetitions, smaller payloads; only prints")
+    arguments.add_argument("questions", nargs="*", metavar="QUESTION", help=", ".join(q.name for q in QUESTIONS))
     options = arguments.parse_args()
-    result = run(options)
-    print(page(result))
-    missing = [peer for peer in PEERS if peer not in result["versions"]]
-    if missing:
-        print(f"bench: without {' and '.join(missing)} nothing is published")
-    elif not options.quick:
-        publish(result)
+    if unknown := set(options.questions) - {q.name for q in QUESTIONS}:
+        arguments.error(f"no such question: {', '.join(sorted(unknown))}")
+    options.build = os.path.abspath(options.build)
+    options.command = " ".join(["./dev bench", *(["--quick"] if options.quick else []), *options.questions])
+    chosen = [question(name) for name in options.questions] or QUESTIONS
+
+    base = os.path.join(options.build, "bench-data")
+    os.makedirs(base, exist_ok=True)
+    data = tempfile.mkdtemp(dir=base)
+    runner, results = None, {}
+    try:
+        runner = Runner(options, data)
+        for asked in chosen:
+            results[asked.name] = runner.ask(asked)
+            if not options.quick and not options.payloads:
+                report.write_raw(results[asked.name])
+    finally:
+        for peer in runner.peers.values() if runner else ():
+            peer.close()
+        shutil.rmtree(data, ignore_errors=True)
+    if options.quick or options.payloads:
+        print("\n".join(report.page(asked, results[asked.name]) for asked in chosen))
+        print(report.target_table(results))
+    else:
+        report.publish()
 
 
 if __name__ == "__main__":

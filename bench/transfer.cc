@@ -1,50 +1,69 @@
-// usage: transfer DIR [--benchmark_…]
+// usage: transfer DIR PAYLOAD [--benchmark_…]
 //
-// What does it cost to give a checkpoint another index? DIR's payloads (see payload.h), each index
-// made anew each time:
+// What does it cost to give a checkpoint another index, made anew each time?
 //
 //     import   P.cairn beside TensorFlow's P.index and shards: import_index
 //     export   P.index beside P.cairn: export_index
-//     open     by P.index alone: what import is measured against
 //
-// Both end with syncs, which cost what the disk costs: in a directory that lies in memory they cost
-// nothing, and the figure is what the library itself takes.
+// Both end with syncs, which cost what the disk costs. So each is asked twice: `cairn`, on the
+// disk, and `cairn-memory`, in a directory that lies in memory, where a sync costs nothing and the
+// figure is what the library itself takes. There the shard is a hole of the payload's size: no byte
+// of it is read.
 
-#include <benchmark/benchmark.h>
+#include <unistd.h>
 
-#include <chrono>
-#include <cstdio>
 #include <filesystem>
+#include <fstream>
+#include <optional>
 #include <string>
 
 #include "cairn/convert.h"
-#include "cairn/version.h"
-#include "payload.h"
+#include "measure.h"
 
 namespace cairn::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+namespace fs = std::filesystem;
 
-// Times `work`, with the file `made` away before.
-template <class Do>
-void measure(benchmark::State& state, const std::string& made, Do work) {
-  while (state.KeepRunning()) {
-    std::filesystem::remove(made);
-    const Clock::time_point start = Clock::now();
-    const auto done = work();
-    const std::chrono::duration<double> elapsed = Clock::now() - start;
-    if (!done) return state.SkipWithError(done.error().what.c_str());
-    state.SetIterationTime(elapsed.count());
+// A copy of the indexes, in memory, beside a shard that is one hole. Gone when the program ends.
+class HollowCopy {
+ public:
+  explicit HollowCopy(const Subject& subject)
+      : directory_("/dev/shm/cairn-bench-" + std::to_string(getpid())) {
+    const std::string shard = ".data-00000-of-00001";
+    fs::create_directories(directory_);
+    fs::copy_file(subject.tensorflow() + ".index", prefix() + ".index");
+    std::ofstream(prefix() + shard).close();
+    fs::resize_file(prefix() + shard, fs::file_size(subject.tensorflow() + shard));
   }
-}
+  HollowCopy(const HollowCopy&) = delete;
+  HollowCopy& operator=(const HollowCopy&) = delete;
+  ~HollowCopy() { fs::remove_all(directory_); }
 
-template <class Do>
-void add(const std::string& name, const std::string& made, Do work) {
-  benchmark::RegisterBenchmark(
-      name.c_str(), [made, work](benchmark::State& state) { measure(state, made, work); })
-      ->UseManualTime()
-      ->Unit(benchmark::kMillisecond);
+  std::string prefix() const { return (directory_ / "copy").string(); }
+
+ private:
+  fs::path directory_;
+};
+
+void add_place(const std::string& contender, const std::string& prefix) {
+  const auto remove = [prefix](const char* suffix) {
+    return [made = prefix + suffix] {
+      fs::remove(made);
+      return Result<void>{};
+    };
+  };
+  add("import/" + contender, [prefix] { return import_index(prefix); }, remove(".cairn"));
+  // Export takes what import made, or makes it if a filter left import out.
+  const auto prepare = [prefix, again = remove(".index")]() -> Result<void> {
+    if (!fs::exists(prefix + ".cairn")) {
+      if (const auto made = import_index(prefix); !made) return made.error();
+    }
+    return again();
+  };
+  add(
+      "export/" + contender, [prefix] { return export_index(prefix, Format::TensorFlow); },
+      prepare);
 }
 
 }  // namespace
@@ -52,21 +71,11 @@ void add(const std::string& name, const std::string& made, Do work) {
 
 int main(int argc, char** argv) {
   using namespace cairn::bench;
-  benchmark::AddCustomContext("cairn", std::string(cairn::version()));
-  benchmark::Initialize(&argc, argv);
-  if (argc != 2) {
-    std::fputs("usage: transfer DIR [--benchmark_...]\n", stderr);
-    return 2;
-  }
-  const std::string directory = argv[1];
-  for (const Payload& payload : kPayloads) {
-    const std::string name = payload.name;
-    const std::string prefix = tensorflow_path(directory, payload);
-    add(name + "/open", prefix + ".cairn", [=] { return cairn::Checkpoint::open(prefix); });
-    add(name + "/import", prefix + ".cairn", [=] { return cairn::import_index(prefix); });
-    add(name + "/export", prefix + ".index",
-        [=] { return cairn::export_index(prefix, cairn::Format::TensorFlow); });
-  }
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
+  static std::optional<HollowCopy> copy;
+  const int status = run_program(argc, argv, [](const Subject& subject) {
+    add_place("cairn", subject.tensorflow());
+    add_place("cairn-memory", copy.emplace(subject).prefix());
+  });
+  copy.reset();
+  return status;
 }
