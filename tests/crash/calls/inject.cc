@@ -74,6 +74,7 @@ constexpr FileCall kFileCalls[] = {
     {SYS_pwrite64, "pwrite64", kNone, 0},
     {SYS_writev, "writev", kNone, 0},
     {SYS_pwritev, "pwritev", kNone, 0},
+    {SYS_sync_file_range, "sync_file_range", kNone, 0},
     {SYS_fsync, "fsync", kNone, 0},
     {SYS_fdatasync, "fdatasync", kNone, 0},
     {SYS_rename, "rename", 0, kNone},
@@ -232,7 +233,8 @@ bool Tracer::counts(const Info& info) const {
   if (plan_.action == Action::Short) {
     const bool moves_bytes =
         call != nullptr && (call->number == SYS_read || call->number == SYS_write ||
-                            call->number == SYS_pread64 || call->number == SYS_pwrite64);
+                            call->number == SYS_pread64 || call->number == SYS_pwrite64 ||
+                            call->number == SYS_pwritev);  // of whose parts half are left
     return moves_bytes && info.entry.args[0] > STDERR_FILENO && info.entry.args[2] > 1;
   }
   if (!plan_.call.empty()) return call != nullptr && plan_.call == call->name;

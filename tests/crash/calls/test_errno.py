@@ -23,7 +23,8 @@ SHORT_POINTS = 4  # of each scene and way to fail, about
 PAGE = 4096
 
 # What a signal may interrupt is called again; of the others Linux says that they never end so.
-RETRIED = {"open", "openat", "read", "pread64", "write", "pwrite64", "fallocate", "ftruncate", "flock", "fsync"}
+RETRIED = {"open", "openat", "read", "pread64", "write", "pwrite64", "pwritev", "fallocate", "ftruncate", "flock",
+           "fsync"}
 # Some file systems cannot sync a directory, or cannot say what is on the disk at all.
 SYNC_IMPOSSIBLE = {errno.EINTR, errno.EOPNOTSUPP}
 
