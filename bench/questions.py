@@ -35,6 +35,7 @@ LABELS = {
     "plain-pread": "plain pread",
     "plain-pread-sum": "plain pread + CRC32C",
     "plain-sum": "plain CRC32C of memory",
+    "plain-write": "plain write",
     "plain-memcpy": "plain memcpy from a mapping",
 }
 

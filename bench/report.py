@@ -58,6 +58,8 @@ def conditions(asked, result):
              f"- Versions: {named}."]
     if result["absent"] and any(part.peers for part in asked.parts):
         lines.append(f"- Not there: {', '.join(label(name) for name in result['absent'])}.")
+    lines += [f"- {label(contender, asked)} was not asked ({ask}, `{payload}`): {why}."
+              for ask, payload, contender, why in result["skipped"]]
     return lines
 
 
@@ -124,11 +126,15 @@ def write(path, text):
         file.write(text)
 
 
-def write_raw(result):
-    # A line for each figure, so that a difference can be read.
+def raw_text(result):
+    """A line for each figure, so that a difference can be read."""
     figures = ",\n".join("  " + json.dumps(figure) for figure in result["figures"])
     head = json.dumps({**result, "figures": []}, indent=1)
-    write(os.path.join(DOCS, "raw", f"{result['question']}.json"), head[:-len("[]\n}")] + f"[\n{figures}\n ]\n}}\n")
+    return head[:-len("[]\n}")] + f"[\n{figures}\n ]\n}}\n"
+
+
+def write_raw(result):
+    write(os.path.join(DOCS, "raw", f"{result['question']}.json"), raw_text(result))
 
 
 def read_raw(docs=DOCS):

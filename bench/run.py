@@ -68,7 +68,7 @@ class Runner:
         self.payloads, self.programs = Payloads(options.build, data), Programs(options.build, data)
         self.peers = start_peers({"python": options.python, "build": options.build, "data": data})
         self.out = os.path.join(data, "out")
-        self.skipped = {}  # (part, payload, contender): why
+        self.skipped = {}  # (question, ask, payload, contender): why
         try:
             self.fio = Fio()
         except Skip as why:
@@ -82,12 +82,12 @@ class Runner:
                 continue
             calls = self.calls(asked, part, payload)
             for contender in rotated(list(calls), number):
-                if (part.ask, payload, contender) in self.skipped:
+                if (asked.name, part.ask, payload, contender) in self.skipped:
                     continue
                 try:
                     yield part, contender, *calls[contender]()
                 except Skip as why:
-                    self.skipped[part.ask, payload, contender] = str(why)
+                    self.skipped[asked.name, part.ask, payload, contender] = str(why)
                     print(f"bench: {asked.name}, {payload}: {contender} is left out: {why}", flush=True)
 
     def payloads_of(self, part):
@@ -134,7 +134,7 @@ class Runner:
                 "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
                 "machine": machine(self.data), "load_average": {"before": load, "after": os.getloadavg()[0]},
                 "versions": self.versions(), "absent": [name for name in PEER_COMMANDS if name not in self.peers],
-                "skipped": [[*key, why] for key, why in self.skipped.items()],
+                "skipped": [[*key[1:], why] for key, why in self.skipped.items() if key[0] == asked.name],
                 "payloads": [self.payloads.made[name] for name in wanted],
                 "figures": [summary(*key, **figure) for key, figure in figures.items()]}
 

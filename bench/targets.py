@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 
 from figures import duration, size, times
-from questions import COUNTS, GROWTH, PEERS
+from questions import COUNTS, GROWTH, PEERS, label
 
 MIB = 1 << 20
 
@@ -32,13 +32,13 @@ class Targets:
     def against(self, where, peer, bound, ours=("cairn",), sense="≤"):
         """Our time by a peer's. Of several peers the fastest."""
         peers = (peer,) if isinstance(peer, str) else peer
-        words = peer if isinstance(peer, str) else "the fastest peer"
+        words = label(peer) if isinstance(peer, str) else "the fastest peer"
         return Check(f"of {words}", ratio(self.f.us(where, *ours), self.f.us(where, *peers)), sense, bound)
 
     def speed(self, where, limit, bound, ours=("cairn",), words=None):
         """Our speed by the machine's."""
         measured = ratio(self.f.us(where, *limit), self.f.us(where, *ours))
-        return Check(words or f"of {limit[0]}'s speed", measured, "≥", bound)
+        return Check(words or f"of the speed of {label(limit[0])}", measured, "≥", bound)
 
     def open(self):
         gpt2, many = ("open", "open", "gpt2"), ("open", "open", "many")
@@ -55,7 +55,7 @@ class Targets:
     def warm(self):
         touch, verify, copy = ("touch", "touch", "gpt2"), ("verify", "verify", "gpt2"), ("copy", "copy", "gpt2")
         yield ("touch", "first touch of everything, warm, `gpt2`", "≤ 1.15 × plain MAP_POPULATE + touch",
-               [Check("of plain-populate", ratio(self.f.us(touch, "cairn-restore"), self.f.us(touch, "plain-populate")),
+               [Check("of the plain way", ratio(self.f.us(touch, "cairn-restore"), self.f.us(touch, "plain-populate")),
                       "≤", 1.15)])
         yield ("verify", "every byte checked, warm, by descriptor", "≥ 0.9 of pread + sum, ≤ 1/3 of TensorFlow's RestoreV2",
                [self.speed(verify, ("plain-pread-sum",), 0.9), self.against(verify, "tensorflow", 1 / 3)])
