@@ -67,7 +67,6 @@ def bars(asked, result):
                 panels.append(Panel(f"{payload['name']}: {payload['tensors']:,} tensors, {megabytes(payload['bytes'])}",
                                     [(label(f["contender"], asked).replace("`", ""), group(f["contender"]),
                                       f["min_us"] / 1000, f["median_us"] / 1000, f["max_us"] / 1000) for f in found]))
-        # In a new program each part is a chart; one that only has the question's name needs no other.
         name = asked.name if len(asked.parts) == 1 else f"{asked.name}-{part.ask}"
         yield Bars(name, f"{asked.title}: {part.words}" if len(asked.parts) > 1 else asked.title, panels)
 
@@ -87,7 +86,8 @@ def line(figures, places, contender, words, colour, marker):
 
 def counter_line(figures, places, contender, counter, style):
     found = [(x, figures.counter(where, contender, counter)) for x, where in places]
-    return Line(*style, [(x, value / 1e6, value / 1e6, value / 1e6) for x, value in found if value is not None])
+    # Nothing gained is no point on a logarithmic axis.
+    return Line(*style, [(x, value / 1e6, value / 1e6, value / 1e6) for x, value in found if value])
 
 
 def drawn(lines):
@@ -139,7 +139,7 @@ def draw(asked, result, directory):
         return []
     matplotlib.use("Agg")
     # Without a date and with fixed names, so that the same figures give the same file.
-    matplotlib.rcParams.update({"svg.hashsalt": "cairn", "font.size": 10, "axes.spines.top": False,
+    matplotlib.rcParams.update({"svg.hashsalt": "cairn", "svg.fonttype": "none", "font.size": 10, "axes.spines.top": False,
                                 "axes.spines.right": False, "axes.titlesize": 11, "axes.titlelocation": "left"})
     charts = plan(asked, result)
     for chart in charts:
@@ -169,10 +169,12 @@ def draw_panel(axis, panel):
     names, groups, least, middle, most = zip(*panel.bars)
     rows = range(len(names))
     spread = ([m - low for m, low in zip(middle, least)], [high - m for m, high in zip(middle, most)])
-    axis.barh(rows, middle, color=[COLOURS[g] for g in groups], xerr=spread, height=0.7,
-              error_kw={"elinewidth": 1, "capsize": 2.5, "ecolor": "#202020"})
+    bars = axis.barh(rows, middle, color=[COLOURS[g] for g in groups], xerr=spread, height=0.7,
+                     error_kw={"elinewidth": 1, "capsize": 2.5, "ecolor": "#202020"})
+    for bar, name in zip(bars, names):
+        bar.set_alpha(0.5 if name.endswith("unchecked") else 1)
     axis.set_yticks(rows, names)
-    axis.invert_yaxis()
+    axis.set_ylim(len(names) - 0.4, -0.6)  # the first on top
     axis.set_title(panel.title)
     axis.set_xlabel("median and spread, ms")
     if max(most) > LOG_FROM * min(least):
@@ -192,7 +194,8 @@ def draw_lines(chart):
     axis = figure.subplots()
     for one in chart.lines:
         xs, least, middle, most = zip(*one.points)
-        axis.plot(xs, middle, color=one.colour, marker=one.marker, markersize=5, label=one.label.replace("`", ""))
+        axis.plot(xs, middle, color=one.colour, marker=one.marker, markersize=5, label=one.label.replace("`", ""),
+                  zorder=4 if one.colour == COLOURS["cairn"] else 3)
         axis.fill_between(xs, least, most, color=one.colour, alpha=0.18, linewidth=0)
     axis.set_title(chart.title, fontweight="bold")
     axis.set_xlabel(chart.x)

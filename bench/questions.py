@@ -66,8 +66,9 @@ class Question:
     fill: str                    # see FILLS
     parts: tuple
     repetitions: int = 15
-    quick_repetitions: int = 3
+    quick_repetitions: int = 3   # one: without a round before that warms
     fio: bool = False
+    reference: str = "cairn"     # whom the tables compare with
     labels: dict = field(default_factory=dict)
 
 
@@ -112,13 +113,15 @@ QUESTIONS = (
     Question(
         "touch", "First touch of everything, warm",
         "From nothing until one byte of each page has been read, each time in a new mapping; by one thread, nothing is"
-        " checked. Unmapping is not timed.",
-        "read", (Part("touch", "touch", "open and touch", ("gpt2",), peers="touch"),), repetitions=21),
+        " checked. Unmapping is not timed. TensorFlow, safetensors in Python and tensorstore have no mapped tensors: they"
+        " read all into new memory.",
+        "read", (Part("touch", "touch", "open and touch", ("gpt2",), peers="touch"),), quick_repetitions=2,
+        reference="cairn-restore"),
     Question(
         "touch-written", "First touch of what was just written",
         "As [touch](touch.md), of a file that its writer left in the page cache. How it was written decides in how large"
         " pieces the kernel holds it, and so what each page fault brings.",
-        "written", (Part("touch", "touch", "open and touch", ("gpt2",)),), repetitions=21),
+        "written", (Part("touch", "touch", "open and touch", ("gpt2",)),), reference="cairn-restore"),
     Question(
         "verify", "Every byte checked, warm",
         "Every byte is compared with its checksum, on all cores. By descriptor the file is read block by block, which"
@@ -127,12 +130,13 @@ QUESTIONS = (
         "read",
         (Part("verify", "verify", "check every byte", ("gpt2",), peers="restore",
               only=("cairn", "cairn-memory", "plain-pread-sum", "plain-sum", "tensorflow")),),
-        labels={"cairn": "Cairn, by descriptor", "cairn-memory": "Cairn, over its own memory"}),
+        quick_repetitions=2, labels={"cairn": "Cairn, by descriptor", "cairn-memory": "Cairn, over its own memory"}),
     Question(
         "copy", "Copied into the caller's memory, warm",
         "Every tensor into memory that was touched before, on all cores; peers into memory of their own choice."
         " `Cairn` does not check, `Cairn, checked` compares every byte with its checksum on the way.",
-        "read", (Part("copy", "copy", "copy all tensors", ("gpt2", "lora", "many"), ("gpt2", "many"), peers="copy"),)),
+        "read", (Part("copy", "copy", "copy all tensors", ("gpt2", "lora", "many"), ("gpt2",), peers="copy"),),
+        repetitions=11, quick_repetitions=2),
     Question(
         "cold", "Cold restore",
         "From nothing until every byte is in memory and one byte of each page has been read. Cairn compares every byte"
@@ -140,7 +144,7 @@ QUESTIONS = (
         " I/O in several settings: the best of them is what the disk gives. Peers restore as their users do: all"
         " tensors, in memory, touched.",
         "dropped", (Part("cold", "cold", "restore", ("gpt2",), peers="restore"),),
-        repetitions=11, quick_repetitions=2, fio=True,
+        repetitions=11, quick_repetitions=1, fio=True,
         labels={"cairn": "Cairn, its own choice", "plain-pread": "plain pread into new memory"}),
     Question(
         "save", "Saving",
@@ -149,7 +153,7 @@ QUESTIONS = (
         "read",
         (Part("save", "save", "save, without sync", ("gpt2",), peers="save"),
          Part("save", "save_sync", "save, synced", ("gpt2",), peers="save_sync")),
-        repetitions=11, quick_repetitions=2),
+        repetitions=9, quick_repetitions=1),
     Question(
         "transfer", "What another index costs",
         "Import writes `P.cairn` over TensorFlow's `P.index`, export writes `P.index` over `P.cairn`, each anew. No tensor"
@@ -179,7 +183,7 @@ QUESTIONS = (
          Part("processes", "processes-1", "restore", GROWTH, GROWTH_QUICK, only=("cairn",)),
          Part("verify", "verify", "verify", GROWTH, GROWTH_QUICK, only=("cairn",)),
          Part("transfer", "import", "import", GROWTH, GROWTH_QUICK, only=("cairn-memory",))),
-        repetitions=5, quick_repetitions=1),
+        repetitions=3, quick_repetitions=1),
 )
 
 

@@ -37,7 +37,7 @@ def table(asked, figures, reference):
     counters = [name for name in ("pss_bytes", "anonymous_bytes", "index_bytes")
                 if any(name in f["counters"] for f in figures)]
     heads = [name.removesuffix("_bytes") for name in counters]
-    lines = ["| contender | min | median | max | to Cairn |" + "".join(f" {head} |" for head in heads),
+    lines = [f"| contender | min | median | max | to {label(asked.reference, asked)} |" + "".join(f" {head} |" for head in heads),
              "| --- |" + " ---: |" * (4 + len(heads))]
     for figure in ordered(figures):
         cells = [label(figure["contender"], asked), *(duration(figure[key]) for key in ("min_us", "median_us", "max_us")),
@@ -77,7 +77,7 @@ def page(asked, result, images=()):
             if not found:
                 continue
             lines += [f"## {part.words}: `{payload['name']}`, {payload['tensors']:,} tensors, {payload['bytes']:,} bytes",
-                      "", *table(asked, found, figures.first_us(where, "cairn", "cairn-memory")), ""]
+                      "", *table(asked, found, figures.first_us(where, asked.reference, "cairn", "cairn-memory")), ""]
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 import report
 from contenders import PEER_COMMANDS, ROOT, Fio, Programs, Skip, start_peers
@@ -122,14 +123,15 @@ class Runner:
         repetitions = asked.quick_repetitions if self.options.quick else asked.repetitions
         load, figures = os.getloadavg()[0], {}
         for payload in wanted:
-            print(f"bench: {asked.name}, {payload}", file=sys.stderr, flush=True)
+            start = time.monotonic()
             self.payloads.fill(payload, asked.fill)
-            for number in range(-1, repetitions):  # the first round warms, and is not counted
+            for number in range(-1 if repetitions > 1 else 0, repetitions):  # round -1 warms, and is not counted
                 for part, contender, us, counters in self.round(asked, payload, number):
                     if number >= 0:
                         key = (payload, part.ask, contender)
                         figure = figures.setdefault(key, {"samples_us": [], "counters": counters})
                         figure["samples_us"].append(round(us, 3))
+            print(f"bench: {asked.name}, {payload}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
         return {"question": asked.name, "command": self.options.command, "repetitions": repetitions,
                 "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
                 "machine": machine(self.data), "load_average": {"before": load, "after": os.getloadavg()[0]},
@@ -172,7 +174,7 @@ def commit():
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--build", default=os.path.join(ROOT, "build"))
-    arguments.add_argument("--python", default=os.path.join(ROOT, ".venv", "bin", "python"), help="the peers' Python")
+    arguments.add_argument("--python", default=os.path.join(ROOT, ".venv-bench", "bin", "python"), help="the peers' Python")
     arguments.add_argument("--payloads", type=lambda text: text.split(","), help="only these; nothing is published")
     arguments.add_argument("--quick", action="store_true", help="fewer repetitions, smaller payloads; only prints")
     arguments.add_argument("questions", nargs="*", metavar="QUESTION", help=", ".join(q.name for q in QUESTIONS))
