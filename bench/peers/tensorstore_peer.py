@@ -1,6 +1,6 @@
 """TensorStore's OCDBT, as Orbax uses it: one database with a zarr array for each tensor. A path is its directory.
 
-Each array is one chunk without compression, which is the fastest there is; each question has a context, and so caches,
+Each array is one chunk, without compression, since noise does not compress; each question has a context, and so caches,
 of its own. All arrays are opened and read at the same time, on TensorStore's threads. OCDBT has checksums over its tree
 but none over the arrays.
 
