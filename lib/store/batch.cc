@@ -1,4 +1,4 @@
-// Saving what is in memory, at the speed of a plain write.
+// Saving what is in memory: copied, summed and brought to the disk at the same time.
 //
 // A byte is copied into the page cache, summed and hashed. Copying takes longest, about 2.5 times
 // as long as both sums, and cannot be shared out: a file system lets one thread at a time write to

@@ -62,7 +62,7 @@ class CAIRN_API Writer {
   // for it. What has less than 4 MiB in all is written by the calling thread alone.
   // Progress: of the bytes written. Errors: as write, and then no byte of them is taken; Cancelled,
   // Io and NoSpace, which come while bytes are written, are final as those of commit().
-  // Cost: no more than a plain write of the same bytes, where there are two cores.
+  // Cost: one copy of each byte; on one core, both sums besides.
   Result<void> write_all(std::span<const NamedBytes> tensors, const Work& work = {}) noexcept;
 
   // All elements of a String tensor, row-major. Errors: as write.
