@@ -3,12 +3,14 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <fstream>
 #include <map>
 #include <set>
 
 #include "cairn/checkpoint.h"
 #include "format/cairn/index.h"
 #include "format/digest.h"
+#include "format/le.h"
 #include "tests/unit/golden.h"
 #include "tests/unit/scratch.h"
 
@@ -61,6 +63,63 @@ void write_damaged(const std::filesystem::path& prefix, const std::filesystem::p
   write_checkpoint(prefix, two_tensors());
   const auto offset = tensor_of(open_checkpoint(prefix), "hurt").offset_bytes();
   flip_bit(shard, offset + 5000, 3);
+}
+
+// An index of more than 2 MiB, which two threads check where they may: many names for four bytes.
+std::string large_index(std::size_t tensor_count) {
+  format::IndexFacts facts;
+  facts.shards.push_back({std::string(kShard), format::ShardKind::Headerless, {4, 0, 0}, 0, 0, 4});
+  for (std::size_t i = 0; i < tensor_count; ++i) {
+    format::TensorFacts& added = facts.tensors.emplace_back();
+    added.name = "tensor" + std::to_string(1'000'000 + i);
+    added.dtype = DType::Int32;
+    added.span = {0, 0, 4, {}};
+  }
+  const auto bytes = format::encode_index(facts);
+  REQUIRE(bytes);
+  REQUIRE(bytes->size() > (2u << 20));
+  return std::string(format::as_text(*bytes));
+}
+
+// A forger's digest over what the index says by now.
+void sign(std::string& index) {
+  constexpr std::size_t kDigestAt = 48;
+  constexpr std::size_t kHeaderBytes = 64;
+  format::Xxh3Stream stream;
+  stream.update(format::as_bytes(std::string_view(index).substr(0, kDigestAt)));
+  stream.update(format::as_bytes(std::string_view(index).substr(kHeaderBytes)));
+  const Digest128 digest = stream.digest();
+  index.replace(kDigestAt, kHeaderBytes - kDigestAt, format::as_text(digest.bytes));
+}
+
+TEST_CASE("a large index is refused for the same reason by one thread and by several") {
+  const Scratch scratch;
+  const auto write = [&](std::string_view name, std::string_view bytes) {
+    std::ofstream(scratch / name, std::ios::binary) << bytes;
+  };
+  constexpr std::size_t kTensors = 40'000;
+  const std::string good = large_index(kTensors);
+  std::string forged = good;
+  forged[forged.find("tensor1000777")] = 'a';
+  sign(forged);
+  std::string damaged = forged;  // in both halves of the check: the digest comes first
+  damaged[damaged.find("tensor1000888")] = 'a';
+  write(kShard, "1234");
+  for (const unsigned threads_max : {0u, 1u, 2u}) {
+    CAPTURE(threads_max);
+    OpenOptions options;
+    options.work.threads_max = threads_max;
+    const auto open = [&](std::string_view index) {
+      write("p.cairn", index);
+      return Checkpoint::open(scratch / "p", options);
+    };
+    const auto opened = open(good);
+    REQUIRE_MESSAGE(opened, refusal(opened));
+    CHECK(opened->tensor_count() == kTensors);
+    CHECK(opened->tensor("tensor1039999").has_value());
+    CHECK(refusal(open(forged)).find("must ascend") != std::string::npos);
+    CHECK(refusal(open(damaged)).find("digest") != std::string::npos);
+  }
 }
 
 TEST_CASE("a flipped bit is found at first use and ever after, and other tensors stay fine") {
