@@ -199,8 +199,8 @@ Result<void> check_shard_names(const format::IndexView& index, const Location& l
   return {};
 }
 
-// A small index is read: that takes half as long as a mapping and its first fault. A large one is
-// mapped, and shared with all who open it.
+// A small index is read, which costs less than a mapping and its page faults. A large one is mapped,
+// and shared with all who open it.
 Result<store::IndexBytes> index_bytes(const os::File& file, const os::FileInfo& info) {
   constexpr std::uint64_t kReadBytesMax = std::uint64_t{1} << 16;
   if (info.size_bytes <= kReadBytesMax) {
@@ -216,7 +216,7 @@ std::span<const std::byte> bytes_of(const store::IndexBytes& bytes) {
   return std::get<std::vector<std::byte>>(bytes);
 }
 
-// A thread's start costs as much as checking 5,000 tensors, so only a large index is worth one.
+// A thread takes tens of microseconds to start, so only a large index is worth one.
 format::Decoded<format::IndexView> decode(std::span<const std::byte> bytes, unsigned threads_max) {
   constexpr std::size_t kSharedBytesMin = std::size_t{2} << 20;
   if (bytes.size() < kSharedBytesMin || threads_max == 1) return format::IndexView::decode(bytes);
