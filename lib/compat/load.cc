@@ -199,8 +199,8 @@ Result<void> check_shard_names(const format::IndexView& index, const Location& l
   return {};
 }
 
-// A small index is read, which costs less than a mapping and its page faults. A large one is mapped,
-// and shared with all who open it.
+// A small index is read, which costs less than a mapping and its page faults. A large one is
+// mapped, and shared with all who open it.
 Result<store::IndexBytes> index_bytes(const os::File& file, const os::FileInfo& info) {
   constexpr std::uint64_t kReadBytesMax = std::uint64_t{1} << 16;
   if (info.size_bytes <= kReadBytesMax) {
