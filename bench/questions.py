@@ -30,6 +30,15 @@ LABELS = {
     "torch": "PyTorch",
     "torch-mmap": "PyTorch, mmap",
     "tensorstore": "tensorstore OCDBT",
+    "plain-written-64k": "written in 64 KiB",
+    "plain-written-256k": "written in 256 KiB",
+    "plain-written-1m": "written in 1 MiB",
+    "plain-written-2m": "written in 2 MiB",
+    "plain-written-4m": "written in 4 MiB",
+    "plain-read": "read",
+    "plain-advised": "advised, then read",
+    "plain-touched": "touched",
+    "plain-touched-huge": "touched, MADV_HUGEPAGE",
     "plain-mmap": "plain mmap, touched",
     "plain-populate": "plain MAP_POPULATE, touched",
     "plain-pread": "plain pread",
@@ -79,6 +88,9 @@ FILLS = {
     "read": "The page cache holds everything. It was dropped, then filled by reading the file from beginning to end in"
             " blocks of 1 MiB.",
     "written": "The page cache holds everything, as the writer left it: nobody has read the file.",
+    "folios": "Before each figure the file is written anew and synced in blocks of the size named, or dropped from the page"
+              " cache and brought in by `read` in blocks of 1 MiB, after `POSIX_FADV_WILLNEED` (advised), or by touching a"
+              " mapping, without and with `MADV_HUGEPAGE`.",
     "dropped": "The page cache holds nothing of the shard: before each single figure the file is synced and dropped"
                " (`fsync`, `posix_fadvise(DONTNEED)`), and `cachestat` must say that at most a hundredth of it stayed.",
 }
@@ -146,6 +158,12 @@ QUESTIONS = (
         "dropped", (Part("cold", "cold", "restore", ("gpt2",), peers="restore"),),
         repetitions=11, quick_repetitions=1, fio=True,
         labels={"cairn": "Cairn, its own choice", "plain-pread": "plain pread into new memory"}),
+    Question(
+        "folios", "First touch, by how the page cache was filled",
+        "One byte of each page of a new, plain mapping, by one thread: what a page fault brings depends on how large the"
+        " pieces (folios) are in which the kernel keeps the file, and that on who brought it in and how.",
+        "folios", (Part("folios", "folios", "map and touch", ("gpt2",)),), repetitions=5, quick_repetitions=1,
+        reference="plain-touched-huge"),
     Question(
         "save", "Saving",
         "The tensors lie in memory; the file is new each time. `save` ends when the bytes are in the page cache, `synced`"

@@ -54,7 +54,7 @@ class Payloads:
         """Brings the page cache into the state that questions.FILLS describes."""
         if name not in self.made or how == "written":
             self.make(name)
-        if how == "written":
+        if how in ("written", "folios"):
             return
         self.drop([self.file(name)])
         if how == "read":
@@ -98,7 +98,7 @@ class Runner:
 
     def calls(self, asked, part, payload):
         """By contender: what asks it."""
-        min_time = 0 if asked.fill == "dropped" else LONG_S
+        min_time = 0 if asked.fill in ("dropped", "folios") else LONG_S
         calls = {}
         for name in self.programs.contenders(part, payload):
             calls[name] = lambda name=name: self.programs.ask(part, payload, name, min_time)

@@ -9,7 +9,7 @@
 //     and as much faster to touch for whoever maps the file. Neighbours go into one call.
 //   - Writeback is started behind the writer, 8 MiB at a time, by a thread that does not write:
 //     handing pages to the disk costs a third of copying them. The sync at the end then waits for
-//     little. docs/decisions/0007 has the numbers, and what O_DIRECT would give.
+//     little. docs/decisions/0006 has the numbers, and what O_DIRECT would give.
 //   - A tensor is summed by one thread, since its hash is one stream. Of the largest there is, both
 //     sums are ready before its bytes are written.
 //
