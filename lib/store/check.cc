@@ -184,7 +184,7 @@ Result<Verification> OpenCheckpoint::check_by(Pass& pass, Source source, const W
   return seen;
 }
 
-Result<void> OpenCheckpoint::check_whole(Pass& pass, Source source, const Work& work) {
+Result<std::uint64_t> OpenCheckpoint::check_whole(Pass& pass, Source source, const Work& work) {
   CAIRN_TRY(seen, check_by(pass, source, work));
   if (!seen.damage.empty()) {
     const Damage& first = seen.damage.front();
@@ -199,7 +199,7 @@ Result<void> OpenCheckpoint::check_whole(Pass& pass, Source source, const Work& 
                      format::crc32c_hex(first.stored_crc32c)};
   }
   for (std::size_t i = 0; i < index().tensor_count(); ++i) mark_checked(i);
-  return {};
+  return seen.bytes_checked;
 }
 
 }  // namespace cairn::store

@@ -139,7 +139,8 @@ class OpenCheckpoint {
   Result<void> load(Loading loading, bool check, const Work& work);
   // Everything that has a sum, in one pass with what else was wanted of it.
   Result<Verification> check_by(Pass& pass, Source source, const Work& work) const;
-  Result<void> check_whole(Pass& pass, Source source, const Work& work);
+  // The same, and Corrupt where anything is damaged. How many bytes have a sum.
+  Result<std::uint64_t> check_whole(Pass& pass, Source source, const Work& work);
   // Where a tensor lies that can be viewed: in one place, native, checked.
   Result<format::Span> checked_span(std::size_t position) const;
   Result<void> read_whole(std::size_t position, std::span<std::byte> out) const;
