@@ -63,19 +63,21 @@ Result<void> drop(const std::string& path) {
   return {};
 }
 
-void add_figures(const Subject& subject) {
+void add_way(const Subject& subject, const std::string& contender, std::optional<Way> way) {
   const auto cold = [file = subject.file()] { return drop(file); };
-  const auto add_way = [&](const std::string& contender, std::optional<Way> way) {
-    for (const Verify verify : {Verify::Full, Verify::None}) {
-      const std::string name = "cold/" + contender + (verify == Verify::None ? "-unchecked" : "");
-      add(name, [=, path = subject.cairn()] { return restore_and_touch(path, way, verify); }, cold);
-    }
-  };
-  add_way("cairn", std::nullopt);
+  for (const Verify verify : {Verify::Full, Verify::None}) {
+    const std::string name = "cold/" + contender + (verify == Verify::None ? "-unchecked" : "");
+    add(name, [=, path = subject.cairn()] { return restore_and_touch(path, way, verify); }, cold);
+  }
+}
+
+void add_figures(const Subject& subject) {
+  add_way(subject, "cairn", std::nullopt);
   for (const Way way : {Way::Map, Way::Populate, Way::Read, Way::Direct}) {
-    add_way("cairn-" + std::string(name(way)), way);
+    add_way(subject, "cairn-" + std::string(name(way)), way);
   }
   const std::string file = subject.file();
+  const auto cold = [file] { return drop(file); };
   add("cold/plain-mmap", [file] { return map_and_touch(file); }, cold);
   add("cold/plain-pread", [file] { return read_all(file); }, cold);
 }
@@ -84,5 +86,5 @@ void add_figures(const Subject& subject) {
 }  // namespace cairn::bench
 
 int main(int argc, char** argv) {
-  return cairn::bench::run_program(argc, argv, cairn::bench::add_figures);
+  return cairn::bench::run_program(argc, argv, cairn::bench::add_figures, 2);
 }

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import tempfile
 
@@ -48,18 +49,22 @@ class Programs:
                                          if name.startswith(f"{part.ask}/")]
         return self.known[part, payload]
 
-    def ask(self, part, payload, contender, min_time):
+    def ask(self, part, payload, contender, min_time, times=1):
+        """Microseconds, the median of so many `times` in a row, and counters."""
         done = subprocess.run(
             self.command(part.program, payload, f"--benchmark_filter=^{part.ask}/{contender}/",
-                         f"--benchmark_min_time={min_time}", "--benchmark_format=json"), capture_output=True, text=True)
+                         f"--benchmark_min_time={min_time}", f"--benchmark_repetitions={times}",
+                         "--benchmark_format=json"), capture_output=True, text=True)
         if done.returncode != 0:
             raise Skip((done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1])
         report = json.loads(done.stdout)
         self.version = report["context"]["cairn"]
-        figure = report["benchmarks"][0]
-        if figure.get("error_occurred"):
-            raise Skip(figure["error_message"])
-        return figure["real_time"], {key: figure[key] for key in figure if key.endswith("_bytes")}
+        figures = [figure for figure in report["benchmarks"] if figure["run_type"] == "iteration"]
+        for figure in figures:
+            if figure.get("error_occurred"):
+                raise Skip(figure["error_message"])
+        figure = figures[0]
+        return statistics.median(figure["real_time"] for figure in figures), {key: figure[key] for key in figure if key.endswith("_bytes")}
 
 
 class Peer:

@@ -40,6 +40,7 @@ Result<Plan> plan(const Subject& subject, Verify verify) {
   if (!checkpoint) return checkpoint.error();
   std::size_t size = 0;
   std::vector<std::pair<std::size_t, Tensor>> places;
+  places.reserve(checkpoint->tensor_count());
   for (std::size_t i = 0; i < checkpoint->tensor_count(); ++i) {
     const Tensor tensor = checkpoint->tensor_at(i);
     places.emplace_back(size, tensor);
@@ -49,6 +50,7 @@ Result<Plan> plan(const Subject& subject, Verify verify) {
   if (!file) return file.error();
   const auto out = destination(std::max(size, file->size()));
   std::vector<Read> reads;
+  reads.reserve(places.size());
   for (const auto& [at, tensor] : places) {
     reads.push_back({tensor.name(), {}, out.subspan(at, tensor.size_bytes())});
   }

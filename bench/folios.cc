@@ -96,7 +96,7 @@ void add_figures(const Subject& subject) {
     bytes->resize(file->size());
     return file->read(*bytes, 0);
   };
-  const auto add_way = [=](const std::string& name, auto bring) {
+  const auto add_way = [=](const std::string& name, const auto& bring) {
     add(
         "folios/plain-" + name, [path] { return map_and_touch(path); },
         [load, bring] { return load().and_then(bring); });

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <random>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,7 +20,7 @@
 namespace cairn::bench {
 namespace {
 
-Result<Checkpoint> one(const std::string& path, const std::string& name) {
+Result<Checkpoint> one(const std::string& path, std::string_view name) {
   auto checkpoint = Checkpoint::open(path);
   if (!checkpoint) return checkpoint;
   const auto bytes = checkpoint->tensor(name).and_then(&Tensor::bytes);
@@ -31,6 +32,7 @@ Result<Checkpoint> one(const std::string& path, const std::string& name) {
 void look_up(benchmark::State& state, const Checkpoint& checkpoint) {
   using Clock = std::chrono::steady_clock;
   std::vector<std::string> names;
+  names.reserve(checkpoint.tensor_count());
   for (std::size_t i = 0; i < checkpoint.tensor_count(); ++i) {
     names.emplace_back(checkpoint.tensor_at(i).name());
   }

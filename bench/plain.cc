@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <mutex>
@@ -119,6 +120,20 @@ Result<Memory> Memory::own(std::size_t size, Pages pages) {
 
 Memory::~Memory() {
   if (!bytes_.empty()) munmap(bytes_.data(), bytes_.size());
+}
+
+void settle(std::size_t size) {
+  using Clock = std::chrono::steady_clock;
+  constexpr int kPassesMax = 8;
+  constexpr double kSettledBytesPerSecond = 1.5e9;  // a tenth of that where the host has to help
+  const auto pages = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES));
+  size = std::min(size, pages * kPageBytes / 4);
+  for (int pass = 0; pass < kPassesMax; ++pass) {
+    const Clock::time_point start = Clock::now();
+    const auto memory = Memory::own(size, Pages::Populated);
+    const std::chrono::duration<double> elapsed = Clock::now() - start;
+    if (!memory || static_cast<double>(size) > kSettledBytesPerSecond * elapsed.count()) return;
+  }
 }
 
 void touch(std::span<const std::byte> bytes) {

@@ -65,6 +65,12 @@ class Memory {
   std::span<std::byte> bytes_;
 };
 
+// Takes so much memory, a quarter of the machine's at most, writes to it and gives it back, until
+// that goes as fast as memory does: the next allocations get it. The host of a virtual machine may
+// take back what lies free for some seconds (free page reporting), and the first write then costs
+// ten microseconds a page, for whoever comes first: a save of 498 MB took 1.4 s instead of 0.14.
+void settle(std::size_t size);
+
 // Reads one byte of each page.
 void touch(std::span<const std::byte> bytes);
 

@@ -128,8 +128,10 @@ Result<Outcome> run_children(std::size_t count, const Restore& restore) {
 
 void measure(benchmark::State& state, const Subject& subject, const Restore& restore) {
   Gain gain;
+  const auto count = static_cast<std::size_t>(state.range(0));
+  settle(count * std::filesystem::file_size(subject.file()));
   while (state.KeepRunning()) {
-    const auto outcome = run_children(static_cast<std::size_t>(state.range(0)), restore);
+    const auto outcome = run_children(count, restore);
     if (!outcome) return state.SkipWithError(outcome.error().what.c_str());
     state.SetIterationTime(outcome->elapsed.count());
     gain = outcome->gain;

@@ -76,6 +76,7 @@ class Question:
     parts: tuple
     repetitions: int = 15
     quick_repetitions: int = 3   # one: without a round before that warms
+    in_a_row: int = 1            # in each repetition each is asked so often, and the median counts
     fio: bool = False
     reference: str = "cairn"     # whom the tables compare with
     labels: dict = field(default_factory=dict)
@@ -156,7 +157,7 @@ QUESTIONS = (
         " I/O in several settings: the best of them is what the disk gives. Peers restore as their users do: all"
         " tensors, in memory, touched.",
         "dropped", (Part("cold", "cold", "restore", ("gpt2",), peers="restore"),),
-        repetitions=11, quick_repetitions=1, fio=True,
+        repetitions=7, quick_repetitions=1, in_a_row=3, fio=True,
         labels={"cairn": "Cairn, its own choice", "plain-pread": "plain pread into new memory"}),
     Question(
         "folios", "First touch, by how the page cache was filled",
@@ -171,7 +172,7 @@ QUESTIONS = (
         "read",
         (Part("save", "save", "save, without sync", ("gpt2",), peers="save"),
          Part("save", "save_sync", "save, synced", ("gpt2",), peers="save_sync")),
-        repetitions=9, quick_repetitions=1),
+        repetitions=7, quick_repetitions=1, in_a_row=3),
     Question(
         "transfer", "What another index costs",
         "Import writes `P.cairn` over TensorFlow's `P.index`, export writes `P.index` over `P.cairn`, each anew. No tensor"

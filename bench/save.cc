@@ -79,8 +79,10 @@ Result<Saved> save_cairn(const Model& model, const std::string& directory, Until
   auto writer = Writer::create(directory + "/model", model.specs);
   if (!writer) return writer.error();
   std::vector<NamedBytes> tensors;
-  for (std::size_t i = 0; i < model.specs.size(); ++i)
+  tensors.reserve(model.specs.size());
+  for (std::size_t i = 0; i < model.specs.size(); ++i) {
     tensors.push_back({model.specs[i].name, model.places[i]});
+  }
   auto done = writer->write_all(tensors);
   if (done && until == Until::Synced) done = writer->commit();
   if (!done) return done.error();
@@ -134,5 +136,5 @@ void add_figures(const Subject& subject) {
 }  // namespace cairn::bench
 
 int main(int argc, char** argv) {
-  return cairn::bench::run_program(argc, argv, cairn::bench::add_figures);
+  return cairn::bench::run_program(argc, argv, cairn::bench::add_figures, 2);
 }
