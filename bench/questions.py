@@ -128,7 +128,7 @@ QUESTIONS = (
         "From nothing until one byte of each page has been read, each time in a new mapping; by one thread, nothing is"
         " checked. Unmapping is not timed. TensorFlow, safetensors in Python and tensorstore have no mapped tensors: they"
         " read all into new memory.",
-        "read", (Part("touch", "touch", "open and touch", ("gpt2",), peers="touch"),), quick_repetitions=2,
+        "read", (Part("touch", "touch", "open and touch", ("gpt2",), peers="touch"),), quick_repetitions=1,
         reference="cairn-restore"),
     Question(
         "touch-written", "First touch of what was just written",
@@ -149,7 +149,7 @@ QUESTIONS = (
         "Every tensor into memory that was touched before, on all cores; peers into memory of their own choice."
         " `Cairn` does not check, `Cairn, checked` compares every byte with its checksum on the way.",
         "read", (Part("copy", "copy", "copy all tensors", ("gpt2", "lora", "many"), ("gpt2",), peers="copy"),),
-        repetitions=11, quick_repetitions=2),
+        repetitions=11, quick_repetitions=1),
     Question(
         "cold", "Cold restore",
         "From nothing until every byte is in memory and one byte of each page has been read. Cairn compares every byte"

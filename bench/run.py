@@ -50,9 +50,8 @@ class Payloads:
         if done.returncode != 0:
             raise Skip(done.stderr.strip())
 
-    def settle(self, name):
-        """Leaves free memory that costs nothing to take, for a restore and a copy; the programs do it themselves."""
-        size = self.made[name]["bytes"] * 2 + (64 << 20)
+    def settle(self, size):
+        """Leaves free memory that costs nothing to take; the programs do it themselves."""
         subprocess.run([os.path.join(self.build, "bench", "settle"), str(size)], check=True)
 
     def fill(self, name, how):
@@ -126,7 +125,7 @@ class Runner:
         facts = self.payloads.made[payload]
         if min_time == 0:
             self.payloads.drop(peer.files(facts))
-        self.payloads.settle(payload)
+        self.payloads.settle((64 << 20) + (0 if word in ("open", "list", "one") else 2 * facts["bytes"]))
         os.makedirs(self.out, exist_ok=True)
         return peer.ask(word, facts, self.out, 1000 * min_time)
 
