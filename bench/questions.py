@@ -78,6 +78,7 @@ class Question:
     quick_repetitions: int = 3   # one: without a round before that warms
     in_a_row: int = 1            # in each repetition each is asked so often, and the median counts
     fio: bool = False
+    syncs: bool = False          # before each figure, so that nobody waits for what another has written
     reference: str = "cairn"     # whom the tables compare with
     labels: dict = field(default_factory=dict)
 
@@ -111,7 +112,7 @@ QUESTIONS = (
         "index",
         (Part("open", "open", "open", ("gpt2", "lora", "many", "llm"), ("gpt2", "many"), peers="open"),
          Part("open", "list", "open and list", ("gpt2", "lora", "many"), ("many",), peers="list")),
-        repetitions=21,
+        repetitions=15,
         labels={"cairn": "Cairn, `P.cairn`"}),
     Question(
         "lookup", "One tensor of 100,000",
@@ -121,7 +122,7 @@ QUESTIONS = (
         "index",
         (Part("lookup", "one", "from nothing to its bytes", ("many",), peers="one"),
          Part("lookup", "lookup", "look-up in an open checkpoint", ("many", "gpt2"))),
-        repetitions=21,
+        repetitions=15,
         labels={"cairn": "Cairn, `P.cairn`"}),
     Question(
         "touch", "First touch of everything, warm",
@@ -157,7 +158,7 @@ QUESTIONS = (
         " I/O in several settings: the best of them is what the disk gives. Peers restore as their users do: all"
         " tensors, in memory, touched.",
         "dropped", (Part("cold", "cold", "restore", ("gpt2",), peers="restore"),),
-        repetitions=7, quick_repetitions=1, in_a_row=3, fio=True,
+        repetitions=5, quick_repetitions=1, in_a_row=3, fio=True,
         labels={"cairn": "Cairn, its own choice", "plain-pread": "plain pread into new memory"}),
     Question(
         "folios", "First touch, by how the page cache was filled",
@@ -172,7 +173,7 @@ QUESTIONS = (
         "read",
         (Part("save", "save", "save, without sync", ("gpt2",), peers="save"),
          Part("save", "save_sync", "save, synced", ("gpt2",), peers="save_sync")),
-        repetitions=7, quick_repetitions=1, in_a_row=3),
+        repetitions=4, quick_repetitions=1, in_a_row=3, syncs=True),
     Question(
         "transfer", "What another index costs",
         "Import writes `P.cairn` over TensorFlow's `P.index`, export writes `P.index` over `P.cairn`, each anew. No tensor"

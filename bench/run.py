@@ -2,7 +2,8 @@
 
 usage: run.py [--quick] [--build DIR] [--python PROGRAM] [--payloads NAME,…] [QUESTION…]
 
-Every repetition asks each contender once, one after another, so that whatever else the machine does meets all alike.
+Every repetition asks each contender once, in an order of its own, so that whatever else the machine does, and what
+the one before left behind, meets all alike.
 Each question's samples go to docs/benchmarks/raw/, from which report.py makes the pages. --quick only prints.
 """
 import argparse
@@ -10,6 +11,7 @@ import datetime
 import json
 import os
 import platform
+import random
 import re
 import shutil
 import statistics
@@ -73,6 +75,7 @@ class Runner:
         self.payloads, self.programs = Payloads(options.build, data), Programs(options.build, data)
         self.peers = start_peers({"python": options.python, "build": options.build, "data": data})
         self.out = os.path.join(data, "out")
+        self.commit = commit()  # before anything is published
         self.skipped = {}  # (question, ask, payload, contender): why
         try:
             self.fio = Fio()
@@ -81,14 +84,16 @@ class Runner:
             print(f"bench: {why}: nothing says what the disk gives", flush=True)
 
     def round(self, asked, payload, number):
-        """One repetition: yields (part, contender, microseconds, counters). Each begins with another contender."""
+        """One repetition: yields (part, contender, microseconds, counters)."""
         for part in asked.parts:
             if payload not in self.payloads_of(part):
                 continue
             calls = self.calls(asked, part, payload)
-            for contender in rotated(list(calls), number):
+            for contender in shuffled(list(calls), number):
                 if (asked.name, part.ask, payload, contender) in self.skipped:
                     continue
+                if asked.syncs:
+                    os.sync()
                 try:
                     yield part, contender, *calls[contender]()
                 except Skip as why:
@@ -153,15 +158,15 @@ class Runner:
                 "figures": [summary(*key, **figure) for key, figure in figures.items()]}
 
     def versions(self):
-        named = {"cairn": self.programs.version, "commit": commit(), **({"fio": self.fio.version} if self.fio else {})}
+        named = {"cairn": self.programs.version, "commit": self.commit, **({"fio": self.fio.version} if self.fio else {})}
         for peer in self.peers.values():
             named |= peer.versions
         return named
 
 
-def rotated(names, number):
-    start = number % len(names) if names else 0
-    return names[start:] + names[:start]
+def shuffled(names, number):
+    """In an order of this repetition: who stands behind a contender that leaves work for the kernel changes."""
+    return random.Random(number).sample(names, len(names))
 
 
 def summary(payload, ask, contender, samples_us, counters):
