@@ -9,7 +9,7 @@ import plots
 import targets
 from contenders import ROOT
 from figures import Figures, duration, group, size, times
-from questions import FILLS, PAYLOADS, QUESTIONS, label
+from questions import FILLS, LABELS, PAYLOADS, QUESTIONS, label
 
 DOCS = os.path.join(ROOT, "docs", "benchmarks")
 START, END = "<!-- bench:open -->\n", "<!-- bench:end -->"
@@ -28,8 +28,16 @@ FRONT = (
 
 
 def ordered(figures):
-    """Cairn, the machine, the peers."""
-    return sorted(figures, key=lambda f: ("cairn", "machine", "peer").index(group(f["contender"])))
+    """Cairn, the machine, the peers; each as questions.LABELS has them."""
+    known = list(LABELS)
+
+    def place(figure):
+        contender = figure["contender"]
+        plain = contender.removesuffix("-unchecked")
+        at = known.index(plain) if plain in known else len(known)
+        return ("cairn", "machine", "peer").index(group(contender)), at, contender
+
+    return sorted(figures, key=place)
 
 
 def table(asked, figures, reference):

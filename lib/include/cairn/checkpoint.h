@@ -102,7 +102,7 @@ class CAIRN_API Checkpoint {
   // format, or something that is no checkpoint: the sentence says what it is), Unsafe (a shard that
   // is no regular file or leaves the directory), Invalid (`expected` differs), Busy (saved anew
   // eight times meanwhile), Io, OutOfMemory, Cancelled. Threads: writers may save, replace and
-  // prune at the same time; what comes back is one of their checkpoints, whole. Cost: O(index); 20
+  // prune at the same time; what comes back is one of their checkpoints, whole. Cost: O(index); 13
   // µs and up. Verify::Full and Access::Copy read every byte, and so does a V1 checkpoint, which
   // costs memory for all values.
   static Result<Checkpoint> open(const std::filesystem::path& path,
