@@ -18,6 +18,21 @@ bool file_exists(const std::filesystem::path& path) {
   return !there || there->has_value();
 }
 
+// Whether a file is there that this prefix names by itself.
+bool named_file_exists(const std::filesystem::path& prefix) {
+  const std::string text = prefix.string();
+  return file_exists(text + std::string(store::kTensorFlowSuffix)) ||
+         file_exists(text + std::string(store::kCairnSuffix)) || file_exists(prefix);
+}
+
+// Whether one of the files that a reader would begin with is a symbolic link: what a file names is
+// not followed.
+bool is_linked(const std::filesystem::path& prefix) {
+  const std::string text = prefix.string();
+  return os::is_link(text + std::string(store::kTensorFlowSuffix)) ||
+         os::is_link(text + std::string(store::kCairnSuffix)) || os::is_link(prefix);
+}
+
 // Whether one of the files is there that a catalog lists as "m-?????-of-00003".
 bool v1_files_exist(const std::filesystem::path& prefix) {
   const auto all = store::v1_name(prefix.filename().string());
@@ -90,20 +105,26 @@ Result<std::optional<CheckpointState>> read_catalog(const std::filesystem::path&
   return std::optional(std::move(state));
 }
 
-bool checkpoint_exists(const std::filesystem::path& prefix) {
-  const std::string text = prefix.string();
-  return file_exists(text + std::string(store::kTensorFlowSuffix)) ||
-         file_exists(text + std::string(store::kCairnSuffix)) || file_exists(prefix) ||
-         v1_files_exist(prefix);
+bool checkpoint_exists(const std::filesystem::path& dir, const std::filesystem::path& prefix) {
+  if (named_file_exists(prefix)) return true;
+  const auto inside = same_directory(prefix.parent_path(), dir);
+  return inside && *inside && v1_files_exist(prefix);
 }
 
 Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesystem::path& entry,
                             bool follow_links) {
   const std::filesystem::path parent = entry.parent_path();
   CAIRN_TRY(inside, same_directory(parent, dir));
-  if (inside) return Entry{entry, {}};
+  if (inside) {
+    if (!follow_links && is_linked(entry)) {
+      return Error{Code::Unsafe, 0,
+                   (dir / kCatalogName).string() + ": names " + entry.string() +
+                       ", which is a symbolic link; open with follow_links"};
+    }
+    return Entry{entry, {}};
+  }
   const std::filesystem::path beside = dir / entry.filename();
-  if (!checkpoint_exists(entry) && checkpoint_exists(beside)) {
+  if (!checkpoint_exists(dir, entry) && checkpoint_exists(dir, beside)) {
     return Entry{beside, (dir / kCatalogName).string() + ": " + entry.string() +
                              " is gone; opened " + beside.string() + " beside the catalog instead"};
   }

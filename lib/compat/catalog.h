@@ -21,8 +21,9 @@ inline constexpr std::string_view kCatalogName = "checkpoint";
 Result<std::optional<CheckpointState>> read_catalog(const std::filesystem::path& dir,
                                                     std::string_view file_name, Trail& trail);
 
-// Whether an index (or a V1 file) stands at this prefix; one that cannot be looked at does.
-bool checkpoint_exists(const std::filesystem::path& prefix);
+// Whether an index (or a V1 file) stands at this prefix, which the catalog of `dir` names; one that
+// cannot be looked at does. Elsewhere than in `dir` no directory is opened to find out.
+bool checkpoint_exists(const std::filesystem::path& dir, const std::filesystem::path& prefix);
 
 struct Entry {
   std::filesystem::path prefix;
@@ -31,7 +32,7 @@ struct Entry {
 
 // What may be opened for a catalog's entry: itself, where its directory is the catalog's own,
 // however spelt; the same name beside the catalog, with a notice, where it is gone (the directory
-// was moved); Unsafe otherwise, unless `follow_links`.
+// was moved); Unsafe otherwise, or where the name is a symbolic link's, unless `follow_links`.
 Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesystem::path& entry,
                             bool follow_links);
 

@@ -407,6 +407,11 @@ Result<std::optional<FileInfo>> look(const std::filesystem::path& path) {
   return system_error(path.string(), "cannot look at it");
 }
 
+bool is_link(const std::filesystem::path& path) noexcept {
+  struct stat status{};
+  return ::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode);
+}
+
 Result<std::vector<std::byte>> read_whole(const File& file, std::uint64_t size_bytes_max) {
   CAIRN_TRY(info, file.info());
   return read_whole(file, info, size_bytes_max);

@@ -163,6 +163,9 @@ Result<File> memory_file(std::string path);
 // What stands at a path, links followed. Nothing: no such path.
 Result<std::optional<FileInfo>> look(const std::filesystem::path& path);
 
+// Whether a symbolic link stands at a path.
+bool is_link(const std::filesystem::path& path) noexcept;
+
 // The whole file as bytes, at most `size_bytes_max`. Unsupported: it is larger.
 Result<std::vector<std::byte>> read_whole(const File& file, std::uint64_t size_bytes_max);
 

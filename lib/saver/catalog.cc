@@ -118,7 +118,7 @@ Result<std::optional<std::filesystem::path>> latest_checkpoint(
     compat::Trail trail;
     const auto attempt = [&]() -> Result<Latest> {
       CAIRN_TRY(state, compat::read_catalog(dir, latest_filename, trail));
-      if (!state || !compat::checkpoint_exists(state->model_checkpoint_path)) return Latest();
+      if (!state || !compat::checkpoint_exists(dir, state->model_checkpoint_path)) return Latest();
       return Latest(state->model_checkpoint_path);
     };
     return compat::until_still(trail, attempt, [](const Result<Latest>& answer) {

@@ -48,7 +48,7 @@ Result<std::optional<std::string>> base_of(const Place& place, const std::filesy
   auto entry = compat::resolve_entry(place.dir, path, false);
   if (!entry && entry.error().code != Code::Unsafe) return std::move(entry).error();
   const std::filesystem::path& prefix = entry ? entry->prefix : path;
-  if (!compat::checkpoint_exists(prefix)) return std::optional<std::string>();
+  if (!compat::checkpoint_exists(place.dir, prefix)) return std::optional<std::string>();
   return std::optional(entry ? prefix.filename().string() : std::string());
 }
 

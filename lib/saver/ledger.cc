@@ -92,8 +92,9 @@ std::optional<Digest128> digest_from(std::string_view digits) {
   return digest;
 }
 
-std::string why(const std::filesystem::path& prefix, const Error& error) {
-  if (compat::checkpoint_exists(prefix)) return error.what;
+std::string why(const std::filesystem::path& dir, const std::filesystem::path& prefix,
+                const Error& error) {
+  if (compat::checkpoint_exists(dir, prefix)) return error.what;
   return prefix.string() + ": was removed before its turn";
 }
 
@@ -146,7 +147,7 @@ std::optional<std::filesystem::path> Ledger::advance(std::vector<PassedOver>& pa
     waiting_.erase(waiting_.begin());
     if (!tensors) {
       if (to_be_named(entry, stamp))
-        passed_over.push_back({entry.prefix, why(entry.prefix, tensors.error())});
+        passed_over.push_back({entry.prefix, why(dir_, entry.prefix, tensors.error())});
     } else if (give(entry, stamp, *tensors)) {
       return entry.prefix;
     }

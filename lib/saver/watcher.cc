@@ -104,7 +104,7 @@ class Watcher::State {
 
   std::optional<std::filesystem::path> latest(const std::optional<CheckpointState>& catalog) {
     if (!catalog || catalog->model_checkpoint_path.native() == latest_.native() ||
-        !compat::checkpoint_exists(catalog->model_checkpoint_path))
+        !compat::checkpoint_exists(dir_, catalog->model_checkpoint_path))
       return std::nullopt;
     latest_ = catalog->model_checkpoint_path;
     cursor_ = std::string(kLatestMark) + latest_.string();

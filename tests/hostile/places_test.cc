@@ -6,8 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "format/cairn/index.h"
-#include "format/digest.h"
+#include "forge.h"
 #include "sandbox.h"
 
 namespace cairn {
@@ -146,37 +145,13 @@ TEST_CASE("a file that claims gigabytes and has none is refused without taking m
 
 // ---- What an index may call its shards
 
-// P.cairn, its shard's name put in behind the encoder's back and the digest made good.
-std::string index_naming(const path& prefix, const std::string& name) {
-  const std::string bytes = test::read_file(prefix.string() + ".cairn");
-  const auto view = format::IndexView::decode(format::as_bytes(bytes));
-  REQUIRE(view);
-  format::IndexFacts facts = view->facts();
-  const std::string placeholder(name.size(), '~');
-  facts.shards[0].name = placeholder;
-  const auto encoded = format::encode_index(facts);
-  REQUIRE(encoded);
-  std::string file(reinterpret_cast<const char*>(encoded->data()), encoded->size());
-  // FlatBuffers puts a text's length before it and a NUL behind it.
-  const char length[] = {static_cast<char>(name.size()), 0, 0, 0};
-  const std::size_t at = file.find(std::string(length, 4) + placeholder + std::string(1, 0));
-  REQUIRE(at != std::string::npos);
-  file.replace(at + 4, name.size(), name);
-  constexpr std::size_t kDigestAt = 48;
-  format::Xxh3Stream digest;
-  digest.update(format::as_bytes(file).first(kDigestAt));
-  digest.update(format::as_bytes(file).subspan(kDigestAt + 16));
-  std::memcpy(file.data() + kDigestAt, digest.digest().bytes.data(), 16);
-  return file;
-}
-
 TEST_CASE("a forged index whose shard's name leads elsewhere is refused") {
   Sandbox box;
   test::save(box / "in/m", {kValues, {}, {}, {.tensorflow_index = false}});
   test::fs::copy_file(box / "in/m.data-00000-of-00001", box / "secret");
   const std::string whole = test::read_file(box / "in/m.cairn");
   const std::string bare = "m.data-00000-of-00001";
-  test::write_file(box / "in/m.cairn", index_naming(box / "in/m", bare));
+  test::write_file(box / "in/m.cairn", test::index_naming(box / "in/m", bare));
   CHECK(*test::values_at(box / "in/m") == kValues);  // the forgery itself is sound
   const std::string names[] = {"../secret",
                                (box / "secret").string(),
@@ -190,7 +165,7 @@ TEST_CASE("a forged index whose shard's name leads elsewhere is refused") {
   for (const std::string& name : names) {
     INFO(name);
     test::write_file(box / "in/m.cairn", whole);
-    test::write_file(box / "in/m.cairn", index_naming(box / "in/m", name));
+    test::write_file(box / "in/m.cairn", test::index_naming(box / "in/m", name));
     OpenOptions follow;
     follow.follow_links = true;
     for (const auto& said : {refusal(Checkpoint::open(box / "in/m")),
@@ -202,13 +177,13 @@ TEST_CASE("a forged index whose shard's name leads elsewhere is refused") {
   }
   for (const std::string name : {"a\nb", "\x1b[2J", "m.data-\x1b[2J"}) {
     test::write_file(box / "in/m.cairn", whole);
-    test::write_file(box / "in/m.cairn", index_naming(box / "in/m", name));
+    test::write_file(box / "in/m.cairn", test::index_naming(box / "in/m", name));
     const auto said = refusal(Checkpoint::open(box / "in/m"));
     CHECK(said.starts_with("Unsafe: " + (box / "in/m.cairn").string()));
     CHECK_FALSE(has(said, name));
   }
   test::write_file(box / "in/m.cairn", whole);
-  test::write_file(box / "in/m.cairn", index_naming(box / "in/m", "checkpoint"));
+  test::write_file(box / "in/m.cairn", test::index_naming(box / "in/m", "checkpoint"));
   CHECK(has(refusal(Checkpoint::open(box / "in/m")), "NotFound: "));
 }
 

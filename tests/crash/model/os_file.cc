@@ -305,6 +305,8 @@ Result<std::optional<FileInfo>> look(const std::filesystem::path& path) {
   return std::optional(info_of(machine, inode));
 }
 
+bool is_link(const std::filesystem::path&) noexcept { return false; }  // the model has none
+
 Result<std::vector<std::byte>> read_whole(const File& file, std::uint64_t size_bytes_max) {
   CAIRN_TRY(info, file.info());
   return read_whole(file, info, size_bytes_max);
