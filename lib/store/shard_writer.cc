@@ -51,7 +51,7 @@ Sums sums_of(std::span<const std::byte> bytes) {
   return sums.finish();
 }
 
-ShardWriter::ShardWriter(const os::Directory& directory, Layout layout) noexcept
+ShardWriter::ShardWriter(const os::Directory& directory, Layout layout)
     : directory_(&directory), layout_(std::move(layout)), append_(std::make_unique<std::mutex>()) {}
 
 Result<ShardWriter> ShardWriter::create(const os::Directory& directory,

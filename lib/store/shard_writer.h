@@ -78,7 +78,7 @@ class ShardWriter {
   void withdraw() noexcept;
 
  private:
-  ShardWriter(const os::Directory& directory, Layout layout) noexcept;
+  ShardWriter(const os::Directory& directory, Layout layout);  // throws std::bad_alloc
 
   const os::Directory* directory_;
   Layout layout_;
