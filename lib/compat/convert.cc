@@ -10,6 +10,7 @@
 #include "cairn/writer.h"
 #include "format/digest.h"
 #include "format/dtype.h"
+#include "format/safetensors/header.h"
 #include "lib/compat/load.h"
 #include "lib/compat/locate.h"
 #include "lib/compat/transfer.h"
@@ -207,7 +208,11 @@ Result<void> write_safetensors(const Checkpoint& checkpoint, const TransferOptio
   // safetensors has no shared bytes: each name gets its own.
   const std::vector<std::optional<std::size_t>> same_as(specs.size());
   store::Layout layout = store::plan_layout({specs, same_as, 0}, 1);
-  if (!specs.empty() && layout.shards.front().head.empty()) {
+  if (specs.empty()) {  // a file without tensors has a header all the same
+    std::string head = format::safetensors::encode_header({}, {}, 1);
+    const std::uint64_t head_bytes = head.size();
+    layout.shards.front() = {format::ShardKind::Universal, std::move(head), head_bytes};
+  } else if (layout.shards.front().head.empty()) {
     return Error{Code::Unsupported, 0,
                  options.output.string() +
                      ": the header would exceed the 100,000,000 bytes that safetensors allows"};

@@ -369,6 +369,18 @@ TEST_CASE("convert carries every value of every checkpoint into every format") {
   }
 }
 
+TEST_CASE("where safetensors can name nothing, the result is a valid file without tensors") {
+  Sandbox box;
+  test::save(box / "m", {{{"\xff", test::int_scalar(1)}}});
+  const auto done = convert(box / "m", Format::Safetensors, to(box / "out"));
+  REQUIRE_MESSAGE(done, refusal(done));
+  CHECK(done->not_nameable == std::vector<std::string>{"\xff"});
+  const auto checkpoint = Checkpoint::open(box / "out.safetensors");
+  REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+  CHECK(checkpoint->tensor_count() == 0);
+  CHECK(test::read_file(box / "out.safetensors") == std::string("\2\0\0\0\0\0\0\0{}", 10));
+}
+
 TEST_CASE("convert carries the step of the source, by its index or its name") {
   Sandbox box;
   const path golden = test::golden("tensorflow/saver_walk/saved/train2-9");

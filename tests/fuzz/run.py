@@ -1,0 +1,98 @@
+"""Runs the fuzz targets, and counts.
+
+usage: run.py BUILD [TARGET…] [--seconds N] [--minimize]
+
+Each target begins with tests/fuzz/corpus/TARGET and with what it found before, in BUILD/fuzz/TARGET. Without --seconds
+it runs until it has seen what a release asks for: ten million inputs, a hundred thousand of those that need files.
+A crash, a leak, an input that takes longer than a second, or 512 MB of memory ends it; the input stays in BUILD/fuzz.
+--minimize replaces the corpus by the fewest inputs that reach the same code, and does nothing else.
+"""
+import argparse
+import concurrent.futures
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TARGETS = tuple(sorted(name.removesuffix("_fuzz.cc") for name in os.listdir(HERE) if name.endswith("_fuzz.cc")))
+WITH_FILES = ("directory", "round_trip")
+RUNS = {target: 10**5 if target in WITH_FILES else 10**7 for target in TARGETS}
+LENGTH_MAX = {"directory": 16_384, "index": 8_192, "bundle": 4_096, "table": 4_096, "v1": 4_096}
+SANITIZERS = {"ASAN_OPTIONS": "quarantine_size_mb=16:detect_leaks=1:detect_stack_use_after_return=0",
+              "UBSAN_OPTIONS": "print_stacktrace=1",
+              "ASAN_SYMBOLIZER_PATH": shutil.which("llvm-symbolizer-19") or shutil.which("llvm-symbolizer") or ""}
+
+
+class Target:
+    def __init__(self, build, name):
+        self.name = name
+        self.program = os.path.join(build, "tests", "fuzz", f"fuzz_{name}")
+        self.kept = os.path.join(HERE, "corpus", name)
+        self.found = os.path.join(build, "fuzz", name)
+        os.makedirs(self.found, exist_ok=True)
+
+    def command(self, *options):
+        return [self.program, f"-max_len={LENGTH_MAX.get(self.name, 2_048)}", f"-timeout={5 if self.name in WITH_FILES else 1}",
+                "-rss_limit_mb=512", f"-artifact_prefix={self.found}-", *options]
+
+    def run(self, seconds):
+        """What it came to, as a line and whether it held."""
+        amount = f"-max_total_time={seconds}" if seconds else f"-runs={RUNS[self.name]}"
+        folders = [folder for folder in (self.found, self.kept) if os.path.isdir(folder)]
+        done = subprocess.run(self.command(amount, "-print_final_stats=1", *folders), capture_output=True, text=True,
+                              errors="replace", env={**os.environ, **SANITIZERS})
+        said = done.stderr + done.stdout
+        if done.returncode != 0:
+            if "libFuzzer: timeout" in said and self.was_a_stall(said):
+                return self.run(seconds)
+            return f"{self.name}: FAILED\n{said[-4000:]}", False
+        stat = {key: int(value) for key, value in re.findall(r"^stat::(\w+): +(\d+)$", said, re.M)}
+        seed = re.search(r"INFO: Seed: (\d+)", said)
+        return (f"{self.name}: {stat['number_of_executed_units']:,} inputs, {stat['average_exec_per_sec']:,} a second, "
+                f"{stat['peak_rss_mb']} MB at most, seed {seed.group(1) if seed else 'unknown'}"), True
+
+    def was_a_stall(self, said):
+        """Whether the input that took too long takes no time when it is alone: then it was the machine."""
+        artifact = re.search(r"Test unit written to (.*)", said).group(1)
+        alone = subprocess.run(self.command(artifact), capture_output=True, env={**os.environ, **SANITIZERS})
+        if alone.returncode == 0:
+            print(f"{self.name}: the machine stood still; once more", flush=True)
+            os.remove(artifact)
+        return alone.returncode == 0
+
+    def minimize(self):
+        fresh = f"{self.kept}.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        os.makedirs(fresh)
+        folders = [folder for folder in (self.kept, self.found) if os.path.isdir(folder)]
+        subprocess.run(self.command("-set_cover_merge=1", "-use_value_profile=0", "-use_counters=0", fresh, *folders), check=True, capture_output=True,
+                       env={**os.environ, **SANITIZERS})
+        shutil.rmtree(self.kept, ignore_errors=True)
+        os.rename(fresh, self.kept)
+        sizes = [os.path.getsize(os.path.join(self.kept, name)) for name in os.listdir(self.kept)]
+        return f"{self.name}: {len(sizes)} inputs, {sum(sizes):,} bytes", True
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("build")
+    arguments.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
+    arguments.add_argument("--seconds", type=int, default=0, help="for each target")
+    arguments.add_argument("--minimize", action="store_true")
+    options = arguments.parse_args()
+    if unknown := set(options.targets) - set(TARGETS):
+        arguments.error(f"no such target: {', '.join(sorted(unknown))}")
+    targets = [Target(os.path.abspath(options.build), name) for name in options.targets or TARGETS]
+    failed = 0
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for line, held in pool.map(lambda t: t.minimize() if options.minimize else t.run(options.seconds), targets):
+            print(line, flush=True)
+            failed += not held
+    print(f"{len(targets) - failed} passed, {failed} failed, 0 skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""Makes inputs for the fuzz targets out of what TensorFlow and safetensors write; run.py --minimize keeps what matters.
+
+usage: seeds.py BUILD      with a Python that has safetensors and numpy, and TensorFlow for its object graphs
+"""
+import os
+import struct
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+GOLDEN = os.path.join(os.path.dirname(HERE), "golden")
+SMALL = 16_000
+NAMES = ("m.cairn", "m.index", "m.data-00000-of-00001", "m.data-00000-of-00002", "m.data-00001-of-00002", "checkpoint",
+         "x.safetensors", "v1", "m.meta")  # those of directory_fuzz.cc, in its order
+
+
+def golden_files():
+    for folder, _, names in os.walk(GOLDEN):
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            if os.path.getsize(path) <= SMALL:
+                with open(path, "rb") as file:
+                    yield path, file.read()
+
+
+class Seeds:
+    def __init__(self, build):
+        self.root = os.path.join(build, "fuzz")
+        self.count = 0
+
+    def add(self, target, data):
+        os.makedirs(os.path.join(self.root, target), exist_ok=True)
+        with open(os.path.join(self.root, target, f"seed-{self.count}"), "wb") as file:
+            file.write(data)
+        self.count += 1
+
+
+def pack(files):
+    """Files by their names, as directory_fuzz.cc takes them."""
+    return b"".join(bytes([NAMES.index(name)]) + struct.pack("<H", len(data)) + data for name, data in files.items())
+
+
+def add_golden(seeds):
+    checkpoints = {}
+    for path, data in golden_files():
+        name = os.path.basename(path)
+        if name.endswith(".cairn"):
+            seeds.add("index", data)
+            seeds.add("directory", pack({"m.cairn": data}))
+        elif name == "checkpoint":
+            seeds.add("state", data)
+            seeds.add("directory", pack({"checkpoint": data}))
+        elif name.endswith(".safetensors"):
+            seeds.add("safetensors", data)
+            seeds.add("directory", pack({"x.safetensors": data}))
+        elif data[-8:] == bytes.fromhex("57fb808b247547db"):  # a table
+            for target in ("table", "bundle", "v1"):
+                seeds.add(target, data)
+            if not name.endswith(".index"):
+                seeds.add("directory", pack({"v1": data}))
+        base, dot, member = path.rpartition(".")
+        if dot and f"m.{member}" in NAMES:
+            checkpoints.setdefault(base, {})[f"m.{member}"] = data
+    for files in checkpoints.values():
+        if any(name in files for name in ("m.index", "m.cairn")) and sum(map(len, files.values())) <= SMALL:
+            seeds.add("directory", pack({name: files[name] for name in NAMES if name in files}))
+
+
+def add_safetensors(seeds):
+    import numpy
+    from safetensors.numpy import save
+    several = {"a": numpy.arange(6, dtype="float32").reshape(2, 3), "b/c": numpy.zeros((0, 4), "int64"),
+               "": numpy.array(7, "uint8"), "ü": numpy.array([True, False])}
+    for tensors, metadata in (({}, None), (several, None), (several, {"format": "pt", "k": "\n\"\\ü"})):
+        data = save(tensors, metadata)
+        seeds.add("safetensors", data)
+        seeds.add("directory", pack({"x.safetensors": data}))
+
+
+def varints(numbers):
+    out = bytearray()
+    for number in numbers:
+        while number >= 128:
+            out.append(number & 127 | 128)
+            number >>= 7
+        out.append(number)
+    return bytes(out)
+
+
+def add_by_hand(seeds):
+    for count, payload in ((1, b"\x01abcdx"), (2, b"\x03\x00abcdxyz"), (63, varints(range(63)) + b"abcd" + b"x" * 1953)):
+        for what in range(4):
+            seeds.add("strings", bytes([count << 2 | what]) + payload)
+    for name in (b"a", b"layer/w", b"\x00\xff"):
+        seeds.add("slice_key", name + b"\\\x00" + bytes(range(64)))
+        seeds.add("round_trip", bytes(range(200)) + name)
+    body = "cairn journal 1\ncatalog\tcheckpoint\nadding\tm-3\nfile\t12\t-5\t99\tm-3.index\nremoving\tm-1\n"
+    seeds.add("journal", body.encode() + b"sum\t" + b"0" * 32 + b"\n")
+
+
+def add_object_graphs(seeds):
+    import tensorflow as tf
+    indexes = [path for path, _ in golden_files() if path.endswith(".index") and "hostile" not in path]
+    for index in sorted(indexes):
+        reader = tf.train.load_checkpoint(index.removesuffix(".index"))
+        if not reader.has_tensor("_CHECKPOINTABLE_OBJECT_GRAPH"):
+            continue
+        graph = reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")
+        if len(graph) <= SMALL:
+            seeds.add("object_graph", graph + b"\0model/layers/0/kernel")
+            seeds.add("object_graph", graph + b"\0w/.OPTIMIZER_SLOT/opt/m/.ATTRIBUTES/VARIABLE_VALUE")
+    seeds.add("object_graph", b"\0a/b")
+
+
+def main():
+    seeds = Seeds(os.path.abspath(sys.argv[1]))
+    for adder in (add_golden, add_safetensors, add_by_hand, add_object_graphs):
+        adder(seeds)
+    print(f"{seeds.count} seeds")
+
+
+if __name__ == "__main__":
+    main()
