@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 
+#include "format/cairn/index.h"
 #include "sandbox.h"
 
 namespace cairn {
@@ -153,17 +154,73 @@ TEST_CASE("damage to a checkpoint with P.cairn alone is found everywhere, paddin
   save.options.tensorflow_index = false;
   const Subject subject = own("P.cairn alone", save);
   check(subject);
+}
+
+TEST_CASE("every bit of P.cairn and of its shard is found at open or by verify, padding too") {
+  test::Save save = small();
+  save.options.tensorflow_index = false;
+  const Subject subject = own("P.cairn alone", save);
   Sandbox box;
   test::write_files(box.root(), subject.files);
-  OpenOptions full;
-  full.verify = Verify::Full;
-  const std::string& shard = subject.files.at("m.data-00000-of-00001");
-  for (std::size_t at = 0; at < shard.size(); ++at) {
-    std::string damaged = shard;
-    damaged[at] ^= 1;
-    test::write_file(box / "m.data-00000-of-00001", damaged);
-    CHECK_FALSE(Checkpoint::open(box / "m", full));
+  std::size_t found = 0;
+  for (const auto& [name, bytes] : subject.files) {
+    for (std::size_t bit = 0; bit < 8 * bytes.size(); ++bit) {
+      std::string damaged = bytes;
+      damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << (bit % 8)));
+      test::write_file(box / name, damaged);
+      const auto checkpoint = Checkpoint::open(box / "m");
+      const auto seen = checkpoint ? checkpoint->verify() : Verification{};
+      const bool missed = checkpoint && seen && seen->damage.empty();
+      CHECK_MESSAGE(!missed, name, ", bit ", bit);
+      found += !missed;
+    }
+    test::write_file(box / name, bytes);
   }
+  MESSAGE(found, " bits found");
+}
+
+TEST_CASE("P.cairn and its shard are refused at every other length") {
+  test::Save save = small();
+  save.options.tensorflow_index = false;
+  const Subject subject = own("P.cairn alone", save);
+  Sandbox box;
+  test::write_files(box.root(), subject.files);
+  std::size_t refused = 0;
+  for (const auto& [name, bytes] : subject.files) {
+    for (std::size_t size = 0; size <= bytes.size() + 4'096; ++size) {
+      if (size == bytes.size()) continue;
+      test::fs::resize_file(box / name, size);
+      const auto checkpoint = Checkpoint::open(box / "m");
+      CHECK_MESSAGE(!checkpoint, name, ", ", size, " bytes");
+      refused += !checkpoint;
+    }
+    test::write_file(box / name, bytes);
+  }
+  MESSAGE(refused, " lengths refused");
+}
+
+TEST_CASE("any two bits of P.cairn's first 256 bytes are found") {
+  test::Save save = small();
+  save.options.tensorflow_index = false;
+  const std::string index = own("P.cairn alone", save).files.at("m.cairn");
+  std::vector<std::byte> bytes(index.size());
+  std::memcpy(bytes.data(), index.data(), index.size());
+  REQUIRE(format::IndexView::decode(bytes));
+  const auto flip = [&](std::size_t bit) { bytes[bit / 8] ^= std::byte{1} << (bit % 8); };
+  constexpr std::size_t kBits = std::size_t{8} * 256;
+  std::size_t missed = 0;
+  std::size_t pairs = 0;
+  for (std::size_t one = 0; one < kBits; ++one) {
+    flip(one);
+    for (std::size_t other = one + 1; other < kBits; ++other, ++pairs) {
+      flip(other);
+      missed += format::IndexView::decode(bytes).has_value();
+      flip(other);
+    }
+    flip(one);
+  }
+  MESSAGE(pairs, " pairs, ", missed, " missed");
+  CHECK(missed == 0);
 }
 
 // ---- safetensors': no sums at all, so only what breaks its rules is seen
