@@ -3,8 +3,10 @@
 #include <doctest/doctest.h>
 
 #include <cerrno>
+#include <chrono>
 #include <functional>
 #include <set>
+#include <thread>
 
 #include "format/digest.h"
 #include "format/tensorflow/bundle.h"
@@ -403,6 +405,26 @@ TEST_CASE("where no index is whole it is refused, and nothing is written") {
     CHECK(has(refusal(done), "nothing says where the tensors lie"));
     CHECK_FALSE(test::fs::exists(box / "out"));
   }
+}
+
+TEST_CASE("while a checkpoint is saved anew, no tensor of it seems to be lost") {
+  const path memory = "/dev/shm";  // where a save takes no longer than a look
+  Sandbox box(test::fs::exists(memory) ? memory : test::fs::temp_directory_path());
+  const test::Save what{{{"a", test::floats({1})}, {"b", test::floats({2})}}};
+  test::save(box / "m", what);
+  std::jthread writer([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) test::save(box / "m", what);
+  });
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  int looks = 0;
+  while (std::chrono::steady_clock::now() < end) {
+    const auto found = salvageable(box / "m");
+    if (!found && found.error().code == Code::Busy) continue;
+    REQUIRE_MESSAGE(found, refusal(found));
+    REQUIRE(found->lost.empty());
+    ++looks;
+  }
+  CHECK(looks > 10);
 }
 
 // ---- Other formats
