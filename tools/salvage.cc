@@ -23,7 +23,7 @@ constexpr const char* kDescription =
 constexpr const char* kFooter =
     "Exit status: 0 every tensor was whole, 1 something was lost (DST has the rest, and is "
     "durable),\n"
-    "2 it could not be done, or no tensor is whole: then DST is not there.\n\n"
+    "2 it could not be done, or no tensor is whole: then nothing is written.\n\n"
     "A .safetensors file stores no checksums: of a truncated one, the tensors that it still holds "
     "are kept.\n\n"
     "Examples:\n"
