@@ -30,6 +30,8 @@ constexpr Verb kVerbs[] = {
      "print the objects of a TensorFlow 2 checkpoint, or its names, as a tree"},
     {"cat", cat, "PATH TENSOR", "print the values of a tensor, or write its bytes"},
     {"verify", verify, "PATH...", "compare every byte with its checksum"},
+    {"salvage", salvage_verb, "SRC DST",
+     "write what is whole of a damaged checkpoint as a new one"},
     {"import", import_verb, "PATH", "add Cairn's index beside a foreign payload"},
     {"export", export_verb, "PATH --to FORMAT", "add another format's index beside the payload"},
     {"convert", convert_verb, "SRC DST --to FORMAT", "rewrite the payload in another layout"},

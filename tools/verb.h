@@ -25,6 +25,7 @@ int ls(Arguments arguments);
 int tree(Arguments arguments);
 int cat(Arguments arguments);
 int verify(Arguments arguments);
+int salvage_verb(Arguments arguments);
 int import_verb(Arguments arguments);
 int export_verb(Arguments arguments);
 int convert_verb(Arguments arguments);

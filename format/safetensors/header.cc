@@ -11,6 +11,7 @@
 #include <array>
 #include <new>
 #include <optional>
+#include <utility>
 
 #include <simdjson.h>
 
@@ -197,7 +198,8 @@ Decoded<HeaderFacts> read_entries(simdjson::dom::object entries) {
 
 // The tensors' bytes must be the payload's, each once and in any order of names. What is sorted is
 // small: a tensor takes 200 bytes.
-Decoded<void> check_payload(std::span<const TensorFacts> tensors, std::uint64_t payload_bytes) {
+Decoded<void> check_payload(std::span<const TensorFacts> tensors,
+                            std::optional<std::uint64_t> payload_bytes) {
   struct Place {
     std::uint64_t offset_bytes;
     std::uint64_t size_bytes;
@@ -219,8 +221,11 @@ Decoded<void> check_payload(std::span<const TensorFacts> tensors, std::uint64_t 
     }
     end += place.size_bytes;  // at most the end that the file stated, which fits 64 bits
   }
-  if (end == payload_bytes) return {};
-  return refuse("the tensors end at ", end, " of the payload, which has ", payload_bytes, " bytes");
+  if (!payload_bytes && !std::in_range<std::int64_t>(end))
+    return refuse("the tensors end at ", end, " of the payload, where no file ends");
+  if (!payload_bytes || end == *payload_bytes) return {};
+  return refuse("the tensors end at ", end, " of the payload, which has ", *payload_bytes,
+                " bytes");
 }
 
 // Writers tend to sort by name, at least within an alignment; then there is nothing to move.
@@ -295,14 +300,16 @@ Decoded<std::uint64_t> header_json_bytes(std::span<const std::byte> first_8_byte
   return json_bytes;
 }
 
-Decoded<HeaderFacts> decode_header(std::span<const std::byte> head, std::uint64_t file_bytes) {
+Decoded<HeaderFacts> decode_header(std::span<const std::byte> head,
+                                   std::optional<std::uint64_t> file_bytes) {
   auto json_bytes = header_json_bytes(head);
   if (!json_bytes) return std::move(json_bytes).error();
   const std::uint64_t head_bytes = kLengthBytes + *json_bytes;
-  if (head.size() < head_bytes || file_bytes < head_bytes) {
-    return corrupt(0,
-                   sentence("the safetensors header claims ", *json_bytes, " bytes, the file has ",
-                            std::min<std::uint64_t>(head.size(), file_bytes)));
+  const std::uint64_t there =
+      std::min<std::uint64_t>(head.size(), file_bytes.value_or(head.size()));
+  if (there < head_bytes) {
+    return corrupt(
+        0, sentence("the safetensors header claims ", *json_bytes, " bytes, the file has ", there));
   }
   simdjson::dom::parser parser;
   simdjson::dom::object entries;
@@ -313,7 +320,9 @@ Decoded<HeaderFacts> decode_header(std::span<const std::byte> head, std::uint64_
 
   auto facts = read_entries(entries);
   if (!facts) return facts;
-  if (auto checked = check_payload(facts->tensors, file_bytes - head_bytes); !checked) {
+  std::optional<std::uint64_t> payload_bytes;
+  if (file_bytes) payload_bytes = *file_bytes - head_bytes;
+  if (auto checked = check_payload(facts->tensors, payload_bytes); !checked) {
     return std::move(checked).error();
   }
   for (TensorFacts& tensor : facts->tensors) tensor.span.offset_bytes += head_bytes;

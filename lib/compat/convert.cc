@@ -1,13 +1,13 @@
 // Convert reads every tensor through one open checkpoint and writes it anew in the target's layout:
 // checked on the way, streamed, a few blocks in memory.
 
+#include "lib/compat/convert.h"
+
 #include <algorithm>
 #include <map>
 #include <numeric>
 #include <tuple>
 
-#include "cairn/convert.h"
-#include "cairn/writer.h"
 #include "format/digest.h"
 #include "format/dtype.h"
 #include "format/safetensors/header.h"
@@ -139,63 +139,24 @@ Result<void> write_encoded(const store::OpenCheckpoint& source, std::size_t posi
   return writer.write_encoded(tensor.name, stored);
 }
 
-Result<WriterOptions> writer_options(const compat::Location& location, const Checkpoint& checkpoint,
-                                     Format target) {
-  const format::IndexView& index = store::OpenCheckpoint::of(checkpoint).index();
-  WriterOptions options;
-  options.step = checkpoint.step();
-  options.cairn_index = target == Format::Cairn;
-  for (std::size_t i = 0; i < index.metadata_count(); ++i)
-    options.metadata.emplace_back(index.metadata(i));
-  if (location.kind != compat::Kind::SafetensorsFile && location.has(store::kMetaSuffix)) {
-    CAIRN_TRY(meta,
-              location.directory.open_file(location.file(store::kMetaSuffix), os::Links::Follow));
-    CAIRN_TRY(bytes, os::read_whole(meta, kMetaBytesMax));
-    options.meta_graph.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  }
-  return options;
-}
+struct Source {
+  const compat::Location& location;
+  const Checkpoint& checkpoint;
+};
 
-Result<void> rewrite(const compat::Location& location, const Checkpoint& checkpoint, Format target,
-                     const TransferOptions& options, Transfer& transfer) {
-  const store::OpenCheckpoint& source = store::OpenCheckpoint::of(checkpoint);
-  Selection selection = select(source.index(), target);
+// Everything that the target can name, with P.meta, under a prefix.
+Result<void> write_prefix(const Source& source, Format target, const TransferOptions& options,
+                          Transfer& transfer) {
+  Selection selection = select(store::OpenCheckpoint::of(source.checkpoint).index(), target);
   transfer.not_nameable = std::move(selection.not_nameable);
-  std::vector<TensorSpec> specs = specs_of(source.index(), selection.taken);
-  CAIRN_TRY(writing, writer_options(location, checkpoint, target));
-  CAIRN_TRY(writer, Writer::create(options.output, std::move(specs), writing));
-  const auto same_as = tied(source.index(), selection.taken);
-  std::vector<std::size_t> raw;
-  std::vector<std::size_t> encoded;
-  std::uint64_t total_bytes = 0;
-  for (std::size_t i = 0; i < selection.taken.size(); ++i) {
-    const auto tensor = source.index().tensor(selection.taken[i]);
-    if (same_as[i]) {
-      CAIRN_CHECK(
-          writer.tie(tensor.name, source.index().tensor_name(selection.taken[*same_as[i]])));
-    } else if (tensor.encoding == format::Encoding::Raw) {
-      raw.push_back(selection.taken[i]);
-      total_bytes += tensor.size_bytes;
-    } else {
-      encoded.push_back(selection.taken[i]);
-      transfer.payload_bytes_copied += tensor.size_bytes;
-    }
-  }
-  const auto pour_one = [&](std::size_t i) -> Result<std::uint64_t> {
-    const auto tensor = source.index().tensor(raw[i]);
-    const Sink sink = [&](auto block) { return writer.append(tensor.name, block); };
-    CAIRN_CHECK(pour(source, raw[i], sink));
-    return tensor.size_bytes;
-  };
-  CAIRN_CHECK(os::run_parallel(options.work, raw.size(), total_bytes, pour_one));
-  // In the order of names, so that the same source gives the same file.
-  for (const std::size_t i : encoded) {
-    if (options.work.stop.stop_requested())
-      return Error{Code::Cancelled, 0, "cancelled by the caller"};
-    CAIRN_CHECK(write_encoded(source, i, writer));
-  }
-  transfer.payload_bytes_copied += total_bytes;
-  return writer.commit(options.work);
+  WriterOptions writing = compat::writer_options(source.checkpoint);
+  writing.cairn_index = target == Format::Cairn;
+  CAIRN_TRY(graph, compat::meta_graph(source.location));
+  writing.meta_graph = std::move(graph);
+  CAIRN_CHECK(compat::rewrite({source.checkpoint, std::move(selection.taken), std::move(writing)},
+                              options, transfer));
+  compat::tell_of_fingerprint(options.output, transfer);
+  return {};
 }
 
 // One file with a header and everything that it can name.
@@ -241,6 +202,28 @@ Result<void> write_safetensors(const Checkpoint& checkpoint, const TransferOptio
   return {};
 }
 
+}  // namespace
+
+namespace compat {
+
+WriterOptions writer_options(const Checkpoint& checkpoint) {
+  const format::IndexView& index = store::OpenCheckpoint::of(checkpoint).index();
+  WriterOptions options;
+  options.step = checkpoint.step();
+  for (std::size_t i = 0; i < index.metadata_count(); ++i)
+    options.metadata.emplace_back(index.metadata(i));
+  return options;
+}
+
+Result<std::string> meta_graph(const Location& location) {
+  if (location.kind == Kind::SafetensorsFile || !location.has(store::kMetaSuffix))
+    return std::string();
+  CAIRN_TRY(meta,
+            location.directory.open_file(location.file(store::kMetaSuffix), os::Links::Follow));
+  CAIRN_TRY(bytes, os::read_whole(meta, kMetaBytesMax));
+  return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
 Result<void> refuse_existing(const TransferOptions& options, Format target) {
   if (options.replace) return {};
   const auto parts = store::Prefix::of(options.output);
@@ -258,7 +241,45 @@ Result<void> refuse_existing(const TransferOptions& options, Format target) {
   return {};
 }
 
-}  // namespace
+Result<void> rewrite(const Payload& payload, const TransferOptions& options, Transfer& transfer) {
+  const store::OpenCheckpoint& source = store::OpenCheckpoint::of(payload.checkpoint);
+  std::vector<TensorSpec> specs = specs_of(source.index(), payload.taken);
+  CAIRN_TRY(writer, Writer::create(options.output, std::move(specs), payload.writing));
+  const auto same_as = tied(source.index(), payload.taken);
+  std::vector<std::size_t> raw;
+  std::vector<std::size_t> encoded;
+  std::uint64_t total_bytes = 0;
+  for (std::size_t i = 0; i < payload.taken.size(); ++i) {
+    const auto tensor = source.index().tensor(payload.taken[i]);
+    if (same_as[i])
+      CAIRN_CHECK(writer.tie(tensor.name, source.index().tensor_name(payload.taken[*same_as[i]])));
+    if (same_as[i]) continue;
+    if (tensor.encoding == format::Encoding::Raw) {
+      raw.push_back(payload.taken[i]);
+      total_bytes += tensor.size_bytes;
+    } else {
+      encoded.push_back(payload.taken[i]);
+      transfer.payload_bytes_copied += tensor.size_bytes;
+    }
+  }
+  const auto pour_one = [&](std::size_t i) -> Result<std::uint64_t> {
+    const auto tensor = source.index().tensor(raw[i]);
+    const Sink sink = [&](auto block) { return writer.append(tensor.name, block); };
+    CAIRN_CHECK(pour(source, raw[i], sink));
+    return tensor.size_bytes;
+  };
+  CAIRN_CHECK(os::run_parallel(options.work, raw.size(), total_bytes, pour_one));
+  // In the order of names, so that the same source gives the same file.
+  for (const std::size_t i : encoded) {
+    if (options.work.stop.stop_requested())
+      return Error{Code::Cancelled, 0, "cancelled by the caller"};
+    CAIRN_CHECK(write_encoded(source, i, writer));
+  }
+  transfer.payload_bytes_copied += total_bytes;
+  return writer.commit(options.work);
+}
+
+}  // namespace compat
 
 Result<Transfer> convert(const std::filesystem::path& source, Format target,
                          const TransferOptions& options) noexcept {
@@ -269,7 +290,7 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
       return Error{Code::Unsupported, 0,
                    source.string() + ": nothing writes TensorFlow V1 checkpoints any more"};
     }
-    CAIRN_CHECK(refuse_existing(options, target));
+    CAIRN_CHECK(compat::refuse_existing(options, target));
     CAIRN_TRY(found, compat::find(source, false));
     OpenOptions opening;
     opening.work = options.work;
@@ -278,12 +299,9 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
     transfer.prefix = options.output;
     transfer.used = Link::Copy;
     transfer.notices.assign(checkpoint.notices().begin(), checkpoint.notices().end());
-    if (target == Format::Safetensors) {
-      CAIRN_CHECK(write_safetensors(checkpoint, options, transfer));
-    } else {
-      CAIRN_CHECK(rewrite(found.location, checkpoint, target, options, transfer));
-      compat::tell_of_fingerprint(options.output, transfer);
-    }
+    CAIRN_CHECK(target == Format::Safetensors
+                    ? write_safetensors(checkpoint, options, transfer)
+                    : write_prefix({found.location, checkpoint}, target, options, transfer));
     return transfer;
   });
 }

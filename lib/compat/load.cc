@@ -52,13 +52,6 @@ Error written_meanwhile(const Location& location) {
   return {Code::Busy, 0, location.prefix.string() + ": is being written anew"};
 }
 
-// The spans of a tensor, however many it has.
-template <class Visit>
-void for_each_span(format::TensorFacts& tensor, Visit visit) {
-  if (tensor.slices.empty()) visit(tensor.span);
-  for (format::SliceFacts& slice : tensor.slices) visit(slice.span);
-}
-
 Error too_short(const std::string& path, std::uint64_t size_bytes, const std::string& tensor,
                 const format::Span& span) {
   return {Code::Corrupt, 0,
@@ -75,23 +68,6 @@ bool place(format::Span& span, format::ShardFacts& shard) {
   if (!fits && span.size_bytes == 0) span.offset_bytes = 0;
   shard.live_bytes += span.size_bytes;
   return fits || span.size_bytes == 0;
-}
-
-// Of how many shards their names speak: of as many as the header counts, except where TensorFlow's
-// merge met a bundle without a tensor. It counts that one's shard in the header, and then numbers
-// those only that own a tensor, so that TensorFlow itself looks for names that nobody has.
-std::uint32_t named_shard_count(const Location& location, const std::set<std::uint32_t>& numbers,
-                                std::uint32_t header_count) {
-  const auto used = static_cast<std::uint32_t>(numbers.size());
-  const bool without_gaps = used != 0 && *numbers.rbegin() == used - 1;
-  if (!without_gaps || used >= header_count) return header_count;
-  const auto there = [&](std::uint32_t count) {
-    return [&location, count](std::uint32_t number) {
-      return location.has(format::tensorflow::shard_suffix(number, count));
-    };
-  };
-  if (std::ranges::any_of(numbers, there(header_count))) return header_count;
-  return std::ranges::all_of(numbers, there(used)) ? used : header_count;
 }
 
 std::string merged_notice(const Location& location, std::int32_t header_count,
@@ -184,21 +160,6 @@ Result<bool> open_own_shards(const Location& location, bool follow_links, store:
   return touched;
 }
 
-// What the user names may hold any character, and so may what is called after it; a name that comes
-// from a file alone must not steer the terminal that shows it.
-Result<void> check_shard_names(const format::IndexView& index, const Location& location,
-                               const std::string& path) {
-  for (std::size_t i = 0; i < index.shard_count(); ++i) {
-    std::string_view name = index.shard(i).name;
-    if (name.starts_with(location.base)) name.remove_prefix(location.base.size());
-    if (!store::has_control_characters(name)) continue;
-    return Error{Code::Unsafe, 0,
-                 path + ": shard " + format::quoted(index.shard(i).name) +
-                     ": its name holds control characters that the prefix does not have"};
-  }
-  return {};
-}
-
 // A small index is read, which costs less than a mapping and its page faults. A large one is
 // mapped, and shared with all who open it.
 Result<store::IndexBytes> index_bytes(const os::File& file, const os::FileInfo& info) {
@@ -279,35 +240,13 @@ Result<store::Parts> load_cairn(Location& location, Allowed allowed, Trail& trai
   return parts;
 }
 
-Result<store::Parts> load_safetensors(Location& location) {
-  CAIRN_TRY(shard, open_shard(location.directory, location.base, true));
-  std::vector<std::byte> head(8);
-  CAIRN_TRY(count, shard.file.read_some_at(0, head));
-  const auto json_bytes = format::safetensors::header_json_bytes(std::span(head).first(count));
-  if (!json_bytes) return error_of(shard.file.path(), json_bytes.error());
-  if (*json_bytes > shard.identity.size_bytes - 8) {
-    return Error{Code::Corrupt, 0,
-                 shard.file.path() + ": the header says it has " + std::to_string(*json_bytes) +
-                     " bytes, but the file has " + std::to_string(shard.identity.size_bytes)};
-  }
-  head.resize(8 + *json_bytes);
-  CAIRN_CHECK(shard.file.read_at(0, head));
-  auto header = format::safetensors::decode_header(head, shard.identity.size_bytes);
-  if (!header) return error_of(shard.file.path(), header.error());
-  format::IndexFacts facts;
-  facts.tensors = std::move(header->tensors);
-  facts.safetensors_metadata = std::move(header->metadata);
-  format::ShardFacts shard_facts;
-  shard_facts.name = location.base;
-  shard_facts.kind = format::ShardKind::Safetensors;
-  shard_facts.identity = shard.identity;
-  shard_facts.head_bytes = head.size();
-  shard_facts.live_bytes = shard.identity.size_bytes - head.size();
-  facts.shards.push_back(std::move(shard_facts));
-  std::string path = shard.file.path();
+Result<store::Parts> load_safetensors(const Location& location) {
+  CAIRN_TRY(read, read_safetensors(location, true));
+  std::string path = read.shard.file.path();
   std::vector<os::File> files;
-  files.push_back(std::move(shard.file));
-  return assemble({Format::Safetensors, location.prefix, std::move(path)}, facts, std::move(files));
+  files.push_back(std::move(read.shard.file));
+  return assemble({Format::Safetensors, location.prefix, std::move(path)}, read.facts,
+                  std::move(files));
 }
 
 }  // namespace
@@ -382,7 +321,7 @@ Result<OwnIndex> load_own_index(const Location& location) {
 
 Result<void> check_openable(const std::filesystem::path& prefix, bool follow_links) {
   Trail trail;
-  const auto done = until_still(trail, [&]() -> Result<void> {
+  auto done = until_still(trail, [&]() -> Result<void> {
     CAIRN_TRY(location, locate_prefix(prefix));
     CAIRN_CHECK(load(location, follow_links, trail));
     return {};
@@ -395,6 +334,63 @@ Result<OpenShard> open_shard(const os::Directory& directory, const std::string& 
                              bool follow_links) {
   CAIRN_TRY(opened, directory.open_seen(name, links(follow_links)));
   return OpenShard{std::move(opened.file), store::identity_of(opened.info)};
+}
+
+Result<SafetensorsIndex> read_safetensors(const Location& location, bool whole) {
+  CAIRN_TRY(shard, open_shard(location.directory, location.base, true));
+  const std::uint64_t size_bytes = shard.identity.size_bytes;
+  std::vector<std::byte> head(8);
+  CAIRN_TRY(count, shard.file.read_some_at(0, head));
+  const auto json_bytes = format::safetensors::header_json_bytes(std::span(head).first(count));
+  if (!json_bytes) return error_of(shard.file.path(), json_bytes.error());
+  if (*json_bytes > size_bytes - 8) {
+    return Error{Code::Corrupt, 0,
+                 shard.file.path() + ": the header says it has " + std::to_string(*json_bytes) +
+                     " bytes, but the file has " + std::to_string(size_bytes)};
+  }
+  head.resize(8 + *json_bytes);
+  CAIRN_CHECK(shard.file.read_at(0, head));
+  auto header =
+      format::safetensors::decode_header(head, whole ? std::optional(size_bytes) : std::nullopt);
+  if (!header) return error_of(shard.file.path(), header.error());
+  format::IndexFacts facts;
+  facts.tensors = std::move(header->tensors);
+  facts.safetensors_metadata = std::move(header->metadata);
+  format::ShardFacts shard_facts;
+  shard_facts.name = location.base;
+  shard_facts.kind = format::ShardKind::Safetensors;
+  shard_facts.identity = shard.identity;
+  shard_facts.head_bytes = head.size();
+  shard_facts.live_bytes = size_bytes - head.size();
+  facts.shards.push_back(std::move(shard_facts));
+  return SafetensorsIndex{std::move(shard), std::move(facts)};
+}
+
+std::uint32_t named_shard_count(const Location& location, const std::set<std::uint32_t>& numbers,
+                                std::uint32_t header_count) {
+  const auto used = static_cast<std::uint32_t>(numbers.size());
+  const bool without_gaps = used != 0 && *numbers.rbegin() == used - 1;
+  if (!without_gaps || used >= header_count) return header_count;
+  const auto there = [&](std::uint32_t count) {
+    return [&location, count](std::uint32_t number) {
+      return location.has(format::tensorflow::shard_suffix(number, count));
+    };
+  };
+  if (std::ranges::any_of(numbers, there(header_count))) return header_count;
+  return std::ranges::all_of(numbers, there(used)) ? used : header_count;
+}
+
+Result<void> check_shard_names(const format::IndexView& index, const Location& location,
+                               const std::string& path) {
+  for (std::size_t i = 0; i < index.shard_count(); ++i) {
+    std::string_view name = index.shard(i).name;
+    if (name.starts_with(location.base)) name.remove_prefix(location.base.size());
+    if (!store::has_control_characters(name)) continue;
+    return Error{Code::Unsafe, 0,
+                 path + ": shard " + format::quoted(index.shard(i).name) +
+                     ": its name holds control characters that the prefix does not have"};
+  }
+  return {};
 }
 
 Error error_of(const std::string& path, const format::Reason& reason) {

@@ -3,6 +3,8 @@
 // From a location to the parts of an open checkpoint: an index (Cairn's own, or one built in memory
 // from a foreign one) and open shards of the right size. No tensor byte is touched.
 
+#include <set>
+
 #include "cairn/checkpoint.h"
 #include "format/facts.h"
 #include "lib/compat/locate.h"
@@ -54,6 +56,32 @@ struct OpenShard {
 };
 Result<OpenShard> open_shard(const os::Directory& directory, const std::string& name,
                              bool follow_links);
+
+// A safetensors file, and what its header says. `whole`: Corrupt, where the file does not end with
+// its last tensor.
+struct SafetensorsIndex {
+  OpenShard shard;
+  format::IndexFacts facts;
+};
+Result<SafetensorsIndex> read_safetensors(const Location& location, bool whole);
+
+// Of how many shards their names speak: of as many as the header counts, except where TensorFlow's
+// merge met a bundle without a tensor. It counts that one's shard in the header, and then numbers
+// those only that own a tensor, so that TensorFlow itself looks for names that nobody has.
+std::uint32_t named_shard_count(const Location& location, const std::set<std::uint32_t>& numbers,
+                                std::uint32_t header_count);
+
+// What the user names may hold any character, and so may what is called after it; a name that comes
+// from a file alone must not steer the terminal that shows it.
+Result<void> check_shard_names(const format::IndexView& index, const Location& location,
+                               const std::string& path);
+
+// The spans of a tensor, however many it has.
+template <class Visit>
+void for_each_span(format::TensorFacts& tensor, Visit visit) {
+  if (tensor.slices.empty()) visit(tensor.span);
+  for (format::SliceFacts& slice : tensor.slices) visit(slice.span);
+}
 
 // The error that a Reason becomes: "FILE: byte N: …".
 Error error_of(const std::string& path, const format::Reason& reason);

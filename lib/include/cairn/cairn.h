@@ -11,6 +11,7 @@
 #include "cairn/error.h"
 #include "cairn/object_graph.h"
 #include "cairn/restore.h"
+#include "cairn/salvage.h"
 #include "cairn/saver.h"
 #include "cairn/tensor.h"
 #include "cairn/version.h"

@@ -5,6 +5,7 @@ else is written down: what the directory holds before and after the undisturbed 
 what a disturbed one may leave.
 """
 import concurrent.futures
+import errno
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ class Scene:
     # When the first attempt did its work and was killed before it could say so, this is what does it again.
     again: str = ""
     between: str = ""  # a command that leaves the directory as this one does half-way
+    spared: tuple = ()  # errors that are no failure of this command
 
 
 BYSTANDER = "$ACT save $D/m-1 1"
@@ -79,6 +81,8 @@ SCENES = [
     Scene("convert to one index over two", f"{FOREIGN}; $ACT save $D/p 2",
           "$CAIRN convert $D/shard-42 $D/p --to tensorflow --replace"),
     Scene("convert to safetensors", FOREIGN, "$CAIRN convert $D/shard-42 $D/p --to safetensors", REPLACE),
+    # A disk that fails is what it is for: see tests/fault/test_salvage.py.
+    Scene("salvage", FOREIGN, "$CAIRN salvage $D/shard-42 $D/out/p", REPLACE, spared=(errno.EIO,)),
     Scene("merge", FOREIGN, "$CAIRN merge $D/m-1 $D/shard-42 --output $D/out/p", REPLACE),
     Scene("merge by copying", FOREIGN, "$CAIRN merge $D/m-1 $D/shard-42 --output $D/p --link copy", REPLACE),
     Scene("merge over a checkpoint", f"{FOREIGN}; $ACT save $D/p 2",

@@ -1,0 +1,106 @@
+// Salvage copies. Linking the shards, as merge does, would cost nothing and take along what it is
+// called for to leave behind: the damaged bytes, the bad sectors under them, a file that somebody
+// may still be writing to. What it writes lies in fresh shards, without a byte that no tensor owns.
+//
+// It reads everything twice. A writer plans its shards before the first byte comes, so it must be
+// known before which tensors there will be; and what was whole a minute ago is compared again while
+// it is copied, since a disk that fails goes on failing. A tensor that has gone bad in between is
+// an error, and not one more in the list: the plan is made.
+
+#include "cairn/salvage.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "format/quoted.h"
+#include "lib/compat/convert.h"
+#include "lib/compat/remains.h"
+#include "lib/compat/transfer.h"
+#include "lib/edit/examine.h"
+#include "lib/os/parallel.h"
+#include "lib/store/names.h"
+#include "lib/try.h"
+
+namespace cairn {
+namespace {
+
+// Whether the output is the checkpoint that is salvaged, however it is spelt.
+Result<bool> is_source(const compat::Location& source, const std::filesystem::path& output) {
+  const auto parts = store::Prefix::of(output);
+  if (parts.base != source.base) return false;
+  const auto directory = os::Directory::open(parts.directory);
+  if (!directory && directory.error().code == Code::NotFound) return false;
+  if (!directory) return directory.error();
+  CAIRN_TRY(there, directory->info());
+  CAIRN_TRY(here, source.directory.info());
+  return there.device == here.device && there.inode == here.inode;
+}
+
+Result<void> check_output(const std::filesystem::path& source, const TransferOptions& options) {
+  if (options.output.empty())
+    return Error{Code::Invalid, 0, source.string() + ": salvage needs an output prefix"};
+  return compat::refuse_existing(options, Format::Cairn);
+}
+
+Error nothing_whole(const edit::Examined& examined) {
+  const Salvageable& found = examined.found;
+  const LostTensor& first = found.lost.front();
+  return {Code::Corrupt, 0,
+          examined.location.prefix.string() + ": none of its " +
+              std::to_string(found.tensors_total) + " tensors is whole; the first is " +
+              format::quoted(first.name) + ": " + first.ranges.front().why};
+}
+
+Result<Transfer> write(edit::Examined& examined, const TransferOptions& options) {
+  compat::Payload payload{examined.checkpoint, std::move(examined.whole),
+                          compat::writer_options(examined.checkpoint)};
+  auto graph = compat::meta_graph(examined.location);
+  if (!graph && !compat::is_damage(graph.error())) return std::move(graph).error();
+  if (graph) {
+    payload.writing.meta_graph = *std::move(graph);
+  } else {
+    examined.found.notices.push_back(graph.error().what + ": left out");
+  }
+  Transfer transfer;
+  transfer.prefix = options.output;
+  transfer.used = Link::Copy;
+  CAIRN_CHECK(compat::rewrite(payload, options, transfer));
+  compat::tell_of_fingerprint(options.output, transfer);
+  std::ranges::move(transfer.notices, std::back_inserter(examined.found.notices));
+  transfer.notices.clear();
+  return transfer;
+}
+
+}  // namespace
+
+Result<Salvageable> salvageable(const std::filesystem::path& source, const Work& work) noexcept {
+  return at_boundary([&]() -> Result<Salvageable> {
+    CAIRN_TRY(remains, compat::find_remains(source));
+    CAIRN_TRY(examined, edit::examine(std::move(remains), work, 1));
+    return std::move(examined.found);
+  });
+}
+
+Result<Salvaged> salvage(const std::filesystem::path& source,
+                         const SalvageOptions& options) noexcept {
+  return at_boundary([&]() -> Result<Salvaged> {
+    TransferOptions writing;
+    writing.output = options.output;
+    writing.replace = options.replace;
+    CAIRN_CHECK(check_output(source, writing));
+    CAIRN_TRY(remains, compat::find_remains(source));
+    CAIRN_TRY(same, is_source(remains.location, options.output));
+    if (same) {
+      return Error{Code::Invalid, 0,
+                   options.output.string() + ": is what is to be salvaged; choose another output"};
+    }
+    CAIRN_TRY(examined, edit::examine(std::move(remains), options.work, 2));
+    if (examined.whole.empty() && !examined.found.lost.empty()) return nothing_whole(examined);
+    writing.work = os::part_of(options.work, {examined.pass_bytes, 2 * examined.pass_bytes});
+    CAIRN_TRY(transfer, write(examined, writing));
+    return Salvaged{std::move(transfer), std::move(examined.found)};
+  });
+}
+
+}  // namespace cairn
