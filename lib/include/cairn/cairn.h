@@ -12,6 +12,7 @@
 #include "cairn/object_graph.h"
 #include "cairn/restore.h"
 #include "cairn/saver.h"
+#include "cairn/sigbus_guard.h"
 #include "cairn/tensor.h"
 #include "cairn/version.h"
 #include "cairn/watcher.h"
