@@ -36,6 +36,11 @@ inline constexpr std::uint32_t kChunkBytesMin = 4'096;
 // every 16 entries keeps rebuilt keys below 16 times their block.
 inline constexpr std::uint64_t kKeyRatioMax = 64;
 
+// A record of a V1 file is a message of protobuf, which ends at 2 GiB, and a block holds one of any
+// size: stops a sparse file from taking all memory for a block of its own.
+inline constexpr std::uint64_t kTableBlockBytesMax =
+    (std::uint64_t{1} << 31) + (std::uint64_t{1} << 20);
+
 // The safetensors library's own limit on its header.
 inline constexpr std::uint64_t kSafetensorsHeaderBytesMax = 100'000'000;
 

@@ -60,9 +60,10 @@ struct StringLayout {
 Decoded<StringLayout> decode_strings(std::span<const std::byte> stored, std::uint64_t count,
                                      bool big_endian);
 
-// The same without a look at the strings themselves: `crc32c` is the sum up to them.
-Decoded<StringLayout> decode_string_lengths(std::span<const std::byte> stored, std::uint64_t count,
-                                            bool big_endian);
+// The same without a look at the strings themselves: `crc32c` is the sum up to them. `head` is the
+// beginning of `size_bytes` stored ones, with all lengths and their checksum.
+Decoded<StringLayout> decode_string_lengths(std::span<const std::byte> head, std::uint64_t count,
+                                            bool big_endian, std::uint64_t size_bytes);
 
 // The bytes of a string tensor in TensorFlow's encoding up to the first string: lengths and their
 // checksum. The strings follow one after another; `crc32c` is the sum so far, to be continued over

@@ -243,7 +243,7 @@ Decoded<void> gather_slices(std::vector<TensorFacts>& tensors) {
 }  // namespace
 
 Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index) {
-  auto table = TableReader::open(index);
+  auto table = TableReader::open(TableFile(index));
   if (!table) return table.error();
   auto header = read_header(*table);
   if (!header) return header.error();

@@ -52,46 +52,47 @@ std::string sums(std::uint32_t stored, std::uint32_t computed) {
 
 }  // namespace
 
-Decoded<StringLayout> decode_string_lengths(std::span<const std::byte> stored, std::uint64_t count,
-                                            bool big_endian) {
+Decoded<StringLayout> decode_string_lengths(std::span<const std::byte> head, std::uint64_t count,
+                                            bool big_endian, std::uint64_t size_bytes) {
   StringLayout layout;
-  if (count == 0 && stored.empty()) return layout;
-  if (count > stored.size()) {
-    return corrupt(0, std::to_string(stored.size()) + " bytes cannot hold " +
-                          std::to_string(count) + " strings");
+  if (count == 0 && size_bytes == 0) return layout;
+  if (count > head.size()) {
+    return corrupt(
+        0, std::to_string(size_bytes) + " bytes cannot hold " + std::to_string(count) + " strings");
   }
-  std::string_view rest = as_text(stored);
+  std::string_view rest = as_text(head);
   std::uint64_t payload_size = 0;
   layout.lengths.reserve(count);
   for (std::uint64_t i = 0; i < count; ++i) {
     const auto length = take_varint(rest);
     const auto total = checked_add(payload_size, length.value_or(0));
     if (!length || !total) {
-      return corrupt(position(stored, rest), "the length of string " + std::to_string(i) + " of " +
-                                                 std::to_string(count) + " is damaged");
+      return corrupt(position(head, rest), "the length of string " + std::to_string(i) + " of " +
+                                               std::to_string(count) + " is damaged");
     }
     payload_size = *total;
     layout.lengths.push_back(*length);
     layout.crc32c = feed_length(layout.crc32c, *length, big_endian);
   }
-  if (rest.size() < kSumBytes || rest.size() - kSumBytes != payload_size) {
-    return corrupt(position(stored, rest), "the strings' lengths and their checksum ask for " +
-                                               std::to_string(payload_size) + " and 4 bytes, " +
-                                               std::to_string(rest.size()) + " are stored");
+  const std::uint64_t left_bytes = size_bytes - position(head, rest);
+  if (rest.size() < kSumBytes || left_bytes - kSumBytes != payload_size) {
+    return corrupt(position(head, rest), "the strings' lengths and their checksum ask for " +
+                                             std::to_string(payload_size) + " and 4 bytes, " +
+                                             std::to_string(left_bytes) + " are stored");
   }
   const std::uint32_t sum = crc32c_unmask(in_order(load_sum(rest), big_endian));
   if (sum != layout.crc32c) {
-    return corrupt(position(stored, rest),
+    return corrupt(position(head, rest),
                    "the strings' lengths are damaged: " + sums(sum, layout.crc32c));
   }
-  layout.payload_offset = position(stored, rest) + kSumBytes;
+  layout.payload_offset = position(head, rest) + kSumBytes;
   layout.crc32c = crc32c(as_bytes(rest.substr(0, kSumBytes)), layout.crc32c);
   return layout;
 }
 
 Decoded<StringLayout> decode_strings(std::span<const std::byte> stored, std::uint64_t count,
                                      bool big_endian) {
-  auto layout = decode_string_lengths(stored, count, big_endian);
+  auto layout = decode_string_lengths(stored, count, big_endian, stored.size());
   if (layout) layout->crc32c = crc32c(stored.subspan(layout->payload_offset), layout->crc32c);
   return layout;
 }

@@ -5,14 +5,41 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "format/reason.h"
 
 namespace cairn::format::tensorflow {
+
+// Bytes of a table's file.
+struct TableRange {
+  std::uint64_t offset = 0;
+  std::uint64_t size = 0;
+};
+
+// Where a table comes from: memory, or whoever reads a range of it when it is asked for, into
+// memory that is left alone until the next one is.
+class TableFile {
+ public:
+  using Read = std::function<Decoded<std::string_view>(const TableRange&)>;
+
+  explicit TableFile(std::span<const std::byte> file);
+  TableFile(std::uint64_t size, Read read) noexcept : size_(size), read_(std::move(read)) {}
+
+  std::uint64_t size() const noexcept { return size_; }
+
+  // `range` lies inside of the file.
+  Decoded<std::string_view> read(const TableRange& range) const { return read_(range); }
+
+ private:
+  std::uint64_t size_;
+  Read read_;
+};
 
 // The entries of one block after another. Keys ascend strictly, across blocks too.
 class TableEntries {
@@ -43,8 +70,8 @@ class TableEntries {
 // Reads a table front to back. Every block's checksum is checked before its first entry is given.
 class TableReader {
  public:
-  // Checks footer and index block. `file` must outlive the reader.
-  static Decoded<TableReader> open(std::span<const std::byte> file);
+  // Checks footer and index block. What `file` reads from must outlive the reader.
+  static Decoded<TableReader> open(TableFile file);
 
   // The next entry: false at the end. key() and value() are valid until the next call.
   // Errors: Corrupt (checksum, structure, keys that do not ascend strictly).
@@ -56,11 +83,11 @@ class TableReader {
   std::uint64_t block_offset() const noexcept { return entries_.block_offset(); }
 
  private:
-  explicit TableReader(std::string_view file) noexcept : file_(file) {}
+  explicit TableReader(TableFile file) noexcept : file_(std::move(file)) {}
   Decoded<bool> next_block();
 
-  std::string_view file_;
-  // The index block and the current block, where they were compressed. Vectors, because views into
+  TableFile file_;
+  // The index block, and the current block where it was compressed. Vectors, because views into
   // them survive a move of the reader.
   std::vector<char> index_storage_;
   std::vector<char> block_storage_;

@@ -40,10 +40,7 @@ constexpr char kUncompressed = 0;
 constexpr char kSnappy = 1;
 
 // Where a block lies; `size` counts no trailer.
-struct Handle {
-  std::uint64_t offset = 0;
-  std::uint64_t size = 0;
-};
+using Handle = TableRange;
 
 std::optional<Handle> take_handle(std::string_view& rest) noexcept {
   const auto offset = take_varint(rest);
@@ -72,8 +69,9 @@ Decoded<std::string_view> uncompress(std::string_view stored, Handle handle,
   return std::string_view(storage.data(), storage.size());
 }
 
-// The contents of a block, its checksum checked; in `storage` where they were compressed.
-Decoded<std::string_view> load_block(std::string_view file, Handle handle,
+// The contents of a block, its checksum checked; in `storage` where they were compressed, else
+// valid until the next read.
+Decoded<std::string_view> load_block(const TableFile& file, Handle handle,
                                      std::vector<char>& storage) {
   const std::uint64_t blocks_size = file.size() - kFooterBytes;
   if (blocks_size < kTrailerBytes ||
@@ -82,10 +80,17 @@ Decoded<std::string_view> load_block(std::string_view file, Handle handle,
                                       " bytes and leaves the file of " +
                                       std::to_string(file.size()));
   }
-  const std::string_view stored = file.substr(handle.offset, handle.size);
-  const std::string_view summed = file.substr(handle.offset, handle.size + 1);
+  if (handle.size > limits::kTableBlockBytesMax) {
+    return corrupt(handle.offset, block_at(handle.offset) + " has " + std::to_string(handle.size) +
+                                      " bytes, more than the limit of " +
+                                      std::to_string(limits::kTableBlockBytesMax));
+  }
+  const auto block = file.read({handle.offset, handle.size + kTrailerBytes});
+  if (!block) return block.error();
+  const std::string_view stored = block->substr(0, handle.size);
+  const std::string_view summed = block->substr(0, handle.size + 1);
   const char type = summed.back();
-  const std::byte* sum_at = as_bytes(file).data() + handle.offset + handle.size + 1;
+  const std::byte* sum_at = as_bytes(*block).data() + handle.size + 1;
   const std::uint32_t expected = crc32c_unmask(load_le<std::uint32_t>(sum_at));
   const std::uint32_t computed = crc32c(as_bytes(summed));
   if (computed != expected) {
@@ -158,25 +163,34 @@ Decoded<bool> TableEntries::next() {
 
 // ---- The table
 
-Decoded<TableReader> TableReader::open(std::span<const std::byte> file) {
+TableFile::TableFile(std::span<const std::byte> file)
+    : TableFile(file.size(), [text = as_text(file)](const TableRange& range) {
+        return Decoded<std::string_view>(text.substr(range.offset, range.size));
+      }) {}
+
+Decoded<TableReader> TableReader::open(TableFile file) {
   if (file.size() < kFooterBytes) {
     return corrupt(0, "the file has " + std::to_string(file.size()) +
                           " bytes; a table's footer alone has " + std::to_string(kFooterBytes));
   }
   const std::uint64_t footer_at = file.size() - kFooterBytes;
-  const auto magic = load_le<std::uint64_t>(file.data() + file.size() - sizeof kMagic);
+  const auto end = file.read({footer_at, kFooterBytes});
+  if (!end) return end.error();
+  std::string_view footer = end->substr(0, kFooterBytes - sizeof kMagic);
+  const auto magic = load_le<std::uint64_t>(as_bytes(*end).data() + footer.size());
   if (magic != kMagic) {
     return corrupt(file.size() - sizeof kMagic,
                    "the file does not end as a table does (bad magic number)");
   }
-  TableReader reader(as_text(file));
-  std::string_view footer = reader.file_.substr(footer_at, kFooterBytes - sizeof kMagic);
   const auto metaindex = take_handle(footer);
   const auto index = take_handle(footer);
   if (!metaindex || !index) return corrupt(footer_at, "the footer's block handles are damaged");
-  const auto block = load_block(reader.file_, *index, reader.index_storage_);
+  TableReader reader(std::move(file));
+  std::vector<char>& storage = reader.index_storage_;
+  const auto block = load_block(reader.file_, *index, storage);
   if (!block) return block.error();
-  const auto started = reader.index_.start_block(*block, index->offset);
+  if (block->data() != storage.data()) storage.assign(block->begin(), block->end());
+  const auto started = reader.index_.start_block({storage.data(), storage.size()}, index->offset);
   if (!started) return started.error();
   return reader;
 }

@@ -80,16 +80,16 @@ Decoded<V1Tensor> tensor_of(V1TensorRecord record) {
 
 }  // namespace
 
-Decoded<bool> is_v1(std::span<const std::byte> file) {
-  auto table = TableReader::open(file);
+Decoded<bool> is_v1(TableFile file) {
+  auto table = TableReader::open(std::move(file));
   if (!table) return table.error();
   const auto first = table->next();
   if (!first) return first.error();
   return *first && table->key().empty() && table->value().starts_with(kMetaTag);
 }
 
-Decoded<V1Reader> V1Reader::open(std::span<const std::byte> file) {
-  auto table = TableReader::open(file);
+Decoded<V1Reader> V1Reader::open(TableFile file) {
+  auto table = TableReader::open(std::move(file));
   if (!table) return table.error();
   V1Reader reader(*std::move(table));
   auto done = reader.read_meta();

@@ -27,15 +27,15 @@ struct V1Tensor {
 
 // Whether a table is a V1 file; else it is the index of a bundle, or something else. Errors:
 // Corrupt.
-Decoded<bool> is_v1(std::span<const std::byte> file);
+Decoded<bool> is_v1(TableFile file);
 
 // Reads a V1 file front to back, slice by slice, with memory for one block of it. Strictly: what
 // TensorFlow would find out when a tensor is asked for, or never, is Corrupt here.
 class V1Reader {
  public:
-  // Checks the list of tensors. `file` must outlive the reader. Errors: Corrupt; Unsupported (a
-  // version that this reader must not read, a dtype that no V1 file holds).
-  static Decoded<V1Reader> open(std::span<const std::byte> file);
+  // Checks the list of tensors. What `file` reads from must outlive the reader. Errors: Corrupt;
+  // Unsupported (a version that this reader must not read, a dtype that no V1 file holds).
+  static Decoded<V1Reader> open(TableFile file);
 
   // May name a tensor twice.
   std::span<const V1Tensor> tensors() const noexcept { return tensors_; }

@@ -130,9 +130,8 @@ Result<void> write_encoded(const store::OpenCheckpoint& source, std::size_t posi
   const bool strings_alone = tensor.encoding == format::Encoding::TensorFlowString &&
                              (source.index().big_endian() || tensor.partitioned());
   if (strings_alone) {
-    CAIRN_TRY(strings, source.strings(position, {}));
-    const std::vector<std::string_view> values(strings.begin(), strings.end());
-    return writer.write_strings(tensor.name, values);
+    CAIRN_TRY(strings, source.copy_strings(position));
+    return writer.write_strings(tensor.name, strings.values);
   }
   std::vector<std::byte> stored(tensor.size_bytes);
   CAIRN_CHECK(source.read(position, stored, {}));

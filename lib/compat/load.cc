@@ -28,6 +28,7 @@
 #include "format/tensorflow/bundle.h"
 #include "lib/compat/catalog.h"
 #include "lib/compat/v1.h"
+#include "lib/os/guarded.h"
 #include "lib/os/parallel.h"
 #include "lib/store/identity.h"
 #include "lib/store/names.h"
@@ -161,15 +162,23 @@ Result<bool> open_own_shards(const Location& location, bool follow_links, store:
 }
 
 // A small index is read, which costs less than a mapping and its page faults. A large one is
-// mapped, and shared with all who open it.
+// mapped, and shared with all who open it; but not by a process with a SigbusGuard, which cannot be
+// killed by whoever truncates it then, and pays for a copy.
 Result<store::IndexBytes> index_bytes(const os::File& file, const os::FileInfo& info) {
   constexpr std::uint64_t kReadBytesMax = std::uint64_t{1} << 16;
   if (info.size_bytes <= kReadBytesMax) {
     CAIRN_TRY(bytes, os::read_whole(file, info, kReadBytesMax));
     return store::IndexBytes(std::move(bytes));
   }
-  CAIRN_TRY(mapping, os::Mapping::map(file, info.size_bytes, os::MapMode::ReadOnly));
-  return store::IndexBytes(std::move(mapping));
+  const bool copied = os::guard_installed.load(std::memory_order_relaxed) &&
+                      info.size_bytes <= format::limits::kIndexBytesMax;
+  if (!copied) {
+    CAIRN_TRY(mapping, os::Mapping::map(file, info.size_bytes, os::MapMode::ReadOnly));
+    return store::IndexBytes(std::move(mapping));
+  }
+  CAIRN_TRY(memory, os::Mapping::allocate(info.size_bytes));
+  CAIRN_CHECK(file.read_at(0, memory.bytes()));
+  return store::IndexBytes(std::move(memory));
 }
 
 std::span<const std::byte> bytes_of(const store::IndexBytes& bytes) {
@@ -309,14 +318,13 @@ Result<store::Parts> load_tensorflow(const Location& location, bool follow_links
 Result<OwnIndex> load_own_index(const Location& location) {
   CAIRN_TRY(file,
             location.directory.open_file(location.file(store::kCairnSuffix), os::Links::Follow));
-  CAIRN_TRY(info, file.info());
-  CAIRN_TRY(mapping, os::Mapping::map(file, info.size_bytes, os::MapMode::ReadOnly));
-  auto index = format::IndexView::decode(mapping.bytes());
+  CAIRN_TRY(bytes, os::read_whole(file, format::limits::kIndexBytesMax));
+  auto index = format::IndexView::decode(bytes);
   if (!index) return error_of(file.path(), index.error());
   Trail trail;
   std::optional<TensorFlowIndex> foreign;
   CAIRN_TRY(standing, standing_of(location, index->tensorflow_index(), foreign, trail));
-  return OwnIndex{std::move(mapping), *index, standing != Standing::Stale};
+  return OwnIndex{std::move(bytes), *index, standing != Standing::Stale};
 }
 
 Result<void> check_openable(const std::filesystem::path& prefix, bool follow_links) {

@@ -36,7 +36,7 @@ Result<TensorFlowIndex> read_tensorflow_index(const Location& location, Trail& t
 
 // P.cairn by itself, no shard looked at.
 struct OwnIndex {
-  os::Mapping mapping;
+  std::vector<std::byte> bytes;
   format::IndexView index;
   bool current = false;  // P.index has not been written anew since
 };

@@ -9,6 +9,7 @@
 #include "cairn/checkpoint.h"
 #include "format/quoted.h"
 #include "format/tensorflow/object_graph.h"
+#include "lib/store/open_checkpoint.h"
 #include "lib/try.h"
 
 namespace cairn {
@@ -67,8 +68,10 @@ Result<ObjectGraph> read_object_graph(const Checkpoint& checkpoint) noexcept {
     if (!tensor) return tensor.error();
     if (tensor->dtype() != DType::String || !tensor->shape().empty())
       return error_in(checkpoint, Code::Unsupported, "is no scalar string");
-    CAIRN_TRY(strings, tensor->strings());
-    auto graph = tensorflow::decode_object_graph(strings[0]);
+    const auto& opened = store::OpenCheckpoint::of(checkpoint);
+    CAIRN_TRY(position, opened.find(kObjectGraphName));
+    CAIRN_TRY(strings, opened.copy_strings(position));
+    auto graph = tensorflow::decode_object_graph(strings.values[0]);
     if (!graph) return error_in(checkpoint, graph.error().code, graph.error().what);
     return *std::move(graph);
   });

@@ -7,10 +7,9 @@
 // a tensor on its first use, which saves nothing where a block's checksum covers many tensors, and
 // would find damage late.
 //
-// The file itself is read through a mapping, so that opening takes the values' size in memory and
-// not twice of it; the page cache can let go of what was read. TensorFlow puts V1 files in place by
-// renaming; whoever truncates one in place while it is being opened kills the process, as with
-// every mapping.
+// The file itself is read block by block, so that opening takes the values' size in memory, one
+// block more, and not twice of it. A mapping would do without that block, which holds at least one
+// slice whole; but whoever truncates the file while it is being opened would kill the process.
 
 #include "lib/compat/v1.h"
 
@@ -18,13 +17,13 @@
 #include <map>
 #include <set>
 
+#include "format/le.h"
 #include "format/limits.h"
 #include "format/quoted.h"
 #include "format/tensorflow/bundle.h"
 #include "format/tensorflow/v1.h"
 #include "lib/compat/identify.h"
 #include "lib/compat/load.h"
-#include "lib/os/mapping.h"
 #include "lib/store/identity.h"
 #include "lib/store/layout.h"
 #include "lib/store/names.h"
@@ -40,6 +39,21 @@ constexpr unsigned kAlignmentBytes = 64;  // of each tensor and slice
 
 using Tensors = std::map<std::string, format::TensorFacts>;
 
+// A file as the table that it is. It must outlive what it becomes.
+format::tensorflow::TableFile table_of(const os::File& file, const os::FileInfo& info) {
+  using format::tensorflow::TableRange;
+  return {info.size_bytes,
+          [&file, block = std::vector<std::byte>()](
+              const TableRange& range) mutable -> format::Decoded<std::string_view> {
+            block.resize(range.size);
+            if (const auto done = file.read_at(range.offset, block); !done) {
+              std::string why = done.error().what.substr(file.path().size() + 2);
+              return format::Reason{done.error().code, range.offset, std::move(why)};
+            }
+            return format::as_text(block);
+          }};
+}
+
 // ---- Which files ------------------------------------------------------------------------------
 
 Result<bool> is_v1_file(const os::Directory& directory, const std::string& name) {
@@ -49,8 +63,7 @@ Result<bool> is_v1_file(const os::Directory& directory, const std::string& name)
   CAIRN_TRY(type, identify(*file));
   if (type != FileType::Table) return false;
   CAIRN_TRY(info, file->info());
-  CAIRN_TRY(mapping, os::Mapping::map(*file, info.size_bytes, os::MapMode::ReadOnly));
-  const auto found = format::tensorflow::is_v1(mapping.bytes());
+  const auto found = format::tensorflow::is_v1(table_of(*file, info));
   if (!found) return error_of(file->path(), found.error());
   return *found;
 }
@@ -183,8 +196,7 @@ class Decoding {
 // A file on the disk, decoded.
 Result<os::File> decode(const Opened& source, format::IndexFacts& facts, Tensors& tensors) {
   const std::string& path = source.file.path();
-  CAIRN_TRY(mapping, os::Mapping::map(source.file, source.info.size_bytes, os::MapMode::ReadOnly));
-  auto reader = V1Reader::open(mapping.bytes());
+  auto reader = V1Reader::open(table_of(source.file, source.info));
   if (!reader) return error_of(path, reader.error());
   CAIRN_TRY(memory, os::memory_file(path + " (decoded)"));
   Decoding decoding(path, memory, static_cast<std::uint32_t>(facts.shards.size()));

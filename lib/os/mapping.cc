@@ -7,13 +7,17 @@
 
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <boost/interprocess/mapped_region.hpp>
 #include <cerrno>
+#include <cstring>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "lib/os/guarded.h"
 #include "lib/try.h"
 
 namespace cairn::os {
@@ -46,6 +50,8 @@ struct Mapping::Owner {
   interprocess::mapped_region region;
   void* memory = nullptr;
   std::size_t memory_bytes = 0;
+  PageAccess access = PageAccess::ReadOnly;
+  std::optional<GuardedRange> guarded;  // the last: it goes before the region that it lists
 
   Owner() = default;
   Owner(const Owner&) = delete;
@@ -72,6 +78,7 @@ Result<Mapping> Mapping::map(const File& file, std::uint64_t size_bytes, MapMode
   mapping.owner_ = std::make_unique<Owner>();
   try {
     const bool is_private = mode == MapMode::CopyOnWrite;
+    if (is_private) mapping.owner_->access = PageAccess::Writable;
     // No swap is set aside for pages of a large model that will mostly never be written to.
     const interprocess::map_options_t options =
         is_private ? MAP_NORESERVE : interprocess::default_map_options;
@@ -101,6 +108,16 @@ Result<Mapping> Mapping::allocate(std::uint64_t size_bytes) {
   return mapping;
 }
 
+void Mapping::guard() {
+  if (bytes_.empty()) return;
+  const std::uint64_t pages = (bytes_.size() + page_bytes() - 1) / page_bytes();
+  owner_->guarded.emplace(std::span(bytes_.data(), pages * page_bytes()), owner_->access);
+}
+
+bool Mapping::faulted() const noexcept {
+  return owner_ != nullptr && owner_->guarded && owner_->guarded->faulted();
+}
+
 Result<void> populate(std::span<const std::byte> range) {
   if (range.empty()) return {};
   const std::size_t before = reinterpret_cast<std::uintptr_t>(range.data()) % page_bytes();
@@ -109,6 +126,24 @@ Result<void> populate(std::span<const std::byte> range) {
   if (errno == EINVAL)
     return Error{Code::Unsupported, EINVAL, "this kernel cannot populate a mapping"};
   return system_error("mapping", "cannot read its pages");
+}
+
+// The kernel reads this process's memory as it would another's: a page that is not there ends the
+// call, and no signal comes.
+Result<void> copy_mapped(std::span<const std::byte> from, std::span<std::byte> out) {
+  while (!out.empty()) {
+    const iovec target{out.data(), out.size()};
+    const iovec source{const_cast<std::byte*>(from.data()), out.size()};
+    const ssize_t count = ::process_vm_readv(::getpid(), &target, 1, &source, 1, 0);
+    if (count < 0 && (errno == ENOSYS || errno == EPERM)) {
+      std::memcpy(out.data(), from.data(), out.size());
+      return {};
+    }
+    if (count <= 0) return system_error("mapping", "cannot read its pages");
+    from = from.subspan(static_cast<std::size_t>(count));
+    out = out.subspan(static_cast<std::size_t>(count));
+  }
+  return {};
 }
 
 void want_huge_pages(std::span<const std::byte> range) noexcept {

@@ -29,6 +29,13 @@ class Mapping {
   Mapping& operator=(Mapping&&) noexcept;
   ~Mapping();
 
+  // Lets a SigbusGuard put zeros where the file cannot be read: for bytes that nobody has checked
+  // and relies on. Not of allocate().
+  void guard();
+
+  // Whether it did so. Ask any_faulted() first.
+  bool faulted() const noexcept;
+
   // Writable with CopyOnWrite and allocate() only.
   std::span<std::byte> bytes() const noexcept { return bytes_; }
 
@@ -42,6 +49,10 @@ class Mapping {
 // Maps the pages of this range now. Io: a page cannot be read (which touching it would answer with
 // SIGBUS). Unsupported: the kernel is older than 5.14.
 Result<void> populate(std::span<const std::byte> range);
+
+// Copies what lies in a mapping. Io: a page of it cannot be read, which touching it would answer
+// with SIGBUS; but where a sandbox refuses the call that says so, it is touched.
+Result<void> copy_mapped(std::span<const std::byte> from, std::span<std::byte> out);
 
 // Asks for huge pages behind a mapping of a file that is not in the page cache yet: what comes is
 // then read and mapped 2 MiB at a time. A wish: nothing happens where the kernel has none.

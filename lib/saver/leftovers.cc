@@ -12,7 +12,7 @@
 #include <algorithm>
 
 #include "format/cairn/index.h"
-#include "lib/os/mapping.h"
+#include "format/limits.h"
 #include "lib/store/names.h"
 
 namespace cairn::saver {
@@ -21,11 +21,9 @@ namespace {
 bool is_orphan(const os::Directory& directory, const std::string& name) {
   const auto file = directory.open_file(name, os::Links::Refuse);
   if (!file) return false;
-  const auto info = file->info();
-  if (!info) return false;
-  const auto mapping = os::Mapping::map(*file, info->size_bytes, os::MapMode::ReadOnly);
-  if (!mapping) return false;
-  const auto index = format::IndexView::decode(mapping->bytes());
+  const auto bytes = os::read_whole(*file, format::limits::kIndexBytesMax);
+  if (!bytes) return false;
+  const auto index = format::IndexView::decode(*bytes);
   if (!index) return false;
   std::size_t missing = 0;
   for (std::size_t i = 0; i < index->shard_count(); ++i) {

@@ -171,6 +171,7 @@ Result<Verification> OpenCheckpoint::verify(const Work& work) const {
 }
 
 Result<Verification> OpenCheckpoint::check_by(Pass& pass, Source source, const Work& work) const {
+  CAIRN_CHECK(ensure_not_faulted());
   CAIRN_CHECK(check_tensorflow_index(parts_));
   for (std::size_t i = 0; i < index().tensor_count(); ++i) CAIRN_CHECK(ensure_disjoint(i));
   CAIRN_TRY(pieces, all_pieces(*this));

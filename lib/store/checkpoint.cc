@@ -85,6 +85,8 @@ Result<void> Checkpoint::prefetch(std::span<const std::string_view> names,
   return at_boundary([&] { return state_->prefetch(names, work); });
 }
 
+bool Checkpoint::faulted() const noexcept { return state_->faulted(); }
+
 Result<std::uint64_t> Checkpoint::resident_bytes() const noexcept {
   return at_boundary([&] { return state_->resident_bytes(); });
 }
@@ -219,6 +221,7 @@ Result<void> OpenCheckpoint::place_shards() {
     CAIRN_TRY(mapping, access_ == Access::Copy
                            ? os::Mapping::allocate(size_bytes)
                            : os::Mapping::map(parts_.shards[i], size_bytes, mode));
+    if (access_ != Access::Copy) mapping.guard();
     shard_bytes_.push_back(std::move(mapping));
   }
   return {};

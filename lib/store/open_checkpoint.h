@@ -18,6 +18,7 @@
 #include "cairn/checkpoint.h"
 #include "format/cairn/index.h"
 #include "lib/os/file.h"
+#include "lib/os/guarded.h"
 #include "lib/os/mapping.h"
 #include "lib/store/slices.h"
 
@@ -43,6 +44,16 @@ struct StoredPart {
   std::uint32_t slice = 0;  // of the index, where the tensor is partitioned
   Box box;                  // the elements that the piece holds
   Box shared;               // those of them that are asked for
+};
+
+// Strings and the bytes that they are views into.
+struct CopiedStrings {
+  CopiedStrings() = default;
+  CopiedStrings(CopiedStrings&&) = default;  // leaves the bytes where they are; a copy would not
+  CopiedStrings& operator=(CopiedStrings&&) = default;
+
+  std::vector<std::vector<std::byte>> bytes;
+  std::vector<std::string_view> values;
 };
 
 class Pass;
@@ -107,10 +118,11 @@ class OpenCheckpoint {
 
   // ---- read.cc: bytes ----
 
-  // The bytes of one stored piece in memory; may fault where the file was truncated since.
+  // The bytes of one stored piece in memory. Of a mapping: for the caller alone to touch, since it
+  // faults where the file was truncated or cannot be read.
   std::span<std::byte> in_memory(const format::Span& span) const noexcept;
 
-  // Copies bytes of a shard. Faults where in_memory() may with Access::Private alone.
+  // Copies bytes of a shard, and never faults.
   Result<void> copy_out(std::uint32_t shard, std::uint64_t offset_bytes,
                         std::span<std::byte> out) const;
 
@@ -118,11 +130,15 @@ class OpenCheckpoint {
   Result<std::span<std::byte>> native(std::size_t position, DType wanted,
                                       std::size_t alignment) const;
   Result<Strings> strings(std::size_t position, Slice slice) const;
+  Result<CopiedStrings> copy_strings(std::size_t position) const;
   Result<void> match_dtype(std::size_t position, DType wanted) const;
   Result<std::uint64_t> read_bytes(std::size_t position, Slice slice) const;
   Result<void> read(std::size_t position, std::span<std::byte> out, Slice slice) const;
   Result<void> prefetch(std::span<const std::string_view> names, const Work& work) const;
   Result<std::uint64_t> resident_bytes() const;
+
+  // Whether a SigbusGuard had to put zeros into a shard.
+  bool faulted() const noexcept;
 
   Access access() const noexcept { return access_; }
   Result<std::size_t> find(std::string_view name) const;
@@ -135,6 +151,13 @@ class OpenCheckpoint {
 
   friend class ReadPlan;
 
+  bool faulted(std::uint32_t shard) const noexcept {
+    return os::any_faulted() && shard_bytes_[shard].faulted();
+  }
+  // The sentence for a shard that did so: from then on nothing of it is given out.
+  Error faulted_error(std::uint32_t shard) const;
+  Result<void> ensure_not_faulted() const;
+
   Result<void> place_shards();
   Result<void> load(Loading loading, bool check, const Work& work);
   // Everything that has a sum, in one pass with what else was wanted of it.
@@ -143,6 +166,9 @@ class OpenCheckpoint {
   Result<std::uint64_t> check_whole(Pass& pass, Source source, const Work& work);
   // Where a tensor lies that can be viewed: in one place, native, checked.
   Result<format::Span> checked_span(std::size_t position) const;
+  // The strings of a request. With `copies` they are views into these and not into the mapping.
+  Result<std::vector<std::string_view>> place_strings(
+      std::size_t position, Slice slice, std::vector<std::vector<std::byte>>* copies) const;
   Result<void> read_whole(std::size_t position, std::span<std::byte> out) const;
   Result<void> read_box(std::size_t position, std::span<std::byte> out, const Box& box) const;
   // Whether a request can be met: the width by which its bytes are to be swapped, 1 where they are

@@ -1,8 +1,9 @@
 // Bytes: views into the mapping where a tensor is one native piece, copies for everything else.
 //
 // Copies come through the shard's descriptor, so that nothing faults, but where memory is the
-// truth: Access::Copy, and Access::Private, whose pages the caller may have changed and which
-// faults like any mapping where the file was truncated since.
+// truth: Access::Copy, and Access::Private, whose pages the caller may have changed. Those the
+// kernel copies for us, which tells by an error what touching them would tell by a signal: a file
+// that was truncated since, or a page that the disk does not give.
 
 #include <algorithm>
 #include <cstring>
@@ -42,7 +43,7 @@ class RunCopier {
   Result<void> copy(std::uint64_t from_bytes, std::span<std::byte> out) {
     const bool near = from_bytes - previous_end_ <= kGapBytesMax && previous_end_ != 0;
     previous_end_ = from_bytes + out.size();
-    const bool direct = checkpoint_.access() != Access::Shared || out.size() >= kGapBytesMax;
+    const bool direct = checkpoint_.access() == Access::Copy || out.size() >= kGapBytesMax;
     const bool in_block = previous_end_ <= block_begin_ + block_.size();
     if (direct || (!near && !in_block))
       return checkpoint_.copy_out(piece_.shard, piece_.offset_bytes + from_bytes, out);
@@ -63,12 +64,36 @@ class RunCopier {
   std::uint64_t previous_end_ = 0;
 };
 
-// The strings of one stored piece, where they lie; its bytes are checked already.
+// The bytes of a stored piece where they lie, or one more copy of them.
+Result<std::span<const std::byte>> stored_bytes(const OpenCheckpoint& checkpoint,
+                                                const format::Span& piece,
+                                                std::vector<std::vector<std::byte>>* copies) {
+  if (copies == nullptr) return std::span<const std::byte>(checkpoint.in_memory(piece));
+  std::vector<std::byte>& copy = copies->emplace_back(piece.size_bytes);
+  CAIRN_CHECK(checkpoint.copy_out(piece.shard, piece.offset_bytes, copy));
+  return std::span<const std::byte>(copy);
+}
+
+// The beginning of a stored piece of strings that holds their lengths, however long these are.
+Result<std::vector<std::byte>> string_head(const OpenCheckpoint& checkpoint,
+                                           const StoredPart& part) {
+  constexpr std::uint64_t kLengthBytesMax = 10;  // a varint of 64 bits
+  constexpr std::uint64_t kSumBytes = 4;
+  const std::uint64_t count = element_count(part.box);
+  // A string takes a byte at least, so there are no more than bytes.
+  const std::uint64_t most = std::min(count, part.span.size_bytes) * kLengthBytesMax + kSumBytes;
+  std::vector<std::byte> head(std::min(most, part.span.size_bytes));
+  CAIRN_CHECK(checkpoint.copy_out(part.span.shard, part.span.offset_bytes, head));
+  return head;
+}
+
+// The strings of one stored piece, whose bytes are checked already, as views into `stored`.
 Result<std::vector<std::string_view>> stored_strings(const OpenCheckpoint& checkpoint,
-                                                     std::size_t position, const StoredPart& part) {
-  const std::span<const std::byte> stored = checkpoint.in_memory(part.span);
-  auto layout = format::tensorflow::decode_string_lengths(stored, element_count(part.box),
-                                                          checkpoint.index().big_endian());
+                                                     std::size_t position, const StoredPart& part,
+                                                     std::span<const std::byte> stored) {
+  CAIRN_TRY(head, string_head(checkpoint, part));
+  auto layout = format::tensorflow::decode_string_lengths(
+      head, element_count(part.box), checkpoint.index().big_endian(), stored.size());
   if (!layout) {
     return Error{layout.error().code, 0,
                  checkpoint.shard_path(part.span.shard) + ": tensor " +
@@ -95,8 +120,35 @@ std::span<std::byte> OpenCheckpoint::in_memory(const format::Span& span) const n
 Result<void> OpenCheckpoint::copy_out(std::uint32_t shard, std::uint64_t offset_bytes,
                                       std::span<std::byte> out) const {
   if (access_ == Access::Shared) return parts_.shards[shard].read_at(offset_bytes, out);
-  if (!out.empty())
-    std::memcpy(out.data(), shard_bytes_[shard].bytes().data() + offset_bytes, out.size());
+  if (out.empty()) return {};
+  const std::span<const std::byte> from =
+      shard_bytes_[shard].bytes().subspan(offset_bytes, out.size());
+  if (access_ == Access::Copy) {
+    std::memcpy(out.data(), from.data(), out.size());
+    return {};
+  }
+  auto done = os::copy_mapped(from, out);
+  if (done) return done;
+  return Error{done.error().code, done.error().os_errno,
+               shard_path(shard) + ": bytes " + std::to_string(offset_bytes) + " to " +
+                   std::to_string(offset_bytes + out.size()) + ": " + done.error().what};
+}
+
+bool OpenCheckpoint::faulted() const noexcept {
+  return os::any_faulted() && std::ranges::any_of(shard_bytes_, &os::Mapping::faulted);
+}
+
+Error OpenCheckpoint::faulted_error(std::uint32_t shard) const {
+  return {Code::Io, 0,
+          shard_path(shard) +
+              ": was truncated or could not be read while it was mapped, so that some of its bytes "
+              "in memory are zeros: open the checkpoint again"};
+}
+
+Result<void> OpenCheckpoint::ensure_not_faulted() const {
+  for (std::uint32_t shard = 0; shard < shard_bytes_.size(); ++shard) {
+    if (faulted(shard)) return faulted_error(shard);
+  }
   return {};
 }
 
@@ -117,6 +169,7 @@ Result<format::Span> OpenCheckpoint::checked_span(std::size_t position) const {
   if (swap_width(index(), tensor) != 1u) {
     return refused(position, "is stored big-endian: use values() or read()");
   }
+  if (faulted(span->shard)) return faulted_error(span->shard);
   CAIRN_CHECK(ensure_checked(position));
   return *span;
 }
@@ -156,6 +209,19 @@ Result<std::span<std::byte>> OpenCheckpoint::native(std::size_t position, DType 
 }
 
 Result<Strings> OpenCheckpoint::strings(std::size_t position, Slice slice) const {
+  return place_strings(position, slice, nullptr)
+      .transform([](std::vector<std::string_view> values) { return Strings(std::move(values)); });
+}
+
+Result<CopiedStrings> OpenCheckpoint::copy_strings(std::size_t position) const {
+  CopiedStrings copied;
+  CAIRN_TRY(values, place_strings(position, {}, &copied.bytes));
+  copied.values = std::move(values);
+  return copied;
+}
+
+Result<std::vector<std::string_view>> OpenCheckpoint::place_strings(
+    std::size_t position, Slice slice, std::vector<std::vector<std::byte>>* copies) const {
   const auto tensor = index().tensor(position);
   if (tensor.encoding != format::Encoding::TensorFlowString) {
     return Error{Code::Invalid, 0,
@@ -167,15 +233,17 @@ Result<Strings> OpenCheckpoint::strings(std::size_t position, Slice slice) const
   CAIRN_TRY(parts, parts_of(position, box));
   std::vector<std::string_view> values(element_count(box));
   for (const StoredPart& part : parts) {
+    if (faulted(part.span.shard)) return faulted_error(part.span.shard);
     CAIRN_CHECK(ensure_checked(position, part));
-    CAIRN_TRY(stored, stored_strings(*this, position, part));
+    CAIRN_TRY(bytes, stored_bytes(*this, part.span, copies));
+    CAIRN_TRY(stored, stored_strings(*this, position, part, bytes));
     CAIRN_CHECK(for_each_run(part.box, box, part.shared, 1, [&](const Run& run) {
       std::copy_n(stored.begin() + static_cast<std::ptrdiff_t>(run.from_bytes), run.size_bytes,
                   values.begin() + static_cast<std::ptrdiff_t>(run.to_bytes));
       return Result<void>();
     }));
   }
-  return Strings(std::move(values));
+  return values;
 }
 
 Result<Box> OpenCheckpoint::box_of_request(std::size_t position, Slice slice) const {
@@ -233,6 +301,7 @@ Result<void> OpenCheckpoint::read(std::size_t position, std::span<std::byte> out
 // is checked by the file.
 Result<void> OpenCheckpoint::read_whole(std::size_t position, std::span<std::byte> out) const {
   const auto tensor = index().tensor(position);
+  if (faulted(tensor.span.shard)) return faulted_error(tensor.span.shard);
   const bool in_one_pass = lazy_ && access_ != Access::Private && tensor.span.crc32c &&
                            tensor.encoding == format::Encoding::Raw &&
                            !checked_[position].load(std::memory_order_acquire);
@@ -255,6 +324,7 @@ Result<void> OpenCheckpoint::read_box(std::size_t position, std::span<std::byte>
   const std::uint64_t element_bytes = index().tensor(position).element_bits / 8;
   CAIRN_TRY(parts, parts_of(position, box));
   for (const StoredPart& part : parts) {
+    if (faulted(part.span.shard)) return faulted_error(part.span.shard);
     CAIRN_CHECK(ensure_checked(position, part));
     RunCopier copier(*this, part.span);
     CAIRN_CHECK(for_each_run(part.box, box, part.shared, element_bytes, [&](const Run& run) {
@@ -289,6 +359,7 @@ Result<void> OpenCheckpoint::prefetch(std::span<const std::string_view> names,
   return os::run_parallel(work, steps.size(), total_bytes,
                           [&](std::size_t i) -> Result<std::uint64_t> {
                             const format::Span& step = steps[i];
+                            if (faulted(step.shard)) return faulted_error(step.shard);
                             auto done = os::populate(in_memory(step));
                             if (!done && done.error().code == Code::Unsupported) {
                               std::vector<std::byte> scratch(step.size_bytes);

@@ -49,7 +49,10 @@ class ReadPlan {
     CAIRN_TRY(box, checkpoint_.box_of_request(position, read.slice));
     CAIRN_TRY(parts, checkpoint_.parts_of(position, box));
     std::uint64_t runs = 0;
-    for (const StoredPart& part : parts) runs += run_count(part.box, part.shared);
+    for (const StoredPart& part : parts) {
+      if (checkpoint_.faulted(part.span.shard)) return checkpoint_.faulted_error(part.span.shard);
+      runs += run_count(part.box, part.shared);
+    }
     if (runs > 1 && read.out.size() / runs < kRunBytesMin) return add_single(position, read);
     const bool whole = element_count(box) == format::element_count(tensor.shape);
     for (const StoredPart& part : parts) {

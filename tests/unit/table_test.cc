@@ -6,6 +6,7 @@
 #include <leveldb/table_builder.h>
 #include <snappy.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -16,6 +17,7 @@
 
 #include "format/digest.h"
 #include "format/le.h"
+#include "format/limits.h"
 #include "format/tensorflow/table.h"
 #include "format/tensorflow/varint.h"
 #include "golden.h"
@@ -34,7 +36,7 @@ std::string write_table(const Entries& entries) {
 }
 
 Decoded<Entries> read_table(std::string_view file) {
-  auto table = TableReader::open(as_bytes(file));
+  auto table = TableReader::open(TableFile(as_bytes(file)));
   if (!table) return table.error();
   Entries entries;
   while (true) {
@@ -320,6 +322,73 @@ TEST_CASE("blocks that no writer makes are refused") {
     const auto read = read_table(file);
     REQUIRE_FALSE(read.has_value());
     CHECK(read.error().code == Code::Corrupt);
+  }
+}
+
+// ---- A table that is read
+
+// Serves a table from a buffer that each read overwrites, and fails from a byte on.
+TableFile served(const std::string& file, std::uint64_t fails_from) {
+  const auto read = [file, fails_from, buffer = std::string()](
+                        const TableRange& range) mutable -> Decoded<std::string_view> {
+    std::ranges::fill(buffer, 'x');
+    if (range.offset + range.size > fails_from) return Reason{Code::Io, range.offset, "it fails"};
+    buffer = file.substr(range.offset, range.size);
+    return std::string_view(buffer);
+  };
+  return {file.size(), read};
+}
+
+TEST_CASE("a table whose blocks are read gives the entries of one that lies in memory") {
+  std::mt19937_64 random(3);
+  const std::string file = write_table(random_entries(random, 3000, 2000));
+  auto table = TableReader::open(served(file, file.size()));
+  REQUIRE(table.has_value());
+  TableReader moved = *std::move(table);
+  Entries entries;
+  while (*moved.next()) entries.emplace_back(moved.key(), moved.value());
+  CHECK(entries == *read_table(file));
+}
+
+TEST_CASE("a block that cannot be read is an error with its reason") {
+  std::mt19937_64 random(4);
+  const std::string file = write_table(random_entries(random, 3000, 2000));
+  const auto unreadable = TableReader::open(served(file, file.size() - 1));
+  REQUIRE_FALSE(unreadable.has_value());
+  CHECK(unreadable.error().code == Code::Io);
+  // Its footer and index block can be read, its first block cannot.
+  const auto source =
+      [whole = served(file, file.size())](const TableRange& range) -> Decoded<std::string_view> {
+    if (range.offset == 0) return Reason{Code::Io, 0, "it fails"};
+    return whole.read(range);
+  };
+  auto table = TableReader::open({file.size(), source});
+  REQUIRE(table.has_value());
+  const auto first = table->next();
+  REQUIRE_FALSE(first.has_value());
+  CHECK(first.error().code == Code::Io);
+}
+
+TEST_CASE("a block that is larger than any record of a V1 file is refused before it is read") {
+  for (const std::uint64_t more : {0u, 1u}) {
+    const std::uint64_t block_bytes = limits::kTableBlockBytesMax + more;
+    std::string footer;
+    append_varint(footer, 0);
+    append_varint(footer, 0);
+    append_varint(footer, 0);
+    append_varint(footer, block_bytes);
+    footer.resize(40);
+    footer += std::string("\x57\xfb\x80\x8b\x24\x75\x47\xdb", 8);
+    bool asked = false;
+    const auto source = [&](const TableRange& range) -> Decoded<std::string_view> {
+      if (range.size == footer.size()) return std::string_view(footer);
+      asked = true;
+      return Reason{Code::Io, 0, "it fails"};
+    };
+    const auto table = TableReader::open({std::uint64_t{1} << 40, source});
+    REQUIRE_FALSE(table.has_value());
+    CHECK(asked == (more == 0));
+    CHECK(table.error().code == (more == 0 ? Code::Io : Code::Corrupt));
   }
 }
 

@@ -32,7 +32,7 @@ struct DecodedSlice {
 };
 
 Decoded<std::vector<DecodedSlice>> decode(std::string_view file) {
-  auto reader = V1Reader::open(as_bytes(file));
+  auto reader = V1Reader::open(TableFile(as_bytes(file)));
   if (!reader) return reader.error();
   std::vector<DecodedSlice> slices;
   while (true) {
@@ -273,7 +273,7 @@ TEST_CASE("slices come in the order of the file, each under its tensor") {
 
 TEST_CASE("a reader that skips the values checks them all the same") {
   const std::string file = v1_file({v1_tensor("t", DType::Float32, {2}, "")});
-  auto reader = V1Reader::open(as_bytes(file));
+  auto reader = V1Reader::open(TableFile(as_bytes(file)));
   REQUIRE(reader.has_value());
   CHECK(*reader->next());
   CHECK_FALSE(reader->next().has_value());
@@ -343,11 +343,11 @@ TEST_CASE("versions follow TensorFlow's rules") {
 }
 
 TEST_CASE("a V1 file is told from the index of a bundle") {
-  CHECK(*is_v1(as_bytes(v1_file({kMatrix}))));
-  CHECK(*is_v1(as_bytes(test::read_file(test::golden("tensorflow/v1/old.ckpt-3")))));
+  CHECK(*is_v1(TableFile(as_bytes(v1_file({kMatrix})))));
+  CHECK(*is_v1(TableFile(as_bytes(test::read_file(test::golden("tensorflow/v1/old.ckpt-3"))))));
   for (const auto& path : test::golden_files("tensorflow", ".index"))
-    CHECK_FALSE(*is_v1(as_bytes(test::read_file(path))));
-  CHECK_FALSE(is_v1(as_bytes("no table")).has_value());
+    CHECK_FALSE(*is_v1(TableFile(as_bytes(test::read_file(path)))));
+  CHECK_FALSE(is_v1(TableFile(as_bytes("no table"))).has_value());
 }
 
 // ---- Damage

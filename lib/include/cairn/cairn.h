@@ -13,6 +13,7 @@
 #include "cairn/restore.h"
 #include "cairn/salvage.h"
 #include "cairn/saver.h"
+#include "cairn/sigbus_guard.h"
 #include "cairn/tensor.h"
 #include "cairn/version.h"
 #include "cairn/watcher.h"

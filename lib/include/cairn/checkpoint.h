@@ -152,6 +152,12 @@ class CAIRN_API Checkpoint {
   Result<void> prefetch(std::span<const std::string_view> names = {},
                         const Work& work = {}) const noexcept;
 
+  // Whether a SigbusGuard (sigbus_guard.h) had to put zeros where a page of a shard could not be
+  // read. From then on all that gives or reads bytes of that shard, and verify(), is refused with
+  // Io, whatever becomes of the file: open it again. What was read before the question is covered
+  // by the answer. Threads: any. Cost: a load, where no guard ever had to.
+  bool faulted() const noexcept;
+
   // How many bytes of the shards lie in the page cache. Errors: Io.
   Result<std::uint64_t> resident_bytes() const noexcept;
 

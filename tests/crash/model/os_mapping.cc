@@ -47,7 +47,16 @@ Result<Mapping> Mapping::allocate(std::uint64_t size_bytes) {
   return mapping;
 }
 
+void Mapping::guard() {}
+
+bool Mapping::faulted() const noexcept { return false; }
+
 Result<void> populate(std::span<const std::byte>) { return {}; }
+
+Result<void> copy_mapped(std::span<const std::byte> from, std::span<std::byte> out) {
+  std::ranges::copy(from.first(out.size()), out.begin());
+  return {};
+}
 
 void want_huge_pages(std::span<const std::byte>) noexcept {}
 
