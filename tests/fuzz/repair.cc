@@ -45,7 +45,8 @@ bool repair_block(std::string& file, Handle handle) {
 using Records = std::vector<std::pair<std::string, std::string>>;
 
 std::optional<Records> records_of(const std::string& file) {
-  auto reader = format::tensorflow::TableReader::open(format::as_bytes(file));
+  auto reader =
+      format::tensorflow::TableReader::open(format::tensorflow::TableFile(format::as_bytes(file)));
   if (!reader) return std::nullopt;
   Records records;
   while (true) {

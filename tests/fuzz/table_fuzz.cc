@@ -9,7 +9,7 @@ using namespace cairn;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto file = fuzz::bytes_of(fuzz::text_of(data, size));
-  auto reader = format::tensorflow::TableReader::open(file);
+  auto reader = format::tensorflow::TableReader::open(format::tensorflow::TableFile(file));
   if (!reader) return 0;
   format::tensorflow::TableWriter writer;
   std::vector<std::pair<std::string, std::string>> records;
@@ -22,7 +22,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     writer.add(reader->key(), reader->value());
   }
   const std::string written = writer.finish();
-  auto again = format::tensorflow::TableReader::open(format::as_bytes(written));
+  auto again = format::tensorflow::TableReader::open(
+      format::tensorflow::TableFile(format::as_bytes(written)));
   fuzz::demand(again, "what was written can be opened");
   for (const auto& [key, value] : records) {
     const auto more = again->next();

@@ -10,8 +10,8 @@ using namespace cairn;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto file = fuzz::bytes_of(fuzz::text_of(data, size));
-  (void)format::tensorflow::is_v1(file);
-  auto reader = format::tensorflow::V1Reader::open(file);
+  (void)format::tensorflow::is_v1(format::tensorflow::TableFile(file));
+  auto reader = format::tensorflow::V1Reader::open(format::tensorflow::TableFile(file));
   if (!reader) return 0;
   while (true) {
     const auto more = reader->next();
