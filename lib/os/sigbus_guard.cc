@@ -83,7 +83,7 @@ void set_default() noexcept {
 void pass_on(const Action& previous, siginfo_t* info, void* context) {
   const bool none = previous.sa_handler == SIG_DFL || previous.sa_handler == SIG_IGN;
   if (none && previous.sa_handler == SIG_IGN && !comes_again(*info)) return;
-  if (none || (previous.sa_flags & SA_RESETHAND) != 0) set_default();
+  if (none || (static_cast<unsigned>(previous.sa_flags) & SA_RESETHAND) != 0) set_default();
   if (none) {
     if (!comes_again(*info)) ::raise(SIGBUS);
   } else if ((previous.sa_flags & SA_SIGINFO) != 0) {
