@@ -4,7 +4,7 @@ import unittest
 import command
 import flips
 
-EVERY = 13  # bits; prime, so that all bits of a byte have their turn
+EVERY = 61  # bits; prime, so that all bits of a byte have their turn
 
 
 class Flips(unittest.TestCase):
