@@ -18,19 +18,12 @@ bool file_exists(const std::filesystem::path& path) {
   return !there || there->has_value();
 }
 
-// Whether a file is there that this prefix names by itself.
-bool named_file_exists(const std::filesystem::path& prefix) {
+// Whether it holds for one of the files that a reader of the prefix may begin with.
+template <class Holds>
+bool any_first_file(const std::filesystem::path& prefix, Holds holds) {
   const std::string text = prefix.string();
-  return file_exists(text + std::string(store::kTensorFlowSuffix)) ||
-         file_exists(text + std::string(store::kCairnSuffix)) || file_exists(prefix);
-}
-
-// Whether one of the files that a reader would begin with is a symbolic link: what a file names is
-// not followed.
-bool is_linked(const std::filesystem::path& prefix) {
-  const std::string text = prefix.string();
-  return os::is_link(text + std::string(store::kTensorFlowSuffix)) ||
-         os::is_link(text + std::string(store::kCairnSuffix)) || os::is_link(prefix);
+  return holds(text + std::string(store::kTensorFlowSuffix)) ||
+         holds(text + std::string(store::kCairnSuffix)) || holds(prefix);
 }
 
 // Whether one of the files is there that a catalog lists as "m-?????-of-00003".
@@ -106,7 +99,7 @@ Result<std::optional<CheckpointState>> read_catalog(const std::filesystem::path&
 }
 
 bool checkpoint_exists(const std::filesystem::path& dir, const std::filesystem::path& prefix) {
-  if (named_file_exists(prefix)) return true;
+  if (any_first_file(prefix, file_exists)) return true;
   const auto inside = same_directory(prefix.parent_path(), dir);
   return inside && *inside && v1_files_exist(prefix);
 }
@@ -116,7 +109,8 @@ Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesys
   const std::filesystem::path parent = entry.parent_path();
   CAIRN_TRY(inside, same_directory(parent, dir));
   if (inside) {
-    if (!follow_links && is_linked(entry)) {
+    // What a file names is not followed.
+    if (!follow_links && any_first_file(entry, os::is_link)) {
       return Error{Code::Unsafe, 0,
                    (dir / kCatalogName).string() + ": names " + entry.string() +
                        ", which is a symbolic link; open with follow_links"};
@@ -124,7 +118,7 @@ Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesys
     return Entry{entry, {}};
   }
   const std::filesystem::path beside = dir / entry.filename();
-  if (!checkpoint_exists(dir, entry) && checkpoint_exists(dir, beside)) {
+  if (!any_first_file(entry, file_exists) && checkpoint_exists(dir, beside)) {
     return Entry{beside, (dir / kCatalogName).string() + ": " + entry.string() +
                              " is gone; opened " + beside.string() + " beside the catalog instead"};
   }

@@ -145,21 +145,23 @@ test::Save small() {
           {.step = 3, .metadata = {{"k", "v"}}, .alignment_bytes = 64}};
 }
 
+Subject cairn_alone() {
+  test::Save save = small();
+  save.options.tensorflow_index = false;
+  return own("P.cairn alone", save);
+}
+
 TEST_CASE("damage to a checkpoint with both indexes never gives wrong values") {
   check(own("both indexes", small()));
 }
 
 TEST_CASE("damage to a checkpoint with P.cairn alone is found everywhere, padding too") {
-  test::Save save = small();
-  save.options.tensorflow_index = false;
-  const Subject subject = own("P.cairn alone", save);
+  const Subject subject = cairn_alone();
   check(subject);
 }
 
 TEST_CASE("every bit of P.cairn and of its shard is found at open or by verify, padding too") {
-  test::Save save = small();
-  save.options.tensorflow_index = false;
-  const Subject subject = own("P.cairn alone", save);
+  const Subject subject = cairn_alone();
   Sandbox box;
   test::write_files(box.root(), subject.files);
   std::size_t found = 0;
@@ -180,9 +182,7 @@ TEST_CASE("every bit of P.cairn and of its shard is found at open or by verify, 
 }
 
 TEST_CASE("P.cairn and its shard are refused at every other length") {
-  test::Save save = small();
-  save.options.tensorflow_index = false;
-  const Subject subject = own("P.cairn alone", save);
+  const Subject subject = cairn_alone();
   Sandbox box;
   test::write_files(box.root(), subject.files);
   std::size_t refused = 0;
@@ -200,9 +200,7 @@ TEST_CASE("P.cairn and its shard are refused at every other length") {
 }
 
 TEST_CASE("any two bits of P.cairn's first 256 bytes are found") {
-  test::Save save = small();
-  save.options.tensorflow_index = false;
-  const std::string index = own("P.cairn alone", save).files.at("m.cairn");
+  const std::string index = cairn_alone().files.at("m.cairn");
   std::vector<std::byte> bytes(index.size());
   std::memcpy(bytes.data(), index.data(), index.size());
   REQUIRE(format::IndexView::decode(bytes));
