@@ -28,7 +28,6 @@
 #include "format/tensorflow/bundle.h"
 #include "lib/compat/catalog.h"
 #include "lib/compat/v1.h"
-#include "lib/os/guarded.h"
 #include "lib/os/parallel.h"
 #include "lib/store/identity.h"
 #include "lib/store/names.h"
@@ -161,20 +160,13 @@ Result<bool> open_own_shards(const Location& location, bool follow_links, store:
   return touched;
 }
 
-// A small index is read, which costs less than a mapping and its page faults. A large one is
-// mapped, and shared with all who open it; but not by a process with a SigbusGuard, which cannot be
-// killed by whoever truncates it then, and pays for a copy.
+// Read, never mapped: every call relies on it without bounds checks, and who truncates a mapped
+// file ends the process. A large one goes into huge pages, whose faults cost a fifth of the read.
 Result<store::IndexBytes> index_bytes(const os::File& file, const os::FileInfo& info) {
-  constexpr std::uint64_t kReadBytesMax = std::uint64_t{1} << 16;
-  if (info.size_bytes <= kReadBytesMax) {
-    CAIRN_TRY(bytes, os::read_whole(file, info, kReadBytesMax));
+  constexpr std::uint64_t kVectorBytesMax = std::uint64_t{1} << 16;
+  if (info.size_bytes <= kVectorBytesMax || info.size_bytes > format::limits::kIndexBytesMax) {
+    CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kIndexBytesMax));
     return store::IndexBytes(std::move(bytes));
-  }
-  const bool copied = os::guard_installed.load(std::memory_order_relaxed) &&
-                      info.size_bytes <= format::limits::kIndexBytesMax;
-  if (!copied) {
-    CAIRN_TRY(mapping, os::Mapping::map(file, info.size_bytes, os::MapMode::ReadOnly));
-    return store::IndexBytes(std::move(mapping));
   }
   CAIRN_TRY(memory, os::Mapping::allocate(info.size_bytes));
   CAIRN_CHECK(file.read_at(0, memory.bytes()));

@@ -50,9 +50,6 @@ struct GuardedPlace {
 // The listed range that holds the address. May be called in a signal handler.
 std::optional<GuardedPlace> find_guarded(std::uintptr_t address) noexcept;
 
-// Whether a SigbusGuard is installed.
-inline std::atomic<bool> guard_installed{false};
-
 // Whether any page of any mapping was ever replaced: one load, where nothing is wrong. Whatever was
 // read from a mapping before is covered by the answer, since the handler marks it before it
 // replaces.

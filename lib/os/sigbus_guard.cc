@@ -105,6 +105,8 @@ void on_sigbus(int, siginfo_t* info, void* context) {
 
 // ---- Around it ----------------------------------------------------------------------------------
 
+std::atomic<bool> guard_installed{false};  // one for each process
+
 bool is_ours(const Action& action) noexcept {
   return (action.sa_flags & SA_SIGINFO) != 0 && action.sa_sigaction == on_sigbus;
 }
@@ -151,11 +153,11 @@ void end(Installation& guard) noexcept {
 
 Result<SigbusGuard> SigbusGuard::install(const SigbusGuardOptions& options) noexcept {
   return at_boundary([&]() -> Result<SigbusGuard> {
-    if (os::guard_installed.exchange(true))
+    if (guard_installed.exchange(true))
       return Error{Code::Exists, 0, "this process has a SIGBUS guard already"};
     auto done = at_boundary([&] { return install_handler(options); });
     if (done) return SigbusGuard(true);
-    os::guard_installed.store(false);
+    guard_installed.store(false);
     return std::move(done).error();
   });
 }
@@ -171,7 +173,7 @@ SigbusGuard& SigbusGuard::operator=(SigbusGuard&& other) noexcept {
 SigbusGuard::~SigbusGuard() {
   if (!installed_) return;
   end(*newest.load(std::memory_order_acquire));
-  os::guard_installed.store(false);
+  guard_installed.store(false);
 }
 
 }  // namespace cairn

@@ -141,7 +141,7 @@ class Files {
   }
 
   fs::path own() const { return place_ / "own"; }
-  fs::path large() const { return place_ / "large"; }  // its index is mapped
+  fs::path large() const { return place_ / "large"; }  // its index has many pages
   fs::path foreign() const { return place_ / "foreign"; }
   fs::path v1() const { return place_ / "v1"; }
   fs::path objects() const { return place_ / "objects"; }
@@ -159,6 +159,8 @@ class Files {
     victims.insert(victims.end(), shards.begin(), shards.end());
     return victims;
   }
+
+  std::vector<Victim> all() const { return of({own(), large(), foreign(), v1(), objects()}); }
 
   // A directory of this process.
   fs::path scratch() const { return place_ / ("scratch-" + std::to_string(::getpid())); }
@@ -200,13 +202,15 @@ bool with(const Result<Checkpoint>& checkpoint, const auto& use) {
   return checkpoint && use(*checkpoint);
 }
 
-bool open_and_list(Reader& reader) {
-  return with(open(reader.files.own()), [](const Checkpoint& checkpoint) {
-    std::size_t bytes = 0;
-    for (std::size_t i = 0; i < checkpoint.tensor_count(); ++i)
-      bytes += checkpoint.tensor_at(i).name().size();
-    return bytes != 0;
-  });
+std::function<bool(Reader&)> list(const fs::path& prefix) {
+  return [prefix](Reader&) {
+    return with(open(prefix), [](const Checkpoint& checkpoint) {
+      std::size_t bytes = 0;
+      for (std::size_t i = 0; i < checkpoint.tensor_count(); ++i)
+        bytes += checkpoint.tensor_at(i).name().size();
+      return bytes != 0;
+    });
+  };
 }
 
 bool verify_all(Reader& reader) {
@@ -310,8 +314,9 @@ std::function<bool(Reader&)> restore_by(Way way) {
   };
 }
 
-std::vector<Call> own_calls() {
-  return {{"open", open_and_list},
+std::vector<Call> own_calls(const Files& files) {
+  return {{"open", list(files.own())},
+          {"large index", list(files.large())},
           {"verify", verify_all},
           {"prefetch", prefetch_all},
           {"read", read_whole},
@@ -349,12 +354,9 @@ std::vector<Call> touching_calls() {
       {"touch private", [](Reader& r) { return touch_views(r, r.files.own(), Access::Private); }}};
 }
 
-// And an index that is mapped where there is no guard.
-std::vector<Call> guarded_calls() {
-  std::vector<Call> calls = own_calls();
+std::vector<Call> guarded_calls(const Files& files) {
+  std::vector<Call> calls = own_calls(files);
   for (Call& call : touching_calls()) calls.push_back(std::move(call));
-  calls.push_back(
-      {"large index", [](Reader& r) { return touch_views(r, r.files.large(), Access::Shared); }});
   return calls;
 }
 
@@ -468,9 +470,8 @@ std::uint64_t truncations() { return is_long() ? 10'000 : 400; }
 TEST_CASE("files are cut off at any moment, and no signal comes inside a call of Cairn's") {
   const Files files;
   const SharedTally tally;
-  const Plan plan{files, own_calls(), Guarded::No};
-  const Round round{files.of({files.own(), files.foreign(), files.v1(), files.objects()}),
-                    Lengths::Any, truncations()};
+  const Plan plan{files, own_calls(files), Guarded::No};
+  const Round round{files.all(), Lengths::Any, truncations()};
   CHECK(run(plan, round, *tally) == 0);
   CHECK(tally->wrong == 0);
   check_busy(plan, *tally);
@@ -479,10 +480,8 @@ TEST_CASE("files are cut off at any moment, and no signal comes inside a call of
 TEST_CASE("with a guard nobody dies who reads mappings, and nobody takes a zero for a value") {
   const Files files;
   const SharedTally tally;
-  const Plan plan{files, guarded_calls(), Guarded::Yes};
-  const Round round{
-      files.of({files.own(), files.large(), files.foreign(), files.v1(), files.objects()}),
-      Lengths::Pages, truncations()};
+  const Plan plan{files, guarded_calls(files), Guarded::Yes};
+  const Round round{files.all(), Lengths::Pages, truncations()};
   CHECK(run(plan, round, *tally) == 0);
   CHECK(tally->wrong == 0);
   CHECK(tally->faulted > 0);

@@ -11,6 +11,7 @@
 
 #include "format/digest.h"
 #include "format/le.h"
+#include "format/limits.h"
 #include "format/tensorflow/bundle.h"
 #include "format/tensorflow/table.h"
 #include "format/tensorflow/varint.h"
@@ -290,6 +291,19 @@ TEST_CASE("versions and shard counts that must not be read are not") {
   REQUIRE_FALSE(headerless.has_value());
   CHECK(headerless.error().what == "the index has no header: its first key is not empty");
   CHECK_FALSE(decode(write_index({})).has_value());
+  const auto negative = decode(write_index({{"", from_hex("08ffffffffffffffffff011a020801")}}));
+  REQUIRE_FALSE(negative.has_value());
+  CHECK(negative.error().what == "the index's header counts -1 shards");
+}
+
+TEST_CASE("a name above the limit is refused") {
+  const auto named = [](std::size_t size) {
+    return decode(write_index({{"", kHeader}, {std::string(size, 'n'), from_hex("08012804")}}));
+  };
+  CHECK(named(limits::kNameBytesMax).has_value());
+  const auto longer = named(limits::kNameBytesMax + 1);
+  REQUIRE_FALSE(longer.has_value());
+  CHECK(longer.error().code == Code::Unsupported);
 }
 
 TEST_CASE("a big-endian bundle says so") {

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <random>
@@ -76,6 +77,11 @@ TEST_CASE("what is wrong with a shard is refused by decode and by encode") {
       {"heads fit", "do not fit", [](auto& f) { f.shards[0].head_bytes = 100'001; }},
       {"live bytes fit", "do not fit", [](auto& f) { f.shards[0].live_bytes = 100'000; }},
       {"no head has no sum", "no head", [](auto& f) { f.shards[1].head_crc32c = 1; }},
+      {"shards have a limit", "65537 shards",
+       [](auto& f) {
+         f.shards.resize(limits::kShardsMax + 1, f.shards[0]);
+         for (std::size_t i = 2; i < f.shards.size(); ++i) f.shards[i].name = std::to_string(i);
+       }},
   };
   for (const BrokenFacts& broken : cases) check_refused(broken);
 }
@@ -154,6 +160,15 @@ TEST_CASE("what is wrong with a slice is refused by decode and by encode") {
        [](auto& f) { tensor(f, "partitioned").span.size_bytes = 48; }},
       {"the whole has no checksum", "place of its own",
        [](auto& f) { tensor(f, "partitioned").span.crc32c = 0; }},
+      {"sizes do not overflow", "more than 2^64",
+       [](auto& f) {
+         constexpr std::int64_t kBytes = std::int64_t{1} << 60;
+         f.shards[1].identity.size_bytes = UINT64_MAX;
+         TensorFacts& whole = tensor(f, "partitioned");
+         whole.dtype = DType::Uint8;
+         whole.shape = {kBytes, 1};
+         whole.slices.assign(16, {{{}, {}}, {1, 0, kBytes, {}}});
+       }},
       {"the whole has no chunk sums", "1 chunk sums",
        [](auto& f) { tensor(f, "partitioned").chunk_crc32cs = {1}; }},
   };
@@ -183,8 +198,9 @@ std::string complaint_about(std::vector<std::byte>& file) {
 
 TEST_CASE("records that contradict their columns are refused") {
   // Fields of a record, by their place in it: FORMAT.md.
-  constexpr int kName = 24, kDims = 28, kChunks = 32, kSlices = 36, kCrc = 20, kFlags = 45,
-                kZero = 46;
+  constexpr int kName = 24, kDims = 28, kChunks = 32, kSlices = 36, kCrc = 20, kDtype = 40,
+                kFlags = 45, kZero = 46;
+  constexpr std::size_t kSliceFlags = 28;
   const auto tensor_field = [](auto& file, const index::Columns& columns, std::size_t tensor,
                                int field) {
     const auto* record = reinterpret_cast<const std::byte*>(&columns.tensors[tensor]);
@@ -195,8 +211,26 @@ TEST_CASE("records that contradict their columns are refused") {
       store_le(tensor_field(file, columns, tensor, field), value);
     };
   };
+  const auto bytes_at = [](auto& file, const void* record) {
+    return file.data() + (static_cast<const std::byte*>(record) - file.data());
+  };
+  const auto put_slice_flags = [&](std::uint32_t flags) {
+    return [=](auto& file, const index::Columns& columns) {
+      store_le(bytes_at(file, &columns.slices[0]) + kSliceFlags, flags);
+    };
+  };
   const std::size_t last = rich_facts().tensors.size() - 1;
   const BrokenBytes cases[] = {
+      {"flags of slices are known", "a slice has unknown flags", put_slice_flags(3)},
+      {"sums of slices have a flag", "a slice has unknown flags 0, or", put_slice_flags(0)},
+      {"content hashes belong to tensors", "that no tensor has",
+       [&](auto& file, const index::Columns& columns) {
+         put_field(0, kFlags, std::uint8_t{1})(file, columns);
+         store_le(bytes_at(file, columns.content_hashes.data()), std::uint64_t{0});
+         store_le(bytes_at(file, columns.content_hashes.data()) + 8, std::uint64_t{0});
+       }},
+      {"opaque dtypes belong to tensors", "opaque dtype 1 belongs to no tensor",
+       put_field(5, kDtype, std::uint16_t{index::kFirstOpaque})},
       {"names do not end behind", "behind their columns", put_field(last, kName, 10'000u)},
       {"names do not end before", "behind their columns", put_field(1, kName, 1u)},
       {"all chunk sums are owned", "longer than",
@@ -427,6 +461,14 @@ TEST_CASE("unknown optional features are read over") {
   store_le(file.data() + index::kOptionalFeaturesAt, ~std::uint64_t{0});
   repair(file);
   CHECK(IndexView::decode(file).has_value());
+}
+
+TEST_CASE("bytes behind an index are no part of it, whatever their digest") {
+  auto file = encode(walk_facts());
+  file.resize(file.size() + 8);
+  const Digest128 digest = index::file_digest(file);
+  std::ranges::copy(digest.bytes, file.begin() + index::kDigestAt);
+  CHECK(refusal(file).what.find("which announces") != std::string::npos);
 }
 
 TEST_CASE("sizes and reserved bytes of the header are checked") {

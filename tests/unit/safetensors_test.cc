@@ -8,6 +8,7 @@
 #include <simdjson.h>
 
 #include "format/le.h"
+#include "format/limits.h"
 
 namespace cairn::format::safetensors {
 namespace {
@@ -146,11 +147,46 @@ TEST_CASE("what breaks safetensors' rules is refused") {
   }
 }
 
+TEST_CASE("dimensions have a limit") {
+  const auto of_rank = [](std::size_t rank) {
+    std::string shape = "1";
+    for (std::size_t i = 1; i < rank; ++i) shape += ",1";
+    return decode(R"({"a":{"dtype":"U8","data_offsets":[0,1],"shape":[)" + shape + "]}}", 1);
+  };
+  CHECK(of_rank(limits::kRankMax).has_value());
+  const auto more = of_rank(limits::kRankMax + 1);
+  REQUIRE_FALSE(more.has_value());
+  CHECK(more.error().what.find("more dimensions than the limit") != std::string::npos);
+}
+
+TEST_CASE("where the file's size is not known, its end must be one that a file can have") {
+  // Four tensors of 2^61 - 1 bytes, whose bits can just be counted, and a small one.
+  const auto ending_with = [](std::uint64_t last_bytes) {
+    std::string json;
+    std::uint64_t begin = 0;
+    for (int i = 0; i < 5; ++i) {
+      const std::uint64_t size = i < 4 ? (std::uint64_t{1} << 61) - 1 : last_bytes;
+      json += (i == 0 ? "{\"" : ",\"") + std::to_string(i) + R"(":{"dtype":"U8","shape":[)" +
+              std::to_string(size) + R"(],"data_offsets":[)" + std::to_string(begin) + "," +
+              std::to_string(begin + size) + "]}";
+      begin += size;
+    }
+    const std::string head = head_of(json + "}");
+    return decode_header(as_bytes(head), std::nullopt);
+  };
+  CHECK(ending_with(3).has_value());
+  const auto beyond = ending_with(4);
+  REQUIRE_FALSE(beyond.has_value());
+  CHECK(beyond.error().what.find("where no file ends") != std::string::npos);
+}
+
 TEST_CASE("a header longer than its file or than any reader takes is refused") {
   std::string head;
   append_le(head, std::uint64_t{100'000'001});
   CHECK_FALSE(header_json_bytes(as_bytes(head)).has_value());
-  CHECK_FALSE(header_json_bytes(as_bytes(head.substr(0, 7))).has_value());
+  const auto short_of_one = header_json_bytes(as_bytes(head.substr(0, 7)));
+  REQUIRE_FALSE(short_of_one.has_value());
+  CHECK(short_of_one.error().what.find("the file has 7 bytes") != std::string::npos);
   const std::string whole = head_of("{}");
   CHECK(*header_json_bytes(as_bytes(whole)) == 2);
   for (std::size_t size = 0; size < whole.size(); ++size) {

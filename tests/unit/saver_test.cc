@@ -7,6 +7,8 @@
 #include <thread>
 
 #include "format/cairn/journal.h"
+#include "format/digest.h"
+#include "format/le.h"
 #include "lib/os/file.h"
 #include "lib/saver/journal.h"
 #include "lib/saver/members.h"
@@ -694,6 +696,9 @@ TEST_CASE("a journal that is cut anywhere, or has a flipped bit, is none") {
     flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
     CHECK(!format::decode_journal(flipped));
   }
+  std::string nameless = "cairn journal 1\n";
+  nameless += "sum\t" + format::hex(format::xxh3_128(format::as_bytes(nameless)).bytes) + "\n";
+  CHECK(format::decode_journal(nameless).error().what == "the journal names no catalog");
   Begun begun;
   test::write_file(begun.dir / ".cairn-journal", "cairn journal 1\nnonsense");
   begun.settle();

@@ -297,32 +297,48 @@ TEST_CASE("blocks that no writer makes are refused") {
   std::string shares = with_restart(std::string("\x01\x01\x01zz", 5));
   std::string no_restarts = entry_bytes("a", "1") + std::string(4, '\0');
   std::string many_restarts = entry_bytes("a", "1") + std::string("\x00\x00\x00\x10", 4);
-  const std::pair<const char*, std::string> cases[] = {
-      {"unknown type", assemble({{good, 2}})},
-      {"type zstd", assemble({{good, 4}})},
-      {"Snappy that claims 4 GiB", assemble({{bomb, 1}})},
-      {"Snappy that is none", assemble({{good, 1}})},
-      {"Snappy of no bytes", assemble({{"", 1}})},
-      {"no bytes", assemble({{""}})},
-      {"first key shares with nothing", assemble({{shares}})},
-      {"no restarts", assemble({{no_restarts}})},
-      {"more restarts than bytes", assemble({{many_restarts}})},
-      {"the same key again",
+  std::string cut_off = with_restart(entry_bytes("a", "1").substr(0, 4));
+  std::string no_sizes = with_restart("\xff");
+  struct Case {
+    const char* what;
+    const char* complaint;
+    std::string file;
+  };
+  const Case cases[] = {
+      {"unknown type", "unknown type 2", assemble({{good, 2}})},
+      {"type zstd", "unknown type 4", assemble({{good, 4}})},
+      {"Snappy that claims 4 GiB", "has 5 bytes and claims to hold 4294967295",
+       assemble({{bomb, 1}})},
+      {"Snappy that is none", "Snappy data", assemble({{good, 1}})},
+      {"Snappy of no bytes", "is no Snappy data", assemble({{"", 1}})},
+      {"no bytes", "too short for its number of restarts", assemble({{""}})},
+      {"first key shares with nothing", "shares 1 bytes with a shorter", assemble({{shares}})},
+      {"an entry that is cut off", "an entry that is cut off", assemble({{cut_off}})},
+      {"an entry without sizes", "an entry that is cut off", assemble({{no_sizes}})},
+      {"no restarts", "claims 0 restarts", assemble({{no_restarts}})},
+      {"more restarts than bytes", "restarts", assemble({{many_restarts}})},
+      {"the same key again", "holds the key",
        assemble({{with_restart(entry_bytes("a", "") + entry_bytes("a", ""))}})},
-      {"keys descend", assemble({{with_restart(entry_bytes("a", "") + entry_bytes("A", ""))}})},
-      {"keys descend between blocks",
+      {"keys descend", "holds the key",
+       assemble({{with_restart(entry_bytes("a", "") + entry_bytes("A", ""))}})},
+      {"keys descend between blocks", "holds the key",
        assemble({{with_restart(entry_bytes("a", ""))}, {with_restart(entry_bytes("A", ""))}})},
-      {"a key behind the index's", assemble({{with_restart(entry_bytes("aa", ""))}})},
-      {"blocks out of order",
+      {"a key behind the index's", "but the index ends it at",
+       assemble({{with_restart(entry_bytes("aa", ""))}})},
+      {"blocks out of order", "leads to no block behind the one before",
        assemble({{with_restart(entry_bytes("b", ""))}, {with_restart(entry_bytes("a", ""))}},
                 true)},
   };
-  for (const auto& [what, file] : cases) {
+  for (const auto& [what, complaint, file] : cases) {
     CAPTURE(what);
     const auto read = read_table(file);
     REQUIRE_FALSE(read.has_value());
     CHECK(read.error().code == Code::Corrupt);
+    CHECK_MESSAGE(read.error().what.find(complaint) != std::string::npos, read.error().what);
   }
+  std::string no_handles = assemble({{good}});
+  no_handles.replace(no_handles.size() - 48, 40, std::string(40, '\xff'));
+  CHECK(read_table(no_handles).error().what == "the footer's block handles are damaged");
 }
 
 // ---- A table that is read

@@ -53,10 +53,8 @@ struct SigbusGuardOptions {
 // readable pages may be among them: the whole mapping is given up. With Access::Private, what the
 // caller had written there is lost as well.
 //
-// Install it before checkpoints are opened: an index of more than 64 KiB is mapped by an open, and
-// is read into memory instead while there is a guard, which takes 0.15 ms for each MB. (An index is
-// relied on as it was checked, so zeros cannot stand in for it: a fault in one that was mapped
-// before goes to the previous action.)
+// It covers the shards of every checkpoint of this process, opened before or after. An index needs
+// no guard: it is read into memory.
 //
 // Threads: any number may fault at once; each needs SIGBUS unblocked, as it is by default. A forked
 // child inherits the guard. Whoever handles SIGBUS too: install the guard later than he does, or
