@@ -30,8 +30,11 @@ TESTS = {
     "format/tensorflow/v1": ["unit_v1"],
     "format/tensorflow/wire": ["unit_bundle", "unit_v1"],
 }
-# No input can tell these from the original: what they refuse is refused by another check as well.
-EQUIVALENT = {}
+# No input can tell these from the original: what they refuse is refused by another check as well. The line, and why.
+EQUIVALENT = {
+    ("format/cairn/index_check.cc", "if (names.size() > kOpaqueDtypesMax) {"):
+        "a record's two bytes cannot say the number of one more, and an opaque dtype of no tensor is refused",
+}
 REFUSAL = r"(?:return (?:corrupt|unsupported|damaged|refuse|(?:tokens|first)\.wrong|Reason)\b|throw Malformed)"
 IF = re.compile(r"\bif \(")
 OR = re.compile(r"\breturn ((?:(?!;|\breturn\b).)*?)\|\|\s+refuse\(", re.S)

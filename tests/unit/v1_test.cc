@@ -8,6 +8,7 @@
 
 #include "format/digest.h"
 #include "format/le.h"
+#include "format/limits.h"
 #include "format/tensorflow/v1.h"
 #include "golden.h"
 #include "v1_samples.h"
@@ -322,6 +323,11 @@ TEST_CASE("lists of tensors that cannot be are refused") {
   sample = kMatrix;
   sample.shape = {-2, 2};
   CHECK(has(meta_of(sample), "negative dimension"));
+  sample.shape.assign(limits::kRankMax + 1, 1);
+  CHECK(has(meta_of(sample), "Unsupported: tensor \"m\" has the rank 255"));
+  sample = kMatrix;
+  sample.name.assign(limits::kNameBytesMax + 1, 'n');
+  CHECK(has(meta_of(sample), "is longer than 1048576 bytes"));
   for (const DType dtype : {DType::Invalid, DType::Bfloat16, DType::Uint32, DType::Variant,
                             DType::Resource, static_cast<DType>(101)}) {
     sample = kMatrix;
