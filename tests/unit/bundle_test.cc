@@ -230,6 +230,9 @@ TEST_CASE("entries that no checkpoint can hold are refused") {
     CHECK_MESSAGE(bundle.error().code == one.code, bundle.error().what);
     CHECK(bundle.error().what.find("tensor \"t\"") != std::string::npos);
   }
+  // Read as -1, it would be the mark of a whole dimension.
+  const auto negative = decode_one("08011204120208023a0d0a0b10ffffffffffffffffff01");
+  CHECK(negative.error().what.find("length of a slice's extent is negative") != std::string::npos);
 }
 
 TEST_CASE("spellings that TensorFlow accepts are accepted") {

@@ -229,6 +229,11 @@ TEST_CASE("records that contradict their columns are refused") {
          store_le(bytes_at(file, columns.content_hashes.data()), std::uint64_t{0});
          store_le(bytes_at(file, columns.content_hashes.data()) + 8, std::uint64_t{0});
        }},
+      {"there is one content hash for each tensor", "9 content hashes for 10 tensors",
+       [&](auto& file, const index::Columns& columns) {
+         const auto fewer = static_cast<std::uint32_t>(columns.tensors.size() - 1);
+         store_le(bytes_at(file, columns.content_hashes.data()) - sizeof fewer, fewer);
+       }},
       {"opaque dtypes belong to tensors", "opaque dtype 1 belongs to no tensor",
        put_field(5, kDtype, std::uint16_t{index::kFirstOpaque})},
       {"names do not end behind", "behind their columns", put_field(last, kName, 10'000u)},

@@ -10,6 +10,7 @@
 #include "format/le.h"
 #include "format/limits.h"
 #include "format/tensorflow/v1.h"
+#include "format/tensorflow/v1_values.h"
 #include "golden.h"
 #include "v1_samples.h"
 
@@ -246,6 +247,9 @@ TEST_CASE("values that no V1 file holds are refused in a sentence") {
     INFO(one.said);
     CHECK(has(refused(decode_one(one.dtype, 1, one.values)), one.said));
   }
+  const auto of_no_field = V1Values(DType::Variant, 1, float_list).next_block();
+  REQUIRE_FALSE(of_no_field.has_value());
+  CHECK(of_no_field.error().code == Code::Unsupported);
   CHECK(bytes_of(decode_one(DType::Int32, 1, field(7, varints({0xffffffff})))) ==
         raw<std::int32_t>({-1}));
 }
@@ -296,6 +300,9 @@ TEST_CASE("records that contradict the list of tensors are refused") {
       has(with([&](V1Records& r) { r[std::string("\x00\x61", 2)] = ""; }), "belongs to no slice"));
   CHECK(has(with([&](V1Records& r) { r[matrix_key] = r[scalar_key]; }), "is another's"));
   CHECK(has(with([&](V1Records& r) { r[matrix_key] = ""; }), "its message is missing"));
+  const std::string twice = field(1, "m") + field(2, test::slice_proto(test::Extents(2))) +
+                            field(3, kMatrix.pieces[0].values) + field(3, "");
+  CHECK(has(with([&](V1Records& r) { r[matrix_key] = field(2, twice); }), "holds values twice"));
   CHECK(has(with([&](V1Records& r) { r[matrix_key] += r[matrix_key]; }), "two messages"));
   CHECK(has(with([&](V1Records& r) { r[""] = "\x08\x01"; }), "is no list of tensors"));
   CHECK(has(with([&](V1Records& r) { r.erase(""); }), "its first key is not empty"));
