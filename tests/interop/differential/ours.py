@@ -1,4 +1,5 @@
 """What the library makes of checkpoints, by way of read_driver.cc."""
+import re
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ def ask(driver, cases):
                               stderr=errors, encoding="utf-8", errors="surrogateescape", check=False)
         errors.seek(0)
         told = errors.read()
-    parts = done.stdout.split("end\n")[:-1]
+    parts = re.split("^end\n", done.stdout, flags=re.M)[:-1]  # sentences may end with that word
     answers = [answer_of(part) for part in parts]
     if done.returncode != 0 or len(answers) != len(cases):
         raise Crash(f"the driver ended with {done.returncode}\n{told}", answers)
