@@ -161,9 +161,9 @@ Result<bool> open_own_shards(const Location& location, bool follow_links, store:
 }
 
 // Read, never mapped: every call relies on it without bounds checks, and who truncates a mapped
-// file ends the process. A large one goes into huge pages, whose faults cost a fifth of the read.
+// file ends the process. A large one goes into huge pages: faults would take longer than the copy.
 Result<store::IndexBytes> index_bytes(const os::File& file, const os::FileInfo& info) {
-  constexpr std::uint64_t kVectorBytesMax = std::uint64_t{1} << 16;
+  constexpr std::uint64_t kVectorBytesMax = std::uint64_t{4} << 20;
   if (info.size_bytes <= kVectorBytesMax || info.size_bytes > format::limits::kIndexBytesMax) {
     CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kIndexBytesMax));
     return store::IndexBytes(std::move(bytes));
