@@ -54,13 +54,10 @@ LatestWhole newest_whole_of(const std::filesystem::path& dir, const CheckpointSt
   newest_first.insert(newest_first.begin(), state.model_checkpoint_path);
   LatestWhole found;
   for (const std::filesystem::path& path : newest_first) {
-    auto whole = resolve_entry(dir, path, follow_links).and_then([&](const Entry& entry) {
-      return check_openable(entry.prefix, follow_links).and_then([&]() -> Result<Entry> {
-        return entry;
-      });
-    });
+    const auto entry = resolve_entry(dir, path, follow_links);
+    const Result<void> whole = entry ? check_openable(entry->prefix, follow_links) : entry.error();
     if (whole) {
-      found.prefix = whole->prefix;
+      found.prefix = entry->prefix;
       break;
     }
     found.passed_over.push_back({path, whole.error().what});

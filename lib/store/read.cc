@@ -237,11 +237,12 @@ Result<std::vector<std::string_view>> OpenCheckpoint::place_strings(
     CAIRN_CHECK(ensure_checked(position, part));
     CAIRN_TRY(bytes, stored_bytes(*this, part.span, copies));
     CAIRN_TRY(stored, stored_strings(*this, position, part, bytes));
-    CAIRN_CHECK(for_each_run(part.box, box, part.shared, 1, [&](const Run& run) {
+    const auto copy = [&](const Run& run) {
       std::copy_n(stored.begin() + static_cast<std::ptrdiff_t>(run.from_bytes), run.size_bytes,
                   values.begin() + static_cast<std::ptrdiff_t>(run.to_bytes));
       return Result<void>();
-    }));
+    };
+    CAIRN_CHECK(for_each_run(part.box, box, part.shared, 1, copy));
   }
   return values;
 }
@@ -327,9 +328,10 @@ Result<void> OpenCheckpoint::read_box(std::size_t position, std::span<std::byte>
     if (faulted(part.span.shard)) return faulted_error(part.span.shard);
     CAIRN_CHECK(ensure_checked(position, part));
     RunCopier copier(*this, part.span);
-    CAIRN_CHECK(for_each_run(part.box, box, part.shared, element_bytes, [&](const Run& run) {
+    const auto copy = [&](const Run& run) {
       return copier.copy(run.from_bytes, out.subspan(run.to_bytes, run.size_bytes));
-    }));
+    };
+    CAIRN_CHECK(for_each_run(part.box, box, part.shared, element_bytes, copy));
   }
   return {};
 }

@@ -56,12 +56,12 @@ class ReadPlan {
     if (runs > 1 && read.out.size() / runs < kRunBytesMin) return add_single(position, read);
     const bool whole = element_count(box) == format::element_count(tensor.shape);
     for (const StoredPart& part : parts) {
-      CAIRN_CHECK(for_each_run(
-          part.box, box, part.shared, tensor.element_bits / 8, [&](const Run& run) -> Result<void> {
-            pass_.copy(part.span.shard, part.span.offset_bytes + run.from_bytes,
-                       read.out.subspan(run.to_bytes, run.size_bytes));
-            return {};
-          }));
+      const auto copy = [&](const Run& run) -> Result<void> {
+        pass_.copy(part.span.shard, part.span.offset_bytes + run.from_bytes,
+                   read.out.subspan(run.to_bytes, run.size_bytes));
+        return {};
+      };
+      CAIRN_CHECK(for_each_run(part.box, box, part.shared, tensor.element_bits / 8, copy));
       add_checks(position, part, whole);
     }
     if (width > 1) swapped_.push_back({read.out, width});
