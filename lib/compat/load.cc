@@ -160,24 +160,6 @@ Result<bool> open_own_shards(const Location& location, bool follow_links, store:
   return touched;
 }
 
-// Read, never mapped: every call relies on it without bounds checks, and who truncates a mapped
-// file ends the process. A large one goes into huge pages: faults would take longer than the copy.
-Result<store::IndexBytes> index_bytes(const os::File& file, const os::FileInfo& info) {
-  constexpr std::uint64_t kVectorBytesMax = std::uint64_t{4} << 20;
-  if (info.size_bytes <= kVectorBytesMax || info.size_bytes > format::limits::kIndexBytesMax) {
-    CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kIndexBytesMax));
-    return store::IndexBytes(std::move(bytes));
-  }
-  CAIRN_TRY(memory, os::Mapping::allocate(info.size_bytes));
-  CAIRN_CHECK(file.read_at(0, memory.bytes()));
-  return store::IndexBytes(std::move(memory));
-}
-
-std::span<const std::byte> bytes_of(const store::IndexBytes& bytes) {
-  if (const auto* mapping = std::get_if<os::Mapping>(&bytes)) return mapping->bytes();
-  return std::get<std::vector<std::byte>>(bytes);
-}
-
 // A thread takes tens of microseconds to start, so only a large index is worth one.
 format::Decoded<format::IndexView> decode(std::span<const std::byte> bytes, unsigned threads_max) {
   constexpr std::size_t kSharedBytesMin = std::size_t{2} << 20;
@@ -209,8 +191,10 @@ Result<store::Parts> load_cairn(Location& location, Allowed allowed, Trail& trai
                                 os::OpenedFile opened) {
   const os::FileInfo info = opened.info;
   const os::File& file = trail.keep_index(std::move(opened.file), info);
-  CAIRN_TRY(bytes, index_bytes(file, info));
-  auto index = decode(bytes_of(bytes), allowed.threads_max);
+  // Not mapped: every call relies on it without bounds checks, and who truncated the file would end
+  // the process.
+  CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kIndexBytesMax));
+  auto index = decode(bytes, allowed.threads_max);
   if (!index) {
     Error error = error_of(file.path(), index.error());
     if (location.has(store::kTensorFlowSuffix)) {

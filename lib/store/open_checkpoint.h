@@ -1,6 +1,6 @@
 #pragma once
 
-// An open checkpoint: an index (mapped or built in memory), and the shards it points into.
+// An open checkpoint: an index (read or built in memory), and the shards it points into.
 // Everything that reads tensors works on this one class; it knows no format but Cairn's index.
 
 #include <atomic>
@@ -12,7 +12,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include "cairn/checkpoint.h"
@@ -24,15 +23,12 @@
 
 namespace cairn::store {
 
-// An index as it lies in memory; a move leaves it where it is.
-using IndexBytes = std::variant<os::Mapping, std::vector<std::byte>>;
-
 // What an opener hands over: all of it already checked, but for the tensors' bytes.
 struct Parts {
   Format format{};
   std::filesystem::path prefix;
-  IndexBytes index_bytes;
-  format::IndexView index;       // over index_bytes
+  std::vector<std::byte> index_bytes;  // a move leaves them where they are
+  format::IndexView index;             // over index_bytes
   std::vector<os::File> shards;  // one for each shard of the index, of the recorded size at least
   std::vector<std::string> notices;
   bool bytes_doubtful = false;  // check tensors before their first use even with Verify::None
