@@ -49,6 +49,7 @@ BREAKS = [
     ("each header opens", {"lib/os/file.h": "// Files.\n#pragma once\n"}),
     ("no dead file", {"lib/os/other.h": "#pragma once\n"}),
     ("no dead file", {"lib/os/other.cc": ""}),
+    ("no dead file", {"tools/precompiled/other.h": ""}),
     ("the umbrella", {"lib/include/cairn/other.h": "#pragma once\n"}),
     ("the example", {"README.md": "other\n",
                      "tests/api/readme_example.cc": "  // README begins\n  one();\n  // README ends\n"}),
