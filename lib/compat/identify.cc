@@ -5,6 +5,7 @@
 
 #include "format/digest.h"
 #include "format/le.h"
+#include "format/safetensors/header.h"
 #include "lib/try.h"
 
 namespace cairn::compat {
@@ -77,6 +78,17 @@ FileType by_first_bytes(std::string_view head) noexcept {
   return FileType::Unknown;
 }
 
+// Whether a file of so many bytes begins as safetensors files do: the length of a header that it
+// has room for, and the header. A table's first bytes, read as a length, are more than any file
+// has.
+bool begins_as_safetensors(std::string_view head, std::uint64_t file_bytes) {
+  constexpr std::size_t kLengthBytes = 8;
+  if (head.size() <= kLengthBytes || head[kLengthBytes] != '{') return false;
+  const auto json_bytes =
+      format::safetensors::header_json_bytes(format::as_bytes(head).first(kLengthBytes));
+  return json_bytes && *json_bytes <= file_bytes - kLengthBytes;
+}
+
 // What has no mark in its bytes; empty: its name says nothing.
 std::string_view by_name(std::string_view name) noexcept {
   if (name.find(".tempstate") != std::string_view::npos) {
@@ -145,7 +157,9 @@ Result<FileType> identify(const os::File& file) {
   CAIRN_TRY(head, some_bytes(file, 0));
   CAIRN_TRY(tail,
             some_bytes(file, info.size_bytes > kHeadBytes ? info.size_bytes - kHeadBytes : 0));
-  if (tail.ends_with(kTableMagic)) return FileType::Table;
+  // The last tensor of a safetensors file may end with any bytes.
+  if (tail.ends_with(kTableMagic) && !begins_as_safetensors(head, info.size_bytes))
+    return FileType::Table;
   return by_first_bytes(head);
 }
 

@@ -93,6 +93,18 @@ TEST_CASE("a safetensors file opens, linked to a universal shard or made by hand
   CHECK(Checkpoint::open(box / ".safetensors")->prefix() == box / "");
 }
 
+TEST_CASE("a safetensors file whose last tensor ends as TensorFlow's tables do is one") {
+  Sandbox box;
+  const std::string magic = "\x57\xfb\x80\x8b\x24\x75\x47\xdb";
+  const std::string json = R"({"x":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}})";
+  std::string file(8, '\0');
+  file[0] = static_cast<char>(json.size());
+  write_file(box / "x.safetensors", file + json + magic);
+  const auto values = test::values_at(box / "x.safetensors");
+  REQUIRE_MESSAGE(values, refusal(values));
+  CHECK(values->at("x") == test::Value{DType::Uint8, {8}, magic});
+}
+
 TEST_CASE("a prefix may end in a slash or be empty, its files then have no base") {
   Sandbox box;
   test::save(box / "m", {kValues, {}, {}, {.cairn_index = false}});
