@@ -34,13 +34,7 @@ int convert_verb(Arguments arguments) {
   TransferFlags flags;
   CLI::App app{kDescription, "cairn convert"};
   app.footer(kFooter);
-  app.add_option("SRC", source, "The checkpoint: whatever 'cairn --help' says PATH is")
-      ->type_name("")
-      ->required();
-  app.add_option("DST", flags.output, "The prefix of the result")
-      ->type_name("")
-      ->required()
-      ->check(names_files);
+  add_source_and_output(app, source, flags);
   add_choice(app, "--to", target, targets)
       ->description("The target: cairn, tensorflow or safetensors")
       ->type_name("FORMAT")

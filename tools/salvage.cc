@@ -99,13 +99,7 @@ int salvage_verb(Arguments arguments) {
   bool dry = false;
   CLI::App app{kDescription, "cairn salvage"};
   app.footer(kFooter);
-  app.add_option("SRC", source, "The checkpoint: whatever 'cairn --help' says PATH is")
-      ->type_name("")
-      ->required();
-  app.add_option("DST", flags.output, "The prefix of the result")
-      ->type_name("")
-      ->required()
-      ->check(names_files);
+  add_source_and_output(app, source, flags);
   app.add_flag("--dry-run", dry, "Only say what would be kept, and what is lost");
   add_replace_json_threads(app, flags);
   if (const auto exit = parse(app, arguments)) return *exit;

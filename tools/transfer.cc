@@ -55,6 +55,16 @@ std::string names_files(const std::string& prefix) {
   return "'" + prefix + "' is a directory: a prefix has a name behind the last slash";
 }
 
+void add_source_and_output(CLI::App& app, std::string& source, TransferFlags& flags) {
+  app.add_option("SRC", source, "The checkpoint: whatever 'cairn --help' says PATH is")
+      ->type_name("")
+      ->required();
+  app.add_option("DST", flags.output, "The prefix of the result")
+      ->type_name("")
+      ->required()
+      ->check(names_files);
+}
+
 void add_link(CLI::App& app, TransferFlags& flags) {
   const std::map<std::string, Link> links = {
       {"auto", Link::Auto}, {"hard", Link::Hard}, {"reflink", Link::Reflink}, {"copy", Link::Copy}};

@@ -24,6 +24,8 @@ struct TransferFlags {
   unsigned threads = 0;
 };
 
+// SRC and DST, of verbs that write a checkpoint of another.
+void add_source_and_output(CLI::App& app, std::string& source, TransferFlags& flags);
 void add_output(CLI::App& app, TransferFlags& flags);
 void add_link(CLI::App& app, TransferFlags& flags);
 void add_replace_json_threads(CLI::App& app, TransferFlags& flags);

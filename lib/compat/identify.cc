@@ -63,6 +63,13 @@ bool is_records(std::string_view head) noexcept {
          format::load_le<std::uint32_t>(bytes.data() + kLengthBytes);
 }
 
+// The length of a safetensors header, and its first byte.
+constexpr std::size_t kLengthBytes = 8;
+
+bool has_header(std::string_view head) noexcept {
+  return head.size() > kLengthBytes && head[kLengthBytes] == '{';
+}
+
 FileType by_first_bytes(std::string_view head) noexcept {
   for (const Magic& magic : kMagics) {
     if (!head.starts_with(magic.bytes)) continue;
@@ -72,7 +79,7 @@ FileType by_first_bytes(std::string_view head) noexcept {
     return head.find("brain.Event:") == std::string_view::npos ? FileType::Records
                                                                : FileType::Events;
   }
-  if (head.size() > 8 && head[8] == '{') return FileType::Safetensors;
+  if (has_header(head)) return FileType::Safetensors;
   if (head.size() > 2 && head[0] == '\x80' && head[1] >= 2 && head[1] <= 5) return FileType::Pickle;
   if (head.find(kCatalogWord) != std::string_view::npos) return FileType::CatalogText;
   return FileType::Unknown;
@@ -82,8 +89,7 @@ FileType by_first_bytes(std::string_view head) noexcept {
 // has room for, and the header. A table's first bytes, read as a length, are more than any file
 // has.
 bool begins_as_safetensors(std::string_view head, std::uint64_t file_bytes) {
-  constexpr std::size_t kLengthBytes = 8;
-  if (head.size() <= kLengthBytes || head[kLengthBytes] != '{') return false;
+  if (!has_header(head)) return false;
   const auto json_bytes =
       format::safetensors::header_json_bytes(format::as_bytes(head).first(kLengthBytes));
   return json_bytes && *json_bytes <= file_bytes - kLengthBytes;
