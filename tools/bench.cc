@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <optional>
 #include <string>
 
@@ -214,23 +215,18 @@ void print_text(const Options& options, const Report& report) {
 }  // namespace
 
 int bench(Arguments arguments) {
+  std::map<std::string, std::optional<Way>> ways;
+  for (const Way way : {Way::Map, Way::Populate, Way::Read, Way::Direct})
+    ways[std::string(name(way))] = way;
   Options options;
-  CLI::App app{kDescription, "cairn bench"};
-  app.footer(kFooter);
-  add_path(app, options.path);
-  app.add_option("--repeat", options.repeat, "Runs of each step (5)")
-      ->type_name("N")
-      ->check(CLI::Range(1u, 10000u).description(""));
-  std::string way;
-  app.add_option("--way", way, "How to restore: map, populate, read or direct (chosen by itself)")
-      ->type_name("WAY")
-      ->check(CLI::IsMember({"map", "populate", "read", "direct"}).description(""));
-  add_json(app, options.json);
-  add_threads(app, options.work.threads_max);
-  if (const auto exit = parse(app, arguments)) return *exit;
-  for (const Way each : {Way::Map, Way::Populate, Way::Read, Way::Direct}) {
-    if (name(each) == way) options.way = each;
-  }
+  CommandLine line("cairn bench", kDescription, kFooter);
+  add_path(line, options.path);
+  line.add("--repeat", options.repeat, "N", "Runs of each step (5)").between(1u, 10000u);
+  line.add_choice("--way", options.way, ways, "WAY",
+                  "How to restore: map, populate, read or direct (chosen by itself)");
+  add_json(line, options.json);
+  add_threads(line, options.work.threads_max);
+  if (const auto exit = line.parse(arguments)) return *exit;
 
   const auto report = Bench(options).run();
   if (!report) {

@@ -159,19 +159,17 @@ Result<void> print_tensor(const Checkpoint& checkpoint, const Options& options) 
 
 int cat(Arguments arguments) {
   Options options;
-  CLI::App app{kDescription, "cairn cat"};
-  app.footer(kFooter);
-  add_path(app, options.path);
-  app.add_option("TENSOR", options.tensor, "The tensor's name; else its object path, or full name")
-      ->type_name("")
-      ->required();
-  app.add_option("--slice", options.slice, "Only this part, in numpy's notation")
-      ->type_name("SLICE");
-  auto* raw = app.add_flag("--raw", options.raw,
-                           "Write the bytes as in memory (little-endian, row-major); strings one\n"
-                           "after another as they are");
-  app.add_flag("--npy", options.npy, "Write an .npy file")->excludes(raw);
-  if (const auto exit = parse(app, arguments)) return *exit;
+  CommandLine line("cairn cat", kDescription, kFooter);
+  add_path(line, options.path);
+  line.add("TENSOR", options.tensor, "The tensor's name; else its object path, or full name")
+      .required();
+  line.add("--slice", options.slice, "SLICE", "Only this part, in numpy's notation");
+  const Argument raw =
+      line.add_flag("--raw", options.raw,
+                    "Write the bytes as in memory (little-endian, row-major); strings one\n"
+                    "after another as they are");
+  line.add_flag("--npy", options.npy, "Write an .npy file").excludes(raw);
+  if (const auto exit = line.parse(arguments)) return *exit;
 
   const auto checkpoint = open_or_complain(options.path);
   if (!checkpoint) return kFailed;

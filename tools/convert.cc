@@ -32,15 +32,12 @@ int convert_verb(Arguments arguments) {
   std::string source;
   Format target{};
   TransferFlags flags;
-  CLI::App app{kDescription, "cairn convert"};
-  app.footer(kFooter);
-  add_source_and_output(app, source, flags);
-  add_choice(app, "--to", target, targets)
-      ->description("The target: cairn, tensorflow or safetensors")
-      ->type_name("FORMAT")
-      ->required();
-  add_replace_json_threads(app, flags);
-  if (const auto exit = parse(app, arguments)) return *exit;
+  CommandLine line("cairn convert", kDescription, kFooter);
+  add_source_and_output(line, source, flags);
+  line.add_choice("--to", target, targets, "FORMAT", "The target: cairn, tensorflow or safetensors")
+      .required();
+  add_replace_json_threads(line, flags);
+  if (const auto exit = line.parse(arguments)) return *exit;
 
   const auto done = run("converting " + source, flags, [&](const TransferOptions& options) {
     return convert(source, target, options);

@@ -179,12 +179,10 @@ Result<void> show(const fs::path& work) {
 int demo(Arguments arguments) {
   std::string dir = fs::temp_directory_path();
   bool keep = false;
-  CLI::App app{kDescription, "cairn demo"};
-  app.footer(kFooter);
-  app.add_option("--dir", dir, "Where to work (the system's temporary directory)")
-      ->type_name("DIR");
-  app.add_flag("--keep", keep, "Keep the files, to look at them");
-  if (const auto exit = parse(app, arguments)) return *exit;
+  CommandLine line("cairn demo", kDescription, kFooter);
+  line.add("--dir", dir, "DIR", "Where to work (the system's temporary directory)");
+  line.add_flag("--keep", keep, "Keep the files, to look at them");
+  if (const auto exit = line.parse(arguments)) return *exit;
 
   std::error_code ignored;
   fs::create_directories(dir, ignored);

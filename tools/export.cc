@@ -31,17 +31,14 @@ int export_verb(Arguments arguments) {
   std::string path;
   Format target{};
   TransferFlags flags;
-  CLI::App app{kDescription, "cairn export"};
-  app.footer(kFooter);
-  add_path(app, path);
-  add_choice(app, "--to", target, targets)
-      ->description("The target: tensorflow or safetensors")
-      ->type_name("FORMAT")
-      ->required();
-  add_output(app, flags);
-  add_link(app, flags);
-  add_replace_json_threads(app, flags);
-  if (const auto exit = parse(app, arguments)) return *exit;
+  CommandLine line("cairn export", kDescription, kFooter);
+  add_path(line, path);
+  line.add_choice("--to", target, targets, "FORMAT", "The target: tensorflow or safetensors")
+      .required();
+  add_output(line, flags);
+  add_link(line, flags);
+  add_replace_json_threads(line, flags);
+  if (const auto exit = line.parse(arguments)) return *exit;
 
   const auto done = run("exporting " + path, flags, [&](const TransferOptions& options) {
     return export_index(path, target, options);

@@ -23,13 +23,12 @@ constexpr const char* kFooter =
 int import_verb(Arguments arguments) {
   std::string path;
   TransferFlags flags;
-  CLI::App app{kDescription, "cairn import"};
-  app.footer(kFooter);
-  add_path(app, path);
-  add_output(app, flags);
-  add_link(app, flags);
-  add_replace_json_threads(app, flags);
-  if (const auto exit = parse(app, arguments)) return *exit;
+  CommandLine line("cairn import", kDescription, kFooter);
+  add_path(line, path);
+  add_output(line, flags);
+  add_link(line, flags);
+  add_replace_json_threads(line, flags);
+  if (const auto exit = line.parse(arguments)) return *exit;
 
   const auto done = run("importing " + path, flags, [&](const TransferOptions& options) {
     return import_index(path, options);

@@ -26,11 +26,10 @@ constexpr const char* kFooter =
 int latest(Arguments arguments) {
   std::string dir;
   bool json = false;
-  CLI::App app{kDescription, "cairn latest"};
-  app.footer(kFooter);
-  add_directory(app, dir);
-  add_json(app, json);
-  if (const auto exit = parse(app, arguments)) return *exit;
+  CommandLine line("cairn latest", kDescription, kFooter);
+  add_directory(line, dir);
+  add_json(line, json);
+  if (const auto exit = line.parse(arguments)) return *exit;
 
   const auto found = latest_checkpoint(dir);
   if (!found) {

@@ -118,11 +118,10 @@ void print_text(const Checkpoint& checkpoint) {
 int ls(Arguments arguments) {
   std::string path;
   bool json = false;
-  CLI::App app{kDescription, "cairn ls"};
-  app.footer(kFooter);
-  add_path(app, path);
-  add_json(app, json);
-  if (const auto exit = parse(app, arguments)) return *exit;
+  CommandLine line("cairn ls", kDescription, kFooter);
+  add_path(line, path);
+  add_json(line, json);
+  if (const auto exit = line.parse(arguments)) return *exit;
 
   const auto checkpoint = open_or_complain(path);
   if (!checkpoint) return kFailed;

@@ -33,18 +33,14 @@ constexpr const char* kFooter =
 int merge_verb(Arguments arguments) {
   std::vector<std::string> words;
   TransferFlags flags;
-  CLI::App app{kDescription, "cairn merge"};
-  app.footer(kFooter);
-  app.add_option("PATH", words, "The checkpoints: whatever 'cairn --help' says PATH is")
-      ->type_name("")
-      ->required();
-  app.add_option("--output", flags.output, "The prefix of the result")
-      ->type_name("PREFIX")
-      ->required()
-      ->check(names_files);
-  add_link(app, flags);
-  add_replace_json_threads(app, flags);
-  if (const auto exit = parse(app, arguments)) return *exit;
+  CommandLine line("cairn merge", kDescription, kFooter);
+  line.add("PATH", words, "The checkpoints: whatever 'cairn --help' says PATH is").required();
+  line.add("--output", flags.output, "PREFIX", "The prefix of the result")
+      .required()
+      .check(names_files);
+  add_link(line, flags);
+  add_replace_json_threads(line, flags);
+  if (const auto exit = line.parse(arguments)) return *exit;
 
   const std::vector<std::filesystem::path> paths(words.begin(), words.end());
   const auto done = run("merging into " + flags.output, flags,

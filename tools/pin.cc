@@ -45,12 +45,11 @@ int pin(Arguments arguments) {
   std::string prefix;
   SaverOptions options;
   bool remove = false;
-  CLI::App app{kDescription, "cairn pin"};
-  app.footer(kFooter);
-  app.add_option("PREFIX", prefix, "The checkpoint")->type_name("")->required()->check(names_files);
-  app.add_flag("--remove", remove, "Take the mark away");
-  add_lock_wait(app, options.lock_wait);
-  if (const auto exit = parse(app, arguments)) return *exit;
+  CommandLine line("cairn pin", kDescription, kFooter);
+  line.add("PREFIX", prefix, "The checkpoint").required().check(names_files);
+  line.add_flag("--remove", remove, "Take the mark away");
+  add_lock_wait(line, options.lock_wait);
+  if (const auto exit = line.parse(arguments)) return *exit;
 
   const auto done = mark(prefix, options, !remove);
   if (!done) {

@@ -63,14 +63,13 @@ int prune(Arguments arguments) {
   SaverOptions options;
   bool dry_run = false;
   bool json = false;
-  CLI::App app{kDescription, "cairn prune"};
-  app.footer(kFooter);
-  add_directory(app, dir);
-  add_retention(app, retention);
-  app.add_flag("--dry-run", dry_run, "Say what would go, and change nothing");
-  add_lock_wait(app, options.lock_wait);
-  add_json(app, json);
-  if (const auto exit = parse(app, arguments)) return *exit;
+  CommandLine line("cairn prune", kDescription, kFooter);
+  add_directory(line, dir);
+  add_retention(line, retention);
+  line.add_flag("--dry-run", dry_run, "Say what would go, and change nothing");
+  add_lock_wait(line, options.lock_wait);
+  add_json(line, json);
+  if (const auto exit = line.parse(arguments)) return *exit;
 
   const auto verdicts = judge(dir, retention, options, dry_run);
   if (!verdicts) {

@@ -42,28 +42,18 @@ std::string has_equals(const std::string& word) {
   return word.find('=') == std::string::npos ? "'" + word + "' has no '='" : std::string();
 }
 
-void add_renaming(CLI::App& app, Renaming& renaming) {
+void add_renaming(CommandLine& line, Renaming& renaming) {
   const auto to_map = [&renaming](const std::string& word) {
     renaming.names.push_back(split(word, word.find('=')));
   };
-  const auto to_patterns = [&renaming](const std::string& word) {
+  const auto to_pattern = [&renaming](const std::string& word) {
     renaming.patterns.push_back(split(word, word.rfind('=')));
   };
-  const auto add = [&app](const char* option, const auto& take, const char* what,
-                          const char* type) {
-    app.add_option_function<std::vector<std::string>>(
-           option,
-           [take](const std::vector<std::string>& words) {
-             for (const std::string& word : words) take(word);
-           },
-           what)
-        ->type_name(type)
-        ->check(has_equals)
-        ->allow_extra_args(false);
-  };
-  add("--map", to_map, "The tensor OLD becomes NEW; may be given again", "OLD=NEW");
-  add("--regex", to_patterns, "What matches in a name is replaced; may be given again",
-      "PATTERN=REPLACEMENT");
+  line.add_each("--map", to_map, "OLD=NEW", "The tensor OLD becomes NEW; may be given again")
+      .check(has_equals);
+  line.add_each("--regex", to_pattern, "PATTERN=REPLACEMENT",
+                "What matches in a name is replaced; may be given again")
+      .check(has_equals);
 }
 
 void add_renamed(Json& json, std::span<const NameChange> changes) {
@@ -121,15 +111,14 @@ int rename_verb(Arguments arguments) {
   Renaming renaming;
   TransferFlags flags;
   bool dry = false;
-  CLI::App app{kDescription, "cairn rename"};
-  app.footer(kFooter);
-  add_path(app, path);
-  add_renaming(app, renaming);
-  add_output(app, flags);
-  add_link(app, flags);
-  app.add_flag("--dry-run", dry, "Only print what would be renamed");
-  add_replace_json_threads(app, flags);
-  if (const auto exit = parse(app, arguments)) return *exit;
+  CommandLine line("cairn rename", kDescription, kFooter);
+  add_path(line, path);
+  add_renaming(line, renaming);
+  add_output(line, flags);
+  add_link(line, flags);
+  line.add_flag("--dry-run", dry, "Only print what would be renamed");
+  add_replace_json_threads(line, flags);
+  if (const auto exit = line.parse(arguments)) return *exit;
   if (dry) return dry_run(path, renaming, flags.json);
 
   const auto done = run("renaming in " + path, flags, [&](const TransferOptions& options) {

@@ -23,7 +23,7 @@ std::optional<std::string_view> cut_last(std::string_view& text) {
   return last;
 }
 
-// CLI11 takes -1 for the largest number that there is.
+// Unchecked, -1 is taken for the largest number that there is.
 std::string not_negative(const std::string& word) {
   return word.starts_with('-') ? "'" + word + "' is negative" : "";
 }
@@ -50,32 +50,27 @@ Result<Retention> parse_best(const std::string& word) {
 
 }  // namespace
 
-void add_retention(CLI::App& app, RetentionOptions& options) {
+void add_retention(CommandLine& line, RetentionOptions& options) {
   const std::map<std::string, Policy> policies = {{"newest", Policy::Newest},
                                                   {"saver", Policy::TensorFlowSaver},
                                                   {"manager", Policy::TensorFlowManager}};
-  app.add_option("--max-to-keep", options.max_to_keep,
-                 "How many of the newest checkpoints stay (5); 0: all")
-      ->type_name("K")
-      ->check(not_negative);
-  app.add_option("--keep-every", options.keep_every_hours, "One for every so many hours stays too")
-      ->type_name("HOURS");
-  app.add_option("--every-steps", options.every_steps,
-                 "Those whose step is a multiple of N stay too")
-      ->type_name("N")
-      ->allow_extra_args(false)
-      ->check(not_negative);
-  app.add_option("--best", options.best,
-                 "The N best by a metric stay too, lowest first unless\n"
-                 "METRIC:N:highest is said")
-      ->type_name("METRIC:N")
-      ->allow_extra_args(false);
-  add_choice(app, "--policy", options.policy, policies)
-      ->description(
-          "newest (the rules above together), or TensorFlow's own\n"
-          "algorithm of K and HOURS: saver (tf.compat.v1.train.Saver) or\n"
-          "manager (tf.train.CheckpointManager)")
-      ->type_name("POLICY");
+  line.add("--max-to-keep", options.max_to_keep, "K",
+           "How many of the newest checkpoints stay (5); 0: all")
+      .check(not_negative);
+  line.add("--keep-every", options.keep_every_hours, "HOURS",
+           "One for every so many hours stays too");
+  line.add("--every-steps", options.every_steps, "N",
+           "Those whose step is a multiple of N stay too")
+      .one_word()
+      .check(not_negative);
+  line.add("--best", options.best, "METRIC:N",
+           "The N best by a metric stay too, lowest first unless\n"
+           "METRIC:N:highest is said")
+      .one_word();
+  line.add_choice("--policy", options.policy, policies, "POLICY",
+                  "newest (the rules above together), or TensorFlow's own\n"
+                  "algorithm of K and HOURS: saver (tf.compat.v1.train.Saver) or\n"
+                  "manager (tf.train.CheckpointManager)");
 }
 
 Result<std::vector<Retention>> rules_of(const RetentionOptions& options) {
@@ -102,16 +97,14 @@ Result<std::vector<Retention>> rules_of(const RetentionOptions& options) {
   return rules;
 }
 
-void add_lock_wait(CLI::App& app, std::chrono::milliseconds& wait) {
-  app.add_option_function<double>(
-         "--lock-wait",
-         [&wait](double seconds) {
-           wait = std::chrono::duration_cast<std::chrono::milliseconds>(
-               std::chrono::duration<double>(seconds));
-         },
-         "How long to wait for another writer (0: not at all)")
-      ->type_name("SECONDS")
-      ->check(CLI::Range(0.0, kLockWaitSecondsMax).description(""));
+void add_lock_wait(CommandLine& line, std::chrono::milliseconds& wait) {
+  const auto take = [&wait](double seconds) {
+    wait = std::chrono::duration_cast<std::chrono::milliseconds>(
+        std::chrono::duration<double>(seconds));
+  };
+  line.add_call<double>("--lock-wait", take, "SECONDS",
+                        "How long to wait for another writer (0: not at all)")
+      .between(0.0, kLockWaitSecondsMax);
 }
 
 }  // namespace cairn::tools

@@ -2,7 +2,6 @@
 
 // The options by which save and prune are told which checkpoints stay.
 
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -10,6 +9,7 @@
 
 #include "cairn/error.h"
 #include "cairn/saver.h"
+#include "command_line.h"
 
 namespace cairn::tools {
 
@@ -23,11 +23,11 @@ struct RetentionOptions {
   std::vector<std::string> best;  // METRIC:N, or METRIC:N:highest
 };
 
-void add_retention(CLI::App& app, RetentionOptions& options);
+void add_retention(CommandLine& line, RetentionOptions& options);
 
 // Errors: Invalid (a --best that is none). Whether the rules go together, Saver::open says.
 Result<std::vector<Retention>> rules_of(const RetentionOptions& options);
 
-void add_lock_wait(CLI::App& app, std::chrono::milliseconds& wait);
+void add_lock_wait(CommandLine& line, std::chrono::milliseconds& wait);
 
 }  // namespace cairn::tools

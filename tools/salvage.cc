@@ -97,12 +97,11 @@ int salvage_verb(Arguments arguments) {
   std::string source;
   TransferFlags flags;
   bool dry = false;
-  CLI::App app{kDescription, "cairn salvage"};
-  app.footer(kFooter);
-  add_source_and_output(app, source, flags);
-  app.add_flag("--dry-run", dry, "Only say what would be kept, and what is lost");
-  add_replace_json_threads(app, flags);
-  if (const auto exit = parse(app, arguments)) return *exit;
+  CommandLine line("cairn salvage", kDescription, kFooter);
+  add_source_and_output(line, source, flags);
+  line.add_flag("--dry-run", dry, "Only say what would be kept, and what is lost");
+  add_replace_json_threads(line, flags);
+  if (const auto exit = line.parse(arguments)) return *exit;
   if (dry) return dry_run(source, flags);
 
   const auto done = run("salvaging " + source, flags, [&](const TransferOptions& options) {

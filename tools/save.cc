@@ -59,34 +59,30 @@ struct Options {
   bool json = false;
 };
 
-void add_options(CLI::App& app, Options& options) {
-  app.add_option("PREFIX", options.prefix,
-                 "DIR/NAME: the directory, which may be missing, and a name")
-      ->type_name("")
-      ->required()
-      ->check(names_files);
-  app.add_option("TENSOR", options.tensors, "NAME=FILE.npy or NAME:DTYPE=VALUE")->type_name("");
-  app.add_option("--step", options.what.step, "The prefix becomes DIR/NAME-N")->type_name("N");
-  auto* from = app.add_option("--from", options.from,
-                              "Take the tensors that are not named from this checkpoint")
-                   ->type_name("PATH");
-  app.add_flag("--object-based", options.object_based,
-               "NAMEs are object paths (model/layers/0/w): save what\n"
-               "tf.train.Checkpoint restores, with an object graph and a\n"
-               "save_counter, which is the step unless given")
-      ->excludes(from);
-  add_retention(app, options.retention);
-  app.add_option("--metric", options.metrics, "What --best compares, such as loss=0.25")
-      ->type_name("NAME=VALUE")
-      ->allow_extra_args(false);
-  app.add_flag("--pin", options.what.pinned, "Never let go of this one");
-  app.add_option("--meta", options.meta, "Save this file along as PREFIX.meta, TensorFlow's graph")
-      ->type_name("FILE");
-  app.add_flag("--pad-step-number", options.saver.pad_step_number, "Write the step in 8 digits");
-  app.add_flag("--no-tensorflow-index", options.no_tensorflow_index,
-               "Write no index for TensorFlow");
-  add_lock_wait(app, options.saver.lock_wait);
-  add_json(app, options.json);
+void add_options(CommandLine& line, Options& options) {
+  line.add("PREFIX", options.prefix, "DIR/NAME: the directory, which may be missing, and a name")
+      .required()
+      .check(names_files);
+  line.add("TENSOR", options.tensors, "NAME=FILE.npy or NAME:DTYPE=VALUE");
+  line.add("--step", options.what.step, "N", "The prefix becomes DIR/NAME-N");
+  const Argument from = line.add("--from", options.from, "PATH",
+                                 "Take the tensors that are not named from this checkpoint");
+  line.add_flag("--object-based", options.object_based,
+                "NAMEs are object paths (model/layers/0/w): save what\n"
+                "tf.train.Checkpoint restores, with an object graph and a\n"
+                "save_counter, which is the step unless given")
+      .excludes(from);
+  add_retention(line, options.retention);
+  line.add("--metric", options.metrics, "NAME=VALUE", "What --best compares, such as loss=0.25")
+      .one_word();
+  line.add_flag("--pin", options.what.pinned, "Never let go of this one");
+  line.add("--meta", options.meta, "FILE",
+           "Save this file along as PREFIX.meta, TensorFlow's graph");
+  line.add_flag("--pad-step-number", options.saver.pad_step_number, "Write the step in 8 digits");
+  line.add_flag("--no-tensorflow-index", options.no_tensorflow_index,
+                "Write no index for TensorFlow");
+  add_lock_wait(line, options.saver.lock_wait);
+  add_json(line, options.json);
 }
 
 Result<std::pair<std::string, double>> parse_metric(const std::string& word) {
@@ -164,10 +160,9 @@ void print_json(const Saved& saved) {
 
 int save(Arguments arguments) {
   Options options;
-  CLI::App app{kDescription, "cairn save"};
-  app.footer(kFooter);
-  add_options(app, options);
-  if (const auto exit = parse(app, arguments)) return *exit;
+  CommandLine line("cairn save", kDescription, kFooter);
+  add_options(line, options);
+  if (const auto exit = line.parse(arguments)) return *exit;
 
   const auto saved = save_contents(options);
   if (!saved) {

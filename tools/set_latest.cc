@@ -64,11 +64,10 @@ Result<fs::path> change_catalog(const fs::path& dir, const fs::path& given) {
 int set_latest(Arguments arguments) {
   std::string dir;
   std::string prefix;
-  CLI::App app{kDescription, "cairn set-latest"};
-  app.footer(kFooter);
-  add_directory(app, dir);
-  app.add_option("PREFIX", prefix, "The checkpoint")->type_name("")->required();
-  if (const auto exit = parse(app, arguments)) return *exit;
+  CommandLine line("cairn set-latest", kDescription, kFooter);
+  add_directory(line, dir);
+  line.add("PREFIX", prefix, "The checkpoint").required();
+  if (const auto exit = line.parse(arguments)) return *exit;
 
   const auto changed = change_catalog(dir, prefix);
   if (!changed) {

@@ -155,16 +155,15 @@ int state(Arguments arguments) {
   bool json = false;
   bool repairs = false;
   RepairOptions options;
-  CLI::App app{kDescription, "cairn state"};
-  app.footer(kFooter);
-  add_directory(app, dir);
-  CLI::Option* repair_option =
-      app.add_flag("--repair", repairs, "Make the catalog say which whole checkpoints there are");
-  app.add_flag("--all", options.all, "Repair: list every whole checkpoint")->needs(repair_option);
-  app.add_flag("--dry-run", options.dry_run, "Repair: say what would be done, and change nothing")
-      ->needs(repair_option);
-  add_json(app, json);
-  if (const auto exit = parse(app, arguments)) return *exit;
+  CommandLine line("cairn state", kDescription, kFooter);
+  add_directory(line, dir);
+  const Argument repair_option =
+      line.add_flag("--repair", repairs, "Make the catalog say which whole checkpoints there are");
+  line.add_flag("--all", options.all, "Repair: list every whole checkpoint").needs(repair_option);
+  line.add_flag("--dry-run", options.dry_run, "Repair: say what would be done, and change nothing")
+      .needs(repair_option);
+  add_json(line, json);
+  if (const auto exit = line.parse(arguments)) return *exit;
 
   if (repairs) return repair(dir, options, json);
   const auto state = read_state(dir);

@@ -55,37 +55,30 @@ std::string names_files(const std::string& prefix) {
   return "'" + prefix + "' is a directory: a prefix has a name behind the last slash";
 }
 
-void add_source_and_output(CLI::App& app, std::string& source, TransferFlags& flags) {
-  app.add_option("SRC", source, "The checkpoint: whatever 'cairn --help' says PATH is")
-      ->type_name("")
-      ->required();
-  app.add_option("DST", flags.output, "The prefix of the result")
-      ->type_name("")
-      ->required()
-      ->check(names_files);
+void add_source_and_output(CommandLine& line, std::string& source, TransferFlags& flags) {
+  line.add("SRC", source, "The checkpoint: whatever 'cairn --help' says PATH is").required();
+  line.add("DST", flags.output, "The prefix of the result").required().check(names_files);
 }
 
-void add_link(CLI::App& app, TransferFlags& flags) {
+void add_link(CommandLine& line, TransferFlags& flags) {
   const std::map<std::string, Link> links = {
       {"auto", Link::Auto}, {"hard", Link::Hard}, {"reflink", Link::Reflink}, {"copy", Link::Copy}};
-  add_choice(app, "--link", flags.options.link, links)
-      ->description(
-          "With --output, how the shards get there: auto (hard link, else\n"
-          "reflink, else copy), hard, reflink or copy")
-      ->type_name("HOW");
+  line.add_choice("--link", flags.options.link, links, "HOW",
+                  "With --output, how the shards get there: auto (hard link, else\n"
+                  "reflink, else copy), hard, reflink or copy");
 }
 
-void add_replace_json_threads(CLI::App& app, TransferFlags& flags) {
-  app.add_flag("--replace", flags.options.replace, "Replace what is there and says something else");
-  add_json(app, flags.json);
-  add_threads(app, flags.threads);
+void add_replace_json_threads(CommandLine& line, TransferFlags& flags) {
+  line.add_flag("--replace", flags.options.replace,
+                "Replace what is there and says something else");
+  add_json(line, flags.json);
+  add_threads(line, flags.threads);
 }
 
-void add_output(CLI::App& app, TransferFlags& flags) {
-  app.add_option("--output", flags.output,
-                 "Put the result under this prefix instead of beside the payload")
-      ->type_name("PREFIX")
-      ->check(names_files);
+void add_output(CommandLine& line, TransferFlags& flags) {
+  line.add("--output", flags.output, "PREFIX",
+           "Put the result under this prefix instead of beside the payload")
+      .check(names_files);
 }
 
 int report(const Result<Transfer>& transfer, bool json) {

@@ -3,11 +3,11 @@
 // What import, export, convert, merge and rename share: their options, and the report on what was
 // done.
 
-#include <CLI/CLI.hpp>
 #include <string>
 
 #include "cairn/convert.h"
 #include "cairn/error.h"
+#include "command_line.h"
 #include "output.h"
 #include "progress.h"
 
@@ -25,10 +25,10 @@ struct TransferFlags {
 };
 
 // SRC and DST, of verbs that write a checkpoint of another.
-void add_source_and_output(CLI::App& app, std::string& source, TransferFlags& flags);
-void add_output(CLI::App& app, TransferFlags& flags);
-void add_link(CLI::App& app, TransferFlags& flags);
-void add_replace_json_threads(CLI::App& app, TransferFlags& flags);
+void add_source_and_output(CommandLine& line, std::string& source, TransferFlags& flags);
+void add_output(CommandLine& line, TransferFlags& flags);
+void add_link(CommandLine& line, TransferFlags& flags);
+void add_replace_json_threads(CommandLine& line, TransferFlags& flags);
 
 // What `work`, a call of the library, makes of the options, under a progress bar.
 template <class Call>

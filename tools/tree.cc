@@ -230,11 +230,10 @@ void print_json(const Drawing& drawing) {
 int tree(Arguments arguments) {
   std::string path;
   bool json = false;
-  CLI::App app{kDescription, "cairn tree"};
-  app.footer(kFooter);
-  add_path(app, path);
-  add_json(app, json);
-  if (const auto exit = parse(app, arguments)) return *exit;
+  CommandLine line("cairn tree", kDescription, kFooter);
+  add_path(line, path);
+  add_json(line, json);
+  if (const auto exit = line.parse(arguments)) return *exit;
 
   const auto checkpoint = open_or_complain(path);
   if (!checkpoint) return kFailed;

@@ -131,14 +131,11 @@ int verify(Arguments arguments) {
   std::vector<std::string> paths;
   bool json = false;
   unsigned threads = 0;
-  CLI::App app{kDescription, "cairn verify"};
-  app.footer(kFooter);
-  app.add_option("PATH", paths, "The checkpoints: whatever 'cairn --help' says PATH is")
-      ->type_name("")
-      ->required();
-  add_json(app, json);
-  add_threads(app, threads);
-  if (const auto exit = parse(app, arguments)) return *exit;
+  CommandLine line("cairn verify", kDescription, kFooter);
+  line.add("PATH", paths, "The checkpoints: whatever 'cairn --help' says PATH is").required();
+  add_json(line, json);
+  add_threads(line, threads);
+  if (const auto exit = line.parse(arguments)) return *exit;
 
   std::vector<Outcome> outcomes;
   Exit worst = kYes;

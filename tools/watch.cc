@@ -133,19 +133,16 @@ Result<int> follow(Watch& watch) {
 
 int watch(Arguments arguments) {
   Watch watch;
-  CLI::App app{kDescription, "cairn watch"};
-  app.footer(kFooter);
-  app.add_option("DIR", watch.dir, "A directory of checkpoints")->type_name("")->required();
-  app.add_option("--timeout", watch.timeout_s, "End when nothing came for so many seconds")
-      ->type_name("S")
-      ->check(CLI::Range(0.0, kTimeoutSecondsMax).description(""));
-  app.add_option("--cursor", watch.cursor_file,
-                 "Go on behind what this file says was printed, and keep it so")
-      ->type_name("FILE");
-  app.add_flag("--latest-only", watch.options.only_latest,
-               "As tf.train.checkpoints_iterator: the latest only, whole or not");
-  add_json(app, watch.json);
-  if (const auto exit = parse(app, arguments)) return *exit;
+  CommandLine line("cairn watch", kDescription, kFooter);
+  line.add("DIR", watch.dir, "A directory of checkpoints").required();
+  line.add("--timeout", watch.timeout_s, "S", "End when nothing came for so many seconds")
+      .between(0.0, kTimeoutSecondsMax);
+  line.add("--cursor", watch.cursor_file, "FILE",
+           "Go on behind what this file says was printed, and keep it so");
+  line.add_flag("--latest-only", watch.options.only_latest,
+                "As tf.train.checkpoints_iterator: the latest only, whole or not");
+  add_json(line, watch.json);
+  if (const auto exit = line.parse(arguments)) return *exit;
 
   const auto exit = follow(watch);
   if (exit) return *exit;
