@@ -8,7 +8,8 @@
 namespace cairn::format {
 
 // `text` in double quotes: control bytes, quotes and what is not UTF-8 as \xNN, and cut after 120
-// bytes, with the number of those that are left out.
+// bytes, with the number of those that are left out. Called as format::quoted, lest a std::string
+// find std::quoted too.
 std::string quoted(std::string_view text);
 
 // Any text as one line, for our own files of lines: a backslash and a line feed stand as \\ and \n.

@@ -38,10 +38,10 @@ struct Entry {
   std::uint64_t at = 0;
 
   Reason wrong(const std::string& what) const {
-    return corrupt(at, "tensor " + quoted(tensor.name) + " " + what);
+    return corrupt(at, "tensor " + format::quoted(tensor.name) + " " + what);
   }
   Reason beyond(const std::string& what) const {
-    return unsupported(at, "tensor " + quoted(tensor.name) + " " + what);
+    return unsupported(at, "tensor " + format::quoted(tensor.name) + " " + what);
   }
 };
 
@@ -206,7 +206,7 @@ Decoded<void> gather_slices_of(TensorFacts& variable, std::span<const TensorFact
     const auto piece = std::ranges::lower_bound(tensors, key, {}, &TensorFacts::name);
     const auto at = static_cast<std::size_t>(piece - tensors.begin());
     const std::string which = "slice " + std::to_string(&slice - variable.slices.data()) +
-                              " of tensor " + quoted(variable.name);
+                              " of tensor " + format::quoted(variable.name);
     if (piece == tensors.end() || piece->name != key) {
       return corrupt(0, which + " is listed but has no entry");
     }
@@ -272,8 +272,9 @@ Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index) {
   }
   for (const TensorFacts& tensor : facts.tensors) {
     if (tensor.name.size() > limits::kNameBytesMax) {
-      return unsupported(0, "the name of tensor " + quoted(tensor.name) + " is longer than " +
-                                std::to_string(limits::kNameBytesMax) + " bytes");
+      return unsupported(0, "the name of tensor " + format::quoted(tensor.name) +
+                                " is longer than " + std::to_string(limits::kNameBytesMax) +
+                                " bytes");
     }
   }
   return facts;

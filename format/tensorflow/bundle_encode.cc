@@ -23,7 +23,7 @@ Reason invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
 
 Decoded<void> check_tensor(const TensorFacts& tensor) {
   const auto wrong = [&](const std::string& what) {
-    return invalid("tensor " + quoted(tensor.name) + " " + what);
+    return invalid("tensor " + format::quoted(tensor.name) + " " + what);
   };
   if (tensor.name.empty()) {
     return invalid("a tensor without a name has no key in TensorFlow's index");
@@ -92,8 +92,9 @@ Decoded<std::string> encode_bundle(const BundleHeader& header, std::span<const T
   }
   const auto twice = std::ranges::adjacent_find(records, {}, &Record::key);
   if (twice != records.end()) {
-    return invalid("tensor " + quoted(twice->tensor->name) + " and tensor " +
-                   quoted((twice + 1)->tensor->name) + " have the same key, " + quoted(twice->key));
+    return invalid("tensor " + format::quoted(twice->tensor->name) + " and tensor " +
+                   format::quoted((twice + 1)->tensor->name) + " have the same key, " +
+                   format::quoted(twice->key));
   }
 
   TableWriter table;

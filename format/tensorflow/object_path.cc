@@ -107,7 +107,7 @@ class Builder {
 };
 
 Reason invalid(std::string_view path, const std::string& why) {
-  return {Code::Invalid, 0, "the object path " + quoted(path) + " " + why};
+  return {Code::Invalid, 0, "the object path " + format::quoted(path) + " " + why};
 }
 
 // The paths in parts; none is the root, a slot, no UTF-8, or there twice.

@@ -67,7 +67,7 @@ class Tokens {
     const std::size_t column = at_ - (before.rfind('\n') + 1) + 1;
     return corrupt(at_, "line " + std::to_string(line) + ", column " + std::to_string(column) +
                             ": " + what + ", found " +
-                            (size_ == 0 ? "the end of the file" : quoted(token())));
+                            (size_ == 0 ? "the end of the file" : format::quoted(token())));
   }
 
  private:

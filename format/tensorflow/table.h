@@ -16,6 +16,9 @@
 
 namespace cairn::format::tensorflow {
 
+// The last eight bytes of a table, little endian.
+inline constexpr std::uint64_t kTableMagic = 0xdb4775248b80fb57;
+
 // Bytes of a table's file.
 struct TableRange {
   std::uint64_t offset = 0;

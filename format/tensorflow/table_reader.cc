@@ -34,7 +34,6 @@ namespace cairn::format::tensorflow {
 namespace {
 
 constexpr std::uint64_t kFooterBytes = 48;
-constexpr std::uint64_t kMagic = 0xdb4775248b80fb57;
 constexpr std::uint64_t kTrailerBytes = 5;  // type, masked checksum
 constexpr char kUncompressed = 0;
 constexpr char kSnappy = 1;
@@ -146,7 +145,7 @@ Decoded<bool> TableEntries::next() {
   const std::string_view previous_tail = std::string_view(key_).substr(*shared);
   if (!starts_table_ && tail <= previous_tail) {
     std::string key = key_.substr(0, *shared).append(tail);
-    return damaged("holds the key " + quoted(key) + " behind " + quoted(key_));
+    return damaged("holds the key " + format::quoted(key) + " behind " + format::quoted(key_));
   }
   block_key_bytes_ += *shared + *unshared;
   if (block_key_bytes_ / limits::kKeyRatioMax > block_size_) {
@@ -176,10 +175,10 @@ Decoded<TableReader> TableReader::open(TableFile file) {
   const std::uint64_t footer_at = file.size() - kFooterBytes;
   const auto end = file.read({footer_at, kFooterBytes});
   if (!end) return end.error();
-  std::string_view footer = end->substr(0, kFooterBytes - sizeof kMagic);
+  std::string_view footer = end->substr(0, kFooterBytes - sizeof kTableMagic);
   const auto magic = load_le<std::uint64_t>(as_bytes(*end).data() + footer.size());
-  if (magic != kMagic) {
-    return corrupt(file.size() - sizeof kMagic,
+  if (magic != kTableMagic) {
+    return corrupt(file.size() - sizeof kTableMagic,
                    "the file does not end as a table does (bad magic number)");
   }
   const auto metaindex = take_handle(footer);
@@ -200,8 +199,9 @@ Decoded<bool> TableReader::next() {
     auto more = in_block_ ? entries_.next() : false;
     if (!more || *more) return more;
     if (in_block_ && entries_.key() > index_.key()) {
-      return corrupt(block_offset(), block_at(block_offset()) + " holds the key " + quoted(key()) +
-                                         ", but the index ends it at " + quoted(index_.key()));
+      return corrupt(block_offset(), block_at(block_offset()) + " holds the key " +
+                                         format::quoted(key()) + ", but the index ends it at " +
+                                         format::quoted(index_.key()));
     }
     more = next_block();
     if (!more || !*more) return more;
@@ -216,7 +216,7 @@ Decoded<bool> TableReader::next_block() {
   std::string_view value = index_.value();
   const auto handle = take_handle(value);
   if (!handle || handle->offset < blocks_end_) {
-    return corrupt(index_.block_offset(), "the index's entry " + quoted(index_.key()) +
+    return corrupt(index_.block_offset(), "the index's entry " + format::quoted(index_.key()) +
                                               " leads to no block behind the one before");
   }
   const auto block = load_block(file_, *handle, block_storage_);

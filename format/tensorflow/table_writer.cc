@@ -17,7 +17,6 @@ namespace {
 
 constexpr std::size_t kBlockBytes = 262'144;
 constexpr std::size_t kFooterHandlesBytes = 40;
-constexpr std::uint64_t kMagic = 0xdb4775248b80fb57;
 
 std::size_t common_prefix(std::string_view a, std::string_view b) noexcept {
   const auto [at, unused] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
@@ -87,7 +86,7 @@ std::string TableWriter::finish() {
   std::string footer = write_block(metaindex);
   footer += write_block(index_);
   footer.resize(kFooterHandlesBytes, '\0');
-  append_le(footer, kMagic);
+  append_le(footer, kTableMagic);
   std::string file = std::move(file_).append(footer);
   *this = TableWriter();
   return file;

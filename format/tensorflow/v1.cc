@@ -53,7 +53,7 @@ std::optional<std::vector<std::int64_t>> shape_of(std::span<const Extent> extent
 }
 
 Decoded<V1Tensor> tensor_of(V1TensorRecord record) {
-  const std::string which = "tensor " + quoted(record.name);
+  const std::string which = "tensor " + format::quoted(record.name);
   const auto dtype = dtype_from_number(record.dtype);
   if (!dtype || !v1_storable(*dtype)) {
     return unsupported(
@@ -127,11 +127,12 @@ Decoded<void> V1Reader::list_slices() {
   std::ranges::sort(listed_, {}, &Listed::key);
   const auto twice = std::ranges::adjacent_find(listed_, {}, &Listed::key);
   if (twice == listed_.end()) return {};
-  return corrupt(table_.block_offset(),
-                 "a slice of tensor " + quoted(tensors_[twice->tensor].name) + " is listed twice");
+  return corrupt(
+      table_.block_offset(),
+      "a slice of tensor " + format::quoted(tensors_[twice->tensor].name) + " is listed twice");
 }
 
-std::string V1Reader::which() const { return "tensor " + quoted(tensors_[tensor()].name); }
+std::string V1Reader::which() const { return "tensor " + format::quoted(tensors_[tensor()].name); }
 
 Decoded<bool> V1Reader::next() {
   if (in_slice_) {
@@ -147,8 +148,8 @@ Decoded<bool> V1Reader::next() {
   if (!*more || (at_ < listed_.size() && table_.key() > listed_[at_].key))
     return corrupt(offset, which() + " lists a slice whose values are missing");
   if (at_ == listed_.size() || table_.key() != listed_[at_].key) {
-    return corrupt(offset,
-                   "the record " + quoted(table_.key()) + " belongs to no slice of a tensor");
+    return corrupt(
+        offset, "the record " + format::quoted(table_.key()) + " belongs to no slice of a tensor");
   }
   const auto record = decode_v1_slice(table_.value());
   if (!record) return corrupt(offset, "a record of " + which() + " " + record.error().what);

@@ -6,6 +6,7 @@
 #include "format/digest.h"
 #include "format/le.h"
 #include "format/safetensors/header.h"
+#include "format/tensorflow/table.h"
 #include "lib/try.h"
 
 namespace cairn::compat {
@@ -13,7 +14,6 @@ namespace {
 
 constexpr std::size_t kHeadBytes = 512;  // of a Zip archive, the name of its first file is in it
 
-constexpr std::string_view kTableMagic = "\x57\xfb\x80\x8b\x24\x75\x47\xdb";  // the last 8 bytes
 constexpr std::string_view kCatalogWord = "model_checkpoint_path";
 
 struct Magic {
@@ -61,6 +61,13 @@ bool is_records(std::string_view head) noexcept {
   const auto bytes = format::as_bytes(head);
   return format::crc32c_mask(format::crc32c(bytes.first(kLengthBytes))) ==
          format::load_le<std::uint32_t>(bytes.data() + kLengthBytes);
+}
+
+bool ends_as_table(std::string_view tail) noexcept {
+  using format::tensorflow::kTableMagic;
+  if (tail.size() < sizeof kTableMagic) return false;
+  const auto end = format::as_bytes(tail).last(sizeof kTableMagic);
+  return format::load_le<std::uint64_t>(end.data()) == kTableMagic;
 }
 
 // The length of a safetensors header, and its first byte.
@@ -164,8 +171,7 @@ Result<FileType> identify(const os::File& file) {
   CAIRN_TRY(tail,
             some_bytes(file, info.size_bytes > kHeadBytes ? info.size_bytes - kHeadBytes : 0));
   // The last tensor of a safetensors file may end with any bytes.
-  if (tail.ends_with(kTableMagic) && !begins_as_safetensors(head, info.size_bytes))
-    return FileType::Table;
+  if (ends_as_table(tail) && !begins_as_safetensors(head, info.size_bytes)) return FileType::Table;
   return by_first_bytes(head);
 }
 
