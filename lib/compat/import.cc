@@ -53,7 +53,8 @@ Result<bool> refreshed(Location& location, const Destination& to,
 Result<std::vector<std::byte>> index_elsewhere(const compat::TensorFlowIndex& index,
                                                const format::IndexFacts& facts) {
   const auto bundle = format::tensorflow::decode_bundle(index.bytes);
-  if (bundle && bundle->header.num_shards == facts.bundle.num_shards) return index.bytes;
+  if (bundle && bundle->header.num_shards == facts.bundle.num_shards)
+    return std::vector<std::byte>(index.bytes.begin(), index.bytes.end());
   const auto anew = format::tensorflow::encode_bundle(facts.bundle, facts.tensors);
   if (!anew) return compat::error_of(index.file->path(), anew.error());
   const auto bytes = format::as_bytes(*anew);

@@ -17,7 +17,9 @@
 #include "lib/compat/load.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
+#include <memory>
 #include <set>
 
 #include "format/checked.h"
@@ -160,21 +162,43 @@ Result<bool> open_own_shards(const Location& location, bool follow_links, store:
   return touched;
 }
 
-// A thread takes tens of microseconds to start, so only a large index is worth one.
-format::Decoded<format::IndexView> decode(std::span<const std::byte> bytes, unsigned threads_max) {
-  constexpr std::size_t kSharedBytesMin = std::size_t{2} << 20;
-  if (bytes.size() < kSharedBytesMin || threads_max == 1) return format::IndexView::decode(bytes);
-  format::Decoded<void> digest;
-  std::optional<format::Decoded<format::IndexView>> contents;
+// Whether two threads see to an index: one takes tens of microseconds to start.
+bool is_shared(std::uint64_t size_bytes, unsigned threads_max) noexcept {
+  return size_bytes >= std::uint64_t{2} << 20 && threads_max != 1;
+}
+
+Result<void> in_halves(unsigned threads_max, const std::function<Result<void>(bool first)>& half) {
   Work work;
   work.threads_max = threads_max;
-  const auto done = os::run_parallel(work, 2, 0, [&](std::size_t half) -> Result<std::uint64_t> {
-    if (half == 0) {
+  return os::run_parallel(work, 2, 0, [&](std::size_t i) -> Result<std::uint64_t> {
+    CAIRN_CHECK(half(i == 0));
+    return std::uint64_t{0};
+  });
+}
+
+Result<os::Bytes> read_index(const os::File& file, const os::FileInfo& info, unsigned threads_max) {
+  if (!is_shared(info.size_bytes, threads_max) || info.size_bytes > format::limits::kIndexBytesMax)
+    return os::read_whole(file, info, format::limits::kIndexBytesMax);
+  os::Bytes bytes(info.size_bytes);
+  const std::size_t middle = bytes.size() / 2;
+  CAIRN_CHECK(in_halves(threads_max, [&](bool first) {
+    const std::span all(bytes);
+    return first ? file.read_at(0, all.first(middle)) : file.read_at(middle, all.subspan(middle));
+  }));
+  return bytes;
+}
+
+format::Decoded<format::IndexView> decode(std::span<const std::byte> bytes, unsigned threads_max) {
+  if (!is_shared(bytes.size(), threads_max)) return format::IndexView::decode(bytes);
+  format::Decoded<void> digest;
+  std::optional<format::Decoded<format::IndexView>> contents;
+  const auto done = in_halves(threads_max, [&](bool first) -> Result<void> {
+    if (first) {
       contents = format::IndexView::check_contents(bytes);
     } else {
       digest = format::IndexView::check_digest(bytes);
     }
-    return std::uint64_t{0};
+    return {};
   });
   if (!done) return format::Reason{done.error().code, 0, done.error().what};
   if (!digest) return std::move(digest).error();
@@ -193,7 +217,7 @@ Result<store::Parts> load_cairn(Location& location, Allowed allowed, Trail& trai
   const os::File& file = trail.keep_index(std::move(opened.file), info);
   // Not mapped: every call relies on it without bounds checks, and who truncated the file would end
   // the process.
-  CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kIndexBytesMax));
+  CAIRN_TRY(bytes, read_index(file, info, allowed.threads_max));
   auto index = decode(bytes, allowed.threads_max);
   if (!index) {
     Error error = error_of(file.path(), index.error());
@@ -212,7 +236,8 @@ Result<store::Parts> load_cairn(Location& location, Allowed allowed, Trail& trai
                                " was written anew; import it again to refresh");
     return load_tensorflow(location, allowed.follow_links, *foreign, trail);
   }
-  store::Parts parts{Format::Cairn, location.prefix, std::move(bytes), *index, {}, {}, false};
+  auto kept = std::make_shared<const os::Bytes>(std::move(bytes));
+  store::Parts parts{Format::Cairn, location.prefix, std::move(kept), *index, {}, {}, false};
   CAIRN_TRY(touched, open_own_shards(location, allowed.follow_links, parts));
   if (touched) {
     // A name is used again by the save after the next.
@@ -386,8 +411,9 @@ Result<store::Parts> assemble(const Assembled& what, const format::IndexFacts& f
                               std::vector<os::File> shards) {
   auto index = format::build_index(facts);
   if (!index) return Error{Code::Corrupt, 0, what.index_path + ": " + index.error().what};
-  return store::Parts{
-      what.format, what.prefix, std::move(index->bytes), index->view, std::move(shards), {}, false};
+  auto kept = std::make_shared<const std::vector<std::byte>>(std::move(index->bytes));
+  return store::Parts{what.format, what.prefix, std::move(kept), index->view, std::move(shards),
+                      {},          false};
 }
 
 }  // namespace cairn::compat

@@ -29,14 +29,14 @@ Result<Found> find(const std::filesystem::path& path, bool follow_links);
 // P.index, read once and whole: TensorFlow may replace it, or truncate it in place, at any time.
 struct TensorFlowIndex {
   const os::File* file;  // the trail's
-  std::vector<std::byte> bytes;
+  os::Bytes bytes;
   format::TensorFlowIndexFacts record;  // by what these very bytes are recognised again
 };
 Result<TensorFlowIndex> read_tensorflow_index(const Location& location, Trail& trail);
 
 // P.cairn by itself, no shard looked at.
 struct OwnIndex {
-  std::vector<std::byte> bytes;
+  os::Bytes bytes;
   format::IndexView index;
   bool current = false;  // P.index has not been written anew since
 };

@@ -412,20 +412,19 @@ bool is_link(const std::filesystem::path& path) noexcept {
   return ::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode);
 }
 
-Result<std::vector<std::byte>> read_whole(const File& file, std::uint64_t size_bytes_max) {
+Result<Bytes> read_whole(const File& file, std::uint64_t size_bytes_max) {
   CAIRN_TRY(info, file.info());
   return read_whole(file, info, size_bytes_max);
 }
 
-Result<std::vector<std::byte>> read_whole(const File& file, const FileInfo& info,
-                                          std::uint64_t size_bytes_max) {
+Result<Bytes> read_whole(const File& file, const FileInfo& info, std::uint64_t size_bytes_max) {
   if (info.size_bytes > size_bytes_max) {
     return Error{Code::Unsupported, 0,
                  file.path() + ": has " + std::to_string(info.size_bytes) +
                      " bytes, more than the " + std::to_string(size_bytes_max) +
                      " that such a file may have"};
   }
-  std::vector<std::byte> bytes(info.size_bytes);
+  Bytes bytes(info.size_bytes);
   CAIRN_CHECK(file.read_at(0, bytes));
   return bytes;
 }

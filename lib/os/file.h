@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -166,12 +167,31 @@ Result<std::optional<FileInfo>> look(const std::filesystem::path& path);
 // Whether a symbolic link stands at a path.
 bool is_link(const std::filesystem::path& path) noexcept;
 
+// Memory for what is read. A move leaves the bytes where they are.
+class Bytes {
+ public:
+  // Not zeroed first, as a vector's are: that takes as long as reading from the page cache.
+  explicit Bytes(std::size_t size_bytes)
+      : bytes_(std::make_unique_for_overwrite<std::byte[]>(size_bytes)), size_bytes_(size_bytes) {}
+
+  std::byte* data() noexcept { return bytes_.get(); }
+  std::byte* begin() noexcept { return bytes_.get(); }
+  std::byte* end() noexcept { return bytes_.get() + size_bytes_; }
+  const std::byte* data() const noexcept { return bytes_.get(); }
+  const std::byte* begin() const noexcept { return bytes_.get(); }
+  const std::byte* end() const noexcept { return bytes_.get() + size_bytes_; }
+  std::size_t size() const noexcept { return size_bytes_; }
+
+ private:
+  std::unique_ptr<std::byte[]> bytes_;
+  std::size_t size_bytes_;
+};
+
 // The whole file as bytes, at most `size_bytes_max`. Unsupported: it is larger.
-Result<std::vector<std::byte>> read_whole(const File& file, std::uint64_t size_bytes_max);
+Result<Bytes> read_whole(const File& file, std::uint64_t size_bytes_max);
 
 // The same, of a file that the caller has just looked at.
-Result<std::vector<std::byte>> read_whole(const File& file, const FileInfo& info,
-                                          std::uint64_t size_bytes_max);
+Result<Bytes> read_whole(const File& file, const FileInfo& info, std::uint64_t size_bytes_max);
 
 // A copy of `source` that shares its blocks, where the file system can (FICLONE). The Error carries
 // errno.

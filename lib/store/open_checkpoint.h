@@ -27,8 +27,8 @@ namespace cairn::store {
 struct Parts {
   Format format{};
   std::filesystem::path prefix;
-  std::vector<std::byte> index_bytes;  // a move leaves them where they are
-  format::IndexView index;             // over index_bytes
+  std::shared_ptr<const void> index_bytes;  // read, or made of a foreign index
+  format::IndexView index;                  // over index_bytes
   std::vector<os::File> shards;  // one for each shard of the index, of the recorded size at least
   std::vector<std::string> notices;
   bool bytes_doubtful = false;  // check tensors before their first use even with Verify::None
