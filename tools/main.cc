@@ -2,6 +2,7 @@
 // options, calls the library and prints; the exit codes are in verb.h.
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <exception>
@@ -10,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cairn/sigbus_guard.h"
 #include "cairn/version.h"
 #include "output.h"
 #include "verb.h"
@@ -120,12 +122,22 @@ int run(Arguments arguments) {
   return unknown(word);
 }
 
+// In place of the death by SIGBUS, in a signal handler: it may do little more than this.
+void end_with_sentence(const MappingFault& /*fault*/, void* /*context*/) noexcept {
+  constexpr std::string_view kSentence =
+      "cairn: a shard can no longer be read: it was truncated while it was in use, or its disk "
+      "fails; 'cairn verify' says where\n";
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, kSentence.data(), kSentence.size());
+  ::_exit(kFailed);
+}
+
 }  // namespace
 }  // namespace cairn::tools
 
 int main(int argc, char** argv) {
   using namespace cairn::tools;
   int exit = kFailed;
+  const auto guard = cairn::SigbusGuard::install({end_with_sentence, nullptr});
   try {
     exit = run(Arguments(argv, static_cast<std::size_t>(argc)).subspan(argc > 0 ? 1 : 0));
   } catch (const std::exception& error) {  // memory, or a path that the C++ library refuses

@@ -4,10 +4,12 @@ import ast
 import base64
 import hashlib
 import json
+import os
 import struct
+import subprocess
 
 from bundle import write_bundle
-from command import FAILED, GOLDEN, YES, CommandTest
+from command import CAIRN, FAILED, GOLDEN, YES, CommandTest
 
 CHECKPOINTS = {  # golden directory: (prefix in it, what TensorFlow reads back)
     "dtypes": ("dtypes/all", "dtypes/all.expected.json"),
@@ -99,6 +101,20 @@ class Cat(CommandTest):
         ran = self.cairn("cat", "dtypes/all", "v/flot32", exit=FAILED)
         self.assertIn("v/flot32", ran.err)
         self.assertIn("v/float32", ran.err)
+
+    def test_a_shard_that_is_cut_off_meanwhile_ends_the_command_with_a_sentence(self):
+        count = 1_000_000
+        header = f"{{'descr': '<i4', 'fortran_order': False, 'shape': ({count},), }}".encode().ljust(117) + b"\n"
+        values = struct.pack("<10s", b"\x93NUMPY\x01\x00\x76\x00") + header + bytes(4 * count)
+        (self.dir / "v.npy").write_bytes(values)
+        self.cairn("save", "m/m", "v=v.npy", exit=YES)
+        with subprocess.Popen([CAIRN, "cat", "m/m", "v"], cwd=self.dir, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+            running.stdout.read(1)  # it prints, and waits for a reader
+            os.truncate(self.dir / "m/m.data-00000-of-00001", 0)
+            _, errors = running.communicate(timeout=60)
+        self.assertEqual(running.returncode, FAILED)
+        self.assertIn(b"a shard can no longer be read", errors)
 
 
 class Slices(CommandTest):
