@@ -86,6 +86,7 @@ def main(arguments):
         compile_programs(build, chosen)
         tests += chosen
     crowd = [t for t in tests if t["is_parallel"]]
+    crowd.sort(key=lambda test: -test["timeout"])  # else a long one that comes last runs alone
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         results = list(pool.map(run, crowd))
     results += [run(t) for t in tests if not t["is_parallel"]]
