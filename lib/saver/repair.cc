@@ -118,7 +118,8 @@ class Repair {
     const std::string base = entry->prefix.filename().string();
     std::erase_if(history_.listed, [&](const Listed& other) { return other.base == base; });
     CAIRN_TRY(known, saver::known_of(place_, base));
-    if (time_s && !std::isnan(*time_s)) known.saved_s = *time_s;
+    const double saved_s = time_s.value_or(std::nan(""));
+    if (!std::isnan(saved_s)) known.saved_s = saved_s;
     newest_s_ = std::max(newest_s_, known.saved_s);
     CAIRN_TRY(why, obstacle(place_, base));
     if (why) {
