@@ -14,7 +14,7 @@ namespace cairn::compat {
 
 // By whichever index stands: P.cairn, unless TensorFlow wrote P.index anew since; else P.index; or
 // the safetensors header. One attempt: Busy, NotFound, Corrupt or Io may be a race. `threads_max`
-// as in Work: a large P.cairn is checked by two.
+// as in Work: a large P.cairn is read and checked by two.
 Result<store::Parts> load(Location& location, bool follow_links, Trail& trail,
                           unsigned threads_max = 1);
 
