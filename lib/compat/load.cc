@@ -237,7 +237,7 @@ Result<store::Parts> load_cairn(Location& location, Allowed allowed, Trail& trai
     return load_tensorflow(location, allowed.follow_links, *foreign, trail);
   }
   auto kept = std::make_shared<const os::Bytes>(std::move(bytes));
-  store::Parts parts{Format::Cairn, location.prefix, std::move(kept), *index, {}, {}, false};
+  store::Parts parts{Format::Cairn, location.prefix, std::move(kept), *index};
   CAIRN_TRY(touched, open_own_shards(location, allowed.follow_links, parts));
   if (touched) {
     // A name is used again by the save after the next.
@@ -412,8 +412,7 @@ Result<store::Parts> assemble(const Assembled& what, const format::IndexFacts& f
   auto index = format::build_index(facts);
   if (!index) return Error{Code::Corrupt, 0, what.index_path + ": " + index.error().what};
   auto kept = std::make_shared<const std::vector<std::byte>>(std::move(index->bytes));
-  return store::Parts{what.format, what.prefix, std::move(kept), index->view, std::move(shards),
-                      {},          false};
+  return store::Parts{what.format, what.prefix, std::move(kept), index->view, std::move(shards)};
 }
 
 }  // namespace cairn::compat
