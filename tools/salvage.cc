@@ -105,7 +105,7 @@ int salvage_verb(Arguments arguments) {
   if (dry) return dry_run(source, flags);
 
   const auto done = run("salvaging " + source, flags, [&](const TransferOptions& options) {
-    return salvage(source, {options.output, options.replace, options.work});
+    return salvage(source, {options.output, options.replace, options.lock_wait, options.work});
   });
   if (!done) {
     complain(done.error());

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "output.h"
+#include "retention.h"
 #include "verb.h"
 
 namespace cairn::tools {
@@ -71,6 +72,7 @@ void add_link(CommandLine& line, TransferFlags& flags) {
 void add_replace_json_threads(CommandLine& line, TransferFlags& flags) {
   line.add_flag("--replace", flags.options.replace,
                 "Replace what is there and says something else");
+  add_lock_wait(line, flags.options.lock_wait);
   add_json(line, flags.json);
   add_threads(line, flags.threads);
 }

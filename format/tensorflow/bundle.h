@@ -32,6 +32,9 @@ struct BundleFacts {
 // reader must not read, a dtype that cannot be stored).
 Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index);
 
+// The header alone, strictly, whatever stands behind it. Errors: as decode_bundle.
+Decoded<BundleHeader> decode_bundle_header(std::span<const std::byte> index);
+
 // The bytes of P.index, exactly as TensorFlow writes them for these facts. Every span must carry a
 // checksum. `shard_numbers` are what TensorFlow calls the shards that spans say the positions of;
 // empty: spans say numbers. Errors: Invalid (no checksum; a name that is empty or cannot be told

@@ -242,6 +242,16 @@ Decoded<void> gather_slices(std::vector<TensorFacts>& tensors) {
 
 }  // namespace
 
+Decoded<BundleHeader> decode_bundle_header(std::span<const std::byte> index) {
+  auto table = TableReader::open(TableFile(index));
+  if (!table) return table.error();
+  auto header = read_header(*table);
+  if (!header) return header.error();
+  const auto version = check_version(*header);
+  if (!version) return version.error();
+  return header;
+}
+
 Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index) {
   auto table = TableReader::open(TableFile(index));
   if (!table) return table.error();

@@ -18,7 +18,9 @@
 #include "lib/store/layout.h"
 #include "lib/store/names.h"
 #include "lib/store/open_checkpoint.h"
+#include "lib/store/publisher.h"
 #include "lib/store/shard_writer.h"
+#include "lib/store/writer_access.h"
 #include "lib/try.h"
 
 namespace cairn {
@@ -140,8 +142,15 @@ Result<void> write_encoded(const store::OpenCheckpoint& source, std::size_t posi
 
 struct Source {
   const compat::Location& location;
+  const store::IndexIdentities& seen;
   const Checkpoint& checkpoint;
 };
+
+// A checkpoint that is converted onto itself must be what was read.
+Result<void> check_source(const Source& source, const TransferOptions& options) {
+  CAIRN_TRY(same, compat::is_beside(source.location, options));
+  return same ? compat::check_unchanged(source.location, source.seen) : Result<void>();
+}
 
 // Everything that the target can name, with P.meta, under a prefix.
 Result<void> write_prefix(const Source& source, Format target, const TransferOptions& options,
@@ -152,8 +161,9 @@ Result<void> write_prefix(const Source& source, Format target, const TransferOpt
   writing.cairn_index = target == Format::Cairn;
   CAIRN_TRY(graph, compat::meta_graph(source.location));
   writing.meta_graph = std::move(graph);
-  CAIRN_CHECK(compat::rewrite({source.checkpoint, std::move(selection.taken), std::move(writing)},
-                              options, transfer));
+  compat::Payload payload{source.checkpoint, std::move(selection.taken), std::move(writing), {}};
+  payload.unchanged = [&] { return check_source(source, options); };
+  CAIRN_CHECK(compat::rewrite(payload, options, transfer));
   compat::tell_of_fingerprint(options.output, transfer);
   return {};
 }
@@ -195,9 +205,10 @@ Result<void> write_safetensors(const Checkpoint& checkpoint, const TransferOptio
   };
   CAIRN_CHECK(os::run_parallel(options.work, specs.size(), total_bytes, pour_one));
   transfer.payload_bytes_copied = total_bytes;
-  CAIRN_CHECK(
-      shards.publish(options.replace ? store::Draft::Taken::Replace : store::Draft::Taken::Refuse));
-  store::remove_leftovers(directory, parts.base + ".");
+  CAIRN_CHECK(shards.sync());
+  CAIRN_TRY(publisher, store::Publisher::begin({directory, parts.base, options.output.string()},
+                                               {options.lock_wait, options.work.stop}));
+  CAIRN_CHECK(publisher.publish_file(shards.drafts().front(), options.replace));
   return {};
 }
 
@@ -230,20 +241,17 @@ Result<void> refuse_existing(const TransferOptions& options, Format target) {
   if (!directory) return {};
   std::vector<std::string_view> suffixes{store::kSafetensorsSuffix};
   if (target != Format::Safetensors) suffixes = {store::kCairnSuffix, store::kTensorFlowSuffix};
-  for (const std::string_view suffix : suffixes) {
-    const std::string name = parts.base + std::string(suffix);
-    if (!directory->exists(name)) continue;
-    return Error{
-        Code::Exists, 0,
-        options.output.string() + ": " + name + " is there; choose another output, or say replace"};
-  }
-  return {};
+  return store::refuse_existing({*directory, parts.base, options.output.string()}, suffixes);
 }
 
 Result<void> rewrite(const Payload& payload, const TransferOptions& options, Transfer& transfer) {
   const store::OpenCheckpoint& source = store::OpenCheckpoint::of(payload.checkpoint);
   std::vector<TensorSpec> specs = specs_of(source.index(), payload.taken);
-  CAIRN_TRY(writer, Writer::create(options.output, std::move(specs), payload.writing));
+  WriterOptions writing = payload.writing;
+  writing.replace = options.replace;
+  writing.lock_wait = options.lock_wait;
+  CAIRN_TRY(writer, Writer::create(options.output, std::move(specs), writing));
+  if (payload.unchanged) WriterAccess::before_publishing(writer, payload.unchanged);
   const auto same_as = tied(source.index(), payload.taken);
   std::vector<std::size_t> raw;
   std::vector<std::size_t> encoded;
@@ -298,9 +306,10 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
     transfer.prefix = options.output;
     transfer.used = Link::Copy;
     transfer.notices.assign(checkpoint.notices().begin(), checkpoint.notices().end());
-    CAIRN_CHECK(target == Format::Safetensors
-                    ? write_safetensors(checkpoint, options, transfer)
-                    : write_prefix({found.location, checkpoint}, target, options, transfer));
+    CAIRN_CHECK(
+        target == Format::Safetensors
+            ? write_safetensors(checkpoint, options, transfer)
+            : write_prefix({found.location, found.seen, checkpoint}, target, options, transfer));
     return transfer;
   });
 }

@@ -3,6 +3,7 @@
 // What convert and salvage share: tensors of an open checkpoint, written anew.
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ struct Payload {
   const Checkpoint& checkpoint;
   std::vector<std::size_t> taken;  // the positions of its tensors, ascending
   WriterOptions writing;
+  std::function<Result<void>()> unchanged;  // asked before it is published; empty: nothing to ask
 };
 
 // What the checkpoint says of itself, for a Writer: step and metadata.

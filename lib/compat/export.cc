@@ -3,18 +3,17 @@
 // linking is impossible.
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "cairn/convert.h"
-#include "format/cairn/index.h"
-#include "format/digest.h"
 #include "format/le.h"
+#include "format/limits.h"
 #include "format/safetensors/header.h"
 #include "lib/compat/load.h"
 #include "lib/compat/locate.h"
 #include "lib/compat/publish.h"
 #include "lib/compat/transfer.h"
-#include "lib/store/draft.h"
-#include "lib/store/identity.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
 
@@ -23,48 +22,58 @@ namespace {
 
 using compat::Location;
 
-// P.cairn remembers what P.index was; written by us, it is not to look like a stranger's.
-Result<store::Draft> draft_record(const Location& location, const format::IndexFacts& facts) {
-  const auto own = format::encode_index(facts);
-  if (!own) return Error{Code::Invalid, 0, location.prefix.string() + ": " + own.error().what};
-  return store::draft_with(location.directory, location.file(store::kCairnSuffix), *own);
+// Whether P.index is there with these bytes, durable. Exists: it is there with others, and
+// `replace` is not said.
+Result<bool> is_there(const Location& location, std::span<const std::byte> index, bool replace) {
+  const auto file =
+      location.directory.open_file(location.file(store::kTensorFlowSuffix), os::Links::Refuse);
+  if (!file && (replace || file.error().code == Code::NotFound)) return false;
+  if (!file) return file.error();
+  CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kForeignIndexBytesMax));
+  if (std::ranges::equal(bytes, index)) {
+    CAIRN_CHECK(file->sync());  // TensorFlow does not, and who was killed could not
+    return true;
+  }
+  if (replace) return false;
+  return Error{Code::Exists, 0,
+               file->path() +
+                   ": is there and says something else; say replace (--replace) to write it anew"};
 }
 
-Result<Transfer> export_tensorflow(Location& location, const store::Parts& parts,
-                                   const TransferOptions& options) {
+Result<Transfer> tensorflow_beside(compat::Held held, const TransferOptions& options) {
+  const auto& [location, parts, seen] = *held.found;
   format::IndexFacts facts = parts.index.facts();
   CAIRN_TRY(bundle, compat::encode_bundle({location.base, location.prefix}, facts));
-  CAIRN_TRY(to, compat::destination_of(location, options));
   Transfer transfer;
-  transfer.prefix = to.prefix;
+  transfer.prefix = location.prefix;
   transfer.notices = parts.notices;
   transfer.not_nameable = std::move(bundle.not_nameable);
-  const compat::IndexFile index{to.base + std::string(store::kTensorFlowSuffix),
-                                format::as_bytes(bundle.bytes)};
-  CAIRN_TRY(there, compat::already_there(to, index, options.replace));
-  if (to.beside) CAIRN_CHECK(compat::sync_payload(parts.shards, to.directory));
-  if (to.beside && there) return transfer;
-  if (!to.beside) {
-    const auto names = compat::names_under(location.base, to.base, parts.index);
-    CAIRN_CHECK(compat::bring_shards(parts.shards, names, to, options, transfer));
-  }
-  CAIRN_TRY(draft, store::draft_with(to.directory, index.name, index.bytes));
-  std::optional<store::Draft> record;
-  if (to.beside && parts.format == Format::Cairn) {
-    CAIRN_TRY(info, draft.file().info());
-    facts.tensorflow_index = {true, store::identity_of(info), format::xxh3_128(index.bytes)};
-    CAIRN_TRY(own, draft_record(location, facts));
-    record.emplace(std::move(own));
-  }
-  // P.cairn first: while P.index is absent it stands alone, whatever its record says. A P.index
-  // that it does not know would decide, and that knows no metadata and no step.
-  if (record) {
-    CAIRN_CHECK(record->publish(store::Draft::Taken::Replace));
-    CAIRN_CHECK(to.directory.sync());
-  }
-  CAIRN_CHECK(draft.publish(store::Draft::Taken::Replace));
-  CAIRN_CHECK(to.directory.sync());
-  store::remove_leftovers(to.directory, to.base + ".");
+  const auto bytes = format::as_bytes(bundle.bytes);
+  CAIRN_TRY(there, is_there(location, bytes, options.replace));
+  CAIRN_CHECK(compat::sync_payload(parts.shards, location.directory));
+  if (there) return transfer;
+  // P.cairn remembers what P.index was; written by us, it is not to look like a stranger's.
+  std::optional<format::IndexFacts> record;
+  if (parts.format == Format::Cairn) record = std::move(facts);
+  CAIRN_CHECK(compat::add_indexes(held.publisher, std::move(record), bytes));
+  CAIRN_CHECK(compat::check_unchanged(location, seen));
+  // P.cairn first: a P.index that it does not know would decide, and that knows no metadata and no
+  // step.
+  CAIRN_CHECK(held.publisher.publish({}, {.unwanted = {}, .last_first = true}));
+  compat::tell_of_fingerprint(location.prefix, transfer);
+  return transfer;
+}
+
+Result<Transfer> tensorflow_elsewhere(compat::Found& found, const compat::Destination& to,
+                                      const TransferOptions& options) {
+  Transfer transfer;
+  transfer.prefix = to.prefix;
+  transfer.notices = found.parts.notices;
+  compat::Arrival arrival;
+  arrival.facts = found.parts.index.facts();
+  arrival.files = found.parts.shards;
+  arrival.own_index = false;
+  CAIRN_CHECK(compat::publish_elsewhere(to, std::move(arrival), options, transfer));
   compat::tell_of_fingerprint(to.prefix, transfer);
   return transfer;
 }
@@ -110,9 +119,11 @@ Result<Transfer> export_safetensors(Location& location, const store::Parts& part
     if (!std::ranges::binary_search(named, tensor)) transfer.not_nameable.emplace_back(tensor);
   }
   const std::string name = to.base + std::string(store::kSafetensorsSuffix);
-  CAIRN_CHECK(compat::bring_shards(std::span(parts.shards).subspan(*universal, 1),
-                                   std::span(&name, 1), to, options, transfer));
-  store::remove_leftovers(to.directory, to.base + ".");
+  CAIRN_TRY(drafts, compat::draft_shards(std::span(parts.shards).subspan(*universal, 1),
+                                         std::span(&name, 1), to, options, transfer));
+  CAIRN_TRY(publisher, store::Publisher::begin({to.directory, to.base, to.prefix.string()},
+                                               {options.lock_wait, options.work.stop}));
+  CAIRN_CHECK(publisher.publish_file(drafts.front(), options.replace));
   return transfer;
 }
 
@@ -135,7 +146,10 @@ Result<Transfer> export_index(const std::filesystem::path& source, Format target
     }
     if (target == Format::Safetensors)
       return export_safetensors(found.location, found.parts, options);
-    return export_tensorflow(found.location, found.parts, options);
+    CAIRN_TRY(to, compat::destination_of(found.location, options));
+    if (!to.beside) return tensorflow_elsewhere(found, to, options);
+    CAIRN_TRY(held, compat::find_and_hold(source, options));
+    return tensorflow_beside(std::move(held), options);
   });
 }
 

@@ -1,6 +1,9 @@
 // Import writes P.cairn beside a foreign payload: facts from P.index, identities from fstat, and no
 // tensor byte.
 
+#include <optional>
+#include <utility>
+
 #include "cairn/convert.h"
 #include "cairn/version.h"
 #include "format/le.h"
@@ -17,12 +20,11 @@
 namespace cairn {
 namespace {
 
-using compat::Destination;
 using compat::Location;
 
 // A P.cairn that speaks for its checkpoint stays, with its record of the files renewed; where
 // shards were touched, their bytes decide whether it may. False: P.index speaks instead.
-Result<bool> refreshed(Location& location, const Destination& to,
+Result<bool> refreshed(Location& location, store::Publisher& publisher,
                        const compat::TensorFlowIndex& index, const TransferOptions& options) {
   compat::Trail trail;
   CAIRN_TRY(parts, compat::load(location, false, trail));
@@ -36,7 +38,7 @@ Result<bool> refreshed(Location& location, const Destination& to,
     facts.shards[i].identity = store::identity_of(info);
   }
   CAIRN_CHECK(index.file->sync());
-  CAIRN_CHECK(compat::sync_payload(parts.shards, to.directory));
+  CAIRN_CHECK(compat::sync_payload(parts.shards, location.directory));
   if (facts == before) return true;
   if (parts.bytes_doubtful) {
     OpenOptions check;
@@ -44,7 +46,8 @@ Result<bool> refreshed(Location& location, const Destination& to,
     check.work = options.work;
     CAIRN_CHECK(store::OpenCheckpoint::make(std::move(parts), check));
   }
-  CAIRN_CHECK(compat::publish(to, std::move(facts), {}));
+  CAIRN_CHECK(compat::add_indexes(publisher, std::move(facts), {}));
+  CAIRN_CHECK(publisher.publish({}, {}));
   return true;
 }
 
@@ -61,61 +64,125 @@ Result<std::vector<std::byte>> index_elsewhere(const compat::TensorFlowIndex& in
   return std::vector<std::byte>(bytes.begin(), bytes.end());
 }
 
-Result<Transfer> import(const std::filesystem::path& source, const TransferOptions& options) {
-  compat::Trail trail;
-  auto located = compat::locate(source, false, trail);
-  if (!located) return compat::with_newest_whole(std::move(located).error(), trail, false);
-  Location& location = *located;
+Result<void> check_importable(const Location& location) {
   if (location.kind == compat::Kind::TensorFlowV1) {
     return Error{Code::Unsupported, 0,
                  location.prefix.string() +
                      ": is a V1 checkpoint, whose values no index can point to; convert() (cairn "
                      "convert) writes them anew"};
   }
-  if (location.kind != compat::Kind::Prefix || !location.has(store::kTensorFlowSuffix)) {
-    return Error{
-        Code::Unsupported, 0,
-        location.prefix.string() +
-            ": import adds Cairn's index to a checkpoint of TensorFlow's; convert() takes others"};
-  }
-  CAIRN_TRY(index, compat::read_tensorflow_index(location, trail));
-  CAIRN_TRY(parts, compat::load_tensorflow(location, false, index, trail));
-  CAIRN_TRY(to, compat::destination_of(location, options));
-  Transfer transfer;
-  transfer.prefix = to.prefix;
+  if (location.kind == compat::Kind::Prefix && location.has(store::kTensorFlowSuffix)) return {};
+  return Error{Code::Unsupported, 0,
+               location.prefix.string() +
+                   ": import adds Cairn's index to a checkpoint of TensorFlow's; convert() takes "
+                   "others"};
+}
+
+Result<Location> located(const std::filesystem::path& source) {
+  compat::Trail trail;
+  auto location = compat::locate(source, false, trail);
+  if (!location) return compat::with_newest_whole(std::move(location).error(), trail, false);
+  CAIRN_CHECK(check_importable(*location));
+  return location;
+}
+
+// What P.index says, as facts of P.cairn.
+struct Read {
+  compat::Trail trail;  // holds the index's file
+  std::optional<compat::TensorFlowIndex> index;
+  std::optional<store::Parts> parts;
+  format::IndexFacts facts;
+};
+
+Result<void> read(Location& location, Read& read, Transfer& transfer) {
+  CAIRN_TRY(index, compat::read_tensorflow_index(location, read.trail));
+  CAIRN_TRY(parts, compat::load_tensorflow(location, false, index, read.trail));
   transfer.notices = location.notices;
   transfer.notices.insert(transfer.notices.end(), parts.notices.begin(), parts.notices.end());
-  if (to.beside && location.has(store::kCairnSuffix) && !options.replace) {
-    CAIRN_TRY(done, refreshed(location, to, index, options));
+  read.facts = parts.index.facts();
+  read.facts.created_ns = os::now_ns();
+  read.facts.producer = "cairn " + std::string(version());
+  read.index.emplace(std::move(index));
+  read.parts.emplace(std::move(parts));
+  return {};
+}
+
+// The location, found again under its lock.
+struct HeldLocation {
+  Location location;
+  store::Lock lock;
+};
+
+Result<HeldLocation> locate_and_hold(const std::filesystem::path& source,
+                                     const TransferOptions& options) {
+  while (true) {
+    CAIRN_TRY(before, located(source));
+    CAIRN_TRY(lock, compat::lock_of(before, options));
+    CAIRN_TRY(now, located(source));
+    CAIRN_TRY(same, compat::same_place({before.directory, before.base}, {now.directory, now.base}));
+    if (same) return HeldLocation{std::move(now), std::move(lock)};
+  }
+}
+
+Result<Transfer> import_beside(const std::filesystem::path& source,
+                               const TransferOptions& options) {
+  CAIRN_TRY(held, locate_and_hold(source, options));
+  Location& location = held.location;
+  CAIRN_TRY(publisher,
+            store::Publisher::begin({location.directory, location.base, location.prefix.string()},
+                                    std::move(held.lock)));
+  CAIRN_TRY(seen, store::index_identities(location.directory, location.base));
+  Transfer transfer;
+  transfer.prefix = location.prefix;
+  Read what;
+  CAIRN_CHECK(read(location, what, transfer));
+  if (location.has(store::kCairnSuffix) && !options.replace) {
+    CAIRN_TRY(done, refreshed(location, publisher, *what.index, options));
     if (done) {
-      transfer.notices.push_back(to.prefix.string() + std::string(store::kCairnSuffix) +
+      transfer.notices.push_back(location.prefix.string() + std::string(store::kCairnSuffix) +
                                  ": is there and current");
       return transfer;
     }
   }
-  format::IndexFacts facts = parts.index.facts();
-  facts.created_ns = os::now_ns();
-  facts.producer = "cairn " + std::string(version());
-  if (to.beside) {
-    // P.index must be as durable as what is to stand beside it.
-    CAIRN_CHECK(index.file->sync());
-    CAIRN_CHECK(compat::sync_payload(parts.shards, location.directory));
-    CAIRN_CHECK(compat::publish(to, std::move(facts), {}));
-    return transfer;
-  }
-  CAIRN_TRY(index_bytes, index_elsewhere(index, facts));
-  CAIRN_CHECK(compat::already_there(
-      to, {to.base + std::string(store::kTensorFlowSuffix), index_bytes}, options.replace));
-  facts.step = store::step_of(location.base);  // the new prefix need not say it
-  const auto names = compat::names_under(location.base, to.base, parts.index);
-  CAIRN_CHECK(compat::bring_shards(parts.shards, names, to, options, transfer));
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    CAIRN_TRY(shard, compat::open_shard(to.directory, names[i], false));
-    facts.shards[i].name = names[i];
-    facts.shards[i].identity = shard.identity;
-  }
-  CAIRN_CHECK(compat::publish(to, std::move(facts), index_bytes));
+  // P.index must be as durable as what is to stand beside it.
+  CAIRN_CHECK(what.index->file->sync());
+  CAIRN_CHECK(compat::sync_payload(what.parts->shards, location.directory));
+  CAIRN_CHECK(compat::add_indexes(publisher, std::move(what.facts), {}));
+  CAIRN_CHECK(compat::check_unchanged(location, seen));
+  CAIRN_CHECK(publisher.publish({}, {}));
   return transfer;
+}
+
+// The names of the shards with another base: their numbers stay.
+std::vector<std::string> names_under(const std::string& from, const std::string& to,
+                                     const format::IndexFacts& facts) {
+  std::vector<std::string> names;
+  for (const format::ShardFacts& shard : facts.shards)
+    names.push_back(to + shard.name.substr(from.size()));
+  return names;
+}
+
+Result<Transfer> import_elsewhere(Location& location, const TransferOptions& options) {
+  Transfer transfer;
+  transfer.prefix = options.output;
+  Read what;
+  CAIRN_CHECK(read(location, what, transfer));
+  CAIRN_TRY(to, compat::destination_of(location, options));
+  what.facts.step = store::step_of(location.base);  // the new prefix need not say it
+  CAIRN_TRY(bytes, index_elsewhere(*what.index, what.facts));
+  compat::Arrival arrival;
+  arrival.names = names_under(location.base, to.base, what.facts);
+  arrival.facts = std::move(what.facts);
+  arrival.files = what.parts->shards;
+  arrival.tensorflow_index = bytes;
+  CAIRN_CHECK(compat::publish_elsewhere(to, std::move(arrival), options, transfer));
+  return transfer;
+}
+
+Result<Transfer> import(const std::filesystem::path& source, const TransferOptions& options) {
+  CAIRN_TRY(location, located(source));
+  CAIRN_TRY(beside, compat::is_beside(location, options));
+  return beside ? import_beside(source, options) : import_elsewhere(location, options);
 }
 
 }  // namespace

@@ -281,8 +281,9 @@ Result<Found> find(const std::filesystem::path& path, bool follow_links) {
   Trail trail;
   auto found = until_still(trail, [&]() -> Result<Found> {
     CAIRN_TRY(location, locate(path, follow_links, trail));
+    CAIRN_TRY(seen, store::index_identities(location.directory, location.base));
     CAIRN_TRY(parts, load(location, follow_links, trail));
-    return Found{std::move(location), std::move(parts)};
+    return Found{std::move(location), std::move(parts), std::move(seen)};
   });
   if (found) return found;
   return with_newest_whole(trail.explain(path, std::move(found).error()), trail, follow_links);

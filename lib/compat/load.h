@@ -9,6 +9,7 @@
 #include "format/facts.h"
 #include "lib/compat/locate.h"
 #include "lib/store/open_checkpoint.h"
+#include "lib/store/publisher.h"
 
 namespace cairn::compat {
 
@@ -23,6 +24,7 @@ Result<store::Parts> load(Location& location, bool follow_links, Trail& trail,
 struct Found {
   Location location;
   store::Parts parts;
+  store::IndexIdentities seen;  // of the indexes, before they were read
 };
 Result<Found> find(const std::filesystem::path& path, bool follow_links);
 

@@ -1,15 +1,17 @@
 #include "lib/compat/publish.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "format/cairn/index.h"
 #include "format/digest.h"
 #include "format/dtype.h"
+#include "format/le.h"
 #include "format/tensorflow/bundle.h"
-#include "lib/store/draft.h"
 #include "lib/store/identity.h"
 #include "lib/store/names.h"
+#include "lib/store/shard_names.h"
 #include "lib/try.h"
 
 namespace cairn::compat {
@@ -63,28 +65,86 @@ Result<BundleBytes> encode_bundle(const BundleName& name, const format::IndexFac
   return result;
 }
 
-Result<void> publish(const Destination& to, std::optional<format::IndexFacts> own,
-                     std::span<const std::byte> tensorflow_index) {
-  std::vector<store::Draft> drafts;
-  const auto add = [&](std::string_view suffix, std::span<const std::byte> bytes) -> Result<void> {
-    CAIRN_TRY(draft, store::draft_with(to.directory, to.base + std::string(suffix), bytes));
-    drafts.push_back(std::move(draft));
-    return {};
-  };
-  if (!tensorflow_index.empty()) CAIRN_CHECK(add(store::kTensorFlowSuffix, tensorflow_index));
-  if (own) {
-    if (!drafts.empty()) {
-      CAIRN_TRY(info, drafts.back().file().info());
+Result<void> add_indexes(store::Publisher& publisher, std::optional<format::IndexFacts> own,
+                         std::span<const std::byte> tensorflow_index) {
+  if (!tensorflow_index.empty()) {
+    CAIRN_TRY(file, publisher.add(store::kTensorFlowSuffix, tensorflow_index));
+    CAIRN_TRY(info, file->info());
+    if (own)
       own->tensorflow_index = {true, store::identity_of(info), format::xxh3_128(tensorflow_index)};
-    }
-    const auto bytes = format::encode_index(*own);
-    if (!bytes) return Error{Code::Invalid, 0, to.prefix.string() + ": " + bytes.error().what};
-    CAIRN_CHECK(add(store::kCairnSuffix, *bytes));
   }
-  for (store::Draft& draft : drafts) CAIRN_CHECK(draft.publish(store::Draft::Taken::Replace));
-  CAIRN_CHECK(to.directory.sync());
-  store::remove_leftovers(to.directory, to.base + ".");
+  if (!own) return {};
+  const auto bytes = format::encode_index(*own);
+  if (!bytes) return Error{Code::Invalid, 0, publisher.shown() + ": " + bytes.error().what};
+  CAIRN_CHECK(publisher.add(store::kCairnSuffix, *bytes));
   return {};
+}
+
+namespace {
+
+// How many there are of shards that get second names: at least one, as TensorFlow counts.
+std::uint32_t counted(const Arrival& arrival) {
+  return std::max<std::uint32_t>(1, static_cast<std::uint32_t>(arrival.files.size()));
+}
+
+// Names that are free, and the P.index over them. The one that is there keeps its bytes where its
+// shards' names are free.
+Result<BundleBytes> name_shards(const Destination& to, std::uint32_t count, Arrival& arrival) {
+  for (std::size_t i = 0; i < arrival.names.size(); ++i)
+    arrival.facts.shards[i].name = arrival.names[i];
+  if (!arrival.names.empty()) {
+    const auto bytes = format::as_text(arrival.tensorflow_index);
+    return BundleBytes{std::string(bytes), {}};
+  }
+  arrival.facts.bundle.num_shards = static_cast<std::int32_t>(count);
+  const auto names = store::shard_names(to.base, arrival.files.size(), count);
+  for (std::size_t i = 0; i < names.size(); ++i) arrival.facts.shards[i].name = names[i];
+  return encode_bundle({to.base, to.prefix}, arrival.facts);
+}
+
+// Whether the names that the index means can be had.
+Result<bool> names_are_free(const Destination& to, const Arrival& arrival) {
+  if (arrival.names.empty()) return false;
+  const auto number = store::shard_number(arrival.names.front(), to.base);
+  if (!number) return false;
+  CAIRN_TRY(free, store::free_shard_count(to.directory, to.base, number->count));
+  return free == number->count;
+}
+
+}  // namespace
+
+Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
+                               const TransferOptions& options, Transfer& transfer) {
+  constexpr std::array kIndexes{store::kCairnSuffix, store::kTensorFlowSuffix};
+  const store::Target target{to.directory, to.base, to.prefix.string()};
+  if (!options.replace) CAIRN_CHECK(store::refuse_existing(target, kIndexes));
+  // What cannot be said is found out before bytes are copied.
+  Arrival trial = arrival;
+  CAIRN_CHECK(name_shards(to, counted(arrival), trial));
+  CAIRN_TRY(drafts,
+            draft_shards(arrival.files,
+                         store::shard_names(to.base, arrival.files.size(), counted(arrival)), to,
+                         options, transfer));
+  CAIRN_TRY(publisher, store::Publisher::begin(target, {options.lock_wait, options.work.stop}));
+  if (!options.replace) CAIRN_CHECK(publisher.refuse(kIndexes));
+  if (arrival.unchanged) CAIRN_CHECK(arrival.unchanged());
+  CAIRN_TRY(as_it_is, names_are_free(to, arrival));
+  if (!as_it_is) arrival.names.clear();
+  CAIRN_TRY(count, store::free_shard_count(to.directory, to.base, counted(arrival)));
+  CAIRN_TRY(bundle, name_shards(to, count, arrival));
+  for (std::size_t i = 0; i < drafts.size(); ++i) {
+    CAIRN_TRY(info, drafts[i].file().info());
+    drafts[i].set_name(arrival.facts.shards[i].name);
+    if (arrival.doubtful.empty() || !arrival.doubtful[i])
+      arrival.facts.shards[i].identity = store::identity_of(info);
+  }
+  transfer.not_nameable = std::move(bundle.not_nameable);
+  std::optional<format::IndexFacts> own;
+  if (arrival.own_index) own = std::move(arrival.facts);
+  CAIRN_CHECK(add_indexes(publisher, std::move(own), format::as_bytes(bundle.bytes)));
+  constexpr std::array kOwn{store::kCairnSuffix};
+  if (arrival.own_index) return publisher.publish(drafts, {});
+  return publisher.publish(drafts, {kOwn});
 }
 
 }  // namespace cairn::compat

@@ -1,8 +1,10 @@
 #pragma once
 
-// Indexes over shards that are there already: encoding TensorFlow's, and putting both in place.
+// Indexes over shards that are there already: encoding TensorFlow's, and putting both in place,
+// beside the shards or, with second names for the shards, elsewhere.
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -11,6 +13,7 @@
 #include "cairn/error.h"
 #include "format/facts.h"
 #include "lib/compat/transfer.h"
+#include "lib/store/publisher.h"
 
 namespace cairn::compat {
 
@@ -28,10 +31,26 @@ struct BundleName {
 };
 Result<BundleBytes> encode_bundle(const BundleName& name, const format::IndexFacts& facts);
 
-// Where the indexes go once the shards are durable: both are written and synced before either has
-// its name, P.index first. `tensorflow_index` empty: no P.index is written, and what `own` says of
-// one stays. `own` absent: no P.cairn is written.
-Result<void> publish(const Destination& to, std::optional<format::IndexFacts> own,
-                     std::span<const std::byte> tensorflow_index);
+// Adds the indexes that are to be published, P.index first. `tensorflow_index` empty: no P.index is
+// written, and what `own` says of one stays. `own` absent: no P.cairn is written.
+Result<void> add_indexes(store::Publisher& publisher, std::optional<format::IndexFacts> own,
+                         std::span<const std::byte> tensorflow_index);
+
+// A checkpoint that comes to another place: its shards get second names there.
+struct Arrival {
+  format::IndexFacts facts;         // its shards have no names yet
+  std::span<const os::File> files;  // parallel to facts.shards
+  std::vector<bool> doubtful;       // parallel; empty: none. Keeps the recorded identity.
+  bool own_index = true;            // P.cairn too
+  // A P.index that can be taken as it is, where the shards get these names; else one is made.
+  std::span<const std::byte> tensorflow_index;
+  std::vector<std::string> names;
+  std::function<Result<void>()> unchanged;  // asked under the lock; empty: nothing to ask
+};
+
+// Makes a checkpoint of it under the destination. What stood there stands, whole, until then. Adds
+// to `transfer`. Errors: Exists, without `replace`; Busy; those of encode_bundle; Io, NoSpace.
+Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
+                               const TransferOptions& options, Transfer& transfer);
 
 }  // namespace cairn::compat

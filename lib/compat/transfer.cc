@@ -1,12 +1,10 @@
 #include "lib/compat/transfer.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <functional>
 
-#include "format/limits.h"
 #include "lib/os/parallel.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
@@ -75,24 +73,10 @@ Result<void> copy_bytes(const os::File& from, const os::File& to, std::uint64_t 
   });
 }
 
-Result<bool> same_bytes(const os::File& a, const os::File& b, const Work& work) {
-  CAIRN_TRY(left, a.info());
-  CAIRN_TRY(right, b.info());
-  if (left.size_bytes != right.size_bytes) return false;
-  std::atomic<bool> same = true;
-  const auto compare = [&](std::uint64_t at_bytes, auto block) -> Result<void> {
-    std::vector<std::byte> other(block.size());
-    CAIRN_CHECK(b.read_at(at_bytes, other));
-    if (!std::ranges::equal(block, other)) same = false;
-    return {};
-  };
-  CAIRN_CHECK(each_block(a, left.size_bytes, work, compare));
-  return same.load();
-}
-
 // A new file with the shard's bytes: shared blocks where the file system can, else copied.
-Result<Link> duplicate(const os::File& shard, const std::string& name, const Destination& to,
-                       const TransferOptions& options, Transfer& transfer) {
+Result<store::Draft> duplicate(const os::File& shard, const std::string& name,
+                               const Destination& to, const TransferOptions& options,
+                               Transfer& transfer) {
   CAIRN_TRY(draft, store::Draft::create(to.directory, name));
   Link used = Link::Reflink;
   auto done = options.link == Link::Copy ? Result<void>(Error{Code::Io, EOPNOTSUPP, {}})
@@ -107,42 +91,19 @@ Result<Link> duplicate(const os::File& shard, const std::string& name, const Des
   }
   CAIRN_CHECK(draft.file().make_read_only());
   CAIRN_CHECK(draft.file().sync());
-  CAIRN_CHECK(
-      draft.publish(options.replace ? store::Draft::Taken::Replace : store::Draft::Taken::Refuse));
-  return used;
+  transfer.used = std::max(transfer.used, used);  // the costliest way taken
+  return std::move(draft);
 }
 
-// Whether a file of this name has the shard's bytes already: a transfer that was killed leaves it
-// so. Then it is durable when this returns.
-Result<bool> brought_before(const os::File& shard, const std::string& name, const Destination& to,
-                            const TransferOptions& options) {
-  if (options.link == Link::Hard) return false;
-  auto file = to.directory.open_file(name, os::Links::Refuse);
-  if (!file && file.error().code == Code::Unsafe) return false;
-  if (!file) return std::move(file).error();
-  CAIRN_TRY(same, same_bytes(shard, *file, options.work));
-  if (same) CAIRN_CHECK(file->sync());
-  return same;
-}
-
-// What is there gives way in one step, so that the name is never without a file.
-Result<void> hard_link(const os::File& shard, const std::string& name, const Destination& to,
-                       bool replace) {
-  if (!replace) return to.directory.link(shard, name);
-  const std::string temporary = os::temporary_name(name);
-  CAIRN_CHECK(to.directory.link(shard, temporary));
-  auto done = to.directory.rename(temporary, name);
-  if (!done) (void)to.directory.remove(temporary);
-  return done;
-}
-
-Result<Link> bring(const os::File& shard, const std::string& name, const Destination& to,
-                   const TransferOptions& options, Transfer& transfer) {
+Result<store::Draft> draft_shard(const os::File& shard, const std::string& name,
+                                 const Destination& to, const TransferOptions& options,
+                                 Transfer& transfer) {
   if (options.link == Link::Auto || options.link == Link::Hard) {
     // Before the name: that of a safetensors file is its commit.
     CAIRN_CHECK(shard.sync());
-    auto linked = hard_link(shard, name, to, options.replace);
-    if (linked) return Link::Hard;
+    auto linked = store::Draft::link(to.directory, name, shard);
+    if (linked) transfer.used = std::max(transfer.used, Link::Hard);
+    if (linked) return linked;
     if (options.link == Link::Hard || !linking_is_impossible(linked.error()))
       return std::move(linked).error();
   }
@@ -158,84 +119,74 @@ Result<Destination> destination_of(const Location& source, const TransferOptions
   }
   const auto parts = store::Prefix::of(options.output);
   CAIRN_TRY(directory, os::Directory::open_or_create(parts.directory));
-  CAIRN_TRY(there, directory.info());
-  CAIRN_TRY(here, source.directory.info());
-  const bool beside = same_file(there, here) && parts.base == source.base;
+  CAIRN_TRY(beside, same_place({directory, parts.base}, {source.directory, source.base}));
   return Destination{std::move(directory), parts.base, options.output, beside};
 }
 
-std::vector<std::string> names_under(const std::string& from, const std::string& to,
-                                     const format::IndexView& index) {
-  std::vector<std::string> names;
-  names.reserve(index.shard_count());
-  for (std::size_t i = 0; i < index.shard_count(); ++i) {
-    names.push_back(to + std::string(index.shard(i).name.substr(from.size())));
-  }
-  return names;
+Result<bool> is_beside(const Location& source, const TransferOptions& options) {
+  if (options.output.empty()) return true;
+  const auto parts = store::Prefix::of(options.output);
+  if (parts.base != source.base) return false;
+  const auto directory = os::Directory::open(parts.directory);
+  if (!directory && directory.error().code == Code::NotFound) return false;
+  if (!directory) return directory.error();
+  return same_place({*directory, parts.base}, {source.directory, source.base});
 }
 
-Result<void> bring_shards(std::span<const os::File> shards, std::span<const std::string> names,
-                          const Destination& to, const TransferOptions& options,
-                          Transfer& transfer) {
-  struct Missing {
-    std::size_t shard;
-    bool is_new;  // nothing gives way
-  };
-  std::vector<Missing> missing;
-  std::vector<std::string_view> created;
-  for (std::size_t i = 0; i < shards.size(); ++i) {
-    CAIRN_TRY(there, to.directory.look(names[i]));
-    CAIRN_TRY(info, shards[i].info());
-    if (there && same_file(*there, info)) {
-      CAIRN_CHECK(shards[i].sync());
-      continue;
-    }
-    if (there && !options.replace) {
-      CAIRN_TRY(brought, brought_before(shards[i], names[i], to, options));
-      if (brought) continue;
-      return Error{Code::Exists, 0,
-                   to.prefix.string() + ": a file " + names[i] +
-                       " is there; choose another output, or say replace"};
-    }
-    missing.push_back({i, !there});
+Result<std::vector<store::Draft>> draft_shards(std::span<const os::File> files,
+                                               std::span<const std::string> names,
+                                               const Destination& to,
+                                               const TransferOptions& options, Transfer& transfer) {
+  std::vector<store::Draft> drafts;
+  drafts.reserve(files.size());
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    CAIRN_TRY(draft, draft_shard(files[i], names[i], to, options, transfer));
+    drafts.push_back(std::move(draft));
   }
-  const auto bring_all = [&]() -> Result<void> {
-    for (const auto& [i, is_new] : missing) {
-      CAIRN_TRY(used, bring(shards[i], names[i], to, options, transfer));
-      if (is_new) created.push_back(names[i]);
-      transfer.used = std::max(transfer.used, used);  // the costliest way taken
-    }
-    return to.directory.sync();
-  };
-  auto done = bring_all();
-  for (std::size_t i = 0; !done && i < created.size(); ++i) (void)to.directory.remove(created[i]);
-  return done;
+  return drafts;
+}
+
+Result<bool> same_place(const Spot& a, const Spot& b) {
+  if (a.base != b.base) return false;
+  CAIRN_TRY(one, a.directory.info());
+  CAIRN_TRY(other, b.directory.info());
+  return same_file(one, other);
+}
+
+Result<store::Lock> lock_of(const Location& location, const TransferOptions& options) {
+  return store::Lock::of_prefix(location.directory, location.base,
+                                {options.lock_wait, options.work.stop});
+}
+
+Result<Held> find_and_hold(const std::filesystem::path& path, const TransferOptions& options) {
+  while (true) {
+    CAIRN_TRY(before, find(path, false));
+    CAIRN_TRY(lock, lock_of(before.location, options));
+    CAIRN_TRY(now, find(path, false));
+    CAIRN_TRY(same, same_place({before.location.directory, before.location.base},
+                               {now.location.directory, now.location.base}));
+    if (!same) continue;  // a catalog has another latest by now
+    auto found = std::make_unique<Found>(std::move(now));
+    const Location& location = found->location;
+    CAIRN_TRY(publisher,
+              store::Publisher::begin({location.directory, location.base, location.prefix.string()},
+                                      std::move(lock)));
+    return Held{std::move(found), std::move(publisher)};
+  }
+}
+
+Result<void> check_unchanged(const Location& location, const store::IndexIdentities& seen) {
+  CAIRN_TRY(now, store::index_identities(location.directory, location.base));
+  if (now == seen) return {};
+  return Error{Code::Busy, 0,
+               location.prefix.string() +
+                   ": was written anew by another while it was read; nothing is changed: run this "
+                   "again"};
 }
 
 Result<void> sync_payload(std::span<const os::File> shards, const os::Directory& directory) {
   for (const os::File& shard : shards) CAIRN_CHECK(shard.sync());
   return directory.sync();
-}
-
-Result<bool> already_there(const Destination& to, const IndexFile& index, bool replace) {
-  auto file = to.directory.open_file(index.name, os::Links::Refuse);
-  if (!file && replace) return false;
-  if (!file && file.error().code == Code::NotFound) {
-    const std::string own = to.base + std::string(store::kCairnSuffix);
-    if (to.beside || !to.directory.exists(own)) return false;
-    return Error{Code::Exists, 0,
-                 to.prefix.string() + ": a checkpoint is there, by its index " + own +
-                     "; choose another output, or say replace"};
-  }
-  if (!file) return std::move(file).error();
-  CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kForeignIndexBytesMax));
-  if (std::ranges::equal(bytes, index.bytes)) {
-    CAIRN_CHECK(file->sync());  // TensorFlow does not, and who was killed could not
-    return true;
-  }
-  if (replace) return false;
-  return Error{Code::Exists, 0,
-               file->path() + ": is there and says something else; say replace to write it anew"};
 }
 
 void tell_of_fingerprint(const std::filesystem::path& prefix, Transfer& transfer) {

@@ -3,17 +3,18 @@
 // What import and export share: giving shards a second name, and publishing indexes over shards
 // that are not ours.
 
-#include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "cairn/convert.h"
-#include "format/cairn/index.h"
+#include "lib/compat/load.h"
 #include "lib/compat/locate.h"
 #include "lib/os/file.h"
 #include "lib/store/draft.h"
+#include "lib/store/publisher.h"
 
 namespace cairn::compat {
 
@@ -25,31 +26,43 @@ struct Destination {
   bool beside = false;  // the payload's own directory and base
 };
 
+// Makes the directory where it is missing.
 Result<Destination> destination_of(const Location& source, const TransferOptions& options);
 
-// The names of the shards with another base: their numbers stay.
-std::vector<std::string> names_under(const std::string& from, const std::string& to,
-                                     const format::IndexView& index);
+// Whether the result is to lie where the source does. Makes nothing.
+Result<bool> is_beside(const Location& source, const TransferOptions& options);
 
-// Gives each shard the name `names[i]` in the destination as `link` says, synced, the directory
-// too. A name that is that very file already is fine; another file there is Exists. Adds to
-// `transfer`.
-Result<void> bring_shards(std::span<const os::File> shards, std::span<const std::string> names,
-                          const Destination& to, const TransferOptions& options,
-                          Transfer& transfer);
+// Second names for files, under the temporary names of `names` in the destination, as
+// `options.link` says, and synced. Adds to `transfer`.
+Result<std::vector<store::Draft>> draft_shards(std::span<const os::File> files,
+                                               std::span<const std::string> names,
+                                               const Destination& to,
+                                               const TransferOptions& options, Transfer& transfer);
+
+// Whether two checkpoints lie at one place, however that is spelt.
+struct Spot {
+  const os::Directory& directory;
+  const std::string& base;
+};
+Result<bool> same_place(const Spot& a, const Spot& b);
+
+// A checkpoint that is to be changed where it lies: found, its prefix locked, and found again by
+// then. Errors: those of find; Busy.
+struct Held {
+  std::unique_ptr<Found> found;  // whose directory the publisher refers to
+  store::Publisher publisher;
+};
+Result<Held> find_and_hold(const std::filesystem::path& path, const TransferOptions& options);
+
+// The lock of a location's prefix, as the options say.
+Result<store::Lock> lock_of(const Location& location, const TransferOptions& options);
+
+// Busy: the indexes at the location are others than those that were seen when it was found.
+// TensorFlow takes no lock, and who makes a checkpoint anew elsewhere holds none while it reads.
+Result<void> check_unchanged(const Location& location, const store::IndexIdentities& seen);
 
 // Makes the bytes of foreign shards durable: nobody else has. TensorFlow calls no fsync.
 Result<void> sync_payload(std::span<const os::File> shards, const os::Directory& directory);
-
-// An index file to be put in place.
-struct IndexFile {
-  std::string name;
-  std::span<const std::byte> bytes;
-};
-
-// Whether the file is there with these bytes. Exists: it is there with others, or another index
-// makes the name a checkpoint's already, and `replace` is not said.
-Result<bool> already_there(const Destination& to, const IndexFile& index, bool replace);
 
 // Where `prefix` holds the variables of a SavedModel whose fingerprint.pb has a hash of P.index: a
 // notice that P.index was written anew.

@@ -285,6 +285,8 @@ Result<Composed> compose(std::vector<Source> sources) {
   result.facts.safetensors_metadata = agreeing(safetensors_metadata, result.notices);
   if (sources.size() > 1 || result.facts.created_ns == 0) result.facts.created_ns = os::now_ns();
   result.facts.producer = "cairn " + std::string(version());
+  for (Source& source : sources)
+    result.seen.push_back({std::move(source.found.location), std::move(source.found.seen)});
   return result;
 }
 

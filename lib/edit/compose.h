@@ -19,6 +19,12 @@ struct Source {
   compat::Found found;
 };
 
+// Where a source lay, and what it was then.
+struct SeenSource {
+  compat::Location location;
+  store::IndexIdentities indexes;
+};
+
 struct Composed {
   format::IndexFacts facts;     // of shards that have no names yet
   std::vector<os::File> files;  // parallel to facts.shards
@@ -26,6 +32,7 @@ struct Composed {
   // there, so that its tensors are checked before use in the new checkpoint as in the old one.
   std::vector<bool> doubtful;
   std::vector<std::string> notices;
+  std::vector<SeenSource> seen;
 };
 
 // Of one source everything is kept; for several the rules of cairn::merge hold.

@@ -24,8 +24,7 @@ using compat::Location;
 Result<bool> is_in_place(const Location& source, const TransferOptions& options) {
   if (options.output.empty()) return true;
   if (source.kind != compat::Kind::Prefix) return false;
-  CAIRN_TRY(to, compat::destination_of(source, options));
-  return to.beside;
+  return compat::is_beside(source, options);
 }
 
 Result<void> check_in_place(const Location& location, const TransferOptions& options) {
@@ -66,11 +65,13 @@ void recover(const compat::Found& found, format::IndexFacts& facts) {
 }
 
 // The shards stay; the indexes that are there are replaced, and none is added.
-Result<Transfer> rename_in_place(compat::Found& found, std::span<const NameChange> changes,
-                                 const TransferOptions& options) {
+Result<Renamed> rename_in_place(const std::filesystem::path& path, const Renaming& renaming,
+                                const TransferOptions& options) {
+  CAIRN_TRY(held, compat::find_and_hold(path, options));
+  compat::Found& found = *held.found;
   const Location& location = found.location;
   CAIRN_CHECK(check_in_place(location, options));
-  CAIRN_TRY(to, compat::destination_of(location, {}));
+  CAIRN_TRY(changes, edit::changes_of(path, found.parts.index, renaming));
   Transfer transfer;
   transfer.prefix = location.prefix;
   transfer.notices = found.parts.notices;
@@ -86,12 +87,14 @@ Result<Transfer> rename_in_place(compat::Found& found, std::span<const NameChang
     bundle = std::move(encoded);
   }
   transfer.not_nameable = std::move(bundle.not_nameable);
-  CAIRN_CHECK(compat::sync_payload(found.parts.shards, to.directory));
+  CAIRN_CHECK(compat::sync_payload(found.parts.shards, location.directory));
   std::optional<format::IndexFacts> own;
   if (location.has(store::kCairnSuffix)) own = std::move(facts);
-  CAIRN_CHECK(compat::publish(to, std::move(own), format::as_bytes(bundle.bytes)));
+  CAIRN_CHECK(compat::add_indexes(held.publisher, std::move(own), format::as_bytes(bundle.bytes)));
+  CAIRN_CHECK(compat::check_unchanged(location, found.seen));
+  CAIRN_CHECK(held.publisher.publish({}, {}));
   note_old_names(location, transfer.notices);
-  return transfer;
+  return Renamed{std::move(transfer), std::move(changes)};
 }
 
 Result<Transfer> rename_elsewhere(const std::filesystem::path& path, compat::Found found,
@@ -118,10 +121,10 @@ Result<Renamed> rename_tensors(const std::filesystem::path& path, const Renaming
                                const TransferOptions& options) noexcept {
   return at_boundary([&]() -> Result<Renamed> {
     CAIRN_TRY(found, compat::find(path, false));
-    CAIRN_TRY(changes, edit::changes_of(path, found.parts.index, renaming));
     CAIRN_TRY(in_place, is_in_place(found.location, options));
-    auto done = in_place ? rename_in_place(found, changes, options)
-                         : rename_elsewhere(path, std::move(found), changes, options);
+    if (in_place) return rename_in_place(path, renaming, options);
+    CAIRN_TRY(changes, edit::changes_of(path, found.parts.index, renaming));
+    auto done = rename_elsewhere(path, std::move(found), changes, options);
     if (!done) return std::move(done).error();
     return Renamed{*std::move(done), std::move(changes)};
   });

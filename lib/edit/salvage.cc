@@ -53,8 +53,10 @@ Error nothing_whole(const edit::Examined& examined) {
 }
 
 Result<Transfer> write(edit::Examined& examined, const TransferOptions& options) {
-  compat::Payload payload{examined.checkpoint, std::move(examined.whole),
-                          compat::writer_options(examined.checkpoint)};
+  compat::Payload payload{examined.checkpoint,
+                          std::move(examined.whole),
+                          compat::writer_options(examined.checkpoint),
+                          {}};
   auto graph = compat::meta_graph(examined.location);
   if (!graph && !compat::is_damage(graph.error())) return std::move(graph).error();
   if (graph) {
@@ -88,6 +90,7 @@ Result<Salvaged> salvage(const std::filesystem::path& source,
     TransferOptions writing;
     writing.output = options.output;
     writing.replace = options.replace;
+    writing.lock_wait = options.lock_wait;
     CAIRN_CHECK(check_output(source, writing));
     CAIRN_TRY(remains, compat::find_remains(source));
     CAIRN_TRY(same, is_source(remains.location, options.output));

@@ -227,10 +227,50 @@ Result<void> File::seal() const {
   return system_error(path_, "cannot seal");
 }
 
-Result<bool> File::try_lock() const {
-  if (retry([&] { return ::flock(fd_, LOCK_EX | LOCK_NB); }) == 0) return true;
+namespace {
+
+// What failed, and what whoever runs the machine can do.
+Error no_locks(const std::string& path) {
+  const int error = errno;
+  return {Code::Unsupported, error,
+          path + ": cannot be locked (" + std::generic_category().message(error) +
+              "): the file system gives no locks; mount it with locks (Lustre: -o flock), or write "
+              "to another directory"};
+}
+
+Result<bool> try_flock(int fd, int operation, const std::string& path) {
+  if (retry([&] { return ::flock(fd, operation | LOCK_NB); }) == 0) return true;
   if (errno == EWOULDBLOCK) return false;
-  return Error{Code::Unsupported, errno, path_ + ": cannot be locked"};
+  return no_locks(path);
+}
+
+// Record locks of the open file, not of the process: another open in the same process does not
+// share them, and closing that one does not end them.
+struct flock byte_lock(std::uint64_t offset_bytes, int type) {
+  struct flock lock{};
+  lock.l_type = static_cast<short>(type);
+  lock.l_whence = SEEK_SET;
+  lock.l_start = static_cast<off_t>(offset_bytes);
+  lock.l_len = 1;
+  return lock;
+}
+
+}  // namespace
+
+Result<bool> File::try_lock() const { return try_flock(fd_, LOCK_EX, path_); }
+
+Result<bool> File::try_lock_shared() const { return try_flock(fd_, LOCK_SH, path_); }
+
+Result<bool> File::try_lock_byte(std::uint64_t offset_bytes) const {
+  struct flock lock = byte_lock(offset_bytes, F_WRLCK);
+  if (retry([&] { return ::fcntl(fd_, F_OFD_SETLK, &lock); }) == 0) return true;
+  if (errno == EAGAIN || errno == EACCES) return false;
+  return no_locks(path_);
+}
+
+void File::unlock_byte(std::uint64_t offset_bytes) const noexcept {
+  struct flock lock = byte_lock(offset_bytes, F_UNLCK);
+  (void)::fcntl(fd_, F_OFD_SETLK, &lock);
 }
 
 Result<void> File::start_writeback(Stretch stretch) const {
@@ -329,8 +369,22 @@ Result<File> Directory::create_file(std::string_view name) const {
 Result<File> Directory::open_or_create_file(std::string_view name) const {
   CAIRN_TRY(checked, bare(name, path()));
   std::string shown = joined(name);
-  const int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
-  const int fd = retry([&] { return ::openat(dir_.fd(), checked.c_str(), flags, 0666); });
+  // First as it is: in a directory for all, Linux refuses O_CREAT on a file of somebody else's.
+  const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+  int fd = -1;
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    fd = retry([&] { return ::openat(dir_.fd(), checked.c_str(), flags); });
+    if (fd >= 0 || errno != ENOENT) break;
+    const int creating = flags | O_CREAT | O_EXCL;
+    fd = retry([&] { return ::openat(dir_.fd(), checked.c_str(), creating, 0666); });
+    if (fd >= 0) {
+      // Whoever may write to the directory may write to the file, whatever the umask.
+      struct stat status{};
+      if (::fstat(dir_.fd(), &status) == 0)
+        (void)::fchmod(fd, (status.st_mode & 0666) | S_IRUSR | S_IWUSR);
+    }
+    if (fd >= 0 || errno != EEXIST) break;
+  }
   if (fd < 0 && errno == ELOOP) return Error{Code::Unsafe, ELOOP, shown + ": is a symbolic link"};
   if (fd < 0) return system_error(shown, "cannot open or create");
   File file(fd, std::move(shown));
@@ -449,6 +503,11 @@ bool is_temporary_name(std::string_view name) noexcept {
   name.remove_suffix(kTemporaryDigits);
   return name.ends_with(kTemporaryMark) &&
          digits.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+std::string_view without_temporary_tail(std::string_view name) noexcept {
+  name.remove_suffix(kTemporaryMark.size() + kTemporaryDigits);
+  return name;
 }
 
 std::int64_t now_ns() noexcept {

@@ -80,6 +80,15 @@ class File {
   // false: another holds it. Unsupported: the file system has no such locks.
   Result<bool> try_lock() const;
 
+  // The same, beside others that share it: false where somebody holds it alone.
+  Result<bool> try_lock_shared() const;
+
+  // Holds one byte, which need not be there, against every other open of the file; whoever has it
+  // lets go of it with unlock_byte(), closes the file or dies. false: another holds it.
+  // Unsupported: the file system has no such locks.
+  Result<bool> try_lock_byte(std::uint64_t offset_bytes) const;
+  void unlock_byte(std::uint64_t offset_bytes) const noexcept;
+
   // Lets the disk begin with these bytes, so that a sync() afterwards waits for less; promises
   // nothing, and does nothing where kernel, file system or sandbox do not have it. Io, NoSpace: the
   // disk has failed, which is as final as a sync that fails.
@@ -129,8 +138,8 @@ class Directory {
   // Creates a file that must not exist, with the modes that the umask leaves.
   Result<File> create_file(std::string_view name) const;
 
-  // Opens a regular file for reading and writing, or creates it. Unsafe: a link, or no regular
-  // file.
+  // Opens a regular file for reading and writing, or creates it, for all who may write to the
+  // directory. Unsafe: a link, or no regular file.
   Result<File> open_or_create_file(std::string_view name) const;
 
   // Gives `from` the name `to`, replacing what is there.
@@ -201,6 +210,7 @@ Result<void> clone_blocks(const File& source, const File& target);
 // "NAME.cairn-tmp-0123456789abcdef".
 std::string temporary_name(std::string_view name);
 bool is_temporary_name(std::string_view name) noexcept;
+std::string_view without_temporary_tail(std::string_view name) noexcept;  // "NAME"
 
 // The current time since the epoch.
 std::int64_t now_ns() noexcept;

@@ -5,7 +5,8 @@
 #include "lib/compat/catalog.h"
 #include "lib/os/file.h"
 #include "lib/saver/catalog_file.h"
-#include "lib/saver/lock.h"
+#include "lib/store/lock.h"
+#include "lib/store/publisher.h"
 #include "lib/try.h"
 
 namespace cairn {
@@ -88,9 +89,11 @@ Result<void> update_checkpoint_state(const std::filesystem::path& dir, const Che
     CAIRN_TRY(facts, written(dir, state));
     CAIRN_CHECK(refuse_itself(dir, facts.model_checkpoint_path, latest_filename));
     CAIRN_TRY(directory, os::Directory::open(dir));
-    const auto lock = saver::DirectoryLock::take(directory, saver::kCatalogWait);
+    const auto lock = store::Lock::of_directory(directory, {});
     if (!lock) return lock.error();
-    return saver::publish_catalog(directory, latest_filename, facts);
+    CAIRN_CHECK(saver::publish_catalog(directory, latest_filename, facts));
+    store::sweep_all(directory);
+    return {};
   });
 }
 
@@ -99,7 +102,7 @@ Result<void> set_latest_checkpoint(const std::filesystem::path& dir,
                                    std::string_view latest_filename) noexcept {
   return at_boundary([&]() -> Result<void> {
     CAIRN_TRY(directory, os::Directory::open(dir));
-    const auto lock = saver::DirectoryLock::take(directory, saver::kCatalogWait);
+    const auto lock = store::Lock::of_directory(directory, {});
     if (!lock) return lock.error();
     compat::Trail trail;
     CAIRN_TRY(before, compat::read_catalog(dir, latest_filename, trail));
@@ -107,7 +110,9 @@ Result<void> set_latest_checkpoint(const std::filesystem::path& dir,
     move_to_end(state, prefix);
     CAIRN_TRY(facts, written(dir, state));
     CAIRN_CHECK(refuse_itself(dir, facts.model_checkpoint_path, latest_filename));
-    return saver::publish_catalog(directory, latest_filename, facts);
+    CAIRN_CHECK(saver::publish_catalog(directory, latest_filename, facts));
+    store::sweep_all(directory);
+    return {};
   });
 }
 

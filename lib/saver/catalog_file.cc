@@ -33,9 +33,7 @@ Result<void> publish_catalog(const os::Directory& directory, std::string_view la
   CAIRN_TRY(draft,
             store::draft_with(directory, std::string(latest_filename), format::as_bytes(text)));
   CAIRN_CHECK(draft.publish(store::Draft::Taken::Replace));
-  CAIRN_CHECK(directory.sync());
-  store::remove_leftovers(directory, std::string(latest_filename) + ".");
-  return {};
+  return directory.sync();
 }
 
 }  // namespace cairn::saver

@@ -1,8 +1,8 @@
 // When is a save that died finished, and when is it undone? Its checkpoint decides: if an index of
 // the prefix is not the file that it was, and the checkpoint opens, then it was committed, and what
 // comes after the commit is done now: the catalog, unless somebody has written it since, and the
-// removals. Otherwise nothing has happened. Either way its shards that no index names go: they are
-// those of the save that was not committed, or of the checkpoint that was there before.
+// removals. Otherwise nothing has happened. Its temporary files go either way, and with them the
+// shards that it named (lib/store/publisher.cc).
 //
 // Files are removed only if they are those that the journal means, by size, time and inode: whoever
 // has saved under the same name since loses nothing.
@@ -19,6 +19,7 @@
 #include "lib/store/draft.h"
 #include "lib/store/identity.h"
 #include "lib/store/names.h"
+#include "lib/store/publisher.h"
 #include "lib/try.h"
 
 namespace cairn::saver {
@@ -77,8 +78,6 @@ Result<void> settle(const Place& place, const format::JournalFacts& facts) {
   if (saving) {
     CAIRN_TRY(done, committed(here, facts.adding));
     CAIRN_CHECK(place.directory.sync());  // its writer may have died before it could
-    CAIRN_TRY(names, place.directory.names());
-    CAIRN_CHECK(remove_unindexed_shards(place.directory, names, facts.adding.base));
     if (!done) return {};
     CAIRN_CHECK(list_added(here, facts));
   }
@@ -116,18 +115,14 @@ Result<void> settle(const Place& place) {
   CAIRN_TRY(facts, read_journal(place.directory));
   if (facts) CAIRN_CHECK(settle(place, *facts));
   drop_journal(place.directory);
-  store::remove_leftovers(place.directory, "");
-  for (const std::string& name : orphan_indexes(place.directory))
-    (void)place.directory.remove(name);
+  store::sweep_all(place.directory);
+  remove_orphan_indexes(place.directory);
   return {};
 }
 
 void undo(const Place& place, const format::JournalFacts& facts) {
   const auto done = committed(place, facts.adding);
-  if (!done || *done) return;
-  const auto names = place.directory.names();
-  if (!names || !remove_unindexed_shards(place.directory, *names, facts.adding.base)) return;
-  drop_journal(place.directory);
+  if (done && !*done) drop_journal(place.directory);
 }
 
 void drop_journal(const os::Directory& directory) { (void)directory.remove(kJournalName); }

@@ -13,12 +13,15 @@
 
 #include "format/cairn/index.h"
 #include "format/limits.h"
+#include "lib/store/lock.h"
 #include "lib/store/names.h"
 
 namespace cairn::saver {
 namespace {
 
 bool is_orphan(const os::Directory& directory, const std::string& name) {
+  const std::string base = name.substr(0, name.size() - store::kCairnSuffix.size());
+  if (directory.exists(base + std::string(store::kTensorFlowSuffix))) return false;
   const auto file = directory.open_file(name, os::Links::Refuse);
   if (!file) return false;
   const auto bytes = os::read_whole(*file, format::limits::kIndexBytesMax);
@@ -42,12 +45,18 @@ std::vector<std::string> orphan_indexes(const os::Directory& directory) {
   if (!names) return orphans;
   for (const std::string& name : *names) {
     if (!name.ends_with(store::kCairnSuffix)) continue;
-    const std::string base = name.substr(0, name.size() - store::kCairnSuffix.size());
-    if (directory.exists(base + std::string(store::kTensorFlowSuffix))) continue;
     if (is_orphan(directory, name)) orphans.push_back(name);
   }
   std::ranges::sort(orphans);
   return orphans;
+}
+
+void remove_orphan_indexes(const os::Directory& directory) {
+  for (const std::string& name : orphan_indexes(directory)) {
+    const std::string base = name.substr(0, name.size() - store::kCairnSuffix.size());
+    const auto lock = store::Lock::of_prefix(directory, base, {std::chrono::milliseconds(0), {}});
+    if (lock && is_orphan(directory, name)) (void)directory.remove(name);
+  }
 }
 
 }  // namespace cairn::saver

@@ -10,8 +10,11 @@
 namespace cairn::saver {
 
 // The P.cairn files in the directory that outlived their checkpoints: P.index is gone, and so are
-// shards. One that cannot be read is none of them: nobody knows what it stands for. Remove them
-// only under the directory's lock, where no other writer can bring such a prefix back to life.
+// shards. One that cannot be read is none of them: nobody knows what it stands for.
 std::vector<std::string> orphan_indexes(const os::Directory& directory);
+
+// Removes them, each under its prefix's lock, where nobody can bring it back to life. One that
+// somebody publishes under stays, as does what cannot be removed.
+void remove_orphan_indexes(const os::Directory& directory);
 
 }  // namespace cairn::saver

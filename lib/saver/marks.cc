@@ -7,8 +7,8 @@
 #include <string>
 
 #include "format/cairn/index.h"
-#include "lib/store/draft.h"
-#include "lib/store/names.h"
+#include "lib/compat/publish.h"
+#include "lib/store/publisher.h"
 #include "lib/try.h"
 
 namespace cairn::saver {
@@ -72,19 +72,22 @@ format::KeyValues metadata_of(const Marks& marks) {
   return metadata;
 }
 
-Result<void> write_marks(const compat::Location& location, const compat::OwnIndex& index,
-                         const Marks& marks) {
+Result<void> change_marks(const compat::Location& location, const store::LockWait& wait,
+                          const std::function<bool(Marks&)>& change) {
+  CAIRN_TRY(publisher, store::Publisher::begin(
+                           {location.directory, location.base, location.prefix.string()}, wait));
+  CAIRN_TRY(seen, store::index_identities(location.directory, location.base));
+  CAIRN_TRY(index, compat::load_own_index(location));
+  Marks marks = marks_of(index.index);
+  if (!change(marks)) return {};
   format::IndexFacts facts = index.index.facts();
   std::erase_if(facts.metadata,
                 [](const auto& entry) { return entry.first.starts_with(kReservedKeys); });
   for (auto& entry : metadata_of(marks)) facts.metadata.push_back(std::move(entry));
   std::ranges::sort(facts.metadata);
-  const auto bytes = format::encode_index(facts);
-  if (!bytes) return Error{Code::Invalid, 0, location.prefix.string() + ": " + bytes.error().what};
-  CAIRN_TRY(draft,
-            store::draft_with(location.directory, location.file(store::kCairnSuffix), *bytes));
-  CAIRN_CHECK(draft.publish(store::Draft::Taken::Replace));
-  return location.directory.sync();
+  CAIRN_CHECK(compat::add_indexes(publisher, std::move(facts), {}));
+  CAIRN_CHECK(compat::check_unchanged(location, seen));
+  return publisher.publish({}, {});
 }
 
 }  // namespace cairn::saver

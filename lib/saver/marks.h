@@ -4,6 +4,7 @@
 // saved, its metrics, whether it is pinned, and where TensorFlow's keep-grid stands. With it a
 // Saver that knows nothing goes on where another one ended. FORMAT.md, section 9.
 
+#include <functional>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "cairn/error.h"
 #include "format/facts.h"
 #include "lib/compat/load.h"
+#include "lib/store/lock.h"
 
 namespace cairn::saver {
 
@@ -36,8 +38,9 @@ Marks marks_of(const format::IndexView& index);
 // As metadata, unsorted.
 format::KeyValues metadata_of(const Marks& marks);
 
-// Replaces the marks in the P.cairn of a checkpoint, durably; everything else in it stays.
-Result<void> write_marks(const compat::Location& location, const compat::OwnIndex& index,
-                         const Marks& marks);
+// Replaces the marks in the P.cairn of a checkpoint, durably, unless `change`, which is asked under
+// the prefix's lock, says that they stay; everything else in it stays.
+Result<void> change_marks(const compat::Location& location, const store::LockWait& wait,
+                          const std::function<bool(Marks&)>& change);
 
 }  // namespace cairn::saver

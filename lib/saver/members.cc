@@ -5,10 +5,9 @@
 #include <optional>
 #include <set>
 
-#include "format/tensorflow/bundle.h"
-#include "lib/compat/load.h"
 #include "lib/compat/v1.h"
 #include "lib/store/identity.h"
+#include "lib/store/lock.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
 
@@ -44,36 +43,6 @@ bool is_named_v1(std::string_view file_name, std::string_view base) {
 std::vector<std::string> v1_files(const os::Directory& directory, std::string_view base) {
   const auto v1 = compat::find_v1(directory, std::string(base));
   return v1 && *v1 ? (*v1)->names : std::vector<std::string>();
-}
-
-// What the indexes of a prefix lay claim to.
-struct Claims {
-  std::set<std::string> shards;
-  std::optional<std::uint32_t> shard_count;  // every shard of so many
-};
-
-// Nothing: an index cannot be read.
-std::optional<Claims> claims_of(const os::Directory& directory, const std::string& base) {
-  Claims claims;
-  const auto location = compat::locate_prefix(std::filesystem::path(directory.path()) / base);
-  if (!location && location.error().code == Code::NotFound) return claims;
-  if (!location) return std::nullopt;
-  if (location->has(store::kCairnSuffix)) {
-    const auto own = compat::load_own_index(*location);
-    if (!own) return std::nullopt;
-    // One that P.index has overtaken speaks for nothing.
-    for (std::size_t i = 0; own->current && i < own->index.shard_count(); ++i)
-      claims.shards.emplace(own->index.shard(i).name);
-  }
-  if (location->has(store::kTensorFlowSuffix)) {
-    compat::Trail trail;
-    const auto index = compat::read_tensorflow_index(*location, trail);
-    if (!index) return std::nullopt;
-    const auto bundle = format::tensorflow::decode_bundle(index->bytes);
-    if (!bundle) return std::nullopt;
-    claims.shard_count = static_cast<std::uint32_t>(bundle->header.num_shards);
-  }
-  return claims;
 }
 
 }  // namespace
@@ -129,28 +98,13 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
 }
 
 Result<void> remove_members(const os::Directory& directory, const format::JournalCheckpoint& what) {
+  const auto lock = store::Lock::of_prefix(directory, what.base, {});
+  if (!lock) return lock.error();
   for (const format::JournalFile& file : what.files) {
     if (!is_member(file.name, what.base)) continue;
     CAIRN_TRY(info, directory.look(file.name));
     if (!info || store::identity_of(*info) != file.identity) continue;
     CAIRN_CHECK(directory.remove(file.name));
-  }
-  return {};
-}
-
-Result<void> remove_unindexed_shards(const os::Directory& directory,
-                                     std::span<const std::string> names, std::string_view base) {
-  const auto claims = claims_of(directory, std::string(base));
-  if (!claims) return {};
-  const auto claimed = [&](const std::string& name) {
-    const auto number = store::shard_number(name, base);
-    return number && number->count == claims->shard_count;
-  };
-  // An index whose own shards are missing may mean others: then nothing is known.
-  if (claims->shard_count && std::ranges::none_of(names, claimed)) return {};
-  for (const std::string& name : names) {
-    if (!is_shard(name, base) || claimed(name) || claims->shards.contains(name)) continue;
-    CAIRN_CHECK(directory.remove(name));
   }
   return {};
 }

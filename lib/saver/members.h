@@ -26,12 +26,8 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
                                              std::span<const std::string> names,
                                              std::string_view base);
 
-// Removes those that are still the files that they were. What is gone already is fine.
+// Removes those that are still the files that they were, under the prefix's lock. What is gone
+// already is fine. Errors: Busy, Io.
 Result<void> remove_members(const os::Directory& directory, const format::JournalCheckpoint& what);
-
-// Removes the shards of `base` that no index names: a save that died has left them. The indexes
-// must be readable, or nothing happens.
-Result<void> remove_unindexed_shards(const os::Directory& directory,
-                                     std::span<const std::string> names, std::string_view base);
 
 }  // namespace cairn::saver

@@ -21,8 +21,8 @@
 #include "lib/compat/load.h"
 #include "lib/saver/history.h"
 #include "lib/saver/journal.h"
-#include "lib/saver/lock.h"
 #include "lib/saver/members.h"
+#include "lib/store/lock.h"
 #include "lib/try.h"
 
 namespace cairn {
@@ -163,9 +163,9 @@ class Repair {
 };
 
 Result<Repaired> repair(const Place& place, const RepairOptions& options) {
-  std::optional<saver::DirectoryLock> lock;
+  std::optional<store::Lock> lock;
   if (!options.dry_run) {
-    CAIRN_TRY(taken, saver::DirectoryLock::take(place.directory, saver::kCatalogWait));
+    CAIRN_TRY(taken, store::Lock::of_directory(place.directory, {}));
     lock.emplace(std::move(taken));
   }
   compat::Trail trail;

@@ -25,17 +25,16 @@
 #include "lib/compat/catalog.h"
 #include "lib/saver/history.h"
 #include "lib/saver/journal.h"
-#include "lib/saver/lock.h"
 #include "lib/saver/members.h"
 #include "lib/saver/pending.h"
 #include "lib/saver/retention.h"
+#include "lib/store/lock.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
 
 namespace cairn {
 namespace {
 
-using saver::DirectoryLock;
 using saver::Fate;
 using saver::History;
 using saver::Judgement;
@@ -98,6 +97,7 @@ class Saver::State {
   };
 
   Place place() const { return {dir_, directory_, options_.latest_filename}; }
+  store::LockWait lock_wait() const { return {options_.lock_wait, options_.work.stop}; }
   double now_s() const;
   void join();
   Result<void> hear_pending();
@@ -222,6 +222,7 @@ Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base,
     plan.writer.metadata.push_back(std::move(entry));
   plan.writer.tensorflow_index = options_.tensorflow_index;
   plan.writer.meta_graph = what.meta_graph;
+  plan.writer.lock_wait = options_.lock_wait;
   return plan;
 }
 
@@ -293,7 +294,7 @@ Result<Saved> Saver::State::save(std::string_view name, std::vector<TensorSpec> 
                                  const Fill& fill, const SaveOptions& what) {
   CAIRN_CHECK(hear_pending());
   CAIRN_TRY(base, checked_base(name, what));
-  const auto lock = DirectoryLock::take(directory_, options_.lock_wait, options_.work.stop);
+  const auto lock = store::Lock::of_directory(directory_, lock_wait());
   if (!lock) return lock.error();
   return run(base, std::move(specs), fill, what, options_.work);
 }
@@ -319,7 +320,7 @@ Result<PendingSave> Saver::State::save_async(std::string_view name,
                                              const SaveOptions& what) {
   CAIRN_CHECK(hear_pending());
   CAIRN_TRY(base, checked_base(name, what));
-  CAIRN_TRY(lock, DirectoryLock::take(directory_, options_.lock_wait, options_.work.stop));
+  CAIRN_TRY(lock, store::Lock::of_directory(directory_, lock_wait()));
   std::vector<TensorSpec> specs;
   for (const NamedTensor& tensor : tensors) specs.push_back(tensor.spec);
   std::vector<NamedTensor> lent;
@@ -342,7 +343,7 @@ Result<PendingSave> Saver::State::save_async(std::string_view name,
     if (staging) staging->give_up();
     // Whoever is told that the save is done may take the lock at once.
     {
-      const DirectoryLock released = std::move(lock);
+      const store::Lock released = std::move(lock);
     }
     pending->finish(std::move(result));
   });
@@ -367,7 +368,7 @@ Result<std::vector<std::filesystem::path>> Saver::State::last_checkpoints() cons
 
 Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned) {
   CAIRN_CHECK(hear_pending());
-  const auto lock = DirectoryLock::take(directory_, options_.lock_wait, options_.work.stop);
+  const auto lock = store::Lock::of_directory(directory_, lock_wait());
   if (!lock) return lock.error();
   CAIRN_CHECK(saver::settle(place()));
   const std::filesystem::path here = dir_ / prefix.filename();
@@ -375,12 +376,13 @@ Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned)
   // Of TensorFlow's making, or written anew by it since.
   const bool own = location.has(store::kCairnSuffix);
   const auto current = own ? compat::load_own_index(location) : Error{Code::NotFound, 0, {}};
-  if (!current || !current->current) CAIRN_CHECK(import_index(here));
-  CAIRN_TRY(index, compat::load_own_index(location));
-  saver::Marks marks = saver::marks_of(index.index);
-  if (marks.pinned == pinned) return {};
-  marks.pinned = pinned;
-  return saver::write_marks(location, index, marks);
+  TransferOptions importing;
+  importing.lock_wait = options_.lock_wait;
+  importing.work.stop = options_.work.stop;
+  if (!current || !current->current) CAIRN_CHECK(import_index(here, importing));
+  return saver::change_marks(location, lock_wait(), [pinned](saver::Marks& marks) {
+    return std::exchange(marks.pinned, pinned) != pinned;
+  });
 }
 
 // Those that the catalog does not list: nobody's to remove.
@@ -404,9 +406,10 @@ Result<void> Saver::State::write_grid(const History& history) const {
     if (!location || at->base.empty() || !location->has(store::kCairnSuffix)) continue;
     CAIRN_TRY(index, compat::load_own_index(*location));
     if (!index.current) continue;
-    saver::Marks marks = saver::marks_of(index.index);
-    marks.grid = history.grid;
-    return saver::write_marks(*location, index, marks);
+    return saver::change_marks(*location, lock_wait(), [&](saver::Marks& marks) {
+      marks.grid = history.grid;
+      return true;
+    });
   }
   return {};
 }
@@ -425,9 +428,9 @@ Result<void> Saver::State::let_go(History history, const Judgement& judgement) c
 
 Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
   CAIRN_CHECK(hear_pending());
-  std::optional<DirectoryLock> lock;
+  std::optional<store::Lock> lock;
   if (!dry_run) {
-    CAIRN_TRY(taken, DirectoryLock::take(directory_, options_.lock_wait, options_.work.stop));
+    CAIRN_TRY(taken, store::Lock::of_directory(directory_, lock_wait()));
     lock.emplace(std::move(taken));
     CAIRN_CHECK(saver::settle(place()));
   }

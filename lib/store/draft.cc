@@ -24,22 +24,55 @@ Draft::~Draft() {
   if (!temporary_.empty()) (void)at_boundary([&] { return directory_->remove(temporary_); });
 }
 
-Result<Draft> Draft::create(const os::Directory& directory, std::string name) {
+namespace {
+
+// Makes a file under one temporary name after the other, until it is surely ours: locked as long as
+// its writer lives, which tells the dead from the living. Between the two calls somebody else may
+// have taken it for dead; then it is made anew.
+template <class Make, class Hold>
+Result<std::pair<std::string, os::File>> make_held(const os::Directory& directory,
+                                                   const std::string& name, Make make, Hold hold) {
   constexpr int kAttempts = 8;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     std::string temporary = os::temporary_name(name);
-    CAIRN_TRY(file, directory.create_file(temporary));
-    Draft draft(directory, name, std::move(temporary), std::move(file));
-    // Locked as long as its writer lives: so remove_leftovers tells the dead from the living.
-    // Between the two calls somebody else may have taken the file for dead; then it is made anew.
-    const auto ours = draft.file_.try_lock();
-    if (!ours) return draft;
-    CAIRN_TRY(there, directory.look(draft.temporary_));
-    if (*ours && there) return draft;
+    CAIRN_TRY(file, make(temporary));
+    const Result<bool> ours = hold(file);
+    // Where the file system has no such locks, nobody can take it for dead either.
+    if (!ours) return std::pair(std::move(temporary), std::move(file));
+    const auto there = directory.look(temporary);
+    if (*ours && there && *there) return std::pair(std::move(temporary), std::move(file));
+    (void)directory.remove(temporary);
+    if (!there) return there.error();
   }
   return Error{
       Code::Busy, 0,
       directory.path() + ": temporary files of " + name + " are removed as fast as they are made"};
+}
+
+}  // namespace
+
+Result<Draft> Draft::create(const os::Directory& directory, std::string name) {
+  CAIRN_TRY(made,
+            make_held(
+                directory, name, [&](const std::string& at) { return directory.create_file(at); },
+                [](const os::File& file) { return file.try_lock(); }));
+  auto& [temporary, file] = made;
+  return Draft(directory, std::move(name), std::move(temporary), std::move(file));
+}
+
+Result<Draft> Draft::link(const os::Directory& directory, std::string name,
+                          const os::File& source) {
+  const auto make = [&](const std::string& at) -> Result<os::File> {
+    CAIRN_CHECK(directory.link(source, at));
+    auto file = directory.open_file(at, os::Links::Refuse);
+    if (!file) (void)directory.remove(at);
+    return file;
+  };
+  // Others may link the same file meanwhile.
+  CAIRN_TRY(made, make_held(directory, name, make,
+                            [](const os::File& file) { return file.try_lock_shared(); }));
+  auto& [temporary, file] = made;
+  return Draft(directory, std::move(name), std::move(temporary), std::move(file));
 }
 
 Result<void> Draft::publish(Taken taken) {
@@ -56,16 +89,6 @@ Result<Draft> draft_with(const os::Directory& directory, std::string name,
   CAIRN_CHECK(draft.file().write_at(0, bytes));
   CAIRN_CHECK(draft.file().sync());
   return std::move(draft);
-}
-
-void remove_leftovers(const os::Directory& directory, std::string_view base) {
-  const auto names = directory.names();
-  if (!names) return;
-  for (const std::string& name : *names) {
-    if (!name.starts_with(base) || !os::is_temporary_name(name)) continue;
-    const auto file = directory.open_file(name, os::Links::Refuse);
-    if (file && file->try_lock().value_or(false)) (void)directory.remove(name);
-  }
 }
 
 }  // namespace cairn::store

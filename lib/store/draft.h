@@ -19,13 +19,20 @@ class Draft {
   // `directory` must outlive the draft.
   static Result<Draft> create(const os::Directory& directory, std::string name);
 
+  // Of a file that is there: another name of it. The Error carries errno, as Directory::link's.
+  static Result<Draft> link(const os::Directory& directory, std::string name, const os::File& file);
+
   const os::File& file() const noexcept { return file_; }
   const std::string& name() const noexcept { return name_; }  // the one it will have
+  void set_name(std::string name) noexcept { name_ = std::move(name); }
 
   // Gives the file its name. The bytes must be synced before, the directory after. Exists: the name
   // is taken, and Refuse is said.
   enum class Taken : std::uint8_t { Refuse, Replace };
   Result<void> publish(Taken taken);
+
+  // The temporary name stays: for the next one who publishes under the prefix.
+  void abandon() noexcept { temporary_.clear(); }
 
   Draft(Draft&& other) noexcept;
   Draft& operator=(Draft&&) = delete;
@@ -44,10 +51,5 @@ class Draft {
 // A draft that holds these bytes, synced: only the name is missing.
 Result<Draft> draft_with(const os::Directory& directory, std::string name,
                          std::span<const std::byte> bytes);
-
-// Removes the temporary files of writers that died: those whose names begin with `base`,
-// "train2-9." say, and that nobody holds. What cannot be removed stays, and is ignored by every
-// reader.
-void remove_leftovers(const os::Directory& directory, std::string_view base);
 
 }  // namespace cairn::store

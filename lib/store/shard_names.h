@@ -1,9 +1,10 @@
 #pragma once
 
-// The names that the shards of one prefix have in a directory: which are free, and which go.
+// The names that the shards of one prefix have in a directory.
 
 #include <cstdint>
-#include <string_view>
+#include <string>
+#include <vector>
 
 #include "cairn/error.h"
 #include "lib/os/file.h"
@@ -11,13 +12,12 @@
 namespace cairn::store {
 
 // The smallest N, `needed` at least, for which no BASE.data-?????-of-N is there: a published name
-// is never written again.
-Result<std::uint32_t> free_shard_count(const os::Directory& directory, std::string_view base,
+// is never written again. It stays free while the prefix's lock is held.
+Result<std::uint32_t> free_shard_count(const os::Directory& directory, const std::string& base,
                                        std::uint32_t needed);
 
-// Removes the shards whose names say another N, once the indexes over those that say `count` are
-// durable. One that cannot be removed costs space and no more: the next save tries again.
-void remove_other_shards(const os::Directory& directory, std::string_view base,
-                         std::uint32_t count);
+// The first names of so many: "BASE.data-00000-of-00003" and so on, at most `count`.
+std::vector<std::string> shard_names(const std::string& base, std::size_t names,
+                                     std::uint32_t count);
 
 }  // namespace cairn::store

@@ -51,12 +51,12 @@ Sums sums_of(std::span<const std::byte> bytes) {
   return sums.finish();
 }
 
-ShardWriter::ShardWriter(const os::Directory& directory, Layout layout)
-    : directory_(&directory), layout_(std::move(layout)), append_(std::make_unique<std::mutex>()) {}
+ShardWriter::ShardWriter(Layout layout)
+    : layout_(std::move(layout)), append_(std::make_unique<std::mutex>()) {}
 
 Result<ShardWriter> ShardWriter::create(const os::Directory& directory,
                                         std::vector<std::string> names, Layout layout) {
-  ShardWriter writer(directory, std::move(layout));
+  ShardWriter writer(std::move(layout));
   CAIRN_ASSERT(names.size() == writer.layout_.shards.size());
   for (std::size_t i = 0; i < names.size(); ++i) {
     const PlannedShard& plan = writer.layout_.shards[i];
@@ -85,29 +85,17 @@ void ShardWriter::place_encoded(std::size_t tensor, std::uint64_t size_bytes) {
   shard.size_bytes += size_bytes;
 }
 
-Result<void> ShardWriter::publish(Draft::Taken taken) {
+Result<void> ShardWriter::sync() const {
   for (const Draft& draft : drafts_) {
     CAIRN_CHECK(draft.file().make_read_only());
     CAIRN_CHECK(draft.file().sync());
   }
-  for (Draft& draft : drafts_) {
-    if (auto done = draft.publish(taken); !done) {
-      withdraw();
-      return done;
-    }
-    published_.push_back(draft.name());
-  }
-  auto done = directory_->sync();
-  if (!done) withdraw();
-  return done;
+  return {};
 }
 
-void ShardWriter::withdraw() noexcept {
-  (void)at_boundary([&]() -> Result<void> {
-    for (const std::string& name : published_) (void)directory_->remove(name);
-    return {};
-  });
-  published_.clear();
+void ShardWriter::set_names(std::vector<std::string> names) {
+  CAIRN_ASSERT(names.size() == drafts_.size());
+  for (std::size_t i = 0; i < names.size(); ++i) drafts_[i].set_name(std::move(names[i]));
 }
 
 Result<std::vector<format::ShardFacts>> ShardWriter::facts() const {

@@ -53,6 +53,7 @@ Sums sums_of(std::span<const std::byte> bytes);
 class ShardWriter {
  public:
   // Creates and reserves the drafts; `names` are the shards' own, one for each of the layout.
+  // `directory` must outlive it.
   static Result<ShardWriter> create(const os::Directory& directory, std::vector<std::string> names,
                                     Layout layout);
 
@@ -67,23 +68,23 @@ class ShardWriter {
   // Gives an encoded tensor its place behind what is there.
   void place_encoded(std::size_t tensor, std::uint64_t size_bytes);
 
-  // Syncs every shard, gives it its name and makes the names durable. After an error the new names
-  // are gone again.
-  Result<void> publish(Draft::Taken taken);
+  // Makes the bytes of every shard durable, for good: none can be written any more.
+  Result<void> sync() const;
 
-  // Valid after publish(): what the index says of the shards. live_bytes counts shared ranges once.
+  // The names that the shards will have, one for each of the layout.
+  void set_names(std::vector<std::string> names);
+
+  // What is to be published, after sync().
+  std::span<Draft> drafts() noexcept { return drafts_; }
+
+  // What the index says of the shards. live_bytes counts shared ranges once.
   Result<std::vector<format::ShardFacts>> facts() const;
 
-  // Takes the published names back: for a commit that cannot go on.
-  void withdraw() noexcept;
-
  private:
-  ShardWriter(const os::Directory& directory, Layout layout);  // throws std::bad_alloc
+  explicit ShardWriter(Layout layout);  // throws std::bad_alloc
 
-  const os::Directory* directory_;
   Layout layout_;
   std::vector<Draft> drafts_;
-  std::vector<std::string> published_;
   std::unique_ptr<std::mutex> append_;
 };
 

@@ -1,23 +1,12 @@
-// Saving: shards first, then the indexes that make them a checkpoint.
-//
-// The order is the whole guarantee (docs/ARCHITECTURE.md, "The life of a save"):
-//
-//   shards written under temporary names → synced → renamed → directory synced
-//   → P.index and P.cairn written under temporary names → synced → P.index renamed → P.cairn
-//   renamed → directory synced → only then the shards of the checkpoint that was there before are
-//   removed.
-//
-// A published shard name is never written again: saving over a prefix takes the smallest number of
-// shards for which no file P.data-?????-of-N exists, so that the old indexes go on pointing at old
-// bytes until the rename. P.index goes first, because whatever mixture of old and new indexes a
-// power cut leaves, the rule for stale indexes then lands on a whole checkpoint (the table in
-// format/FORMAT.md, "Commit states").
+// Saving: the tensors' bytes go into shards under temporary names as they come; commit() makes the
+// indexes and has all of it published (lib/store/publisher.cc, where the order stands).
 
 #include "cairn/writer.h"
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <set>
@@ -31,12 +20,13 @@
 #include "format/tensorflow/bundle.h"
 #include "lib/os/file.h"
 #include "lib/store/batch.h"
-#include "lib/store/draft.h"
 #include "lib/store/identity.h"
 #include "lib/store/layout.h"
 #include "lib/store/names.h"
+#include "lib/store/publisher.h"
 #include "lib/store/shard_names.h"
 #include "lib/store/shard_writer.h"
+#include "lib/store/writer_access.h"
 #include "lib/try.h"
 
 namespace cairn {
@@ -76,6 +66,9 @@ class Writer::State {
   Result<void> append(std::string_view name, std::span<const std::byte> chunk);
   Result<void> tie(std::string_view name, std::string_view same_as);
   Result<void> commit(const Work& work);
+  void before_publishing(std::function<Result<void>()> check) {
+    before_publishing_ = std::move(check);
+  }
 
  private:
   Result<std::size_t> find(std::string_view name) const;
@@ -86,10 +79,11 @@ class Writer::State {
   void finish(std::size_t tensor);
   Result<void> store_encoded(std::size_t tensor, std::span<const std::span<const std::byte>> parts,
                              std::uint32_t crc32c);
-  Result<void> publish_indexes();
-  Result<void> remove_old();
+  Result<void> check_whole();
+  Result<void> publish(store::Publisher& publisher);
+  Result<void> add_indexes(store::Publisher& publisher, std::uint32_t shard_count);
   std::vector<format::TensorFacts> tensor_facts() const;
-  format::IndexFacts index_facts() const;
+  format::IndexFacts index_facts(std::uint32_t shard_count) const;
   Result<void> usable() const;
   Result<void> check_verb(std::size_t tensor, bool encoded) const;
 
@@ -101,9 +95,9 @@ class Writer::State {
   os::Directory directory_;
   std::mutex prepare_mutex_;
   std::atomic<bool> prepared_ = false;
-  std::uint32_t shard_count_ = 0;  // what the shards' names say
   std::optional<store::ShardWriter> shards_;
   std::vector<Incoming> incoming_;
+  std::function<Result<void>()> before_publishing_;
   std::atomic<bool> broken_ = false;
   std::atomic<bool> committed_ = false;
 };
@@ -220,13 +214,9 @@ Result<void> Writer::State::prepare() {
   const store::LayoutRequest request{specs_, same_as_, options_.alignment_bytes};
   CAIRN_TRY(count, store::free_shard_count(directory_, base_, store::shards_needed(request)));
   store::Layout layout = store::plan_layout(request, count);
-  std::vector<std::string> names;
-  names.reserve(layout.shards.size());
-  for (std::uint32_t i = 0; i < layout.shards.size(); ++i) {
-    names.push_back(base_ + format::tensorflow::shard_suffix(i, count));
-  }
+  // For now: commit() gives them those that are free then.
+  std::vector<std::string> names = store::shard_names(base_, layout.shards.size(), count);
   CAIRN_TRY(shards, store::ShardWriter::create(directory_, std::move(names), std::move(layout)));
-  shard_count_ = count;
   shards_.emplace(std::move(shards));
   prepared_.store(true, std::memory_order_release);
   return {};
@@ -422,9 +412,7 @@ Result<void> Writer::State::store_encoded(std::size_t tensor,
 
 // ---- Commit -------------------------------------------------------------------------------------
 
-Result<void> Writer::State::commit(const Work& work) {
-  CAIRN_CHECK(usable());
-  CAIRN_CHECK(prepare());
+Result<void> Writer::State::check_whole() {
   for (std::size_t i = 0; i < specs_.size(); ++i) {
     // An empty tensor has all its bytes from the start.
     const auto& plan = shards_->layout().tensors[i];
@@ -436,13 +424,40 @@ Result<void> Writer::State::commit(const Work& work) {
     return invalid(prefix_.string() + ": tensor " + format::quoted(specs_[i].name) +
                    " has not got all its bytes");
   }
+  return {};
+}
+
+Result<void> Writer::State::commit(const Work& work) {
+  CAIRN_CHECK(usable());
+  CAIRN_CHECK(prepare());
+  CAIRN_CHECK(check_whole());
   if (work.stop.stop_requested()) return Error{Code::Cancelled, 0, "cancelled by the caller"};
   broken_ = true;  // whatever comes now: this writer is not for a second commit
-  CAIRN_CHECK(shards_->publish(store::Draft::Taken::Refuse));
-  CAIRN_CHECK(publish_indexes());
-  CAIRN_CHECK(remove_old());
+  CAIRN_CHECK(shards_->sync());
+  auto publisher = store::Publisher::begin({directory_, base_, prefix_.string()},
+                                           {options_.lock_wait, work.stop});
+  if (!publisher) {
+    broken_ = false;  // but where nothing has happened yet
+    return std::move(publisher).error();
+  }
+  CAIRN_CHECK(publish(*publisher));
   committed_ = true;
   return {};
+}
+
+// The caller's lock covers all of it.
+Result<void> Writer::State::publish(store::Publisher& publisher) {
+  constexpr std::array kIndexes{store::kCairnSuffix, store::kTensorFlowSuffix};
+  if (!options_.replace) CAIRN_CHECK(publisher.refuse(kIndexes));
+  if (before_publishing_) CAIRN_CHECK(before_publishing_());
+  const auto shards = static_cast<std::uint32_t>(shards_->drafts().size());
+  CAIRN_TRY(count, store::free_shard_count(directory_, base_, shards));
+  shards_->set_names(store::shard_names(base_, shards, count));
+  CAIRN_CHECK(add_indexes(publisher, count));
+  std::vector<std::string_view> unwanted;
+  if (!options_.tensorflow_index) unwanted.push_back(store::kTensorFlowSuffix);
+  if (!options_.cairn_index) unwanted.push_back(store::kCairnSuffix);
+  return publisher.publish(shards_->drafts(), {unwanted});
 }
 
 std::vector<format::TensorFacts> Writer::State::tensor_facts() const {
@@ -464,7 +479,7 @@ std::vector<format::TensorFacts> Writer::State::tensor_facts() const {
   return tensors;
 }
 
-format::IndexFacts Writer::State::index_facts() const {
+format::IndexFacts Writer::State::index_facts(std::uint32_t shard_count) const {
   format::IndexFacts facts;
   facts.step = options_.step;
   facts.created_ns = os::now_ns();
@@ -472,66 +487,37 @@ format::IndexFacts Writer::State::index_facts() const {
   facts.chunk_bytes = store::kChunkBytes;
   facts.metadata = options_.metadata;
   std::ranges::sort(facts.metadata);
-  facts.bundle.num_shards = static_cast<std::int32_t>(shard_count_);
+  facts.bundle.num_shards = static_cast<std::int32_t>(shard_count);
   facts.tensors = tensor_facts();
   return facts;
 }
 
-Result<void> Writer::State::publish_indexes() {
-  std::vector<store::Draft> drafts;
-  const auto add = [&](std::string_view suffix, std::span<const std::byte> bytes) -> Result<void> {
-    CAIRN_TRY(draft, store::draft_with(directory_, base_ + std::string(suffix), bytes));
-    drafts.push_back(std::move(draft));
-    return {};
-  };
-  const auto write_all = [&]() -> Result<void> {
-    format::IndexFacts facts = index_facts();
-    CAIRN_TRY(shards, shards_->facts());
-    facts.shards = std::move(shards);
-    if (!options_.meta_graph.empty())
-      CAIRN_CHECK(add(store::kMetaSuffix, format::as_bytes(options_.meta_graph)));
-    if (options_.tensorflow_index) {
-      const auto index = format::tensorflow::encode_bundle(facts.bundle, facts.tensors);
-      if (!index) return invalid(prefix_.string() + ": " + index.error().what);
-      CAIRN_CHECK(add(store::kTensorFlowSuffix, format::as_bytes(*index)));
-      CAIRN_TRY(info, drafts.back().file().info());
-      facts.tensorflow_index = {true, store::identity_of(info),
-                                format::xxh3_128(format::as_bytes(*index))};
-    }
-    if (!options_.cairn_index) return {};
-    const auto bytes = format::encode_index(facts);
-    if (!bytes) return invalid(prefix_.string() + ": " + bytes.error().what);
-    return add(store::kCairnSuffix, *bytes);
-  };
-  if (auto done = write_all(); !done) {
-    shards_->withdraw();  // nothing points at them yet
-    return done;
+Result<void> Writer::State::add_indexes(store::Publisher& publisher, std::uint32_t shard_count) {
+  format::IndexFacts facts = index_facts(shard_count);
+  CAIRN_TRY(shards, shards_->facts());
+  facts.shards = std::move(shards);
+  if (!options_.meta_graph.empty())
+    CAIRN_CHECK(publisher.add(store::kMetaSuffix, format::as_bytes(options_.meta_graph)));
+  if (options_.tensorflow_index) {
+    const auto index = format::tensorflow::encode_bundle(facts.bundle, facts.tensors);
+    if (!index) return invalid(prefix_.string() + ": " + index.error().what);
+    CAIRN_TRY(file, publisher.add(store::kTensorFlowSuffix, format::as_bytes(*index)));
+    CAIRN_TRY(info, file->info());
+    facts.tensorflow_index = {true, store::identity_of(info),
+                              format::xxh3_128(format::as_bytes(*index))};
   }
-  // The shards stay even if this fails: over a network a rename that was reported as failed may
-  // have happened. The next save removes them where it has not.
-  for (store::Draft& draft : drafts) CAIRN_CHECK(draft.publish(store::Draft::Taken::Replace));
-  return directory_.sync();
-}
-
-// What the checkpoint that was there before leaves behind. An index of the kind that is not wanted
-// would be preferred to, or contradict, the new one, so its removal is the moment of the commit.
-Result<void> Writer::State::remove_old() {
-  const auto drop = [&](bool wanted, std::string_view suffix) -> Result<void> {
-    const std::string name = base_ + std::string(suffix);
-    if (wanted) return {};
-    CAIRN_TRY(there, directory_.look(name));
-    if (!there) return {};
-    CAIRN_CHECK(directory_.remove(name));
-    return directory_.sync();
-  };
-  CAIRN_CHECK(drop(options_.tensorflow_index, store::kTensorFlowSuffix));
-  CAIRN_CHECK(drop(options_.cairn_index, store::kCairnSuffix));
-  store::remove_other_shards(directory_, base_, shard_count_);
-  store::remove_leftovers(directory_, base_ + ".");
+  if (!options_.cairn_index) return {};
+  const auto bytes = format::encode_index(facts);
+  if (!bytes) return invalid(prefix_.string() + ": " + bytes.error().what);
+  CAIRN_CHECK(publisher.add(store::kCairnSuffix, *bytes));
   return {};
 }
 
 // ---- The public handle --------------------------------------------------------------------------
+
+void WriterAccess::before_publishing(Writer& writer, std::function<Result<void>()> check) {
+  writer.state_->before_publishing(std::move(check));
+}
 
 Writer::Writer(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
 Writer::Writer(Writer&&) noexcept = default;

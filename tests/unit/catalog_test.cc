@@ -159,8 +159,8 @@ TEST_CASE("a catalog is replaced in one step, and nothing but the lock's file is
   REQUIRE(update_checkpoint_state(box.root(), state_of({"m-1"})));
   CHECK(test::read_file(box / "reader") == "before");
   const test::Files left = test::read_files(box.root());
-  CHECK(left.size() == 3);
-  CHECK(left.contains(".cairn-lock"));
+  CHECK(left.size() == 2);
+  CHECK(test::fs::exists(box / ".cairn-lock"));
   CHECK(has(refusal(update_checkpoint_state(box / "none", state_of({"m"}))), "NotFound: "));
 }
 

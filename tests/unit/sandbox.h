@@ -71,9 +71,11 @@ inline void write_file(const fs::path& path, std::string_view bytes) {
   if (!out.flush()) throw std::runtime_error("cannot write " + path.string());
 }
 
+// But for the file of locks, which says who wrote last.
 inline Files read_files(const fs::path& dir) {
   Files files;
   for (const auto& entry : fs::directory_iterator(dir)) {
+    if (entry.path().filename() == ".cairn-lock") continue;
     if (entry.is_regular_file()) files[entry.path().filename().string()] = read_file(entry.path());
   }
   return files;

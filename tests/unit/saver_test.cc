@@ -1,9 +1,11 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
-#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
+#include <optional>
 #include <thread>
 
 #include "format/cairn/journal.h"
@@ -12,6 +14,7 @@
 #include "lib/os/file.h"
 #include "lib/saver/journal.h"
 #include "lib/saver/members.h"
+#include "lib/store/lock.h"
 #include "sandbox.h"
 
 namespace cairn {
@@ -337,8 +340,8 @@ TEST_CASE("a checkpoint goes with all its files, and takes no other along") {
   for (const auto& [name, bytes] : test::read_files(box.root())) {
     if (!name.starts_with("m-2")) left.push_back(name);
   }
-  CHECK(left == std::vector<std::string>{".cairn-lock", "checkpoint", "m-1.index.bak", "m-1.txt",
-                                         "m-10.index.bak", "m-11.data-00000-of-00001"});
+  CHECK(left == std::vector<std::string>{"checkpoint", "m-1.index.bak", "m-1.txt", "m-10.index.bak",
+                                         "m-11.data-00000-of-00001"});
 }
 
 TEST_CASE("a file of the user's own that is named like an export stays") {
@@ -438,10 +441,14 @@ TEST_CASE("times that are no numbers are no times") {
 
 TEST_CASE("one writer at a time: a second is told who holds the lock, or waits for it") {
   Sandbox box;
-  Trainer trainer(box.root());
+  SaverOptions hasty;
+  hasty.lock_wait = 0ms;
+  Trainer trainer(box.root(), hasty);
   trainer.save(0);
-  const int fd = ::open((box / ".cairn-lock").c_str(), O_RDWR | O_CLOEXEC);
-  REQUIRE(::flock(fd, LOCK_EX) == 0);
+  const auto directory = os::Directory::open(box.root());
+  auto taken = store::Lock::of_directory(*directory, {});
+  REQUIRE(taken);
+  std::optional<store::Lock> lock(*std::move(taken));
   const std::string said = refusal(trainer.try_save(1));
   CHECK(has(said, "Busy: "));
   CHECK(has(said, "process " + std::to_string(::getpid()) + " on "));
@@ -456,7 +463,7 @@ TEST_CASE("one writer at a time: a second is told who holds the lock, or waits f
   std::thread other([&] {
     std::this_thread::sleep_for(30ms);
     released = true;
-    ::close(fd);
+    lock.reset();
   });
   waiting.save(2);
   CHECK(released);
@@ -602,12 +609,20 @@ TEST_CASE("a save that died after its commit is finished: listed, and the old on
   CHECK(steps_in(begun.dir) == std::vector{2, 3});
 }
 
+// As it is left by a publisher that died when its shards had their names.
+void unpublish(const path& dir, const std::string& base) {
+  for (const char* suffix : {".index", ".cairn"})
+    test::fs::rename(dir / (base + suffix), dir / (base + suffix + ".cairn-tmp-0123456789abcdef"));
+}
+
 TEST_CASE("a save that died before its commit has never been") {
   Begun begun;
-  test::write_file(begun.dir / "m-3.data-00000-of-00001", "shard");
-  test::write_file(begun.dir / "m-3.index.cairn-tmp-0123456789abcdef", "draft");
+  Begun::write(begun.dir / "m-3", 3);
+  unpublish(begun.dir, "m-3");
+  test::write_file(begun.dir / "m-4.data-00000-of-00001", "a copy under way");
   begun.settle();
   CHECK(!test::fs::exists(begun.dir / "m-3.data-00000-of-00001"));
+  CHECK(test::fs::exists(begun.dir / "m-4.data-00000-of-00001"));
   CHECK(catalog_in(begun.dir) == catalog_of({"m-1", "m-2"}));
   CHECK(steps_in(begun.dir) == std::vector{1, 2});
 }
@@ -616,11 +631,18 @@ TEST_CASE("a save over a prefix that died before its commit leaves the old one")
   Begun begun;
   begun.journal = {"checkpoint", *saver::before_adding(begun.place, "m-2"), {}};
   REQUIRE(saver::write_journal(begun.directory, begun.journal));
-  test::write_file(begun.dir / "m-2.data-00000-of-00002", "shard");
-  test::write_file(begun.dir / "m-2.data-00001-of-00002", "shard");
+  const std::array before{"m-2.index", "m-2.cairn", "m-2.data-00000-of-00001"};
+  for (const char* name : before)
+    test::fs::create_hard_link(begun.dir / name, begun.dir / (std::string("m-kept-") + name));
+  Begun::write(begun.dir / "m-2", 7);
+  REQUIRE(test::fs::exists(begun.dir / "m-2.data-00000-of-00002"));
+  unpublish(begun.dir, "m-2");
+  for (const char* name : before)
+    test::fs::rename(begun.dir / (std::string("m-kept-") + name), begun.dir / name);
   begun.settle();
   CHECK(steps_in(begun.dir) == std::vector{1, 2});
   CHECK(!test::fs::exists(begun.dir / "m-2.data-00000-of-00002"));
+  CHECK(test::fs::exists(begun.dir / "m-2.data-00000-of-00001"));
 }
 
 TEST_CASE("a save that died between the catalog and the removals is finished") {

@@ -5,12 +5,16 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <chrono>
+#include <optional>
 #include <random>
 #include <thread>
 
 #include "format/digest.h"
 #include "format/le.h"
 #include "format/safetensors/header.h"
+#include "lib/os/file.h"
+#include "lib/store/lock.h"
 #include "tests/unit/golden.h"
 #include "tests/unit/scratch.h"
 
@@ -356,15 +360,18 @@ TEST_CASE("a shard's name is never taken while it is there, and the number of sh
   CHECK(counts == std::vector<std::size_t>{1, 2, 1, 2});
 }
 
-TEST_CASE("shards of a save that died are passed over, and removed by the next one") {
+TEST_CASE("files named like shards that no index names are passed over, and stay") {
   const Scratch scratch;
   for (const char* name : {"p.data-00000-of-00001", "p.data-00001-of-00002"})
-    std::ofstream(scratch / name) << "left behind";
+    std::ofstream(scratch / name) << "somebody's";
   std::ofstream(scratch / "px.data-00000-of-00003") << "another prefix";
-  write_checkpoint(scratch / "p", version(1));
-  test::check_holds(open_checkpoint(scratch / "p"), version(1));
+  for (int i = 1; i <= 3; ++i) {
+    write_checkpoint(scratch / "p", version(i));
+    test::check_holds(open_checkpoint(scratch / "p"), version(i));
+  }
   CHECK(shards_in(scratch) ==
-        std::set<std::string>{"p.data-00000-of-00003", "p.data-00001-of-00003",
+        std::set<std::string>{"p.data-00000-of-00001", "p.data-00000-of-00003",
+                              "p.data-00001-of-00002", "p.data-00001-of-00003",
                               "p.data-00002-of-00003", "px.data-00000-of-00003"});
 }
 
@@ -409,7 +416,7 @@ TEST_CASE("old shards that cannot be removed are no failure of the new checkpoin
   test::check_holds(open_checkpoint(scratch / "p"), version(1));
 }
 
-TEST_CASE("of two writers of one prefix the first to commit wins, and the second leaves it whole") {
+TEST_CASE("of two writers of one prefix the second to commit wins, and both leave a whole one") {
   const Scratch scratch;
   const auto mine = version(1);
   const auto theirs = version(2);
@@ -422,8 +429,54 @@ TEST_CASE("of two writers of one prefix the first to commit wins, and the second
     REQUIRE_OK(write_content(*second, theirs[i]));
   }
   REQUIRE_OK(first->commit());
-  CHECK(refusal(second->commit(), {"p.data-00000-of-00001"}) == Code::Exists);
   test::check_holds(open_checkpoint(scratch / "p"), mine);
+  REQUIRE_OK(second->commit());
+  test::check_holds(open_checkpoint(scratch / "p"), theirs);
+  CHECK(shards_in(scratch).size() == 1);
+}
+
+TEST_CASE("a writer that may not replace finds out last what came meanwhile") {
+  const Scratch scratch;
+  WriterOptions options;
+  options.replace = false;
+  auto late = Writer::create(scratch / "p", test::specs_of(version(1)), options);
+  REQUIRE_OK(late);
+  for (const auto& content : version(1)) REQUIRE_OK(write_content(*late, content));
+  write_checkpoint(scratch / "p", version(2));
+  CHECK(refusal(late->commit(), {"p.cairn is there"}) == Code::Exists);
+  test::check_holds(open_checkpoint(scratch / "p"), version(2));
+}
+
+TEST_CASE("a commit waits for who publishes under its prefix, as long as it is told") {
+  const Scratch scratch;
+  const auto directory = os::Directory::open(scratch.path());
+  REQUIRE_OK(directory);
+  const auto writer_of = [&](const char* prefix, std::chrono::milliseconds wait) {
+    WriterOptions options;
+    options.lock_wait = wait;
+    auto writer = Writer::create(scratch / prefix, test::specs_of(version(1)), options);
+    REQUIRE_OK(writer);
+    for (const auto& content : version(1)) REQUIRE_OK(write_content(*writer, content));
+    return *std::move(writer);
+  };
+  using std::chrono::milliseconds;
+  Writer hasty = writer_of("p", milliseconds(0));
+  Writer patient = writer_of("p", milliseconds::max());
+  Writer elsewhere = writer_of("q", milliseconds(0));
+  std::optional<store::Lock> lock;
+  auto taken = store::Lock::of_prefix(*directory, "p", {});
+  REQUIRE_OK(taken);
+  lock.emplace(*std::move(taken));
+  CHECK(refusal(hasty.commit(), {"/p: is being written to by", "process ", "0 ms"}) == Code::Busy);
+  REQUIRE_OK(elsewhere.commit());  // another prefix, another lock
+  std::thread other([&] {
+    std::this_thread::sleep_for(milliseconds(50));
+    lock.reset();
+  });
+  REQUIRE_OK(patient.commit());
+  other.join();
+  REQUIRE_OK(hasty.commit());  // nothing had happened
+  test::check_holds(open_checkpoint(scratch / "p"), version(1));
 }
 
 }  // namespace

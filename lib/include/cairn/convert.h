@@ -3,6 +3,7 @@
 // One payload, many indexes: giving a checkpoint the index of another format, and rewriting it
 // where bytes must differ.
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -27,11 +28,12 @@ enum class Link : std::uint8_t {
 CAIRN_API std::string_view name(Link link) noexcept;
 
 struct TransferOptions {
-  // A prefix; empty: beside the payload. Import and export that replace a checkpoint there change
-  // its shards before its index: a crash in between leaves a mixture.
-  std::filesystem::path output;
-  Link link = Link::Auto;  // with `output`: how the shards get there
-  bool replace = false;    // an index that is there and differs may be replaced
+  std::filesystem::path output;  // a prefix; empty: beside the payload
+  Link link = Link::Auto;        // with `output`: how the shards get there
+  bool replace = false;          // a checkpoint that is there may be replaced
+  // How long to wait while another publishes under the prefix that is written to. 0: not at all;
+  // max(): for ever. The wait is over: Busy.
+  std::chrono::milliseconds lock_wait{30'000};
   Work work;
 };
 
@@ -47,12 +49,11 @@ struct Transfer {
 
 // Adds Cairn's index P.cairn beside the payload of a TensorFlow checkpoint, or renews one whose
 // files changed since. No tensor byte is moved, and none read but where shards were touched or
-// copied behind a P.cairn: then their bytes decide whether it stays; and where `output` has files
-// of the shards' names: with the same bytes they are what a killed import left, and are taken.
-// Errors: those of Checkpoint::open (for a damaged P.cairn too, without `replace`); Exists
-// (`output` is a checkpoint already, or has other files of the shards' names, without `replace`);
-// Unsupported (a format that cannot be imported); Io, NoSpace. Durable when it returns: the payload
-// is synced first.
+// copied behind a P.cairn: then their bytes decide whether it stays. Under `output` the shards get
+// names that are free. Errors: those of Checkpoint::open (for a damaged P.cairn too, without
+// `replace`); Exists (`output` is a checkpoint already, without `replace`); Unsupported (a format
+// that cannot be imported); Busy (`lock_wait` is over); Io, NoSpace. Durable when it returns: the
+// payload is synced first. Until then what was under `output` is there, whole.
 CAIRN_API Result<Transfer> import_index(const std::filesystem::path& source,
                                         const TransferOptions& options = {}) noexcept;
 

@@ -2,6 +2,7 @@
 
 // What can be kept of a damaged checkpoint: a new one, of the tensors that are whole.
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -66,8 +67,9 @@ CAIRN_API Result<Salvageable> salvageable(const std::filesystem::path& source,
                                           const Work& work = {}) noexcept;
 
 struct SalvageOptions {
-  std::filesystem::path output;  // a prefix, required
-  bool replace = false;          // what is there may be replaced
+  std::filesystem::path output;                 // a prefix, required
+  bool replace = false;                         // what is there may be replaced
+  std::chrono::milliseconds lock_wait{30'000};  // as TransferOptions
   Work work;
 };
 

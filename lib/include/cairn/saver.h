@@ -59,10 +59,11 @@ struct CAIRN_API Retention {
 struct SaverOptions {
   // Empty: everything stays, and the catalog lists it all. The latest one always stays.
   std::vector<Retention> keep_any_of = {Retention::newest(5)};
-  bool pad_step_number = false;                  // m-00000007
-  std::string latest_filename = "checkpoint";    // the catalog's name
-  bool tensorflow_index = true;                  // write P.index too
-  std::chrono::milliseconds lock_wait{0};        // how long to wait for another writer; 0: not
+  bool pad_step_number = false;                // m-00000007
+  std::string latest_filename = "checkpoint";  // the catalog's name
+  bool tensorflow_index = true;                // write P.index too
+  // How long to wait for another writer. 0: not at all; max(): for ever. Who waits comes next.
+  std::chrono::milliseconds lock_wait{30'000};
   std::uint64_t staging_bytes_max = 256u << 20;  // save_async: what may wait in memory
   Work work;
   // Seconds since the epoch; empty: the system's clock. For tests and simulations.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -18,6 +19,8 @@
 
 namespace cairn {
 
+struct WriterAccess;
+
 struct WriterOptions {
   std::optional<std::int64_t> step;
   std::vector<std::pair<std::string, std::string>> metadata;
@@ -26,6 +29,10 @@ struct WriterOptions {
   unsigned alignment_bytes = 0;  // 0: the universal shard; else a power of two, 64 … 4096, for
                                  // every tensor, and no safetensors header
   std::string meta_graph;        // bytes of P.meta; empty: none
+  bool replace = true;  // false: commit() is Exists where a checkpoint is under the prefix by then
+  // How long commit() waits while another publishes under the prefix. 0: not at all; max(): for
+  // ever.
+  std::chrono::milliseconds lock_wait{30'000};
 };
 
 // A tensor's name and all its bytes, row-major and little-endian: the caller's memory.
@@ -39,7 +46,9 @@ struct NamedBytes {
 // Until commit() nothing exists under the prefix's names, and a checkpoint that was there before
 // stays whole; a Writer that goes away uncommitted takes its temporary files with it. One whose
 // process is killed leaves them (NAME.cairn-tmp-…): readers ignore them, the next commit under the
-// prefix removes them.
+// prefix removes them. Several Writers of one prefix, in any processes, take turns in commit(): the
+// last one's checkpoint is there afterwards, whole. It is removed what the replaced indexes named;
+// a file that is named like a shard and that no index names stays.
 // Threads: write, write_all, write_strings and append may be called from several threads, one
 // thread per tensor. A forked child must not use the Writer. Memory: what is given is summed,
 // hashed and written at once; nothing is kept.
@@ -81,12 +90,14 @@ class CAIRN_API Writer {
   // and size. Errors: NotFound, Invalid.
   Result<void> tie(std::string_view name, std::string_view same_as) noexcept;
 
-  // Publishes: syncs the shards, gives them their names, then the indexes the same way; returns
-  // after the last sync. From then on the checkpoint survives a power cut; before that, the
-  // previous one of the same prefix does. Errors: Invalid (a tensor without all its bytes; called
-  // twice: nothing happened), Cancelled (likewise), Exists (somebody took a shard's name
-  // meanwhile), Io, NoSpace. Of these the last three are final, since after a failed sync nobody
-  // knows what is on the disk: this Writer refuses everything from then on.
+  // Publishes: syncs the shards, takes the prefix's lock (a byte of the file .cairn-lock in its
+  // directory), gives the shards names that are free then, and the indexes theirs; returns after
+  // the last sync, when what was there before is removed. From then on the checkpoint survives a
+  // power cut; before that, the previous one of the same prefix does. Errors: Invalid (a tensor
+  // without all its bytes; called twice), Cancelled, Busy (`lock_wait` is over; the sentence names
+  // who publishes), Unsupported (the file system has no locks): nothing has happened, and commit()
+  // may be called again. Exists (without `replace`), Io, NoSpace: these are final, since after a
+  // failed sync nobody knows what is on the disk: this Writer refuses everything from then on.
   Result<void> commit(const Work& work = {}) noexcept;
 
   Writer(Writer&&) noexcept;
@@ -94,6 +105,7 @@ class CAIRN_API Writer {
   ~Writer();
 
  private:
+  friend struct WriterAccess;
   class CAIRN_LOCAL State;
   explicit Writer(std::unique_ptr<State> state) noexcept;
   std::unique_ptr<State> state_;

@@ -146,6 +146,12 @@ Result<bool> File::try_lock() const {
   return machine.try_lock(fd_);
 }
 
+Result<bool> File::try_lock_shared() const { return true; }  // nobody else is there
+
+Result<bool> File::try_lock_byte(std::uint64_t) const { return true; }
+
+void File::unlock_byte(std::uint64_t) const noexcept {}
+
 Result<void> File::sync() const {
   Machine& machine = crash::running();
   const std::lock_guard lock(machine.mutex());
@@ -333,6 +339,11 @@ bool is_temporary_name(std::string_view name) noexcept {
   if (name.size() < kTemporaryMark.size() + kTemporaryDigits) return false;
   name.remove_suffix(kTemporaryDigits);
   return name.ends_with(kTemporaryMark);
+}
+
+std::string_view without_temporary_tail(std::string_view name) noexcept {
+  name.remove_suffix(kTemporaryMark.size() + kTemporaryDigits);
+  return name;
 }
 
 std::int64_t now_ns() noexcept {

@@ -1,0 +1,293 @@
+// Publishing, in the one order that loses nothing (docs/ARCHITECTURE.md, "The life of a save"):
+//
+//   the prefix's lock → the bytes of shards, synced under temporary names (before the lock, where
+//   they take long) → the indexes likewise → the shards get their names → directory synced
+//   → P.meta, P.index and P.cairn get theirs → directory synced → indexes that are not wanted go
+//   → directory synced → the shards of what was there before go → unlock
+//
+// A published shard's name is never given to another file: whoever saves over a prefix takes a
+// number of shards for which no file P.data-?????-of-N exists, so that the old indexes go on
+// pointing at old bytes until the rename. P.index goes first, because whatever mixture of old and
+// new indexes a power cut leaves, the rule for stale indexes then lands on a whole checkpoint (the
+// table in format/FORMAT.md, "Commit states").
+//
+// Which shards go? Those that the replaced indexes named, and those of a publisher that died. Of
+// the others nobody knows whose they are: a copy under way, TensorFlow's save. So an index is
+// written under its temporary name before its shards get theirs, and a replaced index gets a
+// temporary name before it is replaced: whatever moment a publisher dies at, what is to go is named
+// by a temporary index that nobody holds. sweep() reads those, and removes what no index that is
+// there names. (Where a power cut takes the temporary name and leaves the shard's, the shard stays:
+// that costs space, and one more sync a save would cost more.)
+
+#include "lib/store/publisher.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "format/cairn/index.h"
+#include "format/limits.h"
+#include "format/tensorflow/bundle.h"
+#include "lib/store/identity.h"
+#include "lib/store/names.h"
+#include "lib/try.h"
+
+namespace cairn::store {
+namespace {
+
+constexpr std::array kIndexSuffixes{kTensorFlowSuffix, kCairnSuffix};
+
+// Whether it could be read.
+bool add_claims(const os::File& file, std::string_view name, Claims& claims) {
+  const bool own = name.ends_with(kCairnSuffix);
+  const auto bytes = os::read_whole(
+      file, own ? format::limits::kIndexBytesMax : format::limits::kForeignIndexBytesMax);
+  if (!bytes) return false;
+  if (!own) {
+    const auto header = format::tensorflow::decode_bundle_header(*bytes);
+    if (header) claims.counts.insert(static_cast<std::uint32_t>(header->num_shards));
+    return header.has_value();
+  }
+  const auto index = format::IndexView::decode(*bytes);
+  for (std::size_t i = 0; index && i < index->shard_count(); ++i)
+    claims.names.emplace(index->shard(i).name);
+  return index.has_value();
+}
+
+// A temporary name for an index that is there: a copy, where it cannot be linked.
+Result<Draft> second_name(const os::Directory& directory, const std::string& name,
+                          const os::File& index) {
+  auto draft = Draft::link(directory, name, index);
+  if (draft) return draft;
+  const int number = draft.error().os_errno;
+  if (number != EPERM && number != EOPNOTSUPP && number != EMLINK) return draft;
+  CAIRN_TRY(bytes, os::read_whole(index, format::limits::kForeignIndexBytesMax));
+  return draft_with(directory, name, bytes);
+}
+
+// The base of the prefix that a published file's name belongs to.
+std::optional<std::string> base_of(std::string_view name) {
+  for (const std::string_view suffix :
+       {kTensorFlowSuffix, kCairnSuffix, kMetaSuffix, kSafetensorsSuffix}) {
+    if (name.ends_with(suffix)) return std::string(name.substr(0, name.size() - suffix.size()));
+  }
+  const std::size_t dot = name.rfind(".data-");
+  if (dot == std::string_view::npos || !shard_number(name, name.substr(0, dot)))
+    return std::nullopt;
+  return std::string(name.substr(0, dot));
+}
+
+// The temporary files of publishers under `base`, or with nothing the directory's own.
+std::vector<std::string> temporaries_of(std::span<const std::string> names,
+                                        const std::optional<std::string>& base) {
+  std::vector<std::string> found;
+  for (const std::string& name : names) {
+    if (os::is_temporary_name(name) && base_of(os::without_temporary_tail(name)) == base)
+      found.push_back(name);
+  }
+  return found;
+}
+
+void sweep(const os::Directory& directory, std::span<const std::string> names,
+           const std::optional<std::string>& base) {
+  Claims dead;
+  std::vector<std::string> going;
+  for (const std::string& name : temporaries_of(names, base)) {
+    const auto file = directory.open_file(name, os::Links::Refuse);
+    if (!file || !file->try_lock().value_or(false)) continue;
+    const std::string_view published = os::without_temporary_tail(name);
+    if (published.ends_with(kTensorFlowSuffix) || published.ends_with(kCairnSuffix))
+      (void)add_claims(*file, published, dead);  // one that was torn has named nothing yet
+    going.push_back(name);
+  }
+  if (!dead.names.empty() || !dead.counts.empty()) {
+    const auto alive = claims_of(directory, *base);
+    if (!alive || !*alive) return;
+    for (const std::string& name : names) {
+      if (dead.has(name, *base) && !(*alive)->has(name, *base)) (void)directory.remove(name);
+    }
+  }
+  for (const std::string& name : going) (void)directory.remove(name);
+}
+
+}  // namespace
+
+bool Claims::has(std::string_view shard, std::string_view base) const {
+  const auto number = shard_number(shard, base);
+  return number && (counts.contains(number->count) || names.contains(shard));
+}
+
+Result<std::optional<Claims>> claims_of(const os::Directory& directory, const std::string& base) {
+  Claims claims;
+  for (const std::string_view suffix : kIndexSuffixes) {
+    const auto file = directory.open_file(base + std::string(suffix), os::Links::Refuse);
+    if (!file && file.error().code == Code::NotFound) continue;
+    if (!file && file.error().code != Code::Unsafe) return file.error();
+    if (!file || !add_claims(*file, suffix, claims)) return std::optional<Claims>();
+  }
+  return std::optional(std::move(claims));
+}
+
+Result<IndexIdentities> index_identities(const os::Directory& directory, const std::string& base) {
+  IndexIdentities identities;
+  for (const std::string_view suffix : kIndexSuffixes) {
+    CAIRN_TRY(info, directory.look(base + std::string(suffix)));
+    identities.push_back(info ? std::optional(identity_of(*info)) : std::nullopt);
+  }
+  return identities;
+}
+
+Result<Publisher> Publisher::begin(Target target, const LockWait& wait) {
+  CAIRN_TRY(lock, Lock::of_prefix(target.directory, target.base, wait));
+  return begin(std::move(target), std::move(lock));
+}
+
+Result<Publisher> Publisher::begin(Target target, Lock held) {
+  return Publisher(std::move(target), std::move(held));
+}
+
+Result<void> Publisher::refuse(std::span<const std::string_view> suffixes) const {
+  return refuse_existing(target_, suffixes);
+}
+
+Result<void> refuse_existing(const Target& target, std::span<const std::string_view> suffixes) {
+  for (const std::string_view suffix : suffixes) {
+    const std::string file = target.base + std::string(suffix);
+    if (!target.directory.exists(file)) continue;
+    return Error{Code::Exists, 0,
+                 target.shown + ": " + file +
+                     " is there; choose another output, or say replace (--replace)"};
+  }
+  return {};
+}
+
+Result<const os::File*> Publisher::add(std::string_view suffix, std::span<const std::byte> bytes) {
+  CAIRN_TRY(draft, draft_with(target_.directory, name(suffix), bytes));
+  indexes_.push_back(std::move(draft));
+  return &indexes_.back().file();
+}
+
+// Second names for the indexes that are replaced or go, so that their shards are known for what
+// they are until they have gone.
+Result<std::vector<Draft>> Publisher::keep_replaced(
+    std::span<const std::string_view> unwanted) const {
+  std::vector<Draft> kept;
+  for (const std::string_view suffix : kIndexSuffixes) {
+    const std::string index = name(suffix);
+    const bool goes = std::ranges::find(indexes_, index, &Draft::name) != indexes_.end() ||
+                      std::ranges::find(unwanted, suffix) != unwanted.end();
+    auto file = target_.directory.open_file(index, os::Links::Refuse);
+    // A link of somebody's: what it leads to is not ours to remove.
+    if (!goes ||
+        (!file && (file.error().code == Code::NotFound || file.error().code == Code::Unsafe)))
+      continue;
+    if (!file) return std::move(file).error();
+    CAIRN_TRY(draft, second_name(target_.directory, index, *file));
+    kept.push_back(std::move(draft));
+  }
+  return kept;
+}
+
+// After an error the names are gone again.
+Result<void> Publisher::name_shards(std::span<Draft> shards) {
+  std::size_t named = 0;
+  const auto name_all = [&]() -> Result<void> {
+    for (; named < shards.size(); ++named) CAIRN_CHECK(shards[named].publish(Draft::Taken::Refuse));
+    return target_.directory.sync();
+  };
+  auto done = name_all();
+  for (std::size_t i = 0; !done && i < named; ++i) (void)target_.directory.remove(shards[i].name());
+  return done;
+}
+
+Result<void> Publisher::name_indexes(bool last_first) {
+  for (std::size_t i = 0; i < indexes_.size(); ++i) {
+    if (i > 0 && last_first) CAIRN_CHECK(target_.directory.sync());
+    Draft& index = indexes_[last_first ? indexes_.size() - 1 - i : i];
+    auto done = index.publish(Draft::Taken::Replace);
+    if (!done) {
+      // Over a network a rename that is reported as failed may have happened.
+      const auto info = index.file().info();
+      const auto there = target_.directory.look(index.name());
+      const bool surely_not = info && there && (!*there || (*there)->inode != info->inode);
+      changed_ = changed_ || !surely_not;
+      return done;
+    }
+    changed_ = true;
+  }
+  return target_.directory.sync();
+}
+
+// An index of the kind that is not wanted would be preferred to, or contradict, the new one, so its
+// removal is the moment of the commit.
+Result<void> Publisher::drop(std::span<const std::string_view> unwanted) const {
+  for (const std::string_view suffix : unwanted) {
+    CAIRN_TRY(there, target_.directory.look(name(suffix)));
+    if (!there) continue;
+    CAIRN_CHECK(target_.directory.remove(name(suffix)));
+    CAIRN_CHECK(target_.directory.sync());
+  }
+  return {};
+}
+
+Result<void> Publisher::publish(std::span<Draft> shards, const How& how) {
+  std::vector<Draft> replaced;
+  if (!shards.empty()) {
+    CAIRN_TRY(kept, keep_replaced(how.unwanted));
+    replaced = std::move(kept);
+    CAIRN_CHECK(name_shards(shards));
+  }
+  auto done = name_indexes(how.last_first);
+  if (!done && !changed_) {
+    for (const Draft& shard : shards) (void)target_.directory.remove(shard.name());
+    return done;
+  }
+  if (done) done = drop(how.unwanted);
+  for (Draft& index : replaced) index.abandon();  // to be read by a sweep, this one or a later one
+  replaced.clear();
+  if (done) sweep(target_.directory, target_.base);
+  return done;
+}
+
+Result<void> Publisher::publish_file(Draft& file, bool replace) {
+  CAIRN_TRY(there, target_.directory.look(file.name()));
+  CAIRN_TRY(info, file.file().info());
+  // To give a file the name that it has does nothing, and its temporary name would stay.
+  const bool same = there && there->device == info.device && there->inode == info.inode;
+  if (there && !same && !replace) {
+    return Error{Code::Exists, 0,
+                 target_.shown + ": " + file.name() +
+                     " is there; choose another output, or say replace (--replace)"};
+  }
+  if (!same) CAIRN_CHECK(file.publish(replace ? Draft::Taken::Replace : Draft::Taken::Refuse));
+  auto done = target_.directory.sync();
+  // What was replaced does not come back, and the new file is whole.
+  if (!done && !there) (void)target_.directory.remove(file.name());
+  if (done) sweep(target_.directory, target_.base);
+  return done;
+}
+
+void sweep(const os::Directory& directory, const std::string& base) {
+  const auto names = directory.names();
+  if (names) sweep(directory, *names, base);
+}
+
+void sweep_all(const os::Directory& directory) {
+  const auto names = directory.names();
+  if (!names) return;
+  std::set<std::string> bases;
+  for (const std::string& name : *names) {
+    const auto base =
+        os::is_temporary_name(name) ? base_of(os::without_temporary_tail(name)) : std::nullopt;
+    if (base) bases.insert(*base);
+  }
+  for (const std::string& base : bases) {
+    // Who publishes there sweeps too.
+    const auto lock = Lock::of_prefix(directory, base, {std::chrono::milliseconds(0), {}});
+    if (lock) sweep(directory, base);
+  }
+  sweep(directory, *names, std::nullopt);
+}
+
+}  // namespace cairn::store
