@@ -261,6 +261,8 @@ Result<bool> File::try_lock() const { return try_flock(fd_, LOCK_EX, path_); }
 
 Result<bool> File::try_lock_shared() const { return try_flock(fd_, LOCK_SH, path_); }
 
+void File::unlock() const noexcept { (void)::flock(fd_, LOCK_UN); }
+
 Result<bool> File::try_lock_byte(std::uint64_t offset_bytes) const {
   struct flock lock = byte_lock(offset_bytes, F_WRLCK);
   if (retry([&] { return ::fcntl(fd_, F_OFD_SETLK, &lock); }) == 0) return true;

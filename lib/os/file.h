@@ -83,6 +83,9 @@ class File {
   // The same, beside others that share it: false where somebody holds it alone.
   Result<bool> try_lock_shared() const;
 
+  // Lets go of either.
+  void unlock() const noexcept;
+
   // Holds one byte, which need not be there, against every other open of the file; whoever has it
   // lets go of it with unlock_byte(), closes the file or dies. false: another holds it.
   // Unsupported: the file system has no such locks.

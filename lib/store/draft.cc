@@ -80,6 +80,7 @@ Result<void> Draft::publish(Taken taken) {
   CAIRN_CHECK(taken == Taken::Replace ? directory_->rename(temporary_, name_)
                                       : directory_->rename_new(temporary_, name_));
   temporary_.clear();
+  file_.unlock();  // where other names of the file are left over, nobody lives who made them
   return {};
 }
 

@@ -27,6 +27,7 @@
 #include <utility>
 
 #include "format/cairn/index.h"
+#include "format/digest.h"
 #include "format/limits.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/store/identity.h"
@@ -38,21 +39,46 @@ namespace {
 
 constexpr std::array kIndexSuffixes{kTensorFlowSuffix, kCairnSuffix};
 
-// Whether it could be read.
-bool add_claims(const os::File& file, std::string_view name, Claims& claims) {
-  const bool own = name.ends_with(kCairnSuffix);
-  const auto bytes = os::read_whole(
-      file, own ? format::limits::kIndexBytesMax : format::limits::kForeignIndexBytesMax);
-  if (!bytes) return false;
-  if (!own) {
-    const auto header = format::tensorflow::decode_bundle_header(*bytes);
-    if (header) claims.counts.insert(static_cast<std::uint32_t>(header->num_shards));
-    return header.has_value();
-  }
+// What P.cairn says, and of which P.index.
+struct OwnIndex {
+  std::vector<std::string> shards;
+  format::TensorFlowIndexFacts recorded;
+};
+
+std::optional<OwnIndex> read_own(const os::File& file) {
+  const auto bytes = os::read_whole(file, format::limits::kIndexBytesMax);
+  if (!bytes) return std::nullopt;
   const auto index = format::IndexView::decode(*bytes);
-  for (std::size_t i = 0; index && i < index->shard_count(); ++i)
-    claims.names.emplace(index->shard(i).name);
-  return index.has_value();
+  if (!index) return std::nullopt;
+  OwnIndex own{{}, index->tensorflow_index()};
+  for (std::size_t i = 0; i < index->shard_count(); ++i)
+    own.shards.emplace_back(index->shard(i).name);
+  return own;
+}
+
+// What P.index says, and by what it is recognised.
+struct ForeignIndex {
+  std::uint32_t shard_count = 0;
+  Digest128 digest;
+};
+
+std::optional<ForeignIndex> read_foreign(const os::File& file) {
+  const auto bytes = os::read_whole(file, format::limits::kForeignIndexBytesMax);
+  if (!bytes) return std::nullopt;
+  const auto header = format::tensorflow::decode_bundle_header(*bytes);
+  if (!header) return std::nullopt;
+  return ForeignIndex{static_cast<std::uint32_t>(header->num_shards), format::xxh3_128(*bytes)};
+}
+
+// Of an index that nobody holds. One that was torn has named nothing yet.
+void add_claims(const os::File& file, std::string_view name, Claims& claims) {
+  if (name.ends_with(kCairnSuffix)) {
+    const auto own = read_own(file);
+    if (own) claims.names.insert(own->shards.begin(), own->shards.end());
+  } else if (name.ends_with(kTensorFlowSuffix)) {
+    const auto foreign = read_foreign(file);
+    if (foreign) claims.counts.insert(foreign->shard_count);
+  }
 }
 
 // A temporary name for an index that is there: a copy, where it cannot be linked.
@@ -89,6 +115,19 @@ std::vector<std::string> temporaries_of(std::span<const std::string> names,
   return found;
 }
 
+// Removes the shards that a dead publisher named and no index does. false: some are still there.
+bool remove_dead(const os::Directory& directory, std::span<const std::string> names,
+                 const std::string& base, const Claims& dead) {
+  const auto alive = claims_of(directory, base);
+  if (!alive || !*alive) return false;
+  bool all = true;
+  for (const std::string& name : names) {
+    if (dead.has(name, base) && !(*alive)->has(name, base))
+      all = static_cast<bool>(directory.remove(name)) && all;
+  }
+  return all;
+}
+
 void sweep(const os::Directory& directory, std::span<const std::string> names,
            const std::optional<std::string>& base) {
   Claims dead;
@@ -96,18 +135,12 @@ void sweep(const os::Directory& directory, std::span<const std::string> names,
   for (const std::string& name : temporaries_of(names, base)) {
     const auto file = directory.open_file(name, os::Links::Refuse);
     if (!file || !file->try_lock().value_or(false)) continue;
-    const std::string_view published = os::without_temporary_tail(name);
-    if (published.ends_with(kTensorFlowSuffix) || published.ends_with(kCairnSuffix))
-      (void)add_claims(*file, published, dead);  // one that was torn has named nothing yet
+    add_claims(*file, os::without_temporary_tail(name), dead);
     going.push_back(name);
   }
-  if (!dead.names.empty() || !dead.counts.empty()) {
-    const auto alive = claims_of(directory, *base);
-    if (!alive || !*alive) return;
-    for (const std::string& name : names) {
-      if (dead.has(name, *base) && !(*alive)->has(name, *base)) (void)directory.remove(name);
-    }
-  }
+  const bool named = !dead.names.empty() || !dead.counts.empty();
+  // They stay named until they have gone.
+  if (named && !remove_dead(directory, names, *base, dead)) return;
   for (const std::string& name : going) (void)directory.remove(name);
 }
 
@@ -119,14 +152,23 @@ bool Claims::has(std::string_view shard, std::string_view base) const {
 }
 
 Result<std::optional<Claims>> claims_of(const os::Directory& directory, const std::string& base) {
+  using Nobody = std::optional<Claims>;
   Claims claims;
-  for (const std::string_view suffix : kIndexSuffixes) {
-    const auto file = directory.open_file(base + std::string(suffix), os::Links::Refuse);
-    if (!file && file.error().code == Code::NotFound) continue;
-    if (!file && file.error().code != Code::Unsafe) return file.error();
-    if (!file || !add_claims(*file, suffix, claims)) return std::optional<Claims>();
+  const auto own_file = directory.open_file(base + std::string(kCairnSuffix), os::Links::Refuse);
+  const auto file = directory.open_file(base + std::string(kTensorFlowSuffix), os::Links::Refuse);
+  for (const auto* each : {&own_file, &file}) {
+    if (!*each && each->error().code == Code::Unsafe) return Nobody();
+    if (!*each && each->error().code != Code::NotFound) return each->error();
   }
-  return std::optional(std::move(claims));
+  const auto foreign = file ? read_foreign(*file) : std::nullopt;
+  const auto own = own_file ? read_own(*own_file) : std::nullopt;
+  if ((file && !foreign) || (own_file && !own)) return Nobody();
+  if (foreign) claims.counts.insert(foreign->shard_count);
+  // One that P.index has overtaken speaks for nothing.
+  const bool overtaken =
+      own && foreign && (!own->recorded.present || own->recorded.digest != foreign->digest);
+  if (own && !overtaken) claims.names.insert(own->shards.begin(), own->shards.end());
+  return Nobody(std::move(claims));
 }
 
 Result<IndexIdentities> index_identities(const os::Directory& directory, const std::string& base) {
@@ -214,7 +256,7 @@ Result<void> Publisher::name_indexes(bool last_first) {
       changed_ = changed_ || !surely_not;
       return done;
     }
-    changed_ = true;
+    changed_ = changed_ || !index.name().ends_with(kMetaSuffix);  // a graph names no shards
   }
   return target_.directory.sync();
 }

@@ -98,8 +98,9 @@ Result<void> save_once(const fs::path& prefix, int seed, Indexes indexes, bool& 
     return done;
   }
   auto done = writer->commit();
-  if (!done) refuses = !writer->commit();
-  return done;
+  // Where the lock could not be had nothing has happened, and it may be tried again: then the save
+  // must be as good as any.
+  return done || !writer->commit() ? done : Result<void>();
 }
 
 int save(const fs::path& prefix, int seed, Indexes indexes = Indexes::Both) {
@@ -168,7 +169,7 @@ int overwrite(const fs::path& prefix, int seed) {
   for (const char* suffix : kSuffixes) {
     fs::rename(elsewhere.string() + suffix, prefix.string() + suffix);
   }
-  fs::remove(elsewhere.parent_path());
+  fs::remove_all(elsewhere.parent_path());
   return 0;
 }
 

@@ -92,7 +92,7 @@ Result<void> rename_of_our_own(Recorder& recorder) {
 
 const char* const kOurOwn = "our own payload was durable before; a rename cannot know whose it is";
 const std::vector<Workload::Spare> kSpareInRenameOfOurOwn = {
-    {"2, a rename in /m: sync /m.data-00000-of-00002 after sync /", kOurOwn},
+    {"2, a rename in /m: sync /m.data-00000-of-00002 after write 128 bytes", kOurOwn},
     {"2, a rename in /m: sync /m.data-00001-of-00002 after sync /m.data-00000-of-00002", kOurOwn},
     {"2, a rename in /m: sync / after sync /m.data-00001-of-00002", kOurOwn},
 };

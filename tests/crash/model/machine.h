@@ -47,6 +47,7 @@ class Machine {
     return open_.at(static_cast<std::size_t>(descriptor)).inode;
   }
   bool try_lock(int descriptor);
+  void unlock(int descriptor) { open_.at(static_cast<std::size_t>(descriptor)).locked = false; }
 
   int write(Inode file, std::uint64_t offset_bytes, std::span<const std::byte> bytes);
   int resize(Inode file, std::uint64_t size_bytes);

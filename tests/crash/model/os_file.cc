@@ -146,7 +146,14 @@ Result<bool> File::try_lock() const {
   return machine.try_lock(fd_);
 }
 
-Result<bool> File::try_lock_shared() const { return true; }  // nobody else is there
+// Nobody else is there who could be told from the dead by it.
+Result<bool> File::try_lock_shared() const { return true; }
+
+void File::unlock() const noexcept {
+  Machine& machine = crash::running();
+  const std::lock_guard lock(machine.mutex());
+  machine.unlock(fd_);
+}
 
 Result<bool> File::try_lock_byte(std::uint64_t) const { return true; }
 

@@ -44,6 +44,7 @@ void Recorder::write_foreign(const std::string& prefix, const std::vector<Foreig
     Held& held = world.checkpoints[prefix];
     held = {};
     held.claim = Held::Claim::Anything;
+    for (const ForeignFile& foreign : files) world.foreign_shards.insert(prefix + foreign.suffix);
     for (const char* index : {".index", ".cairn"})
       held.foreign_indexes.push_back(machine_.find(prefix + index));
   });

@@ -292,6 +292,8 @@ Breach breach_of_next_save(const Image& image, const World& world, After what) {
     if (auto found = differs(*checkpoint, contents)) return found;
     const auto parts = store::Prefix::of(prefix);
     for (const auto& [name, inode] : machine.names(machine.find(parts.directory))) {
+      if (what == After::PowerCut && !os::is_temporary_name(name)) continue;  // see publisher.cc
+      if (world.foreign_shards.contains((parts.directory / name).string())) continue;
       if (name.starts_with(parts.base + ".") && !belongs(name, parts.base, *checkpoint))
         return "the next save under " + prefix + " leaves " + name;
     }
