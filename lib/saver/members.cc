@@ -9,6 +9,7 @@
 #include "lib/store/identity.h"
 #include "lib/store/lock.h"
 #include "lib/store/names.h"
+#include "lib/store/publisher.h"
 #include "lib/try.h"
 
 namespace cairn::saver {
@@ -97,16 +98,28 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
   return what;
 }
 
-Result<void> remove_members(const os::Directory& directory, const format::JournalCheckpoint& what) {
+Result<bool> remove_members(const os::Directory& directory, const format::JournalCheckpoint& what) {
   const auto lock = store::Lock::of_prefix(directory, what.base, {});
   if (!lock) return lock.error();
+  const auto is_meant = [&](const std::string& name, const os::FileInfo& info) {
+    const auto file = std::ranges::find(what.files, name, &format::JournalFile::name);
+    return file != what.files.end() && store::identity_of(info) == file->identity;
+  };
+  for (const std::string_view suffix : kIndexSuffixes) {
+    const std::string name = what.base + std::string(suffix);
+    CAIRN_TRY(info, directory.look(name));
+    if (info && !is_meant(name, *info)) return false;
+  }
+  // The files were listed while others published, so shards of these very indexes may be missing.
+  CAIRN_TRY(claims, store::claims_of(directory, what.base));
   for (const format::JournalFile& file : what.files) {
     if (!is_member(file.name, what.base)) continue;
     CAIRN_TRY(info, directory.look(file.name));
-    if (!info || store::identity_of(*info) != file.identity) continue;
-    CAIRN_CHECK(directory.remove(file.name));
+    if (info && is_meant(file.name, *info)) CAIRN_CHECK(directory.remove(file.name));
   }
-  return {};
+  for (const std::string& shard : claims ? claims->shards_of(what.base) : std::set<std::string>())
+    CAIRN_CHECK(directory.remove(shard));
+  return true;
 }
 
 }  // namespace cairn::saver

@@ -26,8 +26,9 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
                                              std::span<const std::string> names,
                                              std::string_view base);
 
-// Removes those that are still the files that they were, under the prefix's lock. What is gone
-// already is fine. Errors: Busy, Io.
-Result<void> remove_members(const os::Directory& directory, const format::JournalCheckpoint& what);
+// Removes the files of a checkpoint, under its prefix's lock, as far as they are those that were
+// meant; what is gone already is fine. false: nothing was removed, since an index is another one by
+// now, and the shards may be its own. Errors: Busy, Io.
+Result<bool> remove_members(const os::Directory& directory, const format::JournalCheckpoint& what);
 
 }  // namespace cairn::saver

@@ -44,6 +44,10 @@ using saver::Place;
 
 constexpr int kPaddedDigits = 8;
 
+// Of a checkpoint that the catalog does not list any more.
+const char* const kWrittenMeanwhile =
+    "another has written it anew meanwhile: its files stay, and the catalog does not list it";
+
 Error invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
 
 bool is_bare(std::string_view name) {
@@ -110,10 +114,9 @@ class Saver::State {
   Result<void> write_checkpoint(const Plan& plan, std::vector<TensorSpec> specs, const Fill& fill,
                                 const Work& work) const;
   Result<void> catch_up(Plan& plan, const SaveOptions& what) const;
-  std::vector<std::string> remove_all(std::span<const format::JournalCheckpoint> going) const;
   Result<void> write_grid(const History& history) const;
   Result<void> add_unlisted(const History& history, std::multimap<double, Verdict>& verdicts) const;
-  Result<void> let_go(History history, const Judgement& judgement) const;
+  Result<std::vector<std::string>> let_go(History history, const Judgement& judgement) const;
 
   std::filesystem::path dir_;
   os::Directory directory_;
@@ -252,17 +255,6 @@ Result<void> Saver::State::catch_up(Plan& plan, const SaveOptions& what) const {
   return saver::write_journal(directory_, plan.journal);
 }
 
-// Says of each that could not be removed why.
-std::vector<std::string> Saver::State::remove_all(
-    std::span<const format::JournalCheckpoint> going) const {
-  std::vector<std::string> notices;
-  for (const format::JournalCheckpoint& what : going) {
-    const auto done = saver::remove_members(directory_, what);
-    if (!done) notices.push_back(done.error().what + "; the next save tries again");
-  }
-  return notices;
-}
-
 // The caller's lock covers all of it.
 Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec> specs,
                                 const Fill& fill, const SaveOptions& what, const Work& work) const {
@@ -283,10 +275,18 @@ Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec>
                  "; the next save will list it";
     return error;
   }
-  Saved saved{dir_ / base, {}, {}, remove_all(plan.journal.removing)};
-  if (saved.notices.empty()) saver::drop_journal(directory_);
+  Saved saved{dir_ / base, {}, {}, {}};
+  bool all = true;
+  for (const auto& removed : plan.journal.removing) {
+    const auto went = saver::remove_members(directory_, removed);
+    all = all && went;
+    if (went && *went) saved.deleted.push_back(dir_ / removed.base);
+    if (!went) saved.notices.push_back(went.error().what + "; the next save tries again");
+    if (went && !*went)
+      saved.notices.push_back((dir_ / removed.base).string() + ": " + kWrittenMeanwhile);
+  }
+  if (all) saver::drop_journal(directory_);
   for (const Listed& listed : plan.history.listed) saved.kept.push_back(listed.path);
-  for (const auto& removed : plan.journal.removing) saved.deleted.push_back(dir_ / removed.base);
   return saved;
 }
 
@@ -414,16 +414,22 @@ Result<void> Saver::State::write_grid(const History& history) const {
   return {};
 }
 
-Result<void> Saver::State::let_go(History history, const Judgement& judgement) const {
+// The bases of those whose files stay, since another has written them anew meanwhile.
+Result<std::vector<std::string>> Saver::State::let_go(History history,
+                                                      const Judgement& judgement) const {
   const double grid_before_s = grid_of(history).next_keep_s;
   CAIRN_TRY(leaving, going(place(), history, judgement));
   apply(judgement, options_, history);
   CAIRN_CHECK(saver::write_journal(directory_, {options_.latest_filename, {}, leaving}));
   if (history.grid && history.grid->next_keep_s != grid_before_s) CAIRN_CHECK(write_grid(history));
   CAIRN_CHECK(saver::write_history(place(), history));
-  for (const auto& what : leaving) CAIRN_CHECK(saver::remove_members(directory_, what));
+  std::vector<std::string> stayed;
+  for (const auto& what : leaving) {
+    CAIRN_TRY(removed, saver::remove_members(directory_, what));
+    if (!removed) stayed.push_back(what.base);
+  }
   saver::drop_journal(directory_);
-  return {};
+  return stayed;
 }
 
 Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
@@ -447,7 +453,13 @@ Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
   }
   std::vector<Verdict> verdicts;
   for (auto& [time_s, verdict] : by_age) verdicts.push_back(std::move(verdict));
-  if (!dry_run && changes) CAIRN_CHECK(let_go(std::move(history), judgement));
+  if (dry_run || !changes) return verdicts;
+  CAIRN_TRY(stayed, let_go(std::move(history), judgement));
+  for (Verdict& verdict : verdicts) {
+    const std::string base = verdict.prefix.filename().string();
+    if (!verdict.kept && std::ranges::find(stayed, base) != stayed.end())
+      verdict = {verdict.prefix, true, kWrittenMeanwhile};
+  }
   return verdicts;
 }
 

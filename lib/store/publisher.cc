@@ -32,6 +32,7 @@
 #include "format/tensorflow/bundle.h"
 #include "lib/store/identity.h"
 #include "lib/store/names.h"
+#include "lib/store/shard_names.h"
 #include "lib/try.h"
 
 namespace cairn::store {
@@ -149,6 +150,17 @@ void sweep(const os::Directory& directory, std::span<const std::string> names,
 bool Claims::has(std::string_view shard, std::string_view base) const {
   const auto number = shard_number(shard, base);
   return number && (counts.contains(number->count) || names.contains(shard));
+}
+
+std::set<std::string> Claims::shards_of(const std::string& base) const {
+  std::set<std::string> shards;
+  for (const std::string& name : names) {
+    if (shard_number(name, base)) shards.insert(name);
+  }
+  for (const std::uint32_t count : counts) {
+    for (std::string& name : shard_names(base, count, count)) shards.insert(std::move(name));
+  }
+  return shards;
 }
 
 Result<std::optional<Claims>> claims_of(const os::Directory& directory, const std::string& base) {

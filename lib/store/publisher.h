@@ -25,6 +25,9 @@ struct Claims {
   std::set<std::uint32_t> counts;
 
   bool has(std::string_view shard, std::string_view base) const;
+
+  // Those that are named like shards of the prefix.
+  std::set<std::string> shards_of(const std::string& base) const;
 };
 
 // What the indexes of a prefix name. Nothing: one is there and cannot be read, so nobody knows.
