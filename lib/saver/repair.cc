@@ -19,6 +19,7 @@
 #include "format/safetensors/header.h"
 #include "lib/compat/catalog.h"
 #include "lib/compat/load.h"
+#include "lib/saver/catalog_file.h"
 #include "lib/saver/history.h"
 #include "lib/saver/journal.h"
 #include "lib/saver/members.h"
@@ -43,7 +44,7 @@ Result<std::optional<std::string>> obstacle(const Place& place, const std::strin
   if (base == place.latest_filename) return std::optional(prefix + ": is named like the catalog");
   if (!format::safetensors::is_utf8(base))
     return std::optional(prefix + ": its name is not UTF-8, and a catalog is");
-  auto whole = compat::check_openable(place.dir / base, false);
+  auto whole = compat::check_openable_in(place.directory, base, place.dir / base);
   if (whole) return std::optional<std::string>();
   if (saver::may_pass(whole.error())) return std::move(whole).error();
   return std::optional(std::move(whole).error().what);
@@ -108,7 +109,7 @@ class Repair {
   }
 
   Result<void> keep(const std::filesystem::path& path, std::optional<double> time_s) {
-    const auto entry = compat::resolve_entry(place_.dir, path, false);
+    const auto entry = compat::resolve_entry(place_, path, false);
     if (!entry) {
       if (saver::may_pass(entry.error())) return entry.error();
       if (outside_.insert(path).second) leave_out(path, entry.error().what);
@@ -169,7 +170,7 @@ Result<Repaired> repair(const Place& place, const RepairOptions& options) {
     lock.emplace(std::move(taken));
   }
   compat::Trail trail;
-  const auto state = compat::read_catalog(place.dir, place.latest_filename, trail);
+  const auto state = compat::read_catalog(place, trail);
   const bool damaged =
       !state && (state.error().code == Code::Corrupt || state.error().code == Code::Unsupported);
   if (!state && !damaged) return state.error();
@@ -190,6 +191,7 @@ Result<Repaired> repair(const Place& place, const RepairOptions& options) {
 Result<Repaired> repair_catalog(const std::filesystem::path& dir, std::string_view latest_filename,
                                 const RepairOptions& options) noexcept {
   return at_boundary([&]() -> Result<Repaired> {
+    CAIRN_CHECK(saver::check_catalog_name(dir, latest_filename));
     CAIRN_TRY(directory, os::Directory::open(dir));
     return repair({dir, directory, latest_filename}, options);
   });
