@@ -16,7 +16,7 @@ constexpr const char* kDescription =
     "what the catalog names, if that checkpoint's files are there. 'cairn state' looks closer.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 printed, 1 there is none, 2 the catalog could not be read.\n\n"
+    "Exit status: 0 printed, 1 there is none (no DIR either), 2 the catalog could not be read.\n\n"
     "JSON: {\"latest\": PREFIX or null}.\n\n"
     "Example:\n"
     "  cairn verify \"$(cairn latest saved)\"";
@@ -25,13 +25,16 @@ constexpr const char* kFooter =
 
 int latest(Arguments arguments) {
   std::string dir;
+  std::string catalog = "checkpoint";
   bool json = false;
   CommandLine line("cairn latest", kDescription, kFooter);
-  add_directory(line, dir);
+  // A directory that is not there has no latest checkpoint, as an empty one has none.
+  line.add("DIR", dir, "A directory of checkpoints").required();
+  add_catalog(line, catalog);
   add_json(line, json);
   if (const auto exit = line.parse(arguments)) return *exit;
 
-  const auto found = latest_checkpoint(dir);
+  const auto found = latest_checkpoint(dir, catalog);
   if (!found) {
     complain(found.error());
     return kFailed;

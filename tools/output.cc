@@ -4,6 +4,8 @@
 
 #include <cstdio>
 
+#include "words.h"
+
 namespace cairn::tools {
 namespace {
 
@@ -91,11 +93,11 @@ void complain(std::string_view sentence) {
 }
 
 void complain(const Error& error) {
-  complain(error.what.empty() ? std::string_view(name(error.code)) : error.what);
+  complain(error.what.empty() ? std::string(name(error.code)) : in_command_words(error.what));
 }
 
 void print_notices(std::span<const std::string> notices) {
-  for (const std::string& notice : notices) complain("notice: " + notice);
+  for (const std::string& notice : notices) complain("notice: " + in_command_words(notice));
 }
 
 bool flush_output() { return std::fflush(stdout) == 0 && std::ferror(stdout) == 0; }

@@ -35,12 +35,13 @@ void print_json(const std::vector<Verdict>& verdicts) {
   json.end_array().end_object().finish();
 }
 
-void print_text(const std::vector<Verdict>& verdicts) {
+void print_text(const std::vector<Verdict>& verdicts, bool dry_run) {
+  const std::string_view gone = dry_run ? "goes" : "went";
   std::size_t width = 0;
   for (const Verdict& verdict : verdicts)
     width = std::max(width, safe(verdict.prefix.native()).size());
   for (const Verdict& verdict : verdicts) {
-    print(fmt::format("{}  {:<{}}  {}\n", verdict.kept ? "kept" : "goes",
+    print(fmt::format("{}  {:<{}}  {}\n", verdict.kept ? "kept" : gone,
                       safe(verdict.prefix.native()), width, safe(verdict.why)));
   }
 }
@@ -67,6 +68,7 @@ int prune(Arguments arguments) {
   add_directory(line, dir);
   add_retention(line, retention);
   line.add_flag("--dry-run", dry_run, "Say what would go, and change nothing");
+  add_catalog(line, options.latest_filename);
   add_lock_wait(line, options.lock_wait);
   add_json(line, json);
   if (const auto exit = line.parse(arguments)) return *exit;
@@ -76,7 +78,7 @@ int prune(Arguments arguments) {
     complain(verdicts.error());
     return kFailed;
   }
-  json ? print_json(*verdicts) : print_text(*verdicts);
+  json ? print_json(*verdicts) : print_text(*verdicts, dry_run);
   return kYes;
 }
 

@@ -81,6 +81,7 @@ void add_options(CommandLine& line, Options& options) {
   line.add_flag("--pad-step-number", options.saver.pad_step_number, "Write the step in 8 digits");
   line.add_flag("--no-tensorflow-index", options.no_tensorflow_index,
                 "Write no index for TensorFlow");
+  add_catalog(line, options.saver.latest_filename);
   add_lock_wait(line, options.saver.lock_wait);
   add_json(line, options.json);
 }

@@ -51,10 +51,11 @@ Result<fs::path> resolve(const fs::path& dir, const fs::path& given) {
   return fs::absolute(prefix);
 }
 
-Result<fs::path> change_catalog(const fs::path& dir, const fs::path& given) {
+Result<fs::path> change_catalog(const fs::path& dir, const fs::path& given,
+                                const std::string& catalog) {
   auto prefix = resolve(dir, given);
   if (!prefix) return prefix;
-  const auto done = set_latest_checkpoint(dir, *prefix);
+  const auto done = set_latest_checkpoint(dir, *prefix, catalog);
   if (!done) return done.error();
   return prefix;
 }
@@ -64,12 +65,14 @@ Result<fs::path> change_catalog(const fs::path& dir, const fs::path& given) {
 int set_latest(Arguments arguments) {
   std::string dir;
   std::string prefix;
+  std::string catalog = "checkpoint";
   CommandLine line("cairn set-latest", kDescription, kFooter);
   add_directory(line, dir);
   line.add("PREFIX", prefix, "The checkpoint").required();
+  add_catalog(line, catalog);
   if (const auto exit = line.parse(arguments)) return *exit;
 
-  const auto changed = change_catalog(dir, prefix);
+  const auto changed = change_catalog(dir, prefix, catalog);
   if (!changed) {
     complain(changed.error());
     return kFailed;

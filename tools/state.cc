@@ -10,6 +10,7 @@
 #include "cairn/checkpoint.h"
 #include "output.h"
 #include "verb.h"
+#include "words.h"
 
 namespace cairn::tools {
 namespace {
@@ -20,11 +21,11 @@ constexpr const char* kDescription =
     "which one it calls the latest, and of each whether its indexes are valid and its shards all\n"
     "there. Reads indexes, not tensors; 'cairn verify' reads those.\n\n"
     "With --repair the catalog is made to say what is there: entries that are not whole go, whole\n"
-    "checkpoints that are younger than all entries come; where it is missing or damaged, all that "
-    "are\n"
-    "whole come. An older one that it does not list may have been preserved by retention, which "
-    "would\n"
-    "delete it if it were listed: --all lists it too.";
+    "checkpoints that are younger than all entries come; where it is missing or damaged, all that\n"
+    "are whole come. What cannot be judged stays (links, other directories). Left alone are what\n"
+    "another catalog of DIR lists, and copies ('m-2 - Copy'). An older one that it does not list\n"
+    "may have been preserved by retention, which would delete it if it were listed: --all lists\n"
+    "it, and copies, too.";
 
 constexpr const char* kFooter =
     "Exit status: 0 printed, 1 there is no catalog (with --repair: nothing is whole), 2 it could "
@@ -41,6 +42,7 @@ constexpr const char* kFooter =
 struct Entry {
   std::string prefix;
   std::optional<std::string> why;  // nothing: it is whole
+  bool judged = true;
 };
 
 struct State {
@@ -61,11 +63,11 @@ Entry look_at(const std::filesystem::path& prefix, const LatestWhole& whole) {
   return {prefix.native(), checkpoint.error().what};
 }
 
-Result<State> read_state(const std::string& dir) {
-  const auto catalog = get_checkpoint_state(dir);
+Result<State> read_state(const std::string& dir, const std::string& name) {
+  const auto catalog = get_checkpoint_state(dir, name);
   if (!catalog) return catalog.error();
   if (!catalog->has_value()) return State{};
-  const auto whole = latest_whole(dir);
+  const auto whole = latest_whole(dir, name);
   if (!whole) return whole.error();
   State state;
   state.latest = (*catalog)->model_checkpoint_path.native();
@@ -78,14 +80,17 @@ Result<State> read_state(const std::string& dir) {
   return state;
 }
 
-// What a repaired catalog lists is whole.
+// What a repaired catalog lists is whole, or could not be judged.
 State state_of(const Repaired& repaired) {
   State state;
-  for (const auto& prefix : repaired.state.all_model_checkpoint_paths)
-    state.entries.push_back({prefix.native(), std::nullopt});
-  if (state.entries.empty()) return state;
-  state.latest = repaired.state.model_checkpoint_path.native();
-  state.latest_whole = state.latest;
+  for (const auto& prefix : repaired.state.all_model_checkpoint_paths) {
+    Entry entry{prefix.native(), std::nullopt};
+    const auto kept = std::ranges::find(repaired.kept, prefix, &PassedOver::prefix);
+    if (kept != repaired.kept.end()) entry = {prefix.native(), in_command_words(kept->why), false};
+    if (entry.judged) state.latest_whole = entry.prefix;
+    state.entries.push_back(std::move(entry));
+  }
+  if (!state.entries.empty()) state.latest = repaired.state.model_checkpoint_path.native();
   return state;
 }
 
@@ -103,7 +108,7 @@ void print_json(const State& state, const Repaired* repaired) {
     json.flag("changed", repaired->changed).begin_array("left_out");
     for (const PassedOver& each : repaired->left_out) {
       json.begin_object().text("prefix", each.prefix.native());
-      json.text("why", each.why).end_object();
+      json.text("why", in_command_words(each.why)).end_object();
     }
     json.end_array();
   }
@@ -117,21 +122,24 @@ void print_text(const State& state) {
   std::size_t width = 0;
   for (const Entry& entry : state.entries) width = std::max(width, safe(entry.prefix).size());
   for (const Entry& entry : state.entries) {
-    const std::string verdict = entry.why ? "not whole: " + *entry.why : "whole";
+    const std::string verdict = !entry.why     ? "whole"
+                                : entry.judged ? "not whole: " + *entry.why
+                                               : "kept, not judged: " + *entry.why;
     print(fmt::format("  {:<{}}  {}\n", safe(entry.prefix), width, safe(verdict)));
   }
 }
 
 void print_repair(const Repaired& repaired, bool dry_run) {
   for (const PassedOver& each : repaired.left_out)
-    print(fmt::format("left out: {}\n", safe(each.why)));
+    print(fmt::format("left out: {}\n", safe(in_command_words(each.why))));
   print(!repaired.changed ? "the catalog stays as it is\n"
         : dry_run         ? "the catalog would be written anew\n"
                           : "the catalog was written anew\n");
 }
 
-int repair(const std::string& dir, const RepairOptions& options, bool json) {
-  const auto repaired = repair_catalog(dir, "checkpoint", options);
+int repair(const std::string& dir, const std::string& catalog, const RepairOptions& options,
+           bool json) {
+  const auto repaired = repair_catalog(dir, catalog, options);
   if (!repaired) {
     complain(repaired.error());
     return kFailed;
@@ -152,11 +160,13 @@ int repair(const std::string& dir, const RepairOptions& options, bool json) {
 
 int state(Arguments arguments) {
   std::string dir;
+  std::string catalog = "checkpoint";
   bool json = false;
   bool repairs = false;
   RepairOptions options;
   CommandLine line("cairn state", kDescription, kFooter);
   add_directory(line, dir);
+  add_catalog(line, catalog);
   const Argument repair_option =
       line.add_flag("--repair", repairs, "Make the catalog say which whole checkpoints there are");
   line.add_flag("--all", options.all, "Repair: list every whole checkpoint").needs(repair_option);
@@ -165,15 +175,15 @@ int state(Arguments arguments) {
   add_json(line, json);
   if (const auto exit = line.parse(arguments)) return *exit;
 
-  if (repairs) return repair(dir, options, json);
-  const auto state = read_state(dir);
+  if (repairs) return repair(dir, catalog, options, json);
+  const auto state = read_state(dir, catalog);
   if (!state) {
     complain(state.error());
     return kFailed;
   }
   if (json) print_json(*state, nullptr);
   if (!state->latest) {
-    complain(fmt::format("{} has no catalog (no file 'checkpoint')", dir));
+    complain(fmt::format("{} has no catalog (no file '{}')", dir, catalog));
     return kNo;
   }
   if (!json) print_text(*state);

@@ -21,6 +21,10 @@ void add_directory(CommandLine& line, std::string& dir) {
   });
 }
 
+void add_catalog(CommandLine& line, std::string& name) {
+  line.add("--catalog", name, "NAME", "The catalog's file name in DIR ('checkpoint')");
+}
+
 void add_json(CommandLine& line, bool& json) {
   line.add_flag("--json", json, "Print one JSON object on stdout instead of text");
 }

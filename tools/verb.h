@@ -40,6 +40,7 @@ int bench(Arguments arguments);
 // Options that mean the same in every verb that has them.
 void add_path(CommandLine& line, std::string& path);
 void add_directory(CommandLine& line, std::string& dir);
+void add_catalog(CommandLine& line, std::string& name);
 void add_json(CommandLine& line, bool& json);
 void add_threads(CommandLine& line, unsigned& threads);
 

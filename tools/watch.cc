@@ -141,6 +141,7 @@ int watch(Arguments arguments) {
            "Go on behind what this file says was printed, and keep it so");
   line.add_flag("--latest-only", watch.options.only_latest,
                 "As tf.train.checkpoints_iterator: the latest only, whole or not");
+  add_catalog(line, watch.options.latest_filename);
   add_json(line, watch.json);
   if (const auto exit = line.parse(arguments)) return *exit;
 

@@ -13,48 +13,75 @@ namespace cairn::compat {
 namespace {
 
 // What cannot be looked at is there: to open it says why it cannot.
-bool file_exists(const std::filesystem::path& path) {
-  const auto there = os::look(path);
+bool file_exists(const Place& place, const std::filesystem::path& from) {
+  const auto there = place.directory.look_from(from, os::Links::Follow);
   return !there || there->has_value();
 }
 
-// Whether it holds for one of the files that a reader of the prefix may begin with.
-template <class Holds>
-bool any_first_file(const std::filesystem::path& prefix, Holds holds) {
-  const std::string text = prefix.string();
-  return holds(text + std::string(store::kTensorFlowSuffix)) ||
-         holds(text + std::string(store::kCairnSuffix)) || holds(prefix);
+bool is_link(const Place& place, const std::filesystem::path& from) {
+  const auto there = place.directory.look_from(from, os::Links::Refuse);
+  return there && *there && (*there)->kind == os::FileKind::Link;
+}
+
+// Whether it holds for one of the files that a reader of the prefix may begin with. `from`: the
+// prefix, from the directory.
+bool any_first_file(const Place& place, const std::filesystem::path& from,
+                    bool (*holds)(const Place&, const std::filesystem::path&)) {
+  const std::string text = from.string();
+  return holds(place, text + std::string(store::kTensorFlowSuffix)) ||
+         holds(place, text + std::string(store::kCairnSuffix)) || holds(place, from);
 }
 
 // Whether one of the files is there that a catalog lists as "m-?????-of-00003".
-bool v1_files_exist(const std::filesystem::path& prefix) {
-  const auto all = store::v1_name(prefix.filename().string());
+bool v1_files_exist(const Place& place, const std::string& base) {
+  const auto all = store::v1_name(base);
   if (!all || all->shard) return false;
-  const auto names = os::Directory::open(prefix.parent_path()).and_then([](const auto& directory) {
-    return directory.names();
-  });
+  const auto names = place.directory.names();
   return names && std::ranges::any_of(*names, [&](const std::string& name) {
            const auto one = store::v1_name(name);
            return one && one->shard && one->base == all->base && one->count == all->count;
          });
 }
 
-// Whether two paths name the same directory, however they are spelt.
-Result<bool> same_directory(const std::filesystem::path& a, const std::filesystem::path& b) {
-  CAIRN_TRY(left, os::look(a.empty() ? "." : a));
-  CAIRN_TRY(right, os::look(b.empty() ? "." : b));
-  return left && right && left->device == right->device && left->inode == right->inode;
+// Whether the directory at this path is the catalog's own, however it is spelt.
+Result<bool> is_own_directory(const Place& place, const std::filesystem::path& from) {
+  if (from.empty() || from == ".") return true;
+  CAIRN_TRY(own, place.directory.info());
+  CAIRN_TRY(there, place.directory.look_from(from, os::Links::Follow));
+  return there && there->device == own.device && there->inode == own.inode;
 }
 
-LatestWhole newest_whole_of(const std::filesystem::path& dir, const CheckpointState& state,
-                            bool follow_links) {
+// Whether a relative path goes down through directories alone, no link among them.
+bool lies_below(const Place& place, const std::filesystem::path& from) {
+  if (from.empty() || from.is_absolute()) return false;
+  std::filesystem::path down;
+  for (const auto& part : from) {
+    down /= part;
+    if (part == "..") return false;
+    const auto there = place.directory.look_from(down, os::Links::Refuse);
+    if (!there || !*there || (*there)->kind != os::FileKind::Directory) return false;
+  }
+  return true;
+}
+
+// The last part of an entry, which may come from Windows: "C:\\models\\m-1", ".\\m-1".
+std::string last_part(const std::filesystem::path& entry) {
+  const std::string name = entry.filename().string();
+  return name.substr(name.rfind('\\') + 1);
+}
+
+std::string catalog_path(const Place& place) {
+  return (place.dir / place.latest_filename).string();
+}
+
+LatestWhole newest_whole_of(const Place& place, const CheckpointState& state, bool follow_links) {
   std::vector<std::filesystem::path> newest_first(state.all_model_checkpoint_paths.rbegin(),
                                                   state.all_model_checkpoint_paths.rend());
   std::erase(newest_first, state.model_checkpoint_path);
   newest_first.insert(newest_first.begin(), state.model_checkpoint_path);
   LatestWhole found;
   for (const std::filesystem::path& path : newest_first) {
-    const auto entry = resolve_entry(dir, path, follow_links);
+    const auto entry = resolve_entry(place, path, follow_links);
     const Result<void> whole = entry ? check_openable(entry->prefix, follow_links) : entry.error();
     if (whole) {
       found.prefix = entry->prefix;
@@ -73,7 +100,12 @@ Result<std::optional<CheckpointState>> read_catalog(const std::filesystem::path&
   if (!directory && directory.error().code == Code::NotFound)
     return std::optional<CheckpointState>();
   if (!directory) return std::move(directory).error();
-  auto opened = directory->open_file(file_name, os::Links::Follow);
+  return read_catalog({dir, *directory, file_name}, trail);
+}
+
+Result<std::optional<CheckpointState>> read_catalog(const Place& place, Trail& trail) {
+  const std::filesystem::path& dir = place.dir;
+  auto opened = place.directory.open_file(place.latest_filename, os::Links::Follow);
   if (!opened && opened.error().code == Code::NotFound) return std::optional<CheckpointState>();
   if (!opened) return std::move(opened).error();
   CAIRN_TRY(info, opened->info());
@@ -95,43 +127,75 @@ Result<std::optional<CheckpointState>> read_catalog(const std::filesystem::path&
   return std::optional(std::move(state));
 }
 
+std::filesystem::path from_directory(const std::filesystem::path& dir,
+                                     const std::filesystem::path& entry) {
+  std::string_view rest = entry.native();
+  const std::string_view spelt = dir.native();
+  if (spelt.empty() || !rest.starts_with(spelt)) return entry;
+  rest.remove_prefix(spelt.size());
+  if (!spelt.ends_with('/') && !rest.starts_with('/')) return entry;
+  rest.remove_prefix(std::min(rest.find_first_not_of('/'), rest.size()));
+  return rest;
+}
+
+bool checkpoint_exists(const Place& place, const std::filesystem::path& prefix) {
+  const std::filesystem::path from = from_directory(place.dir, prefix);
+  if (any_first_file(place, from, file_exists)) return true;
+  const auto inside = is_own_directory(place, from.parent_path());
+  return inside && *inside && v1_files_exist(place, from.filename().string());
+}
+
 bool checkpoint_exists(const std::filesystem::path& dir, const std::filesystem::path& prefix) {
-  if (any_first_file(prefix, file_exists)) return true;
-  const auto inside = same_directory(prefix.parent_path(), dir);
-  return inside && *inside && v1_files_exist(prefix);
+  const auto directory = os::Directory::open(dir);
+  return directory && checkpoint_exists({dir, *directory, kCatalogName}, prefix);
+}
+
+Result<Entry> resolve_entry(const Place& place, const std::filesystem::path& entry,
+                            bool follow_links) {
+  const std::filesystem::path from = from_directory(place.dir, entry);
+  CAIRN_TRY(own, is_own_directory(place, from.parent_path()));
+  const bool below = !own && lies_below(place, from.parent_path());
+  const bool there = any_first_file(place, from, file_exists);
+  // What a file names is not followed.
+  if ((own || below) && !follow_links && any_first_file(place, from, is_link)) {
+    return Error{Code::Unsafe, 0,
+                 catalog_path(place) + ": names " + entry.string() +
+                     ", which is a symbolic link; open with follow_links"};
+  }
+  const std::string last = last_part(entry);
+  const std::filesystem::path beside = place.dir / last;
+  const bool elsewhere = !own || last != from.filename().string();
+  const bool nameable = !last.empty() && last != "." && last != "..";
+  if (!there && elsewhere && nameable && checkpoint_exists(place, beside)) {
+    return Entry{beside,
+                 catalog_path(place) + ": " + entry.string() + " is gone; opened " +
+                     beside.string() + " beside the catalog instead",
+                 last};
+  }
+  if (own) return Entry{entry, {}, from.filename().string()};
+  if (below || follow_links) return Entry{entry, {}, {}};
+  return Error{
+      Code::Unsafe, 0,
+      catalog_path(place) + ": names " + entry.string() +
+          ", which is outside its directory; give that prefix itself, or open with follow_links"};
 }
 
 Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesystem::path& entry,
                             bool follow_links) {
-  const std::filesystem::path parent = entry.parent_path();
-  CAIRN_TRY(inside, same_directory(parent, dir));
-  if (inside) {
-    // What a file names is not followed.
-    if (!follow_links && any_first_file(entry, os::is_link)) {
-      return Error{Code::Unsafe, 0,
-                   (dir / kCatalogName).string() + ": names " + entry.string() +
-                       ", which is a symbolic link; open with follow_links"};
-    }
-    return Entry{entry, {}};
-  }
-  const std::filesystem::path beside = dir / entry.filename();
-  if (!any_first_file(entry, file_exists) && checkpoint_exists(dir, beside)) {
-    return Entry{beside, (dir / kCatalogName).string() + ": " + entry.string() +
-                             " is gone; opened " + beside.string() + " beside the catalog instead"};
-  }
-  if (follow_links) return Entry{entry, {}};
-  return Error{
-      Code::Unsafe, 0,
-      (dir / kCatalogName).string() + ": names " + entry.string() +
-          ", which is outside its directory; give that prefix itself, or open with follow_links"};
+  CAIRN_TRY(directory, os::Directory::open(dir));
+  return resolve_entry({dir, directory, kCatalogName}, entry, follow_links);
 }
 
 Result<LatestWhole> find_latest_whole(const std::filesystem::path& dir, std::string_view file_name,
                                       bool follow_links) {
   Trail trail;
   const auto attempt = [&]() -> Result<LatestWhole> {
-    CAIRN_TRY(state, read_catalog(dir, file_name, trail));
-    return state ? newest_whole_of(dir, *state, follow_links) : LatestWhole();
+    auto directory = os::Directory::open(dir);
+    if (!directory && directory.error().code == Code::NotFound) return LatestWhole();
+    if (!directory) return std::move(directory).error();
+    const Place place{dir, *directory, file_name};
+    CAIRN_TRY(state, read_catalog(place, trail));
+    return state ? newest_whole_of(place, *state, follow_links) : LatestWhole();
   };
   // What the catalog named may have been pruned since, and a newer one be there.
   return until_still(trail, attempt, [](const Result<LatestWhole>& answer) {

@@ -23,21 +23,25 @@ namespace {
 using compat::Location;
 
 // A P.cairn that speaks for its checkpoint stays, with its record of the files renewed; where
-// shards were touched, their bytes decide whether it may. False: P.index speaks instead.
+// shards were touched, their bytes decide whether it may. False: P.index speaks instead. `index`:
+// none where P.cairn is the only one.
 Result<bool> refreshed(Location& location, store::Publisher& publisher,
-                       const compat::TensorFlowIndex& index, const TransferOptions& options) {
-  compat::Trail trail;
+                       const compat::TensorFlowIndex* index, const TransferOptions& options) {
+  CAIRN_TRY(seen, store::index_identities(location.directory, location.base));
+  compat::Trail trail(location.directory);
   CAIRN_TRY(parts, compat::load(location, false, trail));
   if (parts.format != Format::Cairn) return false;
   const format::IndexFacts before = parts.index.facts();
-  if (before.tensorflow_index.digest != index.record.digest) return false;
   format::IndexFacts facts = before;
-  facts.tensorflow_index = index.record;
+  if (index != nullptr) {
+    if (before.tensorflow_index.digest != index->record.digest) return false;
+    facts.tensorflow_index = index->record;
+    CAIRN_CHECK(index->file->sync());
+  }
   for (std::size_t i = 0; i < parts.shards.size(); ++i) {
     CAIRN_TRY(info, parts.shards[i].info());
     facts.shards[i].identity = store::identity_of(info);
   }
-  CAIRN_CHECK(index.file->sync());
   CAIRN_CHECK(compat::sync_payload(parts.shards, location.directory));
   if (facts == before) return true;
   if (parts.bytes_doubtful) {
@@ -47,6 +51,7 @@ Result<bool> refreshed(Location& location, store::Publisher& publisher,
     CAIRN_CHECK(store::OpenCheckpoint::make(std::move(parts), check));
   }
   CAIRN_CHECK(compat::add_indexes(publisher, std::move(facts), {}));
+  CAIRN_CHECK(compat::check_unchanged(location, seen));
   CAIRN_CHECK(publisher.publish({}, {}));
   return true;
 }
@@ -64,6 +69,13 @@ Result<std::vector<std::byte>> index_elsewhere(const compat::TensorFlowIndex& in
   return std::vector<std::byte>(bytes.begin(), bytes.end());
 }
 
+Error not_tensorflows(const Location& location) {
+  return {
+      Code::Unsupported, 0,
+      location.prefix.string() +
+          ": import adds Cairn's index to a checkpoint of TensorFlow's; convert() takes others"};
+}
+
 Result<void> check_importable(const Location& location) {
   if (location.kind == compat::Kind::TensorFlowV1) {
     return Error{Code::Unsupported, 0,
@@ -71,11 +83,8 @@ Result<void> check_importable(const Location& location) {
                      ": is a V1 checkpoint, whose values no index can point to; convert() (cairn "
                      "convert) writes them anew"};
   }
-  if (location.kind == compat::Kind::Prefix && location.has(store::kTensorFlowSuffix)) return {};
-  return Error{Code::Unsupported, 0,
-               location.prefix.string() +
-                   ": import adds Cairn's index to a checkpoint of TensorFlow's; convert() takes "
-                   "others"};
+  if (location.kind == compat::Kind::Prefix) return {};
+  return not_tensorflows(location);
 }
 
 Result<Location> located(const std::filesystem::path& source) {
@@ -88,6 +97,8 @@ Result<Location> located(const std::filesystem::path& source) {
 
 // What P.index says, as facts of P.cairn.
 struct Read {
+  explicit Read(const Location& location) : trail(location.directory) {}
+
   compat::Trail trail;  // holds the index's file
   std::optional<compat::TensorFlowIndex> index;
   std::optional<store::Parts> parts;
@@ -124,9 +135,7 @@ Result<HeldLocation> locate_and_hold(const std::filesystem::path& source,
   }
 }
 
-Result<Transfer> import_beside(const std::filesystem::path& source,
-                               const TransferOptions& options) {
-  CAIRN_TRY(held, locate_and_hold(source, options));
+Result<Transfer> import_held(HeldLocation held, const TransferOptions& options) {
   Location& location = held.location;
   CAIRN_TRY(publisher,
             store::Publisher::begin({location.directory, location.base, location.prefix.string()},
@@ -134,11 +143,12 @@ Result<Transfer> import_beside(const std::filesystem::path& source,
   CAIRN_TRY(seen, store::index_identities(location.directory, location.base));
   Transfer transfer;
   transfer.prefix = location.prefix;
-  Read what;
-  CAIRN_CHECK(read(location, what, transfer));
-  if (location.has(store::kCairnSuffix) && !options.replace) {
-    CAIRN_TRY(done, refreshed(location, publisher, *what.index, options));
-    if (done) {
+  const bool own_alone = !location.has(store::kTensorFlowSuffix);
+  Read what(location);
+  if (!own_alone) CAIRN_CHECK(read(location, what, transfer));
+  if (own_alone || (location.has(store::kCairnSuffix) && !options.replace)) {
+    CAIRN_TRY(done, refreshed(location, publisher, own_alone ? nullptr : &*what.index, options));
+    if (done || own_alone) {
       transfer.notices.push_back(location.prefix.string() + std::string(store::kCairnSuffix) +
                                  ": is there and current");
       return transfer;
@@ -153,6 +163,12 @@ Result<Transfer> import_beside(const std::filesystem::path& source,
   return transfer;
 }
 
+Result<Transfer> import_beside(const std::filesystem::path& source,
+                               const TransferOptions& options) {
+  CAIRN_TRY(held, locate_and_hold(source, options));
+  return import_held(std::move(held), options);
+}
+
 // The names of the shards with another base: their numbers stay.
 std::vector<std::string> names_under(const std::string& from, const std::string& to,
                                      const format::IndexFacts& facts) {
@@ -165,7 +181,7 @@ std::vector<std::string> names_under(const std::string& from, const std::string&
 Result<Transfer> import_elsewhere(Location& location, const TransferOptions& options) {
   Transfer transfer;
   transfer.prefix = options.output;
-  Read what;
+  Read what(location);
   CAIRN_CHECK(read(location, what, transfer));
   CAIRN_TRY(to, compat::destination_of(location, options));
   what.facts.step = store::step_of(location.base);  // the new prefix need not say it
@@ -182,10 +198,21 @@ Result<Transfer> import_elsewhere(Location& location, const TransferOptions& opt
 Result<Transfer> import(const std::filesystem::path& source, const TransferOptions& options) {
   CAIRN_TRY(location, located(source));
   CAIRN_TRY(beside, compat::is_beside(location, options));
+  if (!beside && !location.has(store::kTensorFlowSuffix)) return not_tensorflows(location);
   return beside ? import_beside(source, options) : import_elsewhere(location, options);
 }
 
 }  // namespace
+
+Result<Transfer> compat::import_in(const os::Directory& directory, const std::string& base,
+                                   const std::filesystem::path& prefix,
+                                   const TransferOptions& options) {
+  CAIRN_TRY(twin, directory.duplicate());
+  CAIRN_TRY(location, locate_in(std::move(twin), base, prefix));
+  CAIRN_CHECK(check_importable(location));
+  CAIRN_TRY(lock, lock_of(location, options));
+  return import_held({std::move(location), std::move(lock)}, options);
+}
 
 Result<Transfer> import_index(const std::filesystem::path& source,
                               const TransferOptions& options) noexcept {

@@ -245,7 +245,9 @@ Result<store::Parts> load_cairn(Location& location, Allowed allowed, Trail& trai
     parts.bytes_doubtful = true;
     location.notices.push_back(location.prefix.string() +
                                ": a shard was touched or copied since its index was written; "
-                               "tensors are checked before use");
+                               "tensors are checked before use; 'cairn import " +
+                               location.prefix.string() +
+                               "' (import_index) checks them once and ends this notice");
   }
   return parts;
 }
@@ -334,6 +336,19 @@ Result<void> check_openable(const std::filesystem::path& prefix, bool follow_lin
   auto done = until_still(trail, [&]() -> Result<void> {
     CAIRN_TRY(location, locate_prefix(prefix));
     CAIRN_CHECK(load(location, follow_links, trail));
+    return {};
+  });
+  if (done) return done;
+  return trail.explain(prefix, done.error());
+}
+
+Result<void> check_openable_in(const os::Directory& directory, const std::string& base,
+                               const std::filesystem::path& prefix) {
+  Trail trail(directory);
+  auto done = until_still(trail, [&]() -> Result<void> {
+    CAIRN_TRY(twin, directory.duplicate());
+    CAIRN_TRY(location, locate_in(std::move(twin), base, prefix));
+    CAIRN_CHECK(load(location, false, trail));
     return {};
   });
   if (done) return done;

@@ -51,6 +51,10 @@ Result<store::Parts> load_tensorflow(const Location& location, bool follow_links
 // Whether the checkpoint can be opened; the reason where not.
 Result<void> check_openable(const std::filesystem::path& prefix, bool follow_links);
 
+// The same in a directory that is open; `prefix` is for messages.
+Result<void> check_openable_in(const os::Directory& directory, const std::string& base,
+                               const std::filesystem::path& prefix);
+
 // An open shard, and by what it is recognised again.
 struct OpenShard {
   os::File file;

@@ -183,14 +183,18 @@ Result<Location> nothing_at(const path& given, os::Directory directory, const st
 Result<Location> locate_prefix(const path& prefix) {
   const auto parts = store::Prefix::of(prefix);
   CAIRN_TRY(directory, os::Directory::open(parts.directory));
-  if (has_index(directory, parts.base)) return at_prefix(std::move(directory), parts.base, prefix);
-  CAIRN_TRY(v1, at_v1(directory, parts.base, prefix));
+  return locate_in(std::move(directory), parts.base, prefix);
+}
+
+Result<Location> locate_in(os::Directory directory, const std::string& base, const path& prefix) {
+  if (has_index(directory, base)) return at_prefix(std::move(directory), base, prefix);
+  CAIRN_TRY(v1, at_v1(directory, base, prefix));
   if (v1) return *std::move(v1);
-  if (const auto file = directory.open_file(parts.base, os::Links::Follow)) {
+  if (const auto file = directory.open_file(base, os::Links::Follow)) {
     CAIRN_TRY(type, identify(*file));
-    return no_checkpoint(prefix, parts.base, type);
+    return no_checkpoint(prefix, base, type);
   }
-  return nothing_at(prefix, std::move(directory), parts.base);
+  return nothing_at(prefix, std::move(directory), base);
 }
 
 Result<Location> locate(const path& given, bool follow_links, Trail& trail) {

@@ -36,4 +36,9 @@ Result<Location> locate(const std::filesystem::path& path, bool follow_links, Tr
 // neither.
 Result<Location> locate_prefix(const std::filesystem::path& prefix);
 
+// The same in a directory that is open already; `prefix` is for messages, and what the location
+// says it is.
+Result<Location> locate_in(os::Directory directory, const std::string& base,
+                           const std::filesystem::path& prefix);
+
 }  // namespace cairn::compat

@@ -29,7 +29,7 @@ bool same(const os::FileInfo& a, const os::FileInfo& b) noexcept {
 
 void Trail::begin() {
   const int attempts = attempts_ + 1;
-  *this = Trail();
+  *this = within_ == nullptr ? Trail() : Trail(*within_);
   attempts_ = attempts;
 }
 
@@ -43,13 +43,18 @@ const os::File& Trail::keep_index(os::File file, const os::FileInfo& info) {
   return place->emplace(Kept{std::move(file), info}).file;
 }
 
-bool Trail::replaced(const std::optional<Kept>& kept) {
+bool Trail::replaced(const std::optional<Kept>& kept) const {
   if (!kept) return false;
-  const auto now = os::look(kept->file.path());
+  const std::filesystem::path path = kept->file.path();
+  const auto now =
+      within_ == nullptr ? os::look(path) : within_->look_from(path.filename(), os::Links::Follow);
   return !now || !*now || !same(**now, kept->info);
 }
 
-bool Trail::index_changed() const { return lost_index_ || std::ranges::any_of(indexes_, replaced); }
+bool Trail::index_changed() const {
+  return lost_index_ ||
+         std::ranges::any_of(indexes_, [&](const auto& kept) { return replaced(kept); });
+}
 
 Error Trail::explain(const std::filesystem::path& path, Error error) const {
   if (!may_be_a_race(error)) return error;

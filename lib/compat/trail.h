@@ -13,6 +13,11 @@ namespace cairn::compat {
 
 class Trail {
  public:
+  Trail() = default;
+  // Of files of one directory, which are looked at again in it, wherever its path leads by then. It
+  // must outlive the trail.
+  explicit Trail(const os::Directory& within) : within_(&within) {}
+
   // A new attempt, which goes by nothing yet.
   void begin();
 
@@ -42,9 +47,10 @@ class Trail {
     os::FileInfo info;
   };
 
-  static bool replaced(const std::optional<Kept>& kept);
+  bool replaced(const std::optional<Kept>& kept) const;
   bool changed() const { return index_changed() || replaced(catalog_); }
 
+  const os::Directory* within_ = nullptr;
   int attempts_ = 0;
   std::optional<Kept> catalog_;
   std::array<std::optional<Kept>, 2> indexes_;

@@ -54,6 +54,10 @@ struct Held {
 };
 Result<Held> find_and_hold(const std::filesystem::path& path, const TransferOptions& options);
 
+// import_index() of a prefix in a directory that is open; `prefix` is for messages.
+Result<Transfer> import_in(const os::Directory& directory, const std::string& base,
+                           const std::filesystem::path& prefix, const TransferOptions& options);
+
 // The lock of a location's prefix, as the options say.
 Result<store::Lock> lock_of(const Location& location, const TransferOptions& options);
 

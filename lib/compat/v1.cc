@@ -118,8 +118,9 @@ struct Opened {
 };
 
 // Whether another file has its name by now: a save came between.
-bool replaced(const Opened& source) {
-  const auto now = os::look(source.file.path());
+bool replaced(const os::Directory& directory, const Opened& source) {
+  const auto name = std::filesystem::path(source.file.path()).filename();
+  const auto now = directory.look_from(name, os::Links::Follow);
   return !now || !*now || (*now)->inode != source.info.inode ||
          (*now)->device != source.info.device ||
          store::identity_of(**now) != store::identity_of(source.info);
@@ -286,7 +287,8 @@ Result<store::Parts> load_v1(const Location& location, Trail& trail) {
     sources.push_back({*std::move(file), info});
   }
   auto parts = load_opened(location, sources);
-  if (std::ranges::none_of(sources, replaced)) return parts;
+  const auto gone = [&](const Opened& source) { return replaced(location.directory, source); };
+  if (std::ranges::none_of(sources, gone)) return parts;
   trail.lose_index();
   return Error{Code::Busy, 0, location.prefix.string() + ": is being written anew"};
 }

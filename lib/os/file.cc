@@ -112,8 +112,9 @@ Result<FileInfo> must_be_regular(const File& file) {
 
 Error system_error(const std::string& path, std::string_view what) {
   const int number = errno;
-  return Error{code_of(number), number,
-               path + ": " + std::string(what) + ": " + std::strerror(number)};
+  std::string reason = std::strerror(number);
+  if (number == EFBIG) reason += " (for this process's limit, 'ulimit -f', or its file system)";
+  return Error{code_of(number), number, path + ": " + std::string(what) + ": " + reason};
 }
 
 File& File::operator=(File&& other) noexcept {
@@ -319,6 +320,20 @@ Result<Directory> Directory::open_or_create(const std::filesystem::path& path) {
   return open(path);
 }
 
+Result<Directory> Directory::duplicate() const {
+  constexpr int kLowest = 3;  // below are the standard streams, which others may take for theirs
+  const int fd = ::fcntl(dir_.fd(), F_DUPFD_CLOEXEC, kLowest);
+  if (fd < 0) return system_error(path(), "cannot open the directory once more");
+  return Directory(File(fd, path()));
+}
+
+std::string Directory::path_now() const {
+  std::error_code failed;
+  const auto now =
+      std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(dir_.fd()), failed);
+  return failed ? std::string() : now.string();
+}
+
 std::string Directory::joined(std::string_view name) const {
   if (dir_.path() == ".") return std::string(name);
   return (std::filesystem::path(dir_.path()) / name).string();
@@ -332,6 +347,18 @@ Result<std::optional<FileInfo>> Directory::look(std::string_view name) const {
   }
   if (errno == ENOENT || errno == ENAMETOOLONG) return std::optional<FileInfo>();
   return system_error(joined(name), "cannot look at the file");
+}
+
+Result<std::optional<FileInfo>> Directory::look_from(const std::filesystem::path& path,
+                                                     Links links) const {
+  struct stat status{};
+  const std::string& name = path.empty() ? std::string(".") : path.native();
+  const int flags = links == Links::Refuse ? AT_SYMLINK_NOFOLLOW : 0;
+  if (::fstatat(dir_.fd(), name.c_str(), &status, flags) == 0)
+    return std::optional(info_of(status));
+  if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG)
+    return std::optional<FileInfo>();
+  return system_error(joined(name), "cannot look at it");
 }
 
 bool Directory::exists(std::string_view name) const {

@@ -123,11 +123,20 @@ class Directory {
   // Opens it, and makes it and its missing parents first, each made durable in its parent.
   static Result<Directory> open_or_create(const std::filesystem::path& path);
 
+  // Another descriptor of the same directory, whatever its path names by now.
+  Result<Directory> duplicate() const;
+
   const std::string& path() const noexcept { return dir_.path(); }
   Result<FileInfo> info() const { return dir_.info(); }
 
+  // Where it is now, for a message; empty: nobody can say.
+  std::string path_now() const;
+
   // What stands under the name; links are not followed. Nothing: no such name.
   Result<std::optional<FileInfo>> look(std::string_view name) const;
+
+  // What stands at a path that begins in this directory, or is absolute; `links`: in its last part.
+  Result<std::optional<FileInfo>> look_from(const std::filesystem::path& path, Links links) const;
 
   // Whether something may stand under the name, of whatever kind, links followed: false only where
   // there is nothing for certain. What cannot be looked at is there; to open it says why it cannot.

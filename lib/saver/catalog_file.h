@@ -16,6 +16,10 @@ namespace cairn::saver {
 // relative, relative paths are rewritten relative to it; everything else stays as it is.
 std::string written_path(const std::filesystem::path& dir, const std::filesystem::path& path);
 
+// Whether a catalog may have this name. Invalid: it is no bare file name, or one that files of
+// Cairn's or of a checkpoint have.
+Result<void> check_catalog_name(const std::filesystem::path& dir, std::string_view name);
+
 // Replaces the catalog, durably. The caller holds the directory's lock. Invalid: a path that is not
 // UTF-8.
 Result<void> publish_catalog(const os::Directory& directory, std::string_view latest_filename,

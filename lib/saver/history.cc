@@ -28,9 +28,11 @@ Result<double> file_time_s(const Place& place, const std::string& base) {
 
 // Nothing: there is none that can be read.
 Result<std::optional<compat::OwnIndex>> own_index(const Place& place, const std::string& base) {
-  auto own = compat::locate_prefix(place.dir / base).and_then([](const compat::Location& location) {
-    return compat::load_own_index(location);
-  });
+  CAIRN_TRY(there, place.directory.look(base + std::string(store::kCairnSuffix)));
+  if (!there) return std::optional<compat::OwnIndex>();
+  CAIRN_TRY(twin, place.directory.duplicate());
+  CAIRN_TRY(location, compat::locate_in(std::move(twin), base, place.dir / base));
+  auto own = compat::load_own_index(location);
   if (own) return std::optional(*std::move(own));
   if (may_pass(own.error())) return std::move(own).error();
   return std::optional<compat::OwnIndex>();
@@ -45,11 +47,17 @@ bool saved_by_cairn(const format::IndexView& index) {
 
 // The base in this directory that an entry means; empty: it lies elsewhere. Nothing: it is gone.
 Result<std::optional<std::string>> base_of(const Place& place, const std::filesystem::path& path) {
-  auto entry = compat::resolve_entry(place.dir, path, false);
+  auto entry = compat::resolve_entry(place, path, false);
   if (!entry && entry.error().code != Code::Unsafe) return std::move(entry).error();
   const std::filesystem::path& prefix = entry ? entry->prefix : path;
-  if (!compat::checkpoint_exists(place.dir, prefix)) return std::optional<std::string>();
-  return std::optional(entry ? prefix.filename().string() : std::string());
+  if (!compat::checkpoint_exists(place, prefix)) return std::optional<std::string>();
+  return std::optional(entry ? entry->base : std::string());
+}
+
+// What lies elsewhere keeps the spelling that it came with.
+std::string written_from(const std::filesystem::path& dir, const std::filesystem::path& path) {
+  const std::filesystem::path from = compat::from_directory(dir, path);
+  return from.is_absolute() || from == path ? written_path(dir, path) : from.string();
 }
 
 // The entries of the catalog, each once, the latest last.
@@ -79,27 +87,43 @@ bool may_pass(const Error& error) noexcept {
          error.code == Code::Busy;
 }
 
-Result<Known> known_of(const Place& place, const std::string& base) {
-  Known known;
+namespace {
+
+// A checkpoint in this directory, its own index read once.
+Result<Listed> look_at(const Place& place, const std::string& base) {
+  Listed listed{place.dir / base, base, {}, {}};
+  Known& known = listed.known;
   known.step = store::step_of(base);
   CAIRN_TRY(file_s, file_time_s(place, base));
   known.saved_s = file_s;
   CAIRN_TRY(own, own_index(place, base));
-  if (!own) return known;
+  if (!own) return listed;
   Marks marks = marks_of(own->index);
   known.pinned = marks.pinned;  // whatever was written under the name since
-  if (!own->current) return known;
+  if (!own->current) return listed;
   if (own->index.step()) known.step = own->index.step();
   if (saved_by_cairn(own->index))
     known.saved_s = static_cast<double>(own->index.created_ns()) * kNanosecond;
   if (marks.saved_s) known.saved_s = *marks.saved_s;
   known.metrics = std::move(marks.metrics);
-  return known;
+  listed.grid = marks.grid;
+  return listed;
+}
+
+}  // namespace
+
+Result<Known> known_of(const Place& place, const std::string& base) {
+  return look_at(place, base).transform([](Listed listed) { return std::move(listed.known); });
+}
+
+Result<bool> is_pinned(const Place& place, const std::string& base) {
+  CAIRN_TRY(own, own_index(place, base));
+  return own && marks_of(own->index).pinned;
 }
 
 Result<History> read_history(const Place& place) {
   compat::Trail trail;
-  auto read = compat::read_catalog(place.dir, place.latest_filename, trail);
+  auto read = compat::read_catalog(place, trail);
   if (!read && read.error().code == Code::Corrupt) {
     Error error = std::move(read).error();
     error.what += "; repair_catalog() (cairn state --repair) makes it anew from the files";
@@ -113,20 +137,22 @@ Result<History> read_history(const Place& place) {
   for (const auto& [path, time] : entries_of(*state)) {
     CAIRN_TRY(base, base_of(place, path));
     if (!base) continue;
-    Listed listed{base->empty() ? path : place.dir / *base, *base, {}};
-    if (!base->empty()) {
-      CAIRN_TRY(known, known_of(place, *base));
-      listed.known = std::move(known);
+    const auto before = std::ranges::find(history.listed, *base, &Listed::base);
+    Listed listed{path, {}, {}, {}};
+    if (!base->empty() && before != history.listed.end()) {
+      listed = std::move(*before);
+    } else if (!base->empty()) {
+      CAIRN_TRY(read_anew, look_at(place, *base));
+      listed = std::move(read_anew);
     }
     if (time && !std::isnan(*time)) listed.known.saved_s = *time;
-    std::erase_if(history.listed, [&](const Listed& other) { return other.path == listed.path; });
+    std::erase_if(history.listed, [&](const Listed& other) {
+      return other.path == listed.path || (!base->empty() && other.base == *base);
+    });
     history.listed.push_back(std::move(listed));
   }
-  for (auto at = history.listed.rbegin(); at != history.listed.rend() && !history.grid; ++at) {
-    if (at->base.empty()) continue;
-    CAIRN_TRY(own, own_index(place, at->base));
-    if (own && own->current) history.grid = marks_of(own->index).grid;
-  }
+  for (auto at = history.listed.rbegin(); at != history.listed.rend() && !history.grid; ++at)
+    history.grid = at->grid;
   return history;
 }
 
@@ -135,7 +161,7 @@ Result<void> write_history(const Place& place, const History& history) {
   format::tensorflow::StateFacts facts;
   for (const Listed& listed : history.listed) {
     facts.all_model_checkpoint_paths.push_back(
-        listed.base.empty() ? written_path(place.dir, listed.path) : listed.base);
+        listed.base.empty() ? written_from(place.dir, listed.path) : listed.base);
     if (history.has_timestamps)
       facts.all_model_checkpoint_timestamps.push_back(listed.known.saved_s);
   }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cairn/error.h"
+#include "lib/compat/catalog.h"
 #include "lib/os/file.h"
 #include "lib/saver/marks.h"
 #include "lib/saver/retention.h"
@@ -20,6 +21,7 @@ struct Listed {
   std::filesystem::path path;  // joined to the directory as that is spelt
   std::string base;            // of its files; empty: it lies outside of this directory
   Known known;
+  std::optional<KeepGrid> grid;  // as this save left it
 };
 
 struct History {
@@ -29,12 +31,7 @@ struct History {
   std::optional<KeepGrid> grid;  // the newest that is written down
 };
 
-// Where the directory is, and how its owner spells it.
-struct Place {
-  const std::filesystem::path& dir;
-  const os::Directory& directory;
-  std::string_view latest_filename;
-};
+using compat::Place;
 
 // Whether an error says how the disk is today, not what a file is. Who takes the one for the other
 // overlooks a pin, or a commit, and deletes.
@@ -46,6 +43,9 @@ Result<History> read_history(const Place& place);
 // A checkpoint in the directory, listed or not. Its time is the one its Saver or Writer wrote down,
 // else that of its index file. Errors: Io.
 Result<Known> known_of(const Place& place, const std::string& base);
+
+// Whether the name is pinned, whatever was written under it since.
+Result<bool> is_pinned(const Place& place, const std::string& base);
 
 // Replaces the catalog, durably: names in this directory without it. Nothing is listed: nothing
 // happens.

@@ -40,7 +40,8 @@ Result<bool> committed(const Place& place, const format::JournalCheckpoint& addi
   for (const std::string_view suffix : {store::kTensorFlowSuffix, store::kCairnSuffix}) {
     CAIRN_TRY(same, unchanged(place, adding, adding.base + std::string(suffix)));
     if (same) continue;
-    auto openable = compat::check_openable(place.dir / adding.base, false);
+    auto openable =
+        compat::check_openable_in(place.directory, adding.base, place.dir / adding.base);
     if (!openable && may_pass(openable.error())) return std::move(openable).error();
     return openable.has_value();
   }
@@ -58,7 +59,8 @@ Result<void> list_added(const Place& place, const format::JournalFacts& facts) {
                facts.removing.end();
   });
   CAIRN_TRY(known, known_of(place, facts.adding.base));
-  history.listed.push_back({place.dir / facts.adding.base, facts.adding.base, std::move(known)});
+  history.listed.push_back(
+      {place.dir / facts.adding.base, facts.adding.base, std::move(known), {}});
   return write_history(place, history);
 }
 
@@ -111,13 +113,14 @@ Result<bool> unchanged(const Place& place, const format::JournalCheckpoint& befo
   return was != before.files.end() && was->identity == store::identity_of(*info);
 }
 
-Result<void> settle(const Place& place) {
+Result<std::vector<std::string>> settle(const Place& place) {
   CAIRN_TRY(facts, read_journal(place.directory));
   if (facts) CAIRN_CHECK(settle(place, *facts));
   drop_journal(place.directory);
-  store::sweep_all(place.directory);
-  remove_orphan_indexes(place.directory);
-  return {};
+  CAIRN_TRY(names, place.directory.names());
+  store::sweep_all(place.directory, names);
+  remove_orphan_indexes(place.directory, names);
+  return names;
 }
 
 void undo(const Place& place, const format::JournalFacts& facts) {

@@ -6,6 +6,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cairn/error.h"
 #include "format/cairn/journal.h"
@@ -28,8 +29,9 @@ Result<bool> unchanged(const Place& place, const format::JournalCheckpoint& befo
 
 // Finishes what a writer that died has begun, or removes what it left: the directory is then as if
 // its last save had either returned or never begun. Nothing was begun: nothing happens, but
-// temporary files and indexes that outlived their checkpoints go. The caller holds the lock.
-Result<void> settle(const Place& place);
+// temporary files and indexes that outlived their checkpoints go. The caller holds the lock. What
+// is in the directory comes back, and what went since with it: to list 100,000 names takes a while.
+Result<std::vector<std::string>> settle(const Place& place);
 
 // After a save that failed: takes back what it announced, unless its checkpoint may have been
 // committed; that the next writer finds out, since after a failed sync nobody knows.

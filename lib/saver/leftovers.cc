@@ -39,11 +39,10 @@ bool is_orphan(const os::Directory& directory, const std::string& name) {
 
 }  // namespace
 
-std::vector<std::string> orphan_indexes(const os::Directory& directory) {
+std::vector<std::string> orphan_indexes(const os::Directory& directory,
+                                        std::span<const std::string> names) {
   std::vector<std::string> orphans;
-  const auto names = directory.names();
-  if (!names) return orphans;
-  for (const std::string& name : *names) {
+  for (const std::string& name : names) {
     if (!name.ends_with(store::kCairnSuffix)) continue;
     if (is_orphan(directory, name)) orphans.push_back(name);
   }
@@ -51,8 +50,8 @@ std::vector<std::string> orphan_indexes(const os::Directory& directory) {
   return orphans;
 }
 
-void remove_orphan_indexes(const os::Directory& directory) {
-  for (const std::string& name : orphan_indexes(directory)) {
+void remove_orphan_indexes(const os::Directory& directory, std::span<const std::string> names) {
+  for (const std::string& name : orphan_indexes(directory, names)) {
     const std::string base = name.substr(0, name.size() - store::kCairnSuffix.size());
     const auto lock = store::Lock::of_prefix(directory, base, {std::chrono::milliseconds(0), {}});
     if (lock && is_orphan(directory, name)) (void)directory.remove(name);

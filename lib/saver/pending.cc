@@ -1,6 +1,7 @@
 #include "lib/saver/pending.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "lib/try.h"
@@ -45,85 +46,71 @@ Result<Saved> PendingSave::wait() const noexcept {
 namespace saver {
 namespace {
 
-constexpr std::size_t kPieceBytes = 4u << 20;
+std::uint64_t size_of(const NamedTensor& tensor) {
+  std::uint64_t size_bytes = tensor.bytes.size();
+  for (const std::string_view text : tensor.strings) size_bytes += text.size();
+  return size_bytes;
+}
 
 }  // namespace
 
-void Staging::put(std::span<const NamedTensor> tensors) {
-  const bool all = std::ranges::all_of(tensors, [&](const NamedTensor& tensor) {
-    return tensor.spec.dtype == DType::String ? put_strings(tensor) : put_bytes(tensor);
-  });
-  const std::lock_guard lock(mutex_);
-  complete_ = all;
-  changed_.notify_all();
-}
-
-bool Staging::put_bytes(const NamedTensor& tensor) {
-  for (std::size_t done = 0; done < tensor.bytes.size();) {
-    // An encoded tensor is checked as a whole.
-    const std::size_t most =
-        tensor.spec.dtype == DType::Variant ? tensor.bytes.size() : kPieceBytes;
-    const std::size_t count = std::min(tensor.bytes.size() - done, most);
-    const auto part = tensor.bytes.subspan(done, count);
-    if (!put_piece(
-            {tensor.spec.name, tensor.spec.dtype, std::vector(part.begin(), part.end()), count})) {
-      return false;
-    }
-    done += count;
-  }
-  return true;
-}
-
-// The elements of a tensor of strings cannot come one by one: their lengths stand before them.
-bool Staging::put_strings(const NamedTensor& tensor) {
-  std::vector<std::string> strings(tensor.strings.begin(), tensor.strings.end());
-  std::uint64_t size_bytes = 0;
-  for (const std::string& text : strings) size_bytes += text.size();
-  return put_piece({tensor.spec.name, tensor.spec.dtype, std::move(strings), size_bytes});
-}
-
-// One piece is always let in, however large.
-bool Staging::put_piece(Piece piece) {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] {
-    return given_up_ || size_bytes_ == 0 || size_bytes_ + piece.size_bytes <= size_bytes_max_;
-  });
-  if (given_up_) return false;
-  size_bytes_ += piece.size_bytes;
-  pieces_.push_back(std::move(piece));
-  changed_.notify_all();
-  return true;
-}
-
-std::optional<Staging::Piece> Staging::take() {
-  std::unique_lock lock(mutex_);
-  size_bytes_ -= std::exchange(writing_size_bytes_, 0);
-  changed_.notify_all();
-  changed_.wait(lock, [&] { return complete_ || given_up_ || !pieces_.empty(); });
-  if (pieces_.empty()) return std::nullopt;
-  Piece piece = std::move(pieces_.front());
-  pieces_.pop_front();
-  writing_size_bytes_ = piece.size_bytes;
-  return piece;
-}
-
-Result<void> Staging::drain(Writer& writer) {
-  while (auto piece = take()) {
-    if (const auto* bytes = std::get_if<std::vector<std::byte>>(&piece->content)) {
-      CAIRN_CHECK(piece->dtype == DType::Variant ? writer.write_encoded(piece->tensor, *bytes)
-                                                 : writer.append(piece->tensor, *bytes));
+// The largest first: the more is copied, the sooner the caller goes on.
+Staging::Staging(std::span<const NamedTensor> tensors, std::uint64_t size_bytes_max) {
+  std::vector<const NamedTensor*> by_size;
+  for (const NamedTensor& tensor : tensors) by_size.push_back(&tensor);
+  std::ranges::stable_sort(by_size, std::greater(),
+                           [](const auto* each) { return size_of(*each); });
+  for (const NamedTensor* tensor : by_size) {
+    const std::uint64_t size_bytes = size_of(*tensor);
+    if (size_bytes > size_bytes_max) {
+      lent_.push_back(*tensor);
       continue;
     }
-    const auto& strings = std::get<std::vector<std::string>>(piece->content);
-    const std::vector<std::string_view> views(strings.begin(), strings.end());
-    CAIRN_CHECK(writer.write_strings(piece->tensor, views));
+    size_bytes_max -= size_bytes;
+    copies_.push_back({*tensor, {}, {}, {}});
   }
-  return {};
 }
 
-void Staging::give_up() {
+void Staging::set_copied(Copied copied) {
   const std::lock_guard lock(mutex_);
-  given_up_ = true;
+  copied_ = copied;
+  changed_.notify_all();
+}
+
+void Staging::copy() {
+  const auto done = at_boundary([&]() -> Result<void> {
+    for (Copy& copy : copies_) {
+      NamedTensor& tensor = copy.tensor;
+      copy.bytes.assign(tensor.bytes.begin(), tensor.bytes.end());
+      copy.texts.assign(tensor.strings.begin(), tensor.strings.end());
+      copy.strings.assign(copy.texts.begin(), copy.texts.end());
+      tensor.bytes = copy.bytes;
+      tensor.strings = copy.strings;
+    }
+    return {};
+  });
+  set_copied(done ? Copied::Whole : Copied::Failed);
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return let_go_; });
+}
+
+Result<void> Staging::write(Writer& writer, const Work& work) {
+  CAIRN_CHECK(write_all(writer, lent_, work));
+  let_go();
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return copied_ != Copied::NotYet; });
+    if (copied_ == Copied::Failed)
+      return Error{Code::OutOfMemory, 0, "no memory for a copy of the tensors"};
+  }
+  std::vector<NamedTensor> copied;
+  for (const Copy& copy : copies_) copied.push_back(copy.tensor);
+  return write_all(writer, copied, work);
+}
+
+void Staging::let_go() {
+  const std::lock_guard lock(mutex_);
+  let_go_ = true;
   changed_.notify_all();
 }
 

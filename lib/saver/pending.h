@@ -5,12 +5,11 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <string>
-#include <variant>
+#include <string_view>
 #include <vector>
 
 #include "cairn/saver.h"
@@ -34,42 +33,39 @@ class PendingSave::State {
 
 namespace saver {
 
-// Bytes on their way from the thread that has them to the one that writes, at most so many at a
-// time.
+// The tensors of a save that copies. What fits into the staging memory is copied, the rest is
+// written from the caller's own memory, with all that makes save() fast, and the caller waits for
+// that. Pieces that go through the staging memory one by one were rejected: they are summed and
+// written by one thread, and a caller with more than fits waited longer than for save().
 class Staging {
  public:
-  explicit Staging(std::uint64_t size_bytes_max) noexcept : size_bytes_max_(size_bytes_max) {}
+  Staging(std::span<const NamedTensor> tensors, std::uint64_t size_bytes_max);
 
-  // Copies the tensors' bytes in, waiting for room. Returns early when the writing end has given
-  // up.
-  void put(std::span<const NamedTensor> tensors);
+  // The caller's end: copies, and returns when its memory is needed no more.
+  void copy();
 
-  // Writes what comes until everything has come.
-  Result<void> drain(Writer& writer);
+  // The writing end: what is lent first, then the copies.
+  Result<void> write(Writer& writer, const Work& work);
 
-  // The writing end takes no more.
-  void give_up();
+  // The writing end needs the caller's memory no more, whatever became of the save.
+  void let_go();
 
  private:
-  struct Piece {
-    std::string tensor;
-    DType dtype{};
-    std::variant<std::vector<std::byte>, std::vector<std::string>> content;
-    std::uint64_t size_bytes = 0;
+  struct Copy {
+    NamedTensor tensor;  // of the caller's; later of what is below
+    std::vector<std::byte> bytes;
+    std::vector<std::string> texts;
+    std::vector<std::string_view> strings;
   };
-  bool put_piece(Piece piece);
-  bool put_bytes(const NamedTensor& tensor);
-  bool put_strings(const NamedTensor& tensor);
-  std::optional<Piece> take();
+  enum class Copied : std::uint8_t { NotYet, Whole, Failed };
+  void set_copied(Copied copied);
 
-  std::uint64_t size_bytes_max_;
+  std::vector<NamedTensor> lent_;
+  std::vector<Copy> copies_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Piece> pieces_;
-  std::uint64_t size_bytes_ = 0;          // of the pieces that wait, and of the one being written
-  std::uint64_t writing_size_bytes_ = 0;  // of that one
-  bool complete_ = false;
-  bool given_up_ = false;
+  Copied copied_ = Copied::NotYet;
+  bool let_go_ = false;
 };
 
 // What is in memory already.

@@ -19,9 +19,11 @@
 #include "format/safetensors/header.h"
 #include "lib/compat/catalog.h"
 #include "lib/compat/load.h"
+#include "lib/saver/catalog_file.h"
 #include "lib/saver/history.h"
 #include "lib/saver/journal.h"
 #include "lib/saver/members.h"
+#include "lib/saver/siblings.h"
 #include "lib/store/lock.h"
 #include "lib/try.h"
 
@@ -43,7 +45,7 @@ Result<std::optional<std::string>> obstacle(const Place& place, const std::strin
   if (base == place.latest_filename) return std::optional(prefix + ": is named like the catalog");
   if (!format::safetensors::is_utf8(base))
     return std::optional(prefix + ": its name is not UTF-8, and a catalog is");
-  auto whole = compat::check_openable(place.dir / base, false);
+  auto whole = compat::check_openable_in(place.directory, base, place.dir / base);
   if (whole) return std::optional<std::string>();
   if (saver::may_pass(whole.error())) return std::move(whole).error();
   return std::optional(std::move(whole).error().what);
@@ -67,7 +69,7 @@ class Repair {
       CAIRN_CHECK(keep(paths[i], time_s));
     }
     CAIRN_CHECK(keep(state.model_checkpoint_path, latest_s));
-    for (const Listed& listed : history_.listed) before_.push_back(listed.base);
+    for (const Listed& listed : history_.listed) before_.push_back(listed.path);
     sound_ = sound_ && left_out_.empty() && before_.size() == paths.size();
     return {};
   }
@@ -75,8 +77,22 @@ class Repair {
   // The checkpoints in the directory that the catalog does not list.
   Result<void> look_around() {
     CAIRN_TRY(names, place_.directory.names());
-    for (const std::string& base : saver::checkpoints_among(names)) {
-      if (!seen_.contains(base)) CAIRN_CHECK(look_at(base));
+    const auto elsewhere = saver::listed_elsewhere(place_, names);
+    const auto bases = saver::checkpoints_among(names);
+    for (const std::string& base : bases) {
+      if (seen_.contains(base)) continue;
+      const std::string prefix = (place_.dir / base).string();
+      const auto other = elsewhere.find(base);
+      const auto original = all_ ? std::nullopt : saver::original_of(place_, base, bases);
+      if (other != elsewhere.end()) {
+        leave_out(prefix, prefix + ": is listed by " + other->second +
+                              ", another catalog of this directory, and left to that one");
+      } else if (original) {
+        leave_out(prefix,
+                  prefix + ": is a copy of " + *original + "; to repair with all lists it too");
+      } else {
+        CAIRN_CHECK(look_at(base));
+      }
     }
     return {};
   }
@@ -87,9 +103,9 @@ class Repair {
     std::ranges::move(found_, std::back_inserter(history_.listed));
     if (!believed_) std::ranges::sort(history_.listed, {}, by_age);
     Repaired repaired;
-    std::vector<std::string> after;
+    std::vector<std::filesystem::path> after;
     for (const Listed& listed : history_.listed) {
-      after.push_back(listed.base);
+      after.push_back(listed.path);
       repaired.state.all_model_checkpoint_paths.push_back(listed.path);
       if (history_.has_timestamps)
         repaired.state.all_model_checkpoint_timestamps_s.push_back(listed.known.saved_s);
@@ -97,6 +113,7 @@ class Repair {
     repaired.state.last_preserved_timestamp_s = history_.last_preserved_s;
     if (!after.empty()) repaired.state.model_checkpoint_path = history_.listed.back().path;
     repaired.left_out = std::move(left_out_);
+    repaired.kept = std::move(kept_);
     repaired.changed = !after.empty() && !(sound_ && after == before_);
     history = std::move(history_);
     return repaired;
@@ -108,14 +125,10 @@ class Repair {
   }
 
   Result<void> keep(const std::filesystem::path& path, std::optional<double> time_s) {
-    const auto entry = compat::resolve_entry(place_.dir, path, false);
-    if (!entry) {
-      if (saver::may_pass(entry.error())) return entry.error();
-      if (outside_.insert(path).second) leave_out(path, entry.error().what);
-      return {};
-    }
+    const auto entry = compat::resolve_entry(place_, path, false);
+    if (!entry || entry->base.empty()) return keep_unjudged(path, entry, time_s);
     if (!entry->notice.empty()) sound_ = false;  // it is not where the catalog says
-    const std::string base = entry->prefix.filename().string();
+    const std::string& base = entry->base;
     std::erase_if(history_.listed, [&](const Listed& other) { return other.base == base; });
     CAIRN_TRY(known, saver::known_of(place_, base));
     const double saved_s = time_s.value_or(std::nan(""));
@@ -127,7 +140,32 @@ class Repair {
       return {};
     }
     seen_.insert(base);
-    history_.listed.push_back({place_.dir / base, base, std::move(known)});
+    history_.listed.push_back({place_.dir / base, base, std::move(known), {}});
+    return {};
+  }
+
+  // An entry that is not to be opened: a symbolic link, or in another directory. It stays where
+  // something is there.
+  Result<void> keep_unjudged(const std::filesystem::path& path, const Result<compat::Entry>& entry,
+                             std::optional<double> time_s) {
+    if (!entry && entry.error().code != Code::Unsafe) return entry.error();
+    const std::string base = path.filename().string();
+    const std::string why =
+        entry ? path.string() + ": lies in a directory below, which repair does not look into"
+              : entry.error().what;
+    // What stands here under a link's name is not to be added as another one.
+    if (path == place_.dir / base) seen_.insert(base);
+    const auto same = [&](const auto& other) { return other.path == path; };
+    if (std::erase_if(history_.listed, same) == 0) {
+      if (!compat::checkpoint_exists(place_, path)) {
+        leave_out(path, path.string() + ": is gone");
+        return {};
+      }
+      kept_.push_back({path, why});
+    }
+    saver::Known known;
+    if (time_s && !std::isnan(*time_s)) known.saved_s = *time_s;
+    history_.listed.push_back({path, {}, std::move(known), {}});
     return {};
   }
 
@@ -139,7 +177,7 @@ class Repair {
     }
     CAIRN_TRY(known, saver::known_of(place_, base));
     if (!believed_ || known.saved_s > newest_s_) {
-      found_.push_back({place_.dir / base, base, std::move(known)});
+      found_.push_back({place_.dir / base, base, std::move(known), {}});
       return {};
     }
     leave_out(place_.dir / base,
@@ -154,12 +192,12 @@ class Repair {
   bool believed_ = false;
   bool sound_ = true;  // the catalog lists what it should, and where it is
   double newest_s_ = -std::numeric_limits<double>::infinity();
-  std::set<std::filesystem::path> outside_;
   std::set<std::string> seen_;
-  std::vector<std::string> before_;
+  std::vector<std::filesystem::path> before_;
   std::vector<Listed> found_;
   saver::History history_;
   std::vector<PassedOver> left_out_;
+  std::vector<PassedOver> kept_;
 };
 
 Result<Repaired> repair(const Place& place, const RepairOptions& options) {
@@ -169,7 +207,7 @@ Result<Repaired> repair(const Place& place, const RepairOptions& options) {
     lock.emplace(std::move(taken));
   }
   compat::Trail trail;
-  const auto state = compat::read_catalog(place.dir, place.latest_filename, trail);
+  const auto state = compat::read_catalog(place, trail);
   const bool damaged =
       !state && (state.error().code == Code::Corrupt || state.error().code == Code::Unsupported);
   if (!state && !damaged) return state.error();
@@ -190,6 +228,7 @@ Result<Repaired> repair(const Place& place, const RepairOptions& options) {
 Result<Repaired> repair_catalog(const std::filesystem::path& dir, std::string_view latest_filename,
                                 const RepairOptions& options) noexcept {
   return at_boundary([&]() -> Result<Repaired> {
+    CAIRN_CHECK(saver::check_catalog_name(dir, latest_filename));
     CAIRN_TRY(directory, os::Directory::open(dir));
     return repair({dir, directory, latest_filename}, options);
   });

@@ -17,12 +17,15 @@
 #include <cstdio>
 #include <iterator>
 #include <map>
+#include <system_error>
 #include <thread>
 
 #include "cairn/convert.h"
 #include "format/quoted.h"
 #include "format/safetensors/header.h"
 #include "lib/compat/catalog.h"
+#include "lib/compat/transfer.h"
+#include "lib/saver/catalog_file.h"
 #include "lib/saver/history.h"
 #include "lib/saver/journal.h"
 #include "lib/saver/members.h"
@@ -30,6 +33,7 @@
 #include "lib/saver/retention.h"
 #include "lib/store/lock.h"
 #include "lib/store/names.h"
+#include "lib/store/writer_access.h"
 #include "lib/try.h"
 
 namespace cairn {
@@ -82,7 +86,9 @@ class Saver::State {
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
-  const Work& work() const noexcept { return options_.work; }
+  const Work& work_of(const SaveOptions& what) const noexcept {
+    return what.work ? *what.work : options_.work;
+  }
   Result<Saved> save(std::string_view name, std::vector<TensorSpec> specs, const Fill& fill,
                      const SaveOptions& what);
   Result<PendingSave> save_async(std::string_view name, std::span<const NamedTensor> tensors,
@@ -101,22 +107,27 @@ class Saver::State {
   };
 
   Place place() const { return {dir_, directory_, options_.latest_filename}; }
-  store::LockWait lock_wait() const { return {options_.lock_wait, options_.work.stop}; }
+  store::LockWait lock_wait(const Work& work) const { return {options_.lock_wait, work.stop}; }
+  store::LockWait lock_wait() const { return lock_wait(options_.work); }
   double now_s() const;
   void join();
   Result<void> hear_pending();
   Result<std::string> checked_base(std::string_view name, const SaveOptions& what) const;
   saver::Grid grid_of(const History& history) const;
   Judgement judge(const History& history, saver::Pace pace) const;
-  Result<Plan> plan_of(const std::string& base, const SaveOptions& what) const;
+  Result<Plan> plan_of(const std::string& base, const SaveOptions& what,
+                       std::span<const std::string> names) const;
+  std::optional<std::string> moved() const;
   Result<Saved> run(const std::string& base, std::vector<TensorSpec> specs, const Fill& fill,
                     const SaveOptions& what, const Work& work) const;
   Result<void> write_checkpoint(const Plan& plan, std::vector<TensorSpec> specs, const Fill& fill,
                                 const Work& work) const;
   Result<void> catch_up(Plan& plan, const SaveOptions& what) const;
   Result<void> write_grid(const History& history) const;
-  Result<void> add_unlisted(const History& history, std::multimap<double, Verdict>& verdicts) const;
-  Result<std::vector<std::string>> let_go(History history, const Judgement& judgement) const;
+  Result<void> add_unlisted(const History& history, std::span<const std::string> names,
+                            std::multimap<double, Verdict>& verdicts) const;
+  Result<std::vector<std::string>> let_go(History history, const Judgement& judgement,
+                                          std::span<const std::string> names) const;
 
   std::filesystem::path dir_;
   os::Directory directory_;
@@ -187,10 +198,12 @@ void apply(const Judgement& judgement, const SaverOptions& options, History& his
 }
 
 // The files of those that are to go. What lies outside of the directory is left alone.
-Result<std::vector<format::JournalCheckpoint>> going(const Place& place, const History& history,
+// `names`: what is in it.
+Result<std::vector<format::JournalCheckpoint>> going(const Place& place,
+                                                     std::span<const std::string> names,
+                                                     const History& history,
                                                      const Judgement& judgement) {
   std::vector<format::JournalCheckpoint> going;
-  CAIRN_TRY(names, place.directory.names());
   for (std::size_t i = 0; i < history.listed.size(); ++i) {
     if (judgement.of[i].fate != Fate::Deleted || history.listed[i].base.empty()) continue;
     CAIRN_TRY(files, saver::members_of(place.directory, names, history.listed[i].base));
@@ -199,20 +212,22 @@ Result<std::vector<format::JournalCheckpoint>> going(const Place& place, const H
   return going;
 }
 
-Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base,
-                                                 const SaveOptions& what) const {
+Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base, const SaveOptions& what,
+                                                 std::span<const std::string> names) const {
   CAIRN_TRY(history, saver::read_history(place()));
   // A pin belongs to the name: to save under it again does not take it away.
-  CAIRN_TRY(known, saver::known_of(place(), base));
-  const bool pinned = what.pinned || known.pinned;
+  const auto same = std::ranges::find(history.listed, base, &Listed::base);
+  CAIRN_TRY(was_pinned, same == history.listed.end() ? saver::is_pinned(place(), base)
+                                                     : Result<bool>(same->known.pinned));
+  const bool pinned = what.pinned || was_pinned;
   const double now = now_s();
   std::erase_if(history.listed, [&](const Listed& listed) { return listed.base == base; });
-  history.listed.push_back({dir_ / base, base, {now, what.step, what.metrics, pinned}});
+  history.listed.push_back({dir_ / base, base, {now, what.step, what.metrics, pinned}, {}});
   const Judgement judgement = judge(history, saver::Pace::Save);
 
   Plan plan;
   plan.base = base;
-  CAIRN_TRY(leaving, going(place(), history, judgement));
+  CAIRN_TRY(leaving, going(place(), names, history, judgement));
   apply(judgement, options_, history);
   plan.history = std::move(history);
   plan.journal.catalog = options_.latest_filename;
@@ -233,7 +248,9 @@ Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base,
 
 Result<void> Saver::State::write_checkpoint(const Plan& plan, std::vector<TensorSpec> specs,
                                             const Fill& fill, const Work& work) const {
-  CAIRN_TRY(writer, Writer::create(dir_ / plan.base, std::move(specs), plan.writer));
+  CAIRN_TRY(twin, directory_.duplicate());
+  CAIRN_TRY(writer, WriterAccess::create_in(std::move(twin), dir_ / plan.base, std::move(specs),
+                                            plan.writer));
   CAIRN_CHECK(fill(writer));
   return writer.commit(work);
 }
@@ -242,7 +259,8 @@ Result<void> Saver::State::write_checkpoint(const Plan& plan, std::vector<Tensor
 Result<void> Saver::State::catch_up(Plan& plan, const SaveOptions& what) const {
   CAIRN_TRY(same, saver::unchanged(place(), plan.journal.adding, options_.latest_filename));
   if (same) return {};
-  CAIRN_TRY(anew, plan_of(plan.base, what));
+  CAIRN_TRY(names, directory_.names());
+  CAIRN_TRY(anew, plan_of(plan.base, what, names));
   plan.history = std::move(anew.history);
   plan.journal.removing = std::move(anew.journal.removing);
   // The indexes as they were before the save, the catalog as it is now.
@@ -258,8 +276,8 @@ Result<void> Saver::State::catch_up(Plan& plan, const SaveOptions& what) const {
 // The caller's lock covers all of it.
 Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec> specs,
                                 const Fill& fill, const SaveOptions& what, const Work& work) const {
-  CAIRN_CHECK(saver::settle(place()));
-  CAIRN_TRY(plan, plan_of(base, what));
+  CAIRN_TRY(names, saver::settle(place()));
+  CAIRN_TRY(plan, plan_of(base, what, names));
   CAIRN_CHECK(saver::write_journal(directory_, plan.journal));
   const auto written = write_checkpoint(plan, std::move(specs), fill, work);
   if (!written) {
@@ -287,16 +305,33 @@ Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec>
   }
   if (all) saver::drop_journal(directory_);
   for (const Listed& listed : plan.history.listed) saved.kept.push_back(listed.path);
+  if (auto elsewhere = moved()) saved.notices.push_back(*std::move(elsewhere));
   return saved;
+}
+
+// What to say where the directory's path leads elsewhere by now.
+std::optional<std::string> Saver::State::moved() const {
+  const auto own = directory_.info();
+  const auto there = os::look(dir_.empty() ? "." : dir_);
+  if (!own || !there) return std::nullopt;
+  if (*there && (*there)->device == own->device && (*there)->inode == own->inode)
+    return std::nullopt;
+  const std::string now = directory_.path_now();
+  return dir_.string() +
+         (*there ? ": is another directory by now than the one that was opened"
+                 : ": is not there any more") +
+         "; saved into the directory that was opened" + (now.empty() ? "" : ", " + now) +
+         ": open another Saver to save elsewhere";
 }
 
 Result<Saved> Saver::State::save(std::string_view name, std::vector<TensorSpec> specs,
                                  const Fill& fill, const SaveOptions& what) {
   CAIRN_CHECK(hear_pending());
   CAIRN_TRY(base, checked_base(name, what));
-  const auto lock = store::Lock::of_directory(directory_, lock_wait());
+  const Work& work = work_of(what);
+  const auto lock = store::Lock::of_directory(directory_, lock_wait(work));
   if (!lock) return lock.error();
-  return run(base, std::move(specs), fill, what, options_.work);
+  return run(base, std::move(specs), fill, what, work);
 }
 
 // ---- A save behind the caller's back ------------------------------------------------------------
@@ -315,12 +350,33 @@ Result<void> Saver::State::hear_pending() {
       "the asynchronous save before this one failed, and this one has not begun: " + error->what};
 }
 
+namespace {
+
+// A limit of the user or of the container may leave no thread.
+template <class Run>
+Result<std::thread> start(const std::filesystem::path& dir, Run run) {
+  try {
+    return std::thread(std::move(run));
+  } catch (const std::system_error& failed) {
+    return Error{Code::OutOfMemory, failed.code().value(),
+                 dir.string() + ": no thread is to be had for an asynchronous save (" +
+                     failed.code().message() +
+                     "), and it has not begun; save() needs none, and 'ulimit -u' or the "
+                     "container's limit of processes allows more"};
+  }
+}
+
+}  // namespace
+
 Result<PendingSave> Saver::State::save_async(std::string_view name,
                                              std::span<const NamedTensor> tensors, Memory memory,
                                              const SaveOptions& what) {
   CAIRN_CHECK(hear_pending());
   CAIRN_TRY(base, checked_base(name, what));
-  CAIRN_TRY(lock, store::Lock::of_directory(directory_, lock_wait()));
+  // Progress is told to the thread that called, and that one has gone on.
+  Work work = work_of(what);
+  work.progress = nullptr;
+  CAIRN_TRY(lock, store::Lock::of_directory(directory_, lock_wait(work)));
   std::vector<TensorSpec> specs;
   for (const NamedTensor& tensor : tensors) specs.push_back(tensor.spec);
   std::vector<NamedTensor> lent;
@@ -328,32 +384,26 @@ Result<PendingSave> Saver::State::save_async(std::string_view name,
   if (memory == Memory::Lend) {
     lent.assign(tensors.begin(), tensors.end());
   } else {
-    staging = std::make_shared<saver::Staging>(options_.staging_bytes_max);
+    staging = std::make_shared<saver::Staging>(tensors, options_.staging_bytes_max);
   }
-  // Progress is told to the thread that called, and that one has gone on.
-  Work work = options_.work;
-  work.progress = nullptr;
   const auto fill = [lent = std::move(lent), staging, work](Writer& writer) {
-    return staging ? staging->drain(writer) : saver::write_all(writer, lent, work);
+    return staging ? staging->write(writer, work) : saver::write_all(writer, lent, work);
   };
   auto pending = std::make_shared<PendingSave::State>();
-  thread_ = std::thread([this, base, specs = std::move(specs), fill, what, work, staging, pending,
-                         lock = std::move(lock)]() mutable {
+  auto write = [this, base, specs = std::move(specs), fill, what, work, staging, pending,
+                lock = std::move(lock)]() mutable {
     auto result = at_boundary([&] { return run(base, std::move(specs), fill, what, work); });
-    if (staging) staging->give_up();
+    if (staging) staging->let_go();
     // Whoever is told that the save is done may take the lock at once.
     {
       const store::Lock released = std::move(lock);
     }
     pending->finish(std::move(result));
-  });
+  };
+  CAIRN_TRY(thread, start(dir_, std::move(write)));
+  thread_ = std::move(thread);
   pending_ = pending;
-  try {
-    if (staging) staging->put(tensors);
-  } catch (...) {
-    staging->give_up();  // the other thread is not to wait for what will not come
-    throw;
-  }
+  if (staging) staging->copy();
   return PendingSave(std::move(pending));
 }
 
@@ -371,24 +421,25 @@ Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned)
   const auto lock = store::Lock::of_directory(directory_, lock_wait());
   if (!lock) return lock.error();
   CAIRN_CHECK(saver::settle(place()));
-  const std::filesystem::path here = dir_ / prefix.filename();
-  CAIRN_TRY(location, compat::locate_prefix(here));
+  const std::string base = prefix.filename().string();
+  CAIRN_TRY(twin, directory_.duplicate());
+  CAIRN_TRY(location, compat::locate_in(std::move(twin), base, dir_ / base));
   // Of TensorFlow's making, or written anew by it since.
   const bool own = location.has(store::kCairnSuffix);
   const auto current = own ? compat::load_own_index(location) : Error{Code::NotFound, 0, {}};
   TransferOptions importing;
   importing.lock_wait = options_.lock_wait;
   importing.work.stop = options_.work.stop;
-  if (!current || !current->current) CAIRN_CHECK(import_index(here, importing));
+  if (!current || !current->current)
+    CAIRN_CHECK(compat::import_in(directory_, base, dir_ / base, importing));
   return saver::change_marks(location, lock_wait(), [pinned](saver::Marks& marks) {
     return std::exchange(marks.pinned, pinned) != pinned;
   });
 }
 
 // Those that the catalog does not list: nobody's to remove.
-Result<void> Saver::State::add_unlisted(const History& history,
+Result<void> Saver::State::add_unlisted(const History& history, std::span<const std::string> names,
                                         std::multimap<double, Verdict>& verdicts) const {
-  CAIRN_TRY(names, directory_.names());
   for (const std::string& base : saver::checkpoints_among(names)) {
     if (std::ranges::find(history.listed, base, &Listed::base) != history.listed.end()) continue;
     CAIRN_TRY(known, saver::known_of(place(), base));
@@ -402,8 +453,10 @@ Result<void> Saver::State::add_unlisted(const History& history,
 // TensorFlow's grid has moved, and no save is there to write it down.
 Result<void> Saver::State::write_grid(const History& history) const {
   for (auto at = history.listed.rbegin(); history.grid && at != history.listed.rend(); ++at) {
-    const auto location = compat::locate_prefix(at->path);
-    if (!location || at->base.empty() || !location->has(store::kCairnSuffix)) continue;
+    if (at->base.empty()) continue;
+    CAIRN_TRY(twin, directory_.duplicate());
+    const auto location = compat::locate_in(std::move(twin), at->base, at->path);
+    if (!location || !location->has(store::kCairnSuffix)) continue;
     CAIRN_TRY(index, compat::load_own_index(*location));
     if (!index.current) continue;
     return saver::change_marks(*location, lock_wait(), [&](saver::Marks& marks) {
@@ -415,10 +468,10 @@ Result<void> Saver::State::write_grid(const History& history) const {
 }
 
 // The bases of those whose files stay, since another has written them anew meanwhile.
-Result<std::vector<std::string>> Saver::State::let_go(History history,
-                                                      const Judgement& judgement) const {
+Result<std::vector<std::string>> Saver::State::let_go(History history, const Judgement& judgement,
+                                                      std::span<const std::string> names) const {
   const double grid_before_s = grid_of(history).next_keep_s;
-  CAIRN_TRY(leaving, going(place(), history, judgement));
+  CAIRN_TRY(leaving, going(place(), names, history, judgement));
   apply(judgement, options_, history);
   CAIRN_CHECK(saver::write_journal(directory_, {options_.latest_filename, {}, leaving}));
   if (history.grid && history.grid->next_keep_s != grid_before_s) CAIRN_CHECK(write_grid(history));
@@ -438,11 +491,11 @@ Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
   if (!dry_run) {
     CAIRN_TRY(taken, store::Lock::of_directory(directory_, lock_wait()));
     lock.emplace(std::move(taken));
-    CAIRN_CHECK(saver::settle(place()));
   }
+  CAIRN_TRY(names, dry_run ? directory_.names() : saver::settle(place()));
   CAIRN_TRY(history, saver::read_history(place()));
   std::multimap<double, Verdict> by_age;  // those of the same age in the order of the catalog
-  CAIRN_CHECK(add_unlisted(history, by_age));
+  CAIRN_CHECK(add_unlisted(history, names, by_age));
   const Judgement judgement = judge(history, saver::Pace::Prune);
   bool changes = false;
   for (std::size_t i = 0; i < history.listed.size(); ++i) {
@@ -454,7 +507,7 @@ Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
   std::vector<Verdict> verdicts;
   for (auto& [time_s, verdict] : by_age) verdicts.push_back(std::move(verdict));
   if (dry_run || !changes) return verdicts;
-  CAIRN_TRY(stayed, let_go(std::move(history), judgement));
+  CAIRN_TRY(stayed, let_go(std::move(history), judgement, names));
   for (Verdict& verdict : verdicts) {
     const std::string base = verdict.prefix.filename().string();
     if (!verdict.kept && std::ranges::find(stayed, base) != stayed.end())
@@ -470,10 +523,7 @@ Result<Saver> Saver::open(const std::filesystem::path& dir, const SaverOptions& 
     if (auto sound = saver::check_rules(options.keep_any_of); !sound) {
       return invalid(dir.string() + ": " + sound.error().what);
     }
-    if (!is_bare(options.latest_filename)) {
-      return invalid(dir.string() + ": " + format::quoted(options.latest_filename) +
-                     " cannot be the catalog's name: it is to be a file name without slashes");
-    }
+    CAIRN_CHECK(saver::check_catalog_name(dir, options.latest_filename));
     CAIRN_TRY(directory, os::Directory::open_or_create(dir));
     return Saver(std::make_unique<State>(dir, std::move(directory), options));
   });
@@ -489,7 +539,7 @@ Result<Saved> Saver::save(std::string_view name, std::span<const NamedTensor> te
   return at_boundary([&] {
     std::vector<TensorSpec> specs;
     for (const NamedTensor& tensor : tensors) specs.push_back(tensor.spec);
-    const auto fill = [tensors, &work = state_->work()](Writer& writer) {
+    const auto fill = [tensors, &work = state_->work_of(options)](Writer& writer) {
       return saver::write_all(writer, tensors, work);
     };
     return state_->save(name, std::move(specs), fill, options);

@@ -8,6 +8,7 @@
 
 #include "lib/compat/catalog.h"
 #include "lib/os/watch.h"
+#include "lib/saver/catalog_file.h"
 #include "lib/saver/ledger.h"
 #include "lib/try.h"
 
@@ -134,11 +135,7 @@ Result<Watcher> Watcher::open(const std::filesystem::path& dir,
                    dir.string() + ": polls every " + std::to_string(options.poll.count()) +
                        " ms; it must be 1 ms at least, and a day at most"};
     }
-    const std::string& name = options.latest_filename;
-    if (name.empty() || name.find('/') != std::string::npos) {
-      return Error{Code::Invalid, 0,
-                   dir.string() + ": \"" + name + "\" is no bare file name for a catalog"};
-    }
+    CAIRN_CHECK(saver::check_catalog_name(dir, options.latest_filename));
     auto state = std::make_unique<State>(dir, options);
     CAIRN_CHECK(state->take_up(options.cursor));
     return Watcher(std::move(state));

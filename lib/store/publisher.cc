@@ -329,9 +329,12 @@ void sweep(const os::Directory& directory, const std::string& base) {
 
 void sweep_all(const os::Directory& directory) {
   const auto names = directory.names();
-  if (!names) return;
+  if (names) sweep_all(directory, *names);
+}
+
+void sweep_all(const os::Directory& directory, std::span<const std::string> names) {
   std::set<std::string> bases;
-  for (const std::string& name : *names) {
+  for (const std::string& name : names) {
     const auto base =
         os::is_temporary_name(name) ? base_of(os::without_temporary_tail(name)) : std::nullopt;
     if (base) bases.insert(*base);
@@ -341,7 +344,7 @@ void sweep_all(const os::Directory& directory) {
     const auto lock = Lock::of_prefix(directory, base, {std::chrono::milliseconds(0), {}});
     if (lock) sweep(directory, base);
   }
-  sweep(directory, *names, std::nullopt);
+  sweep(directory, names, std::nullopt);
 }
 
 }  // namespace cairn::store

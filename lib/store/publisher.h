@@ -102,5 +102,6 @@ void sweep(const os::Directory& directory, const std::string& base);
 // The same for every prefix of the directory that nobody publishes under, and for the directory's
 // own files, whose lock the caller holds.
 void sweep_all(const os::Directory& directory);
+void sweep_all(const os::Directory& directory, std::span<const std::string> names);  // those in it
 
 }  // namespace cairn::store

@@ -144,17 +144,35 @@ Result<void> check_specs(const std::string& prefix, std::span<const TensorSpec> 
 
 }  // namespace
 
+namespace {
+
+// Sorts the specs, and says what is wrong without looking at the disk.
+Result<void> check(const std::filesystem::path& prefix, std::vector<TensorSpec>& specs,
+                   const WriterOptions& options) {
+  if (!store::is_nameable(prefix.native()))
+    return invalid(prefix.string() + ": a file's name cannot hold a NUL byte");
+  std::ranges::sort(specs, {}, &TensorSpec::name);  // std::string compares bytes unsigned
+  CAIRN_CHECK(check_options(prefix.string(), options));
+  return check_specs(prefix.string(), specs);
+}
+
+}  // namespace
+
 Result<Writer> Writer::create(const std::filesystem::path& prefix, std::vector<TensorSpec> specs,
                               const WriterOptions& options) noexcept {
   return at_boundary([&]() -> Result<Writer> {
-    if (!store::is_nameable(prefix.native()))
-      return invalid(prefix.string() + ": a file's name cannot hold a NUL byte");
-    std::ranges::sort(specs, {}, &TensorSpec::name);  // std::string compares bytes unsigned
-    CAIRN_CHECK(check_options(prefix.string(), options));
-    CAIRN_CHECK(check_specs(prefix.string(), specs));
+    CAIRN_CHECK(check(prefix, specs, options));
     CAIRN_TRY(directory, os::Directory::open_or_create(store::Prefix::of(prefix).directory));
     return Writer(std::make_unique<State>(prefix, std::move(specs), options, std::move(directory)));
   });
+}
+
+Result<Writer> WriterAccess::create_in(os::Directory directory, const std::filesystem::path& prefix,
+                                       std::vector<TensorSpec> specs,
+                                       const WriterOptions& options) {
+  CAIRN_CHECK(check(prefix, specs, options));
+  return Writer(
+      std::make_unique<Writer::State>(prefix, std::move(specs), options, std::move(directory)));
 }
 
 Result<std::size_t> Writer::State::find(std::string_view name) const {

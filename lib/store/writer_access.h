@@ -2,13 +2,21 @@
 
 // What the other rooms ask of a Writer and users need not.
 
+#include <filesystem>
 #include <functional>
+#include <vector>
 
 #include "cairn/writer.h"
+#include "lib/os/file.h"
 
 namespace cairn {
 
 struct WriterAccess {
+  // Writer::create() in a directory that is open; of `prefix` the last part counts, the rest is for
+  // messages.
+  static Result<Writer> create_in(os::Directory directory, const std::filesystem::path& prefix,
+                                  std::vector<TensorSpec> specs, const WriterOptions& options);
+
   // commit() asks this first, when it holds the prefix's lock: an Error ends it, and nothing has
   // happened. For who makes a checkpoint of what it replaces.
   static void before_publishing(Writer& writer, std::function<Result<void>()> check);

@@ -34,19 +34,22 @@ class Prune(CommandTest):
         self.assertEqual(dry.json, done.json)
 
     def test_the_text_is_aligned(self):
+        dry = self.cairn("prune", "saved", "--max-to-keep", "1", "--dry-run", exit=YES).text
+        self.assertIn("goes  saved/train2-5  older than the newest 1\n", dry)
         text = self.cairn("prune", "saved", "--max-to-keep", "1", exit=YES).text
+        self.assertNotIn("goes", text)
         self.assertIn("kept  saved/train1    the catalog does not list it\n", text)
-        self.assertIn("goes  saved/train2-5  older than the newest 1\n", text)
+        self.assertIn("went  saved/train2-5  older than the newest 1\n", text)
         self.assertIn("kept  saved/train2-9  the latest; one of the newest 1\n", text)
 
     def test_pruning_twice_changes_nothing_more(self):
         self.cairn("prune", "saved", "--max-to-keep", "3", exit=YES)
         before = self.there()
-        self.assertNotIn("goes", self.cairn("prune", "saved", "--max-to-keep", "3", exit=YES).text)
+        self.assertNotIn("went", self.cairn("prune", "saved", "--max-to-keep", "3", exit=YES).text)
         self.assertEqual(self.there(), before)
 
     def test_five_stay_unless_told(self):
-        self.assertNotIn("goes", self.cairn("prune", "saved", exit=YES).text)
+        self.assertNotIn("went", self.cairn("prune", "saved", exit=YES).text)
 
     def test_what_is_no_directory_is_not_made_one(self):
         self.assertIn("is no directory", self.cairn("prune", "nowhere", exit=FAILED).err)

@@ -57,6 +57,52 @@ class Repair(CommandTest):
         self.assertEqual([each["prefix"] for each in self.repair("--all")["left_out"]], ["saved/train2-9"])
         self.assertEqual(self.listed()[0], "saved/train1")
 
+    def test_what_another_catalog_lists_and_copies_are_left_alone(self):
+        saved = self.dir / "saved"
+        for name in list(saved.iterdir()):
+            if name.name.startswith("train2-8."):
+                for other in ("best-8", "train2-8 - Copy"):
+                    copy = saved / name.name.replace("train2-8", other)
+                    copy.write_bytes(name.read_bytes())
+        (saved / "best_checkpoint").write_text(
+            'model_checkpoint_path: "best-8"\nall_model_checkpoint_paths: "best-8"\n'
+        )
+        self.catalog.unlink()
+        why = {each["prefix"]: each["why"] for each in self.repair()["left_out"]}
+        self.assertEqual(sorted(why), ["saved/best-8", "saved/train2-8 - Copy"])
+        self.assertIn("is listed by best_checkpoint", why["saved/best-8"])
+        self.assertIn("is a copy of train2-8; 'cairn state --repair --all' lists it too", why["saved/train2-8 - Copy"])
+        self.assertEqual(self.listed(), ["saved/train1", *STEPS])
+        best = ("--catalog", "best_checkpoint")
+        self.assertEqual(self.cairn("latest", "saved", *best, exit=YES).text, "saved/best-8\n")
+        self.assertEqual(self.cairn("state", "saved", "--json", *best, exit=YES).json["latest"], "saved/best-8")
+        self.cairn("set-latest", "saved", "train2-7", *best, exit=YES)
+        self.assertEqual(self.cairn("latest", "saved", *best, exit=YES).text, "saved/train2-7\n")
+        self.assertEqual(self.cairn("latest", "saved", exit=YES).text, "saved/train2-9\n")
+        ran = self.cairn("watch", "saved", "--timeout", "0", "--latest-only", *best, exit=YES)
+        self.assertEqual(ran.text, "saved/train2-7\n")
+        self.cairn("save", "saved/top", "--step", "1", "v:int32=1", *best, exit=YES)
+        self.assertEqual(self.cairn("latest", "saved", *best, exit=YES).text, "saved/top-1\n")
+        self.cairn("prune", "saved", "--max-to-keep", "1", *best, exit=YES)
+        self.assertFalse((saved / "best-8.index").exists())
+        self.assertEqual(self.cairn("latest", "saved", exit=YES).text, "saved/train2-9\n")
+        self.cairn("latest", "saved", "--catalog", "train2-9.index", exit=FAILED)
+
+    def test_a_link_that_is_listed_stays_and_is_named(self):
+        for name in list((self.dir / "saved").iterdir()):
+            if name.name.startswith("train2-7."):
+                (self.dir / name.name).write_bytes(name.read_bytes())
+                name.unlink()
+                name.symlink_to("../" + name.name)
+        done = self.repair()
+        self.assertFalse(done["changed"])
+        self.assertEqual(self.listed(), STEPS)
+        entry = done["checkpoints"][2]
+        self.assertEqual((entry["prefix"], entry["whole"]), (STEPS[2], False))
+        self.assertIn("symbolic link", entry["why"])
+        text = self.cairn("state", "saved", "--repair", exit=YES).text
+        self.assertIn("kept, not judged: ", text)
+
     def test_a_dry_run_changes_nothing(self):
         self.catalog.write_text("damaged")
         self.assertEqual(self.repair("--dry-run")["latest"], STEPS[-1])

@@ -27,8 +27,10 @@ class Walk(CommandTest):
         (self.dir / "saved" / "train2-9.index").unlink()
         self.cairn("latest", "saved", exit=NO)
 
-    def test_latest_of_what_is_no_directory_fails(self):
-        self.assertIn("is no directory", self.cairn("latest", "nowhere", exit=FAILED).err)
+    def test_latest_of_a_directory_that_is_missing_or_empty_is_no(self):
+        (self.dir / "empty").mkdir()
+        for name in ("nowhere", "empty"):
+            self.assertIn(name + " has no latest checkpoint", self.cairn("latest", name, exit=NO).err)
 
     def test_state_tells_of_each_checkpoint_whether_it_is_whole(self):
         state = self.cairn("state", "saved", "--json", exit=YES).json

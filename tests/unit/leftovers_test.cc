@@ -14,7 +14,9 @@ using Names = std::vector<std::string>;
 Names orphans_in(const path& dir) {
   const auto directory = os::Directory::open(dir);
   REQUIRE(directory);
-  return saver::orphan_indexes(*directory);
+  const auto names = directory->names();
+  REQUIRE(names);
+  return saver::orphan_indexes(*directory, *names);
 }
 
 // A String tensor gets a shard of its own, so that there are two.

@@ -101,7 +101,9 @@ TEST_CASE("the time that a checkpoint's writer wrote down outlives a copy of its
   CHECK(listed_in(box.root()) == Names{"m-3", "m-2", "m-1"});
 }
 
-TEST_CASE("entries of a catalog that are not whole, gone or elsewhere are dropped and named") {
+TEST_CASE(
+    "entries of a catalog that are not whole or gone are dropped, those elsewhere stay, all "
+    "named") {
   Sandbox box;
   save_four(box / "in");
   save_at(box / "out/m-5", 5);
@@ -110,10 +112,12 @@ TEST_CASE("entries of a catalog that are not whole, gone or elsewhere are droppe
   const Repaired done = repaired(box / "in");
   CHECK(done.changed);
   // In the catalog's order, which somebody may have chosen.
-  CHECK(listed_in(box / "in") == Names{"m-2", "m-1", "m-3"});
-  CHECK(done.left_out.size() == 3);
+  CHECK(listed_in(box / "in") == Names{"m-5", "m-2", "m-1", "m-3"});
+  CHECK(done.left_out.size() == 2);
   CHECK(has(why(done, box / "in/m-0"), "no checkpoint there"));
-  CHECK(has(why(done, outside), "outside its directory"));
+  REQUIRE(done.kept.size() == 1);
+  CHECK(done.kept[0].prefix == outside);
+  CHECK(has(done.kept[0].why, "outside its directory"));
   CHECK(has(why(done, box / "in/m-4"), "cannot open"));
 }
 

@@ -287,7 +287,15 @@ TEST_CASE("an import that fails leaves nothing behind") {
 TEST_CASE("only what an index can be added to is imported") {
   Sandbox box;
   test::save(box / "m", {kValues, {}, {}, {.tensorflow_index = false}});
-  CHECK(has(refusal(import_index(box / "m")), "Unsupported: "));
+  // P.cairn stands alone: there is only its record to renew, which a copy makes stale.
+  CHECK(has(refusal(import_index(box / "m", to(box / "o"))), "Unsupported: "));
+  const std::string shard = box / "m.data-00000-of-00001";
+  test::write_file(shard, test::read_file(shard));
+  const auto copied = Checkpoint::open(box / "m");
+  REQUIRE(copied->notices().size() == 1);
+  CHECK(has(copied->notices()[0], "'cairn import "));
+  REQUIRE(import_index(box / "m"));
+  CHECK(Checkpoint::open(box / "m")->notices().empty());
   test::fs::create_hard_link(box / "m.data-00000-of-00001", box / "x.safetensors");
   CHECK(has(refusal(import_index(box / "x.safetensors")), "convert() takes others"));
   CHECK(has(refusal(export_index(box / "m", Format::Cairn)), "Unsupported: "));

@@ -70,25 +70,29 @@ CAIRN_API Result<LatestWhole> latest_whole(
     const std::filesystem::path& dir, std::string_view latest_filename = "checkpoint") noexcept;
 
 struct RepairOptions {
-  bool all = false;      // list every whole checkpoint, whatever the catalog says
+  bool all = false;      // list every whole checkpoint, whatever this catalog says
   bool dry_run = false;  // change nothing
 };
 
 struct Repaired {
   CheckpointState state;             // as the catalog is now; no latest: nothing is whole
   std::vector<PassedOver> left_out;  // those that are not listed
+  std::vector<PassedOver> kept;      // those that are, though nobody could judge them
   bool changed = false;
 };
 
 // Makes the catalog of `dir` say what is there. Of a catalog that can be read, the entries that are
-// whole stay, in their order; those that are gone, damaged or in other directories go; whole
-// checkpoints that are younger than every entry are added. An older one that is not listed may have
-// been preserved for ever by retention, which would delete it if it were listed: `all` lists it
-// too. Where the catalog is missing or damaged, every whole checkpoint is listed, by the time it
-// was saved (as its Saver or Writer wrote it down, else that of P.index; then by step, then by
-// name). Nothing is whole: the catalog stays as it is. Takes the directory's lock, as
-// update_checkpoint_state does, unless `dry_run`. Errors: NotFound (no such directory), Busy, Io,
-// NoSpace. Cost: reads every index, no tensor.
+// whole stay, in their order; those that are gone or damaged go; whole checkpoints that are younger
+// than every entry are added. What cannot be judged stays and is named: a symbolic link, which is
+// not followed, what lies in another directory, what cannot be read today. Left alone are
+// checkpoints that another catalog of the directory lists (latest_filename), and copies of others
+// here ("m-2 - Copy"). An older one that is not listed may have been preserved for ever by
+// retention, which would delete it if it were listed: `all` lists it, and copies, too. Where the
+// catalog is missing or damaged, every whole checkpoint is listed, by the time it was saved (as its
+// Saver or Writer wrote it down, else that of P.index; then by step, then by name). Nothing is
+// whole: the catalog stays as it is. Takes the directory's lock, as update_checkpoint_state does,
+// unless `dry_run`. Errors: NotFound (no such directory), Busy, Io, NoSpace. Cost: reads every
+// index, no tensor, and the first bytes of every other file.
 CAIRN_API Result<Repaired> repair_catalog(const std::filesystem::path& dir,
                                           std::string_view latest_filename = "checkpoint",
                                           const RepairOptions& options = {}) noexcept;

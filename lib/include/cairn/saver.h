@@ -64,8 +64,8 @@ struct SaverOptions {
   bool tensorflow_index = true;                // write P.index too
   // How long to wait for another writer. 0: not at all; max(): for ever. Who waits comes next.
   std::chrono::milliseconds lock_wait{30'000};
-  std::uint64_t staging_bytes_max = 256u << 20;  // save_async: what may wait in memory
-  Work work;
+  std::uint64_t staging_bytes_max = 256u << 20;  // save_async: how much may be copied
+  Work work;  // of every save; a stop that is asked for here ends all that come after, too
   // Seconds since the epoch; empty: the system's clock. For tests and simulations.
   std::function<double()> clock;
 };
@@ -76,7 +76,8 @@ struct SaveOptions {
   std::string meta_graph;                               // bytes of P.meta; empty: none
   std::vector<std::pair<std::string, double>> metrics;  // for Retention::best_by
   std::vector<std::pair<std::string, std::string>> metadata;
-  bool pinned = false;  // never to be let go of
+  bool pinned = false;       // never to be let go of
+  std::optional<Work> work;  // of this save, instead of SaverOptions::work
 };
 
 // A tensor with its bytes, as Writer::write takes them; of a String tensor `strings`, its elements.
@@ -126,11 +127,15 @@ class CAIRN_API PendingSave {
 // While it writes, a Saver holds the directory's lock (the file .cairn-lock): a second writer waits
 // `lock_wait`, then gets Busy, in a sentence that names the holder. The lock dies with its process.
 // Readers need no lock.
+// What was opened is saved into: after chdir, or when the directory was renamed, or its path leads
+// elsewhere by now, the checkpoints, the catalog and the removals stay together in it, paths come
+// back as they were given, and each save says in a notice where the directory is.
 // Threads: one call at a time, but PendingSave. A forked child must not use the Saver.
 class CAIRN_API Saver {
  public:
-  // Creates the directory where it is missing. Errors: Invalid (rules that contradict each other, a
-  // catalog's name with a slash), Io.
+  // Creates the directory where it is missing, and opens it: it stays this Saver's, whatever
+  // becomes of its path. Errors: Invalid (rules that contradict each other; a catalog's name with a
+  // slash, or one that a checkpoint's file or one of Cairn's has), Io.
   static Result<Saver> open(const std::filesystem::path& dir,
                             const SaverOptions& options = {}) noexcept;
 
@@ -149,11 +154,13 @@ class CAIRN_API Saver {
   Result<Saved> save(std::string_view name, std::vector<TensorSpec> specs, const Fill& fill,
                      const SaveOptions& options = {}) noexcept;
 
-  // Begins a save in one thread of its own. Copy: returns when the last byte is in the staging
-  // memory, at most staging_bytes_max at a time, so that the tensors may change. Lend: returns at
-  // once, and the bytes must stay as they are until the PendingSave is done. One save is under way
-  // at a time: the next call of save, save_async, pin or prune waits for it.
-  // Errors: Invalid, Busy, and that of the one before, which nobody has waited for.
+  // Begins a save in one thread of its own. Copy: copies as many tensors as staging_bytes_max
+  // holds, and returns when the others, if there are any, have been written (not yet synced): from
+  // then on all may change. Never longer than save() takes. Lend: returns at once, and the bytes
+  // must stay as they are until the PendingSave is done. One save is under way at a time: the next
+  // call of save, save_async, pin or prune waits for it. Errors: Invalid, Busy, OutOfMemory (no
+  // thread is to be had: save() needs none), and that of the one before, which nobody has waited
+  // for.
   enum class Memory : std::uint8_t { Copy, Lend };
   Result<PendingSave> save_async(std::string_view name, std::span<const NamedTensor> tensors,
                                  Memory memory, const SaveOptions& options = {}) noexcept;

@@ -177,6 +177,15 @@ Result<Directory> Directory::open(const std::filesystem::path& path) {
   return Directory(File(machine.open(inode), name));
 }
 
+Result<Directory> Directory::duplicate() const { return open(path()); }  // nobody renames one here
+
+std::string Directory::path_now() const { return path(); }
+
+Result<std::optional<FileInfo>> Directory::look_from(const std::filesystem::path& path,
+                                                     Links) const {
+  return os::look(std::filesystem::path(this->path()) / path);
+}
+
 Result<Directory> Directory::open_or_create(const std::filesystem::path& path) {
   std::vector<std::filesystem::path> missing;
   for (std::filesystem::path at = path; !at.empty(); at = at.parent_path()) {

@@ -1,0 +1,51 @@
+#include "words.h"
+
+#include <array>
+#include <utility>
+
+namespace cairn::tools {
+namespace {
+
+// The longer ones first, which hold shorter ones.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 17> kWords{{
+    {"export_index() with replace (cairn export --to tensorflow --replace)",
+     "'cairn export --to tensorflow --replace'"},
+    {"repair_catalog() (cairn state --repair)", "'cairn state --repair'"},
+    {"convert() (cairn convert)", "'cairn convert'"},
+    {" (import_index)", ""},
+    {"convert() one of them", "'cairn convert' one of them"},
+    {"convert()", "'cairn convert'"},
+    {"merge()", "'cairn merge'"},
+    {"import_index()", "'cairn import'"},
+    {"export_index()", "'cairn export'"},
+    {"say replace (--replace)", "say --replace"},
+    {"or say replace", "or say --replace"},
+    {"export with replace", "'cairn export --replace'"},
+    {"to repair with all lists it", "'cairn state --repair --all' lists it"},
+    {"wait longer (lock_wait)", "wait longer (--lock-wait)"},
+    {"save() needs none", "'cairn save' needs none"},
+    {"repair_catalog()", "'cairn state --repair'"},
+    {"import with --replace", "'cairn import --replace'"},
+}};
+
+}  // namespace
+
+std::string in_command_words(std::string_view sentence) {
+  std::string words;
+  while (!sentence.empty()) {
+    bool found = false;
+    for (const auto& [call, typed] : kWords) {
+      if (!sentence.starts_with(call)) continue;
+      words += typed;
+      sentence.remove_prefix(call.size());
+      found = true;
+      break;
+    }
+    if (found) continue;
+    words += sentence.front();
+    sentence.remove_prefix(1);
+  }
+  return words;
+}
+
+}  // namespace cairn::tools
