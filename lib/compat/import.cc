@@ -1,6 +1,9 @@
 // Import writes P.cairn beside a foreign payload: facts from P.index, identities from fstat, and no
 // tensor byte.
 
+#include <optional>
+#include <utility>
+
 #include "cairn/convert.h"
 #include "cairn/version.h"
 #include "format/le.h"
@@ -12,6 +15,7 @@
 #include "lib/compat/transfer.h"
 #include "lib/store/identity.h"
 #include "lib/store/names.h"
+#include "lib/store/remarks.h"
 #include "lib/try.h"
 
 namespace cairn {
@@ -55,10 +59,27 @@ Result<std::vector<std::byte>> index_elsewhere(const compat::TensorFlowIndex& in
   const auto bundle = format::tensorflow::decode_bundle(index.bytes);
   if (bundle && bundle->header.num_shards == facts.bundle.num_shards)
     return std::vector<std::byte>(index.bytes.begin(), index.bytes.end());
-  const auto anew = format::tensorflow::encode_bundle(facts.bundle, facts.tensors);
+  const auto anew =
+      format::tensorflow::encode_bundle(facts.bundle, store::in_bundle(facts.tensors));
   if (!anew) return compat::error_of(index.file->path(), anew.error());
   const auto bytes = format::as_bytes(*anew);
   return std::vector<std::byte>(bytes.begin(), bytes.end());
+}
+
+// What a P.cairn that speaks for the checkpoint knows beyond P.index: metadata, and tensors that
+// TensorFlow cannot hold. Nothing: P.index says all. A damaged P.cairn is an error unless it may be
+// replaced.
+Result<std::optional<store::Parts>> known_to_cairn(Location& location,
+                                                   const compat::TensorFlowIndex& index,
+                                                   bool replace) {
+  if (!location.has(store::kCairnSuffix)) return std::optional<store::Parts>();
+  compat::Trail trail;
+  auto own = compat::load(location, false, trail);
+  if (!own && replace) return std::optional<store::Parts>();
+  if (!own) return std::move(own).error();
+  if (own->format != Format::Cairn || own->index.tensorflow_index().digest != index.record.digest)
+    return std::optional<store::Parts>();
+  return std::optional(*std::move(own));
 }
 
 Result<Transfer> import(const std::filesystem::path& source, const TransferOptions& options) {
@@ -93,8 +114,11 @@ Result<Transfer> import(const std::filesystem::path& source, const TransferOptio
       return transfer;
     }
   }
+  CAIRN_TRY(known, known_to_cairn(location, index, options.replace));
+  if (known) parts = *std::move(known);
   format::IndexFacts facts = parts.index.facts();
-  facts.created_ns = os::now_ns();
+  facts.tensorflow_index = index.record;
+  if (!known) facts.created_ns = os::now_ns();
   facts.producer = "cairn " + std::string(version());
   if (to.beside) {
     // P.index must be as durable as what is to stand beside it.
@@ -106,7 +130,7 @@ Result<Transfer> import(const std::filesystem::path& source, const TransferOptio
   CAIRN_TRY(index_bytes, index_elsewhere(index, facts));
   CAIRN_CHECK(compat::already_there(
       to, {to.base + std::string(store::kTensorFlowSuffix), index_bytes}, options.replace));
-  facts.step = store::step_of(location.base);  // the new prefix need not say it
+  if (!facts.step) facts.step = store::step_of(location.base);  // the new prefix need not say it
   const auto names = compat::names_under(location.base, to.base, parts.index);
   CAIRN_CHECK(compat::bring_shards(parts.shards, names, to, options, transfer));
   for (std::size_t i = 0; i < names.size(); ++i) {

@@ -30,6 +30,7 @@
 #include "lib/saver/pending.h"
 #include "lib/saver/retention.h"
 #include "lib/store/names.h"
+#include "lib/store/remarks.h"
 #include "lib/try.h"
 
 namespace cairn {
@@ -107,8 +108,9 @@ class Saver::State {
   Result<Plan> plan_of(const std::string& base, const SaveOptions& what) const;
   Result<Saved> run(const std::string& base, std::vector<TensorSpec> specs, const Fill& fill,
                     const SaveOptions& what, const Work& work) const;
-  Result<void> write_checkpoint(const Plan& plan, std::vector<TensorSpec> specs, const Fill& fill,
-                                const Work& work) const;
+  Result<std::vector<std::string>> write_checkpoint(const Plan& plan, std::vector<TensorSpec> specs,
+                                                    const Fill& fill, const Work& work) const;
+  Result<void> check_replaced(const std::string& base, std::vector<TensorSpec> specs) const;
   Result<void> catch_up(Plan& plan, const SaveOptions& what) const;
   std::vector<std::string> remove_all(std::span<const format::JournalCheckpoint> going) const;
   Result<void> write_grid(const History& history) const;
@@ -218,6 +220,7 @@ Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base,
   plan.journal.removing = std::move(leaving);
   plan.writer.step = what.step;
   plan.writer.metadata = what.metadata;
+  plan.writer.safetensors_metadata = what.safetensors_metadata;
   for (auto& entry : saver::metadata_of({now, what.metrics, pinned, plan.history.grid}))
     plan.writer.metadata.push_back(std::move(entry));
   plan.writer.tensorflow_index = options_.tensorflow_index;
@@ -227,11 +230,26 @@ Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base,
 
 // ---- What a save does ---------------------------------------------------------------------------
 
-Result<void> Saver::State::write_checkpoint(const Plan& plan, std::vector<TensorSpec> specs,
-                                            const Fill& fill, const Work& work) const {
+// What the writer has to say.
+Result<std::vector<std::string>> Saver::State::write_checkpoint(const Plan& plan,
+                                                                std::vector<TensorSpec> specs,
+                                                                const Fill& fill,
+                                                                const Work& work) const {
   CAIRN_TRY(writer, Writer::create(dir_ / plan.base, std::move(specs), plan.writer));
   CAIRN_CHECK(fill(writer));
-  return writer.commit(work);
+  CAIRN_CHECK(writer.commit(work));
+  return std::vector<std::string>(writer.notices().begin(), writer.notices().end());
+}
+
+// Exists: of the checkpoint that is there a tensor would go or change.
+Result<void> Saver::State::check_replaced(const std::string& base,
+                                          std::vector<TensorSpec> specs) const {
+  std::ranges::sort(specs, {}, &TensorSpec::name);
+  const auto goes = store::what_goes(directory_, base, specs);
+  if (goes.empty()) return {};
+  return Error{Code::Exists, 0,
+               (dir_ / base).string() +
+                   ": is there, and is not replaced unasked (--replace): " + store::first_of(goes)};
 }
 
 // TensorFlow takes no lock. What it has listed while the checkpoint was written is to stay listed.
@@ -266,6 +284,7 @@ std::vector<std::string> Saver::State::remove_all(
 Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec> specs,
                                 const Fill& fill, const SaveOptions& what, const Work& work) const {
   CAIRN_CHECK(saver::settle(place()));
+  if (!what.replace) CAIRN_CHECK(check_replaced(base, specs));
   CAIRN_TRY(plan, plan_of(base, what));
   CAIRN_CHECK(saver::write_journal(directory_, plan.journal));
   const auto written = write_checkpoint(plan, std::move(specs), fill, work);
@@ -284,6 +303,7 @@ Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec>
   }
   Saved saved{dir_ / base, {}, {}, remove_all(plan.journal.removing)};
   if (saved.notices.empty()) saver::drop_journal(directory_);
+  saved.notices.insert(saved.notices.begin(), written->begin(), written->end());
   for (const Listed& listed : plan.history.listed) saved.kept.push_back(listed.path);
   for (const auto& removed : plan.journal.removing) saved.deleted.push_back(dir_ / removed.base);
   return saved;

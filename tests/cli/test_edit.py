@@ -3,7 +3,8 @@
 from bundle import write_bundle, write_safetensors
 from command import FAILED, YES, CommandTest
 
-FIELDS = ["prefix", "link", "payload_bytes_copied", "not_nameable"]
+FIELDS = ["prefix", "link", "payload_bytes_copied", "not_nameable",
+          "metadata_left_out", "safetensors_metadata_left_out"]
 
 
 class EditTest(CommandTest):
@@ -26,7 +27,7 @@ class Merge(EditTest):
         before = self.files("saved", "sharded")
         done = self.cairn(*self.WORDS, "--json", exit=YES).json
         self.assertEqual(list(done), FIELDS)
-        self.assertEqual(list(done.values()), ["out/m", "hard", 0, []])
+        self.assertEqual(list(done.values()), ["out/m", "hard", 0, [], [], []])
         self.assertEqual(self.files("saved", "sharded"), before)
         self.assertEqual(self.names("out/m"), ["v1", "v2"] + ["w%d" % i for i in range(7)])
         self.assertEqual(self.cairn("cat", "out/m", "v1", exit=YES).text, "20\n")

@@ -5,7 +5,8 @@ import os
 from bundle import write_safetensors
 from command import FAILED, YES, CommandTest
 
-FIELDS = {"prefix", "link", "payload_bytes_copied", "not_nameable"}
+FIELDS = {"prefix", "link", "payload_bytes_copied", "not_nameable",
+          "metadata_left_out", "safetensors_metadata_left_out"}
 
 
 class Import(CommandTest):
@@ -24,6 +25,8 @@ class Import(CommandTest):
                 "link": None,
                 "payload_bytes_copied": 0,
                 "not_nameable": [],
+                "metadata_left_out": [],
+                "safetensors_metadata_left_out": [],
             },
         )
         after = {f.name: (f.stat().st_ino, f.read_bytes()) for f in self.saved.iterdir()}
