@@ -62,6 +62,13 @@ constexpr auto kRows = std::to_array<Row>({
     {Float4E2M1FN, "float4_e2m1fn", 1, 0, Uint8, "", None},
 });
 
+struct OpaqueRow {
+  std::string_view safetensors;
+  std::uint16_t bits;
+};
+constexpr auto kOpaqueRows =
+    std::to_array<OpaqueRow>({{"F4", 4}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F8_E8M0", 8}});
+
 constexpr Row kOpaque = {Opaque, "opaque", 0, 0, Opaque, "", None};
 
 constexpr bool rows_stand_at_their_numbers() {
@@ -103,6 +110,11 @@ DType carrier(DType dtype) noexcept { return row(dtype).carrier; }
 std::optional<std::uint32_t> swap_bytes(DType dtype) noexcept {
   const std::uint32_t bytes = row(dtype).swap;
   return bytes == 0 ? std::nullopt : std::optional(bytes);
+}
+
+std::optional<std::uint16_t> opaque_bits_from_safetensors(std::string_view name) noexcept {
+  const auto found = std::ranges::find(kOpaqueRows, name, &OpaqueRow::safetensors);
+  return found == kOpaqueRows.end() ? std::nullopt : std::optional(found->bits);
 }
 
 std::string_view safetensors_name(DType dtype, bool for_writing) noexcept {

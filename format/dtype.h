@@ -30,6 +30,10 @@ DType carrier(DType dtype) noexcept;
 // the like, variants).
 std::optional<std::uint32_t> swap_bytes(DType dtype) noexcept;
 
+// Bits of an element of the safetensors dtypes that TensorFlow has no counterpart for (F4, F6_E2M3,
+// F6_E3M2, F8_E8M0), which are DType::Opaque here; nothing for other names.
+std::optional<std::uint16_t> opaque_bits_from_safetensors(std::string_view name) noexcept;
+
 // safetensors' name ("F32", "BF16", …); empty where it has none. What only its newest readers know
 // (C64, F8_E4M3FNUZ, F8_E5M2FNUZ) is empty for `for_writing`: one unknown dtype makes an older
 // reader refuse the whole file.

@@ -81,17 +81,29 @@ class Ties {
  public:
   // The tensor that came first with the same bytes; nothing: this one does.
   std::optional<std::string_view> find_or_add(const Tensor& tensor) {
-    if (tensor.partitioned() || tensor.size_bytes() == 0 || element_bytes(tensor.dtype()) == 0)
-      return std::nullopt;
-    const Key key{tensor.shard(), tensor.offset_bytes(), tensor.size_bytes(), tensor.dtype()};
+    const bool encoded = tensor.dtype() == DType::String || tensor.dtype() == DType::Variant;
+    if (tensor.partitioned() || tensor.size_bytes() == 0 || encoded) return std::nullopt;
+    const Key key{tensor.shard(), tensor.offset_bytes(), tensor.size_bytes(), tensor.dtype_name()};
     const auto [at, is_new] = first_.try_emplace(key, tensor.name());
     return is_new ? std::nullopt : std::optional(at->second);
   }
 
  private:
-  using Key = std::tuple<std::string_view, std::uint64_t, std::uint64_t, DType>;
+  using Key = std::tuple<std::string_view, std::uint64_t, std::uint64_t, std::string_view>;
   std::map<Key, std::string_view> first_;
 };
+
+TensorSpec spec_of(const Tensor& tensor) {
+  TensorSpec spec{
+      std::string(tensor.name()), tensor.dtype(), {tensor.shape().begin(), tensor.shape().end()}};
+  if (tensor.dtype() == DType::Opaque)
+    spec.opaque = {std::string(tensor.dtype_name()), tensor.element_bits()};
+  return spec;
+}
+
+std::string describe(std::string_view dtype, std::span<const std::int64_t> shape) {
+  return fmt::format("{} [{}]", dtype, fmt::join(shape, ", "));
+}
 
 }  // namespace
 
@@ -107,17 +119,16 @@ Result<Contents::Given> Contents::parse(std::string_view word) {
   const std::size_t colon = left.rfind(':');
   const bool has_dtype = colon != std::string_view::npos;
   const auto dtype = has_dtype ? dtype_from_name(left.substr(colon + 1)) : std::nullopt;
-  Given given;
+  const bool is_file = value.ends_with(".npy");
   if (!dtype) {
-    if (has_dtype && !value.ends_with(".npy")) {
+    if (has_dtype && !is_file)
       return invalid(fmt::format("{}: '{}' is no dtype", word, left.substr(colon + 1)));
-    }
-    auto file = open_npy(value);
-    if (!file) return std::move(file).error();
-    given.spec = {std::string(left), file->dtype, file->shape};
-    given.file = *std::move(file);
-    return given;
+    return parse_file(word, left, dtype, value);
   }
+  // A string may be any text.
+  if (is_file && *dtype != DType::String)
+    return parse_file(word, left.substr(0, colon), dtype, value);
+  Given given;
   given.spec = {std::string(left.substr(0, colon)), *dtype, {}};
   if (given.spec.name.empty()) return invalid(fmt::format("{}: a tensor needs a name", word));
   given.value = value;
@@ -128,7 +139,18 @@ Result<Contents::Given> Contents::parse(std::string_view word) {
   return given;
 }
 
-Result<Contents> Contents::gather(std::span<const std::string> words, const std::string& from) {
+Result<Contents::Given> Contents::parse_file(std::string_view word, std::string_view name,
+                                             std::optional<DType> dtype, const std::string& path) {
+  if (name.empty()) return invalid(fmt::format("{}: a tensor needs a name", word));
+  auto file = open_npy(path, dtype);
+  if (!file) return std::move(file).error();
+  Given given;
+  given.spec = {std::string(name), file->dtype, file->shape};
+  given.file = *std::move(file);
+  return given;
+}
+
+Result<Contents> Contents::gather(std::span<const std::string> words, const From& from) {
   Contents contents;
   std::set<std::string, std::less<>> names;
   for (const std::string& word : words) {
@@ -138,18 +160,51 @@ Result<Contents> Contents::gather(std::span<const std::string> words, const std:
       return invalid(fmt::format("tensor '{}' is given twice", given->spec.name));
     contents.given_.push_back(*std::move(given));
   }
-  if (from.empty()) {
+  if (from.path.empty()) {
     if (!contents.given_.empty()) return contents;
     return invalid("there is nothing to save: name a TENSOR, or a checkpoint with --from");
   }
-  auto source = Checkpoint::open(from);
+  auto source = Checkpoint::open(from.path);
   if (!source) return std::move(source).error();
-  for (std::size_t i = 0; i < source->tensor_count(); ++i) {
-    const Tensor tensor = source->tensor_at(i);
-    if (!names.contains(tensor.name())) contents.taken_.push_back(tensor);
-  }
   contents.source_ = *std::move(source);
+  const auto met = contents.meet_source(from.replace);
+  if (!met) return met.error();
   return contents;
+}
+
+// What `cairn cat` finds under a name is what the name means here.
+Result<void> Contents::meet_source(bool replace) {
+  std::set<std::string, std::less<>> names;
+  for (Given& given : given_) {
+    const auto before = find_tensor(*source_, given.spec.name);
+    if (!before && before.error().code != Code::NotFound) return before.error();
+    if (before) given.spec.name = before->name();
+    if (!names.insert(given.spec.name).second)
+      return invalid(fmt::format("tensor '{}' is given twice", given.spec.name));
+    const bool same = !before || (before->dtype() == given.spec.dtype &&
+                                  std::ranges::equal(before->shape(), given.spec.shape));
+    if (same || replace) continue;
+    return Error{Code::Exists, 0,
+                 fmt::format("tensor '{}' is {} in {}, and given as {}: say --replace to change it",
+                             given.spec.name, describe(before->dtype_name(), before->shape()),
+                             source_->prefix().native(),
+                             describe(name(given.spec.dtype), given.spec.shape))};
+  }
+  for (std::size_t i = 0; i < source_->tensor_count(); ++i) {
+    const Tensor tensor = source_->tensor_at(i);
+    if (!names.contains(tensor.name())) taken_.push_back(tensor);
+  }
+  return {};
+}
+
+void Contents::add_metadata(SaveOptions& options) const {
+  if (!source_) return;
+  for (std::size_t i = 0; i < source_->metadata_count(); ++i) {
+    const auto [key, value] = source_->metadata_at(i);
+    if (!key.starts_with("cairn.")) options.metadata.emplace_back(key, value);  // not the Saver's
+  }
+  for (std::size_t i = 0; i < source_->safetensors_metadata_count(); ++i)
+    options.safetensors_metadata.emplace_back(source_->safetensors_metadata_at(i));
 }
 
 Result<void> Contents::become_objects(std::int64_t save_counter) {
@@ -174,11 +229,7 @@ Result<void> Contents::become_objects(std::int64_t save_counter) {
 std::vector<TensorSpec> Contents::specs() const {
   std::vector<TensorSpec> specs;
   for (const Given& given : given_) specs.push_back(given.spec);
-  for (const Tensor& tensor : taken_) {
-    specs.push_back({std::string(tensor.name()),
-                     tensor.dtype(),
-                     {tensor.shape().begin(), tensor.shape().end()}});
-  }
+  for (const Tensor& tensor : taken_) specs.push_back(spec_of(tensor));
   return specs;
 }
 

@@ -10,6 +10,7 @@
 
 #include "cairn/checkpoint.h"
 #include "cairn/error.h"
+#include "cairn/saver.h"
 #include "cairn/work.h"
 #include "cairn/writer.h"
 #include "npy_file.h"
@@ -18,10 +19,16 @@ namespace cairn::tools {
 
 class Contents {
  public:
-  // `words`: NAME=FILE.npy, or NAME:DTYPE=VALUE. `from`: whatever open takes; empty: nothing.
-  // Errors: Invalid (no such word, a name twice, nothing at all), those of open_npy and
-  // Checkpoint::open. Reads headers and indexes, no tensor.
-  static Result<Contents> gather(std::span<const std::string> words, const std::string& from);
+  // `words`: NAME=FILE.npy, NAME:DTYPE=FILE.npy or NAME:DTYPE=VALUE. `from`: whatever open takes;
+  // empty: nothing. A name that the source has as an object path means the object's tensor.
+  // Errors: Invalid (no such word, a name twice, nothing at all), Exists (another dtype or shape
+  // than the source's, without `replace`), those of open_npy and Checkpoint::open. Reads headers
+  // and indexes, no tensor.
+  struct From {
+    const std::string& path;
+    bool replace = false;
+  };
+  static Result<Contents> gather(std::span<const std::string> words, const From& from);
 
   // Takes the names of what was given as object paths, and adds what makes a checkpoint of
   // TensorFlow 2's: the object graph and, where it was not given, save_counter. Errors: those of
@@ -30,6 +37,9 @@ class Contents {
 
   std::vector<TensorSpec> specs() const;
   std::span<const std::string> notices() const;
+
+  // Takes over what the source says of itself.
+  void add_metadata(SaveOptions& options) const;
 
   // Gives the writer every byte. Memory: some blocks, and one tensor where it is partitioned,
   // big-endian or of strings.
@@ -43,6 +53,9 @@ class Contents {
   };
 
   static Result<Given> parse(std::string_view word);
+  static Result<Given> parse_file(std::string_view word, std::string_view name,
+                                  std::optional<DType> dtype, const std::string& path);
+  Result<void> meet_source(bool replace);
 
   std::vector<Given> given_;
   std::optional<Checkpoint> source_;

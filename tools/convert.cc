@@ -18,7 +18,16 @@ constexpr const char* kDescription =
 constexpr const char* kFooter =
     "Exit status: 0 the result is there and durable, 2 it could not be done (damage in SRC among "
     "the\n"
-    "reasons; then DST is not there).\n\n"
+    "reasons; then DST is not there). What the target cannot hold is refused before anything is "
+    "written,\n"
+    "unless --allow-lossy: TensorFlow holds no metadata and no dtype that it does not know; "
+    "safetensors\n"
+    "no strings and no dtype that it has no name for. Cairn holds everything.\n\n"
+    "JSON: {\"prefix\",\"link\",\"payload_bytes_copied\",\"not_nameable\":[...],\n"
+    "\"metadata_left_out\":[...],\"safetensors_metadata_left_out\":[...]}: tensors and keys of "
+    "metadata\n"
+    "that were left out. All other metadata, safetensors' __metadata__ too, is kept.\n"
+    "DST may end with .safetensors where that is the target.\n\n"
     "Examples:\n"
     "  cairn convert old/model.ckpt new/model --to cairn\n"
     "  cairn convert saved/train2-9 hub/model --to safetensors";
@@ -36,6 +45,7 @@ int convert_verb(Arguments arguments) {
   add_source_and_output(line, source, flags);
   line.add_choice("--to", target, targets, "FORMAT", "The target: cairn, tensorflow or safetensors")
       .required();
+  add_lossy(line, flags);
   add_replace_json_threads(line, flags);
   if (const auto exit = line.parse(arguments)) return *exit;
 

@@ -16,9 +16,10 @@ constexpr const char* kDescription =
 
 constexpr const char* kFooter =
     "Exit status: 0 the index is there and durable, 2 it could not be done.\n\n"
-    "JSON: \"link\" is null where the payload stayed where it is; \"not_nameable\" lists tensors "
-    "that\n"
-    "the target's format cannot name and that its index leaves out.\n\n"
+    "JSON: \"link\" is null where the payload stayed where it is; \"not_nameable\",\n"
+    "\"metadata_left_out\" and \"safetensors_metadata_left_out\" list what the target cannot "
+    "hold,\n"
+    "which is refused before anything is written, unless --allow-lossy.\n\n"
     "Examples:\n"
     "  cairn export saved/train2-9 --to tensorflow\n"
     "  cairn export saved/train2-9 --to safetensors --output hub/model";
@@ -37,6 +38,7 @@ int export_verb(Arguments arguments) {
       .required();
   add_output(line, flags);
   add_link(line, flags);
+  add_lossy(line, flags);
   add_replace_json_threads(line, flags);
   if (const auto exit = line.parse(arguments)) return *exit;
 

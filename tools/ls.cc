@@ -13,9 +13,9 @@ namespace {
 
 constexpr const char* kDescription =
     "List the tensors of a checkpoint in bytewise order of their names: dtype, shape, bytes, the\n"
-    "shard that holds them, their offset in it, and their CRC32C as stored. Reads the index, not "
+    "shard that holds them, their offset in it, and their CRC32C as stored; then its metadata, and "
     "the\n"
-    "tensors.";
+    "__metadata__ of safetensors. Reads the index, not the tensors.";
 
 constexpr const char* kFooter =
     "Exit status: 0 listed, 2 it could not be opened.\n\n"
@@ -24,7 +24,9 @@ constexpr const char* kFooter =
     "in\n"
     "their file, and bytes and checksum are those of the decoded values. In JSON a name that is "
     "not\n"
-    "UTF-8 comes as \"name_hex\".\n\n"
+    "UTF-8 comes as \"name_hex\". \"metadata\" and \"safetensors_metadata\" are arrays of "
+    "{\"key\",\"value\"},\n"
+    "values whole; as text, their beginning.\n\n"
     "Examples:\n"
     "  cairn ls saved/train2-9\n"
     "  cairn ls saved                      the latest checkpoint of the directory\n"
@@ -37,6 +39,48 @@ std::string shape_text(std::span<const std::int64_t> shape) {
 // The values of a V1 file are nowhere in it as bytes.
 bool has_offset(const Checkpoint& checkpoint, const Tensor& tensor) {
   return !tensor.partitioned() && checkpoint.format() != Format::TensorFlowV1;
+}
+
+using KeyValues = std::vector<Checkpoint::KeyValue>;
+
+KeyValues metadata_of(const Checkpoint& checkpoint) {
+  KeyValues pairs;
+  for (std::size_t i = 0; i < checkpoint.metadata_count(); ++i)
+    pairs.push_back(checkpoint.metadata_at(i));
+  return pairs;
+}
+
+KeyValues safetensors_metadata_of(const Checkpoint& checkpoint) {
+  KeyValues pairs;
+  for (std::size_t i = 0; i < checkpoint.safetensors_metadata_count(); ++i)
+    pairs.push_back(checkpoint.safetensors_metadata_at(i));
+  return pairs;
+}
+
+void add_pairs(Json& json, std::string_view list, const KeyValues& pairs) {
+  json.begin_array(list);
+  for (const auto& [key, value] : pairs)
+    json.begin_object().text("key", key).text("value", value).end_object();
+  json.end_array();
+}
+
+// At most so many bytes, and no character of UTF-8 cut in two.
+std::string_view whole_part(std::string_view text, std::size_t bytes_max) {
+  while (bytes_max < text.size() && bytes_max != 0 && (text[bytes_max] & '\xc0') == '\x80')
+    --bytes_max;
+  return text.substr(0, bytes_max);
+}
+
+// Values may be documents of their own: their beginning says what they are.
+void print_pairs(std::string_view list, const KeyValues& pairs) {
+  constexpr std::size_t kShownMax = 100;
+  for (const auto& [key, value] : pairs) {
+    const std::string shown = safe(value);
+    const bool cut = value.size() > kShownMax;
+    print(fmt::format("{} {}: {}{}\n", list, safe(key),
+                      cut ? safe(whole_part(value, kShownMax)) : shown,
+                      cut ? fmt::format("… ({} bytes)", grouped(value.size())) : ""));
+  }
 }
 
 void print_json(const Checkpoint& checkpoint) {
@@ -52,7 +96,10 @@ void print_json(const Checkpoint& checkpoint) {
     const Checkpoint::Shard shard = checkpoint.shard_at(i);
     json.begin_object().text("name", shard.name).number("bytes", shard.size_bytes).end_object();
   }
-  json.end_array().begin_array("tensors");
+  json.end_array();
+  add_pairs(json, "metadata", metadata_of(checkpoint));
+  add_pairs(json, "safetensors_metadata", safetensors_metadata_of(checkpoint));
+  json.begin_array("tensors");
   for (std::size_t i = 0; i < checkpoint.tensor_count(); ++i) {
     const Tensor tensor = checkpoint.tensor_at(i);
     json.begin_object().text("name", tensor.name()).text("dtype", tensor.dtype_name());
@@ -103,6 +150,8 @@ void print_text(const Checkpoint& checkpoint) {
     rows.push_back(row(checkpoint, checkpoint.tensor_at(i)));
   }
   print_table(rows);
+  print_pairs("metadata", metadata_of(checkpoint));
+  print_pairs("__metadata__", safetensors_metadata_of(checkpoint));
   std::uint64_t bytes = 0;
   const std::size_t shards = checkpoint.shard_count();
   for (std::size_t i = 0; i < shards; ++i) bytes += checkpoint.shard_at(i).size_bytes;

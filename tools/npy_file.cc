@@ -13,6 +13,8 @@
 #include <limits>
 #include <optional>
 
+#include "npy.h"
+
 namespace cairn::tools {
 namespace {
 
@@ -92,6 +94,7 @@ class HeaderParser {
       if (error != std::errc() || size < 0) return std::nullopt;
       text_.remove_prefix(static_cast<std::size_t>(end - text_.data()));
       shape.push_back(size);
+      if (text_.starts_with('L')) text_.remove_prefix(1);  // Python 2's long integers
       // (3) is a number in Python, (3,) a shape.
       if (!take(',') && (shape.size() == 1 || !sees(')'))) return std::nullopt;
     }
@@ -134,63 +137,95 @@ class HeaderParser {
 
 // ---- What it means
 
-struct Kind {
-  DType dtype{};
-  std::uint64_t element_bytes = 0;
+// "<f4", "=f4", "f4", "|S4", "?": elements of a kind and width, in an order.
+struct Description {
+  bool big_endian = false;
+  char kind = 0;
+  std::uint64_t width = 0;
 };
 
+std::optional<Description> parse_description(std::string_view text) {
+  Description description;
+  if (text.starts_with('<') || text.starts_with('>') || text.starts_with('=') ||
+      text.starts_with('|')) {
+    description.big_endian = text.starts_with('>');
+    text.remove_prefix(1);
+  }
+  if (text == "?") return Description{false, 'b', 1};
+  if (text.empty()) return std::nullopt;
+  description.kind = text.front();
+  text.remove_prefix(1);
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), description.width);
+  if (error != std::errc() || end != text.data() + text.size() || description.width == 0)
+    return std::nullopt;
+  return description;
+}
+
 // numpy's names of what both know. Two bytes without a type are what bfloat16 is saved as.
-std::optional<DType> dtype_of_description(std::string_view description) {
-  constexpr std::array<std::pair<std::string_view, DType>, 16> kKnown = {
-      {{"<f2", DType::Float16},
-       {"<f4", DType::Float32},
-       {"<f8", DType::Float64},
-       {"|i1", DType::Int8},
-       {"<i2", DType::Int16},
-       {"<i4", DType::Int32},
-       {"<i8", DType::Int64},
-       {"|u1", DType::Uint8},
-       {"<u2", DType::Uint16},
-       {"<u4", DType::Uint32},
-       {"<u8", DType::Uint64},
-       {"|b1", DType::Bool},
-       {"<c8", DType::Complex64},
-       {"<c16", DType::Complex128},
-       {"|V2", DType::Bfloat16},
-       {"<V2", DType::Bfloat16}}};
-  for (const auto& [known, dtype] : kKnown) {
-    if (known == description) return dtype;
+std::optional<DType> dtype_of(const Description& description) {
+  struct Row {
+    char kind;
+    std::uint64_t width;
+    DType dtype;
+  };
+  constexpr std::array<Row, 16> kKnown = {{{'f', 2, DType::Float16},
+                                           {'f', 4, DType::Float32},
+                                           {'f', 8, DType::Float64},
+                                           {'i', 1, DType::Int8},
+                                           {'i', 2, DType::Int16},
+                                           {'i', 4, DType::Int32},
+                                           {'i', 8, DType::Int64},
+                                           {'u', 1, DType::Uint8},
+                                           {'u', 2, DType::Uint16},
+                                           {'u', 4, DType::Uint32},
+                                           {'u', 8, DType::Uint64},
+                                           {'b', 1, DType::Bool},
+                                           {'c', 8, DType::Complex64},
+                                           {'c', 16, DType::Complex128},
+                                           {'V', 2, DType::Bfloat16},
+                                           {'S', 0, DType::String}}};
+  for (const Row& row : kKnown) {
+    if (row.kind == description.kind && (row.width == 0 || row.width == description.width))
+      return row.dtype;
   }
   return std::nullopt;
 }
 
-// The width of numpy's byte strings: "|S4".
-std::optional<std::uint64_t> string_width(std::string_view description) {
-  if (!description.starts_with("|S")) return std::nullopt;
-  const std::string_view digits = description.substr(2);
-  std::uint64_t width = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), width);
-  if (error != std::errc() || end != digits.data() + digits.size() || width == 0)
-    return std::nullopt;
-  return width;
+// Whether elements so described may be what the caller says they are: they are that, or without a
+// type and as wide, or `cairn cat --npy` writes them so.
+bool may_be(const Description& description, DType wanted) {
+  if (dtype_of(description) == wanted) return true;
+  if (element_bytes(wanted) != description.width) return false;
+  if (description.kind == 'V') return true;
+  const auto written = parse_description(npy_description(wanted));
+  return written && written->kind == description.kind && written->width == description.width;
 }
 
-Result<Kind> kind_of(const fs::path& path, const std::string& description) {
+// What the elements are, and how they lie: sets dtype, element_bytes and swap_bytes.
+Result<void> take_kind(const std::string& text, std::optional<DType> wanted, NpyFile& file) {
   const auto unsupported = [&](std::string_view why) {
-    return refused(Code::Unsupported, path, why);
+    return refused(Code::Unsupported, file.path, why);
   };
-  if (const auto dtype = dtype_of_description(description))
-    return Kind{*dtype, element_bytes(*dtype)};
-  if (const auto width = string_width(description)) return Kind{DType::String, *width};
-  if (description.starts_with('>')) {
-    return unsupported(fmt::format(
-        "is big-endian ('{}'): save array.astype(array.dtype.newbyteorder('<'))", description));
-  }
-  if (description.starts_with("|O")) {
+  if (text.starts_with('[')) return unsupported("holds structures: save each field alone");
+  if (text.starts_with("|O")) {
     return unsupported("holds Python objects, which only Python can read");
   }
-  if (description.starts_with('[')) return unsupported("holds structures: save each field alone");
-  return unsupported(fmt::format("no dtype of a checkpoint is numpy's '{}'", description));
+  const auto description = parse_description(text);
+  if (wanted && !(description && may_be(*description, *wanted)))
+    return unsupported(fmt::format("numpy's '{}' is no {}", text, name(*wanted)));
+  const auto dtype = wanted || !description ? wanted : dtype_of(*description);
+  if (!dtype && description && description->kind == 'V' && description->width == 1)
+    return unsupported(
+        fmt::format("has elements of one byte without a type ('{}'): say NAME:DTYPE={}", text,
+                    file.path.native()));
+  if (!dtype) return unsupported(fmt::format("no dtype of a checkpoint is numpy's '{}'", text));
+  file.dtype = *dtype;
+  file.element_bytes = description->width;
+  if (description->big_endian && (description->kind == 'f' || description->kind == 'i' ||
+                                  description->kind == 'u' || description->kind == 'c'))
+    file.swap_bytes = description->kind == 'c' ? description->width / 2 : description->width;
+  return {};
 }
 
 // Nothing: more than 64 bits hold.
@@ -260,17 +295,51 @@ Result<void> check_size(const NpyFile& file) {
                              there_bytes < file.data_bytes ? "truncated" : "longer than it is"));
 }
 
-Result<void> pour_strings(const NpyFile& file, std::string_view name, std::istream& in,
-                          Writer& writer) {
+// The elements of an array whose first dimension varies fastest, with the last one doing so.
+std::string row_major(const NpyFile& file, const std::string& all) {
+  const std::size_t rank = file.shape.size();
+  std::vector<std::size_t> strides(rank, file.element_bytes);
+  for (std::size_t i = 1; i < rank; ++i)
+    strides[i] = strides[i - 1] * static_cast<std::size_t>(file.shape[i - 1]);
+  std::vector<std::size_t> index(rank);
+  std::string out;
+  out.reserve(all.size());
+  std::size_t from = 0;
+  while (out.size() < all.size()) {
+    out.append(all, from, file.element_bytes);
+    for (std::size_t i = rank; i-- > 0;) {
+      from += strides[i];
+      if (++index[i] < static_cast<std::size_t>(file.shape[i])) break;
+      from -= strides[i] * index[i];
+      index[i] = 0;
+    }
+  }
+  return out;
+}
+
+Result<std::string> read_all(const NpyFile& file, std::istream& in) {
   std::string all;
   if (!read_exactly(in, all, file.data_bytes))
     return refused(Code::Io, file.path, "ended while it was read");
+  return file.fortran_order ? row_major(file, all) : all;
+}
+
+void swap(std::string& bytes, std::size_t unit_bytes) {
+  if (unit_bytes < 2) return;
+  for (auto at = bytes.begin(); at != bytes.end(); at += static_cast<std::ptrdiff_t>(unit_bytes))
+    std::reverse(at, at + static_cast<std::ptrdiff_t>(unit_bytes));
+}
+
+Result<void> pour_strings(const NpyFile& file, std::string_view name, std::istream& in,
+                          Writer& writer) {
+  const auto all = read_all(file, in);
+  if (!all) return all.error();
   std::size_t count = 1;
   for (const std::int64_t size : file.shape) count *= static_cast<std::size_t>(size);
   std::vector<std::string_view> values;
   values.reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
-    const auto padded = std::string_view(all).substr(i * file.string_bytes, file.string_bytes);
+    const auto padded = std::string_view(*all).substr(i * file.element_bytes, file.element_bytes);
     values.push_back(padded.substr(0, padded.find_last_not_of('\0') + 1));
   }
   return writer.write_strings(name, values);
@@ -278,7 +347,7 @@ Result<void> pour_strings(const NpyFile& file, std::string_view name, std::istre
 
 }  // namespace
 
-Result<NpyFile> open_npy(const fs::path& path) {
+Result<NpyFile> open_npy(const fs::path& path, std::optional<DType> wanted) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) return refused(Code::NotFound, path, "is not there");
   if (!fs::is_regular_file(path, ignored)) return refused(Code::Invalid, path, "is no file");
@@ -291,18 +360,13 @@ Result<NpyFile> open_npy(const fs::path& path) {
   Header header;
   if (!HeaderParser(*dictionary).parse(header))
     return refused(Code::Corrupt, path, "its header is not what numpy writes");
-  if (*header.fortran_order) {
-    return refused(Code::Unsupported, path,
-                   "is in Fortran order: save numpy.ascontiguousarray(array)");
-  }
-  const auto kind = kind_of(path, *header.description);
-  if (!kind) return kind.error();
-  const auto data_bytes = size_of(*header.shape, kind->element_bytes);
+  const auto taken = take_kind(*header.description, wanted, file);
+  if (!taken) return taken.error();
+  const auto data_bytes = size_of(*header.shape, file.element_bytes);
   if (!data_bytes) return refused(Code::Corrupt, path, "its shape exceeds 64 bits");
-  file.dtype = kind->dtype;
   file.shape = *std::move(header.shape);
+  file.fortran_order = *header.fortran_order && file.shape.size() > 1;
   file.data_bytes = *data_bytes;
-  if (file.dtype == DType::String) file.string_bytes = kind->element_bytes;
   const auto sized = check_size(file);
   if (!sized) return sized.error();
   return file;
@@ -313,10 +377,17 @@ Result<void> pour_npy(const NpyFile& file, std::string_view name, Writer& writer
   in.seekg(static_cast<std::streamoff>(file.data_offset_bytes));
   if (!in) return refused(Code::Io, file.path, "cannot be read");
   if (file.dtype == DType::String) return pour_strings(file, name, in, writer);
+  if (file.fortran_order) {
+    auto all = read_all(file, in);
+    if (!all) return all.error();
+    swap(*all, file.swap_bytes);
+    return writer.write(name, std::as_bytes(std::span(*all)));
+  }
   std::string block;
   for (std::uint64_t left = file.data_bytes; left != 0; left -= block.size()) {
     if (!read_exactly(in, block, std::min<std::uint64_t>(left, kBlockBytes)))
       return refused(Code::Io, file.path, "ended while it was read");
+    swap(block, file.swap_bytes);
     const auto done = writer.append(name, std::as_bytes(std::span(block)));
     if (!done) return done;
   }

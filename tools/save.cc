@@ -31,8 +31,15 @@ constexpr const char* kDescription =
 constexpr const char* kFooter =
     "Exit status: 0 saved, and the prefix is printed; 2 it could not be (then nothing has changed; "
     "a\n"
-    "damaged tensor in --from and somebody else who writes to DIR are among the reasons).\n\n"
-    "TENSOR is NAME=FILE.npy, or NAME:DTYPE=VALUE for a scalar (v1:int32=10, name:string=text).\n"
+    "damaged tensor in --from and somebody else who writes to DIR are among the reasons). A prefix "
+    "that\n"
+    "is there is saved over where each of its tensors is given again with its dtype and shape.\n\n"
+    "TENSOR is NAME=FILE.npy, NAME:DTYPE=FILE.npy where numpy has no such dtype "
+    "(w:float8_e5m2=w.npy, "
+    "as\n"
+    "'cairn cat --npy' writes it), or NAME:DTYPE=VALUE for a scalar (v1:int32=10, "
+    "name:string=text).\n"
+    "With --from, NAME may be an object's path there.\n"
     "Strings of numpy's kind S lose the NUL bytes at their ends, as in numpy; void of two bytes is "
     "read\n"
     "as bfloat16.\n\n"
@@ -57,13 +64,15 @@ struct Options {
   bool object_based = false;
   bool no_tensorflow_index = false;
   bool json = false;
+
+  Options() { what.replace = false; }
 };
 
 void add_options(CommandLine& line, Options& options) {
   line.add("PREFIX", options.prefix, "DIR/NAME: the directory, which may be missing, and a name")
       .required()
       .check(names_files);
-  line.add("TENSOR", options.tensors, "NAME=FILE.npy or NAME:DTYPE=VALUE");
+  line.add("TENSOR", options.tensors, "NAME=FILE.npy, NAME:DTYPE=FILE.npy or NAME:DTYPE=VALUE");
   line.add("--step", options.what.step, "N", "The prefix becomes DIR/NAME-N");
   const Argument from = line.add("--from", options.from, "PATH",
                                  "Take the tensors that are not named from this checkpoint");
@@ -82,6 +91,9 @@ void add_options(CommandLine& line, Options& options) {
   line.add_flag("--no-tensorflow-index", options.no_tensorflow_index,
                 "Write no index for TensorFlow");
   add_catalog(line, options.saver.latest_filename);
+  line.add_flag("--replace", options.what.replace,
+                "Save although a tensor of the checkpoint that is there, or of\n"
+                "--from, goes or becomes another dtype or shape");
   add_lock_wait(line, options.saver.lock_wait);
   add_json(line, options.json);
 }
@@ -127,8 +139,9 @@ Result<void> settle(Options& options) {
 Result<Saved> save_contents(Options& options) {
   const auto settled = settle(options);
   if (!settled) return settled.error();
-  auto contents = Contents::gather(options.tensors, options.from);
+  auto contents = Contents::gather(options.tensors, {options.from, options.what.replace});
   if (!contents) return std::move(contents).error();
+  contents->add_metadata(options.what);
   if (options.object_based) {
     const auto done = contents->become_objects(options.what.step.value_or(0));
     if (!done) return done.error();

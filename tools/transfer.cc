@@ -38,6 +38,10 @@ void add_fields(Json& json, const Transfer& transfer) {
   json.number("payload_bytes_copied", transfer.payload_bytes_copied);
   json.begin_array("not_nameable");
   for (const std::string& tensor : transfer.not_nameable) json.element(tensor);
+  json.end_array().begin_array("metadata_left_out");
+  for (const std::string& key : transfer.metadata_left_out) json.element(key);
+  json.end_array().begin_array("safetensors_metadata_left_out");
+  for (const std::string& key : transfer.safetensors_metadata_left_out) json.element(key);
   json.end_array();
 }
 
@@ -67,6 +71,11 @@ void add_link(CommandLine& line, TransferFlags& flags) {
   line.add_choice("--link", flags.options.link, links, "HOW",
                   "With --output, how the shards get there: auto (hard link, else\n"
                   "reflink, else copy), hard, reflink or copy");
+}
+
+void add_lossy(CommandLine& line, TransferFlags& flags) {
+  line.add_flag("--allow-lossy", flags.options.allow_lossy,
+                "Leave out what the target cannot hold, and name it on stderr");
 }
 
 void add_replace_json_threads(CommandLine& line, TransferFlags& flags) {

@@ -28,6 +28,7 @@ struct TransferFlags {
 void add_source_and_output(CommandLine& line, std::string& source, TransferFlags& flags);
 void add_output(CommandLine& line, TransferFlags& flags);
 void add_link(CommandLine& line, TransferFlags& flags);
+void add_lossy(CommandLine& line, TransferFlags& flags);
 void add_replace_json_threads(CommandLine& line, TransferFlags& flags);
 
 // What `work`, a call of the library, makes of the options, under a progress bar.

@@ -79,6 +79,9 @@ class IndexView {
   std::size_t metadata_count() const noexcept;
   std::pair<std::string_view, std::string_view> metadata(std::size_t position) const noexcept;
   std::optional<std::string_view> metadata(std::string_view key) const noexcept;
+  std::size_t safetensors_metadata_count() const noexcept;
+  std::pair<std::string_view, std::string_view> safetensors_metadata(
+      std::size_t position) const noexcept;
   BundleHeader bundle() const;
   bool big_endian() const noexcept;
   TensorFlowIndexFacts tensorflow_index() const noexcept;

@@ -141,6 +141,16 @@ std::pair<std::string_view, std::string_view> IndexView::metadata(
   return pair_of(*root_of(root_).metadata()->Get(at));
 }
 
+std::size_t IndexView::safetensors_metadata_count() const noexcept {
+  return size_of(root_of(root_).safetensors_metadata());
+}
+
+std::pair<std::string_view, std::string_view> IndexView::safetensors_metadata(
+    std::size_t position) const noexcept {
+  const auto at = static_cast<flatbuffers::uoffset_t>(position);
+  return pair_of(*root_of(root_).safetensors_metadata()->Get(at));
+}
+
 std::optional<std::string_view> IndexView::metadata(std::string_view key) const noexcept {
   std::size_t begin = 0;
   std::size_t end = metadata_count();

@@ -31,14 +31,6 @@ constexpr std::uint64_t kLengthBytes = 8;
 // Room for this many tensors is made at once. A text can claim more than it may keep.
 constexpr std::size_t kReservedMax = 1u << 18;
 
-// Dtypes that TensorFlow has no counterpart for; elements are packed.
-struct OpaqueDtype {
-  std::string_view name;
-  std::uint16_t bits;
-};
-constexpr auto kOpaqueDtypes =
-    std::to_array<OpaqueDtype>({{"F4", 4}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F8_E8M0", 8}});
-
 // The offsets of JSON's parts in the file are not known any more: complaints point at its start.
 template <class... Parts>
 Reason refuse(const Parts&... parts) {
@@ -82,15 +74,15 @@ Decoded<void> read_dtype(TensorFacts& tensor, std::string_view dtype) {
     tensor.dtype = *known;
     return {};
   }
-  const auto opaque = std::ranges::find(kOpaqueDtypes, dtype, &OpaqueDtype::name);
-  if (opaque == kOpaqueDtypes.end()) {
+  const auto opaque_bits = opaque_bits_from_safetensors(dtype);
+  if (!opaque_bits) {
     return unsupported(kLengthBytes,
                        sentence("tensor ", format::quoted(tensor.name), ": dtype ",
                                 format::quoted(dtype), " has a size that is not known"));
   }
   tensor.dtype = DType::Opaque;
-  tensor.opaque_dtype = opaque->name;
-  tensor.opaque_bits = opaque->bits;
+  tensor.opaque_dtype = dtype;
+  tensor.opaque_bits = *opaque_bits;
   return {};
 }
 
@@ -265,10 +257,17 @@ void append_metadata(std::string& out, const KeyValues& metadata) {
   out += '}';
 }
 
+// Empty: it has none in safetensors.
+std::string_view dtype_name(const HeaderTensor& tensor) {
+  if (tensor.dtype != DType::Opaque) return safetensors_name(tensor.dtype, false);
+  return opaque_bits_from_safetensors(tensor.opaque_dtype) ? tensor.opaque_dtype
+                                                           : std::string_view();
+}
+
 void append_tensor(std::string& out, const HeaderTensor& tensor, std::uint64_t begin) {
   append_json(out, tensor.name);
   out += ":{\"dtype\":";
-  append_json(out, safetensors_name(tensor.dtype, false));
+  append_json(out, dtype_name(tensor));
   out += ",\"shape\":[";
   for (const std::int64_t dimension : tensor.shape) {
     if (out.back() != '[') out += ',';
@@ -337,7 +336,7 @@ std::string encode_header(std::span<const HeaderTensor> tensors, const KeyValues
   if (!metadata.empty()) append_metadata(head, metadata);
   std::uint64_t offset = 0;
   for (const HeaderTensor& tensor : tensors) {
-    if (safetensors_name(tensor.dtype, false).empty()) return {};
+    if (dtype_name(tensor).empty()) return {};
     if (head.size() > limits::kSafetensorsHeaderBytesMax) return {};
     if (head.back() != '{') head += ',';
     append_tensor(head, tensor, offset);

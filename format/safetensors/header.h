@@ -44,6 +44,7 @@ struct HeaderTensor {
   DType dtype{};
   std::span<const std::int64_t> shape;
   std::uint64_t size_bytes = 0;
+  std::string_view opaque_dtype = {};  // the dtype's name where it is DType::Opaque
 };
 
 // The head of a safetensors file, padded with spaces so that the payload starts at a multiple of

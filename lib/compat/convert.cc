@@ -4,13 +4,15 @@
 #include "lib/compat/convert.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
-#include <numeric>
+#include <set>
 #include <tuple>
 
 #include "format/digest.h"
 #include "format/dtype.h"
 #include "format/safetensors/header.h"
+#include "lib/compat/fit.h"
 #include "lib/compat/load.h"
 #include "lib/compat/locate.h"
 #include "lib/compat/transfer.h"
@@ -73,53 +75,27 @@ Result<void> pour(const store::OpenCheckpoint& source, std::size_t position, con
   return {};
 }
 
-// Which tensors of a checkpoint go where.
-struct Selection {
-  std::vector<std::size_t> taken;
-  std::vector<std::string> not_nameable;
-};
-
-TensorSpec spec_of(const format::IndexView::Tensor& tensor) {
-  return {std::string(tensor.name), tensor.dtype, {tensor.shape.begin(), tensor.shape.end()}};
-}
-
 std::vector<TensorSpec> specs_of(const format::IndexView& index,
                                  std::span<const std::size_t> taken) {
   std::vector<TensorSpec> specs;
   specs.reserve(taken.size());
-  for (const std::size_t i : taken) specs.push_back(spec_of(index.tensor(i)));
+  for (const std::size_t i : taken) specs.push_back(compat::spec_of(index.tensor(i)));
   return specs;
-}
-
-Selection select(const format::IndexView& index, Format target) {
-  Selection selection;
-  for (std::size_t i = 0; i < index.tensor_count(); ++i) {
-    const auto tensor = index.tensor(i);
-    const bool nameable = target == Format::Safetensors
-                              ? store::fits_header(spec_of(tensor))
-                              : format::storable(tensor.dtype) && !tensor.name.empty();
-    if (nameable) {
-      selection.taken.push_back(i);
-    } else {
-      selection.not_nameable.emplace_back(tensor.name);
-    }
-  }
-  return selection;
 }
 
 // Names that share all their bytes in the source share them in the target: position → the first of
 // them.
 std::vector<std::optional<std::size_t>> tied(const format::IndexView& index,
                                              std::span<const std::size_t> taken) {
-  using Key = std::tuple<std::uint32_t, std::uint64_t, std::uint64_t, DType>;
+  using Key = std::tuple<std::uint32_t, std::uint64_t, std::uint64_t, DType, std::string_view>;
   std::map<Key, std::size_t> first;
   std::vector<std::optional<std::size_t>> same_as(taken.size());
   for (std::size_t i = 0; i < taken.size(); ++i) {
     const auto tensor = index.tensor(taken[i]);
     if (tensor.partitioned() || tensor.size_bytes == 0 || tensor.encoding != format::Encoding::Raw)
       continue;
-    const Key key{tensor.span.shard, tensor.span.offset_bytes, tensor.span.size_bytes,
-                  tensor.dtype};
+    const Key key{tensor.span.shard, tensor.span.offset_bytes, tensor.span.size_bytes, tensor.dtype,
+                  tensor.opaque_dtype};
     const auto [at, is_new] = first.try_emplace(key, i);
     if (!is_new) same_as[i] = at->second;
   }
@@ -152,44 +128,81 @@ Result<void> check_source(const Source& source, const TransferOptions& options) 
   return same ? compat::check_unchanged(source.location, source.seen) : Result<void>();
 }
 
-// Everything that the target can name, with P.meta, under a prefix.
+// Everything that the target can hold, with P.meta, under a prefix.
 Result<void> write_prefix(const Source& source, Format target, const TransferOptions& options,
                           Transfer& transfer) {
-  Selection selection = select(store::OpenCheckpoint::of(source.checkpoint).index(), target);
-  transfer.not_nameable = std::move(selection.not_nameable);
+  compat::Fit fit = compat::fit_of(store::OpenCheckpoint::of(source.checkpoint).index(), target);
+  CAIRN_CHECK(compat::accept(fit.misfits, target, options, transfer));
   WriterOptions writing = compat::writer_options(source.checkpoint);
   writing.cairn_index = target == Format::Cairn;
+  if (target != Format::Cairn && writing.step != store::step_of(options.output.native())) {
+    transfer.notices.push_back(options.output.string() +
+                               ": TensorFlow takes the step from the name alone, which does not "
+                               "say the source's" +
+                               (writing.step ? ", " + std::to_string(*writing.step) : ""));
+  }
   CAIRN_TRY(graph, compat::meta_graph(source.location));
   writing.meta_graph = std::move(graph);
-  compat::Payload payload{source.checkpoint, std::move(selection.taken), std::move(writing), {}};
+  compat::Payload payload{source.checkpoint, std::move(fit.taken), std::move(writing), {}};
   payload.unchanged = [&] { return check_source(source, options); };
   CAIRN_CHECK(compat::rewrite(payload, options, transfer));
   compat::tell_of_fingerprint(options.output, transfer);
   return {};
 }
 
-// One file with a header and everything that it can name.
-Result<void> write_safetensors(const Checkpoint& checkpoint, const TransferOptions& options,
-                               Transfer& transfer) {
-  const store::OpenCheckpoint& source = store::OpenCheckpoint::of(checkpoint);
-  Selection selection = select(source.index(), Format::Safetensors);
-  transfer.not_nameable = std::move(selection.not_nameable);
-  std::vector<TensorSpec> specs = specs_of(source.index(), selection.taken);
+// What a safetensors file has no room for, and dtypes that not every reader of one takes.
+void note_about_file(const Source& source, std::span<const TensorSpec> specs, Transfer& transfer) {
+  const std::string file = transfer.prefix.string();
+  std::set<std::string> newest;
+  for (const TensorSpec& spec : specs) {
+    if (store::fits_header(spec, store::Readers::All)) continue;
+    newest.emplace(spec.dtype == DType::Opaque ? spec.opaque.name
+                                               : format::safetensors_name(spec.dtype, false));
+  }
+  for (const std::string& dtype : newest) {
+    transfer.notices.push_back(file + ": has tensors of the dtype " + dtype +
+                               ": only the newest readers of safetensors know it, and others "
+                               "refuse the whole file");
+  }
+  if (source.location.kind == compat::Kind::SafetensorsFile ||
+      !source.location.has(store::kMetaSuffix))
+    return;
+  transfer.notices.push_back(source.location.prefix.string() + std::string(store::kMetaSuffix) +
+                             ": TensorFlow's graph stays behind");
+}
+
+// The file that a plan for these tensors gives, its header made.
+Result<store::Layout> plan_file(const Checkpoint& checkpoint, std::span<const TensorSpec> specs,
+                                const TransferOptions& options) {
+  const format::KeyValues metadata = compat::metadata_for_file(checkpoint, specs);
   // safetensors has no shared bytes: each name gets its own.
   const std::vector<std::optional<std::size_t>> same_as(specs.size());
-  store::Layout layout = store::plan_layout({specs, same_as, 0}, 1);
+  store::Layout layout =
+      store::plan_layout({specs, same_as, 0, metadata, store::Readers::Newest}, 1);
   if (specs.empty()) {  // a file without tensors has a header all the same
-    std::string head = format::safetensors::encode_header({}, {}, 1);
+    std::string head = format::safetensors::encode_header({}, metadata, 1);
     const std::uint64_t head_bytes = head.size();
     layout.shards.front() = {format::ShardKind::Universal, std::move(head), head_bytes};
-  } else if (layout.shards.front().head.empty()) {
-    return Error{Code::Unsupported, 0,
-                 options.output.string() +
-                     ": the header would exceed the 100,000,000 bytes that safetensors allows"};
   }
+  if (!layout.shards.front().head.empty()) return layout;
+  return Error{Code::Unsupported, 0,
+               options.output.string() +
+                   ": the header would exceed the 100,000,000 bytes that safetensors allows"};
+}
+
+// One file with a header and everything that it can name.
+Result<void> write_safetensors(const Source& from, const TransferOptions& options,
+                               Transfer& transfer) {
+  const store::OpenCheckpoint& source = store::OpenCheckpoint::of(from.checkpoint);
+  const compat::Fit selection = compat::fit_of(source.index(), Format::Safetensors);
+  CAIRN_CHECK(compat::accept(selection.misfits, Format::Safetensors, options, transfer));
+  const std::vector<TensorSpec> specs = specs_of(source.index(), selection.taken);
+  CAIRN_TRY(layout, plan_file(from.checkpoint, specs, options));
   const auto parts = store::Prefix::of(options.output);
   CAIRN_TRY(directory, os::Directory::open_or_create(parts.directory));
-  const std::string name = parts.base + std::string(store::kSafetensorsSuffix);
+  const std::string name = store::safetensors_file(parts.base);
+  transfer.prefix = parts.directory / name;
+  note_about_file(from, specs, transfer);
   CAIRN_TRY(shards, store::ShardWriter::create(directory, {name}, std::move(layout)));
   std::uint64_t total_bytes = 0;
   for (const std::size_t i : selection.taken) total_bytes += source.index().tensor(i).size_bytes;
@@ -222,6 +235,8 @@ WriterOptions writer_options(const Checkpoint& checkpoint) {
   options.step = checkpoint.step();
   for (std::size_t i = 0; i < index.metadata_count(); ++i)
     options.metadata.emplace_back(index.metadata(i));
+  for (std::size_t i = 0; i < index.safetensors_metadata_count(); ++i)
+    options.safetensors_metadata.emplace_back(index.safetensors_metadata(i));
   return options;
 }
 
@@ -239,9 +254,12 @@ Result<void> refuse_existing(const TransferOptions& options, Format target) {
   const auto parts = store::Prefix::of(options.output);
   const auto directory = os::Directory::open(parts.directory);
   if (!directory) return {};
-  std::vector<std::string_view> suffixes{store::kSafetensorsSuffix};
-  if (target != Format::Safetensors) suffixes = {store::kCairnSuffix, store::kTensorFlowSuffix};
-  return store::refuse_existing({*directory, parts.base, options.output.string()}, suffixes);
+  const std::string file = store::safetensors_file(parts.base);
+  const store::Target target_file{*directory, {}, options.output.string()};
+  if (target == Format::Safetensors)
+    return store::refuse_existing(target_file, std::array<std::string_view, 1>{file});
+  constexpr std::array kIndexes{store::kCairnSuffix, store::kTensorFlowSuffix};
+  return store::refuse_existing({*directory, parts.base, options.output.string()}, kIndexes);
 }
 
 Result<void> rewrite(const Payload& payload, const TransferOptions& options, Transfer& transfer) {
@@ -283,7 +301,9 @@ Result<void> rewrite(const Payload& payload, const TransferOptions& options, Tra
     CAIRN_CHECK(write_encoded(source, i, writer));
   }
   transfer.payload_bytes_copied += total_bytes;
-  return writer.commit(options.work);
+  CAIRN_CHECK(writer.commit(options.work));
+  std::ranges::copy(writer.notices(), std::back_inserter(transfer.notices));
+  return {};
 }
 
 }  // namespace compat
@@ -306,10 +326,9 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
     transfer.prefix = options.output;
     transfer.used = Link::Copy;
     transfer.notices.assign(checkpoint.notices().begin(), checkpoint.notices().end());
-    CAIRN_CHECK(
-        target == Format::Safetensors
-            ? write_safetensors(checkpoint, options, transfer)
-            : write_prefix({found.location, found.seen, checkpoint}, target, options, transfer));
+    const Source from{found.location, found.seen, checkpoint};
+    CAIRN_CHECK(target == Format::Safetensors ? write_safetensors(from, options, transfer)
+                                              : write_prefix(from, target, options, transfer));
     return transfer;
   });
 }

@@ -10,10 +10,12 @@
 #include "format/le.h"
 #include "format/limits.h"
 #include "format/safetensors/header.h"
+#include "lib/compat/fit.h"
 #include "lib/compat/load.h"
 #include "lib/compat/locate.h"
 #include "lib/compat/publish.h"
 #include "lib/compat/transfer.h"
+#include "lib/store/layout.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
 
@@ -36,8 +38,34 @@ Result<bool> is_there(const Location& location, std::span<const std::byte> index
   }
   if (replace) return false;
   return Error{Code::Exists, 0,
-               file->path() +
-                   ": is there and says something else; say replace (--replace) to write it anew"};
+               file->path() + ": is there and says something else; say replace to write it anew"};
+}
+
+// An index that says no step of its own.
+void note_step(std::optional<std::int64_t> step, const TransferOptions& options,
+               Transfer& transfer) {
+  if (!step || step == store::step_of(options.output.native())) return;
+  transfer.notices.push_back(options.output.string() + ": does not say the step of its source, " +
+                             std::to_string(*step));
+}
+
+bool is_elsewhere(const Location& location, const TransferOptions& options) {
+  return !options.output.empty() && options.output != location.prefix;
+}
+
+// Whether P.index may lose what it does: these tensors; and, where no P.cairn lies beside,
+// metadata.
+Result<void> accept_bundle(const Location& location, const store::Parts& parts,
+                           std::span<const std::string> not_nameable,
+                           const TransferOptions& options, Transfer& transfer) {
+  compat::Misfits misfits;
+  for (const std::string& name : not_nameable)
+    misfits.add_tensor(compat::spec_of(parts.index.tensor(*parts.index.find(name))));
+  if (is_elsewhere(location, options)) {
+    compat::add_metadata_lost_to_bundle(parts.index, misfits);
+    note_step(parts.index.step(), options, transfer);
+  }
+  return compat::accept(misfits, Format::TensorFlow, options, transfer);
 }
 
 Result<Transfer> tensorflow_beside(compat::Held held, const TransferOptions& options) {
@@ -47,7 +75,7 @@ Result<Transfer> tensorflow_beside(compat::Held held, const TransferOptions& opt
   Transfer transfer;
   transfer.prefix = location.prefix;
   transfer.notices = parts.notices;
-  transfer.not_nameable = std::move(bundle.not_nameable);
+  CAIRN_CHECK(accept_bundle(location, parts, bundle.not_nameable, options, transfer));
   const auto bytes = format::as_bytes(bundle.bytes);
   CAIRN_TRY(there, is_there(location, bytes, options.replace));
   CAIRN_CHECK(compat::sync_payload(parts.shards, location.directory));
@@ -64,62 +92,112 @@ Result<Transfer> tensorflow_beside(compat::Held held, const TransferOptions& opt
   return transfer;
 }
 
-Result<Transfer> tensorflow_elsewhere(compat::Found& found, const compat::Destination& to,
-                                      const TransferOptions& options) {
+Result<Transfer> tensorflow_elsewhere(compat::Found& found, const TransferOptions& options) {
   Transfer transfer;
-  transfer.prefix = to.prefix;
   transfer.notices = found.parts.notices;
   compat::Arrival arrival;
   arrival.facts = found.parts.index.facts();
   arrival.files = found.parts.shards;
   arrival.own_index = false;
+  CAIRN_CHECK(accept_bundle(found.location, found.parts, compat::not_nameable(arrival.facts),
+                            options, transfer));
+  CAIRN_TRY(to, compat::destination_of(found.location, options));
+  transfer.prefix = to.prefix;
   CAIRN_CHECK(compat::publish_elsewhere(to, std::move(arrival), options, transfer));
   compat::tell_of_fingerprint(to.prefix, transfer);
   return transfer;
 }
 
-// What the shard says as a safetensors file: of tied tensors the first alone, no strings. Sorted.
-Result<std::vector<std::string>> names_in_header(const store::Parts& parts, std::size_t shard) {
+// What the shard says as a safetensors file: of tied tensors the first alone, no strings.
+Result<format::safetensors::HeaderFacts> header_of(const store::Parts& parts, std::size_t shard) {
   const auto facts = parts.index.shard(shard);
   std::vector<std::byte> head(facts.head_bytes);
   CAIRN_CHECK(parts.shards[shard].read_at(0, head));
   auto header = format::safetensors::decode_header(head, facts.identity.size_bytes);
   if (!header) return compat::error_of(parts.shards[shard].path(), header.error());
-  std::vector<std::string> names;
-  for (format::TensorFacts& tensor : header->tensors) names.push_back(std::move(tensor.name));
-  return names;
+  return *std::move(header);
+}
+
+// Whether the index has this tensor of the header, under its name and with its bytes.
+bool is_in_index(const format::IndexView& index, const format::TensorFacts& said,
+                 std::size_t shard) {
+  const auto position = index.find(said.name);
+  if (!position) return false;
+  const auto tensor = index.tensor(*position);
+  return !tensor.partitioned() && tensor.dtype == said.dtype &&
+         tensor.opaque_dtype == said.opaque_dtype && std::ranges::equal(tensor.shape, said.shape) &&
+         tensor.size_bytes == said.span.size_bytes &&
+         (said.span.size_bytes == 0 ||
+          (tensor.span.shard == shard && tensor.span.offset_bytes == said.span.offset_bytes));
+}
+
+// The shards that are safetensors files of this checkpoint. The names in an adopted one's header
+// count only if they are the index's.
+Result<std::vector<std::size_t>> files_among(const store::Parts& parts) {
+  std::vector<std::size_t> files;
+  for (std::size_t i = 0; i < parts.index.shard_count(); ++i) {
+    const format::ShardKind kind = parts.index.shard(i).kind;
+    if (kind == format::ShardKind::Universal) files.push_back(i);
+    if (kind != format::ShardKind::Safetensors) continue;
+    CAIRN_TRY(header, header_of(parts, i));
+    const bool told = std::ranges::all_of(
+        header.tensors, [&](const auto& said) { return is_in_index(parts.index, said, i); });
+    if (told) files.push_back(i);
+  }
+  return files;
+}
+
+// Whether the file may lose what its header does not say of the checkpoint.
+Result<void> accept_file(const Location& location, const store::Parts& parts,
+                         const format::safetensors::HeaderFacts& header,
+                         const TransferOptions& options, Transfer& transfer) {
+  compat::Misfits misfits;
+  for (std::size_t i = 0; i < parts.index.tensor_count(); ++i) {
+    const auto tensor = parts.index.tensor(i);
+    if (!std::ranges::binary_search(header.tensors, tensor.name, {}, &format::TensorFacts::name))
+      misfits.add_tensor(compat::spec_of(tensor));
+  }
+  format::KeyValues said = header.metadata;
+  std::ranges::sort(said);
+  format::KeyValues wanted;
+  for (std::size_t i = 0; i < parts.index.safetensors_metadata_count(); ++i)
+    wanted.emplace_back(parts.index.safetensors_metadata(i));
+  for (const auto& entry : wanted) {
+    if (!entry.first.starts_with(store::kReservedKeys) && !std::ranges::binary_search(said, entry))
+      misfits.add_safetensors_metadata(entry.first);
+  }
+  const bool adopted = parts.format == Format::Safetensors;  // the very file
+  for (std::size_t i = 0; is_elsewhere(location, options) && i < parts.index.metadata_count();
+       ++i) {
+    const auto [key, value] = parts.index.metadata(i);
+    if (!adopted && !key.starts_with(store::kReservedKeys)) misfits.add_metadata(key);
+  }
+  if (!adopted && is_elsewhere(location, options)) note_step(parts.index.step(), options, transfer);
+  return compat::accept(misfits, Format::Safetensors, options, transfer);
 }
 
 // A universal shard is a safetensors file already: it only needs the name.
 Result<Transfer> export_safetensors(Location& location, const store::Parts& parts,
                                     const TransferOptions& options) {
-  std::optional<std::size_t> universal;
-  for (std::size_t i = 0; i < parts.index.shard_count(); ++i) {
-    if (parts.index.shard(i).kind != format::ShardKind::Universal) continue;
-    if (universal) {
-      return Error{
-          Code::Unsupported, 0,
-          location.prefix.string() +
-              ": its tensors lie in several shards; convert() writes one safetensors file"};
-    }
-    universal = i;
+  CAIRN_TRY(files, files_among(parts));
+  if (files.size() > 1) {
+    return Error{Code::Unsupported, 0,
+                 location.prefix.string() +
+                     ": its tensors lie in several shards; convert() writes one safetensors file"};
   }
-  if (!universal) {
+  if (files.empty()) {
     return Error{
         Code::Unsupported, 0,
         location.prefix.string() + ": no shard of it is a safetensors file; convert() writes one"};
   }
-  CAIRN_TRY(named, names_in_header(parts, *universal));
-  CAIRN_TRY(to, compat::destination_of(location, options));
+  CAIRN_TRY(header, header_of(parts, files.front()));
   Transfer transfer;
-  transfer.prefix = to.prefix;
   transfer.notices = parts.notices;
-  for (std::size_t i = 0; i < parts.index.tensor_count(); ++i) {
-    const std::string_view tensor = parts.index.tensor_name(i);
-    if (!std::ranges::binary_search(named, tensor)) transfer.not_nameable.emplace_back(tensor);
-  }
-  const std::string name = to.base + std::string(store::kSafetensorsSuffix);
-  CAIRN_TRY(drafts, compat::draft_shards(std::span(parts.shards).subspan(*universal, 1),
+  CAIRN_CHECK(accept_file(location, parts, header, options, transfer));
+  CAIRN_TRY(to, compat::destination_of(location, options));
+  const std::string name = store::safetensors_file(to.base);
+  transfer.prefix = to.prefix.parent_path() / name;
+  CAIRN_TRY(drafts, compat::draft_shards(std::span(parts.shards).subspan(files.front(), 1),
                                          std::span(&name, 1), to, options, transfer));
   CAIRN_TRY(publisher, store::Publisher::begin({to.directory, to.base, to.prefix.string()},
                                                {options.lock_wait, options.work.stop}));
@@ -146,8 +224,8 @@ Result<Transfer> export_index(const std::filesystem::path& source, Format target
     }
     if (target == Format::Safetensors)
       return export_safetensors(found.location, found.parts, options);
-    CAIRN_TRY(to, compat::destination_of(found.location, options));
-    if (!to.beside) return tensorflow_elsewhere(found, to, options);
+    CAIRN_TRY(beside, compat::is_beside(found.location, options));
+    if (!beside) return tensorflow_elsewhere(found, options);
     CAIRN_TRY(held, compat::find_and_hold(source, options));
     return tensorflow_beside(std::move(held), options);
   });

@@ -15,6 +15,7 @@
 #include "lib/compat/transfer.h"
 #include "lib/store/identity.h"
 #include "lib/store/names.h"
+#include "lib/store/remarks.h"
 #include "lib/try.h"
 
 namespace cairn {
@@ -63,10 +64,27 @@ Result<std::vector<std::byte>> index_elsewhere(const compat::TensorFlowIndex& in
   const auto bundle = format::tensorflow::decode_bundle(index.bytes);
   if (bundle && bundle->header.num_shards == facts.bundle.num_shards)
     return std::vector<std::byte>(index.bytes.begin(), index.bytes.end());
-  const auto anew = format::tensorflow::encode_bundle(facts.bundle, facts.tensors);
+  const auto anew =
+      format::tensorflow::encode_bundle(facts.bundle, store::in_bundle(facts.tensors));
   if (!anew) return compat::error_of(index.file->path(), anew.error());
   const auto bytes = format::as_bytes(*anew);
   return std::vector<std::byte>(bytes.begin(), bytes.end());
+}
+
+// What a P.cairn that speaks for the checkpoint knows beyond P.index: metadata, and tensors that
+// TensorFlow cannot hold. Nothing: P.index says all. A damaged P.cairn is an error unless it may be
+// replaced.
+Result<std::optional<store::Parts>> known_to_cairn(Location& location,
+                                                   const compat::TensorFlowIndex& index,
+                                                   bool replace) {
+  if (!location.has(store::kCairnSuffix)) return std::optional<store::Parts>();
+  compat::Trail trail;
+  auto own = compat::load(location, false, trail);
+  if (!own && replace) return std::optional<store::Parts>();
+  if (!own) return std::move(own).error();
+  if (own->format != Format::Cairn || own->index.tensorflow_index().digest != index.record.digest)
+    return std::optional<store::Parts>();
+  return std::optional(*std::move(own));
 }
 
 Error not_tensorflows(const Location& location) {
@@ -118,6 +136,17 @@ Result<void> read(Location& location, Read& read, Transfer& transfer) {
   return {};
 }
 
+// Where P.cairn knows more, it speaks.
+Result<void> take_known(Location& location, Read& what, bool replace) {
+  CAIRN_TRY(known, known_to_cairn(location, *what.index, replace));
+  if (!known) return {};
+  what.parts.emplace(*std::move(known));
+  what.facts = what.parts->index.facts();
+  what.facts.producer = "cairn " + std::string(version());
+  what.facts.tensorflow_index = what.index->record;
+  return {};
+}
+
 // The location, found again under its lock.
 struct HeldLocation {
   Location location;
@@ -154,6 +183,7 @@ Result<Transfer> import_held(HeldLocation held, const TransferOptions& options) 
       return transfer;
     }
   }
+  CAIRN_CHECK(take_known(location, what, options.replace));
   // P.index must be as durable as what is to stand beside it.
   CAIRN_CHECK(what.index->file->sync());
   CAIRN_CHECK(compat::sync_payload(what.parts->shards, location.directory));
@@ -184,7 +214,9 @@ Result<Transfer> import_elsewhere(Location& location, const TransferOptions& opt
   Read what(location);
   CAIRN_CHECK(read(location, what, transfer));
   CAIRN_TRY(to, compat::destination_of(location, options));
-  what.facts.step = store::step_of(location.base);  // the new prefix need not say it
+  CAIRN_CHECK(take_known(location, what, options.replace));
+  // The new prefix need not say it.
+  if (!what.facts.step) what.facts.step = store::step_of(location.base);
   CAIRN_TRY(bytes, index_elsewhere(*what.index, what.facts));
   compat::Arrival arrival;
   arrival.names = names_under(location.base, to.base, what.facts);

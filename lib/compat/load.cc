@@ -29,6 +29,7 @@
 #include "format/safetensors/header.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/compat/catalog.h"
+#include "lib/compat/fit.h"
 #include "lib/compat/v1.h"
 #include "lib/os/parallel.h"
 #include "lib/store/identity.h"
@@ -381,6 +382,7 @@ Result<SafetensorsIndex> read_safetensors(const Location& location, bool whole) 
   format::IndexFacts facts;
   facts.tensors = std::move(header->tensors);
   facts.safetensors_metadata = std::move(header->metadata);
+  take_own_metadata(facts);
   format::ShardFacts shard_facts;
   shard_facts.name = location.base;
   shard_facts.kind = format::ShardKind::Safetensors;

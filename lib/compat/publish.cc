@@ -65,6 +65,14 @@ Result<BundleBytes> encode_bundle(const BundleName& name, const format::IndexFac
   return result;
 }
 
+std::vector<std::string> not_nameable(const format::IndexFacts& facts) {
+  std::vector<std::string> names;
+  for (const format::TensorFacts& tensor : facts.tensors) {
+    if (!nameable(tensor)) names.push_back(tensor.name);
+  }
+  return names;
+}
+
 Result<void> add_indexes(store::Publisher& publisher, std::optional<format::IndexFacts> own,
                          std::span<const std::byte> tensorflow_index) {
   if (!tensorflow_index.empty()) {
@@ -138,7 +146,7 @@ Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
     if (arrival.doubtful.empty() || !arrival.doubtful[i])
       arrival.facts.shards[i].identity = store::identity_of(info);
   }
-  transfer.not_nameable = std::move(bundle.not_nameable);
+  if (transfer.not_nameable.empty()) transfer.not_nameable = std::move(bundle.not_nameable);
   std::optional<format::IndexFacts> own;
   if (arrival.own_index) own = std::move(arrival.facts);
   CAIRN_CHECK(add_indexes(publisher, std::move(own), format::as_bytes(bundle.bytes)));

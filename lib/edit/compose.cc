@@ -111,8 +111,7 @@ std::string both(std::span<const Source> sources, const Tagged& a, const Tagged&
 }
 
 std::string describe(const TensorFacts& tensor) {
-  const auto name = tensor.dtype == DType::Opaque ? std::string(tensor.opaque_dtype) : "";
-  return name.empty() ? store::describe(tensor.dtype, tensor.shape) : name;
+  return store::describe(tensor.dtype, tensor.shape, tensor.opaque_dtype);
 }
 
 // Whether the two are parts of one tensor.
@@ -273,6 +272,7 @@ Result<Composed> compose(std::vector<Source> sources) {
       for (TensorFacts& tensor : facts.tensors) tensor.chunk_crc32cs.clear();
     }
     if (sources.size() > 1) drop_savers_own(facts.metadata);
+    drop_savers_own(facts.safetensors_metadata);
     metadata.push_back(std::move(facts.metadata));
     safetensors_metadata.push_back(std::move(facts.safetensors_metadata));
     CAIRN_CHECK(take(sources[i], i, shards, tensors, facts));

@@ -13,11 +13,11 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "format/checked.h"
 #include "format/digest.h"
-#include "format/dtype.h"
 #include "lib/os/parallel.h"
 #include "lib/store/open_checkpoint.h"
 #include "lib/store/slices.h"
@@ -43,14 +43,11 @@ LostRange whole_tensor(std::string why) {
 // ---- By the index alone -------------------------------------------------------------------------
 
 // Why no Writer can write the tensor; empty: it can.
-std::string unwritable(const format::TensorFacts& tensor) {
-  if (tensor.name.empty()) return "the tensor has an empty name, which no index can hold";
-  if (tensor.dtype == DType::Opaque || !format::storable(tensor.dtype)) {
-    return "the tensor's dtype " +
-           (tensor.opaque_dtype.empty() ? std::string(name(tensor.dtype)) : tensor.opaque_dtype) +
-           " cannot be written";
-  }
-  if (tensor.encoding == format::Encoding::TensorFlowVariant && !tensor.slices.empty())
+std::string_view unwritable(const format::TensorFacts& tensor) {
+  if (tensor.slices.empty()) return {};
+  if (tensor.dtype == DType::Opaque && tensor.opaque_bits % 8 != 0)
+    return "a tensor of less than whole bytes that is stored in slices cannot be put together";
+  if (tensor.encoding == format::Encoding::TensorFlowVariant)
     return "a variant that is stored in slices cannot be put together";
   return {};
 }
@@ -124,8 +121,8 @@ LostRange Present::gone(const format::Span& span) const {
 
 void Present::add(format::TensorFacts tensor, Losses& losses) {
   LostTensor lost;
-  if (std::string why = unwritable(tensor); !why.empty())
-    lost.ranges.push_back(whole_tensor(std::move(why)));
+  if (const std::string_view why = unwritable(tensor); !why.empty())
+    lost.ranges.push_back(whole_tensor(std::string(why)));
   compat::for_each_span(tensor, [&](format::Span& span) {
     const format::Span recorded = span;
     lost.size_bytes = saturating_add(lost.size_bytes, recorded.size_bytes);
@@ -144,6 +141,7 @@ Result<Checkpoint> Present::open(const Work& work) && {
   facts_.step = said.step;
   facts_.chunk_bytes = said.chunk_bytes;
   facts_.metadata = said.metadata;
+  facts_.safetensors_metadata = said.safetensors_metadata;
   facts_.bundle = said.bundle;
   std::vector<os::File> files;
   for (Result<compat::OpenShard>& shard : remains_.shards) {

@@ -62,6 +62,7 @@ void recover(const compat::Found& found, format::IndexFacts& facts) {
   facts.step = before.step;
   facts.created_ns = before.created_ns;
   facts.metadata = before.metadata;
+  facts.safetensors_metadata = before.safetensors_metadata;
 }
 
 // The shards stay; the indexes that are there are replaced, and none is added.

@@ -13,12 +13,13 @@
 #include "cairn/error.h"
 #include "format/facts.h"
 #include "lib/compat/load.h"
+#include "lib/store/layout.h"
 #include "lib/store/lock.h"
 
 namespace cairn::saver {
 
 // Keys that begin so are ours.
-inline constexpr std::string_view kReservedKeys = "cairn.";
+inline constexpr std::string_view kReservedKeys = store::kReservedKeys;
 
 // A point of the grid, and the hours between two: with other hours it is another grid.
 struct KeepGrid {

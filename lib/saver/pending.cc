@@ -4,6 +4,7 @@
 #include <functional>
 #include <utility>
 
+#include "lib/store/layout.h"
 #include "lib/try.h"
 
 namespace cairn {
@@ -117,12 +118,12 @@ void Staging::let_go() {
 Result<void> write_all(Writer& writer, std::span<const NamedTensor> tensors, const Work& work) {
   std::vector<NamedBytes> raw;
   for (const NamedTensor& tensor : tensors) {
-    if (element_bytes(tensor.spec.dtype) != 0) raw.push_back({tensor.spec.name, tensor.bytes});
+    if (!store::is_encoded(tensor.spec.dtype)) raw.push_back({tensor.spec.name, tensor.bytes});
   }
   CAIRN_CHECK(writer.write_all(raw, work));
   for (const NamedTensor& tensor : tensors) {
     const std::string& name = tensor.spec.name;
-    if (element_bytes(tensor.spec.dtype) != 0) continue;
+    if (!store::is_encoded(tensor.spec.dtype)) continue;
     CAIRN_CHECK(tensor.spec.dtype == DType::String ? writer.write_strings(name, tensor.strings)
                                                    : writer.write_encoded(name, tensor.bytes));
   }

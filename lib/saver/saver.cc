@@ -33,6 +33,7 @@
 #include "lib/saver/retention.h"
 #include "lib/store/lock.h"
 #include "lib/store/names.h"
+#include "lib/store/remarks.h"
 #include "lib/store/writer_access.h"
 #include "lib/try.h"
 
@@ -120,8 +121,9 @@ class Saver::State {
   std::optional<std::string> moved() const;
   Result<Saved> run(const std::string& base, std::vector<TensorSpec> specs, const Fill& fill,
                     const SaveOptions& what, const Work& work) const;
-  Result<void> write_checkpoint(const Plan& plan, std::vector<TensorSpec> specs, const Fill& fill,
-                                const Work& work) const;
+  Result<std::vector<std::string>> write_checkpoint(const Plan& plan, std::vector<TensorSpec> specs,
+                                                    const Fill& fill, const Work& work) const;
+  Result<void> check_replaced(const std::string& base, std::vector<TensorSpec> specs) const;
   Result<void> catch_up(Plan& plan, const SaveOptions& what) const;
   Result<void> write_grid(const History& history) const;
   Result<void> add_unlisted(const History& history, std::span<const std::string> names,
@@ -236,6 +238,7 @@ Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base, const 
   plan.journal.removing = std::move(leaving);
   plan.writer.step = what.step;
   plan.writer.metadata = what.metadata;
+  plan.writer.safetensors_metadata = what.safetensors_metadata;
   for (auto& entry : saver::metadata_of({now, what.metrics, pinned, plan.history.grid}))
     plan.writer.metadata.push_back(std::move(entry));
   plan.writer.tensorflow_index = options_.tensorflow_index;
@@ -246,13 +249,28 @@ Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base, const 
 
 // ---- What a save does ---------------------------------------------------------------------------
 
-Result<void> Saver::State::write_checkpoint(const Plan& plan, std::vector<TensorSpec> specs,
-                                            const Fill& fill, const Work& work) const {
+// What the writer has to say.
+Result<std::vector<std::string>> Saver::State::write_checkpoint(const Plan& plan,
+                                                                std::vector<TensorSpec> specs,
+                                                                const Fill& fill,
+                                                                const Work& work) const {
   CAIRN_TRY(twin, directory_.duplicate());
   CAIRN_TRY(writer, WriterAccess::create_in(std::move(twin), dir_ / plan.base, std::move(specs),
                                             plan.writer));
   CAIRN_CHECK(fill(writer));
-  return writer.commit(work);
+  CAIRN_CHECK(writer.commit(work));
+  return std::vector<std::string>(writer.notices().begin(), writer.notices().end());
+}
+
+// Exists: of the checkpoint that is there a tensor would go or change.
+Result<void> Saver::State::check_replaced(const std::string& base,
+                                          std::vector<TensorSpec> specs) const {
+  std::ranges::sort(specs, {}, &TensorSpec::name);
+  const auto goes = store::what_goes(directory_, base, specs);
+  if (goes.empty()) return {};
+  return Error{Code::Exists, 0,
+               (dir_ / base).string() +
+                   ": is there, and is not replaced unasked (--replace): " + store::first_of(goes)};
 }
 
 // TensorFlow takes no lock. What it has listed while the checkpoint was written is to stay listed.
@@ -277,6 +295,7 @@ Result<void> Saver::State::catch_up(Plan& plan, const SaveOptions& what) const {
 Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec> specs,
                                 const Fill& fill, const SaveOptions& what, const Work& work) const {
   CAIRN_TRY(names, saver::settle(place()));
+  if (!what.replace) CAIRN_CHECK(check_replaced(base, specs));
   CAIRN_TRY(plan, plan_of(base, what, names));
   CAIRN_CHECK(saver::write_journal(directory_, plan.journal));
   const auto written = write_checkpoint(plan, std::move(specs), fill, work);
@@ -293,7 +312,7 @@ Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec>
                  "; the next save will list it";
     return error;
   }
-  Saved saved{dir_ / base, {}, {}, {}};
+  Saved saved{dir_ / base, {}, {}, *written};
   bool all = true;
   for (const auto& removed : plan.journal.removing) {
     const auto went = saver::remove_members(directory_, removed);

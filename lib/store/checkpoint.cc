@@ -43,11 +43,37 @@ const std::filesystem::path& Checkpoint::prefix() const noexcept { return state_
 
 std::optional<std::int64_t> Checkpoint::step() const noexcept {
   if (const auto step = state_->index().step()) return step;
+  if (format() == Format::Safetensors) return std::nullopt;  // "model-00002-of-00002", "resnet-50"
   return store::step_of(prefix().native());
 }
 
 std::optional<std::string_view> Checkpoint::metadata(std::string_view key) const noexcept {
   return state_->index().metadata(key);
+}
+
+std::size_t Checkpoint::metadata_count() const noexcept { return state_->index().metadata_count(); }
+
+Checkpoint::KeyValue Checkpoint::metadata_at(std::size_t position) const noexcept {
+  CAIRN_ASSERT(position < metadata_count());
+  return state_->index().metadata(position);
+}
+
+std::optional<std::string_view> Checkpoint::safetensors_metadata(
+    std::string_view key) const noexcept {
+  for (std::size_t i = 0; i < safetensors_metadata_count(); ++i) {
+    const KeyValue entry = safetensors_metadata_at(i);
+    if (entry.first == key) return entry.second;
+  }
+  return std::nullopt;
+}
+
+std::size_t Checkpoint::safetensors_metadata_count() const noexcept {
+  return state_->index().safetensors_metadata_count();
+}
+
+Checkpoint::KeyValue Checkpoint::safetensors_metadata_at(std::size_t position) const noexcept {
+  CAIRN_ASSERT(position < safetensors_metadata_count());
+  return state_->index().safetensors_metadata(position);
 }
 
 std::span<const std::string> Checkpoint::notices() const noexcept {
@@ -113,6 +139,10 @@ std::span<const std::int64_t> Tensor::shape() const noexcept {
 
 std::uint64_t Tensor::size_bytes() const noexcept {
   return owner_->index().tensor(position_).size_bytes;
+}
+
+std::uint16_t Tensor::element_bits() const noexcept {
+  return owner_->index().tensor(position_).element_bits;
 }
 
 std::uint64_t Tensor::element_count() const noexcept {
@@ -265,8 +295,8 @@ Result<std::size_t> OpenCheckpoint::find(std::string_view name) const {
   return Error{Code::NotFound, 0, what};
 }
 
-std::string describe(DType dtype, std::span<const std::int64_t> shape) {
-  std::string text(name(dtype));
+std::string describe(DType dtype, std::span<const std::int64_t> shape, std::string_view opaque) {
+  std::string text(dtype == DType::Opaque ? opaque : name(dtype));
   text += " [";
   for (std::size_t i = 0; i < shape.size(); ++i) {
     if (i != 0) text += ", ";
@@ -288,9 +318,11 @@ std::optional<std::string> difference(const format::IndexView& index,
     }
     wanted[*position] = true;
     const auto tensor = index.tensor(*position);
-    if (tensor.dtype == spec.dtype && std::ranges::equal(tensor.shape, spec.shape)) continue;
-    lines.push_back(format::quoted(spec.name) + " is " + describe(tensor.dtype, tensor.shape) +
-                    ", expected " + describe(spec.dtype, spec.shape));
+    const bool same = tensor.dtype == spec.dtype && tensor.opaque_dtype == spec.opaque.name;
+    if (same && std::ranges::equal(tensor.shape, spec.shape)) continue;
+    lines.push_back(format::quoted(spec.name) + " is " +
+                    describe(tensor.dtype, tensor.shape, tensor.opaque_dtype) + ", expected " +
+                    describe(spec.dtype, spec.shape, spec.opaque.name));
   }
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     if (!wanted[i]) lines.push_back("not expected " + format::quoted(index.tensor_name(i)));

@@ -27,6 +27,8 @@ namespace {
 
 constexpr std::uint64_t kPageBytes = 4096;
 constexpr std::string_view kTiedKey = "cairn.tied";
+constexpr std::string_view kFormatKey = "format";
+constexpr std::string_view kTotalSizeKey = "total_size";
 
 struct Groups {
   std::vector<std::size_t> named;  // in a safetensors header
@@ -34,12 +36,33 @@ struct Groups {
   std::vector<std::size_t> encoded;
 };
 
-bool is_encoded(DType dtype) noexcept { return dtype == DType::String || dtype == DType::Variant; }
+// Nothing: more than 64 bits hold.
+std::optional<std::uint64_t> checked_raw_bytes(const TensorSpec& spec) noexcept {
+  const auto count = format::element_count(spec.shape);
+  if (!count || is_encoded(spec.dtype)) return count ? std::optional<std::uint64_t>(0) : count;
+  if (spec.dtype != DType::Opaque) return format::checked_mul(*count, element_bytes(spec.dtype));
+  const auto bits = format::checked_mul(*count, spec.opaque.bits);
+  return bits ? std::optional(*bits / 8 + (*bits % 8 != 0 ? 1 : 0)) : bits;
+}
 
+// Of a spec that spec_bytes() takes.
 std::uint64_t raw_bytes(const TensorSpec& spec) noexcept {
-  return is_encoded(spec.dtype)
-             ? 0
-             : format::element_count(spec.shape).value_or(0) * element_bytes(spec.dtype);
+  return checked_raw_bytes(spec).value_or(0);
+}
+
+// Why the name and the layout of an opaque dtype cannot be stored; nothing: they can.
+std::optional<Error> refuse_opaque(const OpaqueDType& opaque) {
+  if (opaque.block_elements != 0 || opaque.block_bytes != 0) {
+    return Error{Code::Unsupported, 0,
+                 ": dtype " + format::quoted(opaque.name) + " lies in blocks of " +
+                     std::to_string(opaque.block_elements) + " elements in " +
+                     std::to_string(opaque.block_bytes) +
+                     " bytes, which no index of this version can say"};
+  }
+  if (!opaque.name.empty() && opaque.bits != 0) return std::nullopt;
+  return Error{Code::Invalid, 0,
+               ": an opaque dtype needs a name and the bits of an element, not " +
+                   format::quoted(opaque.name) + " and " + std::to_string(opaque.bits)};
 }
 
 Groups group(const LayoutRequest& request) {
@@ -49,7 +72,7 @@ Groups group(const LayoutRequest& request) {
     if (request.same_as[i]) continue;
     if (is_encoded(spec.dtype)) {
       groups.encoded.push_back(i);
-    } else if (request.alignment_bytes == 0 && fits_header(spec)) {
+    } else if (request.alignment_bytes == 0 && fits_header(spec, request.readers)) {
       groups.named.push_back(i);
     } else {
       groups.rest.push_back(i);
@@ -104,13 +127,14 @@ std::string header_of(const LayoutRequest& request, std::span<const std::size_t>
   std::vector<format::safetensors::HeaderTensor> tensors;
   for (const std::size_t i : owners) {
     const TensorSpec& spec = request.specs[i];
-    tensors.push_back({spec.name, spec.dtype, spec.shape, raw_bytes(spec)});
+    tensors.push_back({spec.name, spec.dtype, spec.shape, raw_bytes(spec), spec.opaque.name});
   }
   format::KeyValues metadata;
   if (std::string tied = tied_names(request, owners); !tied.empty())
     metadata.emplace_back(kTiedKey, std::move(tied));
-  metadata.emplace_back("format", "pt");  // torch's loaders ask for it
-  return format::safetensors::encode_header(tensors, metadata, kPageBytes);
+  std::ranges::copy(request.safetensors_metadata, std::back_inserter(metadata));
+  return format::safetensors::encode_header(tensors, header_metadata(std::move(metadata)),
+                                            kPageBytes);
 }
 
 void place(const LayoutRequest& request, std::span<const std::size_t> owners, Layout& layout) {
@@ -126,9 +150,42 @@ void place(const LayoutRequest& request, std::span<const std::size_t> owners, La
 
 }  // namespace
 
-bool fits_header(const TensorSpec& spec) noexcept {
-  return !format::safetensors_name(spec.dtype, true).empty() && spec.name != "__metadata__" &&
-         format::safetensors::is_utf8(spec.name);
+format::KeyValues metadata_anew(const format::KeyValues& metadata,
+                                std::span<const TensorSpec> specs) {
+  format::KeyValues anew;
+  for (const auto& [key, value] : metadata) {
+    if (key.starts_with(kReservedKeys)) continue;
+    anew.emplace_back(key, value);
+    if (key != kTotalSizeKey) continue;
+    std::uint64_t total_bytes = 0;
+    for (const TensorSpec& spec : specs) total_bytes += raw_bytes(spec);
+    anew.back().second = std::to_string(total_bytes);
+  }
+  return anew;
+}
+
+format::KeyValues header_metadata(format::KeyValues metadata) {
+  const bool has_format =
+      std::ranges::any_of(metadata, [](const auto& entry) { return entry.first == kFormatKey; });
+  if (!has_format) metadata.emplace_back(kFormatKey, "pt");
+  return metadata;
+}
+
+bool is_encoded(DType dtype) noexcept { return dtype == DType::String || dtype == DType::Variant; }
+
+bool fits_header(const TensorSpec& spec, Readers readers) noexcept {
+  if (spec.name == format::safetensors::kMetadataKey || !format::safetensors::is_utf8(spec.name))
+    return false;
+  if (spec.dtype != DType::Opaque)
+    return !format::safetensors_name(spec.dtype, readers == Readers::All).empty();
+  // safetensors knows no bits that fill up a byte.
+  const auto count = format::element_count(spec.shape);
+  return readers == Readers::Newest && count && *count * spec.opaque.bits % 8 == 0 &&
+         format::opaque_bits_from_safetensors(spec.opaque.name) == spec.opaque.bits;
+}
+
+bool fits_bundle(DType dtype, std::string_view name) noexcept {
+  return format::storable(dtype) && !name.empty();
 }
 
 std::uint64_t round_up(std::uint64_t offset_bytes, unsigned alignment_bytes) noexcept {
@@ -144,12 +201,17 @@ Result<std::uint64_t> spec_bytes(const TensorSpec& spec) {
   const auto refuse = [&](Code code, const std::string& why) {
     return Error{code, 0, "tensor " + format::quoted(spec.name) + why};
   };
-  if (spec.name.empty()) return Error{Code::Invalid, 0, "a tensor without a name cannot be stored"};
   if (spec.name.size() > format::limits::kNameBytesMax) {
     return refuse(Code::Invalid, ": a name may have at most " +
                                      std::to_string(format::limits::kNameBytesMax) + " bytes");
   }
-  if (!format::storable(spec.dtype)) {
+  if (spec.dtype == DType::Opaque) {
+    const auto refused = refuse_opaque(spec.opaque);
+    if (refused) return refuse(refused->code, refused->what);
+  } else if (spec.opaque != OpaqueDType{}) {
+    return refuse(Code::Invalid, ": is " + std::string(cairn::name(spec.dtype)) +
+                                     ", and carries the name of an opaque dtype");
+  } else if (!format::storable(spec.dtype)) {
     return refuse(Code::Unsupported,
                   ": dtype " + std::string(cairn::name(spec.dtype)) + " cannot be stored");
   }
@@ -157,8 +219,7 @@ Result<std::uint64_t> spec_bytes(const TensorSpec& spec) {
     return refuse(Code::Invalid,
                   ": has more than " + std::to_string(format::limits::kRankMax) + " dimensions");
   }
-  const auto count = format::element_count(spec.shape);
-  const auto bytes = count ? format::checked_mul(*count, element_bytes(spec.dtype)) : count;
+  const auto bytes = checked_raw_bytes(spec);
   if (!bytes || !format::fits<std::int64_t>(*bytes)) {
     return refuse(Code::Invalid,
                   ": the shape has a negative dimension, or more bytes than a file can");

@@ -35,10 +35,16 @@ struct Layout {
   unsigned alignment_bytes = 1;        // of encoded tensors too
 };
 
+// Which readers of safetensors take a header. To name one dtype that an older one does not know
+// makes that one refuse the whole file.
+enum class Readers : std::uint8_t { All, Newest };
+
 struct LayoutRequest {
   std::span<const TensorSpec> specs;                    // sorted by name
   std::span<const std::optional<std::size_t>> same_as;  // parallel to the specs: tied tensors
   unsigned alignment_bytes = 0;                         // as WriterOptions
+  std::span<const std::pair<std::string, std::string>> safetensors_metadata = {};
+  Readers readers = Readers::All;
 };
 
 // How many shards these tensors need at least: 1, or 2 where some cannot stand in a safetensors
@@ -49,12 +55,30 @@ std::uint32_t shards_needed(const LayoutRequest& request);
 // are enough.
 Layout plan_layout(const LayoutRequest& request, std::uint32_t shard_count);
 
+// What of a file's __metadata__ is said of another one with these tensors: total_size is theirs,
+// keys of Cairn's own are left out.
+format::KeyValues metadata_anew(const format::KeyValues& metadata,
+                                std::span<const TensorSpec> specs);
+
+// The __metadata__ of a header that is written with these pairs: "format" is "pt" where there is
+// none, which torch's loaders ask for.
+format::KeyValues header_metadata(format::KeyValues metadata);
+
+// Keys that begin so are Cairn's own.
+inline constexpr std::string_view kReservedKeys = "cairn.";
+
 // Invalid or Unsupported: a spec that cannot be written. Gives its bytes, 0 for strings and
 // variants.
 Result<std::uint64_t> spec_bytes(const TensorSpec& spec);
 
-// Whether a safetensors header can name the tensor, so that every reader takes it.
-bool fits_header(const TensorSpec& spec) noexcept;
+// Whether its bytes come encoded, and no one knows before how many they are.
+bool is_encoded(DType dtype) noexcept;
+
+// Whether a safetensors header can name the tensor.
+bool fits_header(const TensorSpec& spec, Readers readers) noexcept;
+
+// Whether a P.index can.
+bool fits_bundle(DType dtype, std::string_view name) noexcept;
 
 // The next multiple of the alignment. Writer::create has seen that no offset comes near 2^64.
 std::uint64_t round_up(std::uint64_t offset_bytes, unsigned alignment_bytes) noexcept;

@@ -60,6 +60,12 @@ Prefix Prefix::of(const std::filesystem::path& prefix) {
   return {prefix.parent_path(), prefix.filename().string()};
 }
 
+std::string safetensors_file(std::string_view base) {
+  const bool is_file =
+      base.size() > kSafetensorsSuffix.size() && base.ends_with(kSafetensorsSuffix);
+  return std::string(base).append(is_file ? std::string_view() : kSafetensorsSuffix);
+}
+
 bool is_nameable(std::string_view base) noexcept {
   return base.find('\0') == std::string_view::npos;
 }

@@ -24,6 +24,10 @@ struct Prefix {
   static Prefix of(const std::filesystem::path& prefix);
 };
 
+// The safetensors file of a base, which may be that file's name already: "m" and "m.safetensors"
+// give "m.safetensors".
+std::string safetensors_file(std::string_view base);
+
 // Whether files can have names that begin so: without NUL, which ends every name for the kernel.
 bool is_nameable(std::string_view base) noexcept;
 

@@ -193,7 +193,8 @@ class OpenCheckpoint {
 std::optional<std::string> difference(const format::IndexView& index,
                                       std::span<const TensorSpec> expected);
 
-// "float32 [2, 3]".
-std::string describe(DType dtype, std::span<const std::int64_t> shape);
+// "float32 [2, 3]"; of an opaque dtype with its name.
+std::string describe(DType dtype, std::span<const std::int64_t> shape,
+                     std::string_view opaque = {});
 
 }  // namespace cairn::store

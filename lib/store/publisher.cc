@@ -211,7 +211,7 @@ Result<void> refuse_existing(const Target& target, std::span<const std::string_v
     if (!target.directory.exists(file)) continue;
     return Error{Code::Exists, 0,
                  target.shown + ": " + file +
-                     " is there; choose another output, or say replace (--replace)"};
+                     " is there; choose another output, or say replace"};
   }
   return {};
 }
@@ -312,7 +312,7 @@ Result<void> Publisher::publish_file(Draft& file, bool replace) {
   if (there && !same && !replace) {
     return Error{Code::Exists, 0,
                  target_.shown + ": " + file.name() +
-                     " is there; choose another output, or say replace (--replace)"};
+                     " is there; choose another output, or say replace"};
   }
   if (!same) CAIRN_CHECK(file.publish(replace ? Draft::Taken::Replace : Draft::Taken::Refuse));
   auto done = target_.directory.sync();

@@ -19,11 +19,13 @@
 #include "format/quoted.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/os/file.h"
+#include "lib/store/announced.h"
 #include "lib/store/batch.h"
 #include "lib/store/identity.h"
 #include "lib/store/layout.h"
 #include "lib/store/names.h"
 #include "lib/store/publisher.h"
+#include "lib/store/remarks.h"
 #include "lib/store/shard_names.h"
 #include "lib/store/shard_writer.h"
 #include "lib/store/writer_access.h"
@@ -33,7 +35,6 @@ namespace cairn {
 namespace {
 
 constexpr std::uint64_t kBlockBytes = store::kBlockBytes;
-constexpr std::uint64_t kAlignmentBytesMax = 4096;
 
 enum class Stage : std::uint8_t { Empty, Writing, Whole };
 
@@ -58,7 +59,10 @@ class Writer::State {
         same_as_(specs_.size()),
         options_(std::move(options)),
         directory_(std::move(directory)),
-        incoming_(specs_.size()) {}
+        incoming_(specs_.size()) {
+    options_.safetensors_metadata = store::metadata_anew(options_.safetensors_metadata, specs_);
+    if (options_.tensorflow_index) notices_ = store::left_out_of_bundle(prefix_.string(), specs_);
+  }
 
   Result<void> write_all(std::span<const NamedBytes> tensors, const Work& work);
   Result<void> write_strings(std::string_view name, std::span<const std::string_view> values);
@@ -69,6 +73,7 @@ class Writer::State {
   void before_publishing(std::function<Result<void>()> check) {
     before_publishing_ = std::move(check);
   }
+  std::span<const std::string> notices() const noexcept { return notices_; }
 
  private:
   Result<std::size_t> find(std::string_view name) const;
@@ -82,6 +87,7 @@ class Writer::State {
   Result<void> check_whole();
   Result<void> publish(store::Publisher& publisher);
   Result<void> add_indexes(store::Publisher& publisher, std::uint32_t shard_count);
+  void note_what_goes();
   std::vector<format::TensorFacts> tensor_facts() const;
   format::IndexFacts index_facts(std::uint32_t shard_count) const;
   Result<void> usable() const;
@@ -98,51 +104,12 @@ class Writer::State {
   std::optional<store::ShardWriter> shards_;
   std::vector<Incoming> incoming_;
   std::function<Result<void>()> before_publishing_;
+  std::vector<std::string> notices_;
   std::atomic<bool> broken_ = false;
   std::atomic<bool> committed_ = false;
 };
 
 // ---- Before the first byte ----------------------------------------------------------------------
-
-namespace {
-
-// What can be said of the options without looking at the disk.
-Result<void> check_options(const std::string& prefix, const WriterOptions& options) {
-  const unsigned align = options.alignment_bytes;
-  if (align != 0 && (align < 64 || align > 4096 || (align & (align - 1)) != 0)) {
-    return invalid(prefix + ": alignment_bytes must be 0 or a power of two from 64 to 4096, not " +
-                   std::to_string(align));
-  }
-  if (!options.tensorflow_index && !options.cairn_index) {
-    return invalid(prefix + ": a checkpoint needs an index, P.cairn or P.index");
-  }
-  std::set<std::string_view> keys;
-  for (const auto& [key, value] : options.metadata) {
-    if (keys.insert(key).second) continue;
-    return invalid(prefix + ": metadata " + format::quoted(key) + " is given twice");
-  }
-  return {};
-}
-
-// The specs are sorted.
-Result<void> check_specs(const std::string& prefix, std::span<const TensorSpec> specs) {
-  std::optional<std::uint64_t> total_bytes = 0;
-  for (std::size_t i = 0; i < specs.size(); ++i) {
-    const auto bytes = store::spec_bytes(specs[i]);
-    if (!bytes) return Error{bytes.error().code, 0, prefix + ": " + bytes.error().what};
-    if (i > 0 && specs[i].name == specs[i - 1].name) {
-      return invalid(prefix + ": tensor " + format::quoted(specs[i].name) + " is given twice");
-    }
-    total_bytes = format::checked_add(*total_bytes, *bytes + kAlignmentBytesMax);
-    if (!total_bytes || !format::fits<std::int64_t>(*total_bytes)) {
-      return invalid(prefix + ": up to tensor " + format::quoted(specs[i].name) +
-                     " there are more bytes than a file can have");
-    }
-  }
-  return {};
-}
-
-}  // namespace
 
 namespace {
 
@@ -152,8 +119,7 @@ Result<void> check(const std::filesystem::path& prefix, std::vector<TensorSpec>&
   if (!store::is_nameable(prefix.native()))
     return invalid(prefix.string() + ": a file's name cannot hold a NUL byte");
   std::ranges::sort(specs, {}, &TensorSpec::name);  // std::string compares bytes unsigned
-  CAIRN_CHECK(check_options(prefix.string(), options));
-  return check_specs(prefix.string(), specs);
+  return store::check_announced(prefix.string(), specs, options);
 }
 
 }  // namespace
@@ -194,8 +160,8 @@ Result<void> Writer::State::tie(std::string_view name, std::string_view same_as)
   const std::size_t root = same_as_[owner].value_or(owner);
   const TensorSpec& a = specs_[alias];
   const TensorSpec& b = specs_[root];
-  const bool encoded = element_bytes(a.dtype) == 0;
-  if (alias == root || encoded || a.dtype != b.dtype ||
+  const bool encoded = store::is_encoded(a.dtype);
+  if (alias == root || encoded || a.dtype != b.dtype || a.opaque != b.opaque ||
       *store::spec_bytes(a) != *store::spec_bytes(b)) {
     return invalid(
         prefix_.string() + ": " + format::quoted(name) + " and " + format::quoted(same_as) +
@@ -229,7 +195,8 @@ Result<void> Writer::State::prepare() {
   const std::lock_guard lock(prepare_mutex_);
   if (prepared_.load(std::memory_order_relaxed)) return {};
   normalise(same_as_);
-  const store::LayoutRequest request{specs_, same_as_, options_.alignment_bytes};
+  const store::LayoutRequest request{specs_, same_as_, options_.alignment_bytes,
+                                     options_.safetensors_metadata};
   CAIRN_TRY(count, store::free_shard_count(directory_, base_, store::shards_needed(request)));
   store::Layout layout = store::plan_layout(request, count);
   // For now: commit() gives them those that are free then.
@@ -257,7 +224,7 @@ Result<void> Writer::State::check_verb(std::size_t tensor, bool encoded) const {
                    format::quoted(specs_[*same_as_[tensor]].name) +
                    ", which is to be written instead");
   }
-  if ((element_bytes(spec.dtype) == 0) == encoded) return {};
+  if (store::is_encoded(spec.dtype) == encoded) return {};
   return invalid(prefix_.string() + ": " + format::quoted(spec.name) + " is " +
                  std::string(cairn::name(spec.dtype)) +
                  (encoded ? ": use write()" : ": use write_strings() or write_encoded()"));
@@ -468,6 +435,7 @@ Result<void> Writer::State::publish(store::Publisher& publisher) {
   constexpr std::array kIndexes{store::kCairnSuffix, store::kTensorFlowSuffix};
   if (!options_.replace) CAIRN_CHECK(publisher.refuse(kIndexes));
   if (before_publishing_) CAIRN_CHECK(before_publishing_());
+  note_what_goes();
   const auto shards = static_cast<std::uint32_t>(shards_->drafts().size());
   CAIRN_TRY(count, store::free_shard_count(directory_, base_, shards));
   shards_->set_names(store::shard_names(base_, shards, count));
@@ -486,6 +454,8 @@ std::vector<format::TensorFacts> Writer::State::tensor_facts() const {
     format::TensorFacts& facts = tensors[i];
     facts.name = specs_[i].name;
     facts.dtype = specs_[i].dtype;
+    facts.opaque_dtype = specs_[i].opaque.name;
+    facts.opaque_bits = specs_[i].opaque.bits;
     facts.shape = specs_[i].shape;
     facts.encoding = facts.dtype == DType::String    ? format::Encoding::TensorFlowString
                      : facts.dtype == DType::Variant ? format::Encoding::TensorFlowVariant
@@ -505,9 +475,18 @@ format::IndexFacts Writer::State::index_facts(std::uint32_t shard_count) const {
   facts.chunk_bytes = store::kChunkBytes;
   facts.metadata = options_.metadata;
   std::ranges::sort(facts.metadata);
+  facts.safetensors_metadata = options_.safetensors_metadata;
   facts.bundle.num_shards = static_cast<std::int32_t>(shard_count);
   facts.tensors = tensor_facts();
   return facts;
+}
+
+// What the checkpoint that is there has, and this one has not.
+void Writer::State::note_what_goes() {
+  const auto goes = store::what_goes(directory_, base_, specs_);
+  if (goes.empty()) return;
+  notices_.push_back(prefix_.string() +
+                     ": took the place of another checkpoint: " + store::first_of(goes));
 }
 
 Result<void> Writer::State::add_indexes(store::Publisher& publisher, std::uint32_t shard_count) {
@@ -517,7 +496,8 @@ Result<void> Writer::State::add_indexes(store::Publisher& publisher, std::uint32
   if (!options_.meta_graph.empty())
     CAIRN_CHECK(publisher.add(store::kMetaSuffix, format::as_bytes(options_.meta_graph)));
   if (options_.tensorflow_index) {
-    const auto index = format::tensorflow::encode_bundle(facts.bundle, facts.tensors);
+    const auto index =
+        format::tensorflow::encode_bundle(facts.bundle, store::in_bundle(facts.tensors));
     if (!index) return invalid(prefix_.string() + ": " + index.error().what);
     CAIRN_TRY(file, publisher.add(store::kTensorFlowSuffix, format::as_bytes(*index)));
     CAIRN_TRY(info, file->info());
@@ -565,5 +545,6 @@ Result<void> Writer::tie(std::string_view name, std::string_view same_as) noexce
 Result<void> Writer::commit(const Work& work) noexcept {
   return at_boundary([&] { return state_->commit(work); });
 }
+std::span<const std::string> Writer::notices() const noexcept { return state_->notices(); }
 
 }  // namespace cairn

@@ -66,9 +66,9 @@ def write_bundle(prefix, tensors, tied=None):
         file.write(shard)
 
 
-def write_safetensors(path, tensors):
-    """Writes tensors: {name: (safetensors dtype, shape, contents)}."""
-    header, payload = {}, b""
+def write_safetensors(path, tensors, metadata=None):
+    """Writes tensors: {name: (safetensors dtype, shape, contents)}; `metadata`: the __metadata__."""
+    header, payload = {"__metadata__": metadata} if metadata is not None else {}, b""
     for name, (dtype, shape, contents) in tensors.items():
         offsets = [len(payload), len(payload) + len(contents)]
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": offsets}

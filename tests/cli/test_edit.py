@@ -3,7 +3,8 @@
 from bundle import write_bundle, write_safetensors
 from command import FAILED, YES, CommandTest
 
-FIELDS = ["prefix", "link", "payload_bytes_copied", "not_nameable"]
+FIELDS = ["prefix", "link", "payload_bytes_copied", "not_nameable",
+          "metadata_left_out", "safetensors_metadata_left_out"]
 
 
 class EditTest(CommandTest):
@@ -16,7 +17,8 @@ class EditTest(CommandTest):
         return [tensor["name"] for tensor in self.cairn("ls", path, "--json", exit=YES).json["tensors"]]
 
     def files(self, *folders):
-        return {path: (path.stat().st_ino, path.read_bytes()) for folder in folders for path in (self.dir / folder).iterdir()}
+        return {path: (path.stat().st_ino, path.read_bytes()) for folder in folders for path in (self.dir / folder).iterdir()
+                if path.name != ".cairn-lock"}
 
 
 class Merge(EditTest):
@@ -26,7 +28,7 @@ class Merge(EditTest):
         before = self.files("saved", "sharded")
         done = self.cairn(*self.WORDS, "--json", exit=YES).json
         self.assertEqual(list(done), FIELDS)
-        self.assertEqual(list(done.values()), ["out/m", "hard", 0, []])
+        self.assertEqual(list(done.values()), ["out/m", "hard", 0, [], [], []])
         self.assertEqual(self.files("saved", "sharded"), before)
         self.assertEqual(self.names("out/m"), ["v1", "v2"] + ["w%d" % i for i in range(7)])
         self.assertEqual(self.cairn("cat", "out/m", "v1", exit=YES).text, "20\n")
@@ -39,7 +41,7 @@ class Merge(EditTest):
 
     def test_what_is_there_is_not_replaced_unasked(self):
         self.cairn(*self.WORDS, exit=YES)
-        self.assertIn("say replace", self.cairn(*self.WORDS, exit=FAILED).err)
+        self.assertIn("say --replace", self.cairn(*self.WORDS, exit=FAILED).err)
         self.cairn(*self.WORDS, "--replace", exit=YES)
         self.cairn("verify", "out/m", exit=YES)
 
@@ -73,7 +75,7 @@ class Rename(EditTest):
     def test_rename_in_place_wants_to_be_told(self):
         before = self.files("saved")
         words = ("rename", "saved/train2-9", "--regex", "^v([0-9])$=w_$1")
-        self.assertIn("say replace", self.cairn(*words, exit=FAILED).err)
+        self.assertIn("say --replace", self.cairn(*words, exit=FAILED).err)
         self.assertEqual(self.files("saved"), before)
         ran = self.cairn(*words, "--replace", exit=YES)
         self.assertIn("v1 → w_1\nv2 → w_2\n", ran.text)

@@ -5,7 +5,8 @@ import os
 from bundle import write_safetensors
 from command import FAILED, YES, CommandTest
 
-FIELDS = {"prefix", "link", "payload_bytes_copied", "not_nameable"}
+FIELDS = {"prefix", "link", "payload_bytes_copied", "not_nameable",
+          "metadata_left_out", "safetensors_metadata_left_out"}
 
 
 class Import(CommandTest):
@@ -24,10 +25,12 @@ class Import(CommandTest):
                 "link": None,
                 "payload_bytes_copied": 0,
                 "not_nameable": [],
+                "metadata_left_out": [],
+                "safetensors_metadata_left_out": [],
             },
         )
         after = {f.name: (f.stat().st_ino, f.read_bytes()) for f in self.saved.iterdir()}
-        self.assertEqual(set(after) - set(before), {"train2-9.cairn"})
+        self.assertEqual(set(after) - set(before), {"train2-9.cairn", ".cairn-lock"})
         for name, was in before.items():
             self.assertEqual(after[name], was)
 

@@ -121,6 +121,8 @@ class Walk(CommandTest):
                 "step": 9,
                 "notices": [],
                 "shards": [{"name": "train2-9.data-00000-of-00001", "bytes": 8}],
+                "metadata": [],
+                "safetensors_metadata": [],
                 "tensors": [
                     {
                         "name": name,

@@ -638,8 +638,30 @@ TEST_CASE("a universal shard in which no name changed is a safetensors file as b
   Sandbox box;
   test::save(box / "m", {kLeft, {{"words", {"x"}}}});
   REQUIRE(rename_tensors(box / "m", names({{"words", "texts"}}), in_place()));
-  CHECK(export_index(box / "m", Format::Safetensors));
+  TransferOptions lossy;
+  lossy.allow_lossy = true;
+  CHECK(export_index(box / "m", Format::Safetensors, lossy));
   CHECK(*test::values_at(box / "m.safetensors") == kLeft);
+}
+
+TEST_CASE("what was merged from one safetensors file is exported as that file") {
+  Sandbox box;
+  test::save(box / "m", {kLeft});
+  REQUIRE(export_index(box / "m", Format::Safetensors));
+  const path file = box / "m.safetensors";
+  REQUIRE(merged({file}, to(box / "n")));
+  const auto done = export_index(box / "n", Format::Safetensors);
+  REQUIRE_MESSAGE(done, refusal(done));
+  CHECK(done->prefix == box / "n.safetensors");
+  CHECK(done->payload_bytes_copied == 0);
+  CHECK(test::read_file(done->prefix) == test::read_file(file));
+  // A file by itself gets a second name.
+  const auto again = export_index(file, Format::Safetensors, to(box / "second"));
+  REQUIRE_MESSAGE(again, refusal(again));
+  CHECK(*test::values_at(again->prefix) == kLeft);
+  // Its header goes on saying the old names.
+  REQUIRE(rename_tensors(file, names({{"left/a", "new/a"}}), to(box / "r")));
+  CHECK(has(refusal(export_index(box / "r", Format::Safetensors)), "convert() writes one"));
 }
 
 TEST_CASE("a safetensors file is renamed elsewhere, and not in place") {

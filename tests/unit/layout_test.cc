@@ -149,17 +149,49 @@ TEST_CASE("the class is the largest power of two that divides the size, at most 
 }
 
 TEST_CASE("only what every reader of safetensors takes stands in a header") {
-  CHECK(fits_header({"w", DType::Float32, {}}));
-  CHECK(fits_header({"층/가중치", DType::Bfloat16, {1}}));
+  CHECK(fits_header({"w", DType::Float32, {}}, Readers::All));
+  CHECK(fits_header({"층/가중치", DType::Bfloat16, {1}}, Readers::All));
   for (const TensorSpec& spec : std::vector<TensorSpec>{{"__metadata__", DType::Float32, {}},
                                                         {"\xff", DType::Float32, {}},
                                                         {"w", DType::Complex128, {}},
                                                         {"w", DType::Complex64, {}},
                                                         {"w", DType::Int4, {}},
                                                         {"w", DType::Float8E5M2FNUZ, {}},
+                                                        {"w", DType::Opaque, {2}, {"F4", 4}},
                                                         {"w", DType::String, {}}}) {
-    CHECK_FALSE(fits_header(spec));
+    CHECK_FALSE(fits_header(spec, Readers::All));
   }
+}
+
+TEST_CASE("the newest readers of safetensors take all dtypes that it has a name for") {
+  for (const TensorSpec& spec : std::vector<TensorSpec>{{"w", DType::Complex64, {3}},
+                                                        {"w", DType::Float8E5M2FNUZ, {}},
+                                                        {"w", DType::Opaque, {2, 8}, {"F4", 4}},
+                                                        {"w", DType::Opaque, {0}, {"F4", 4}},
+                                                        {"w", DType::Opaque, {4}, {"F6_E2M3", 6}},
+                                                        {"w", DType::Opaque, {}, {"F8_E8M0", 8}}}) {
+    INFO(std::string(name(spec.dtype)), " ", spec.opaque.name);
+    CHECK(fits_header(spec, Readers::Newest));
+  }
+  for (const TensorSpec& spec :
+       std::vector<TensorSpec>{{"w", DType::Complex128, {}},
+                               {"w", DType::Opaque, {3}, {"F4", 4}},    // fills up a byte
+                               {"w", DType::Opaque, {2}, {"F4", 8}},    // another F4
+                               {"w", DType::Opaque, {2}, {"INT4", 4}},  // unknown
+                               {"\xff", DType::Opaque, {2}, {"F4", 4}}}) {
+    INFO(spec.opaque.name);
+    CHECK_FALSE(fits_header(spec, Readers::Newest));
+  }
+}
+
+TEST_CASE("what a file says of itself is made anew, and the rest of its metadata kept") {
+  const std::vector<TensorSpec> specs{{"a", DType::Float32, {3}},
+                                      {"b", DType::Opaque, {3}, {"F4", 4}}};
+  const format::KeyValues kept = metadata_anew(
+      {{"format", "flax"}, {"cairn.tied", "{}"}, {"total_size", "7"}, {"x", ""}}, specs);
+  CHECK(kept == format::KeyValues{{"format", "flax"}, {"total_size", "14"}, {"x", ""}});
+  CHECK(header_metadata(kept) == kept);
+  CHECK(header_metadata({{"x", ""}}) == format::KeyValues{{"x", ""}, {"format", "pt"}});
 }
 
 TEST_CASE("a spec that cannot be written is refused, in a sentence that names it") {
@@ -176,13 +208,20 @@ TEST_CASE("a spec that cannot be written is refused, in a sentence that names it
            {{"w", DType::Float32, std::vector<std::int64_t>(format::limits::kRankMax + 1, 1)},
             Code::Invalid},
            {{"w", DType::Resource, {}}, Code::Unsupported},
-           {{"w", DType::Opaque, {}}, Code::Unsupported},
+           {{"w", DType::Opaque, {}}, Code::Invalid},
+           {{"w", DType::Opaque, {}, {"F4", 0}}, Code::Invalid},
+           {{"w", DType::Opaque, {}, {"", 4}}, Code::Invalid},
+           {{"w", DType::Opaque, {512}, {"Q4_K", 0, 256, 144}}, Code::Unsupported},
+           {{"w", DType::Opaque, {kMax}, {"F4", 40}}, Code::Invalid},
+           {{"w", DType::Float32, {}, {"F4", 4}}, Code::Invalid},
            {{"w", DType::Invalid, {}}, Code::Unsupported},
            {{"w", static_cast<DType>(77), {}}, Code::Unsupported},
        }) {
     CHECK(refusal(spec_bytes(row.spec), {"\"w\""}) == row.code);
   }
-  CHECK(refusal(spec_bytes({"", DType::Float32, {}})) == Code::Invalid);
+  CHECK(*spec_bytes({"", DType::Float32, {}}) == 4);
+  CHECK(*spec_bytes({"w", DType::Opaque, {3, 3}, {"F4", 4}}) == 5);
+  CHECK(*spec_bytes({"w", DType::Opaque, {0, kMax}, {"F6_E2M3", 6}}) == 0);
   CHECK(*spec_bytes({"w", DType::Float32, {2, 3}}) == 24);
   CHECK(*spec_bytes({"w", DType::String, {2, 3}}) == 0);
 }

@@ -455,6 +455,25 @@ TEST_CASE("of a truncated safetensors file the tensors inside are kept, and noth
   CHECK(has(refusal(salvage(file, to(box / "out/n"))), "Corrupt: "));
 }
 
+TEST_CASE("opaque dtypes, an empty name and __metadata__ are kept") {
+  Sandbox box;
+  const std::string json = R"({"__metadata__":{"format":"flax","k":""},)"
+                           R"("":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
+                           R"("w":{"dtype":"F4","shape":[2,2],"data_offsets":[1,3]}})";
+  std::string contents(8, '\0');
+  contents[0] = static_cast<char>(json.size());
+  write_file(box / "m.safetensors", contents + json + "abc");
+  const auto done = salvage(box / "m.safetensors", to(box / "out"));
+  REQUIRE_MESSAGE(done, refusal(done));
+  CHECK(done->found.lost.empty());
+  const auto checkpoint = Checkpoint::open(box / "out");
+  REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+  CHECK(*test::values_of(*checkpoint) == *test::values_at(box / "m.safetensors"));
+  CHECK(checkpoint->tensor("w")->dtype_name() == "F4");
+  CHECK(checkpoint->safetensors_metadata("format") == "flax");
+  CHECK(checkpoint->safetensors_metadata("k") == "");
+}
+
 TEST_CASE("a V1 checkpoint is kept if it is whole, and refused if not") {
   Sandbox box;
   test::fs::create_directory(box / "in");

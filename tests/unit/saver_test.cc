@@ -194,6 +194,39 @@ TEST_CASE("what goes along is there again: the graph, metadata, and no index for
   CHECK(Checkpoint::open(box / "m")->metadata("run") == "7");
 }
 
+TEST_CASE("what of the checkpoint before goes or changes is said, or refused") {
+  Sandbox box;
+  auto saver = Saver::open(box.root());
+  REQUIRE(saver);
+  const std::byte bytes[2]{};
+  const NamedTensor before[] = {{{"a", DType::Int8, {}}, std::span(bytes, 1), {}},
+                                {{"f", DType::Opaque, {4}, {"F4", 4}}, bytes, {}}};
+  const auto first = saver->save("m", before);
+  REQUIRE_MESSAGE(first, refusal(first));
+  REQUIRE(first->notices.size() == 1);
+  CHECK(has(first->notices[0], "P.index leaves out 1 tensors"));
+  SaveOptions kept;
+  kept.replace = false;
+  kept.safetensors_metadata = {{"format", "flax"}};
+  REQUIRE(saver->save("m", before, kept));
+  CHECK(Checkpoint::open(box / "m")->safetensors_metadata("format") == "flax");
+  const NamedTensor after[] = {{{"a", DType::Uint8, {2}}, bytes, {}}};
+  const auto files = test::read_files(box.root());
+  const std::string refused = refusal(saver->save("m", after, kept));
+  for (const char* word : {"Exists: ", "tensor \"a\" was int8 [] and is uint8 [2]",
+                           "tensor \"f\" (F4 [4]) is gone", "--replace"})
+    CHECK(has(refused, word));
+  CHECK(test::read_files(box.root()) == files);
+  const auto replaced = saver->save("m", after);
+  REQUIRE_MESSAGE(replaced, refusal(replaced));
+  REQUIRE(replaced->notices.size() == 1);
+  CHECK(has(replaced->notices[0], "tensor \"f\" (F4 [4]) is gone"));
+  auto pending = saver->save_async("m", before, Saver::Memory::Copy);
+  REQUIRE(pending);
+  REQUIRE(pending->wait());
+  CHECK(test::values_at(box / "m")->at("f").bytes == std::string(2, '\0'));
+}
+
 TEST_CASE("a fill gives tensors their bytes in pieces, and its error is the save's") {
   Sandbox box;
   auto saver = Saver::open(box.root());

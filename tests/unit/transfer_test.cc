@@ -1,7 +1,9 @@
 #include <doctest/doctest.h>
 
+#include <cstring>
 #include <stop_token>
 
+#include "format/cairn/index.h"
 #include "format/digest.h"
 #include "format/tensorflow/bundle.h"
 #include "sandbox.h"
@@ -34,6 +36,11 @@ std::map<std::string, test::Stamp> shards_in(const path& dir) {
 TransferOptions to(const path& output) {
   TransferOptions options;
   options.output = output;
+  return options;
+}
+
+TransferOptions lossy(TransferOptions options = {}) {
+  options.allow_lossy = true;
   return options;
 }
 
@@ -312,15 +319,19 @@ TEST_CASE("a universal checkpoint becomes a safetensors file by a link, and says
   values["caf\xe9"] = kValues.at("b");  // no UTF-8
   test::save(box / "m", {values, {{"words", {"x", "yz"}}}, {{"tied", "a"}}});
   const auto shards = shards_in(box.root());
-  const auto done = export_index(box / "m", Format::Safetensors);
+  CHECK(has(refusal(export_index(box / "m", Format::Safetensors)),
+            "Unsupported: a safetensors file cannot hold tensor \"caf\\xe9\""));
+  CHECK_FALSE(test::fs::exists(box / "m.safetensors"));
+  const auto done = export_index(box / "m", Format::Safetensors, lossy());
   REQUIRE_MESSAGE(done, refusal(done));
+  CHECK(done->prefix == box / "m.safetensors");
   CHECK(done->used == Link::Hard);
   CHECK(done->payload_bytes_copied == 0);
   CHECK(done->not_nameable == std::vector<std::string>{"caf\xe9", "tied", "words"});
   CHECK(*test::values_at(box / "m.safetensors") == kValues);
   CHECK(shards_in(box.root()) == shards);
   CHECK(Checkpoint::open(box / "m")->notices().empty());
-  CHECK(refusal(export_index(box / "m", Format::Safetensors)) == "opened");
+  CHECK(refusal(export_index(box / "m", Format::Safetensors, lossy())) == "opened");
 }
 
 TEST_CASE("a payload that is no safetensors file is refused in a sentence that names convert()") {
@@ -361,7 +372,7 @@ TEST_CASE("convert carries every value of every checkpoint into every format") {
     for (const Format target : {Format::Cairn, Format::TensorFlow, Format::Safetensors}) {
       INFO(golden.string(), " to ", name(target));
       Sandbox box;
-      const auto done = convert(golden, target, to(box / "sub/m-5"));
+      const auto done = convert(golden, target, lossy(to(box / "sub/m-5")));
       REQUIRE_MESSAGE(done, refusal(done));
       CHECK(done->used == Link::Copy);
       CHECK(done->payload_bytes_copied > 0);
@@ -385,13 +396,16 @@ TEST_CASE("convert carries every value of every checkpoint into every format") {
 TEST_CASE("where safetensors can name nothing, the result is a valid file without tensors") {
   Sandbox box;
   test::save(box / "m", {{{"\xff", test::int_scalar(1)}}});
-  const auto done = convert(box / "m", Format::Safetensors, to(box / "out"));
+  CHECK(has(refusal(convert(box / "m", Format::Safetensors, to(box / "out"))), "Unsupported: "));
+  CHECK_FALSE(test::fs::exists(box / "out.safetensors"));
+  const auto done = convert(box / "m", Format::Safetensors, lossy(to(box / "out")));
   REQUIRE_MESSAGE(done, refusal(done));
   CHECK(done->not_nameable == std::vector<std::string>{"\xff"});
+  CHECK(has(done->notices.at(0), "left out, since a safetensors file cannot hold it: tensor"));
   const auto checkpoint = Checkpoint::open(box / "out.safetensors");
   REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
   CHECK(checkpoint->tensor_count() == 0);
-  CHECK(test::read_file(box / "out.safetensors") == std::string("\2\0\0\0\0\0\0\0{}", 10));
+  CHECK(checkpoint->safetensors_metadata("format") == "pt");
 }
 
 TEST_CASE("convert carries the step of the source, by its index or its name") {
@@ -459,7 +473,7 @@ TEST_CASE("big-endian checkpoints read, import, and convert to little-endian one
   }
 }
 
-TEST_CASE("a safetensors file converts to the others, and what they cannot hold is named") {
+TEST_CASE("a safetensors file converts to the others, or what they cannot hold is named") {
   Sandbox box;
   const std::string json = R"({"f4":{"dtype":"F4","shape":[4],"data_offsets":[3,5]},)"
                            R"("x":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}})";
@@ -467,12 +481,48 @@ TEST_CASE("a safetensors file converts to the others, and what they cannot hold 
   file[0] = static_cast<char>(json.size());
   write_file(box / "s.safetensors", file + json + "abcde");
   for (const Format target : {Format::Cairn, Format::TensorFlow, Format::Safetensors}) {
-    const auto done = convert(box / "s.safetensors", target, to(box / "out" / name(target)));
+    INFO(name(target));
+    const path output = box / "out" / name(target);
+    const bool fits = target != Format::TensorFlow;
+    if (!fits) {
+      CHECK(has(refusal(convert(box / "s.safetensors", target, to(output))),
+                "TensorFlow's format cannot hold tensor \"f4\" (F4 [4])"));
+      CHECK_FALSE(test::fs::exists(output.string() + ".index"));
+    }
+    const auto done = convert(box / "s.safetensors", target, fits ? to(output) : lossy(to(output)));
     REQUIRE_MESSAGE(done, refusal(done));
-    CHECK(done->not_nameable == std::vector<std::string>{"f4"});
-    CHECK(done->payload_bytes_copied == 3);
+    CHECK(done->not_nameable.empty() == fits);
+    CHECK(done->payload_bytes_copied == (fits ? 5 : 3));
+    const auto checkpoint = Checkpoint::open(done->prefix);
+    REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+    CHECK(checkpoint->tensor("f4").has_value() == fits);
+    if (!fits) continue;
+    CHECK(checkpoint->tensor("f4")->dtype_name() == "F4");
+    CHECK(checkpoint->tensor("f4")->element_bits() == 4);
   }
-  CHECK(test::values_at(box / "out/cairn")->at("x") == Value{DType::Uint8, {3}, "abc"});
+  const Values values = *test::values_at(box / "out/cairn");
+  CHECK(values.at("x") == Value{DType::Uint8, {3}, "abc"});
+  CHECK(values.at("f4") == Value{DType::Opaque, {4}, "de"});
+}
+
+TEST_CASE("metadata that is no UTF-8 makes no file that nobody can read") {
+  Sandbox box;
+  test::save(box / "m", {kValues});
+  const std::string before = test::read_file(box / "m.cairn");
+  std::vector<std::byte> aligned(before.size());
+  std::memcpy(aligned.data(), before.data(), before.size());
+  format::IndexFacts facts = format::IndexView::decode(aligned)->facts();
+  facts.safetensors_metadata = {{"k", "\xff"}, {"format", "flax"}};
+  const auto anew = format::encode_index(facts);
+  REQUIRE(anew);
+  write_file(box / "m.cairn",
+             std::string(reinterpret_cast<const char*>(anew->data()), anew->size()));
+  CHECK(has(refusal(convert(box / "m", Format::Safetensors, to(box / "s"))), "__metadata__ \"k\""));
+  const auto done = convert(box / "m", Format::Safetensors, lossy(to(box / "s")));
+  REQUIRE_MESSAGE(done, refusal(done));
+  CHECK(done->safetensors_metadata_left_out == std::vector<std::string>{"k"});
+  CHECK(Checkpoint::open(done->prefix)->safetensors_metadata("format") == "flax");
+  CHECK(has(refusal(convert(box / "m", Format::Cairn, to(box / "c"))), "Invalid: "));
 }
 
 TEST_CASE("a conversion that is cancelled leaves nothing") {

@@ -38,7 +38,19 @@ TEST_CASE("specs that cannot be written are refused, and nothing is made") {
   };
   CHECK(refusal(created({{"w", DType::Int8, {}}, {"w", DType::Int8, {}}}), {"\"w\"", "twice"}) ==
         Code::Invalid);
-  CHECK(refusal(created({{"", DType::Int8, {}}})) == Code::Invalid);
+  WriterOptions bundle_alone;
+  bundle_alone.cairn_index = false;
+  CHECK(refusal(created({{"", DType::Int8, {}}}, bundle_alone), {"TensorFlow"}) ==
+        Code::Unsupported);
+  CHECK(refusal(created({{"w", DType::Opaque, {2}, {"F4", 4}}}, bundle_alone), {"F4 [2]"}) ==
+        Code::Unsupported);
+  CHECK(refusal(created({{"w", DType::Opaque, {256}, {"Q4_K", 0, 256, 144}}}), {"256", "144"}) ==
+        Code::Unsupported);
+  WriterOptions told;
+  told.safetensors_metadata = {{"k", "1"}, {"k", "2"}};
+  CHECK(refusal(created({}, told), {"\"k\"", "twice"}) == Code::Invalid);
+  told.safetensors_metadata = {{"k", "\xff"}};
+  CHECK(refusal(created({}, told), {"\"k\"", "UTF-8"}) == Code::Invalid);
   CHECK(refusal(created({{"w", DType::Int8, {-1}}}), {"\"w\""}) == Code::Invalid);
   CHECK(refusal(created({{"w", DType::Resource, {}}}), {"resource"}) == Code::Unsupported);
   const std::int64_t huge = std::int64_t{1} << 62;

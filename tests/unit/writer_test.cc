@@ -91,6 +91,88 @@ TEST_CASE("step and metadata are kept") {
   CHECK_FALSE(checkpoint.metadata("b"));
 }
 
+TEST_CASE("safetensors' metadata stands in P.cairn and in the header, beside the other") {
+  const Scratch scratch;
+  WriterOptions options;
+  options.metadata = {{"format", "mine"}};
+  options.safetensors_metadata = {
+      {"z", "caf\u00e9"}, {"format", "flax"}, {"a", ""}, {"cairn.tied", "{}"}, {"total_size", "1"}};
+  write_checkpoint(scratch / "p", {raw("w", DType::Float32, {2})}, options);
+  const format::KeyValues kept{
+      {"z", "caf\u00e9"}, {"format", "flax"}, {"a", ""}, {"total_size", "8"}};
+  CHECK(header_of(scratch / (std::string("p") + kFirstShard)).metadata == kept);
+  const auto checkpoint = open_checkpoint(scratch / "p");
+  REQUIRE(checkpoint.safetensors_metadata_count() == kept.size());
+  for (std::size_t i = 0; i < kept.size(); ++i)
+    CHECK(checkpoint.safetensors_metadata_at(i) == Checkpoint::KeyValue(kept[i]));
+  CHECK(checkpoint.safetensors_metadata("format") == "flax");
+  CHECK_FALSE(checkpoint.safetensors_metadata("none"));
+  REQUIRE(checkpoint.metadata_count() == 1);
+  CHECK(checkpoint.metadata_at(0) == Checkpoint::KeyValue("format", "mine"));
+}
+
+TEST_CASE("an opaque dtype is written byte for byte, and P.index leaves it out with a notice") {
+  const Scratch scratch;
+  std::vector<TensorSpec> specs{{"a", DType::Float32, {1}},
+                                {"f4", DType::Opaque, {3}, {"F4", 4}},
+                                {"mine", DType::Opaque, {2}, {"mine", 24}},
+                                {"tied", DType::Opaque, {2}, {"mine", 24}},
+                                {"", DType::Int8, {}}};
+  auto writer = Writer::create(scratch / "p", specs);
+  REQUIRE_OK(writer);
+  REQUIRE(writer->notices().size() == 1);
+  for (const char* word : {"p: P.index leaves out 4 tensors", "\"f4\" (F4 [3])", "\"\" (int8 [])"})
+    CHECK(writer->notices()[0].find(word) != std::string::npos);
+  CHECK(refusal(writer->tie("f4", "mine")) == Code::Invalid);
+  REQUIRE_OK(writer->tie("tied", "mine"));
+  REQUIRE_OK(writer->write("a", test::random_bytes(4, 1)));
+  REQUIRE_OK(writer->write("f4", test::random_bytes(2, 2)));
+  REQUIRE_OK(writer->append("mine", test::random_bytes(6, 3)));
+  REQUIRE_OK(writer->write("", test::random_bytes(1, 4)));
+  CHECK(refusal(writer->write_strings("f4", {})) == Code::Invalid);
+  REQUIRE_OK(writer->commit());
+  const auto checkpoint = open_checkpoint(scratch / "p");
+  CHECK(checkpoint.tensor_count() == 5);
+  CHECK(test::bytes_of(tensor_of(checkpoint, "f4")) == test::random_bytes(2, 2));
+  CHECK(tensor_of(checkpoint, "mine").dtype_name() == "mine");
+  CHECK(tensor_of(checkpoint, "mine").element_bits() == 24);
+  CHECK(test::bytes_of(tensor_of(checkpoint, "tied")) == test::random_bytes(6, 3));
+  CHECK(test::bytes_of(tensor_of(checkpoint, "")) == test::random_bytes(1, 4));
+  CHECK(checkpoint.verify()->damage.empty());
+  OpenOptions wanted;
+  wanted.expected = specs;
+  REQUIRE_OK(Checkpoint::open(scratch / "p", wanted));
+  specs[1].opaque.name = "F5";
+  CHECK(refusal(Checkpoint::open(scratch / "p", wanted), {"is F4 [3], expected F5 [3]"}) ==
+        Code::Invalid);
+  std::filesystem::remove(scratch / "p.cairn");
+  CHECK(open_checkpoint(scratch / "p").tensor_count() == 1);
+}
+
+TEST_CASE("what of the checkpoint before is gone or different is said") {
+  const Scratch scratch;
+  write_checkpoint(scratch / "p", {raw("a", DType::Float32, {2}), raw("b", DType::Int8, {}),
+                                   raw("c", DType::Int8, {3})});
+  for (const bool with_cairn : {true, false}) {
+    if (!with_cairn) std::filesystem::remove(scratch / "p.cairn");
+    const std::vector<Content> anew{raw("a", DType::Float32, {2}), raw("c", DType::Int8, {4}),
+                                    raw("d", DType::Int8, {})};
+    auto writer = Writer::create(scratch / "p", test::specs_of(anew));
+    REQUIRE_OK(writer);
+    for (const Content& content : anew) REQUIRE_OK(test::write_content(*writer, content));
+    CHECK(writer->notices().empty());
+    REQUIRE_OK(writer->commit());
+    if (with_cairn) {
+      REQUIRE(writer->notices().size() == 1);
+      for (const char* word :
+           {"tensor \"b\" (int8 []) is gone", "tensor \"c\" was int8 [3] and is int8 [4]"})
+        CHECK(writer->notices()[0].find(word) != std::string::npos);
+    } else {
+      CHECK(writer->notices().empty());  // the same tensors again
+    }
+  }
+}
+
 TEST_CASE("the shard is a safetensors file that names each tensor where it lies") {
   const Scratch scratch;
   const std::vector<Content> contents{raw("a", DType::Float32, {3, 4}), raw("b", DType::Int64, {0}),

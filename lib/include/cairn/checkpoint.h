@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cairn/error.h"
@@ -113,10 +114,21 @@ class CAIRN_API Checkpoint {
   // As given, never normalised, without a member's suffix.
   const std::filesystem::path& prefix() const noexcept;
 
-  // Of Cairn's index; else the number behind the last '-' of the prefix.
+  // Of Cairn's index; else the number behind the last '-' of the prefix. Of a safetensors file:
+  // none, whatever it is called.
   std::optional<std::int64_t> step() const noexcept;
 
+  // What its writer said of it, ascending by key. Position < metadata_count(), else the program
+  // aborts. Lifetime: as long as a copy of the Checkpoint lives.
+  using KeyValue = std::pair<std::string_view, std::string_view>;
   std::optional<std::string_view> metadata(std::string_view key) const noexcept;
+  std::size_t metadata_count() const noexcept;
+  KeyValue metadata_at(std::size_t position) const noexcept;
+
+  // The same of safetensors' __metadata__, another list, in the order of the file.
+  std::optional<std::string_view> safetensors_metadata(std::string_view key) const noexcept;
+  std::size_t safetensors_metadata_count() const noexcept;
+  KeyValue safetensors_metadata_at(std::size_t position) const noexcept;
 
   // What the caller should know and is no error, in sentences.
   std::span<const std::string> notices() const noexcept;

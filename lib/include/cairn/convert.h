@@ -34,16 +34,21 @@ struct TransferOptions {
   // How long to wait while another publishes under the prefix that is written to. 0: not at all;
   // max(): for ever. The wait is over: Busy.
   std::chrono::milliseconds lock_wait{30'000};
+  // Convert and export: what the target cannot hold is left out, and named. Else it is an error.
+  bool allow_lossy = false;
   Work work;
 };
 
 struct Transfer {
-  std::filesystem::path prefix;  // where the result lies
+  std::filesystem::path prefix;  // what opens it: a prefix, or the path of a safetensors file
   Link used = Link::Auto;        // Auto: the payload stayed where it is
   // 0 unless linking was impossible, or the payload was rewritten.
   std::uint64_t payload_bytes_copied = 0;
-  // Tensors that the target format cannot name, left out of its index.
+  // Tensors and keys of metadata that were left out: with allow_lossy what the target cannot hold;
+  // of P.index beside a P.cairn, tensors that TensorFlow cannot.
   std::vector<std::string> not_nameable;
+  std::vector<std::string> metadata_left_out;
+  std::vector<std::string> safetensors_metadata_left_out;
   std::vector<std::string> notices;
 };
 
@@ -59,14 +64,24 @@ CAIRN_API Result<Transfer> import_index(const std::filesystem::path& source,
 
 // Adds another format's index beside the payload: Format::TensorFlow writes P.index, and the record
 // of it in P.cairn; Format::Safetensors links a universal shard as P.safetensors. No tensor byte is
-// read or moved, unless `output` lies where linking is impossible. Errors: as import_index;
-// Unsupported (the payload does not lie as the target needs it: the sentence names convert()).
+// read or moved, unless `output` lies where linking is impossible. Of an `output` that ends with
+// ".safetensors" that is the file's name. Errors: as import_index; Unsupported (the payload does
+// not lie as the target needs it: the sentence names convert(); the target cannot hold a tensor or
+// what is known of the whole, and `allow_lossy` is not said: then nothing is written).
 CAIRN_API Result<Transfer> export_index(const std::filesystem::path& source, Format target,
                                         const TransferOptions& options = {}) noexcept;
 
 // Rewrites the payload of any checkpoint that open() takes in the target's layout, under
-// `options.output`, which is required. Every byte is checked on the way. Errors: those of open,
-// verify and Writer; Exists (`output`, without `replace`).
+// `options.output`, which is required, and for safetensors may end with ".safetensors". Every byte
+// is checked on the way. Metadata is kept as WriterOptions says.
+//
+// What the targets cannot hold: TensorFlow no DType::Opaque, no empty name and no metadata but a
+// "format" of "pt"; safetensors no strings, no dtypes that it has no name for, no names that are
+// not UTF-8, no metadata() but the Saver's. Dtypes that only its newest readers know are written,
+// with a notice. Its file has no step and no P.meta either: notices say so.
+//
+// Errors: those of open, verify and Writer; Exists (`output`, without `replace`); Unsupported (what
+// the target cannot hold, without `allow_lossy`: nothing is written).
 CAIRN_API Result<Transfer> convert(const std::filesystem::path& source, Format target,
                                    const TransferOptions& options) noexcept;
 

@@ -56,9 +56,9 @@ struct Salvageable {
 // P.index that stands alone has a damaged block, that is an error, since its other blocks do not
 // say what was in that one. Tensors without a checksum (safetensors stores none) are lost where
 // they do not lie within the file or cannot be read, and a notice says of how many nothing could be
-// compared. A tensor that no Writer can write (a
-// safetensors dtype that TensorFlow has no counterpart for, an empty name) counts as lost, and its
-// sentence says so.
+// compared. A variant, or a
+// tensor of less than whole bytes, that is stored in slices counts as lost: it cannot be put
+// together, and its sentence says so.
 //
 // Errors: those of Checkpoint::open, but for damage to shards; of a V1 checkpoint for any damage.
 // Corrupt, Io: no index is whole. Io that the caller can mend (no permission) is an error and loses

@@ -76,7 +76,11 @@ struct SaveOptions {
   std::string meta_graph;                               // bytes of P.meta; empty: none
   std::vector<std::pair<std::string, double>> metrics;  // for Retention::best_by
   std::vector<std::pair<std::string, std::string>> metadata;
-  bool pinned = false;       // never to be let go of
+  std::vector<std::pair<std::string, std::string>> safetensors_metadata;  // as in WriterOptions
+  bool pinned = false;                                                    // never to be let go of
+  // A checkpoint of this name is there, and a tensor of it would go, or become another dtype or
+  // shape. True: it is replaced, and notices say so; false: Exists, in a sentence that names them.
+  bool replace = true;
   std::optional<Work> work;  // of this save, instead of SaverOptions::work
 };
 
@@ -141,9 +145,9 @@ class CAIRN_API Saver {
 
   // Writes the checkpoint dir/NAME-STEP, then the catalog, then removes what retention lets go of.
   // When it returns, the checkpoint survives a power cut. What a save that died has left behind is
-  // finished or removed first. Errors: Invalid (a name with a slash, or the catalog's), Busy, those
-  // of Writer; an error of an asynchronous save that nobody has waited for: then this one has not
-  // begun.
+  // finished or removed first. Errors: Invalid (a name with a slash, or the catalog's), Busy,
+  // Exists (without `replace`), those of Writer; an error of an asynchronous save that nobody has
+  // waited for: then this one has not begun.
   Result<Saved> save(std::string_view name, std::span<const NamedTensor> tensors,
                      const SaveOptions& options = {}) noexcept;
 

@@ -29,11 +29,22 @@ struct Range {
 // One Range per dimension; empty: the whole tensor.
 using Slice = std::span<const Range>;
 
+// What DType::Opaque stands for: a name, and how elements lie in the bytes: packed, each of so many
+// bits (the last byte is filled up), or in blocks of so many elements and bytes.
+struct OpaqueDType {
+  std::string name;                  // as safetensors has it where that knows it: "F8_E8M0", "F4"
+  std::uint16_t bits = 0;            // 0: in blocks, which no index holds yet
+  std::uint32_t block_elements = 0;  // with bits: 0
+  std::uint32_t block_bytes = 0;     // with bits: 0
+  friend bool operator==(const OpaqueDType&, const OpaqueDType&) = default;
+};
+
 // What a tensor is, without its bytes.
 struct TensorSpec {
   std::string name;  // bytes, not necessarily UTF-8
   DType dtype{};
   std::vector<std::int64_t> shape;
+  OpaqueDType opaque{};  // of DType::Opaque only
 };
 
 // An XXH3-128 sum in its canonical (big-endian) byte order.
@@ -74,6 +85,7 @@ class CAIRN_API Tensor {
   std::span<const std::int64_t> shape() const noexcept;
   std::uint64_t size_bytes() const noexcept;     // as stored; for strings with their lengths
   std::uint64_t element_count() const noexcept;  // 1 for a scalar
+  std::uint16_t element_bits() const noexcept;   // as stored; 0: elements differ in size
   bool partitioned() const noexcept;             // stored as several slices
   std::string_view shard() const noexcept;       // the file that holds it; empty if partitioned
   // Where in that file; 0 if partitioned. Of a V1 checkpoint: where in the decoded values, which

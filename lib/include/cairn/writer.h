@@ -24,6 +24,10 @@ struct WriterAccess;
 struct WriterOptions {
   std::optional<std::int64_t> step;
   std::vector<std::pair<std::string, std::string>> metadata;
+  // safetensors' __metadata__, in UTF-8: stands in P.cairn and in the universal shard's header.
+  // What says something of the file itself is made anew: total_size gets the tensors' bytes, keys
+  // of Cairn's own ("cairn.") are left out. A header without "format" says "pt".
+  std::vector<std::pair<std::string, std::string>> safetensors_metadata;
   bool tensorflow_index = true;  // write P.index, so that TensorFlow opens the checkpoint
   bool cairn_index = true;       // write P.cairn; not both can be left out
   unsigned alignment_bytes = 0;  // 0: the universal shard; else a power of two, 64 … 4096, for
@@ -56,9 +60,11 @@ class CAIRN_API Writer {
  public:
   // Checks the specs and creates missing parent directories. The temporary files are created, and
   // their space reserved, with the first bytes or commit: only then is it known what is tied.
-  // Errors: Invalid (a name twice or empty, a negative or overflowing shape, a metadata key twice,
-  // an alignment that is no power of two, neither index wanted, a NUL byte in the prefix),
-  // Unsupported (a dtype that cannot be stored), NoSpace, Io.
+  // P.index leaves out what TensorFlow cannot hold, a DType::Opaque and an empty name; notices()
+  // says so. Errors: Invalid (a name twice, a negative or overflowing shape, a metadata key twice,
+  // an alignment that is no power of two, neither index wanted, a NUL byte in the prefix, an opaque
+  // dtype without a name or bits), Unsupported (a dtype that cannot be stored, one in blocks; what
+  // P.index leaves out, and P.cairn is not wanted), NoSpace, Io.
   static Result<Writer> create(const std::filesystem::path& prefix, std::vector<TensorSpec> specs,
                                const WriterOptions& options = {}) noexcept;
 
@@ -99,6 +105,11 @@ class CAIRN_API Writer {
   // may be called again. Exists (without `replace`), Io, NoSpace: these are final, since after a
   // failed sync nobody knows what is on the disk: this Writer refuses everything from then on.
   Result<void> commit(const Work& work = {}) noexcept;
+
+  // What the caller should know and is no error, in sentences: what P.index leaves out; after
+  // commit() also which tensors of the checkpoint that was there before are not in this one, or are
+  // of another dtype or shape. Lifetime: until the Writer goes or commits.
+  std::span<const std::string> notices() const noexcept;
 
   Writer(Writer&&) noexcept;
   Writer& operator=(Writer&&) noexcept;

@@ -255,7 +255,12 @@ Result<void> export_of_our_own(Recorder& recorder) {
 Result<void> export_to_safetensors(Recorder& recorder) {
   CAIRN_CHECK(begin_with_unsynced(recorder));
   return transfer(
-      recorder, "an export to safetensors", [] { return export_index("/m", Format::Safetensors); },
+      recorder, "an export to safetensors",
+      [] {
+        TransferOptions lossy;
+        lossy.allow_lossy = true;  // strings
+        return export_index("/m", Format::Safetensors, lossy);
+      },
       [](World& world) {
         Held held = whole(without_strings(generation(1)));
         held.cairn = held.tensorflow = false;

@@ -1,0 +1,37 @@
+#pragma once
+
+// What a save is to say beside what it does: which tensors an index leaves out, and which of the
+// checkpoint that is there it does away with.
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/tensor.h"
+#include "format/facts.h"
+#include "lib/os/file.h"
+
+namespace cairn::store {
+
+// "float32 [2, 3]", "F8_E8M0 [4]".
+std::string describe(const TensorSpec& spec);
+
+// A sentence about the tensors of a new checkpoint that its P.index cannot hold, and P.cairn can;
+// none, where it holds all.
+std::vector<std::string> left_out_of_bundle(const std::string& prefix,
+                                            std::span<const TensorSpec> specs);
+
+// Those that a P.index can hold.
+std::vector<format::TensorFacts> in_bundle(std::span<const format::TensorFacts> tensors);
+
+// What a checkpoint of these tensors, sorted by name, does away with where it takes the place of
+// the one that has the base: a sentence for each tensor that would go, or be of another dtype or
+// shape. Nothing where none is there, or none that can be read. Cost: O(index).
+std::vector<std::string> what_goes(const os::Directory& directory, const std::string& base,
+                                   std::span<const TensorSpec> specs);
+
+// "A; B; and 3 more".
+std::string first_of(std::span<const std::string> sentences);
+
+}  // namespace cairn::store
