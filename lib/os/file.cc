@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -179,12 +180,11 @@ Result<void> File::write_parts_at(std::uint64_t offset_bytes,
                                   std::span<const std::span<const std::byte>> parts) const {
   CAIRN_ASSERT(parts.size() <= kPartsMax);
   if (parts.size() == 1) return write_at(offset_bytes, parts.front());
-  std::vector<iovec> vectors;
-  vectors.reserve(parts.size());
+  std::array<iovec, kPartsMax> vectors;  // 16 KiB; no memory is asked for once bytes are to go
   // The kernel reads only, but says `void*`.
-  for (const auto part : parts)
-    vectors.push_back({const_cast<std::byte*>(part.data()), part.size()});
-  for (std::span<iovec> left(vectors); !left.empty();) {
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    vectors[i] = {const_cast<std::byte*>(parts[i].data()), parts[i].size()};
+  for (std::span left(vectors.data(), parts.size()); !left.empty();) {
     const auto count = retry([&] {
       return ::pwritev(fd_, left.data(), static_cast<int>(left.size()),
                        static_cast<off_t>(offset_bytes));
