@@ -19,6 +19,7 @@
 #include <memory>
 #include <utility>
 
+#include "lib/os/refused.h"
 #include "lib/try.h"
 
 namespace cairn::os {
@@ -202,7 +203,7 @@ Result<void> File::reserve(std::uint64_t size_bytes) const {
   if (retry([&] { return ::fallocate(fd_, 0, 0, static_cast<off_t>(size_bytes)); }) == 0) return {};
   // Not every file system reserves; posix_fallocate would write every block there, so only the
   // length is set.
-  if (errno != EOPNOTSUPP && errno != ENOSYS) {
+  if (errno != EOPNOTSUPP && !means_no_such_call(errno)) {
     return system_error(path_, "cannot reserve " + std::to_string(size_bytes) + " bytes");
   }
   if (retry([&] { return ::ftruncate(fd_, static_cast<off_t>(size_bytes)); }) == 0) return {};
@@ -288,8 +289,12 @@ Result<void> File::start_writeback(Stretch stretch) const {
 
 Result<void> File::sync() const {
   if (retry([&] { return ::fsync(fd_); }) == 0) return {};
-  // Some file systems cannot sync a descriptor of this kind at all, which is not a lost write.
-  if (errno == EINVAL || errno == ENOTSUP) return {};
+  const int number = errno;
+  // Some file systems cannot sync a directory at all, which is not a lost write. Of a file it is.
+  struct stat status{};
+  const bool cannot = number == EINVAL || number == ENOTSUP;
+  if (cannot && ::fstat(fd_, &status) == 0 && S_ISDIR(status.st_mode)) return {};
+  errno = number;
   return system_error(path_, "cannot sync, so whether the bytes are on the disk is unknown");
 }
 
@@ -337,7 +342,9 @@ Result<std::optional<FileInfo>> Directory::look(std::string_view name) const {
 bool Directory::exists(std::string_view name) const {
   const auto checked = bare(name, path());
   if (!checked) return false;
-  return ::faccessat(dir_.fd(), checked->c_str(), F_OK, 0) == 0 || !means_nothing_there(errno);
+  // Not faccessat: some C libraries make faccessat2 of it, which old sandboxes do not know.
+  struct stat status{};
+  return ::fstatat(dir_.fd(), checked->c_str(), &status, 0) == 0 || !means_nothing_there(errno);
 }
 
 Result<OpenedFile> Directory::open_seen(std::string_view name, Links links) const {
@@ -406,7 +413,7 @@ Result<void> Directory::rename_new(std::string_view from, std::string_view to) c
   CAIRN_TRY(target, bare(to, path()));
   if (::renameat2(dir_.fd(), source.c_str(), dir_.fd(), target.c_str(), RENAME_NOREPLACE) == 0)
     return {};
-  if (errno == EINVAL || errno == ENOSYS) {
+  if (errno == EINVAL || means_no_such_call(errno)) {
     // Not every file system can promise it; a link does, and takes two steps.
     if (::linkat(dir_.fd(), source.c_str(), dir_.fd(), target.c_str(), 0) == 0) return remove(from);
   }
