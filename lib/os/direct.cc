@@ -30,11 +30,16 @@ constexpr unsigned kDepth = 4;
 // One thread's reads under way. Its owner must reap all before their memory goes.
 class Ring {
  public:
-  // Nothing: the kernel refuses.
+  // Nothing: the kernel refuses. A sandbox may allow the call that makes a ring and refuse the one
+  // that uses it, so a request to do nothing goes first.
   static std::optional<Ring> create() {
     Ring ring;
     if (::io_uring_queue_init(kDepth, &ring.ring_, 0) != 0) return std::nullopt;
     ring.open_ = true;
+    ::io_uring_prep_nop(::io_uring_get_sqe(&ring.ring_));
+    if (::io_uring_submit(&ring.ring_) != 1) return std::nullopt;
+    ++ring.under_way_;
+    ring.wait();
     return ring;
   }
 
@@ -150,6 +155,13 @@ bool is_one_to(std::uint32_t alignment_bytes) noexcept {
   return alignment_bytes != 0 && kDirectAlignmentBytes % alignment_bytes == 0;
 }
 
+// The file system has none, or the file cannot be opened again: there is no /proc, or it was handed
+// over by somebody with other rights.
+bool means_no_direct_reads(int number) noexcept {
+  return number == EINVAL || number == EOPNOTSUPP || number == ENOENT || number == EACCES ||
+         number == EPERM;
+}
+
 }  // namespace
 
 Result<File> reopen_direct(const File& file) {
@@ -157,7 +169,7 @@ Result<File> reopen_direct(const File& file) {
   const int fd = ::open(same.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
   if (fd < 0) {
     Error error = system_error(file.path(), "cannot be read past the page cache");
-    error.code = Code::Unsupported;
+    if (means_no_direct_reads(error.os_errno)) error.code = Code::Unsupported;
     return error;
   }
   File direct(fd, file.path());

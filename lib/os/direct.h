@@ -18,7 +18,7 @@ namespace cairn::os {
 inline constexpr std::uint64_t kDirectAlignmentBytes = 4096;
 
 // The same file, opened once more for reads past the page cache. Unsupported: the file system has
-// none, or the file cannot be opened again.
+// none, or the file cannot be opened again. Io: any other reason, such as too many open files.
 Result<File> reopen_direct(const File& file);
 
 // One read; `file` is from reopen_direct(), all three numbers are aligned.

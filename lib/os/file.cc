@@ -13,11 +13,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <memory>
 #include <utility>
 
+#include "lib/os/refused.h"
 #include "lib/try.h"
 
 namespace cairn::os {
@@ -180,12 +182,11 @@ Result<void> File::write_parts_at(std::uint64_t offset_bytes,
                                   std::span<const std::span<const std::byte>> parts) const {
   CAIRN_ASSERT(parts.size() <= kPartsMax);
   if (parts.size() == 1) return write_at(offset_bytes, parts.front());
-  std::vector<iovec> vectors;
-  vectors.reserve(parts.size());
+  std::array<iovec, kPartsMax> vectors;  // 16 KiB; no memory is asked for once bytes are to go
   // The kernel reads only, but says `void*`.
-  for (const auto part : parts)
-    vectors.push_back({const_cast<std::byte*>(part.data()), part.size()});
-  for (std::span<iovec> left(vectors); !left.empty();) {
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    vectors[i] = {const_cast<std::byte*>(parts[i].data()), parts[i].size()};
+  for (std::span left(vectors.data(), parts.size()); !left.empty();) {
     const auto count = retry([&] {
       return ::pwritev(fd_, left.data(), static_cast<int>(left.size()),
                        static_cast<off_t>(offset_bytes));
@@ -203,7 +204,7 @@ Result<void> File::reserve(std::uint64_t size_bytes) const {
   if (retry([&] { return ::fallocate(fd_, 0, 0, static_cast<off_t>(size_bytes)); }) == 0) return {};
   // Not every file system reserves; posix_fallocate would write every block there, so only the
   // length is set.
-  if (errno != EOPNOTSUPP && errno != ENOSYS) {
+  if (errno != EOPNOTSUPP && !means_no_such_call(errno)) {
     return system_error(path_, "cannot reserve " + std::to_string(size_bytes) + " bytes");
   }
   if (retry([&] { return ::ftruncate(fd_, static_cast<off_t>(size_bytes)); }) == 0) return {};
@@ -289,8 +290,12 @@ Result<void> File::start_writeback(Stretch stretch) const {
 
 Result<void> File::sync() const {
   if (retry([&] { return ::fsync(fd_); }) == 0) return {};
-  // Some file systems cannot sync a descriptor of this kind at all, which is not a lost write.
-  if (errno == EINVAL || errno == ENOTSUP) return {};
+  const int number = errno;
+  // Some file systems cannot sync a directory at all, which is not a lost write. Of a file it is.
+  struct stat status{};
+  const bool cannot = number == EINVAL || number == ENOTSUP;
+  if (cannot && ::fstat(fd_, &status) == 0 && S_ISDIR(status.st_mode)) return {};
+  errno = number;
   return system_error(path_, "cannot sync, so whether the bytes are on the disk is unknown");
 }
 
@@ -364,7 +369,9 @@ Result<std::optional<FileInfo>> Directory::look_from(const std::filesystem::path
 bool Directory::exists(std::string_view name) const {
   const auto checked = bare(name, path());
   if (!checked) return false;
-  return ::faccessat(dir_.fd(), checked->c_str(), F_OK, 0) == 0 || !means_nothing_there(errno);
+  // Not faccessat: some C libraries make faccessat2 of it, which old sandboxes do not know.
+  struct stat status{};
+  return ::fstatat(dir_.fd(), checked->c_str(), &status, 0) == 0 || !means_nothing_there(errno);
 }
 
 Result<OpenedFile> Directory::open_seen(std::string_view name, Links links) const {
@@ -433,7 +440,7 @@ Result<void> Directory::rename_new(std::string_view from, std::string_view to) c
   CAIRN_TRY(target, bare(to, path()));
   if (::renameat2(dir_.fd(), source.c_str(), dir_.fd(), target.c_str(), RENAME_NOREPLACE) == 0)
     return {};
-  if (errno == EINVAL || errno == ENOSYS) {
+  if (errno == EINVAL || means_no_such_call(errno)) {
     // Not every file system can promise it; a link does, and takes two steps.
     if (::linkat(dir_.fd(), source.c_str(), dir_.fd(), target.c_str(), 0) == 0) return remove(from);
   }

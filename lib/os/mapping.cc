@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "lib/os/guarded.h"
+#include "lib/os/refused.h"
 #include "lib/try.h"
 
 namespace cairn::os {
@@ -123,8 +124,8 @@ Result<void> populate(std::span<const std::byte> range) {
   const std::size_t before = reinterpret_cast<std::uintptr_t>(range.data()) % page_bytes();
   auto* const start = const_cast<std::byte*>(range.data()) - before;
   if (::madvise(start, before + range.size(), MADV_POPULATE_READ) == 0) return {};
-  if (errno == EINVAL)
-    return Error{Code::Unsupported, EINVAL, "this kernel cannot populate a mapping"};
+  if (const int number = errno; number == EINVAL || means_no_such_call(number))
+    return Error{Code::Unsupported, number, "this kernel cannot populate a mapping"};
   return system_error("mapping", "cannot read its pages");
 }
 
@@ -135,7 +136,7 @@ Result<void> copy_mapped(std::span<const std::byte> from, std::span<std::byte> o
     const iovec target{out.data(), out.size()};
     const iovec source{const_cast<std::byte*>(from.data()), out.size()};
     const ssize_t count = ::process_vm_readv(::getpid(), &target, 1, &source, 1, 0);
-    if (count < 0 && (errno == ENOSYS || errno == EPERM)) {
+    if (count < 0 && means_no_such_call(errno)) {
       std::memcpy(out.data(), from.data(), out.size());
       return {};
     }

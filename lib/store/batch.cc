@@ -65,6 +65,7 @@ class Batch {
   std::atomic<std::uint64_t> written_bytes_ = 0;
   std::atomic<std::size_t> next_sum_ = 0;
   std::atomic<std::uint64_t> summed_bytes_ = 0;
+  std::atomic<unsigned> unended_calls_ = 0;  // of the system: under way, or failed
   std::mutex disk_;
   std::size_t fed_ = 0;  // blocks whose writeback was started
 };
@@ -82,7 +83,10 @@ Result<void> Batch::run(const Work& work) {
   limited.threads_max = total < kBlockBytes ? 1 : std::min(kThreadsMax, os::thread_count(work));
   const bool alone = limited.threads_max == 1;
   const auto task = [&](std::size_t step) { return alone ? do_step(step) : do_next(); };
-  return os::run_parallel(limited, 2 * blocks_.size(), total, task);
+  auto done = os::run_parallel(limited, 2 * blocks_.size(), total, task);
+  if (!done && done.error().code == Code::OutOfMemory && unended_calls_ != 0)
+    return Error{Code::Io, 0, "a write failed, and there was no memory to say why"};
+  return done;
 }
 
 // One thread sums what it then writes.
@@ -129,7 +133,9 @@ Result<std::uint64_t> Batch::write(const Block& block) {
     parts.push_back(rest.first(std::min<std::uint64_t>(rest.size(), left_bytes)));
     left_bytes -= parts.back().size();
   }
+  ++unended_calls_;
   CAIRN_CHECK(shards_.file(block.shard).write_parts_at(block.offset_bytes, parts));
+  --unended_calls_;
   written_bytes_ += block.size_bytes;
   return block.size_bytes;
 }
@@ -171,7 +177,10 @@ Result<void> Batch::feed_disk() {
   }
   if (end == written && stretch.size_bytes < kWritebackBytes) return {};
   fed_ = end;
-  return shards_.file(begin.shard).start_writeback(stretch);
+  ++unended_calls_;
+  CAIRN_CHECK(shards_.file(begin.shard).start_writeback(stretch));
+  --unended_calls_;
+  return {};
 }
 
 }  // namespace

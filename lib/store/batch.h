@@ -38,7 +38,8 @@ inline constexpr std::uint64_t kBlockBytes = 4u << 20;
 std::vector<Block> cut_into_blocks(const Layout& layout, std::span<const Load> loads);
 
 // Writes and sums the loads, and sorts them by place. Nothing says which bytes were written when it
-// fails. Errors: NoSpace, Io, Cancelled. Threads: below kBlockBytes in all the caller's alone, else
+// fails. Errors: NoSpace, Io, Cancelled; OutOfMemory (no write failed: the same call may be made
+// again). Threads: below kBlockBytes in all the caller's alone, else
 // up to four. Memory: 64 bytes a block; no byte is copied but into the page cache.
 Result<void> write_batch(const ShardWriter& shards, std::span<Load> loads, const Work& work);
 

@@ -175,7 +175,10 @@ Result<Verification> OpenCheckpoint::check_by(Pass& pass, Source source, const W
   CAIRN_CHECK(check_tensorflow_index(parts_));
   for (std::size_t i = 0; i < index().tensor_count(); ++i) CAIRN_CHECK(ensure_disjoint(i));
   CAIRN_TRY(pieces, all_pieces(*this));
-  for (const Piece& piece : pieces) pass.sum(piece, index().chunk_bytes());
+  for (const Piece& piece : pieces) {
+    const bool chunked = !piece.chunk_crc32cs.empty();
+    pass.sum(piece, chunked ? index().chunk_bytes() : piece.size_bytes);
+  }
   pass.plan();
   CAIRN_CHECK(pass.run(source, work));
   Verification seen;

@@ -3,13 +3,20 @@
 // in blocks that stay in the processor's cache while they are summed and copied on; a block that
 // somebody wants whole is read into its place at once.
 //
+// It is cut too at every place where a piece begins or ends, so that a byte is summed once, however
+// many pieces lie over it: an index of 74 KB can name 2,000 tensors that each cover the same 16 GB.
+// Kept is a sum for each part; there are at most two parts for each piece, one for each chunk and
+// one for each window, and of windows kWindowsMax, however long a file says that it is.
+//
 // Sums of the parts are put together at the end (crc32c_combine): 1 µs for each part, where summing
-// a window takes 200.
+// a window takes 200. Where pieces overlap so much that this would be long, sums run on from part
+// to part, and that of any range comes of the two at its ends.
 
 #include "lib/store/pass.h"
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -21,23 +28,10 @@ namespace cairn::store {
 namespace {
 
 constexpr std::uint64_t kWindowBytes = 4u << 20;     // a multiple of a huge page
+constexpr std::uint64_t kWindowsMax = 1u << 16;      // larger windows where there were more
 constexpr std::uint64_t kBlockBytes = 256u << 10;    // stays in the second-level cache
 constexpr std::uint64_t kPlaceBytesMin = 16u << 10;  // less is read together with its neighbours
 constexpr std::uint64_t kGapBytesMax = 4096;         // what costs less to read than to jump over
-
-std::uint64_t window_end(std::uint64_t offset_bytes) noexcept {
-  return (offset_bytes / kWindowBytes + 1) * kWindowBytes;
-}
-
-// Calls `visit` with each part of a range that lies in one window.
-template <class Visit>
-void for_each_window(std::uint64_t begin, std::uint64_t size_bytes, Visit visit) {
-  for (const std::uint64_t end = begin + size_bytes; begin < end;) {
-    const std::uint64_t next = std::min(end, window_end(begin));
-    visit(begin, static_cast<std::uint32_t>(next - begin));
-    begin = next;
-  }
-}
 
 // The part of `block`, which starts at `begin` in the shard, that an item covers.
 template <class Item>
@@ -80,37 +74,103 @@ void sort_by_place(std::vector<Item>& items) {
 
 // ---- What is wanted -----------------------------------------------------------------------------
 
+Pass::Pass(const OpenCheckpoint& checkpoint) : checkpoint_(checkpoint) {
+  constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
+  std::uint64_t total_bytes = 0;
+  for (std::uint32_t i = 0; i < checkpoint.index().shard_count(); ++i)
+    total_bytes += std::min(checkpoint.index().shard(i).identity.size_bytes, kMost - total_bytes);
+  window_bytes_ = (total_bytes / kWindowsMax / kWindowBytes + 1) * kWindowBytes;
+}
+
 std::size_t Pass::sum(const Piece& piece, std::uint64_t chunk_bytes) {
   const std::size_t number = pieces_.size();
-  pieces_.push_back({piece, chunk_bytes, slots_.size(), false});
-  if (piece.encoding != format::Encoding::Raw) {
-    encoded_.push_back(number);
-    slots_.push_back({});
-    return number;
-  }
-  for (std::uint64_t done = 0; done < piece.size_bytes;) {
-    const std::uint64_t chunk = std::min(chunk_bytes, piece.size_bytes - done);
-    for_each_window(piece.offset_bytes + done, chunk,
-                    [&](std::uint64_t offset_bytes, std::uint32_t size_bytes) {
-                      units_.push_back({offset_bytes, piece.shard, size_bytes, slots_.size()});
-                      slots_.push_back({size_bytes, 0});
-                    });
-    done += chunk;
-  }
+  pieces_.push_back({.piece = piece, .chunk_bytes = chunk_bytes});
+  if (piece.encoding != format::Encoding::Raw) encoded_.push_back(number);
   return number;
 }
 
 void Pass::copy(std::uint32_t shard, std::uint64_t offset_bytes, std::span<std::byte> to) {
-  for_each_window(offset_bytes, to.size(), [&](std::uint64_t begin, std::uint32_t size_bytes) {
-    copies_.push_back({begin, shard, size_bytes, to.data() + (begin - offset_bytes)});
-  });
+  while (!to.empty()) {
+    const std::uint64_t size_bytes =
+        std::min<std::uint64_t>(to.size(), window_end(offset_bytes) - offset_bytes);
+    copies_.push_back({offset_bytes, size_bytes, to.data(), shard});
+    offset_bytes += size_bytes;
+    to = to.subspan(size_bytes);
+  }
 }
 
 // ---- Planning -----------------------------------------------------------------------------------
 
+// Where a raw piece, or a chunk of one, begins or ends; in order, each once.
+std::vector<Pass::Edge> Pass::edges() const {
+  std::vector<Edge> edges;
+  edges.reserve(2 * pieces_.size());
+  for (const Wanted& wanted : pieces_) {
+    if (!wanted.has_units()) continue;
+    for (std::uint64_t done = 0; done < wanted.piece.size_bytes;) {
+      edges.push_back({wanted.piece.shard, wanted.piece.offset_bytes + done});
+      done += std::min(wanted.chunk_bytes, wanted.piece.size_bytes - done);
+    }
+    edges.push_back(wanted.end());
+  }
+  if (!std::ranges::is_sorted(edges)) std::ranges::sort(edges);
+  edges.erase(std::ranges::unique(edges).begin(), edges.end());
+  return edges;
+}
+
+void Pass::cut_into_units() {
+  std::vector<std::pair<Edge, Edge>> ranges;
+  ranges.reserve(pieces_.size());
+  for (const Wanted& wanted : pieces_)
+    if (wanted.has_units()) ranges.emplace_back(wanted.begin(), wanted.end());
+  if (!std::ranges::is_sorted(ranges)) std::ranges::sort(ranges);
+  const std::vector<Edge> edges = this->edges();
+  units_.reserve(edges.size());
+  auto edge = edges.begin();
+  Edge at{};  // whatever is wanted before it is cut
+  for (const auto& [begin, end] : ranges) {
+    at = std::max(at, begin);
+    while (at < end) {
+      while (*edge <= at) ++edge;  // the end is one
+      const std::uint64_t next = std::min(edge->offset_bytes, window_end(at.offset_bytes));
+      units_.push_back({at.offset_bytes, next - at.offset_bytes, at.shard, 0});
+      at.offset_bytes = next;
+    }
+  }
+}
+
+// The unit that begins there, or the first behind it; `likely` is looked at first.
+std::size_t Pass::unit_at(const Edge& edge, std::size_t likely) const {
+  const auto place = [](const Unit& unit) { return Edge{unit.shard, unit.offset_bytes}; };
+  if (likely == units_.size() ? place(units_.back()) < edge : place(units_[likely]) == edge)
+    return likely;
+  const auto found = std::ranges::lower_bound(units_, edge, {}, place);
+  return static_cast<std::size_t>(found - units_.begin());
+}
+
+void Pass::find_units() {
+  std::size_t count = 0;
+  std::size_t next = 0;
+  for (Wanted& wanted : pieces_) {
+    if (!wanted.has_units()) continue;
+    wanted.units_begin = unit_at(wanted.begin(), next);
+    next = unit_at(wanted.end(), wanted.units_begin + 1);
+    count += next - wanted.units_begin;
+  }
+  overlap_ = count > 2 * units_.size();
+}
+
 std::uint64_t Pass::plan() {
-  sort_by_place(units_);
+  cut_into_units();
+  find_units();
   sort_by_place(copies_);
+  plan_tasks();
+  for (const Task& task : tasks_) raw_bytes_ += task.end - task.begin;
+  for (const std::size_t number : encoded_) encoded_bytes_ += pieces_[number].piece.size_bytes;
+  return raw_bytes_ + encoded_bytes_;
+}
+
+void Pass::plan_tasks() {
   std::size_t unit = 0;
   std::size_t copy = 0;
   const auto key = [](const auto& item) { return std::pair(item.shard, item.offset_bytes); };
@@ -128,9 +188,6 @@ std::uint64_t Pass::plan() {
     }
     ++(take_unit ? unit : copy);
   }
-  for (const Task& task : tasks_) raw_bytes_ += task.end - task.begin;
-  for (const std::size_t number : encoded_) encoded_bytes_ += pieces_[number].piece.size_bytes;
-  return raw_bytes_ + encoded_bytes_;
 }
 
 // ---- Reading ------------------------------------------------------------------------------------
@@ -138,19 +195,20 @@ std::uint64_t Pass::plan() {
 // One thread's way through a task.
 class Pass::Walk {
  public:
-  Walk(Pass& pass, Source source) : pass_(pass), source_(source) {}
+  Walk(Pass& pass, Source source, const Work& work)
+      : pass_(pass), source_(source), stop_(work.stop) {}
 
   Result<void> go(const Task& task) {
     if (source_ == Source::Populated) CAIRN_CHECK(populate(task));
     Cursor<Unit> units(pass_.units_, task.units_begin);
     Cursor<Copy> copies(pass_.copies_, task.copies_begin);
     for (std::uint64_t at = task.begin; at < task.end;) {
+      if (stop_.stop_requested()) return Error{Code::Cancelled, 0, "cancelled by the caller"};
       const Block block = next_block(task, at, copies);
       CAIRN_CHECK(fill(task.shard, at, block));
       const std::uint64_t end = at + block.bytes.size();
-      units.touching(task.shard, at, end, [&](const Unit& unit) {
-        std::uint32_t& crc = pass_.slots_[unit.slot].crc32c;
-        crc = format::crc32c(shared(block.bytes, at, unit), crc);
+      units.touching(task.shard, at, end, [&](Unit& unit) {
+        unit.crc32c = format::crc32c(shared(block.bytes, at, unit), unit.crc32c);
       });
       copies.touching(task.shard, at, end, [&](const Copy& copy) {
         const auto part = shared(block.bytes, at, copy);
@@ -205,6 +263,7 @@ class Pass::Walk {
 
   Pass& pass_;
   const Source source_;
+  const std::stop_token stop_;  // asked at each block: windows of a huge sparse file are huge
   std::unique_ptr<std::byte[]> buffer_;
 };
 
@@ -212,6 +271,7 @@ Result<void> Pass::run(Source source, const Work& work, const Share& share) {
   const std::uint64_t total_bytes = raw_bytes_ + encoded_bytes_;
   if (!tasks_.empty() || encoded_.empty())
     CAIRN_CHECK(read_all(source, os::part_of(work, {0, total_bytes}), share));
+  if (overlap_) add_up();
   if (encoded_.empty()) return {};
   return sum_encoded(os::part_of(work, {raw_bytes_, total_bytes}));
 }
@@ -223,7 +283,7 @@ Result<void> Pass::read_all(Source source, const Work& work, const Share& share)
       std::min<std::size_t>(os::thread_count(work), std::max<std::size_t>(1, tasks_.size()));
   return os::run_threads(work, {tasks_.size(), raw_bytes_, static_cast<unsigned>(threads)},
                          [&](os::Feed& feed) -> Result<void> {
-                           Walk walk(*this, source);
+                           Walk walk(*this, source, work);
                            while (const auto number = feed.next()) {
                              const Task& task = tasks_[(*number + first) % tasks_.size()];
                              CAIRN_CHECK(walk.go(task));
@@ -248,7 +308,7 @@ Result<void> Pass::read_past_cache(const Work& work) {
     reads.push_back({&files[task.shard], task.begin,
                      checkpoint_.in_memory({task.shard, task.begin, whole_bytes(task), {}})});
   }
-  Walk walk(*this, Source::Memory);  // has no state but its buffer, which memory does not need
+  Walk walk(*this, Source::Memory, work);  // its buffer, which would be shared, stays unused
   return os::read_direct(work, reads, [&](std::size_t number) -> Result<void> {
     const Task& task = tasks_[number];
     const std::uint64_t rest = task.begin + whole_bytes(task);
@@ -266,32 +326,56 @@ Result<void> Pass::sum_encoded(const Work& work) {
         auto sum = summer.sum(wanted.piece, wanted.piece.offset_bytes, wanted.piece.size_bytes);
         if (!sum && sum.error().code != Code::Corrupt) return std::move(sum).error();
         wanted.unreadable = !sum;
-        slots_[wanted.slots_begin].crc32c = sum.value_or(0u);
+        wanted.crc32c = sum.value_or(0u);
         return wanted.piece.size_bytes;
       });
 }
 
 // ---- Afterwards ---------------------------------------------------------------------------------
 
+// For each unit, so that any range can be had: as many sums as there are units.
+void Pass::add_up() {
+  running_.reserve(units_.size());
+  for (std::size_t i = 0; i < units_.size(); ++i) {
+    const Unit& unit = units_[i];
+    const bool goes_on =
+        i > 0 && units_[i - 1].shard == unit.shard && units_[i - 1].end() == unit.offset_bytes;
+    running_.push_back(goes_on
+                           ? format::crc32c_combine(running_.back(), unit.crc32c, unit.size_bytes)
+                           : unit.crc32c);
+  }
+}
+
+// The sum of A and then B is that of A, moved on by the length of B, and that of B, put together by
+// an exclusive or. So the same call makes the sum of B of the other two.
+std::uint32_t Pass::sum_of_units(std::size_t begin, std::size_t end) const {
+  std::uint32_t crc = units_[begin].crc32c;
+  if (!running_.empty() && end - begin > 1) {
+    const std::uint64_t rest_bytes = units_[end - 1].end() - units_[begin].end();
+    const std::uint32_t rest =
+        format::crc32c_combine(running_[begin], running_[end - 1], rest_bytes);
+    return format::crc32c_combine(crc, rest, rest_bytes);
+  }
+  for (std::size_t i = begin + 1; i < end; ++i)
+    crc = format::crc32c_combine(crc, units_[i].crc32c, units_[i].size_bytes);
+  return crc;
+}
+
 std::optional<Pass::Sums> Pass::sums(std::size_t piece) const {
   const Wanted& wanted = pieces_[piece];
   if (wanted.unreadable) return std::nullopt;
   Sums sums;
-  if (wanted.piece.encoding != format::Encoding::Raw) {
-    sums.whole = slots_[wanted.slots_begin].crc32c;
-    return sums;
-  }
-  std::size_t slot = wanted.slots_begin;
+  sums.whole = wanted.crc32c;
+  if (!wanted.has_units()) return sums;
+  std::size_t unit = wanted.units_begin;
   for (std::uint64_t done = 0; done < wanted.piece.size_bytes;) {
     const std::uint64_t chunk = std::min(wanted.chunk_bytes, wanted.piece.size_bytes - done);
-    std::uint64_t summed = slots_[slot].size_bytes;
-    std::uint32_t crc = slots_[slot++].crc32c;
-    for (; summed < chunk; ++slot) {
-      crc = format::crc32c_combine(crc, slots_[slot].crc32c, slots_[slot].size_bytes);
-      summed += slots_[slot].size_bytes;
-    }
+    const Edge end{wanted.piece.shard, wanted.piece.offset_bytes + done + chunk};
+    const std::size_t next = unit_at(end, unit + 1);
+    const std::uint32_t crc = sum_of_units(unit, next);
     sums.whole = done == 0 ? crc : format::crc32c_combine(sums.whole, crc, chunk);
     sums.chunks.push_back(crc);
+    unit = next;
     done += chunk;
   }
   return sums;

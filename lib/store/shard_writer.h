@@ -32,6 +32,10 @@ struct Sums {
 // The sums of a tensor while its bytes come in.
 class TensorSums {
  public:
+  TensorSums() = default;
+  // For so many bytes: no call needs memory any more.
+  explicit TensorSums(std::uint64_t size_bytes) { chunks_.reserve(size_bytes / kChunkBytes + 1); }
+
   void update(std::span<const std::byte> bytes);
   std::uint64_t size_bytes() const noexcept { return size_bytes_; }
   Sums finish();  // after the last byte, once

@@ -45,6 +45,19 @@ struct Incoming {
   store::Sums sums;                           // when they are all there
 };
 
+// Does it at the end of the block, however that is left.
+template <class Do>
+class Defer {
+ public:
+  explicit Defer(Do todo) : todo_(std::move(todo)) {}
+  Defer(const Defer&) = delete;
+  Defer& operator=(const Defer&) = delete;
+  ~Defer() { todo_(); }
+
+ private:
+  Do todo_;
+};
+
 Error invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
 
 }  // namespace
@@ -82,7 +95,8 @@ class Writer::State {
   Result<void> take(const NamedBytes& given, std::vector<store::Load>& loads);
   Result<void> append_raw(std::size_t tensor, std::span<const std::byte> bytes);
   void finish(std::size_t tensor);
-  Result<void> store_encoded(std::size_t tensor, std::span<const std::span<const std::byte>> parts,
+  Result<void> store_encoded(std::string_view name,
+                             std::span<const std::span<const std::byte>> parts,
                              std::uint32_t crc32c);
   Result<void> check_whole();
   Result<void> publish(store::Publisher& publisher);
@@ -230,7 +244,9 @@ Result<void> Writer::State::check_verb(std::size_t tensor, bool encoded) const {
                  (encoded ? ": use write()" : ": use write_strings() or write_encoded()"));
 }
 
-// Whole tensors only; append() goes on by itself.
+// Whole tensors only; append() goes on by itself. Afterwards the tensor has bytes already, so who
+// calls it has all the memory that it needs, or gives the tensor back: a call that found none is
+// made again.
 Result<std::size_t> Writer::State::begin(std::string_view name, bool encoded) {
   CAIRN_CHECK(usable());
   CAIRN_TRY(tensor, find(name));
@@ -261,20 +277,21 @@ Result<void> Writer::State::write_all(std::span<const NamedBytes> tensors, const
   if (tensors.empty()) return {};
   std::vector<store::Load> loads;
   loads.reserve(tensors.size());
-  for (const NamedBytes& given : tensors) {
-    auto taken = take(given, loads);
-    if (taken) continue;
-    for (const store::Load& load : loads) incoming_[load.tensor].stage = Stage::Empty;
-    return taken;
-  }
+  bool whole = false;
+  const Defer give_back([&] {
+    for (const store::Load& load : loads)
+      if (!whole) incoming_[load.tensor].stage = Stage::Empty;
+  });
+  for (const NamedBytes& given : tensors) CAIRN_CHECK(take(given, loads));
   if (auto done = store::write_batch(*shards_, loads, work); !done) {
-    broken_ = true;
+    broken_ = done.error().code != Code::OutOfMemory;
     return done;
   }
   for (store::Load& load : loads) {
     incoming_[load.tensor].sums = std::move(load.sums);
     incoming_[load.tensor].stage = Stage::Whole;
   }
+  whole = true;
   return {};
 }
 
@@ -282,13 +299,17 @@ Result<void> Writer::State::append(std::string_view name, std::span<const std::b
   CAIRN_CHECK(usable());
   CAIRN_TRY(position, find(name));
   const bool first = incoming_[position].stage == Stage::Empty;
-  if (first) CAIRN_CHECK(begin(name, false));
+  std::unique_ptr<store::TensorSums> fresh;
+  if (first) {
+    fresh = std::make_unique<store::TensorSums>(*store::spec_bytes(specs_[position]));
+    CAIRN_CHECK(begin(name, false));
+  }
   if (incoming_[position].stage != Stage::Writing) {
     return invalid(prefix_.string() + ": " + format::quoted(name) + " has all its bytes already");
   }
   const std::uint64_t wanted_bytes = shards_->layout().tensors[position].size_bytes;
   auto& coming = incoming_[position].coming;
-  if (first) coming = std::make_unique<store::TensorSums>();
+  if (first) coming = std::move(fresh);
   const std::uint64_t left_bytes = wanted_bytes - coming->size_bytes();
   if (chunk.size() > left_bytes) {
     if (left_bytes == wanted_bytes) incoming_[position].stage = Stage::Empty;
@@ -309,10 +330,12 @@ Result<void> Writer::State::append_raw(std::size_t tensor, std::span<const std::
     const std::uint64_t at_bytes = offset_bytes + sums.size_bytes();
     const auto block =
         bytes.first(std::min<std::uint64_t>(kBlockBytes - at_bytes % kBlockBytes, bytes.size()));
-    if (auto done = shards_->write(tensor, sums.size_bytes(), block); !done) {
-      broken_ = true;
-      return done;
-    }
+    bool written = false;
+    const Defer after([&] {  // also where there was no memory to say why not
+      if (!written) broken_ = true;
+    });
+    CAIRN_CHECK(shards_->write(tensor, sums.size_bytes(), block));
+    written = true;
     sums.update(block);
     bytes = bytes.subspan(block.size());
   }
@@ -338,7 +361,6 @@ Result<void> Writer::State::write_strings(std::string_view name,
     return invalid(prefix_.string() + ": " + format::quoted(name) + " has " +
                    std::to_string(count) + " elements, not " + std::to_string(values.size()));
   }
-  CAIRN_TRY(tensor, begin(name, true));
   const auto head = format::tensorflow::encode_string_head(values);
   std::vector<std::span<const std::byte>> parts{format::as_bytes(head.bytes)};
   std::uint32_t crc = head.crc32c;
@@ -346,7 +368,7 @@ Result<void> Writer::State::write_strings(std::string_view name,
     parts.push_back(format::as_bytes(value));
     crc = format::crc32c(parts.back(), crc);
   }
-  return store_encoded(tensor, parts, crc);
+  return store_encoded(name, parts, crc);
 }
 
 Result<void> Writer::State::write_encoded(std::string_view name, std::span<const std::byte> bytes) {
@@ -362,19 +384,21 @@ Result<void> Writer::State::write_encoded(std::string_view name, std::span<const
                  prefix_.string() + ": " + format::quoted(name) + ", byte " +
                      std::to_string(crc.error().byte_offset) + ": " + crc.error().what};
   }
-  CAIRN_TRY(tensor, begin(name, true));
-  return store_encoded(tensor, std::array{bytes}, *crc);
+  return store_encoded(name, std::array{bytes}, *crc);
 }
 
-Result<void> Writer::State::store_encoded(std::size_t tensor,
+Result<void> Writer::State::store_encoded(std::string_view name,
                                           std::span<const std::span<const std::byte>> parts,
                                           std::uint32_t crc32c) {
   std::uint64_t size_bytes = 0;
   for (const auto part : parts) size_bytes += part.size();
-  shards_->place_encoded(tensor, size_bytes);
-  incoming_[tensor].coming = std::make_unique<store::TensorSums>();
+  auto sums = std::make_unique<store::TensorSums>(size_bytes);
   // Many small strings become few writes; large ones are not copied.
   std::vector<std::byte> block;
+  block.reserve(std::min(kBlockBytes, size_bytes));
+  CAIRN_TRY(tensor, begin(name, true));
+  incoming_[tensor].coming = std::move(sums);
+  shards_->place_encoded(tensor, size_bytes);
   const auto flush = [&]() -> Result<void> {
     auto done = append_raw(tensor, block);
     block.clear();

@@ -225,6 +225,78 @@ TEST_CASE("each allocation fails, once and for good: an error, and what was ther
   }
 }
 
+// ---- A Writer's calls
+
+struct Step {
+  const char* name;
+  std::function<Result<void>(Writer&)> run;
+};
+
+std::span<const std::byte> as_bytes_of(std::span<const float> values) {
+  return std::as_bytes(values);
+}
+
+// A call that found no memory is made again, and the commit holds what was given.
+void starve_writer(const Step& step, std::span<const float> values, Counts& counts) {
+  const std::vector<std::int64_t> shape{static_cast<std::int64_t>(values.size())};
+  for (long n = 0;; ++n) {
+    Sandbox box;
+    const std::vector<TensorSpec> specs{
+        {"a", DType::Float32, shape}, {"b", DType::Float32, shape}, {"s", DType::String, {2}}};
+    auto writer = Writer::create(box / "m", specs);
+    REQUIRE(writer);
+    const Work alone{.threads_max = 1};
+    failed = 0;
+    left = n;
+    Result<void> done = step.run(*writer);
+    left = -1;
+    INFO(std::string(step.name), ", allocation ", n, ": ", test::refusal(done));
+    const bool any_failed = failed != 0;
+    counts.failures += any_failed;
+    counts.errors += !done;
+    if (!done) {
+      CHECK(done.error().code == Code::OutOfMemory);
+      done = step.run(*writer);
+      REQUIRE_MESSAGE(done, test::refusal(done));
+    }
+    const std::string_view strings[] = {"x", "a string that is longer than fifteen letters"};
+    for (const char* name : {"a", "b"}) static_cast<void>(writer->write(name, as_bytes_of(values)));
+    static_cast<void>(writer->write_strings("s", strings));
+    REQUIRE(writer->commit(alone));
+    const auto opened = Checkpoint::open(box / "m");
+    REQUIRE(opened);
+    const auto seen = opened->verify();
+    REQUIRE(seen);
+    CHECK(seen->damage.empty());
+    for (const char* name : {"a", "b"}) {
+      const auto stored = opened->tensor(name)->as<float>();
+      REQUIRE(stored);
+      CHECK(std::ranges::equal(*stored, values));
+    }
+    CHECK(std::ranges::equal(*opened->tensor("s")->strings(), strings));
+    if (!any_failed) return;
+  }
+}
+
+TEST_CASE("a Writer takes a call again that found no memory") {
+  const std::vector<float> values(600'000, 1.5f);  // more than one chunk
+  const std::string_view strings[] = {"x", "a string that is longer than fifteen letters"};
+  const auto bytes = as_bytes_of(values);
+  const NamedBytes both[] = {{"a", bytes}, {"b", bytes}};
+  const Step steps[] = {
+      {"append", [&](Writer& writer) { return writer.append("a", bytes); }},
+      {"write", [&](Writer& writer) { return writer.write("a", bytes); }},
+      {"write_all", [&](Writer& writer) { return writer.write_all(both, {.threads_max = 1}); }},
+      {"write_all by threads", [&](Writer& writer) { return writer.write_all(both); }},
+      {"write_strings", [&](Writer& writer) { return writer.write_strings("s", strings); }},
+  };
+  for (const Step& step : steps) {
+    Counts counts;
+    starve_writer(step, values, counts);
+    CHECK(counts.errors > 3);
+  }
+}
+
 // ---- Address space
 #ifndef CAIRN_SANITIZED  // a sanitizer takes terabytes of it
 

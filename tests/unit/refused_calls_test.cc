@@ -1,0 +1,134 @@
+// System calls that kernel or sandbox refuse: another call does the work, or an error says so.
+
+#include <doctest/doctest.h>
+
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <vector>
+
+#include "lib/os/direct.h"
+#include "lib/os/file.h"
+#include "lib/os/mapping.h"
+#include "tests/unit/scratch.h"
+
+namespace cairn::os {
+namespace {
+
+using test::Scratch;
+
+constexpr int kNoSandbox = 77;
+
+bool refuse(std::initializer_list<long> calls, unsigned number) {
+  std::vector<sock_filter> program{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
+  for (const long call : calls) {
+    program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(call), 0, 1));
+    program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | number));
+  }
+  program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  const sock_fprog filter{static_cast<unsigned short>(program.size()), program.data()};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+// The answer of `body`, 0 for yes, in a process whose calls are refused with this errno.
+template <class Body>
+int answer_without(std::initializer_list<long> calls, int number, Body body) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (!refuse(calls, static_cast<unsigned>(number))) ::_exit(kNoSandbox);
+    ::_exit(body());
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  const int answer = WIFEXITED(status) ? WEXITSTATUS(status) : 100 + WTERMSIG(status);
+  if (answer == kNoSandbox) MESSAGE("skipped: this system lets nobody refuse calls (seccomp)");
+  return answer == kNoSandbox ? 0 : answer;
+}
+
+TEST_CASE("a file whose sync is refused is not said to be synced; of a directory it is no loss") {
+  const Scratch scratch;
+  const auto directory = Directory::open(scratch.path());
+  REQUIRE_OK(directory);
+  const auto file = directory->create_file("file");
+  REQUIRE_OK(file);
+  for (const int number : {EINVAL, ENOTSUP}) {
+    CHECK(answer_without({SYS_fsync}, number, [&] {
+            const auto synced = file->sync();
+            if (synced || synced.error().os_errno != number) return 1;
+            return directory->sync() ? 0 : 2;
+          }) == 0);
+  }
+  CHECK(answer_without({SYS_fsync}, EIO, [&] { return directory->sync() ? 1 : 0; }) == 0);
+}
+
+TEST_CASE("what old sandboxes answer EPERM for is done by other calls") {
+  const Scratch scratch;
+  const auto directory = Directory::open(scratch.path());
+  REQUIRE_OK(directory);
+  const auto refused = {long{SYS_faccessat2}, long{SYS_renameat2}, long{SYS_fallocate},
+                        long{SYS_madvise}};
+  for (const int number : {EPERM, ENOSYS}) {
+    INFO(number);
+    const std::string to = "to" + std::to_string(number);
+    CHECK(answer_without(refused, number, [&] {
+            const auto file = directory->create_file("from");
+            if (!file || !file->reserve(5000) || file->info()->size_bytes != 5000) return 1;
+            if (!directory->rename_new("from", to)) return 2;
+            if (!directory->exists(to) || directory->exists("from")) return 3;
+            const auto mapping = Mapping::map(*file, 5000, MapMode::ReadOnly);
+            if (!mapping) return 4;
+            const auto populated = populate(mapping->bytes());
+            return !populated && populated.error().code == Code::Unsupported ? 0 : 5;
+          }) == 0);
+  }
+}
+
+// Reads 64 KiB past the page cache. 0: they are right, or there are no such reads here.
+int read_past_cache(const File& file, std::span<const std::byte> wanted) {
+  const auto direct = reopen_direct(file);
+  if (!direct) return direct.error().code == Code::Unsupported ? 0 : 1;
+  auto memory = Mapping::allocate(wanted.size());
+  if (!memory) return 2;
+  const DirectRead reads[] = {{&*direct, 0, memory->bytes()}};
+  const auto done = read_direct({}, reads, [](std::size_t) -> Result<void> { return {}; });
+  if (!done) return 3;
+  return std::ranges::equal(memory->bytes(), wanted) ? 0 : 4;
+}
+
+TEST_CASE("where a ring can be made and not be used, threads read past the page cache") {
+  const Scratch scratch;
+  const auto directory = Directory::open(scratch.path());
+  REQUIRE_OK(directory);
+  const auto file = directory->create_file("file");
+  REQUIRE_OK(file);
+  const auto bytes = test::random_bytes(64u << 10, 7);
+  REQUIRE_OK(file->write_at(0, bytes));
+  REQUIRE_OK(file->sync());
+  CHECK(read_past_cache(*file, bytes) == 0);
+  for (const long call : {SYS_io_uring_enter, SYS_io_uring_setup})
+    for (const int number : {EPERM, ENOSYS, EACCES})
+      CHECK(answer_without({call}, number, [&] { return read_past_cache(*file, bytes); }) == 0);
+}
+
+TEST_CASE("too many open files are no want of direct reads") {
+  const Scratch scratch;
+  const auto directory = Directory::open(scratch.path());
+  REQUIRE_OK(directory);
+  const auto file = directory->create_file("file");
+  REQUIRE_OK(file);
+  const test::Limit none(RLIMIT_NOFILE, 3);
+  const auto direct = reopen_direct(*file);
+  REQUIRE_FALSE(direct);
+  CHECK(direct.error().code == Code::Io);
+  CHECK(direct.error().os_errno == EMFILE);
+}
+
+}  // namespace
+}  // namespace cairn::os
