@@ -18,6 +18,7 @@
 #include <string>
 #include <utility>
 
+#include "lib/os/descriptor.h"
 #include "lib/os/parallel.h"
 #include "lib/try.h"
 
@@ -35,6 +36,8 @@ class Ring {
     Ring ring;
     if (::io_uring_queue_init(kDepth, &ring.ring_, 0) != 0) return std::nullopt;
     ring.open_ = true;
+    ring.ring_.ring_fd = ring.ring_.enter_ring_fd = above_standard_streams(ring.ring_.ring_fd);
+    if (ring.ring_.ring_fd < 0) return std::nullopt;
     return ring;
   }
 
@@ -154,7 +157,7 @@ bool is_one_to(std::uint32_t alignment_bytes) noexcept {
 
 Result<File> reopen_direct(const File& file) {
   const std::string same = "/proc/self/fd/" + std::to_string(file.fd());
-  const int fd = ::open(same.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
+  const int fd = above_standard_streams(::open(same.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
   if (fd < 0) {
     Error error = system_error(file.path(), "cannot be read past the page cache");
     error.code = Code::Unsupported;

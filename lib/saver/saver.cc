@@ -23,6 +23,7 @@
 #include "format/quoted.h"
 #include "format/safetensors/header.h"
 #include "lib/compat/catalog.h"
+#include "lib/os/signals.h"
 #include "lib/saver/history.h"
 #include "lib/saver/journal.h"
 #include "lib/saver/members.h"
@@ -337,8 +338,8 @@ Result<PendingSave> Saver::State::save_async(std::string_view name,
     return staging ? staging->drain(writer) : saver::write_all(writer, lent, work);
   };
   auto pending = std::make_shared<PendingSave::State>();
-  thread_ = std::thread([this, base, specs = std::move(specs), fill, what, work, staging, pending,
-                         lock = std::move(lock)]() mutable {
+  auto write = [this, base, specs = std::move(specs), fill, what, work, staging, pending,
+                lock = std::move(lock)]() mutable {
     auto result = at_boundary([&] { return run(base, std::move(specs), fill, what, work); });
     if (staging) staging->give_up();
     // Whoever is told that the save is done may take the lock at once.
@@ -346,7 +347,11 @@ Result<PendingSave> Saver::State::save_async(std::string_view name,
       const store::Lock released = std::move(lock);
     }
     pending->finish(std::move(result));
-  });
+  };
+  {
+    const os::SignalsBlocked blocked;  // in the new thread too
+    thread_ = std::thread(std::move(write));
+  }
   pending_ = pending;
   try {
     if (staging) staging->put(tensors);
