@@ -207,13 +207,13 @@ Result<void> File::write_parts_at(std::uint64_t offset_bytes,
 
 Result<void> File::reserve(std::uint64_t size_bytes) const {
   if (size_bytes == 0) return {};
-  const auto reserved = [&] { return ::fallocate(fd_, 0, 0, static_cast<off_t>(size_bytes)) == 0; };
-  if (reserved()) return {};
+  const auto reserve = [&] { return ::fallocate(fd_, 0, 0, static_cast<off_t>(size_bytes)); };
+  if (reserve() == 0) return {};
   if (errno == EINTR) {
     // tmpfs gives back what it has reserved so far: beside a timer that is faster than the call,
-    // trying again would never end.
+    // trying again with signals let in would never end.
     const SignalsBlocked blocked;
-    if (reserved()) return {};
+    if (retry(reserve) == 0) return {};
   }
   // Not every file system reserves; posix_fallocate would write every block there, so only the
   // length is set.

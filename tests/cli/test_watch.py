@@ -124,10 +124,10 @@ class Watch(CommandTest):
         self.assertIn(ran.text, ("", "saved/train1\n"))  # killed between the line and the cursor
 
     def test_a_cursor_that_is_none_fails(self):
-        (self.dir / "seen").write_text("train2-5")
+        (self.dir / "seen").write_text("cairn-cursor 9 x")
         ran = self.cairn("watch", "saved", "--cursor", "seen", "--timeout", "0", exit=FAILED)
         self.assertIn("none of a Watcher", ran.err)
-        self.assertEqual((self.dir / "seen").read_text(), "train2-5")
+        self.assertEqual((self.dir / "seen").read_text(), "cairn-cursor 9 x")
 
     def test_a_cursor_that_cannot_be_written_fails(self):
         ran = self.cairn("watch", "saved", "--cursor", "no/dir/seen", "--timeout", "0", exit=FAILED)
