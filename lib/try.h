@@ -55,6 +55,8 @@ std::invoke_result_t<F> at_boundary(F&& body) noexcept {
     return Error{Code::Io, error.code().value(), error.what()};
   } catch (const std::exception& error) {
     return Error{Code::Io, 0, error.what()};
+  } catch (...) {  // of a function of the caller's: nothing of ours throws so
+    return Error{Code::Io, 0, "a function of the caller's threw what is no std::exception"};
   }
 }
 

@@ -1,18 +1,22 @@
 // The `cairn` command: a table of verbs. Each verb is one file of this room, which declares its
 // options, calls the library and prints; the exit codes are in verb.h.
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <exception>
 #include <numeric>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "cairn/sigbus_guard.h"
 #include "cairn/version.h"
+#include "interruption.h"
 #include "output.h"
 #include "verb.h"
 
@@ -68,7 +72,9 @@ std::string help() {
       "  0  all is well\n"
       "  1  the honest answer is no: damage found, no latest checkpoint\n"
       "  2  the work could not be done: wrong usage, unreadable, refused\n\n"
-      "Results go to stdout, messages and notices to stderr.\n";
+      "Results go to stdout, messages and notices to stderr. Where a result cannot be written to "
+      "stdout,\n"
+      "the exit status is 2, also when what it tells of is done and durable.\n";
   return out;
 }
 
@@ -131,22 +137,42 @@ void end_with_sentence(const MappingFault& /*fault*/, void* /*context*/) noexcep
   ::_exit(kFailed);
 }
 
+// A stream that is closed stays closed to whoever writes to it, but no file gets its number; and to
+// write to a reader that has gone is a failure, not the end: a notice that nobody reads is no
+// reason to give up a save.
+void hold_standard_streams() {
+  int fd = -1;
+  do {
+    fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) ::close(fd);
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+int run_to_end(Arguments arguments) {
+  try {
+    const int exit = run(arguments);
+    flush_output();
+    return exit;
+  } catch (const std::system_error& error) {
+    // `cairn ls … | head` has seen enough, and needs no sentence.
+    if (error.code() != std::errc::broken_pipe) complain(error.what());
+  } catch (const std::exception& error) {  // memory, or a path that the C++ library refuses
+    complain(error.what());
+  }
+  return kFailed;
+}
+
 }  // namespace
 }  // namespace cairn::tools
 
 int main(int argc, char** argv) {
   using namespace cairn::tools;
-  int exit = kFailed;
+  hold_standard_streams();
   const auto guard = cairn::SigbusGuard::install({end_with_sentence, nullptr});
-  try {
-    exit = run(Arguments(argv, static_cast<std::size_t>(argc)).subspan(argc > 0 ? 1 : 0));
-  } catch (const std::exception& error) {  // memory, or a path that the C++ library refuses
-    complain(error.what());
-    return kFailed;
-  }
-  if (!flush_output()) {
-    complain("the output could not be written");
-    return kFailed;
-  }
+  const int exit =
+      run_to_end(Arguments(argv, static_cast<std::size_t>(argc)).subspan(argc > 0 ? 1 : 0));
+  // What is done is done, and said; what was given up, was given up for the signal.
+  if (exit == kFailed) end_by_signal();
   return exit;
 }

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <system_error>
 
 #include "words.h"
 
@@ -41,6 +43,11 @@ void append_escaped(std::string& out, std::string_view bytes) {
   for (const char byte : bytes) {
     fmt::format_to(std::back_inserter(out), "\\x{:02x}", static_cast<unsigned char>(byte));
   }
+}
+
+[[noreturn]] void end_without_output() {
+  throw std::system_error(errno != 0 ? errno : EIO, std::generic_category(),
+                          "the output could not be written");
 }
 
 }  // namespace
@@ -85,22 +92,34 @@ std::string grouped(std::uint64_t number) {
   return out;
 }
 
-void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+void print(std::string_view text) {
+  errno = 0;
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) end_without_output();
+}
+
+void flush_output() {
+  errno = 0;
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) end_without_output();
+}
+
+void print_to_stderr(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fflush(stderr);
+}
 
 void complain(std::string_view sentence) {
   std::fflush(stdout);  // so that both streams on one terminal keep their order
-  fmt::print(stderr, "cairn: {}\n", safe(sentence));
+  print_to_stderr(fmt::format("cairn: {}\n", safe(sentence)));
 }
 
 void complain(const Error& error) {
+  if (error.code == Code::Cancelled) return complain("stopped by a signal; nothing was published");
   complain(error.what.empty() ? std::string(name(error.code)) : in_command_words(error.what));
 }
 
 void print_notices(std::span<const std::string> notices) {
   for (const std::string& notice : notices) complain("notice: " + in_command_words(notice));
 }
-
-bool flush_output() { return std::fflush(stdout) == 0 && std::ferror(stdout) == 0; }
 
 Json& Json::begin_object(std::string_view key) {
   name(key);

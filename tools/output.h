@@ -28,16 +28,18 @@ std::string hex(std::uint32_t sum);
 // "1,234,567".
 std::string grouped(std::uint64_t number);
 
-// To stdout, as it is.
+// To stdout, as it is. Both throw std::system_error where it does not get there (a full disk, a
+// stream that is closed, a reader that has gone): then the verb has failed, whatever it did before.
 void print(std::string_view text);
+void flush_output();
+
+// To stderr, as it is. Where it does not get there, nothing is to be done.
+void print_to_stderr(std::string_view text);
 
 // To stderr, as one line "cairn: …", escaped.
 void complain(std::string_view sentence);
 void complain(const Error& error);
 void print_notices(std::span<const std::string> notices);
-
-// False where something did not reach stdout (a full disk): then the verb has failed.
-bool flush_output();
 
 // Writes JSON into a string, field by field. A text that is not UTF-8 comes as hexadecimal digits
 // under its key with "_hex" appended; in an array as {"name_hex": …}.

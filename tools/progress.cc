@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 
+#include "interruption.h"
 #include "output.h"
 
 namespace cairn::tools {
@@ -24,12 +24,13 @@ ProgressBar::ProgressBar(std::string label)
     : label_(std::move(label)), terminal_(isatty(STDERR_FILENO) == 1) {}
 
 ProgressBar::~ProgressBar() {
-  if (shown_) std::fputs(kClearLine, stderr);
+  if (shown_) print_to_stderr(kClearLine);
 }
 
 Work ProgressBar::work(unsigned threads) {
   Work work;
   work.threads_max = threads;
+  work.stop = stopped_by_signals();
   if (terminal_) work.progress = [this](const Progress& progress) { show(progress); };
   return work;
 }
@@ -41,9 +42,9 @@ void ProgressBar::show(const Progress& progress) {
       1.0, static_cast<double>(progress.done_bytes) / static_cast<double>(progress.total_bytes));
   const auto full = static_cast<std::size_t>(share * static_cast<double>(kBarWidth));
   const double gigabytes_per_s = static_cast<double>(progress.done_bytes) / 1e9 / seconds;
-  fmt::print(stderr, "{}{} [{:#<{}}{:.<{}}] {:3.0f} %  {:.2f} GB/s", kClearLine, safe(label_), "",
-             full, "", kBarWidth - full, share * 100, gigabytes_per_s);
-  std::fflush(stderr);
+  print_to_stderr(fmt::format("{}{} [{:#<{}}{:.<{}}] {:3.0f} %  {:.2f} GB/s", kClearLine,
+                              safe(label_), "", full, "", kBarWidth - full, share * 100,
+                              gigabytes_per_s));
   shown_ = true;
 }
 

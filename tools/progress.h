@@ -16,7 +16,8 @@ class ProgressBar {
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
-  // The Work for one call of the library that this bar follows. The bar must outlive the call.
+  // The Work for one call of the library that this bar follows, and that Ctrl-C stops. The bar must
+  // outlive the call.
   Work work(unsigned threads);
 
  private:

@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <random>
 #include <string>
+#include <string_view>
+#include <system_error>
 
 #include "cairn/watcher.h"
 #include "output.h"
@@ -48,25 +52,63 @@ struct Watch {
   bool json = false;
 };
 
+// What every cursor of a Watcher begins with.
+constexpr std::string_view kCursorMark = "cairn-cursor ";
+
+Error not_ours(const std::string& file, std::string_view what) {
+  return {Code::Invalid, 0,
+          fmt::format("{}: {}; --cursor writes only over a cursor that 'cairn watch' wrote: name a "
+                      "new file",
+                      file, what)};
+}
+
+// The cursor in the file; empty where there is no file yet, or one without a byte. Invalid: what is
+// there is something else, which is not to be replaced.
 Result<std::string> read_cursor(const std::string& file) {
-  if (file.empty() || !fs::exists(file)) return std::string();
+  std::error_code failed;
+  const fs::file_type type = fs::symlink_status(file, failed).type();
+  if (file.empty() || type == fs::file_type::not_found) return std::string();
+  if (type == fs::file_type::none)
+    return Error{Code::Io, failed.value(), fmt::format("{}: {}", file, failed.message())};
+  if (type == fs::file_type::symlink) return not_ours(file, "is a symbolic link");
+  if (type != fs::file_type::regular) return not_ours(file, "is no regular file");
   std::ifstream in(file, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  if (!in) return Error{Code::Io, 0, fmt::format("{}: the cursor cannot be read", file)};
+  std::string text(kCursorMark.size(), '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  if (!in.is_open() || in.bad())
+    return Error{Code::Io, 0, fmt::format("{}: the cursor cannot be read", file)};
+  if (text.empty()) return text;
+  if (text != kCursorMark) return not_ours(file, "holds no cursor");
+  text.append(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
   return text;
+}
+
+Result<void> write_new(const std::string& file, const std::string& text) {
+  const Error failed{Code::Io, 0, fmt::format("{}: the cursor cannot be written", file)};
+  std::FILE* const out = std::fopen(file.c_str(), "wxe");
+  if (out == nullptr) return failed;
+  const bool written = std::fwrite(text.data(), 1, text.size(), out) == text.size();
+  if (std::fclose(out) == 0 && written) return {};
+  std::error_code ignored;
+  fs::remove(file, ignored);
+  return failed;
 }
 
 // In one step: who is killed meanwhile has the old one or the new one.
 Result<void> write_cursor(const std::string& file, const std::string& text) {
   if (file.empty()) return {};
-  const std::string beside = file + ".new";
-  std::ofstream out(beside, std::ios::binary | std::ios::trunc);
-  out << text;
-  out.close();
+  const auto there = read_cursor(file);  // somebody may have put something else there meanwhile
+  if (!there) return there.error();
+  const std::string beside = fmt::format("{}.new-{:08x}", file, std::random_device{}());
+  if (auto written = write_new(beside, text); !written) return written;
   std::error_code failed;
-  if (out) fs::rename(beside, file, failed);
-  if (out && !failed) return {};
-  return Error{Code::Io, failed.value(), fmt::format("{}: the cursor cannot be written", file)};
+  fs::rename(beside, file, failed);
+  if (!failed) return {};
+  std::error_code ignored;
+  fs::remove(beside, ignored);
+  return Error{Code::Io, failed.value(),
+               fmt::format("{}: the cursor cannot be written: {}", file, failed.message())};
 }
 
 void print_text(const Published& published) {
@@ -105,7 +147,7 @@ Result<bool> wait_for_next(Watcher& watcher, const Watch& watch) {
     const auto published = watcher.next(slice);
     if (!published) return published.error();
     watch.json ? print_json(*published) : print_text(*published);
-    if (!flush_output()) return Error{Code::Io, 0, "the output could not be written"};
+    flush_output();
     if (!published->prefix) {
       if (deadline && Clock::now() >= *deadline) return false;
       continue;
@@ -138,7 +180,8 @@ int watch(Arguments arguments) {
   line.add("--timeout", watch.timeout_s, "S", "End when nothing came for so many seconds")
       .between(0.0, kTimeoutSecondsMax);
   line.add("--cursor", watch.cursor_file, "FILE",
-           "Go on behind what this file says was printed, and keep it so");
+           "Go on behind what this file says was printed, and keep it so;\na new file, or one that "
+           "this wrote");
   line.add_flag("--latest-only", watch.options.only_latest,
                 "As tf.train.checkpoints_iterator: the latest only, whole or not");
   add_catalog(line, watch.options.latest_filename);

@@ -75,6 +75,12 @@ Result<void> pour(const store::OpenCheckpoint& source, std::size_t position, con
   return {};
 }
 
+// Between two blocks: one tensor may be all there is.
+Result<void> unless_stopped(const Work& work) {
+  if (!work.stop.stop_requested()) return {};
+  return Error{Code::Cancelled, 0, "cancelled by the caller"};
+}
+
 std::vector<TensorSpec> specs_of(const format::IndexView& index,
                                  std::span<const std::size_t> taken) {
   std::vector<TensorSpec> specs;
@@ -208,7 +214,8 @@ Result<void> write_safetensors(const Source& from, const TransferOptions& option
   for (const std::size_t i : selection.taken) total_bytes += source.index().tensor(i).size_bytes;
   const auto pour_one = [&](std::size_t i) -> Result<std::uint64_t> {
     std::uint64_t done = 0;
-    const Sink sink = [&](auto block) {
+    const Sink sink = [&](auto block) -> Result<void> {
+      CAIRN_CHECK(unless_stopped(options.work));
       auto written = shards.write(i, done, block);
       done += block.size();
       return written;
@@ -289,15 +296,18 @@ Result<void> rewrite(const Payload& payload, const TransferOptions& options, Tra
   }
   const auto pour_one = [&](std::size_t i) -> Result<std::uint64_t> {
     const auto tensor = source.index().tensor(raw[i]);
-    const Sink sink = [&](auto block) { return writer.append(tensor.name, block); };
+    const Sink sink = [&](auto block) {
+      return unless_stopped(options.work).and_then([&] {
+        return writer.append(tensor.name, block);
+      });
+    };
     CAIRN_CHECK(pour(source, raw[i], sink));
     return tensor.size_bytes;
   };
   CAIRN_CHECK(os::run_parallel(options.work, raw.size(), total_bytes, pour_one));
   // In the order of names, so that the same source gives the same file.
   for (const std::size_t i : encoded) {
-    if (options.work.stop.stop_requested())
-      return Error{Code::Cancelled, 0, "cancelled by the caller"};
+    CAIRN_CHECK(unless_stopped(options.work));
     CAIRN_CHECK(write_encoded(source, i, writer));
   }
   transfer.payload_bytes_copied += total_bytes;

@@ -18,6 +18,7 @@
 #include <string>
 #include <utility>
 
+#include "lib/os/descriptor.h"
 #include "lib/os/parallel.h"
 #include "lib/try.h"
 
@@ -36,6 +37,8 @@ class Ring {
     Ring ring;
     if (::io_uring_queue_init(kDepth, &ring.ring_, 0) != 0) return std::nullopt;
     ring.open_ = true;
+    ring.ring_.ring_fd = ring.ring_.enter_ring_fd = above_standard_streams(ring.ring_.ring_fd);
+    if (ring.ring_.ring_fd < 0) return std::nullopt;
     ::io_uring_prep_nop(::io_uring_get_sqe(&ring.ring_));
     if (::io_uring_submit(&ring.ring_) != 1) return std::nullopt;
     ++ring.under_way_;
@@ -166,7 +169,7 @@ bool means_no_direct_reads(int number) noexcept {
 
 Result<File> reopen_direct(const File& file) {
   const std::string same = "/proc/self/fd/" + std::to_string(file.fd());
-  const int fd = ::open(same.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
+  const int fd = above_standard_streams(::open(same.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
   if (fd < 0) {
     Error error = system_error(file.path(), "cannot be read past the page cache");
     if (means_no_direct_reads(error.os_errno)) error.code = Code::Unsupported;

@@ -19,7 +19,9 @@
 #include <memory>
 #include <utility>
 
+#include "lib/os/descriptor.h"
 #include "lib/os/refused.h"
+#include "lib/os/signals.h"
 #include "lib/try.h"
 
 namespace cairn::os {
@@ -76,6 +78,12 @@ auto retry(Call call) noexcept {
   auto result = call();
   while (result == -1 && errno == EINTR) result = call();
   return result;
+}
+
+// A call that makes a descriptor.
+template <class Call>
+int descriptor_of(Call call) noexcept {
+  return above_standard_streams(retry(call));
 }
 
 bool means_nothing_there(int number) noexcept {
@@ -201,7 +209,14 @@ Result<void> File::write_parts_at(std::uint64_t offset_bytes,
 
 Result<void> File::reserve(std::uint64_t size_bytes) const {
   if (size_bytes == 0) return {};
-  if (retry([&] { return ::fallocate(fd_, 0, 0, static_cast<off_t>(size_bytes)); }) == 0) return {};
+  const auto reserve = [&] { return ::fallocate(fd_, 0, 0, static_cast<off_t>(size_bytes)); };
+  if (reserve() == 0) return {};
+  if (errno == EINTR) {
+    // tmpfs gives back what it has reserved so far: beside a timer that is faster than the call,
+    // trying again with signals let in would never end.
+    const SignalsBlocked blocked;
+    if (retry(reserve) == 0) return {};
+  }
   // Not every file system reserves; posix_fallocate would write every block there, so only the
   // length is set.
   if (errno != EOPNOTSUPP && !means_no_such_call(errno)) {
@@ -301,7 +316,8 @@ Result<void> File::sync() const {
 
 Result<Directory> Directory::open(const std::filesystem::path& path) {
   std::string name = path.empty() ? "." : path.string();
-  const int fd = retry([&] { return ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
+  const int fd =
+      descriptor_of([&] { return ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
   if (fd < 0) return system_error(name, "cannot open the directory");
   return Directory(File(fd, std::move(name)));
 }
@@ -378,7 +394,7 @@ Result<OpenedFile> Directory::open_seen(std::string_view name, Links links) cons
   CAIRN_TRY(checked, bare(name, path()));
   std::string shown = joined(name);  // before there is a descriptor that a bad_alloc could leak
   const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | (links == Links::Refuse ? O_NOFOLLOW : 0);
-  const int fd = retry([&] { return ::openat(dir_.fd(), checked.c_str(), flags); });
+  const int fd = descriptor_of([&] { return ::openat(dir_.fd(), checked.c_str(), flags); });
   if (fd < 0 && errno == ELOOP && links == Links::Refuse) {
     return Error{Code::Unsafe, ELOOP,
                  shown + ": is a symbolic link; open with follow_links to allow it"};
@@ -397,7 +413,7 @@ Result<File> Directory::create_file(std::string_view name) const {
   CAIRN_TRY(checked, bare(name, path()));
   std::string shown = joined(name);
   const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
-  const int fd = retry([&] { return ::openat(dir_.fd(), checked.c_str(), flags, 0666); });
+  const int fd = descriptor_of([&] { return ::openat(dir_.fd(), checked.c_str(), flags, 0666); });
   if (fd < 0) return system_error(shown, "cannot create");
   return File(fd, std::move(shown));
 }
@@ -409,10 +425,10 @@ Result<File> Directory::open_or_create_file(std::string_view name) const {
   const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
   int fd = -1;
   for (int attempt = 0; attempt < 2; ++attempt) {
-    fd = retry([&] { return ::openat(dir_.fd(), checked.c_str(), flags); });
+    fd = descriptor_of([&] { return ::openat(dir_.fd(), checked.c_str(), flags); });
     if (fd >= 0 || errno != ENOENT) break;
     const int creating = flags | O_CREAT | O_EXCL;
-    fd = retry([&] { return ::openat(dir_.fd(), checked.c_str(), creating, 0666); });
+    fd = descriptor_of([&] { return ::openat(dir_.fd(), checked.c_str(), creating, 0666); });
     if (fd >= 0) {
       // Whoever may write to the directory may write to the file, whatever the umask.
       struct stat status{};
@@ -465,7 +481,7 @@ Result<void> Directory::link(const File& file, std::string_view name) const {
 
 Result<std::vector<std::string>> Directory::names() const {
   const int fd =
-      retry([&] { return ::openat(dir_.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
+      descriptor_of([&] { return ::openat(dir_.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
   if (fd < 0) return system_error(path(), "cannot list the directory");
   const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(fd), ::closedir);
   if (!stream) {
@@ -484,7 +500,8 @@ Result<std::vector<std::string>> Directory::names() const {
 }
 
 Result<File> memory_file(std::string path) {
-  const int fd = ::memfd_create("cairn", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  const int fd =
+      descriptor_of([] { return ::memfd_create("cairn", MFD_CLOEXEC | MFD_ALLOW_SEALING); });
   if (fd < 0) return system_error(path, "cannot make a file in memory");
   return File(fd, std::move(path));
 }

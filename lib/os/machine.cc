@@ -4,10 +4,16 @@
 
 #include "lib/os/machine.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
-#include <fstream>
+#include <span>
+#include <sstream>
 #include <string>
 #include <string_view>
+
+#include "lib/os/descriptor.h"
+#include "lib/os/file.h"
 
 namespace cairn::os {
 namespace {
@@ -30,9 +36,23 @@ constexpr Version kVersion1{":memory:",
 constexpr Version kVersion2{"0::",           "/sys/fs/cgroup", "/memory.max", "/memory.current",
                             "inactive_file", "active_file"};
 
+// The kernel's files of this kind are shorter, but of a machine with very many groups.
+constexpr std::size_t kTextBytesMax = 64u << 10;
+
+// Empty where there is no such file: the kernel says 0 bytes of all of them, so they have no size
+// to go by.
+std::string text_of(const std::string& path) {
+  const File file(above_standard_streams(::open(path.c_str(), O_RDONLY | O_CLOEXEC)), path);
+  if (file.fd() < 0) return {};
+  std::string text(kTextBytesMax, '\0');
+  const auto size_bytes = file.read_some_at(0, std::as_writable_bytes(std::span(text)));
+  text.resize(size_bytes ? *size_bytes : 0);
+  return text;
+}
+
 // "/" at the top; nothing: there is none of this version.
 std::optional<std::string> own_cgroup(const std::string& root, std::string_view line_of_version) {
-  std::ifstream file(root + "/proc/self/cgroup");
+  std::istringstream file(text_of(root + "/proc/self/cgroup"));
   std::string line;
   while (std::getline(file, line)) {
     const auto at = line.find(line_of_version);
@@ -44,7 +64,7 @@ std::optional<std::string> own_cgroup(const std::string& root, std::string_view 
 // The number behind `key` in a file of such pairs, or without a key the file's first word. Nothing:
 // there is no number ("max").
 std::optional<std::uint64_t> number_in(const std::string& path, std::string_view key = {}) {
-  std::ifstream file(path);
+  std::istringstream file(text_of(path));
   std::string word;
   while (word != key && file >> word) {
   }
@@ -70,7 +90,7 @@ std::optional<std::uint64_t> left_in(const std::string& cgroup, const Version& v
 std::optional<unsigned> cpu_quota() {
   const auto cgroup = own_cgroup("", kVersion2.line);
   if (!cgroup) return std::nullopt;
-  std::ifstream file(kVersion2.mount + *cgroup + "/cpu.max");
+  std::istringstream file(text_of(kVersion2.mount + *cgroup + "/cpu.max"));
   double quota = 0;
   double period = 0;
   if (!(file >> quota >> period) || period <= 0) return std::nullopt;  // "max": no number

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "lib/os/machine.h"
+#include "lib/os/signals.h"
 #include "lib/try.h"
 
 namespace cairn::os {
@@ -117,6 +118,7 @@ Result<void> run_threads(const Work& work, const Crowd& crowd,
     std::vector<std::jthread> helpers;  // joined at the end of this block
     helpers.reserve(crowd.threads);
     try {
+      const SignalsBlocked blocked;  // in the helpers too
       while (helpers.size() + 1 < crowd.threads)
         helpers.emplace_back([&] { crew.run(body, false); });
     } catch (const std::system_error&) {

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "lib/os/descriptor.h"
 #include "lib/os/file_system.h"
 #include "lib/try.h"
 
@@ -44,7 +45,7 @@ timespec until_then(Clock::time_point until) noexcept {
 NameWatch::NameWatch(const std::filesystem::path& dir, std::string name)
     : dir_(dir.empty() ? "." : dir.string()),
       name_(std::move(name)),
-      inotify_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC), dir_) {}
+      inotify_(above_standard_streams(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)), dir_) {}
 
 void NameWatch::attach() {
   if (inotify_.fd() < 0) return;
@@ -59,7 +60,7 @@ void NameWatch::attach() {
 Result<void> NameWatch::wait(Clock::time_point until, std::stop_token stop) const {
   File bell(-1, dir_);
   if (stop.stop_possible()) {
-    bell = File(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), dir_);
+    bell = File(above_standard_streams(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)), dir_);
     if (bell.fd() < 0) return system_error(dir_, "cannot make an eventfd to wait with");
   }
   const std::stop_callback ring(std::move(stop), [&bell]() noexcept {

@@ -26,6 +26,7 @@
 #include "lib/compat/catalog.h"
 #include "lib/compat/transfer.h"
 #include "lib/saver/catalog_file.h"
+#include "lib/os/signals.h"
 #include "lib/saver/history.h"
 #include "lib/saver/journal.h"
 #include "lib/saver/members.h"
@@ -419,8 +420,11 @@ Result<PendingSave> Saver::State::save_async(std::string_view name,
     }
     pending->finish(std::move(result));
   };
-  CAIRN_TRY(thread, start(dir_, std::move(write)));
-  thread_ = std::move(thread);
+  {
+    const os::SignalsBlocked blocked;  // in the new thread too
+    CAIRN_TRY(thread, start(dir_, std::move(write)));
+    thread_ = std::move(thread);
+  }
   pending_ = pending;
   if (staging) staging->copy();
   return PendingSave(std::move(pending));

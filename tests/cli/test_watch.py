@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import stat
 import subprocess
+import time
 
 from command import CAIRN, FAILED, NO, YES, CommandTest
 
@@ -67,6 +69,49 @@ class Watch(CommandTest):
         self.assertEqual(self.cairn(*words, exit=YES).text, lines(*STEPS[2:4]))
         self.assertEqual(sorted(p.name for p in self.dir.iterdir()), ["saved", "seen"])
 
+    def test_a_cursor_replaces_only_a_cursor(self):
+        (self.dir / "notes").write_text("mine\n")
+        (self.dir / "short").write_text("cairn")
+        (self.dir / "folder").mkdir()
+        os.mkfifo(self.dir / "fifo")
+        os.symlink("notes", self.dir / "link")
+        os.symlink("nowhere", self.dir / "dangling")
+        there = ["notes", "short", "folder", "fifo", "link", "dangling"]
+        try:
+            os.mknod(self.dir / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))  # in this folder only
+            there.append("device")
+        except PermissionError:
+            print("skipped: only root makes a device node")
+        for name in there:
+            with self.subTest(name):
+                before = os.lstat(self.dir / name)
+                ran = self.cairn("watch", "saved", "--cursor", name, "--timeout", "0", exit=FAILED)
+                self.assertEqual(ran.text, "")
+                self.assertIn("%s: " % name, ran.err)
+                self.assertIn("writes only over a cursor", ran.err)
+                after = os.lstat(self.dir / name)
+                self.assertEqual((after.st_ino, after.st_mode, after.st_size),
+                                 (before.st_ino, before.st_mode, before.st_size))
+        self.assertEqual(sorted(p.name for p in self.dir.iterdir()), sorted(there + ["saved"]))
+
+    def test_a_cursor_takes_the_place_of_an_empty_file(self):
+        (self.dir / "seen").touch()
+        self.cairn("watch", "saved", "--cursor", "seen", "--timeout", "0", exit=YES)
+        self.assertTrue((self.dir / "seen").read_text().startswith("cairn-cursor "))
+
+    def test_what_was_put_in_the_cursors_place_meanwhile_stays(self):
+        self.write_catalog("train2-5")
+        process = self.start("saved", "--cursor", "seen")
+        self.assertEqual(process.stdout.readline(), "saved/train2-5\n")
+        deadline = time.monotonic() + 30
+        while not (self.dir / "seen").exists() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        (self.dir / "mine").write_text("mine\n")
+        os.replace(self.dir / "mine", self.dir / "seen")
+        self.write_catalog("train2-5", "train2-6")
+        self.assertEqual(process.wait(timeout=60), FAILED)
+        self.assertEqual((self.dir / "seen").read_text(), "mine\n")
+
     def test_a_cursor_holds_what_was_printed_when_the_command_is_killed(self):
         process = self.start("saved", "--cursor", "seen")
         for prefix in STEPS:
@@ -79,10 +124,10 @@ class Watch(CommandTest):
         self.assertIn(ran.text, ("", "saved/train1\n"))  # killed between the line and the cursor
 
     def test_a_cursor_that_is_none_fails(self):
-        (self.dir / "seen").write_text("train2-5")
+        (self.dir / "seen").write_text("cairn-cursor 9 x")
         ran = self.cairn("watch", "saved", "--cursor", "seen", "--timeout", "0", exit=FAILED)
         self.assertIn("none of a Watcher", ran.err)
-        self.assertEqual((self.dir / "seen").read_text(), "train2-5")
+        self.assertEqual((self.dir / "seen").read_text(), "cairn-cursor 9 x")
 
     def test_a_cursor_that_cannot_be_written_fails(self):
         ran = self.cairn("watch", "saved", "--cursor", "no/dir/seen", "--timeout", "0", exit=FAILED)

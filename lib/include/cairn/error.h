@@ -46,9 +46,18 @@ struct Error {
                      // allocates it.
 };
 
+namespace detail {
+
+[[noreturn]] inline void end_without_error() noexcept {
+  std::fputs("cairn: error read from a successful result\n", stderr);
+  std::abort();
+}
+
+}  // namespace detail
+
 // A value of type T, or the reason why there is none.
-// Reading the value of a failed Result (* or ->) prints the reason to stderr and aborts: it is a
-// bug of the caller.
+// Reading the value of a failed Result (* or ->), or the error of a successful one, prints why to
+// stderr and aborts: it is a bug of the caller.
 template <class T, class E = Error>
 class [[nodiscard]] Result {
  public:
@@ -72,8 +81,8 @@ class [[nodiscard]] Result {
     return has_value() ? **this : static_cast<T>(std::forward<U>(other));
   }
 
-  const E& error() const& noexcept { return *std::get_if<1>(&state_); }
-  E&& error() && noexcept { return std::move(*std::get_if<1>(&state_)); }
+  const E& error() const& noexcept { return const_cast<Result*>(this)->failed(); }
+  E&& error() && noexcept { return std::move(failed()); }
 
   template <class F>
   auto and_then(F&& next) & -> std::invoke_result_t<F, T&> {
@@ -99,6 +108,11 @@ class [[nodiscard]] Result {
     }
     return *std::get_if<0>(&state_);
   }
+  E& failed() noexcept {
+    if (has_value()) [[unlikely]]
+      detail::end_without_error();
+    return *std::get_if<1>(&state_);
+  }
 
   std::variant<T, E> state_;
 };
@@ -114,8 +128,8 @@ class [[nodiscard]] Result<void, E> {
 
   bool has_value() const noexcept { return ok_; }
   explicit operator bool() const noexcept { return ok_; }
-  const E& error() const& noexcept { return error_; }
-  E&& error() && noexcept { return std::move(error_); }
+  const E& error() const& noexcept { return const_cast<Result*>(this)->failed(); }
+  E&& error() && noexcept { return std::move(failed()); }
 
   template <class F>
   auto and_then(F&& next) const -> std::invoke_result_t<F> {
@@ -124,6 +138,12 @@ class [[nodiscard]] Result<void, E> {
   }
 
  private:
+  E& failed() noexcept {
+    if (ok_) [[unlikely]]
+      detail::end_without_error();
+    return error_;
+  }
+
   E error_{};
   bool ok_ = true;
 };
