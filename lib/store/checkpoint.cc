@@ -69,6 +69,10 @@ Tensor Checkpoint::tensor_at(std::size_t position) const noexcept {
   return state_->handle(position);
 }
 
+bool Checkpoint::contains(std::string_view name) const noexcept {
+  return state_->index().find(name).has_value();
+}
+
 Result<Tensor> Checkpoint::tensor(std::string_view name) const noexcept {
   return at_boundary([&]() -> Result<Tensor> {
     CAIRN_TRY(position, state_->find(name));
