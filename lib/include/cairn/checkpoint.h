@@ -19,7 +19,8 @@ namespace cairn {
 
 // How the tensors' bytes come into this process.
 enum class Access : std::uint8_t {
-  Shared,   // mapped read-only: all processes share one copy, pages come when touched
+  Shared,   // mapped read-only: all processes share one copy, pages come when touched. Where the
+            // file system has no mmap, a notice says so, and each tensor is read on its first use
   Private,  // mapped copy-on-write: pages that are written to become this process's own. No
             // snapshot: unwritten pages show what others do to the file, and truncating the file
             // takes even the written pages away
