@@ -19,8 +19,11 @@ constexpr const char* kDescription =
     "all cores. Each damaged range gets a line: tensor, shard, bytes, stored and computed sum.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 all are whole, 1 damage was found, 2 something could not be looked at.\n\n"
-    "A .safetensors file stores no checksums: of it only the header can be checked.\n\n"
+    "Exit status: 0 no damage was found, 1 damage was found, 2 something could not be looked at.\n"
+    "\n"
+    "A .safetensors file stores no checksums: of it only the header can be checked, and the bytes "
+    "of\n"
+    "its tensors are counted as unchecked.\n\n"
     "Examples:\n"
     "  cairn verify saved/train2-9\n"
     "  cairn verify saved/*.index --json";
@@ -29,7 +32,7 @@ constexpr const char* kFooter =
 struct Outcome {
   std::string prefix;
   std::uint64_t bytes_checked = 0;
-  std::uint64_t bytes_unchecked = 0;  // payload without a stored sum, and gaps
+  std::uint64_t unchecked_bytes = 0;
   std::vector<Damage> damage;
   std::string why;  // it could not be opened or looked at
   Exit exit = kYes;
@@ -70,21 +73,25 @@ Outcome look_at(const std::string& path, unsigned threads) {
   Outcome outcome;
   outcome.prefix = checkpoint->prefix().native();
   outcome.bytes_checked = verified->bytes_checked;
-  for (std::size_t i = 0; i < checkpoint->shard_count(); ++i) {
-    outcome.bytes_unchecked += checkpoint->shard_at(i).size_bytes;
-  }
-  outcome.bytes_unchecked -= std::min(outcome.bytes_unchecked, outcome.bytes_checked);
+  outcome.unchecked_bytes = verified->unchecked_bytes;
   outcome.damage = std::move(verified->damage);
   outcome.exit = outcome.damage.empty() ? kYes : kNo;
   return outcome;
+}
+
+// Whole is only what was looked at as a whole.
+bool nobody_knows(const Outcome& outcome) noexcept {
+  return outcome.exit == kYes && outcome.unchecked_bytes != 0;
 }
 
 void print_json(const std::vector<Outcome>& outcomes) {
   Json json;
   json.begin_object().begin_array("checkpoints");
   for (const Outcome& outcome : outcomes) {
-    json.begin_object().text("prefix", outcome.prefix).flag("whole", outcome.exit == kYes);
-    json.number("bytes_checked", outcome.bytes_checked).begin_array("damage");
+    json.begin_object().text("prefix", outcome.prefix);
+    nobody_knows(outcome) ? json.null("whole") : json.flag("whole", outcome.exit == kYes);
+    json.number("bytes_checked", outcome.bytes_checked);
+    json.number("unchecked_bytes", outcome.unchecked_bytes).begin_array("damage");
     for (const Damage& damage : outcome.damage) {
       json.begin_object();
       damage.tensor.empty() ? json.null("tensor") : json.text("tensor", damage.tensor);
@@ -106,6 +113,12 @@ std::string damaged_thing(const Damage& damage) {
   return fmt::format("tensor '{}'", safe(damage.tensor));
 }
 
+std::string verdict(const Outcome& outcome) {
+  const std::size_t damaged = outcome.damage.size();
+  if (damaged != 0) return fmt::format("{} damaged range{}", damaged, damaged == 1 ? "" : "s");
+  return nobody_knows(outcome) ? "no damage found" : "whole";
+}
+
 void print_text(const Outcome& outcome) {
   if (!outcome.why.empty()) return;  // said on stderr
   for (const Damage& damage : outcome.damage) {
@@ -114,15 +127,12 @@ void print_text(const Outcome& outcome) {
                       damage.offset_bytes, safe(damage.shard), hex(damage.computed_crc32c),
                       hex(damage.stored_crc32c)));
   }
-  const std::size_t damaged = outcome.damage.size();
-  const std::string verdict =
-      damaged == 0 ? "whole" : fmt::format("{} damaged range{}", damaged, damaged == 1 ? "" : "s");
-  const std::string unchecked =
-      outcome.bytes_checked == 0 && outcome.bytes_unchecked > 0
-          ? fmt::format("; its {} bytes have no stored sums", grouped(outcome.bytes_unchecked))
-          : "";
-  print(fmt::format("{}: {}, {} bytes checked{}\n", safe(outcome.prefix), verdict,
-                    grouped(outcome.bytes_checked), unchecked));
+  print(fmt::format("{}: {}, {} bytes checked{}\n", safe(outcome.prefix), verdict(outcome),
+                    grouped(outcome.bytes_checked),
+                    outcome.unchecked_bytes == 0
+                        ? ""
+                        : fmt::format(", {} unchecked, for which no sums are stored",
+                                      grouped(outcome.unchecked_bytes))));
 }
 
 }  // namespace

@@ -18,7 +18,13 @@ namespace {
 
 using std::filesystem::path;
 
-constexpr std::string_view kSavedModelName = "saved_model.pb";
+// The second is the same message as text.
+constexpr std::array<std::string_view, 2> kSavedModelNames{"saved_model.pb", "saved_model.pbtxt"};
+
+bool is_saved_model(const os::Directory& directory) {
+  return std::ranges::any_of(kSavedModelNames,
+                             [&](std::string_view name) { return directory.exists(name); });
+}
 
 bool has_index(const os::Directory& directory, const std::string& base) {
   return directory.exists(base + std::string(store::kCairnSuffix)) ||
@@ -97,12 +103,59 @@ Result<Location> at_catalog(const path& dir, bool follow_links, Trail& trail) {
 Result<Location> at_saved_model(const path& dir) {
   auto location = locate_prefix(dir / "variables" / "variables");
   if (location || location.error().code != Code::NotFound) return location;
+  const auto variables = os::Directory::open(dir / "variables");
+  const auto names = variables ? variables->names() : std::vector<std::string>();
+  const auto is_shard = [](const std::string& name) {
+    return store::shard_number(name, "variables").has_value();
+  };
+  if (names && std::ranges::any_of(*names, is_shard)) {
+    return Error{Code::NotFound, 0,
+                 dir.string() +
+                     ": is a SavedModel whose variables/variables.index is missing, while shards "
+                     "lie beside where it belongs: was it half copied? Copy it again"};
+  }
   return Error{Code::NotFound, 0, dir.string() + ": is a SavedModel without variables"};
+}
+
+// The SavedModels in a directory of versions, such as TensorFlow Serving watches: by number, the
+// newest first.
+std::vector<std::string> versions_in(const os::Directory& directory, const path& dir) {
+  constexpr std::size_t kDigitsMax = 18;
+  std::vector<std::string> versions;
+  for (const std::string& name : directory.names().value_or(std::vector<std::string>())) {
+    const bool is_number = !name.empty() && name.size() <= kDigitsMax &&
+                           name.find_first_not_of("0123456789") == std::string::npos;
+    if (!is_number) continue;
+    const auto version = os::Directory::open(dir / name);
+    if (version && is_saved_model(*version)) versions.push_back(name);
+  }
+  std::ranges::sort(versions, std::ranges::greater(),
+                    [](const std::string& name) { return std::stoull(name); });
+  return versions;
+}
+
+Error no_catalog(const os::Directory& directory, const path& dir) {
+  constexpr std::size_t kShown = 3;
+  const std::vector<std::string> versions = versions_in(directory, dir);
+  if (!versions.empty()) {
+    std::string text;
+    for (std::size_t i = 0; i < std::min(kShown, versions.size()); ++i)
+      text += (i == 0 ? "" : ", ") + (dir / versions[i]).string();
+    return {Code::NotFound, 0,
+            dir.string() + ": is a directory of versions of a SavedModel; give one of them: " +
+                text + (versions.size() > kShown ? ", …" : "")};
+  }
+  const std::string prefixes = prefixes_in(directory);
+  return {Code::NotFound, 0,
+          dir.string() + ": is a directory without a catalog (a file named " +
+              std::string(kCatalogName) + ")" +
+              (prefixes.empty() ? ", and no checkpoint lies in it"
+                                : "; give a prefix in it: " + prefixes)};
 }
 
 Result<Location> at_directory(const path& dir, bool follow_links, Trail& trail) {
   CAIRN_TRY(directory, os::Directory::open(dir));
-  if (directory.exists(kSavedModelName)) return at_saved_model(dir);
+  if (is_saved_model(directory)) return at_saved_model(dir);
   if (directory.exists(kCatalogName)) return at_catalog(dir, follow_links, trail);
   const std::string name = (dir.has_filename() ? dir : dir.parent_path()).filename().string();
   if (name == "variables" && has_index(directory, name)) return locate_prefix(dir / name);
@@ -113,12 +166,7 @@ Result<Location> at_directory(const path& dir, bool follow_links, Trail& trail) 
                      "has died; the prefix that it was for is " +
                      std::string(base) + "; its parts, where all are there, merge() puts together"};
   }
-  const std::string prefixes = prefixes_in(directory);
-  return Error{Code::NotFound, 0,
-               dir.string() + ": is a directory without a catalog (a file named " +
-                   std::string(kCatalogName) + ")" +
-                   (prefixes.empty() ? ", and no checkpoint lies in it"
-                                     : "; give a prefix in it: " + prefixes)};
+  return no_catalog(directory, dir);
 }
 
 // What a file is that belongs to no checkpoint.
@@ -136,9 +184,9 @@ Error no_checkpoint(const path& file_path, const std::string& name, FileType typ
 
 // A file beside which a SavedModel lies.
 bool belongs_to_saved_model(const os::Directory& directory, std::string_view name) {
-  constexpr std::array<std::string_view, 3> kNames{kSavedModelName, "fingerprint.pb",
-                                                   "keras_metadata.pb"};
-  return std::ranges::find(kNames, name) != kNames.end() && directory.exists(kSavedModelName);
+  constexpr std::array<std::string_view, 4> kNames{kSavedModelNames[0], kSavedModelNames[1],
+                                                   "fingerprint.pb", "keras_metadata.pb"};
+  return std::ranges::find(kNames, name) != kNames.end() && is_saved_model(directory);
 }
 
 Result<Location> at_file(const path& file_path, os::Directory directory, const std::string& name) {

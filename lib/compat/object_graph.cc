@@ -62,9 +62,9 @@ std::string likely_key(std::string_view path) {
 
 Result<ObjectGraph> read_object_graph(const Checkpoint& checkpoint) noexcept {
   return at_boundary([&]() -> Result<ObjectGraph> {
-    const auto tensor = checkpoint.tensor(kObjectGraphName);
-    if (!tensor && tensor.error().code == Code::NotFound)
+    if (!checkpoint.contains(kObjectGraphName))
       return error_in(checkpoint, Code::NotFound, "is not there: the checkpoint is name-based");
+    const auto tensor = checkpoint.tensor(kObjectGraphName);
     if (!tensor) return tensor.error();
     if (tensor->dtype() != DType::String || !tensor->shape().empty())
       return error_in(checkpoint, Code::Unsupported, "is no scalar string");
@@ -96,10 +96,9 @@ Result<std::vector<Tensor>> tensors_of(const Checkpoint& checkpoint,
 
 Result<Tensor> find_tensor(const Checkpoint& checkpoint, std::string_view name) noexcept {
   return at_boundary([&]() -> Result<Tensor> {
-    auto stored = checkpoint.tensor(name);
-    if (stored || stored.error().code != Code::NotFound) return stored;
+    if (checkpoint.contains(name)) return checkpoint.tensor(name);
     const auto graph = read_object_graph(checkpoint);
-    if (!graph && graph.error().code == Code::NotFound) return stored;
+    if (!graph && graph.error().code == Code::NotFound) return checkpoint.tensor(name);
     if (!graph) return graph.error();
     const auto key = tensor_key(*graph, name);
     if (!key && key.error().code == Code::NotFound) return checkpoint.tensor(likely_key(name));

@@ -109,6 +109,19 @@ Result<Mapping> Mapping::allocate(std::uint64_t size_bytes) {
   return mapping;
 }
 
+Result<Mapping> Mapping::reserve(std::uint64_t size_bytes) {
+  Mapping mapping;
+  if (size_bytes == 0) return mapping;
+  mapping.owner_ = std::make_unique<Owner>();
+  void* memory = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return Error{Code::OutOfMemory, ENOMEM, "out of memory"};
+  mapping.owner_->memory = memory;
+  mapping.owner_->memory_bytes = size_bytes;
+  mapping.bytes_ = {static_cast<std::byte*>(memory), size_bytes};
+  return mapping;
+}
+
 void Mapping::guard() {
   if (bytes_.empty()) return;
   const std::uint64_t pages = (bytes_.size() + page_bytes() - 1) / page_bytes();
@@ -117,6 +130,10 @@ void Mapping::guard() {
 
 bool Mapping::faulted() const noexcept {
   return owner_ != nullptr && owner_->guarded && owner_->guarded->faulted();
+}
+
+bool is_unmappable(const Error& error) noexcept {
+  return error.os_errno == ENODEV || error.os_errno == EOPNOTSUPP || error.os_errno == ENOSYS;
 }
 
 Result<void> populate(std::span<const std::byte> range) {

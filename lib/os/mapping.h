@@ -25,6 +25,9 @@ class Mapping {
   // Zeroed memory of this process, in huge pages where the kernel has them.
   static Result<Mapping> allocate(std::uint64_t size_bytes);
 
+  // Addresses for a file that cannot be mapped: zeros that take no memory before they are touched.
+  static Result<Mapping> reserve(std::uint64_t size_bytes);
+
   Mapping(Mapping&&) noexcept;
   Mapping& operator=(Mapping&&) noexcept;
   ~Mapping();
@@ -45,6 +48,9 @@ class Mapping {
   std::unique_ptr<Owner> owner_;
   std::span<std::byte> bytes_;
 };
+
+// Whether map() failed since the file system cannot map at all, as some network and FUSE mounts.
+bool is_unmappable(const Error& error) noexcept;
 
 // Maps the pages of this range now. Io: a page cannot be read (which touching it would answer with
 // SIGBUS). Unsupported: the kernel is older than 5.14.

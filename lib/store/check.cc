@@ -142,6 +142,29 @@ std::uint64_t covered_bytes(std::span<const Piece> pieces) noexcept {
   return covered;
 }
 
+// The bytes of tensors that none of the summed pieces covers.
+std::uint64_t unsummed_bytes(const format::IndexView& index, std::span<const Piece> summed) {
+  std::vector<Piece> pieces;
+  const auto append = [&](const format::Span& span) {
+    if (span.crc32c) return;
+    Piece piece;
+    piece.shard = span.shard;
+    piece.offset_bytes = span.offset_bytes;
+    piece.size_bytes = span.size_bytes;
+    pieces.push_back(piece);
+  };
+  for (std::size_t i = 0; i < index.tensor_count(); ++i) {
+    const auto tensor = index.tensor(i);
+    if (!tensor.partitioned()) append(tensor.span);
+    for (std::uint32_t slice = tensor.slices_begin; slice < tensor.slices_end; ++slice)
+      append(index.slice(slice).span);
+  }
+  if (pieces.empty()) return 0;
+  pieces.insert(pieces.end(), summed.begin(), summed.end());
+  std::ranges::sort(pieces, {}, &Piece::place);
+  return covered_bytes(pieces) - covered_bytes(summed);
+}
+
 // P.index belongs to the checkpoint although nobody reads it here: where it is still the file that
 // P.cairn remembers, it must have the digest that P.cairn remembers.
 Result<void> check_tensorflow_index(const Parts& parts) {
@@ -183,6 +206,7 @@ Result<Verification> OpenCheckpoint::check_by(Pass& pass, Source source, const W
   CAIRN_CHECK(pass.run(source, work));
   Verification seen;
   seen.bytes_checked = covered_bytes(pieces);
+  seen.unchecked_bytes = unsummed_bytes(index(), pieces);
   for (std::size_t i = 0; i < pieces.size(); ++i)
     append_damage(*this, pieces[i], pass.sums(i), seen.damage);
   return seen;

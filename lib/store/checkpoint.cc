@@ -13,6 +13,7 @@
 #include "format/checked.h"
 #include "format/limits.h"
 #include "format/quoted.h"
+#include "lib/os/file_system.h"
 #include "lib/store/names.h"
 #include "lib/store/nearest.h"
 #include "lib/store/open_checkpoint.h"
@@ -93,6 +94,10 @@ std::size_t Checkpoint::tensor_count() const noexcept { return state_->index().t
 Tensor Checkpoint::tensor_at(std::size_t position) const noexcept {
   CAIRN_ASSERT(position < tensor_count());
   return state_->handle(position);
+}
+
+bool Checkpoint::contains(std::string_view name) const noexcept {
+  return state_->index().find(name).has_value();
 }
 
 Result<Tensor> Checkpoint::tensor(std::string_view name) const noexcept {
@@ -245,27 +250,44 @@ Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options,
 
 // Gives each shard its addresses.
 Result<void> OpenCheckpoint::place_shards() {
-  const auto mode = access_ == Access::Private ? os::MapMode::CopyOnWrite : os::MapMode::ReadOnly;
+  fetched_.resize(parts_.shards.size());
   for (std::uint32_t i = 0; i < parts_.shards.size(); ++i) {
-    const std::uint64_t size_bytes = index().shard(i).identity.size_bytes;
-    CAIRN_TRY(mapping, access_ == Access::Copy
-                           ? os::Mapping::allocate(size_bytes)
-                           : os::Mapping::map(parts_.shards[i], size_bytes, mode));
-    if (access_ != Access::Copy) mapping.guard();
-    shard_bytes_.push_back(std::move(mapping));
+    CAIRN_TRY(placed, place_shard(i));
+    shard_bytes_.push_back(std::move(placed));
+  }
+  for (std::uint32_t i = 0; i < parts_.shards.size(); ++i) {
+    if (fetched_[i] == nullptr) continue;
+    parts_.notices.push_back(shard_path(i) + ": cannot be mapped, since its file system (" +
+                             os::file_system_of(parts_.shards[i]).name +
+                             ") has no mmap: each tensor is read into memory of this process when "
+                             "it is first used");
+    break;
   }
   return {};
+}
+
+Result<os::Mapping> OpenCheckpoint::place_shard(std::uint32_t shard) {
+  const std::uint64_t size_bytes = index().shard(shard).identity.size_bytes;
+  if (access_ == Access::Copy) return os::Mapping::allocate(size_bytes);
+  const auto mode = access_ == Access::Private ? os::MapMode::CopyOnWrite : os::MapMode::ReadOnly;
+  auto mapping = os::Mapping::map(parts_.shards[shard], size_bytes, mode);
+  if (mapping) mapping->guard();
+  if (mapping || !os::is_unmappable(mapping.error())) return mapping;
+  fetched_[shard] = std::make_unique<Fetched>();
+  return os::Mapping::reserve(size_bytes);
 }
 
 // Brings the bytes there, and checks them on the way.
 Result<void> OpenCheckpoint::load(Loading loading, bool check, const Work& work) {
   Pass pass(*this);
   Source source = Source::File;
-  if (loading == Loading::Populated) {
+  const bool by_reading =
+      std::ranges::any_of(fetched_, [](const auto& fetched) { return fetched != nullptr; });
+  if (loading == Loading::Populated && !by_reading) {
     // A cold file then comes in huge folios, whatever its device reads ahead.
     for (const os::Mapping& shard : shard_bytes_) os::want_huge_pages(shard.bytes());
     source = Source::Populated;
-  } else if (loading != Loading::Mapped) {
+  } else if (loading == Loading::Read || loading == Loading::Direct) {
     for (std::uint32_t i = 0; i < shard_bytes_.size(); ++i)
       pass.copy(i, 0, shard_bytes_[i].bytes());
     source = loading == Loading::Direct ? Source::PastCache : Source::File;
@@ -275,7 +297,8 @@ Result<void> OpenCheckpoint::load(Loading loading, bool check, const Work& work)
     std::uint64_t payload_bytes = 0;
     for (const os::Mapping& shard : shard_bytes_) payload_bytes += shard.bytes().size();
     // Where every byte has a sum, everything has come by now.
-    if (loading != Loading::Populated || checked_bytes == payload_bytes) return {};
+    if (loading != Loading::Populated) return {};
+    if (checked_bytes == payload_bytes && !by_reading) return {};
   }
   if (loading == Loading::Populated) return prefetch({}, work);
   if (loading == Loading::Mapped) return {};

@@ -1,7 +1,10 @@
 #include "lib/store/choose.h"
 
+#include <algorithm>
+
 #include "lib/os/direct.h"
 #include "lib/os/machine.h"
+#include "lib/os/mapping.h"
 #include "lib/try.h"
 
 namespace cairn::store {
@@ -18,6 +21,9 @@ Result<Surroundings> surroundings_of(const Parts& parts) {
   for (std::uint32_t i = 0; i < parts.shards.size(); ++i) {
     const os::File& shard = parts.shards[i];
     const std::uint64_t size_bytes = parts.index.shard(i).identity.size_bytes;
+    const auto mapped =
+        os::Mapping::map(shard, std::min<std::uint64_t>(1, size_bytes), os::MapMode::ReadOnly);
+    if (!mapped && os::is_unmappable(mapped.error())) seen.can_map = false;
     CAIRN_TRY(resident_bytes, os::resident_bytes(shard, size_bytes));
     seen.payload_bytes += size_bytes;
     seen.resident_bytes += resident_bytes;
@@ -33,7 +39,14 @@ Choice choose(const Surroundings& seen) {
   const std::string payload = bytes(seen.payload_bytes);
   const std::uint64_t available_bytes = seen.available_bytes.value_or(0);
   const bool in_memory = seen.file_system.is_memory || seen.payload_bytes == 0;
-  if (!in_memory && seen.available_bytes && seen.payload_bytes > available_bytes) {
+  const bool too_large = seen.available_bytes && seen.payload_bytes > available_bytes;
+  if (!seen.can_map) {
+    const std::string why = "the shards lie on " + seen.file_system.name + " and cannot be mapped";
+    if (!too_large) return {Way::Read, why};
+    return {Way::Map, why + "; " + payload + " are more than the " + bytes(available_bytes) +
+                          " of memory that are available: each tensor is read when it is used"};
+  }
+  if (!in_memory && too_large) {
     return {Way::Map, payload + " are more than the " + bytes(available_bytes) +
                           " of memory that are available: mapped pages may come and go"};
   }

@@ -18,6 +18,7 @@ struct Surroundings {
   std::optional<std::uint64_t> available_bytes;
   os::FileSystem file_system;
   bool direct_reads = false;  // the file system has them
+  bool can_map = true;        // and mmap
 };
 
 // Asks the system. Errors: Io.

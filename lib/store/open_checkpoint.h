@@ -19,6 +19,7 @@
 #include "lib/os/file.h"
 #include "lib/os/guarded.h"
 #include "lib/os/mapping.h"
+#include "lib/store/fetched.h"
 #include "lib/store/slices.h"
 
 namespace cairn::store {
@@ -118,6 +119,10 @@ class OpenCheckpoint {
   // faults where the file was truncated or cannot be read.
   std::span<std::byte> in_memory(const format::Span& span) const noexcept;
 
+  // Reads these bytes into their place, where the shard cannot be mapped and they are not there
+  // yet.
+  Result<void> fetch(const format::Span& span) const;
+
   // Copies bytes of a shard, and never faults.
   Result<void> copy_out(std::uint32_t shard, std::uint64_t offset_bytes,
                         std::span<std::byte> out) const;
@@ -155,6 +160,7 @@ class OpenCheckpoint {
   Result<void> ensure_not_faulted() const;
 
   Result<void> place_shards();
+  Result<os::Mapping> place_shard(std::uint32_t shard);
   Result<void> load(Loading loading, bool check, const Work& work);
   // Everything that has a sum, in one pass with what else was wanted of it.
   Result<Verification> check_by(Pass& pass, Source source, const Work& work) const;
@@ -180,8 +186,9 @@ class OpenCheckpoint {
 
   Parts parts_;
   Access access_;
-  bool lazy_;                             // tensors are checked on first use
-  std::vector<os::Mapping> shard_bytes_;  // parallel to parts_.shards
+  bool lazy_;                                      // tensors are checked on first use
+  std::vector<os::Mapping> shard_bytes_;           // parallel to parts_.shards
+  std::vector<std::unique_ptr<Fetched>> fetched_;  // the same; nothing where a shard is mapped
   // What was checked is never checked again: one flag for each tensor, chunk and slice.
   std::unique_ptr<std::atomic<bool>[]> checked_;
   std::unique_ptr<std::atomic<bool>[]> checked_chunks_;

@@ -4,6 +4,9 @@
 // truth: Access::Copy, and Access::Private, whose pages the caller may have changed. Those the
 // kernel copies for us, which tells by an error what touching them would tell by a signal: a file
 // that was truncated since, or a page that the disk does not give.
+//
+// Where the file system cannot map, the shard has addresses without bytes, and what is asked for is
+// read to its place first (fetch).
 
 #include <algorithm>
 #include <cstring>
@@ -68,7 +71,10 @@ class RunCopier {
 Result<std::span<const std::byte>> stored_bytes(const OpenCheckpoint& checkpoint,
                                                 const format::Span& piece,
                                                 std::vector<std::vector<std::byte>>* copies) {
-  if (copies == nullptr) return std::span<const std::byte>(checkpoint.in_memory(piece));
+  if (copies == nullptr) {
+    CAIRN_CHECK(checkpoint.fetch(piece));
+    return std::span<const std::byte>(checkpoint.in_memory(piece));
+  }
   std::vector<std::byte>& copy = copies->emplace_back(piece.size_bytes);
   CAIRN_CHECK(checkpoint.copy_out(piece.shard, piece.offset_bytes, copy));
   return std::span<const std::byte>(copy);
@@ -117,6 +123,12 @@ std::span<std::byte> OpenCheckpoint::in_memory(const format::Span& span) const n
   return shard_bytes_[span.shard].bytes().subspan(span.offset_bytes, span.size_bytes);
 }
 
+Result<void> OpenCheckpoint::fetch(const format::Span& span) const {
+  Fetched* const fetched = fetched_[span.shard].get();
+  if (fetched == nullptr) return {};
+  return fetched->ensure(parts_.shards[span.shard], span.offset_bytes, in_memory(span));
+}
+
 Result<void> OpenCheckpoint::copy_out(std::uint32_t shard, std::uint64_t offset_bytes,
                                       std::span<std::byte> out) const {
   if (access_ == Access::Shared) return parts_.shards[shard].read_at(offset_bytes, out);
@@ -127,6 +139,7 @@ Result<void> OpenCheckpoint::copy_out(std::uint32_t shard, std::uint64_t offset_
     std::memcpy(out.data(), from.data(), out.size());
     return {};
   }
+  CAIRN_CHECK(fetch({shard, offset_bytes, out.size(), {}}));
   auto done = os::copy_mapped(from, out);
   if (done) return done;
   return Error{done.error().code, done.error().os_errno,
@@ -171,6 +184,7 @@ Result<format::Span> OpenCheckpoint::checked_span(std::size_t position) const {
   }
   if (faulted(span->shard)) return faulted_error(span->shard);
   CAIRN_CHECK(ensure_checked(position));
+  CAIRN_CHECK(fetch(*span));
   return *span;
 }
 
@@ -362,6 +376,10 @@ Result<void> OpenCheckpoint::prefetch(std::span<const std::string_view> names,
                           [&](std::size_t i) -> Result<std::uint64_t> {
                             const format::Span& step = steps[i];
                             if (faulted(step.shard)) return faulted_error(step.shard);
+                            if (fetched_[step.shard] != nullptr) {
+                              CAIRN_CHECK(fetch(step));
+                              return step.size_bytes;
+                            }
                             auto done = os::populate(in_memory(step));
                             if (!done && done.error().code == Code::Unsupported) {
                               std::vector<std::byte> scratch(step.size_bytes);

@@ -85,6 +85,40 @@ class Identify(CommandTest):
             with self.subTest(given):
                 self.assert_opens(given, "model/variables/variables")
 
+    def saved_model(self, folder, name="saved_model.pb"):
+        variables = self.dir / folder / "variables"
+        variables.mkdir(parents=True)
+        write_bundle(variables / "variables", {b"w": b"1234"})
+        (self.dir / folder / name).write_bytes(b"saved_model_schema_version: 1\n")
+        return variables
+
+    def test_a_saved_model_written_as_text_opens(self):
+        self.saved_model("model", "saved_model.pbtxt")
+        for given in ("model", "model/", "model/saved_model.pbtxt", "model/variables"):
+            with self.subTest(given):
+                self.assert_opens(given, "model/variables/variables")
+
+    def test_a_saved_model_whose_index_is_missing_beside_its_shards(self):
+        for name in ("saved_model.pb", "saved_model.pbtxt"):
+            variables = self.saved_model(name[-3:], name)
+            (variables / "variables.index").unlink()
+            for given in (name[-3:], name[-3:] + "/" + name):
+                with self.subTest(given):
+                    said = self.cairn("ls", given, exit=FAILED).err
+                    self.assertIn("variables/variables.index is missing", said)
+                    self.assertIn("half copied?", said)
+                    self.assertNotIn("without variables", said)
+
+    def test_a_directory_of_versions_names_them_newest_first(self):
+        for version in ("2", "10", "9", "0001"):
+            self.saved_model("serving/" + version, "saved_model.pbtxt" if version == "2" else "saved_model.pb")
+        (self.dir / "serving" / "11").mkdir()  # none of them
+        self.assertIn(
+            "serving: is a directory of versions of a SavedModel; give one of them: "
+            "serving/10, serving/9, serving/2, …",
+            self.cairn("ls", "serving", exit=FAILED).err)
+        self.assert_opens("serving/10", "serving/10/variables/variables")
+
     def test_a_saved_model_without_variables(self):
         (self.dir / "model").mkdir()
         (self.dir / "model" / "saved_model.pb").write_bytes(b"")

@@ -18,7 +18,7 @@ class Verify(CommandTest):
             ran.json,
             {
                 "checkpoints": [
-                    {"prefix": prefix, "whole": True, "bytes_checked": 8, "damage": []}
+                    {"prefix": prefix, "whole": True, "bytes_checked": 8, "unchecked_bytes": 0, "damage": []}
                     for prefix in ("saved/train1", "saved/train2-9")
                 ]
             },
@@ -39,6 +39,7 @@ class Verify(CommandTest):
                         "prefix": "saved/train2-9",
                         "whole": False,
                         "bytes_checked": 8,
+                        "unchecked_bytes": 0,
                         "damage": [
                             {
                                 "tensor": "v2",
@@ -101,9 +102,31 @@ class Verify(CommandTest):
         self.assertIn("notes.txt", ran.err)
         self.assertEqual(len(ran.err.splitlines()), 1)
 
-    def test_safetensors_files_have_nothing_to_compare_with(self):
+    def test_what_has_no_sums_is_counted_as_unchecked_and_not_called_whole(self):
+        write_safetensors(self.dir / "m.safetensors", {"w": ("F32", [2], bytes(8)), "v": ("U8", [3], bytes(3))})
+        text = self.cairn("verify", "m.safetensors", exit=YES).text
+        self.assertEqual(text, "m: no damage found, 0 bytes checked, 11 unchecked, for which no sums are stored\n")
+        checkpoint = self.cairn("verify", "m.safetensors", "--json", exit=YES).json["checkpoints"][0]
+        self.assertEqual((checkpoint["bytes_checked"], checkpoint["unchecked_bytes"]), (0, 11))
+        self.assertIsNone(checkpoint["whole"])
+        self.cairn("convert", "m.safetensors", "n", "--to", "cairn", exit=YES)
+        self.assertIn("n: whole, ", self.cairn("verify", "n", exit=YES).text)
+        self.assertNotIn("unchecked", self.cairn("verify", "n", exit=YES).text)
+
+    def test_no_figure_of_bench_is_called_checked_that_was_not(self):
         write_safetensors(self.dir / "m.safetensors", {"w": ("F32", [2], bytes(8))})
-        self.assertIn("no stored sums", self.cairn("verify", "m.safetensors", exit=YES).text)
+        ran = self.cairn("bench", "m.safetensors", "--repeat", "1", "--json", exit=YES).json
+        self.assertEqual(ran["unchecked_bytes"], 8)
+        self.assertIsNone(ran["verify_ms"])
+        text = self.cairn("bench", "m.safetensors", "--repeat", "1", exit=YES).text
+        self.assertNotIn("verify, ", text)
+        self.assertIn("8 of 8 bytes have no stored sums: verify and restore did not check them", text)
+        ran = self.cairn("bench", "saved/train2-9", "--repeat", "1", "--json", exit=YES).json
+        self.assertEqual(ran["unchecked_bytes"], 0)
+        self.assertIsNotNone(ran["verify_ms"])
+        text = self.cairn("bench", "saved/train2-9", "--repeat", "1", exit=YES).text
+        self.assertIn("verify, warm", text)
+        self.assertNotIn("no stored sums", text)
 
 
 class Hostile(CommandTest):

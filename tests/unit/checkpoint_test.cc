@@ -3,6 +3,7 @@
 #include "cairn/checkpoint.h"
 
 #include <doctest/doctest.h>
+#include <chrono>
 
 #include <algorithm>
 #include <random>
@@ -182,6 +183,62 @@ TEST_CASE("a missing tensor is NotFound, with the names that are nearest") {
   const std::string long_name(5000, 'q');
   const auto missing = checkpoint.tensor(long_name);
   CHECK(refusal(missing, {"among 3"}) == Code::NotFound);
+}
+
+TEST_CASE("whether a tensor is there is asked without an error") {
+  const Scratch scratch;
+  write_checkpoint(scratch / "p",
+                   {raw("a", DType::Int8, {1}), raw(std::string("a\0b", 3), DType::Int8, {1})});
+  const auto checkpoint = open_checkpoint(scratch / "p");
+  CHECK(checkpoint.contains("a"));
+  CHECK(checkpoint.contains(std::string_view("a\0b", 3)));
+  for (const std::string_view missing : {"", "A", "aa", "b"}) {
+    CAPTURE(missing);
+    CHECK(!checkpoint.contains(missing));
+  }
+}
+
+// The least of several, in milliseconds: who shares the machine does not count.
+double milliseconds_to_miss(const Checkpoint& checkpoint, std::string_view name) {
+  double least = 1e9;
+  for (int i = 0; i < 10; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    const bool found = checkpoint.tensor(name).has_value();
+    const std::chrono::duration<double, std::milli> taken =
+        std::chrono::steady_clock::now() - start;
+    REQUIRE(!found);
+    least = std::min(least, taken.count());
+  }
+  return least;
+}
+
+TEST_CASE("a name that is missing among 20,000 is answered at once, with the nearest") {
+  const Scratch scratch;
+  std::vector<Content> contents;
+  for (int i = 0; i < 20'000; ++i) {
+    const std::string layer = std::to_string(i);
+    contents.push_back(raw("model.layers." + layer + ".mlp.experts." + std::to_string(i * 7 % 128) +
+                               ".down_proj.weight.quantized_scale_inv",
+                           DType::Int8, {}));
+  }
+  write_checkpoint(scratch / "p", contents);
+  const auto checkpoint = open_checkpoint(scratch / "p");
+  const std::string right = "model.layers.77.mlp.experts.27.down_proj.weight.quantized_scale_inv";
+  REQUIRE(checkpoint.contains(right));
+  const auto names_right = [&](std::string_view missing) {
+    CAPTURE(missing);
+    CHECK(refusal(checkpoint.tensor(missing), {"nearest: \"" + right + "\""}) == Code::NotFound);
+    CHECK(milliseconds_to_miss(checkpoint, missing) < 10);  // 1 where nothing is instrumented
+  };
+  names_right("Model.layers.77.mlp.experts.27.down_proj.weight.quantized_scale_inv");
+  names_right("model.layer.77.mlp.experts.27.down_proj.weight.quantized_scale_inv");
+  names_right("model.layers.77.mlp.expert.27.down_porj.weight.quantized_scale_inv");
+  names_right("model.layers.77.mlp.experts.27.down_proj.weight.quantized_scales_inv");
+  names_right(right + "s");
+  names_right("layers.77.mlp.experts.27.down_proj");
+  CHECK(milliseconds_to_miss(checkpoint, "model.layers.7.mlp.experts.1.lora_A.weight") < 10);
+  CHECK(milliseconds_to_miss(checkpoint, "e") < 10);
+  CHECK(milliseconds_to_miss(checkpoint, std::string(5000, 'q')) < 10);
 }
 
 TEST_CASE("a checkpoint that is not what was expected is refused with the difference") {

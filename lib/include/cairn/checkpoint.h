@@ -20,7 +20,8 @@ namespace cairn {
 
 // How the tensors' bytes come into this process.
 enum class Access : std::uint8_t {
-  Shared,   // mapped read-only: all processes share one copy, pages come when touched
+  Shared,   // mapped read-only: all processes share one copy, pages come when touched. Where the
+            // file system has no mmap, a notice says so, and each tensor is read on its first use
   Private,  // mapped copy-on-write: pages that are written to become this process's own. No
             // snapshot: unwritten pages show what others do to the file, and truncating the file
             // takes even the written pages away
@@ -30,7 +31,8 @@ enum class Access : std::uint8_t {
 // When the tensors' bytes are compared with their checksums. The index is always checked whole.
 enum class Verify : std::uint8_t {
   Lazy,  // each tensor on its first use, once
-  Full,  // all of them on all cores, before open returns
+  Full,  // all of them on all cores, before open returns; what has no stored sum (a safetensors
+         // file's tensors) is read by nobody: Verification::unchecked_bytes tells how much that is
   None,  // never (but see Checkpoint::notices: a shard that changed behind its index is checked
          // lazily all the same)
 };
@@ -81,7 +83,10 @@ struct Damage {
 // What Checkpoint::verify saw.
 struct Verification {
   std::uint64_t bytes_checked = 0;  // those that a stored sum covers, shared ranges once
-  std::vector<Damage> damage;       // in the order of the shards; empty: none
+  // Those of tensors that no stored sum covers: nobody can say whether they are as they were
+  // written. All of a safetensors file's; 0 of what Cairn or TensorFlow wrote.
+  std::uint64_t unchecked_bytes = 0;
+  std::vector<Damage> damage;  // in the order of the shards; empty: none
 };
 
 // An open checkpoint: its index, and its shards mapped once each.
@@ -148,7 +153,11 @@ class CAIRN_API Checkpoint {
   // the program aborts.
   Tensor tensor_at(std::size_t position) const noexcept;
 
-  // Errors: NotFound, with the nearest names. Cost: O(log tensors).
+  // Whether there is a tensor of this name. Cost: O(log tensors), also where there is none.
+  bool contains(std::string_view name) const noexcept;
+
+  // Errors: NotFound, with the nearest names. Cost: O(log tensors); where there is none, up to a
+  // millisecond for the names: contains() asks without them.
   Result<Tensor> tensor(std::string_view name) const noexcept;
 
   // Compares every byte with its checksum, by reading the files (not the mapping, so that no fault

@@ -20,8 +20,9 @@
 //                                                               made
 //
 // Memory available is the machine's, or what the process's cgroup leaves. Cold: less than half lies
-// in the page cache. Where the file system has no direct reads, Populate takes their place. That is
-// all there is to the choice; the numbers behind it stand in docs/performance.md.
+// in the page cache. Where the file system has no direct reads, Populate takes their place; where
+// it has no mmap, Read. That is all there is to the choice; the numbers behind it stand in
+// docs/performance.md.
 
 #include <cstdint>
 #include <filesystem>
