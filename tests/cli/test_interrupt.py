@@ -87,7 +87,7 @@ class Interrupt(CommandTest):
     def test_a_checkpoint_that_was_there_is_there_still(self):
         self.cairn("save", "new/m", "v0:int32=5", exit=YES)
         before = self.names("new")
-        self.check(("save", "new/m", *self.words), "new", before)
+        self.check(("save", "new/m", *self.words, "--replace"), "new", before)
         self.assertEqual(self.cairn("cat", "new/m", "v0", exit=YES).text, "5\n")
         self.assertEqual(self.cairn("latest", "new", exit=YES).text, "new/m\n")
 

@@ -47,6 +47,10 @@ Result<Mapping> Mapping::allocate(std::uint64_t size_bytes) {
   return mapping;
 }
 
+Result<Mapping> Mapping::reserve(std::uint64_t size_bytes) { return allocate(size_bytes); }
+
+bool is_unmappable(const Error&) noexcept { return false; }
+
 void Mapping::guard() {}
 
 bool Mapping::faulted() const noexcept { return false; }
