@@ -210,8 +210,7 @@ Result<void> refuse_existing(const Target& target, std::span<const std::string_v
     const std::string file = target.base + std::string(suffix);
     if (!target.directory.exists(file)) continue;
     return Error{Code::Exists, 0,
-                 target.shown + ": " + file +
-                     " is there; choose another output, or say replace"};
+                 target.shown + ": " + file + " is there; choose another output, or say replace"};
   }
   return {};
 }
@@ -310,9 +309,9 @@ Result<void> Publisher::publish_file(Draft& file, bool replace) {
   // To give a file the name that it has does nothing, and its temporary name would stay.
   const bool same = there && there->device == info.device && there->inode == info.inode;
   if (there && !same && !replace) {
-    return Error{Code::Exists, 0,
-                 target_.shown + ": " + file.name() +
-                     " is there; choose another output, or say replace"};
+    return Error{
+        Code::Exists, 0,
+        target_.shown + ": " + file.name() + " is there; choose another output, or say replace"};
   }
   if (!same) CAIRN_CHECK(file.publish(replace ? Draft::Taken::Replace : Draft::Taken::Refuse));
   auto done = target_.directory.sync();
