@@ -37,7 +37,8 @@ def compile_programs(build, tests):
     targets = json.loads(subprocess.check_output(["meson", "introspect", "--targets", build]))
     needed = {target for test in tests for target in test["depends"]}
     files = [name for target in targets if target["id"] in needed for name in target["filename"]]
-    words = [word for test in tests for word in [*test["cmd"], *test["env"].values()]]
+    values = [value for test in tests for value in test["env"].values()]
+    words = [word for test in tests for word in test["cmd"]] + os.pathsep.join(values).split(os.pathsep)
     words = {os.path.normpath(word) for word in files + words}
     programs = sorted(word.removeprefix(root) for word in words
                       if word.startswith(root) and not os.path.isdir(word))  # meson adds library paths
