@@ -59,8 +59,7 @@ std::uint64_t size_of(const NamedTensor& tensor) {
 Staging::Staging(std::span<const NamedTensor> tensors, std::uint64_t size_bytes_max) {
   std::vector<const NamedTensor*> by_size;
   for (const NamedTensor& tensor : tensors) by_size.push_back(&tensor);
-  std::ranges::stable_sort(by_size, std::greater(),
-                           [](const auto* each) { return size_of(*each); });
+  std::ranges::sort(by_size, std::greater(), [](const auto* each) { return size_of(*each); });
   for (const NamedTensor* tensor : by_size) {
     const std::uint64_t size_bytes = size_of(*tensor);
     if (size_bytes > size_bytes_max) {
