@@ -5,6 +5,7 @@
 #include "lib/os/machine.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <span>
@@ -42,11 +43,18 @@ constexpr std::size_t kTextBytesMax = 64u << 10;
 // Empty where there is no such file: the kernel says 0 bytes of all of them, so they have no size
 // to go by.
 std::string text_of(const std::string& path) {
-  const File file(above_standard_streams(::open(path.c_str(), O_RDONLY | O_CLOEXEC)), path);
-  if (file.fd() < 0) return {};
-  std::string text(kTextBytesMax, '\0');
-  const auto size_bytes = file.read_some_at(0, std::as_writable_bytes(std::span(text)));
-  text.resize(size_bytes ? *size_bytes : 0);
+  std::string text(kTextBytesMax,
+                   '\0');  // before there is a descriptor that a bad_alloc could leak
+  const int fd = above_standard_streams(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd < 0) return {};
+  std::size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t count = ::read(fd, text.data() + done, text.size() - done);
+    if (count <= 0) break;
+    done += static_cast<std::size_t>(count);
+  }
+  ::close(fd);
+  text.resize(done);
   return text;
 }
 
