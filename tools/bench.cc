@@ -45,6 +45,7 @@ struct Options {
   std::string path;
   unsigned repeat = 5;
   bool json = false;
+  bool follow_links = false;
   std::optional<Way> way;
   Work work;
 };
@@ -77,8 +78,10 @@ struct Report {
 // Times steps on a checkpoint that is opened anew, without checks, for every run.
 class Bench {
  public:
-  explicit Bench(const Options& options) : options_(options), watch_(options.path, options.repeat) {
+  explicit Bench(const Options& options)
+      : options_(options), watch_(options.path, options.repeat, options.follow_links) {
     open_.verify = Verify::None;
+    open_.follow_links = options.follow_links;
   }
 
   Result<Report> run() {
@@ -137,6 +140,7 @@ class Bench {
   Result<void> restores(Report& report) {
     RestoreOptions how;
     how.way = options_.way;
+    how.follow_links = options_.follow_links;
     how.work = options_.work;
     Chosen chosen;
     const Trial trial{[] { return Result<void>(); },
@@ -244,6 +248,7 @@ int bench(Arguments arguments) {
   line.add_choice("--way", options.way, ways, "WAY",
                   "How to restore: map, populate, read or direct (chosen by itself)");
   add_json(line, options.json);
+  add_follow_links(line, options.follow_links);
   add_threads(line, options.work.threads_max);
   if (const auto exit = line.parse(arguments)) return *exit;
 

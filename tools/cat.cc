@@ -42,6 +42,7 @@ struct Options {
   std::string slice;
   bool raw = false;
   bool npy = false;
+  bool follow_links = false;
 };
 
 // The elements of a tensor or of a part of it: in the mapping where they lie as needed, else a
@@ -169,9 +170,10 @@ int cat(Arguments arguments) {
                     "Write the bytes as in memory (little-endian, row-major); strings one\n"
                     "after another as they are");
   line.add_flag("--npy", options.npy, "Write an .npy file").excludes(raw);
+  add_follow_links(line, options.follow_links);
   if (const auto exit = line.parse(arguments)) return *exit;
 
-  const auto checkpoint = open_or_complain(options.path);
+  const auto checkpoint = open_or_complain(options.path, options.follow_links);
   if (!checkpoint) return kFailed;
   const auto done = print_tensor(*checkpoint, options);
   if (!done) {

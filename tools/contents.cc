@@ -164,7 +164,9 @@ Result<Contents> Contents::gather(std::span<const std::string> words, const From
     if (!contents.given_.empty()) return contents;
     return invalid("there is nothing to save: name a TENSOR, or a checkpoint with --from");
   }
-  auto source = Checkpoint::open(from.path);
+  OpenOptions options;
+  options.follow_links = from.follow_links;
+  auto source = Checkpoint::open(from.path, options);
   if (!source) return std::move(source).error();
   contents.source_ = *std::move(source);
   const auto met = contents.meet_source(from.replace);

@@ -27,6 +27,7 @@ class Contents {
   struct From {
     const std::string& path;
     bool replace = false;
+    bool follow_links = false;
   };
   static Result<Contents> gather(std::span<const std::string> words, const From& from);
 

@@ -167,12 +167,14 @@ void print_text(const Checkpoint& checkpoint) {
 int ls(Arguments arguments) {
   std::string path;
   bool json = false;
+  bool follow_links = false;
   CommandLine line("cairn ls", kDescription, kFooter);
   add_path(line, path);
   add_json(line, json);
+  add_follow_links(line, follow_links);
   if (const auto exit = line.parse(arguments)) return *exit;
 
-  const auto checkpoint = open_or_complain(path);
+  const auto checkpoint = open_or_complain(path, follow_links);
   if (!checkpoint) return kFailed;
   json ? print_json(*checkpoint) : print_text(*checkpoint);
   return kYes;

@@ -76,6 +76,7 @@ Result<Spread> Stopwatch::time(PageCache cache, const Trial& trial) {
 Result<void> Stopwatch::drop_page_cache() {
   OpenOptions options;
   options.verify = Verify::None;
+  options.follow_links = follow_links_;
   std::vector<std::filesystem::path> files;
   std::uint64_t total = 0;
   {

@@ -34,8 +34,8 @@ enum class PageCache : std::uint8_t {
 // Times trials on one checkpoint.
 class Stopwatch {
  public:
-  Stopwatch(std::filesystem::path checkpoint, unsigned repeat)
-      : checkpoint_(std::move(checkpoint)), repeat_(repeat) {}
+  Stopwatch(std::filesystem::path checkpoint, unsigned repeat, bool follow_links = false)
+      : checkpoint_(std::move(checkpoint)), repeat_(repeat), follow_links_(follow_links) {}
 
   // Seconds. Errors: those of the trial.
   Result<Spread> time(PageCache cache, const Trial& trial);
@@ -49,6 +49,7 @@ class Stopwatch {
 
   std::filesystem::path checkpoint_;
   unsigned repeat_;
+  bool follow_links_;
   double stayed_resident_max_ = 0;
 };
 

@@ -68,13 +68,13 @@ void print_changes(std::span<const NameChange> changes) {
     print(fmt::format("{} → {}\n", safe(change.from), safe(change.to)));
 }
 
-int dry_run(const std::string& path, const Renaming& renaming, bool json) {
-  const auto changes = name_changes(path, renaming);
+int dry_run(const std::string& path, const Renaming& renaming, const TransferFlags& flags) {
+  const auto changes = name_changes(path, renaming, flags.options.follow_links);
   if (!changes) {
     complain(changes.error());
     return kFailed;
   }
-  if (!json) {
+  if (!flags.json) {
     print_changes(*changes);
     return kYes;
   }
@@ -119,7 +119,7 @@ int rename_verb(Arguments arguments) {
   line.add_flag("--dry-run", dry, "Only print what would be renamed");
   add_replace_json_threads(line, flags);
   if (const auto exit = line.parse(arguments)) return *exit;
-  if (dry) return dry_run(path, renaming, flags.json);
+  if (dry) return dry_run(path, renaming, flags);
 
   const auto done = run("renaming in " + path, flags, [&](const TransferOptions& options) {
     return rename_tensors(path, renaming, options);

@@ -83,7 +83,7 @@ int report(const Salvageable& found, const Subject& subject, bool json) {
 
 int dry_run(const std::string& source, const TransferFlags& flags) {
   ProgressBar bar("looking at " + source);
-  const auto found = salvageable(source, bar.work(flags.threads));
+  const auto found = salvageable(source, bar.work(flags.threads), flags.options.follow_links);
   if (!found) {
     complain(found.error());
     return kFailed;
@@ -105,7 +105,8 @@ int salvage_verb(Arguments arguments) {
   if (dry) return dry_run(source, flags);
 
   const auto done = run("salvaging " + source, flags, [&](const TransferOptions& options) {
-    return salvage(source, {options.output, options.replace, options.lock_wait, options.work});
+    return salvage(source, {options.output, options.replace, options.follow_links,
+                            options.lock_wait, options.work});
   });
   if (!done) {
     complain(done.error());

@@ -62,6 +62,7 @@ struct Options {
   SaverOptions saver;
   SaveOptions what;
   bool object_based = false;
+  bool follow_links = false;
   bool no_tensorflow_index = false;
   bool json = false;
 
@@ -76,6 +77,7 @@ void add_options(CommandLine& line, Options& options) {
   line.add("--step", options.what.step, "N", "The prefix becomes DIR/NAME-N");
   const Argument from = line.add("--from", options.from, "PATH",
                                  "Take the tensors that are not named from this checkpoint");
+  add_follow_links(line, options.follow_links);
   line.add_flag("--object-based", options.object_based,
                 "NAMEs are object paths (model/layers/0/w): save what\n"
                 "tf.train.Checkpoint restores, with an object graph and a\n"
@@ -139,7 +141,8 @@ Result<void> settle(Options& options) {
 Result<Saved> save_contents(Options& options) {
   const auto settled = settle(options);
   if (!settled) return settled.error();
-  auto contents = Contents::gather(options.tensors, {options.from, options.what.replace});
+  auto contents =
+      Contents::gather(options.tensors, {options.from, options.what.replace, options.follow_links});
   if (!contents) return std::move(contents).error();
   contents->add_metadata(options.what);
   if (options.object_based) {

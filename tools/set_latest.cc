@@ -28,8 +28,9 @@ constexpr const char* kFooter =
 
 // The checkpoint that PREFIX means, spelt through `dir` where it lies there, since that is how the
 // catalog's other entries come back.
-Result<fs::path> resolve(const fs::path& dir, const fs::path& given) {
+Result<fs::path> resolve(const fs::path& dir, const fs::path& given, bool follow_links) {
   OpenOptions options;
+  options.follow_links = follow_links;
   options.verify = Verify::None;
   auto checkpoint = Checkpoint::open(given, options);
   if (!checkpoint && !given.empty() && !given.has_parent_path()) {
@@ -52,8 +53,8 @@ Result<fs::path> resolve(const fs::path& dir, const fs::path& given) {
 }
 
 Result<fs::path> change_catalog(const fs::path& dir, const fs::path& given,
-                                const std::string& catalog) {
-  auto prefix = resolve(dir, given);
+                                const std::string& catalog, bool follow_links) {
+  auto prefix = resolve(dir, given, follow_links);
   if (!prefix) return prefix;
   const auto done = set_latest_checkpoint(dir, *prefix, catalog);
   if (!done) return done.error();
@@ -66,13 +67,15 @@ int set_latest(Arguments arguments) {
   std::string dir;
   std::string prefix;
   std::string catalog = "checkpoint";
+  bool follow_links = false;
   CommandLine line("cairn set-latest", kDescription, kFooter);
   add_directory(line, dir);
   line.add("PREFIX", prefix, "The checkpoint").required();
   add_catalog(line, catalog);
+  add_follow_links(line, follow_links);
   if (const auto exit = line.parse(arguments)) return *exit;
 
-  const auto changed = change_catalog(dir, prefix, catalog);
+  const auto changed = change_catalog(dir, prefix, catalog, follow_links);
   if (!changed) {
     complain(changed.error());
     return kFailed;

@@ -52,22 +52,23 @@ struct State {
 };
 
 // What was passed over on the way to the newest whole one has been looked at already.
-Entry look_at(const std::filesystem::path& prefix, const LatestWhole& whole) {
+Entry look_at(const std::filesystem::path& prefix, const LatestWhole& whole, bool follow_links) {
   for (const PassedOver& passed : whole.passed_over) {
     if (passed.prefix == prefix) return {prefix.native(), passed.why};
   }
   OpenOptions options;
   options.verify = Verify::None;
+  options.follow_links = follow_links;
   const auto checkpoint = Checkpoint::open(prefix, options);
   if (checkpoint) return {prefix.native(), std::nullopt};
   return {prefix.native(), checkpoint.error().what};
 }
 
-Result<State> read_state(const std::string& dir, const std::string& name) {
+Result<State> read_state(const std::string& dir, const std::string& name, bool follow_links) {
   const auto catalog = get_checkpoint_state(dir, name);
   if (!catalog) return catalog.error();
   if (!catalog->has_value()) return State{};
-  const auto whole = latest_whole(dir, name);
+  const auto whole = latest_whole(dir, name, follow_links);
   if (!whole) return whole.error();
   State state;
   state.latest = (*catalog)->model_checkpoint_path.native();
@@ -76,7 +77,7 @@ Result<State> read_state(const std::string& dir, const std::string& name) {
   // A catalog need not list the one that it calls the latest.
   if (std::ranges::find(paths, (*catalog)->model_checkpoint_path) == paths.end())
     paths.push_back((*catalog)->model_checkpoint_path);
-  for (const auto& prefix : paths) state.entries.push_back(look_at(prefix, *whole));
+  for (const auto& prefix : paths) state.entries.push_back(look_at(prefix, *whole, follow_links));
   return state;
 }
 
@@ -163,6 +164,7 @@ int state(Arguments arguments) {
   std::string catalog = "checkpoint";
   bool json = false;
   bool repairs = false;
+  bool follow_links = false;
   RepairOptions options;
   CommandLine line("cairn state", kDescription, kFooter);
   add_directory(line, dir);
@@ -173,10 +175,11 @@ int state(Arguments arguments) {
   line.add_flag("--dry-run", options.dry_run, "Repair: say what would be done, and change nothing")
       .needs(repair_option);
   add_json(line, json);
+  add_follow_links(line, follow_links);
   if (const auto exit = line.parse(arguments)) return *exit;
 
   if (repairs) return repair(dir, catalog, options, json);
-  const auto state = read_state(dir, catalog);
+  const auto state = read_state(dir, catalog, follow_links);
   if (!state) {
     complain(state.error());
     return kFailed;

@@ -81,6 +81,7 @@ void add_lossy(CommandLine& line, TransferFlags& flags) {
 void add_replace_json_threads(CommandLine& line, TransferFlags& flags) {
   line.add_flag("--replace", flags.options.replace,
                 "Replace what is there and says something else");
+  add_follow_links(line, flags.options.follow_links);
   add_lock_wait(line, flags.options.lock_wait);
   add_json(line, flags.json);
   add_threads(line, flags.threads);

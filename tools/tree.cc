@@ -231,11 +231,13 @@ int tree(Arguments arguments) {
   std::string path;
   bool json = false;
   CommandLine line("cairn tree", kDescription, kFooter);
+  bool follow_links = false;
   add_path(line, path);
   add_json(line, json);
+  add_follow_links(line, follow_links);
   if (const auto exit = line.parse(arguments)) return *exit;
 
-  const auto checkpoint = open_or_complain(path);
+  const auto checkpoint = open_or_complain(path, follow_links);
   if (!checkpoint) return kFailed;
   const auto stored = read_object_graph(*checkpoint);
   if (!stored && stored.error().code != Code::NotFound) {

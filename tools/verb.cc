@@ -34,8 +34,15 @@ void add_threads(CommandLine& line, unsigned& threads) {
       .between(1u, 1024u);
 }
 
-std::optional<Checkpoint> open_or_complain(const std::string& path) {
-  auto checkpoint = Checkpoint::open(path);
+void add_follow_links(CommandLine& line, bool& follow_links) {
+  line.add_flag("--follow-links", follow_links,
+                "Follow symbolic links and catalog entries that lead out of the directory");
+}
+
+std::optional<Checkpoint> open_or_complain(const std::string& path, bool follow_links) {
+  OpenOptions options;
+  options.follow_links = follow_links;
+  auto checkpoint = Checkpoint::open(path, options);
   if (!checkpoint) {
     complain(checkpoint.error());
     return std::nullopt;

@@ -43,8 +43,9 @@ void add_directory(CommandLine& line, std::string& dir);
 void add_catalog(CommandLine& line, std::string& name);
 void add_json(CommandLine& line, bool& json);
 void add_threads(CommandLine& line, unsigned& threads);
+void add_follow_links(CommandLine& line, bool& follow_links);
 
 // The checkpoint at `path`, whose notices are printed; nothing: why not was said.
-std::optional<Checkpoint> open_or_complain(const std::string& path);
+std::optional<Checkpoint> open_or_complain(const std::string& path, bool follow_links);
 
 }  // namespace cairn::tools

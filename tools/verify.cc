@@ -60,9 +60,10 @@ Outcome failed(const std::string& path, const Error& error) {
   return {.prefix = path, .why = error.what, .exit = damaged ? kNo : kFailed};
 }
 
-Outcome look_at(const std::string& path, unsigned threads) {
+Outcome look_at(const std::string& path, bool follow_links, unsigned threads) {
   OpenOptions options;
   options.verify = Verify::None;
+  options.follow_links = follow_links;
   const auto checkpoint = Checkpoint::open(path, options);
   if (!checkpoint) return failed(path, checkpoint.error());
   print_notices(checkpoint->notices());
@@ -140,17 +141,19 @@ void print_text(const Outcome& outcome) {
 int verify(Arguments arguments) {
   std::vector<std::string> paths;
   bool json = false;
+  bool follow_links = false;
   unsigned threads = 0;
   CommandLine line("cairn verify", kDescription, kFooter);
   line.add("PATH", paths, "The checkpoints: whatever 'cairn --help' says PATH is").required();
   add_json(line, json);
+  add_follow_links(line, follow_links);
   add_threads(line, threads);
   if (const auto exit = line.parse(arguments)) return *exit;
 
   std::vector<Outcome> outcomes;
   Exit worst = kYes;
   for (const std::string& path : paths) {
-    outcomes.push_back(look_at(path, threads));
+    outcomes.push_back(look_at(path, follow_links, threads));
     worst = std::max(worst, outcomes.back().exit);
     if (!json) print_text(outcomes.back());
   }

@@ -50,9 +50,10 @@ Decoded<Record> read_record(std::string_view name, simdjson::dom::element value)
     return refuse("tensor ", format::quoted(name), ": not described by an object");
   Record record;
   for (const auto& [key, field] : object) {
-    const auto set = [&field](auto& member) {
-      if (member.has_value()) return false;
-      return field.get(member.emplace()) == simdjson::SUCCESS;
+    bool twice = false;
+    const auto set = [&field, &twice](auto& member) {
+      twice = member.has_value();
+      return !twice && field.get(member.emplace()) == simdjson::SUCCESS;
     };
     const bool good = key == "dtype"          ? set(record.dtype)
                       : key == "shape"        ? set(record.shape)
@@ -60,7 +61,7 @@ Decoded<Record> read_record(std::string_view name, simdjson::dom::element value)
                                               : true;
     if (!good) {
       return refuse("tensor ", format::quoted(name), ": ", format::quoted(key),
-                    " is of another kind, or there twice");
+                    twice ? " is there twice" : " is of another kind");
     }
   }
   if (!record.dtype || !record.shape || !record.data_offsets) {
@@ -230,6 +231,18 @@ Decoded<void> sort_by_name(std::vector<TensorFacts>& tensors) {
   return refuse("tensor ", format::quoted(twice->name), " is there twice");
 }
 
+// What careless writers put around the JSON, and other readers refuse as well.
+Decoded<void> check_ends(std::string_view json) {
+  if (json.starts_with("\xef\xbb\xbf"))
+    return refuse(
+        "the safetensors header begins with a byte order mark (BOM), which JSON must not");
+  const std::size_t end = json.find_last_not_of('\0') + 1;
+  if (end == json.size()) return {};
+  return corrupt(kLengthBytes + end,
+                 sentence("the safetensors header is padded with ", json.size() - end,
+                          " NUL bytes behind its JSON, where only spaces may stand"));
+}
+
 void append_json(std::string& out, std::string_view text) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   out += '"';
@@ -313,19 +326,21 @@ Decoded<HeaderFacts> decode_header(std::span<const std::byte> head,
   simdjson::dom::parser parser;
   simdjson::dom::object entries;
   const std::string_view json = as_text(head.subspan(kLengthBytes, *json_bytes));
+  if (auto plain = check_ends(json); !plain) return std::move(plain).error();
   const simdjson::error_code error = parser.parse(json.data(), json.size()).get(entries);
   if (error == simdjson::MEMALLOC) throw std::bad_alloc();
   if (error) return refuse("the safetensors header is no JSON object: ", error_message(error));
 
   auto facts = read_entries(entries);
   if (!facts) return facts;
+  // First: of what is there twice the places overlap too, which says less.
+  if (auto sorted = sort_by_name(facts->tensors); !sorted) return std::move(sorted).error();
   std::optional<std::uint64_t> payload_bytes;
   if (file_bytes) payload_bytes = *file_bytes - head_bytes;
   if (auto checked = check_payload(facts->tensors, payload_bytes); !checked) {
     return std::move(checked).error();
   }
   for (TensorFacts& tensor : facts->tensors) tensor.span.offset_bytes += head_bytes;
-  if (auto sorted = sort_by_name(facts->tensors); !sorted) return std::move(sorted).error();
   return facts;
 }
 

@@ -51,6 +51,19 @@ Result<bool> is_own_directory(const Place& place, const std::filesystem::path& f
   return there && there->device == own.device && there->inode == own.inode;
 }
 
+// Whether a symbolic link stands there that leads out of its directory.
+bool leads_out(const Place& place, const std::filesystem::path& from) {
+  if (!is_link(place, from)) return false;
+  const auto open_in = [&](const os::Directory& directory) {
+    return directory.open_file(from.filename().native(), os::Links::Inside);
+  };
+  const auto own = is_own_directory(place, from.parent_path());
+  const auto opened = own && *own
+                          ? open_in(place.directory)
+                          : os::Directory::open(place.dir / from.parent_path()).and_then(open_in);
+  return !opened && opened.error().code == Code::Unsafe;
+}
+
 // Whether a relative path goes down through directories alone, no link among them.
 bool lies_below(const Place& place, const std::filesystem::path& from) {
   if (from.empty() || from.is_absolute()) return false;
@@ -157,10 +170,11 @@ Result<Entry> resolve_entry(const Place& place, const std::filesystem::path& ent
   const bool below = !own && lies_below(place, from.parent_path());
   const bool there = any_first_file(place, from, file_exists);
   // What a file names is not followed.
-  if ((own || below) && !follow_links && any_first_file(place, from, is_link)) {
+  if ((own || below) && !follow_links && any_first_file(place, from, leads_out)) {
     return Error{Code::Unsafe, 0,
                  catalog_path(place) + ": names " + entry.string() +
-                     ", which is a symbolic link; open with follow_links"};
+                     ", which is a symbolic link that leads out of its directory; open with "
+                     "follow_links (--follow-links) where you trust it"};
   }
   const std::string last = last_part(entry);
   const std::filesystem::path beside = place.dir / last;
@@ -177,7 +191,8 @@ Result<Entry> resolve_entry(const Place& place, const std::filesystem::path& ent
   return Error{
       Code::Unsafe, 0,
       catalog_path(place) + ": names " + entry.string() +
-          ", which is outside its directory; give that prefix itself, or open with follow_links"};
+          ", which is outside its directory; give that prefix itself, or open with follow_links "
+          "(--follow-links)"};
 }
 
 Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesystem::path& entry,

@@ -49,7 +49,8 @@ struct Entry {
 // What may be opened for a catalog's entry: itself, where its directory is the catalog's own,
 // however spelt, or lies below it without a link on the way; the same name beside the catalog, with
 // a notice, where it is gone (the directory was moved, or comes from Windows, whose paths have
-// other slashes); Unsafe otherwise, or where the name is a symbolic link's, unless `follow_links`.
+// other slashes); Unsafe otherwise, or where the name is a symbolic link that leads out of
+// its directory, unless `follow_links`.
 Result<Entry> resolve_entry(const Place& place, const std::filesystem::path& entry,
                             bool follow_links);
 Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesystem::path& entry,

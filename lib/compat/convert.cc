@@ -147,7 +147,7 @@ Result<void> write_prefix(const Source& source, Format target, const TransferOpt
                                "say the source's" +
                                (writing.step ? ", " + std::to_string(*writing.step) : ""));
   }
-  CAIRN_TRY(graph, compat::meta_graph(source.location));
+  CAIRN_TRY(graph, compat::meta_graph(source.location, options.follow_links));
   writing.meta_graph = std::move(graph);
   compat::Payload payload{source.checkpoint, std::move(fit.taken), std::move(writing), {}};
   payload.unchanged = [&] { return check_source(source, options); };
@@ -247,11 +247,11 @@ WriterOptions writer_options(const Checkpoint& checkpoint) {
   return options;
 }
 
-Result<std::string> meta_graph(const Location& location) {
+Result<std::string> meta_graph(const Location& location, bool follow_links) {
+  const os::Links links = follow_links ? os::Links::Follow : os::Links::Inside;
   if (location.kind == Kind::SafetensorsFile || !location.has(store::kMetaSuffix))
     return std::string();
-  CAIRN_TRY(meta,
-            location.directory.open_file(location.file(store::kMetaSuffix), os::Links::Follow));
+  CAIRN_TRY(meta, location.directory.open_file(location.file(store::kMetaSuffix), links));
   CAIRN_TRY(bytes, os::read_whole(meta, kMetaBytesMax));
   return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
@@ -328,7 +328,7 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
                    source.string() + ": nothing writes TensorFlow V1 checkpoints any more"};
     }
     CAIRN_CHECK(compat::refuse_existing(options, target));
-    CAIRN_TRY(found, compat::find(source, false));
+    CAIRN_TRY(found, compat::find(source, options.follow_links));
     OpenOptions opening;
     opening.work = options.work;
     CAIRN_TRY(checkpoint, store::OpenCheckpoint::make(std::move(found.parts), opening));

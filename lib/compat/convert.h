@@ -26,7 +26,7 @@ struct Payload {
 WriterOptions writer_options(const Checkpoint& checkpoint);
 
 // The bytes of P.meta; empty: there is none.
-Result<std::string> meta_graph(const Location& location);
+Result<std::string> meta_graph(const Location& location, bool follow_links);
 
 // Exists: the output is a checkpoint already, and `replace` is not said.
 Result<void> refuse_existing(const TransferOptions& options, Format target);

@@ -215,7 +215,7 @@ Result<Transfer> export_index(const std::filesystem::path& source, Format target
                    source.string() +
                        ": export goes to tensorflow or safetensors; import adds Cairn's index"};
     }
-    CAIRN_TRY(found, compat::find(source, false));
+    CAIRN_TRY(found, compat::find(source, options.follow_links));
     if (found.parts.format == Format::TensorFlowV1) {
       return Error{Code::Unsupported, 0,
                    found.location.prefix.string() +

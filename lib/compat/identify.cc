@@ -77,7 +77,48 @@ bool has_header(std::string_view head) noexcept {
   return head.size() > kLengthBytes && head[kLengthBytes] == '{';
 }
 
-FileType by_first_bytes(std::string_view head) noexcept {
+// A safetensors file begins with a length, which no eight letters are: they would be more than any
+// file has.
+bool is_text(std::string_view head) noexcept {
+  const std::string_view begin = head.substr(0, kLengthBytes);
+  return !begin.empty() && std::ranges::all_of(begin, [](char character) {
+    return static_cast<unsigned char>(character) >= ' ' || (character >= '\t' && character <= '\r');
+  });
+}
+
+// What text is, by its first characters in lower case.
+FileType by_text(std::string_view head) {
+  if (head.starts_with("\xef\xbb\xbf")) head.remove_prefix(3);
+  head.remove_prefix(std::min(head.find_first_not_of(" \t\r\n"), head.size()));
+  std::string begin(head.substr(0, 32));
+  std::ranges::transform(begin, begin.begin(), [](char character) {
+    return character >= 'A' && character <= 'Z' ? static_cast<char>(character - 'A' + 'a')
+                                                : character;
+  });
+  if (begin.starts_with("version ") && begin.find("//git-lfs") != std::string::npos)
+    return FileType::GitLfsPointer;
+  if (begin.starts_with("<!doctype html") || begin.starts_with("<html")) return FileType::Html;
+  if (begin.starts_with("<?xml") || begin.starts_with("<error")) return FileType::Xml;
+  if (begin.starts_with('{') || begin.starts_with('[')) return FileType::Json;
+  return FileType::Unknown;
+}
+
+// What was packed after it was written.
+FileType by_packing(std::string_view head) noexcept {
+  constexpr std::size_t kTarMarkAt = 257;
+  using namespace std::string_view_literals;
+  for (const std::string_view magic : {"\x1f\x8b"sv,
+                                       "\xfd"
+                                       "7zXZ"sv,
+                                       "\x28\xb5\x2f\xfd"sv, "BZh"sv}) {
+    if (head.starts_with(magic)) return FileType::Compressed;
+  }
+  if (head.size() > kTarMarkAt && head.substr(kTarMarkAt).starts_with("ustar"))
+    return FileType::Tar;
+  return FileType::Unknown;
+}
+
+FileType by_first_bytes(std::string_view head) {
   for (const Magic& magic : kMagics) {
     if (!head.starts_with(magic.bytes)) continue;
     return magic.type == FileType::Zip ? archive_type(head) : magic.type;
@@ -86,7 +127,11 @@ FileType by_first_bytes(std::string_view head) noexcept {
     return head.find("brain.Event:") == std::string_view::npos ? FileType::Records
                                                                : FileType::Events;
   }
+  const FileType text = is_text(head) ? by_text(head) : FileType::Unknown;
+  if (text != FileType::Unknown) return text;
   if (has_header(head)) return FileType::Safetensors;
+  const FileType packed = by_packing(head);
+  if (packed != FileType::Unknown) return packed;
   if (head.size() > 2 && head[0] == '\x80' && head[1] >= 2 && head[1] <= 5) return FileType::Pickle;
   if (head.find(kCatalogWord) != std::string_view::npos) return FileType::CatalogText;
   return FileType::Unknown;
@@ -146,6 +191,21 @@ std::string_view by_type(FileType type) noexcept {
       return "a NumPy array (.npy), of which a checkpoint can be saved";
     case FileType::Gguf:
       return "a GGUF file, such as llama.cpp reads, and no checkpoint";
+    case FileType::GitLfsPointer:
+      return "a Git LFS pointer, which stands for the file in a repository: 'git lfs pull' brings "
+             "the file itself";
+    case FileType::Html:
+      return "an HTML page, such as a server sends instead of a file (an error, or a login): "
+             "download it again";
+    case FileType::Xml:
+      return "XML, such as an object store sends instead of a file (an error): download it again";
+    case FileType::Json:
+      return "JSON text; where it lists the shards of a model (model.safetensors.index.json), give "
+             "the .safetensors files that it names";
+    case FileType::Compressed:
+      return "a compressed file (gzip, xz, zstd or bzip2): decompress it, and give what comes out";
+    case FileType::Tar:
+      return "a tar archive: unpack it, and give what comes out";
     case FileType::Pickle:
       return "a Python pickle, which can run code when loaded; load it where it was made, and save "
              "its tensors as safetensors";
@@ -178,6 +238,24 @@ Result<FileType> identify(const os::File& file) {
 std::string describe(std::string_view name, FileType type) {
   const std::string_view named = by_name(name);
   return std::string(named.empty() ? by_type(type) : named);
+}
+
+Error named_for_what_it_is(const os::File& file, Error error) {
+  const auto type = identify(file);
+  if (!type) return error;
+  switch (*type) {
+    case FileType::Empty:
+    case FileType::CairnIndex:
+    case FileType::Table:
+    case FileType::Safetensors:
+    case FileType::Pickle:       // two bytes, which a length and a shard may begin with too
+    case FileType::CatalogText:  // a word that a damaged index may hold
+    case FileType::Unknown:
+      return error;
+    default:
+      error.what = file.path() + ": is " + std::string(by_type(*type));
+      return error;
+  }
 }
 
 std::string_view base_of_unfinished(std::string_view directory_name) noexcept {

@@ -23,6 +23,12 @@ enum class FileType : std::uint8_t {
   Zip,  // any other
   Numpy,
   Gguf,
+  GitLfsPointer,
+  Html,
+  Xml,
+  Json,
+  Compressed,
+  Tar,
   Pickle,
   Events,
   Records,
@@ -31,6 +37,10 @@ enum class FileType : std::uint8_t {
 };
 
 Result<FileType> identify(const os::File& file);
+
+// What a file is whose name promised an index or tensors, and whose contents were refused: `error`
+// in the words of what it is, where that is known. Otherwise as it was.
+Error named_for_what_it_is(const os::File& file, Error error);
 
 // What a user should know of a file that is no checkpoint and belongs to none, and what to give
 // instead. Continues "FILE: is ".

@@ -30,7 +30,7 @@ Result<bool> refreshed(Location& location, store::Publisher& publisher,
                        const compat::TensorFlowIndex* index, const TransferOptions& options) {
   CAIRN_TRY(seen, store::index_identities(location.directory, location.base));
   compat::Trail trail(location.directory);
-  CAIRN_TRY(parts, compat::load(location, false, trail));
+  CAIRN_TRY(parts, compat::load(location, options.follow_links, trail));
   if (parts.format != Format::Cairn) return false;
   const format::IndexFacts before = parts.index.facts();
   format::IndexFacts facts = before;
@@ -76,11 +76,11 @@ Result<std::vector<std::byte>> index_elsewhere(const compat::TensorFlowIndex& in
 // replaced.
 Result<std::optional<store::Parts>> known_to_cairn(Location& location,
                                                    const compat::TensorFlowIndex& index,
-                                                   bool replace) {
+                                                   const TransferOptions& options) {
   if (!location.has(store::kCairnSuffix)) return std::optional<store::Parts>();
   compat::Trail trail;
-  auto own = compat::load(location, false, trail);
-  if (!own && replace) return std::optional<store::Parts>();
+  auto own = compat::load(location, options.follow_links, trail);
+  if (!own && options.replace) return std::optional<store::Parts>();
   if (!own) return std::move(own).error();
   if (own->format != Format::Cairn || own->index.tensorflow_index().digest != index.record.digest)
     return std::optional<store::Parts>();
@@ -105,10 +105,10 @@ Result<void> check_importable(const Location& location) {
   return not_tensorflows(location);
 }
 
-Result<Location> located(const std::filesystem::path& source) {
+Result<Location> located(const std::filesystem::path& source, bool follow_links) {
   compat::Trail trail;
-  auto location = compat::locate(source, false, trail);
-  if (!location) return compat::with_newest_whole(std::move(location).error(), trail, false);
+  auto location = compat::locate(source, follow_links, trail);
+  if (!location) return compat::with_newest_whole(std::move(location).error(), trail, follow_links);
   CAIRN_CHECK(check_importable(*location));
   return location;
 }
@@ -123,9 +123,9 @@ struct Read {
   format::IndexFacts facts;
 };
 
-Result<void> read(Location& location, Read& read, Transfer& transfer) {
+Result<void> read(Location& location, bool follow_links, Read& read, Transfer& transfer) {
   CAIRN_TRY(index, compat::read_tensorflow_index(location, read.trail));
-  CAIRN_TRY(parts, compat::load_tensorflow(location, false, index, read.trail));
+  CAIRN_TRY(parts, compat::load_tensorflow(location, follow_links, index, read.trail));
   transfer.notices = location.notices;
   transfer.notices.insert(transfer.notices.end(), parts.notices.begin(), parts.notices.end());
   read.facts = parts.index.facts();
@@ -137,8 +137,8 @@ Result<void> read(Location& location, Read& read, Transfer& transfer) {
 }
 
 // Where P.cairn knows more, it speaks.
-Result<void> take_known(Location& location, Read& what, bool replace) {
-  CAIRN_TRY(known, known_to_cairn(location, *what.index, replace));
+Result<void> take_known(Location& location, Read& what, const TransferOptions& options) {
+  CAIRN_TRY(known, known_to_cairn(location, *what.index, options));
   if (!known) return {};
   what.parts.emplace(*std::move(known));
   what.facts = what.parts->index.facts();
@@ -156,9 +156,9 @@ struct HeldLocation {
 Result<HeldLocation> locate_and_hold(const std::filesystem::path& source,
                                      const TransferOptions& options) {
   while (true) {
-    CAIRN_TRY(before, located(source));
+    CAIRN_TRY(before, located(source, options.follow_links));
     CAIRN_TRY(lock, compat::lock_of(before, options));
-    CAIRN_TRY(now, located(source));
+    CAIRN_TRY(now, located(source, options.follow_links));
     CAIRN_TRY(same, compat::same_place({before.directory, before.base}, {now.directory, now.base}));
     if (same) return HeldLocation{std::move(now), std::move(lock)};
   }
@@ -174,7 +174,7 @@ Result<Transfer> import_held(HeldLocation held, const TransferOptions& options) 
   transfer.prefix = location.prefix;
   const bool own_alone = !location.has(store::kTensorFlowSuffix);
   Read what(location);
-  if (!own_alone) CAIRN_CHECK(read(location, what, transfer));
+  if (!own_alone) CAIRN_CHECK(read(location, options.follow_links, what, transfer));
   if (own_alone || (location.has(store::kCairnSuffix) && !options.replace)) {
     CAIRN_TRY(done, refreshed(location, publisher, own_alone ? nullptr : &*what.index, options));
     if (done || own_alone) {
@@ -183,7 +183,7 @@ Result<Transfer> import_held(HeldLocation held, const TransferOptions& options) 
       return transfer;
     }
   }
-  CAIRN_CHECK(take_known(location, what, options.replace));
+  CAIRN_CHECK(take_known(location, what, options));
   // P.index must be as durable as what is to stand beside it.
   CAIRN_CHECK(what.index->file->sync());
   CAIRN_CHECK(compat::sync_payload(what.parts->shards, location.directory));
@@ -212,9 +212,9 @@ Result<Transfer> import_elsewhere(Location& location, const TransferOptions& opt
   Transfer transfer;
   transfer.prefix = options.output;
   Read what(location);
-  CAIRN_CHECK(read(location, what, transfer));
+  CAIRN_CHECK(read(location, options.follow_links, what, transfer));
   CAIRN_TRY(to, compat::destination_of(location, options));
-  CAIRN_CHECK(take_known(location, what, options.replace));
+  CAIRN_CHECK(take_known(location, what, options));
   // The new prefix need not say it.
   if (!what.facts.step) what.facts.step = store::step_of(location.base);
   CAIRN_TRY(bytes, index_elsewhere(*what.index, what.facts));
@@ -228,7 +228,7 @@ Result<Transfer> import_elsewhere(Location& location, const TransferOptions& opt
 }
 
 Result<Transfer> import(const std::filesystem::path& source, const TransferOptions& options) {
-  CAIRN_TRY(location, located(source));
+  CAIRN_TRY(location, located(source, options.follow_links));
   CAIRN_TRY(beside, compat::is_beside(location, options));
   if (!beside && !location.has(store::kTensorFlowSuffix)) return not_tensorflows(location);
   return beside ? import_beside(source, options) : import_elsewhere(location, options);

@@ -30,6 +30,7 @@
 #include "format/tensorflow/bundle.h"
 #include "lib/compat/catalog.h"
 #include "lib/compat/fit.h"
+#include "lib/compat/identify.h"
 #include "lib/compat/v1.h"
 #include "lib/os/parallel.h"
 #include "lib/store/identity.h"
@@ -39,7 +40,7 @@
 namespace cairn::compat {
 namespace {
 
-os::Links links(bool follow) noexcept { return follow ? os::Links::Follow : os::Links::Refuse; }
+os::Links links(bool follow) noexcept { return follow ? os::Links::Follow : os::Links::Inside; }
 
 Result<os::OpenedFile> open_tensorflow_index(const Location& location) {
   return location.directory.open_seen(location.file(store::kTensorFlowSuffix), os::Links::Follow);
@@ -111,8 +112,10 @@ Result<std::vector<os::File>> open_bundle_shards(const Location& location, bool 
       if (!place(span, facts.shards[span.shard])) outside = &span;
     });
     if (outside == nullptr) continue;
-    return too_short(files[outside->shard].path(), facts.shards[outside->shard].identity.size_bytes,
-                     tensor.name, *outside);
+    const os::File& file = files[outside->shard];
+    return named_for_what_it_is(
+        file, too_short(file.path(), facts.shards[outside->shard].identity.size_bytes, tensor.name,
+                        *outside));
   }
   // Shared ranges were counted for each name.
   for (format::ShardFacts& shard : facts.shards) {
@@ -151,11 +154,13 @@ Result<bool> open_own_shards(const Location& location, bool follow_links, store:
     }
     if (!shard) return std::move(shard).error();
     if (shard->identity.size_bytes != recorded.identity.size_bytes) {
-      return Error{Code::Corrupt, 0,
-                   shard->file.path() + ": has " + std::to_string(shard->identity.size_bytes) +
-                       " bytes, but " + location.file(store::kCairnSuffix) + " was written for " +
-                       std::to_string(recorded.identity.size_bytes) +
-                       ": the file is truncated or another one"};
+      const Error resized{Code::Corrupt, 0,
+                          shard->file.path() + ": has " +
+                              std::to_string(shard->identity.size_bytes) + " bytes, but " +
+                              location.file(store::kCairnSuffix) + " was written for " +
+                              std::to_string(recorded.identity.size_bytes) +
+                              ": the file is truncated or another one"};
+      return named_for_what_it_is(shard->file, resized);
     }
     touched |= shard->identity != recorded.identity;
     parts.shards.push_back(std::move(shard->file));
@@ -221,7 +226,7 @@ Result<store::Parts> load_cairn(Location& location, Allowed allowed, Trail& trai
   CAIRN_TRY(bytes, read_index(file, info, allowed.threads_max));
   auto index = decode(bytes, allowed.threads_max);
   if (!index) {
-    Error error = error_of(file.path(), index.error());
+    Error error = named_for_what_it_is(file, error_of(file.path(), index.error()));
     if (location.has(store::kTensorFlowSuffix)) {
       error.what += "; TensorFlow's index " + location.file(store::kTensorFlowSuffix) +
                     " is there: import with --replace writes this one anew";
@@ -268,13 +273,15 @@ Result<store::Parts> load(Location& location, bool follow_links, Trail& trail,
                           unsigned threads_max) {
   auto parts = [&]() -> Result<store::Parts> {
     if (location.kind == Kind::SafetensorsFile) return load_safetensors(location);
-    if (location.kind == Kind::TensorFlowV1) return load_v1(location, trail);
+    if (location.kind == Kind::TensorFlowV1) return load_v1(location, follow_links, trail);
     auto own = location.directory.open_seen(location.file(store::kCairnSuffix), os::Links::Follow);
     if (own) return load_cairn(location, {follow_links, threads_max}, trail, *std::move(own));
     if (own.error().code != Code::NotFound) return std::move(own).error();
     CAIRN_TRY(index, read_tensorflow_index(location, trail));
     return load_tensorflow(location, follow_links, index, trail);
   }();
+  const bool from_files = location.kind != Kind::TensorFlowV1;  // which has looked itself
+  if (parts && from_files && trail.links_moved(parts->shards)) return written_meanwhile(location);
   if (parts)
     parts->notices.insert(parts->notices.begin(), location.notices.begin(), location.notices.end());
   return parts;
@@ -303,7 +310,8 @@ Result<TensorFlowIndex> read_tensorflow_index(const Location& location, Trail& t
 Result<store::Parts> load_tensorflow(const Location& location, bool follow_links,
                                      const TensorFlowIndex& index, const Trail& trail) {
   auto bundle = format::tensorflow::decode_bundle(index.bytes);
-  if (!bundle) return error_of(index.file->path(), bundle.error());
+  if (!bundle)
+    return named_for_what_it_is(*index.file, error_of(index.file->path(), bundle.error()));
   format::IndexFacts facts;
   facts.bundle = bundle->header;
   facts.tensors = std::move(bundle->tensors);
@@ -368,17 +376,22 @@ Result<SafetensorsIndex> read_safetensors(const Location& location, bool whole) 
   std::vector<std::byte> head(8);
   CAIRN_TRY(count, shard.file.read_some_at(0, head));
   const auto json_bytes = format::safetensors::header_json_bytes(std::span(head).first(count));
-  if (!json_bytes) return error_of(shard.file.path(), json_bytes.error());
+  const auto refused = [&](const format::Reason& reason) {
+    return named_for_what_it_is(shard.file, error_of(shard.file.path(), reason));
+  };
+  if (!json_bytes) return refused(json_bytes.error());
   if (*json_bytes > size_bytes - 8) {
-    return Error{Code::Corrupt, 0,
-                 shard.file.path() + ": the header says it has " + std::to_string(*json_bytes) +
-                     " bytes, but the file has " + std::to_string(size_bytes)};
+    const Error truncated{Code::Corrupt, 0,
+                          shard.file.path() + ": the header says it has " +
+                              std::to_string(*json_bytes) + " bytes, but the file has " +
+                              std::to_string(size_bytes)};
+    return named_for_what_it_is(shard.file, truncated);
   }
   head.resize(8 + *json_bytes);
   CAIRN_CHECK(shard.file.read_at(0, head));
   auto header =
       format::safetensors::decode_header(head, whole ? std::optional(size_bytes) : std::nullopt);
-  if (!header) return error_of(shard.file.path(), header.error());
+  if (!header) return refused(header.error());
   format::IndexFacts facts;
   facts.tensors = std::move(header->tensors);
   facts.safetensors_metadata = std::move(header->metadata);

@@ -46,13 +46,15 @@ std::optional<std::string> base_of_member(const os::Directory& directory, const 
   return std::nullopt;
 }
 
-// Up to three prefixes in the directory, for a message.
+// Up to three prefixes and safetensors files in the directory, for a message.
 std::string prefixes_in(const os::Directory& directory) {
   constexpr std::size_t kShown = 3;
   const auto names = directory.names();
   if (!names) return {};
   std::vector<std::string> bases;
   for (const std::string& name : *names) {
+    if (name.starts_with("._")) continue;  // what macOS keeps of a file that it copied here
+    if (name.ends_with(store::kSafetensorsSuffix)) bases.push_back(name);
     const auto base = base_of_member(directory, name);
     const auto v1 = store::v1_name(name);
     if (base) bases.push_back(*base);

@@ -146,11 +146,12 @@ Result<Chosen> choose(const Location& location, Trail& trail, std::vector<std::s
 
 // ---- Shards -------------------------------------------------------------------------------------
 
-Result<Remains> with_shards(Location location, Chosen chosen, std::vector<std::string> notices) {
+Result<Remains> with_shards(Location location, Chosen chosen, bool follow_links,
+                            std::vector<std::string> notices) {
   Remains remains{
       std::move(location), chosen.format, std::move(chosen.facts), {}, std::move(notices)};
   for (const format::ShardFacts& recorded : remains.facts.shards) {
-    auto shard = open_shard(remains.location.directory, recorded.name, false);
+    auto shard = open_shard(remains.location.directory, recorded.name, follow_links);
     if (!shard && !may_be_passed_over(shard.error())) return std::move(shard).error();
     const bool resized = shard && remains.format == Format::Cairn &&
                          shard->identity.size_bytes != recorded.identity.size_bytes;
@@ -174,8 +175,9 @@ Result<Remains> of_safetensors(Location location, std::vector<std::string> notic
 
 // Its values are decoded, and every block compared with its sum on the way: it is whole, or an
 // error.
-Result<Remains> of_v1(Location location, Trail& trail, std::vector<std::string> notices) {
-  CAIRN_TRY(parts, load_v1(location, trail));
+Result<Remains> of_v1(Location location, bool follow_links, Trail& trail,
+                      std::vector<std::string> notices) {
+  CAIRN_TRY(parts, load_v1(location, follow_links, trail));
   Remains remains{std::move(location), parts.format, parts.index.facts(), {}, std::move(notices)};
   for (std::size_t i = 0; i < parts.shards.size(); ++i) {
     remains.shards.emplace_back(
@@ -184,15 +186,16 @@ Result<Remains> of_v1(Location location, Trail& trail, std::vector<std::string> 
   return remains;
 }
 
-Result<Remains> look(const std::filesystem::path& path, Trail& trail) {
-  CAIRN_TRY(location, locate(path, false, trail));
+Result<Remains> look(const std::filesystem::path& path, bool follow_links, Trail& trail) {
+  CAIRN_TRY(location, locate(path, follow_links, trail));
   std::vector<std::string> notices = location.notices;
   if (location.kind == Kind::SafetensorsFile)
     return of_safetensors(std::move(location), std::move(notices));
   if (location.kind == Kind::TensorFlowV1)
-    return of_v1(std::move(location), trail, std::move(notices));
+    return of_v1(std::move(location), follow_links, trail, std::move(notices));
   CAIRN_TRY(chosen, choose(location, trail, notices));
-  CAIRN_TRY(remains, with_shards(std::move(location), std::move(chosen), std::move(notices)));
+  CAIRN_TRY(remains,
+            with_shards(std::move(location), std::move(chosen), follow_links, std::move(notices)));
   // Shards that seem to be lost may be those of a checkpoint that was just replaced.
   if (trail.index_changed()) return Error{Code::Busy, 0, path.string() + ": is being written anew"};
   return std::move(remains);
@@ -200,11 +203,11 @@ Result<Remains> look(const std::filesystem::path& path, Trail& trail) {
 
 }  // namespace
 
-Result<Remains> find_remains(const std::filesystem::path& path) {
+Result<Remains> find_remains(const std::filesystem::path& path, bool follow_links) {
   Trail trail;
-  auto found = until_still(trail, [&] { return look(path, trail); });
+  auto found = until_still(trail, [&] { return look(path, follow_links, trail); });
   if (found) return found;
-  return with_newest_whole(trail.explain(path, std::move(found).error()), trail, false);
+  return with_newest_whole(trail.explain(path, std::move(found).error()), trail, follow_links);
 }
 
 // EBADMSG and EUCLEAN are what file systems with sums of their own say, ENODATA what a disk with a

@@ -26,7 +26,7 @@ struct Remains {
 // By whichever index is whole, where one of P.cairn and P.index is not; where both are, by the one
 // that open() would go by. Errors: those of open, but for a shard that is missing, of another size
 // or on a disk that fails; Corrupt, Io: no index is whole.
-Result<Remains> find_remains(const std::filesystem::path& path);
+Result<Remains> find_remains(const std::filesystem::path& path, bool follow_links);
 
 // Whether the error tells of bytes that are lost, and not of what the caller could mend: the disk
 // fails (EIO and its like), or they are Corrupt.

@@ -8,6 +8,10 @@
 // is reported at once. So a race costs only who loses it: an open that succeeds makes no system
 // call for it.
 //
+// Symbolic links are the exception. Who publishes by turning one (Kubernetes does, with ..data)
+// changes all names at once and nothing behind them: an index of before and a shard of afterwards
+// may agree in size. So where a name was a link, every name is looked at once more after the open.
+//
 // Rejected: a lock for readers, which one that hangs would hold against all writers; and a look at
 // the index afterwards, at every open, for what one open in a thousand needs beside a busy writer.
 
@@ -43,17 +47,35 @@ const os::File& Trail::keep_index(os::File file, const os::FileInfo& info) {
   return place->emplace(Kept{std::move(file), info}).file;
 }
 
-bool Trail::replaced(const std::optional<Kept>& kept) const {
-  if (!kept) return false;
-  const std::filesystem::path path = kept->file.path();
+bool Trail::leads_elsewhere(const os::File& file, const os::FileInfo& info) const {
+  const std::filesystem::path path = file.path();
   const auto now =
       within_ == nullptr ? os::look(path) : within_->look_from(path.filename(), os::Links::Follow);
-  return !now || !*now || !same(**now, kept->info);
+  return !now || !*now || !same(**now, info);
+}
+
+bool Trail::replaced(const std::optional<Kept>& kept) const {
+  return kept && leads_elsewhere(kept->file, kept->info);
 }
 
 bool Trail::index_changed() const {
   return lost_index_ ||
          std::ranges::any_of(indexes_, [&](const auto& kept) { return replaced(kept); });
+}
+
+bool Trail::links_moved(std::span<const os::File> shards) {
+  const auto linked = [](const std::optional<Kept>& kept) {
+    return kept && kept->file.through_link();
+  };
+  const bool any = linked(catalog_) || std::ranges::any_of(indexes_, linked) ||
+                   std::ranges::any_of(shards, &os::File::through_link);
+  if (!any) return false;
+  const bool moved = changed() || std::ranges::any_of(shards, [&](const os::File& shard) {
+                       const auto opened = shard.info();
+                       return !opened || leads_elsewhere(shard, *opened);
+                     });
+  lost_index_ |= moved;
+  return moved;
 }
 
 Error Trail::explain(const std::filesystem::path& path, Error error) const {

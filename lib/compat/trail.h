@@ -5,6 +5,7 @@
 #include <array>
 #include <filesystem>
 #include <optional>
+#include <span>
 
 #include "cairn/error.h"
 #include "lib/os/file.h"
@@ -32,6 +33,10 @@ class Trail {
   // Whether an index is another file by now, or was written to.
   bool index_changed() const;
 
+  // Whether a name, of these shards or of what the attempt went by, was a symbolic link, and one of
+  // all of them leads to another file by now: then what was opened may be of two publications.
+  bool links_moved(std::span<const os::File> shards);
+
   // Whether another attempt may end better: what this one went by has changed, and not too often.
   bool may_go_on() const { return attempts_ < kAttemptsMax && changed(); }
 
@@ -47,6 +52,8 @@ class Trail {
     os::FileInfo info;
   };
 
+  // Whether its name leads to another file by now, or it was written to.
+  bool leads_elsewhere(const os::File& file, const os::FileInfo& info) const;
   bool replaced(const std::optional<Kept>& kept) const;
   bool changed() const { return index_changed() || replaced(catalog_); }
 

@@ -160,9 +160,9 @@ Result<store::Lock> lock_of(const Location& location, const TransferOptions& opt
 
 Result<Held> find_and_hold(const std::filesystem::path& path, const TransferOptions& options) {
   while (true) {
-    CAIRN_TRY(before, find(path, false));
+    CAIRN_TRY(before, find(path, options.follow_links));
     CAIRN_TRY(lock, lock_of(before.location, options));
-    CAIRN_TRY(now, find(path, false));
+    CAIRN_TRY(now, find(path, options.follow_links));
     CAIRN_TRY(same, same_place({before.location.directory, before.location.base},
                                {now.location.directory, now.location.base}));
     if (!same) continue;  // a catalog has another latest by now

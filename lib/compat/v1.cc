@@ -277,10 +277,13 @@ Result<std::optional<V1Files>> find_v1(const os::Directory& directory, const std
   return Answer(std::move(files));
 }
 
-Result<store::Parts> load_v1(const Location& location, Trail& trail) {
+Result<store::Parts> load_v1(const Location& location, bool follow_links, Trail& trail) {
+  // One file is what the caller named.
+  const bool follow = follow_links || location.v1_files.size() == 1;
+  const os::Links links = follow ? os::Links::Follow : os::Links::Inside;
   std::vector<Opened> sources;
   for (const std::string& name : location.v1_files) {
-    auto file = location.directory.open_file(name, os::Links::Follow);
+    auto file = location.directory.open_file(name, links);
     if (!file && file.error().code == Code::NotFound) trail.lose_index();
     if (!file) return std::move(file).error();
     CAIRN_TRY(info, file->info());

@@ -28,6 +28,7 @@ Result<std::optional<V1Files>> find_v1(const os::Directory& directory, const std
 // The parts of a V1 checkpoint. Its values are decoded, each aligned to 64 bytes, into one file in
 // memory for each file on the disk, whose name it has; so shards and spans are those of the memory.
 // Everything is checked on the way. One attempt. Cost: O(bytes) of time, and memory for the values.
-Result<store::Parts> load_v1(const Location& location, Trail& trail);
+// Where there are several files, `follow_links` counts for them as for any shard.
+Result<store::Parts> load_v1(const Location& location, bool follow_links, Trail& trail);
 
 }  // namespace cairn::compat

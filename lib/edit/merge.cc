@@ -16,7 +16,7 @@ Result<Transfer> merge(std::span<const std::filesystem::path> sources,
     std::vector<edit::Source> found;
     found.reserve(sources.size());
     for (const std::filesystem::path& path : sources) {
-      CAIRN_TRY(each, compat::find(path, false));
+      CAIRN_TRY(each, compat::find(path, options.follow_links));
       found.push_back({path, std::move(each)});
     }
     CAIRN_TRY(composed, edit::compose(std::move(found)));

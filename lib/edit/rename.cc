@@ -111,9 +111,9 @@ Result<Transfer> rename_elsewhere(const std::filesystem::path& path, compat::Fou
 }  // namespace
 
 Result<std::vector<NameChange>> name_changes(const std::filesystem::path& path,
-                                             const Renaming& renaming) noexcept {
+                                             const Renaming& renaming, bool follow_links) noexcept {
   return at_boundary([&]() -> Result<std::vector<NameChange>> {
-    CAIRN_TRY(found, compat::find(path, false));
+    CAIRN_TRY(found, compat::find(path, follow_links));
     return edit::changes_of(path, found.parts.index, renaming);
   });
 }
@@ -121,7 +121,7 @@ Result<std::vector<NameChange>> name_changes(const std::filesystem::path& path,
 Result<Renamed> rename_tensors(const std::filesystem::path& path, const Renaming& renaming,
                                const TransferOptions& options) noexcept {
   return at_boundary([&]() -> Result<Renamed> {
-    CAIRN_TRY(found, compat::find(path, false));
+    CAIRN_TRY(found, compat::find(path, options.follow_links));
     CAIRN_TRY(in_place, is_in_place(found.location, options));
     if (in_place) return rename_in_place(path, renaming, options);
     CAIRN_TRY(changes, edit::changes_of(path, found.parts.index, renaming));

@@ -57,7 +57,7 @@ Result<Transfer> write(edit::Examined& examined, const TransferOptions& options)
                           std::move(examined.whole),
                           compat::writer_options(examined.checkpoint),
                           {}};
-  auto graph = compat::meta_graph(examined.location);
+  auto graph = compat::meta_graph(examined.location, options.follow_links);
   if (!graph && !compat::is_damage(graph.error())) return std::move(graph).error();
   if (graph) {
     payload.writing.meta_graph = *std::move(graph);
@@ -76,9 +76,10 @@ Result<Transfer> write(edit::Examined& examined, const TransferOptions& options)
 
 }  // namespace
 
-Result<Salvageable> salvageable(const std::filesystem::path& source, const Work& work) noexcept {
+Result<Salvageable> salvageable(const std::filesystem::path& source, const Work& work,
+                                bool follow_links) noexcept {
   return at_boundary([&]() -> Result<Salvageable> {
-    CAIRN_TRY(remains, compat::find_remains(source));
+    CAIRN_TRY(remains, compat::find_remains(source, follow_links));
     CAIRN_TRY(examined, edit::examine(std::move(remains), work, 1));
     return std::move(examined.found);
   });
@@ -90,9 +91,10 @@ Result<Salvaged> salvage(const std::filesystem::path& source,
     TransferOptions writing;
     writing.output = options.output;
     writing.replace = options.replace;
+    writing.follow_links = options.follow_links;
     writing.lock_wait = options.lock_wait;
     CAIRN_CHECK(check_output(source, writing));
-    CAIRN_TRY(remains, compat::find_remains(source));
+    CAIRN_TRY(remains, compat::find_remains(source, options.follow_links));
     CAIRN_TRY(same, is_source(remains.location, options.output));
     if (same) {
       return Error{Code::Invalid, 0,

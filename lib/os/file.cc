@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "lib/os/descriptor.h"
+#include "lib/os/links.h"
 #include "lib/os/refused.h"
 #include "lib/os/signals.h"
 #include "lib/try.h"
@@ -131,6 +132,7 @@ File& File::operator=(File&& other) noexcept {
   if (this != &other) {
     if (fd_ >= 0) ::close(fd_);
     fd_ = std::exchange(other.fd_, -1);
+    through_link_ = other.through_link_;
     path_ = std::move(other.path_);
   }
   return *this;
@@ -316,8 +318,10 @@ Result<void> File::sync() const {
 
 Result<Directory> Directory::open(const std::filesystem::path& path) {
   std::string name = path.empty() ? "." : path.string();
-  const int fd =
-      descriptor_of([&] { return ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
+  int fd = descriptor_of([&] { return ::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
+  // May not be listed; whoever knows a file's name may still open it below.
+  if (fd < 0 && errno == EACCES)
+    fd = descriptor_of([&] { return ::open(name.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC); });
   if (fd < 0) return system_error(name, "cannot open the directory");
   return Directory(File(fd, std::move(name)));
 }
@@ -393,14 +397,23 @@ bool Directory::exists(std::string_view name) const {
 Result<OpenedFile> Directory::open_seen(std::string_view name, Links links) const {
   CAIRN_TRY(checked, bare(name, path()));
   std::string shown = joined(name);  // before there is a descriptor that a bad_alloc could leak
-  const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | (links == Links::Refuse ? O_NOFOLLOW : 0);
-  const int fd = descriptor_of([&] { return ::openat(dir_.fd(), checked.c_str(), flags); });
-  if (fd < 0 && errno == ELOOP && links == Links::Refuse) {
-    return Error{Code::Unsafe, ELOOP,
-                 shown + ": is a symbolic link; open with follow_links to allow it"};
+  constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+  int fd = descriptor_of([&] { return ::openat(dir_.fd(), checked.c_str(), kFlags | O_NOFOLLOW); });
+  const bool is_link = fd < 0 && errno == ELOOP;
+  if (is_link && links == Links::Refuse)
+    return Error{Code::Unsafe, ELOOP, shown + ": is a symbolic link"};
+  if (is_link && links == Links::Inside)
+    fd = descriptor_of([&] { return open_link_inside(dir_.fd(), checked, kFlags); });
+  if (is_link && links == Links::Follow)
+    fd = descriptor_of([&] { return ::openat(dir_.fd(), checked.c_str(), kFlags); });
+  if (fd < 0 && errno == EXDEV && links == Links::Inside) {
+    return Error{Code::Unsafe, EXDEV,
+                 shown +
+                     ": is a symbolic link that leads out of its directory; open with follow_links "
+                     "(--follow-links) where you trust it"};
   }
   if (fd < 0) return system_error(shown, "cannot open");
-  File file(fd, std::move(shown));
+  File file(fd, std::move(shown), is_link);
   CAIRN_TRY(info, must_be_regular(file));
   return OpenedFile{std::move(file), info};
 }

@@ -44,13 +44,20 @@ Error system_error(const std::string& path, std::string_view what);
 // An open file. Errors name its path.
 class File {
  public:
-  File(int fd, std::string path) noexcept : fd_(fd), path_(std::move(path)) {}
-  File(File&& other) noexcept : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
+  File(int fd, std::string path, bool through_link = false) noexcept
+      : fd_(fd), through_link_(through_link), path_(std::move(path)) {}
+  File(File&& other) noexcept
+      : fd_(std::exchange(other.fd_, -1)),
+        through_link_(other.through_link_),
+        path_(std::move(other.path_)) {}
   File& operator=(File&& other) noexcept;
   ~File();
 
   int fd() const noexcept { return fd_; }
   const std::string& path() const noexcept { return path_; }
+
+  // Whether its name was a symbolic link, which may lead to another file by now.
+  bool through_link() const noexcept { return through_link_; }
 
   Result<FileInfo> info() const;
 
@@ -103,10 +110,15 @@ class File {
 
  private:
   int fd_;
+  bool through_link_ = false;
   std::string path_;
 };
 
-enum class Links : std::uint8_t { Refuse, Follow };
+enum class Links : std::uint8_t {
+  Refuse,
+  Inside,  // those that lead below the directory, or to the blobs of a Hugging Face cache (links.h)
+  Follow,
+};
 
 // A file and what was seen of it when it was opened: who looks again asks the system again.
 struct OpenedFile {
@@ -118,6 +130,7 @@ struct OpenedFile {
 // refused.
 class Directory {
  public:
+  // One that may be entered but not listed opens too: its files can be opened, and names() fails.
   static Result<Directory> open(const std::filesystem::path& path);
 
   // Opens it, and makes it and its missing parents first, each made durable in its parent.
@@ -142,8 +155,8 @@ class Directory {
   // there is nothing for certain. What cannot be looked at is there; to open it says why it cannot.
   bool exists(std::string_view name) const;
 
-  // Opens a regular file for reading, without blocking on a FIFO. NotFound; Unsafe: a link with
-  // Links::Refuse, or no regular file.
+  // Opens a regular file for reading, without blocking on a FIFO. NotFound; Unsafe: a link that
+  // `links` does not allow, or no regular file. A link costs a second open.
   Result<OpenedFile> open_seen(std::string_view name, Links links) const;
   Result<File> open_file(std::string_view name, Links links) const;
 

@@ -134,9 +134,9 @@ Result<std::optional<std::filesystem::path>> latest_checkpoint(
   });
 }
 
-Result<LatestWhole> latest_whole(const std::filesystem::path& dir,
-                                 std::string_view latest_filename) noexcept {
-  return at_boundary([&] { return compat::find_latest_whole(dir, latest_filename, false); });
+Result<LatestWhole> latest_whole(const std::filesystem::path& dir, std::string_view latest_filename,
+                                 bool follow_links) noexcept {
+  return at_boundary([&] { return compat::find_latest_whole(dir, latest_filename, follow_links); });
 }
 
 }  // namespace cairn

@@ -78,7 +78,8 @@ TEST_CASE("a directory, a FIFO, a socket or a device in a file's place is refuse
   }
 }
 
-TEST_CASE("a shard may be a link only where links are followed, an index may be one") {
+TEST_CASE(
+    "a shard may be a link out of its directory only where links are followed, an index may") {
   Sandbox box;
   test::save(box / "store/m", {kValues});
   test::fs::create_directory(box / "cache");
@@ -89,7 +90,9 @@ TEST_CASE("a shard may be a link only where links are followed, an index may be 
   CHECK(*test::values_at(box / "cache/m", follow) == kValues);
   const std::string said = refusal(Checkpoint::open(box / "cache/m"));
   CHECK(said.starts_with("Unsafe: "));
-  CHECK(has(said, "m.data-00000-of-00001: is a symbolic link; open with follow_links"));
+  CHECK(has(said,
+            "m.data-00000-of-00001: is a symbolic link that leads out of its directory; open with "
+            "follow_links (--follow-links)"));
   test::fs::remove(box / "cache/m.data-00000-of-00001");
   test::fs::create_hard_link(box / "store/m.data-00000-of-00001",
                              box / "cache/m.data-00000-of-00001");

@@ -43,6 +43,35 @@ Opening open_right(const path& index, Meanwhile meanwhile, Code code = Code::Cor
   return opening;
 }
 
+TEST_CASE("where a name was a link, another file behind any name begins the open anew") {
+  for (const char* const moved : {"none", "P.index", "P.data", "P.plain"}) {
+    INFO("moved: ", moved);
+    Sandbox box;
+    for (const char* const name : {"1-index", "2-index", "1-data", "2-data", "P.plain"})
+      write_file(box / name, "same");
+    std::filesystem::create_symlink("1-index", box / "P.index");
+    std::filesystem::create_symlink("1-data", box / "P.data");
+    const auto directory = os::Directory::open(box.root());
+    REQUIRE(directory);
+    Trail trail;
+    trail.begin();
+    auto index = directory->open_seen("P.index", os::Links::Inside);
+    REQUIRE(index);
+    trail.keep_index(std::move(index->file), index->info);
+    std::vector<os::File> shards;
+    for (const char* const name : {"P.data", "P.plain"})
+      shards.push_back(*directory->open_file(name, os::Links::Inside));
+    CHECK_FALSE(trail.links_moved(shards));
+    const std::string name = moved;
+    if (name != "none") std::filesystem::rename(box / name, box / "old");
+    if (name == "P.plain") write_file(box / name, "same");
+    if (name == "P.index" || name == "P.data")
+      std::filesystem::create_symlink("2-" + name.substr(2), box / name);
+    CHECK(trail.links_moved(shards) == (name != "none"));
+    CHECK(trail.may_go_on() == (name != "none"));
+  }
+}
+
 TEST_CASE("what is wrong and stays as it is, is reported after one attempt") {
   Sandbox box;
   write_file(box / "P.index", "wrong");

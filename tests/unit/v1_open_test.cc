@@ -127,6 +127,28 @@ TEST_CASE("a sharded V1 checkpoint opens by prefix, pattern, each file, graph an
   CHECK(latest_whole(box.root())->prefix == box / pattern("m-3", 2));
 }
 
+TEST_CASE("V1 shards may be links that stay below their directory, and others only when followed") {
+  Sandbox box;
+  std::filesystem::create_directories(box / "d/..data");
+  std::filesystem::create_directories(box / "store");
+  const Values values = write_sharded(box, "m");
+  for (const std::string& shard : Names{"m-00000-of-00002", "m-00001-of-00002"}) {
+    std::filesystem::copy_file(box / shard, box / ("d/..data/" + shard));
+    std::filesystem::rename(box / shard, box / ("store/" + shard));
+    std::filesystem::create_symlink("..data/" + shard, box / ("d/" + shard));
+  }
+  CHECK(*test::values_at(box / "d/m") == values);
+  std::filesystem::remove(box / "d/m-00001-of-00002");
+  std::filesystem::create_symlink("../store/m-00001-of-00002", box / "d/m-00001-of-00002");
+  const std::string said = refusal(Checkpoint::open(box / "d/m"));
+  INFO(said);
+  CHECK(said.starts_with("Unsafe: "));
+  CHECK(has(said, "--follow-links"));
+  OpenOptions follow;
+  follow.follow_links = true;
+  CHECK(*test::values_at(box / "d/m", follow) == values);
+}
+
 TEST_CASE("a missing V1 shard is named, whichever way the others are given") {
   Sandbox box;
   write_sharded(box, "m");

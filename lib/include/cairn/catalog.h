@@ -65,9 +65,11 @@ struct LatestWhole {
 };
 
 // The newest checkpoint of the catalog whose indexes are valid and whose shards are all there and
-// long enough; reads indexes, not tensors. Errors: those of get_checkpoint_state.
-CAIRN_API Result<LatestWhole> latest_whole(
-    const std::filesystem::path& dir, std::string_view latest_filename = "checkpoint") noexcept;
+// long enough; reads indexes, not tensors. `follow_links` as OpenOptions. Errors: those of
+// get_checkpoint_state.
+CAIRN_API Result<LatestWhole> latest_whole(const std::filesystem::path& dir,
+                                           std::string_view latest_filename = "checkpoint",
+                                           bool follow_links = false) noexcept;
 
 struct RepairOptions {
   bool all = false;      // list every whole checkpoint, whatever this catalog says

@@ -46,7 +46,9 @@ CAIRN_API std::string_view name(Format format) noexcept;
 struct OpenOptions {
   Access access = Access::Shared;
   Verify verify = Verify::Lazy;
-  // Shards may be symbolic links, catalog paths may lead elsewhere (Hugging Face caches).
+  // Shards may be symbolic links to anywhere, catalog paths may lead elsewhere. Without: a shard
+  // may be a link that stays below its directory, or one of a Hugging Face cache's own to its
+  // blobs.
   bool follow_links = false;
   // Not empty: exactly these tensors, else Invalid with the difference.
   std::span<const TensorSpec> expected;
@@ -106,11 +108,12 @@ class CAIRN_API Checkpoint {
   // a catalog whose latest is not whole the sentence names the newest that is), Corrupt (index
   // digest, block checksum, a span outside its shard, a shard of another size), Unsupported (newer
   // format, or something that is no checkpoint: the sentence says what it is), Unsafe (a shard that
-  // is no regular file or leaves the directory), Invalid (`expected` differs), Busy (saved anew
-  // eight times meanwhile), Io, OutOfMemory, Cancelled. Threads: writers may save, replace and
-  // prune at the same time; what comes back is one of their checkpoints, whole. Cost: O(index); 13
-  // µs and up. Verify::Full and Access::Copy read every byte, and so does a V1 checkpoint, which
-  // costs memory for all values.
+  // is no regular file, or a link that leaves the directory), Invalid (`expected` differs), Busy
+  // (saved anew eight times meanwhile), Io, OutOfMemory, Cancelled. Threads: writers may save,
+  // replace and prune at the same time; what comes back is one of their checkpoints, whole. Cost:
+  // O(index); 13 µs and up. Verify::Full and Access::Copy read every byte, and so does a V1
+  // checkpoint, which costs memory for all values. Where the file system cannot map files, each
+  // tensor is read into memory on its first use, and a notice says so.
   static Result<Checkpoint> open(const std::filesystem::path& path,
                                  const OpenOptions& options = {}) noexcept;
 

@@ -31,6 +31,7 @@ struct TransferOptions {
   std::filesystem::path output;  // a prefix; empty: beside the payload
   Link link = Link::Auto;        // with `output`: how the shards get there
   bool replace = false;          // a checkpoint that is there may be replaced
+  bool follow_links = false;     // of the source, as OpenOptions
   // How long to wait while another publishes under the prefix that is written to. 0: not at all;
   // max(): for ever. The wait is over: Busy.
   std::chrono::milliseconds lock_wait{30'000};

@@ -50,7 +50,8 @@ struct Renaming {
 // new one, no regular expression, nothing to rename); Unsupported (a name that TensorFlow's object
 // graph refers to; a name too long for a pattern).
 CAIRN_API Result<std::vector<NameChange>> name_changes(const std::filesystem::path& path,
-                                                       const Renaming& renaming) noexcept;
+                                                       const Renaming& renaming,
+                                                       bool follow_links = false) noexcept;
 
 struct Renamed {
   Transfer transfer;

@@ -64,11 +64,13 @@ struct Salvageable {
 // Corrupt, Io: no index is whole. Io that the caller can mend (no permission) is an error and loses
 // no tensor. Cancelled. Cost: every byte once; one tensor keeps one core busy.
 CAIRN_API Result<Salvageable> salvageable(const std::filesystem::path& source,
-                                          const Work& work = {}) noexcept;
+                                          const Work& work = {},
+                                          bool follow_links = false) noexcept;
 
 struct SalvageOptions {
   std::filesystem::path output;                 // a prefix, required
   bool replace = false;                         // what is there may be replaced
+  bool follow_links = false;                    // of the source, as OpenOptions
   std::chrono::milliseconds lock_wait{30'000};  // as TransferOptions
   Work work;
 };
