@@ -29,6 +29,8 @@ def attack(programs, scene, points):
             at, side = point // 2 + 1, SIDES[point % 2]
             stage.reset()
             ran = stage.inject(side, at)
+            if not ran.hit:
+                continue  # the command's thread that waits for signals made a call fewer this time: none was disturbed
             tried += 1
             where = f"{side} of call {at}, {ran.hit}"
             if ran.signal != 9 and not last(side, at, calls) and ran.hit != WAITS_FOR_SIGNALS:
