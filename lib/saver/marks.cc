@@ -78,6 +78,10 @@ Result<void> change_marks(const compat::Location& location, const store::LockWai
                            {location.directory, location.base, location.prefix.string()}, wait));
   CAIRN_TRY(seen, store::index_identities(location.directory, location.base));
   CAIRN_TRY(index, compat::load_own_index(location));
+  if (!index.current) {
+    return Error{Code::NotFound, 0,
+                 location.prefix.string() + ": has no P.cairn of its present P.index"};
+  }
   Marks marks = marks_of(index.index);
   if (!change(marks)) return {};
   format::IndexFacts facts = index.index.facts();

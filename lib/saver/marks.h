@@ -40,7 +40,8 @@ Marks marks_of(const format::IndexView& index);
 format::KeyValues metadata_of(const Marks& marks);
 
 // Replaces the marks in the P.cairn of a checkpoint, durably, unless `change`, which is asked under
-// the prefix's lock, says that they stay; everything else in it stays.
+// the prefix's lock, says that they stay; everything else in it stays. NotFound: by then there is
+// no P.cairn, or P.index has overtaken it.
 Result<void> change_marks(const compat::Location& location, const store::LockWait& wait,
                           const std::function<bool(Marks&)>& change);
 

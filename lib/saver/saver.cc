@@ -447,17 +447,22 @@ Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned)
   const std::string base = prefix.filename().string();
   CAIRN_TRY(twin, directory_.duplicate());
   CAIRN_TRY(location, compat::locate_in(std::move(twin), base, dir_ / base));
-  // Of TensorFlow's making, or written anew by it since.
-  const bool own = location.has(store::kCairnSuffix);
-  const auto current = own ? compat::load_own_index(location) : Error{Code::NotFound, 0, {}};
   TransferOptions importing;
   importing.lock_wait = options_.lock_wait;
   importing.work.stop = options_.work.stop;
-  if (!current || !current->current)
-    CAIRN_CHECK(compat::import_in(directory_, base, dir_ / base, importing));
-  return saver::change_marks(location, lock_wait(), [pinned](saver::Marks& marks) {
-    return std::exchange(marks.pinned, pinned) != pinned;
-  });
+  constexpr int kAttempts = 8;
+  for (int attempt = 1;; ++attempt) {
+    // Of TensorFlow's making, or written anew by it since.
+    const bool own = location.has(store::kCairnSuffix);
+    const auto current = own ? compat::load_own_index(location) : Error{Code::NotFound, 0, {}};
+    if (!current || !current->current)
+      CAIRN_CHECK(compat::import_in(directory_, base, dir_ / base, importing));
+    auto done = saver::change_marks(location, lock_wait(), [pinned](saver::Marks& marks) {
+      return std::exchange(marks.pinned, pinned) != pinned;
+    });
+    // Another may have published without P.cairn between the two.
+    if (done || done.error().code != Code::NotFound || attempt == kAttempts) return done;
+  }
 }
 
 // Those that the catalog does not list: nobody's to remove.
@@ -482,10 +487,11 @@ Result<void> Saver::State::write_grid(const History& history) const {
     if (!location || !location->has(store::kCairnSuffix)) continue;
     CAIRN_TRY(index, compat::load_own_index(*location));
     if (!index.current) continue;
-    return saver::change_marks(*location, lock_wait(), [&](saver::Marks& marks) {
+    auto done = saver::change_marks(*location, lock_wait(), [&](saver::Marks& marks) {
       marks.grid = history.grid;
       return true;
     });
+    if (done || done.error().code != Code::NotFound) return done;
   }
   return {};
 }
