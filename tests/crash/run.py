@@ -13,6 +13,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 HARNESSES = ["calls/test_kill.py", "calls/test_errno.py", "power/run.py"]  # called as this one is
 MODEL = "tests/crash/model/crash_model"  # in the build directory
+PUBLISHERS = ["tests/crash/publishers/crash_publishers", "--rounds=160"]  # likewise
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$"
                     r"|^\[doctest\] test cases: +\d+ \| +(\d+) passed \| +(\d+) failed \| +(\d+) skipped")
 SKIPPED = 77
@@ -37,8 +38,9 @@ def main():
     arguments.add_argument("--long", action="store_true")
     options = arguments.parse_args()
     more = ["--long"] if options.long else []
-    model = [[os.path.join(options.build, MODEL), *more]]
-    commands = model + [[sys.executable, f"{HERE}/{path}", options.build, *more]
+    programs = [[os.path.join(options.build, MODEL), *more],
+                [os.path.join(options.build, PUBLISHERS[0]), *PUBLISHERS[1:]]]
+    commands = programs + [[sys.executable, f"{HERE}/{path}", options.build, *more]
                         for path in HARNESSES if os.path.exists(f"{HERE}/{path}")]
     totals = [sum(column) for column in zip(*map(run, commands))]
     print("{} passed, {} failed, {} skipped".format(*totals))
