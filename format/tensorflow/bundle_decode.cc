@@ -240,35 +240,43 @@ Decoded<void> gather_slices(std::vector<TensorFacts>& tensors) {
   return {};
 }
 
+// A table behind its first entry, the header.
+struct Begun {
+  TableReader table;
+  BundleHeader header;
+};
+
+Decoded<Begun> begin(std::span<const std::byte> index) {
+  auto table = TableReader::open(TableFile(index));
+  if (!table) return table.error();
+  auto header = read_header(*table);
+  if (!header) return header.error();
+  const auto version = check_version(*header);
+  if (!version) return version.error();
+  return Begun{*std::move(table), *std::move(header)};
+}
+
 }  // namespace
 
 Decoded<BundleHeader> decode_bundle_header(std::span<const std::byte> index) {
-  auto table = TableReader::open(TableFile(index));
-  if (!table) return table.error();
-  auto header = read_header(*table);
-  if (!header) return header.error();
-  const auto version = check_version(*header);
-  if (!version) return version.error();
-  return header;
+  auto begun = begin(index);
+  if (!begun) return begun.error();
+  return std::move(begun->header);
 }
 
 Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index) {
-  auto table = TableReader::open(TableFile(index));
-  if (!table) return table.error();
-  auto header = read_header(*table);
-  if (!header) return header.error();
-  const auto version = check_version(*header);
-  if (!version) return version.error();
-
-  BundleFacts facts{*std::move(header), {}, {}};
+  auto begun = begin(index);
+  if (!begun) return begun.error();
+  TableReader& table = begun->table;
+  BundleFacts facts{std::move(begun->header), {}, {}};
   facts.tensors.reserve(std::min(index.size() / kEntryBytesUsual, kReservedMax));
   bool partitioned = false;
   while (true) {
-    const auto more = table->next();
+    const auto more = table.next();
     if (!more) return more.error();
     if (!*more) break;
     TensorFacts& tensor = facts.tensors.emplace_back();
-    const auto read = read_tensor(*table, facts.header, tensor);
+    const auto read = read_tensor(table, facts.header, tensor);
     if (!read) return read.error();
     if (tensor.slices.empty()) {
       facts.shards.insert(tensor.span.shard);

@@ -21,6 +21,7 @@
 #include "lib/store/names.h"
 #include "lib/store/open_checkpoint.h"
 #include "lib/store/publisher.h"
+#include "lib/store/remarks.h"
 #include "lib/store/shard_writer.h"
 #include "lib/store/writer_access.h"
 #include "lib/try.h"
@@ -75,17 +76,11 @@ Result<void> pour(const store::OpenCheckpoint& source, std::size_t position, con
   return {};
 }
 
-// Between two blocks: one tensor may be all there is.
-Result<void> unless_stopped(const Work& work) {
-  if (!work.stop.stop_requested()) return {};
-  return Error{Code::Cancelled, 0, "cancelled by the caller"};
-}
-
 std::vector<TensorSpec> specs_of(const format::IndexView& index,
                                  std::span<const std::size_t> taken) {
   std::vector<TensorSpec> specs;
   specs.reserve(taken.size());
-  for (const std::size_t i : taken) specs.push_back(compat::spec_of(index.tensor(i)));
+  for (const std::size_t i : taken) specs.push_back(store::spec_of(index.tensor(i)));
   return specs;
 }
 
@@ -215,7 +210,8 @@ Result<void> write_safetensors(const Source& from, const TransferOptions& option
   const auto pour_one = [&](std::size_t i) -> Result<std::uint64_t> {
     std::uint64_t done = 0;
     const Sink sink = [&](auto block) -> Result<void> {
-      CAIRN_CHECK(unless_stopped(options.work));
+      // Between two blocks: one tensor may be all there is.
+      CAIRN_CHECK(os::unless_stopped(options.work.stop));
       auto written = shards.write(i, done, block);
       done += block.size();
       return written;
@@ -297,7 +293,7 @@ Result<void> rewrite(const Payload& payload, const TransferOptions& options, Tra
   const auto pour_one = [&](std::size_t i) -> Result<std::uint64_t> {
     const auto tensor = source.index().tensor(raw[i]);
     const Sink sink = [&](auto block) {
-      return unless_stopped(options.work).and_then([&] {
+      return os::unless_stopped(options.work.stop).and_then([&] {
         return writer.append(tensor.name, block);
       });
     };
@@ -307,7 +303,7 @@ Result<void> rewrite(const Payload& payload, const TransferOptions& options, Tra
   CAIRN_CHECK(os::run_parallel(options.work, raw.size(), total_bytes, pour_one));
   // In the order of names, so that the same source gives the same file.
   for (const std::size_t i : encoded) {
-    CAIRN_CHECK(unless_stopped(options.work));
+    CAIRN_CHECK(os::unless_stopped(options.work.stop));
     CAIRN_CHECK(write_encoded(source, i, writer));
   }
   transfer.payload_bytes_copied += total_bytes;

@@ -17,6 +17,7 @@
 #include "lib/compat/transfer.h"
 #include "lib/store/layout.h"
 #include "lib/store/names.h"
+#include "lib/store/remarks.h"
 #include "lib/try.h"
 
 namespace cairn {
@@ -60,7 +61,7 @@ Result<void> accept_bundle(const Location& location, const store::Parts& parts,
                            const TransferOptions& options, Transfer& transfer) {
   compat::Misfits misfits;
   for (const std::string& name : not_nameable)
-    misfits.add_tensor(compat::spec_of(parts.index.tensor(*parts.index.find(name))));
+    misfits.add_tensor(store::spec_of(parts.index.tensor(*parts.index.find(name))));
   if (is_elsewhere(location, options)) {
     compat::add_metadata_lost_to_bundle(parts.index, misfits);
     note_step(parts.index.step(), options, transfer);
@@ -155,7 +156,7 @@ Result<void> accept_file(const Location& location, const store::Parts& parts,
   for (std::size_t i = 0; i < parts.index.tensor_count(); ++i) {
     const auto tensor = parts.index.tensor(i);
     if (!std::ranges::binary_search(header.tensors, tensor.name, {}, &format::TensorFacts::name))
-      misfits.add_tensor(compat::spec_of(tensor));
+      misfits.add_tensor(store::spec_of(tensor));
   }
   format::KeyValues said = header.metadata;
   std::ranges::sort(said);

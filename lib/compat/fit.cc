@@ -45,14 +45,6 @@ std::optional<std::int64_t> step_of(std::string_view text) noexcept {
 
 }  // namespace
 
-TensorSpec spec_of(const format::IndexView::Tensor& tensor) {
-  TensorSpec spec{
-      std::string(tensor.name), tensor.dtype, {tensor.shape.begin(), tensor.shape.end()}};
-  if (tensor.dtype == DType::Opaque)
-    spec.opaque = {std::string(tensor.opaque_dtype), tensor.element_bits};
-  return spec;
-}
-
 void Misfits::add_tensor(const TensorSpec& spec) {
   tensors.push_back(spec.name);
   described.push_back("tensor " + format::quoted(spec.name) + " (" + store::describe(spec) + ")");
@@ -82,7 +74,7 @@ void add_metadata_lost_to_bundle(const format::IndexView& index, Misfits& misfit
 Fit fit_of(const format::IndexView& index, Format target) {
   Fit fit;
   for (std::size_t i = 0; i < index.tensor_count(); ++i) {
-    const TensorSpec spec = spec_of(index.tensor(i));
+    const TensorSpec spec = store::spec_of(index.tensor(i));
     if (fits(spec, target)) {
       fit.taken.push_back(i);
     } else {

@@ -19,8 +19,6 @@ namespace cairn::compat {
 inline constexpr std::string_view kStepKey = "cairn.step";
 inline constexpr std::string_view kMetadataPrefix = "cairn.metadata.";
 
-TensorSpec spec_of(const format::IndexView::Tensor& tensor);
-
 // What does not fit: names, and for each a sentence's part that describes it.
 struct Misfits {
   std::vector<std::string> tensors;

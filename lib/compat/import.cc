@@ -166,9 +166,8 @@ Result<HeldLocation> locate_and_hold(const std::filesystem::path& source,
 
 Result<Transfer> import_held(HeldLocation held, const TransferOptions& options) {
   Location& location = held.location;
-  CAIRN_TRY(publisher,
-            store::Publisher::begin({location.directory, location.base, location.prefix.string()},
-                                    std::move(held.lock)));
+  store::Publisher publisher({location.directory, location.base, location.prefix.string()},
+                             std::move(held.lock));
   CAIRN_TRY(seen, store::index_identities(location.directory, location.base));
   Transfer transfer;
   transfer.prefix = location.prefix;

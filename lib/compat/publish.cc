@@ -2,14 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 #include "format/cairn/index.h"
 #include "format/digest.h"
-#include "format/dtype.h"
 #include "format/le.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/store/identity.h"
+#include "lib/store/layout.h"
 #include "lib/store/names.h"
 #include "lib/store/shard_names.h"
 #include "lib/try.h"
@@ -39,31 +40,10 @@ bool nameable(const format::TensorFacts& tensor) {
                           : std::ranges::all_of(tensor.slices, [](const auto& slice) {
                               return slice.span.crc32c.has_value();
                             });
-  return summed && !tensor.name.empty() && format::storable(tensor.dtype);
+  return summed && store::fits_bundle(tensor.dtype, tensor.name);
 }
 
 }  // namespace
-
-Result<BundleBytes> encode_bundle(const BundleName& name, const format::IndexFacts& facts) {
-  CAIRN_TRY(numbers, shard_numbers(name, facts));
-  BundleBytes result;
-  std::span<const format::TensorFacts> tensors = facts.tensors;
-  std::vector<format::TensorFacts> chosen;
-  if (!std::ranges::all_of(tensors, nameable)) {
-    for (const format::TensorFacts& tensor : tensors) {
-      if (nameable(tensor)) {
-        chosen.push_back(tensor);
-      } else {
-        result.not_nameable.push_back(tensor.name);
-      }
-    }
-    tensors = chosen;
-  }
-  auto bytes = format::tensorflow::encode_bundle(facts.bundle, tensors, numbers);
-  if (!bytes) return Error{bytes.error().code, 0, name.prefix.string() + ": " + bytes.error().what};
-  result.bytes = *std::move(bytes);
-  return result;
-}
 
 std::vector<std::string> not_nameable(const format::IndexFacts& facts) {
   std::vector<std::string> names;
@@ -71,6 +51,21 @@ std::vector<std::string> not_nameable(const format::IndexFacts& facts) {
     if (!nameable(tensor)) names.push_back(tensor.name);
   }
   return names;
+}
+
+Result<BundleBytes> encode_bundle(const BundleName& name, const format::IndexFacts& facts) {
+  CAIRN_TRY(numbers, shard_numbers(name, facts));
+  BundleBytes result{{}, not_nameable(facts)};
+  std::span<const format::TensorFacts> tensors = facts.tensors;
+  std::vector<format::TensorFacts> chosen;
+  if (!result.not_nameable.empty()) {
+    std::ranges::copy_if(tensors, std::back_inserter(chosen), nameable);
+    tensors = chosen;
+  }
+  auto bytes = format::tensorflow::encode_bundle(facts.bundle, tensors, numbers);
+  if (!bytes) return Error{bytes.error().code, 0, name.prefix.string() + ": " + bytes.error().what};
+  result.bytes = *std::move(bytes);
+  return result;
 }
 
 Result<void> add_indexes(store::Publisher& publisher, std::optional<format::IndexFacts> own,
@@ -90,33 +85,26 @@ Result<void> add_indexes(store::Publisher& publisher, std::optional<format::Inde
 
 namespace {
 
-// How many there are of shards that get second names: at least one, as TensorFlow counts.
-std::uint32_t counted(const Arrival& arrival) {
+// How many shards their names speak of where they can be had: of as many as the P.index that comes
+// along counts, else as there are, at least one, as TensorFlow counts.
+std::uint32_t wished_count(const Destination& to, const Arrival& arrival) {
+  const auto meant =
+      arrival.names.empty() ? std::nullopt : store::shard_number(arrival.names.front(), to.base);
+  if (meant) return meant->count;
   return std::max<std::uint32_t>(1, static_cast<std::uint32_t>(arrival.files.size()));
 }
 
-// Names that are free, and the P.index over them. The one that is there keeps its bytes where its
-// shards' names are free.
+// Names the shards, and makes the P.index over them; one that comes along keeps its bytes.
 Result<BundleBytes> name_shards(const Destination& to, std::uint32_t count, Arrival& arrival) {
+  if (arrival.names.empty()) {
+    arrival.facts.bundle.num_shards = static_cast<std::int32_t>(count);
+    const auto names = store::shard_names(to.base, arrival.files.size(), count);
+    for (std::size_t i = 0; i < names.size(); ++i) arrival.facts.shards[i].name = names[i];
+    return encode_bundle({to.base, to.prefix}, arrival.facts);
+  }
   for (std::size_t i = 0; i < arrival.names.size(); ++i)
     arrival.facts.shards[i].name = arrival.names[i];
-  if (!arrival.names.empty()) {
-    const auto bytes = format::as_text(arrival.tensorflow_index);
-    return BundleBytes{std::string(bytes), {}};
-  }
-  arrival.facts.bundle.num_shards = static_cast<std::int32_t>(count);
-  const auto names = store::shard_names(to.base, arrival.files.size(), count);
-  for (std::size_t i = 0; i < names.size(); ++i) arrival.facts.shards[i].name = names[i];
-  return encode_bundle({to.base, to.prefix}, arrival.facts);
-}
-
-// Whether the names that the index means can be had.
-Result<bool> names_are_free(const Destination& to, const Arrival& arrival) {
-  if (arrival.names.empty()) return false;
-  const auto number = store::shard_number(arrival.names.front(), to.base);
-  if (!number) return false;
-  CAIRN_TRY(free, store::free_shard_count(to.directory, to.base, number->count));
-  return free == number->count;
+  return BundleBytes{std::string(format::as_text(arrival.tensorflow_index)), {}};
 }
 
 }  // namespace
@@ -127,19 +115,21 @@ Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
   const store::Target target{to.directory, to.base, to.prefix.string()};
   if (!options.replace) CAIRN_CHECK(store::refuse_existing(target, kIndexes));
   // What cannot be said is found out before bytes are copied.
-  Arrival trial = arrival;
-  CAIRN_CHECK(name_shards(to, counted(arrival), trial));
-  CAIRN_TRY(drafts,
-            draft_shards(arrival.files,
-                         store::shard_names(to.base, arrival.files.size(), counted(arrival)), to,
-                         options, transfer));
+  const std::uint32_t wished = wished_count(to, arrival);
+  CAIRN_TRY(bundle, name_shards(to, wished, arrival));
+  std::vector<std::string> names;
+  for (const format::ShardFacts& shard : arrival.facts.shards) names.push_back(shard.name);
+  CAIRN_TRY(drafts, draft_shards(arrival.files, names, to, options, transfer));
   CAIRN_TRY(publisher, store::Publisher::begin(target, {options.lock_wait, options.work.stop}));
   if (!options.replace) CAIRN_CHECK(publisher.refuse(kIndexes));
   if (arrival.unchanged) CAIRN_CHECK(arrival.unchanged());
-  CAIRN_TRY(as_it_is, names_are_free(to, arrival));
-  if (!as_it_is) arrival.names.clear();
-  CAIRN_TRY(count, store::free_shard_count(to.directory, to.base, counted(arrival)));
-  CAIRN_TRY(bundle, name_shards(to, count, arrival));
+  CAIRN_TRY(free, store::free_shard_count(to.directory, to.base, wished));
+  if (free != wished) {
+    arrival.names.clear();
+    CAIRN_TRY(count, store::free_shard_count(to.directory, to.base, wished_count(to, arrival)));
+    CAIRN_TRY(anew, name_shards(to, count, arrival));
+    bundle = std::move(anew);
+  }
   for (std::size_t i = 0; i < drafts.size(); ++i) {
     CAIRN_TRY(info, drafts[i].file().info());
     drafts[i].set_name(arrival.facts.shards[i].name);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <functional>
 
 #include "lib/os/parallel.h"
 #include "lib/store/names.h"
@@ -52,24 +51,16 @@ bool same_file(const os::FileInfo& a, const os::FileInfo& b) noexcept {
   return a.device == b.device && a.inode == b.inode;
 }
 
-// Calls `take` with every block of the file, on all cores.
-using Take = std::function<Result<void>(std::uint64_t, std::span<const std::byte>)>;
-Result<void> each_block(const os::File& file, std::uint64_t size_bytes, const Work& work,
-                        const Take& take) {
-  const std::size_t blocks = (size_bytes + kBlockBytes - 1) / kBlockBytes;
-  return os::run_parallel(work, blocks, size_bytes, [&](std::size_t i) -> Result<std::uint64_t> {
-    std::vector<std::byte> block(std::min(kBlockBytes, size_bytes - i * kBlockBytes));
-    CAIRN_CHECK(file.read_at(i * kBlockBytes, block));
-    CAIRN_CHECK(take(i * kBlockBytes, block));
-    return block.size();
-  });
-}
-
+// On all cores.
 Result<void> copy_bytes(const os::File& from, const os::File& to, std::uint64_t size_bytes,
                         const Work& work) {
   CAIRN_CHECK(to.reserve(size_bytes));
-  return each_block(from, size_bytes, work, [&](std::uint64_t at_bytes, auto block) {
-    return to.write_at(at_bytes, block);
+  const std::size_t blocks = (size_bytes + kBlockBytes - 1) / kBlockBytes;
+  return os::run_parallel(work, blocks, size_bytes, [&](std::size_t i) -> Result<std::uint64_t> {
+    std::vector<std::byte> block(std::min(kBlockBytes, size_bytes - i * kBlockBytes));
+    CAIRN_CHECK(from.read_at(i * kBlockBytes, block));
+    CAIRN_CHECK(to.write_at(i * kBlockBytes, block));
+    return block.size();
   });
 }
 
@@ -114,13 +105,12 @@ Result<store::Draft> draft_shard(const os::File& shard, const std::string& name,
 
 Result<Destination> destination_of(const Location& source, const TransferOptions& options) {
   if (options.output.empty()) {
-    CAIRN_TRY(directory, os::Directory::open(source.directory.path()));
-    return Destination{std::move(directory), source.base, source.prefix, true};
+    CAIRN_TRY(directory, source.directory.duplicate());
+    return Destination{std::move(directory), source.base, source.prefix};
   }
   const auto parts = store::Prefix::of(options.output);
   CAIRN_TRY(directory, os::Directory::open_or_create(parts.directory));
-  CAIRN_TRY(beside, same_place({directory, parts.base}, {source.directory, source.base}));
-  return Destination{std::move(directory), parts.base, options.output, beside};
+  return Destination{std::move(directory), parts.base, options.output};
 }
 
 Result<bool> is_beside(const Location& source, const TransferOptions& options) {
@@ -168,9 +158,8 @@ Result<Held> find_and_hold(const std::filesystem::path& path, const TransferOpti
     if (!same) continue;  // a catalog has another latest by now
     auto found = std::make_unique<Found>(std::move(now));
     const Location& location = found->location;
-    CAIRN_TRY(publisher,
-              store::Publisher::begin({location.directory, location.base, location.prefix.string()},
-                                      std::move(lock)));
+    store::Publisher publisher({location.directory, location.base, location.prefix.string()},
+                               std::move(lock));
     return Held{std::move(found), std::move(publisher)};
   }
 }

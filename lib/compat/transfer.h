@@ -23,7 +23,6 @@ struct Destination {
   os::Directory directory;
   std::string base;
   std::filesystem::path prefix;
-  bool beside = false;  // the payload's own directory and base
 };
 
 // Makes the directory where it is missing.

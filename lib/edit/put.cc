@@ -14,7 +14,7 @@ Result<Transfer> put(Composed composed, const TransferOptions& options) {
   if (options.output.empty()) return Error{Code::Invalid, 0, "an output prefix is needed"};
   const auto parts = store::Prefix::of(options.output);
   CAIRN_TRY(directory, os::Directory::open_or_create(parts.directory));
-  const compat::Destination to{std::move(directory), parts.base, options.output, false};
+  const compat::Destination to{std::move(directory), parts.base, options.output};
   CAIRN_CHECK(add_sums(composed, options.work));
   Transfer transfer;
   transfer.prefix = to.prefix;

@@ -62,8 +62,9 @@ class Crew {
   std::optional<std::size_t> next() {
     const std::size_t number = next_.fetch_add(1, std::memory_order_relaxed);
     if (number >= crowd_.count) return std::nullopt;
-    if (!work_.stop.stop_requested()) return number;
-    fail({Code::Cancelled, 0, "cancelled by the caller"});
+    const auto going_on = unless_stopped(work_.stop);
+    if (going_on) return number;
+    fail(going_on.error());
     return std::nullopt;
   }
 
@@ -99,6 +100,11 @@ unsigned thread_count(const Work& work) noexcept {
     // Without memory for a file stream the affinity mask alone decides.
   }
   return work.threads_max == 0 ? count : std::min(count, work.threads_max);
+}
+
+Result<void> unless_stopped(const std::stop_token& stop) {
+  if (!stop.stop_requested()) return {};
+  return Error{Code::Cancelled, 0, "cancelled by the caller"};
 }
 
 Work part_of(const Work& work, const Progress& whole) {

@@ -20,6 +20,9 @@ unsigned thread_count(const Work& work) noexcept;
 // `whole.total_bytes`. `work` must outlive it.
 Work part_of(const Work& work, const Progress& whole);
 
+// Cancelled: the caller has asked for it.
+Result<void> unless_stopped(const std::stop_token& stop);
+
 // Runs task(0) … task(count − 1), each once, in any order, on the calling thread and up to
 // thread_count − 1 others; a thread that the system refuses is work done by the others. A task
 // returns the bytes it has done, of `total_bytes` in all, for the progress. After the first error

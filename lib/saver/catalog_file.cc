@@ -1,8 +1,5 @@
 #include "lib/saver/catalog_file.h"
 
-#include <algorithm>
-#include <array>
-
 #include "format/le.h"
 #include "format/quoted.h"
 #include "format/safetensors/header.h"
@@ -21,19 +18,10 @@ std::filesystem::path normal(const std::filesystem::path& path) {
   return whole.has_filename() ? whole : whole.parent_path();
 }
 
-bool is_bare(std::string_view name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos &&
-         store::is_nameable(name);
-}
-
 // Whether a checkpoint's file, or one of ours, is named like this.
 bool is_taken(std::string_view name) {
-  constexpr std::array kSuffixes{store::kTensorFlowSuffix, store::kCairnSuffix, store::kMetaSuffix,
-                                 store::kSafetensorsSuffix};
-  const std::size_t data = name.rfind(".data-");
   return name == kJournalName || name == store::kLockName || os::is_temporary_name(name) ||
-         std::ranges::any_of(kSuffixes, [&](auto suffix) { return name.ends_with(suffix); }) ||
-         (data != std::string_view::npos && store::shard_number(name, name.substr(0, data)));
+         store::base_of_file(name);
 }
 
 }  // namespace
@@ -47,7 +35,7 @@ std::string written_path(const std::filesystem::path& dir, const std::filesystem
 Result<void> check_catalog_name(const std::filesystem::path& dir, std::string_view name) {
   const std::string refused =
       dir.string() + ": " + format::quoted(name) + " cannot be the catalog's name: ";
-  if (!is_bare(name)) {
+  if (!store::is_bare(name)) {
     return Error{Code::Invalid, 0, refused + "it is to be a file name without slashes"};
   }
   if (!is_taken(name)) return {};

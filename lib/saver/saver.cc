@@ -56,11 +56,6 @@ const char* const kWrittenMeanwhile =
 
 Error invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
 
-bool is_bare(std::string_view name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos &&
-         store::is_nameable(name);
-}
-
 // As Python's %d and %08d write it.
 std::string base_of(std::string_view name, std::optional<std::int64_t> step, bool padded) {
   if (!step) return std::string(name);
@@ -148,7 +143,7 @@ double Saver::State::now_s() const {
 
 Result<std::string> Saver::State::checked_base(std::string_view name,
                                                const SaveOptions& what) const {
-  if (!is_bare(name)) {
+  if (!store::is_bare(name)) {
     return invalid(dir_.string() + ": " + format::quoted(name) +
                    " cannot be a checkpoint's name: it is to be a file name, without slashes");
   }

@@ -154,7 +154,7 @@ Result<void> Batch::sum(const Block& block) {
       summed_bytes_ += part.size();
       rest = rest.subspan(part.size());
       CAIRN_CHECK(feed_disk());
-      if (stop_.stop_requested()) return Error{Code::Cancelled, 0, "cancelled by the caller"};
+      CAIRN_CHECK(os::unless_stopped(stop_));
     }
     load.sums = sums.finish();
   }

@@ -23,6 +23,7 @@
 #include "format/digest.h"
 #include "format/le.h"
 #include "format/quoted.h"
+#include "lib/os/parallel.h"
 #include "lib/try.h"
 
 namespace cairn::store {
@@ -84,7 +85,7 @@ class Waiting {
     for (std::chrono::milliseconds pause{1};; pause = std::min(2 * pause, pause_max)) {
       CAIRN_TRY(done, attempt());
       if (done) return true;
-      if (wait_.stop.stop_requested()) return Error{Code::Cancelled, 0, "cancelled by the caller"};
+      CAIRN_CHECK(os::unless_stopped(wait_.stop));
       if (!forever_ && Clock::now() >= until_) return false;
       std::this_thread::sleep_for(pause);
     }

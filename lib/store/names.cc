@@ -70,6 +70,22 @@ bool is_nameable(std::string_view base) noexcept {
   return base.find('\0') == std::string_view::npos;
 }
 
+bool is_bare(std::string_view name) noexcept {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos &&
+         is_nameable(name);
+}
+
+std::optional<std::string> base_of_file(std::string_view name) {
+  for (const std::string_view suffix :
+       {kTensorFlowSuffix, kCairnSuffix, kMetaSuffix, kSafetensorsSuffix}) {
+    if (name.ends_with(suffix)) return std::string(name.substr(0, name.size() - suffix.size()));
+  }
+  const std::size_t data = name.rfind(".data-");
+  if (data == std::string_view::npos || !shard_number(name, name.substr(0, data)))
+    return std::nullopt;
+  return std::string(name.substr(0, data));
+}
+
 bool has_control_characters(std::string_view text) noexcept {
   return std::ranges::any_of(text, [](char character) {
     return static_cast<unsigned char>(character) < 0x20 || character == 0x7f;

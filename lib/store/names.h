@@ -31,6 +31,13 @@ std::string safetensors_file(std::string_view base);
 // Whether files can have names that begin so: without NUL, which ends every name for the kernel.
 bool is_nameable(std::string_view base) noexcept;
 
+// Whether it is the name of one file: no path, and no way up.
+bool is_bare(std::string_view name) noexcept;
+
+// The base of the prefix that a published file of this name would belong to: an index, P.meta,
+// P.safetensors or a shard. Nothing: it is named like none of them.
+std::optional<std::string> base_of_file(std::string_view name);
+
 // Whether a terminal would act on the text.
 bool has_control_characters(std::string_view text) noexcept;
 

@@ -203,7 +203,7 @@ class Pass::Walk {
     Cursor<Unit> units(pass_.units_, task.units_begin);
     Cursor<Copy> copies(pass_.copies_, task.copies_begin);
     for (std::uint64_t at = task.begin; at < task.end;) {
-      if (stop_.stop_requested()) return Error{Code::Cancelled, 0, "cancelled by the caller"};
+      CAIRN_CHECK(os::unless_stopped(stop_));
       const Block block = next_block(task, at, copies);
       CAIRN_CHECK(fill(task.shard, at, block));
       const std::uint64_t end = at + block.bytes.size();

@@ -93,24 +93,12 @@ Result<Draft> second_name(const os::Directory& directory, const std::string& nam
   return draft_with(directory, name, bytes);
 }
 
-// The base of the prefix that a published file's name belongs to.
-std::optional<std::string> base_of(std::string_view name) {
-  for (const std::string_view suffix :
-       {kTensorFlowSuffix, kCairnSuffix, kMetaSuffix, kSafetensorsSuffix}) {
-    if (name.ends_with(suffix)) return std::string(name.substr(0, name.size() - suffix.size()));
-  }
-  const std::size_t dot = name.rfind(".data-");
-  if (dot == std::string_view::npos || !shard_number(name, name.substr(0, dot)))
-    return std::nullopt;
-  return std::string(name.substr(0, dot));
-}
-
 // The temporary files of publishers under `base`, or with nothing the directory's own.
 std::vector<std::string> temporaries_of(std::span<const std::string> names,
                                         const std::optional<std::string>& base) {
   std::vector<std::string> found;
   for (const std::string& name : names) {
-    if (os::is_temporary_name(name) && base_of(os::without_temporary_tail(name)) == base)
+    if (os::is_temporary_name(name) && base_of_file(os::without_temporary_tail(name)) == base)
       found.push_back(name);
   }
   return found;
@@ -194,11 +182,7 @@ Result<IndexIdentities> index_identities(const os::Directory& directory, const s
 
 Result<Publisher> Publisher::begin(Target target, const LockWait& wait) {
   CAIRN_TRY(lock, Lock::of_prefix(target.directory, target.base, wait));
-  return begin(std::move(target), std::move(lock));
-}
-
-Result<Publisher> Publisher::begin(Target target, Lock held) {
-  return Publisher(std::move(target), std::move(held));
+  return Publisher(std::move(target), std::move(lock));
 }
 
 Result<void> Publisher::refuse(std::span<const std::string_view> suffixes) const {
@@ -335,7 +319,7 @@ void sweep_all(const os::Directory& directory, std::span<const std::string> name
   std::set<std::string> bases;
   for (const std::string& name : names) {
     const auto base =
-        os::is_temporary_name(name) ? base_of(os::without_temporary_tail(name)) : std::nullopt;
+        os::is_temporary_name(name) ? base_of_file(os::without_temporary_tail(name)) : std::nullopt;
     if (base) bases.insert(*base);
   }
   for (const std::string& base : bases) {

@@ -53,7 +53,9 @@ class Publisher {
  public:
   // Errors: those of Lock.
   static Result<Publisher> begin(Target target, const LockWait& wait);
-  static Result<Publisher> begin(Target target, Lock held);
+
+  // Under a lock of the target's prefix that is held already.
+  Publisher(Target target, Lock held) : target_(std::move(target)), lock_(std::move(held)) {}
 
   const std::string& shown() const noexcept { return target_.shown; }
 
@@ -81,7 +83,6 @@ class Publisher {
   Result<void> publish_file(Draft& file, bool replace);
 
  private:
-  Publisher(Target target, Lock lock) : target_(std::move(target)), lock_(std::move(lock)) {}
   std::string name(std::string_view suffix) const { return target_.base + std::string(suffix); }
   Result<std::vector<Draft>> keep_replaced(std::span<const std::string_view> unwanted) const;
   Result<void> name_shards(std::span<Draft> shards);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <optional>
 #include <utility>
 
 #include "format/cairn/index.h"
@@ -13,53 +14,75 @@
 #include "lib/store/layout.h"
 #include "lib/store/names.h"
 #include "lib/store/open_checkpoint.h"
+#include "lib/try.h"
 
 namespace cairn::store {
 namespace {
 
 constexpr std::size_t kShown = 10;
 
-TensorSpec spec_of(const format::TensorFacts& facts) {
-  TensorSpec spec{facts.name, facts.dtype, facts.shape};
-  if (facts.dtype == DType::Opaque) spec.opaque = {facts.opaque_dtype, facts.opaque_bits};
-  return spec;
+std::vector<TensorSpec> specs_of(const format::IndexView& index) {
+  std::vector<TensorSpec> specs;
+  specs.reserve(index.tensor_count());
+  for (std::size_t i = 0; i < index.tensor_count(); ++i) specs.push_back(spec_of(index.tensor(i)));
+  return specs;
 }
 
 std::vector<TensorSpec> specs_of(std::span<const format::TensorFacts> tensors) {
   std::vector<TensorSpec> specs;
   specs.reserve(tensors.size());
-  for (const format::TensorFacts& facts : tensors) specs.push_back(spec_of(facts));
+  for (const format::TensorFacts& facts : tensors)
+    specs.push_back({facts.name, facts.dtype, facts.shape});  // TensorFlow has no opaque ones
   return specs;
 }
 
-// Whether P.index is the file that P.cairn remembers.
-bool remembers(const format::TensorFlowIndexFacts& record, const os::OpenedFile& opened,
-               std::span<const std::byte> bytes) {
-  return record.present &&
-         (record.identity == identity_of(opened.info) || record.digest == format::xxh3_128(bytes));
+// Nothing: P.cairn is not there, or not whole, or of another P.index than the one that is there.
+std::optional<std::vector<TensorSpec>> specs_of_own(const os::Directory& directory,
+                                                    const std::string& base,
+                                                    const Result<os::OpenedFile>& foreign,
+                                                    std::optional<os::Bytes>& foreign_bytes) {
+  const auto own = directory.open_file(base + std::string(kCairnSuffix), os::Links::Follow);
+  const auto bytes =
+      own ? os::read_whole(*own, format::limits::kIndexBytesMax) : Result<os::Bytes>(own.error());
+  const auto index = bytes ? format::IndexView::decode(*bytes)
+                           : format::Decoded<format::IndexView>(format::corrupt(0, {}));
+  if (!index) return std::nullopt;
+  const format::TensorFlowIndexFacts record = index->tensorflow_index();
+  if (!foreign || (record.present && record.identity == identity_of(foreign->info)))
+    return specs_of(*index);
+  auto read = os::read_whole(foreign->file, format::limits::kForeignIndexBytesMax);
+  if (!read) return specs_of(*index);
+  if (record.present && record.digest == format::xxh3_128(*read)) return specs_of(*index);
+  foreign_bytes.emplace(*std::move(read));
+  return std::nullopt;
 }
 
 // By the index that a reader would go by: P.cairn, unless P.index is another than it remembers.
 Result<std::vector<TensorSpec>> specs_there(const os::Directory& directory,
                                             const std::string& base) {
-  const auto own = directory.open_file(base + std::string(kCairnSuffix), os::Links::Follow);
-  const auto own_bytes =
-      own ? os::read_whole(*own, format::limits::kIndexBytesMax) : Result<os::Bytes>(own.error());
-  const auto opened = directory.open_seen(base + std::string(kTensorFlowSuffix), os::Links::Follow);
-  const auto bytes = opened ? os::read_whole(opened->file, format::limits::kForeignIndexBytesMax)
-                            : Result<os::Bytes>(opened.error());
-  if (own_bytes) {
-    const auto view = format::IndexView::decode(*own_bytes);
-    if (view && (!bytes || remembers(view->tensorflow_index(), *opened, *bytes)))
-      return specs_of(view->facts().tensors);
+  const auto foreign =
+      directory.open_seen(base + std::string(kTensorFlowSuffix), os::Links::Follow);
+  std::optional<os::Bytes> bytes;
+  if (auto specs = specs_of_own(directory, base, foreign, bytes)) return *std::move(specs);
+  if (!foreign) return foreign.error();
+  if (!bytes) {
+    CAIRN_TRY(read, os::read_whole(foreign->file, format::limits::kForeignIndexBytesMax));
+    bytes.emplace(std::move(read));
   }
-  if (!bytes) return bytes.error();
   const auto bundle = format::tensorflow::decode_bundle(*bytes);
   if (!bundle) return Error{bundle.error().code, 0, bundle.error().what};
   return specs_of(bundle->tensors);
 }
 
 }  // namespace
+
+TensorSpec spec_of(const format::IndexView::Tensor& tensor) {
+  TensorSpec spec{
+      std::string(tensor.name), tensor.dtype, {tensor.shape.begin(), tensor.shape.end()}};
+  if (tensor.dtype == DType::Opaque)
+    spec.opaque = {std::string(tensor.opaque_dtype), tensor.element_bits};
+  return spec;
+}
 
 std::string describe(const TensorSpec& spec) {
   return describe(spec.dtype, spec.shape, spec.opaque.name);

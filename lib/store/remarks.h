@@ -9,10 +9,13 @@
 #include <vector>
 
 #include "cairn/tensor.h"
+#include "format/cairn/index.h"
 #include "format/facts.h"
 #include "lib/os/file.h"
 
 namespace cairn::store {
+
+TensorSpec spec_of(const format::IndexView::Tensor& tensor);
 
 // "float32 [2, 3]", "F8_E8M0 [4]".
 std::string describe(const TensorSpec& spec);

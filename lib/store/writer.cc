@@ -19,6 +19,7 @@
 #include "format/quoted.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/os/file.h"
+#include "lib/os/parallel.h"
 #include "lib/store/announced.h"
 #include "lib/store/batch.h"
 #include "lib/store/identity.h"
@@ -440,7 +441,7 @@ Result<void> Writer::State::commit(const Work& work) {
   CAIRN_CHECK(usable());
   CAIRN_CHECK(prepare());
   CAIRN_CHECK(check_whole());
-  if (work.stop.stop_requested()) return Error{Code::Cancelled, 0, "cancelled by the caller"};
+  CAIRN_CHECK(os::unless_stopped(work.stop));
   broken_ = true;  // whatever comes now: this writer is not for a second commit
   CAIRN_CHECK(shards_->sync());
   auto publisher = store::Publisher::begin({directory_, base_, prefix_.string()},

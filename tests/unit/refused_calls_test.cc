@@ -52,20 +52,30 @@ int answer_without(std::initializer_list<long> calls, int number, Body body) {
   return answer == kNoSandbox ? 0 : answer;
 }
 
-TEST_CASE("a file whose sync is refused is not said to be synced; of a directory it is no loss") {
+template <class T>
+T required(Result<T> result) {
+  REQUIRE_OK(result);
+  return *std::move(result);
+}
+
+// A new file in a directory of its own.
+struct Made {
   const Scratch scratch;
-  const auto directory = Directory::open(scratch.path());
-  REQUIRE_OK(directory);
-  const auto file = directory->create_file("file");
-  REQUIRE_OK(file);
+  const Directory directory = required(Directory::open(scratch.path()));
+  const File file = required(directory.create_file("file"));
+};
+
+TEST_CASE("a file whose sync is refused is not said to be synced; of a directory it is no loss") {
+  const Made made;
+  const File& file = made.file;
   for (const int number : {EINVAL, ENOTSUP}) {
     CHECK(answer_without({SYS_fsync}, number, [&] {
-            const auto synced = file->sync();
+            const auto synced = file.sync();
             if (synced || synced.error().os_errno != number) return 1;
-            return directory->sync() ? 0 : 2;
+            return made.directory.sync() ? 0 : 2;
           }) == 0);
   }
-  CHECK(answer_without({SYS_fsync}, EIO, [&] { return directory->sync() ? 1 : 0; }) == 0);
+  CHECK(answer_without({SYS_fsync}, EIO, [&] { return made.directory.sync() ? 1 : 0; }) == 0);
 }
 
 TEST_CASE("what old sandboxes answer EPERM for is done by other calls") {
@@ -103,28 +113,22 @@ int read_past_cache(const File& file, std::span<const std::byte> wanted) {
 }
 
 TEST_CASE("where a ring can be made and not be used, threads read past the page cache") {
-  const Scratch scratch;
-  const auto directory = Directory::open(scratch.path());
-  REQUIRE_OK(directory);
-  const auto file = directory->create_file("file");
-  REQUIRE_OK(file);
+  const Made made;
+  const File& file = made.file;
   const auto bytes = test::random_bytes(64u << 10, 7);
-  REQUIRE_OK(file->write_at(0, bytes));
-  REQUIRE_OK(file->sync());
-  CHECK(read_past_cache(*file, bytes) == 0);
+  REQUIRE_OK(file.write_at(0, bytes));
+  REQUIRE_OK(file.sync());
+  CHECK(read_past_cache(file, bytes) == 0);
   for (const long call : {SYS_io_uring_enter, SYS_io_uring_setup})
     for (const int number : {EPERM, ENOSYS, EACCES})
-      CHECK(answer_without({call}, number, [&] { return read_past_cache(*file, bytes); }) == 0);
+      CHECK(answer_without({call}, number, [&] { return read_past_cache(file, bytes); }) == 0);
 }
 
 TEST_CASE("too many open files are no want of direct reads") {
-  const Scratch scratch;
-  const auto directory = Directory::open(scratch.path());
-  REQUIRE_OK(directory);
-  const auto file = directory->create_file("file");
-  REQUIRE_OK(file);
+  const Made made;
+  const File& file = made.file;
   const test::Limit none(RLIMIT_NOFILE, 3);
-  const auto direct = reopen_direct(*file);
+  const auto direct = reopen_direct(file);
   REQUIRE_FALSE(direct);
   CHECK(direct.error().code == Code::Io);
   CHECK(direct.error().os_errno == EMFILE);
