@@ -84,9 +84,11 @@ Result<void> Batch::run(const Work& work) {
   const bool alone = limited.threads_max == 1;
   const auto task = [&](std::size_t step) { return alone ? do_step(step) : do_next(); };
   auto done = os::run_parallel(limited, 2 * blocks_.size(), total, task);
-  if (!done && done.error().code == Code::OutOfMemory && unended_calls_ != 0)
-    return Error{Code::Io, 0, "a write failed, and there was no memory to say why"};
-  return done;
+  if (done || done.error().code != Code::OutOfMemory || unended_calls_ == 0) return done;
+  // A write that has failed is final, also where the kernel's own memory was short.
+  const bool told = done.error().os_errno != 0;
+  return Error{Code::Io, done.error().os_errno,
+               told ? done.error().what : "a write failed, and there was no memory to say why"};
 }
 
 // One thread sums what it then writes.

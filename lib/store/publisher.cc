@@ -46,40 +46,42 @@ struct OwnIndex {
   format::TensorFlowIndexFacts recorded;
 };
 
-std::optional<OwnIndex> read_own(const os::File& file) {
-  const auto bytes = os::read_whole(file, format::limits::kIndexBytesMax);
-  if (!bytes) return std::nullopt;
-  const auto index = format::IndexView::decode(*bytes);
-  if (!index) return std::nullopt;
-  OwnIndex own{{}, index->tensorflow_index()};
-  for (std::size_t i = 0; i < index->shard_count(); ++i)
-    own.shards.emplace_back(index->shard(i).name);
-  return own;
-}
-
 // What P.index says, and by what it is recognised.
 struct ForeignIndex {
   std::uint32_t shard_count = 0;
   Digest128 digest;
 };
 
-std::optional<ForeignIndex> read_foreign(const os::File& file) {
-  const auto bytes = os::read_whole(file, format::limits::kForeignIndexBytesMax);
-  if (!bytes) return std::nullopt;
-  const auto header = format::tensorflow::decode_bundle_header(*bytes);
-  if (!header) return std::nullopt;
-  return ForeignIndex{static_cast<std::uint32_t>(header->num_shards), format::xxh3_128(*bytes)};
+// Nothing: it is not whole. Errors: it cannot be read.
+Result<std::optional<OwnIndex>> read_own(const os::File& file) {
+  CAIRN_TRY(bytes, os::read_whole(file, format::limits::kIndexBytesMax));
+  const auto index = format::IndexView::decode(bytes);
+  if (!index) return std::optional<OwnIndex>();
+  OwnIndex own{{}, index->tensorflow_index()};
+  for (std::size_t i = 0; i < index->shard_count(); ++i)
+    own.shards.emplace_back(index->shard(i).name);
+  return std::optional(std::move(own));
 }
 
-// Of an index that nobody holds. One that was torn has named nothing yet.
-void add_claims(const os::File& file, std::string_view name, Claims& claims) {
+Result<std::optional<ForeignIndex>> read_foreign(const os::File& file) {
+  CAIRN_TRY(bytes, os::read_whole(file, format::limits::kForeignIndexBytesMax));
+  const auto header = format::tensorflow::decode_bundle_header(bytes);
+  if (!header) return std::optional<ForeignIndex>();
+  return std::optional(
+      ForeignIndex{static_cast<std::uint32_t>(header->num_shards), format::xxh3_128(bytes)});
+}
+
+// Of an index that nobody holds. One that was torn has named nothing yet. Errors: it cannot be
+// read, so nobody knows.
+Result<void> add_claims(const os::File& file, std::string_view name, Claims& claims) {
   if (name.ends_with(kCairnSuffix)) {
-    const auto own = read_own(file);
+    CAIRN_TRY(own, read_own(file));
     if (own) claims.names.insert(own->shards.begin(), own->shards.end());
   } else if (name.ends_with(kTensorFlowSuffix)) {
-    const auto foreign = read_foreign(file);
+    CAIRN_TRY(foreign, read_foreign(file));
     if (foreign) claims.counts.insert(foreign->shard_count);
   }
+  return {};
 }
 
 // A temporary name for an index that is there: a copy, where it cannot be linked.
@@ -124,8 +126,8 @@ void sweep(const os::Directory& directory, std::span<const std::string> names,
   for (const std::string& name : temporaries_of(names, base)) {
     const auto file = directory.open_file(name, os::Links::Refuse);
     if (!file || !file->try_lock().value_or(false)) continue;
-    add_claims(*file, os::without_temporary_tail(name), dead);
-    going.push_back(name);
+    // One that cannot be read today goes when it can: it may be all that tells what else goes.
+    if (add_claims(*file, os::without_temporary_tail(name), dead)) going.push_back(name);
   }
   const bool named = !dead.names.empty() || !dead.counts.empty();
   // They stay named until they have gone.
@@ -160,8 +162,16 @@ Result<std::optional<Claims>> claims_of(const os::Directory& directory, const st
     if (!*each && each->error().code == Code::Unsafe) return Nobody();
     if (!*each && each->error().code != Code::NotFound) return each->error();
   }
-  const auto foreign = file ? read_foreign(*file) : std::nullopt;
-  const auto own = own_file ? read_own(*own_file) : std::nullopt;
+  std::optional<ForeignIndex> foreign;
+  std::optional<OwnIndex> own;
+  if (file) {
+    CAIRN_TRY(read, read_foreign(*file));
+    foreign = std::move(read);
+  }
+  if (own_file) {
+    CAIRN_TRY(read, read_own(*own_file));
+    own = std::move(read);
+  }
   if ((file && !foreign) || (own_file && !own)) return Nobody();
   if (foreign) claims.counts.insert(foreign->shard_count);
   // One that P.index has overtaken speaks for nothing.

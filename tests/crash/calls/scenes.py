@@ -78,7 +78,8 @@ SCENES = [
     Scene("export to TensorFlow elsewhere", FOREIGN,
           "$CAIRN export $D/shard-42 --to tensorflow --output $D/out/p --link copy", REPLACE),
     Scene("export to safetensors", f"{BYSTANDER}; $CAIRN convert $D/m-1 $D/one --to safetensors --allow-lossy; "
-          "$CAIRN convert $D/one.safetensors $D/two --to cairn", "$CAIRN export $D/two --to safetensors"),
+          "$CAIRN convert $D/one.safetensors $D/two --to cairn", "$CAIRN export $D/two --to safetensors",
+          REPLACE),  # where a link was refused, the file is a copy
     Scene("convert", FOREIGN, "$CAIRN convert $D/shard-42 $D/out/p --to cairn", REPLACE),
     Scene("convert over a checkpoint", f"{FOREIGN}; $ACT save $D/p 2",
           "$CAIRN convert $D/shard-42 $D/p --to cairn --replace"),
@@ -248,6 +249,14 @@ class Stage:
         for name, remark in sorted(state.remarks ^ self.after.remarks):
             if name not in waiting:
                 yield f"{name}: a remark too few or too many: {remark}"
+
+    def has_new_index(self):
+        """Whether an index is another file than before, which nobody may see yet: another may still decide."""
+        def inodes(directory):
+            files = (os.path.join(folder, name) for folder, _, names in os.walk(directory) for name in names
+                     if name.endswith((".index", ".cairn")))
+            return {os.path.relpath(path, directory): os.stat(path).st_ino for path in files}
+        return not inodes(self.dir).items() <= inodes(f"{self.scratch}/before").items()
 
     def to_remove(self):
         """The names of what the command removes."""

@@ -36,8 +36,8 @@ def verdict(stage, ran, error=0):
     state = stage.look()
     yield from stage.losses(state)
     left = state.temporaries - stage.before.temporaries
-    if not list(stage.undone(state, waiting=stage.to_remove())):
-        # The work is done: an old index stays under such a name until the shards that it names could be removed.
+    if stage.has_new_index():
+        # Something has its new name: an old index stays under such a name until the shards that it names are removed.
         left = {name for name in left if not KEPT_INDEX.search(name)}
     if left and not ran.hit.startswith("unlink"):
         yield f"left {', '.join(sorted(left))}"
