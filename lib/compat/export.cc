@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "cairn/convert.h"
 #include "format/le.h"
@@ -148,32 +150,38 @@ Result<std::vector<std::size_t>> files_among(const store::Parts& parts) {
   return files;
 }
 
+// The keys of those entries that the file, sorted, does not say: our own are made anew.
+std::vector<std::string> keys_missing(const format::KeyValues& entries,
+                                      const format::KeyValues& said) {
+  std::vector<std::string> missing;
+  for (const auto& entry : entries) {
+    if (!entry.first.starts_with(store::kReservedKeys) && !std::ranges::binary_search(said, entry))
+      missing.push_back(entry.first);
+  }
+  return missing;
+}
+
 // Whether the file may lose what its header does not say of the checkpoint.
 Result<void> accept_file(const Location& location, const store::Parts& parts,
-                         const format::safetensors::HeaderFacts& header,
-                         const TransferOptions& options, Transfer& transfer) {
+                         format::safetensors::HeaderFacts header, const TransferOptions& options,
+                         Transfer& transfer) {
   compat::Misfits misfits;
   for (std::size_t i = 0; i < parts.index.tensor_count(); ++i) {
     const auto tensor = parts.index.tensor(i);
     if (!std::ranges::binary_search(header.tensors, tensor.name, {}, &format::TensorFacts::name))
       misfits.add_tensor(store::spec_of(tensor));
   }
-  format::KeyValues said = header.metadata;
-  std::ranges::sort(said);
-  format::KeyValues wanted;
-  for (std::size_t i = 0; i < parts.index.safetensors_metadata_count(); ++i)
-    wanted.emplace_back(parts.index.safetensors_metadata(i));
-  for (const auto& entry : wanted) {
-    if (!entry.first.starts_with(store::kReservedKeys) && !std::ranges::binary_search(said, entry))
-      misfits.add_safetensors_metadata(entry.first);
+  const format::IndexFacts here = parts.index.facts();
+  format::IndexFacts there;  // what the file is read as
+  there.safetensors_metadata = std::move(header.metadata);
+  compat::take_own_metadata(there);
+  std::ranges::sort(there.safetensors_metadata);
+  for (const auto& key : keys_missing(here.safetensors_metadata, there.safetensors_metadata))
+    misfits.add_safetensors_metadata(key);
+  if (is_elsewhere(location, options)) {
+    for (const auto& key : keys_missing(here.metadata, there.metadata)) misfits.add_metadata(key);
+    if (here.step != there.step) note_step(here.step, options, transfer);
   }
-  const bool adopted = parts.format == Format::Safetensors;  // the very file
-  for (std::size_t i = 0; is_elsewhere(location, options) && i < parts.index.metadata_count();
-       ++i) {
-    const auto [key, value] = parts.index.metadata(i);
-    if (!adopted && !key.starts_with(store::kReservedKeys)) misfits.add_metadata(key);
-  }
-  if (!adopted && is_elsewhere(location, options)) note_step(parts.index.step(), options, transfer);
   return compat::accept(misfits, Format::Safetensors, options, transfer);
 }
 
@@ -194,7 +202,7 @@ Result<Transfer> export_safetensors(Location& location, const store::Parts& part
   CAIRN_TRY(header, header_of(parts, files.front()));
   Transfer transfer;
   transfer.notices = parts.notices;
-  CAIRN_CHECK(accept_file(location, parts, header, options, transfer));
+  CAIRN_CHECK(accept_file(location, parts, std::move(header), options, transfer));
   CAIRN_TRY(to, compat::destination_of(location, options));
   const std::string name = store::safetensors_file(to.base);
   transfer.prefix = to.prefix.parent_path() / name;

@@ -664,6 +664,24 @@ TEST_CASE("what was merged from one safetensors file is exported as that file") 
   CHECK(has(refusal(export_index(box / "r", Format::Safetensors)), "convert() writes one"));
 }
 
+TEST_CASE("metadata and step that the file itself says are kept where it is exported") {
+  Sandbox box;
+  WriterOptions options;
+  options.step = 5;
+  options.metadata = {{"caf\u00e9", "x"}};
+  test::save(box / "start", {kLeft, {}, {}, options});
+  const auto converted = convert(box / "start", Format::Safetensors, to(box / "a"));
+  REQUIRE_MESSAGE(converted, refusal(converted));
+  REQUIRE(merged({converted->prefix}, to(box / "m")));
+  const auto done = export_index(box / "m", Format::Safetensors, to(box / "b"));
+  REQUIRE_MESSAGE(done, refusal(done));
+  CHECK(done->notices.empty());
+  const auto kept = Checkpoint::open(done->prefix);
+  CHECK(kept->step() == 5);
+  CHECK(kept->metadata("caf\u00e9") == "x");
+  CHECK(test::read_file(done->prefix) == test::read_file(converted->prefix));
+}
+
 TEST_CASE("a safetensors file is renamed elsewhere, and not in place") {
   Sandbox box;
   test::save(box / "m", {kLeft});
