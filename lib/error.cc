@@ -32,6 +32,6 @@ const char* name(Code code) noexcept {
   return "unknown";
 }
 
-std::string_view version() noexcept { return CAIRN_VERSION; }
+std::string_view version() noexcept { return CAIRN_VERSION_STRING; }
 
 }  // namespace cairn

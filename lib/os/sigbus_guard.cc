@@ -12,6 +12,7 @@
 
 #include "cairn/sigbus_guard.h"
 
+#include <dlfcn.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -111,7 +112,17 @@ bool is_ours(const Action& action) noexcept {
   return (action.sa_flags & SA_SIGINFO) != 0 && action.sa_sigaction == on_sigbus;
 }
 
+// The code of the handler is there for good, whatever a dlclose does: another handler that was
+// installed over it may call it at any time.
+void stay_loaded() noexcept {
+  Dl_info here{};
+  if (::dladdr(&newest, &here) == 0) return;
+  // Of a program that holds the library itself there is nothing to be unloaded.
+  static_cast<void>(::dlopen(here.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE));
+}
+
 Result<void> set_handler(const Action& previous) {
+  stay_loaded();
   Action action{};
   action.sa_sigaction = on_sigbus;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | (previous.sa_flags & (SA_RESTART | SA_NODEFER));
