@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <numeric>
-#include <optional>
-#include <regex>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -12,15 +10,12 @@
 #include "cairn/object_graph.h"
 #include "format/limits.h"
 #include "format/quoted.h"
+#include "lib/edit/pattern.h"
 #include "lib/store/nearest.h"
 #include "lib/try.h"
 
 namespace cairn::edit {
 namespace {
-
-// std::regex goes down the stack for each byte that it matches, about half a kilobyte of it where
-// groups are nested: a longer name, which a file may hold, would take a thread's whole stack.
-constexpr std::size_t kMatchedBytesMax = 1'024;
 
 // The names of one index on their way.
 class Names {
@@ -31,7 +26,7 @@ class Names {
   }
 
   Result<void> set(const NameChange& change);
-  Result<void> replace(const NameChange& pattern);
+  Result<void> replace(const NameChange& change);
   Result<void> check() const;
   std::vector<NameChange> changes() const;
 
@@ -39,6 +34,7 @@ class Names {
   Error error(Code code, const std::string& what) const {
     return {code, 0, path_.string() + ": " + what};
   }
+  Result<void> check_length(std::size_t i) const;
   Result<void> check_unique() const;
 
   const std::filesystem::path& path_;
@@ -63,38 +59,27 @@ Result<void> Names::set(const NameChange& change) {
   return {};
 }
 
-std::optional<std::regex> compiled(const std::string& pattern, std::string& why) {
-  try {
-    return std::regex(pattern, std::regex::ECMAScript | std::regex::optimize);
-  } catch (const std::regex_error& error) {
-    why = error.what();
-    return std::nullopt;
-  }
-}
-
-Result<void> Names::replace(const NameChange& pattern) {
-  std::string why;
-  const auto regex = compiled(pattern.from, why);
-  if (!regex) {
-    return Error{Code::Invalid, 0,
-                 format::quoted(pattern.from) + " is no regular expression: " + why};
-  }
+Result<void> Names::replace(const NameChange& change) {
+  CAIRN_TRY(pattern, Pattern::compile(change));
   bool matched = false;
-  std::smatch match;
   for (std::size_t i = 0; i < to_.size(); ++i) {
     if (fixed_[i]) continue;
-    if (to_[i].size() > kMatchedBytesMax) {
-      return error(Code::Unsupported,
-                   "tensor " + format::quoted(to_[i]) + " has a name of " +
-                       std::to_string(to_[i].size()) +
-                       " bytes, too long for a regular expression: rename it by its name");
-    }
-    if (!std::regex_search(to_[i], match, *regex)) continue;
+    auto replaced = pattern.replaced(to_[i]);
+    if (!replaced) continue;
     matched = true;
-    to_[i] = std::regex_replace(to_[i], *regex, pattern.to);
+    to_[i] = *std::move(replaced);
+    CAIRN_CHECK(check_length(i));
   }
   if (matched) return {};
-  return error(Code::NotFound, "no tensor's name matches " + format::quoted(pattern.from));
+  return error(Code::NotFound, "no tensor's name matches " + format::quoted(change.from));
+}
+
+Result<void> Names::check_length(std::size_t i) const {
+  if (to_[i].size() <= format::limits::kNameBytesMax) return {};
+  return error(Code::Invalid, "tensor " + format::quoted(index_.tensor_name(i)) +
+                                  " would have a name of more than the " +
+                                  std::to_string(format::limits::kNameBytesMax) +
+                                  " bytes that are allowed");
 }
 
 Result<void> Names::check() const {
@@ -104,11 +89,7 @@ Result<void> Names::check() const {
     if (to_[i] == from) continue;
     if (to_[i].empty())
       return error(Code::Invalid, "tensor " + format::quoted(from) + " would have an empty name");
-    if (to_[i].size() > format::limits::kNameBytesMax) {
-      return error(Code::Invalid, "tensor " + format::quoted(from) + " would have a name of " +
-                                      std::to_string(to_[i].size()) + " bytes, allowed are " +
-                                      std::to_string(format::limits::kNameBytesMax));
-    }
+    CAIRN_CHECK(check_length(i));
     if (object_based && from.find("/.ATTRIBUTES/") != std::string_view::npos) {
       return error(Code::Unsupported, "tensor " + format::quoted(from) +
                                           " cannot be renamed: TensorFlow finds it by the " +

@@ -86,7 +86,7 @@ class Rename(EditTest):
 
     def test_a_dry_run_changes_nothing(self):
         before = self.files("saved")
-        words = ("rename", "saved/train2-9", "--map", "v2=a=b", "--regex", "(?=v)=x/", "--dry-run")
+        words = ("rename", "saved/train2-9", "--map", "v2=a=b", "--regex", "^v=x/v", "--dry-run")
         self.assertEqual(self.cairn(*words, exit=YES).text, "v1 → x/v1\nv2 → a=b\n")
         done = self.cairn(*words, "--json", exit=YES).json
         self.assertEqual(done, {"renamed": [{"from": "v1", "to": "x/v1"}, {"from": "v2", "to": "a=b"}]})
@@ -103,6 +103,8 @@ class Rename(EditTest):
             (("--map", "v1="), "an empty name"),
             (("--map", "v1"), "has no '='"),
             (("--regex", "v(=w"), "is no regular expression"),
+            (("--regex", "(?=v)=w"), "look-around, which these regular expressions (RE2's) do not have"),
+            (("--regex", "v=$1"), "there is no group $1"),
             (("--regex", "x=w"), "no tensor's name matches"),
             ((), "nothing says what is to be renamed"),
         ):

@@ -90,6 +90,7 @@ OUTSIDE = [
      ("lib/os", "tools", "bench", "tests")),
     (r"flatbuffers/.*|.*_generated\.h|xxh.*\.h|isa-l.*|crc\.h|protozero/.*|snappy.*|simdjson.*",
      ("format", "bench", "tests")),
+    (r"re2/.*", ("lib/edit",)),
     (r"fmt/.*|CLI/.*", ("tools", "bench", "tests")),
     (r"iostream|thread|chrono|filesystem|fstream|locale|mutex", ("lib", "tools", "bench", "tests", PUBLIC)),
 ]

@@ -39,16 +39,18 @@ struct NameChange {
 // Which tensors get which names: those in `names` as they say, the others as the patterns say.
 struct Renaming {
   std::vector<NameChange> names;
-  // Regular expressions (std::regex, ECMAScript), one after the other: each match in a name is
-  // replaced, where $1 is the first group, $& the match, $$ a dollar.
+  // Regular expressions in RE2's syntax, without look-around and back-references, one after the
+  // other: each match in a name is replaced, where $1 is the first group, $& the match, $$ a
+  // dollar. Names are matched as UTF-8; a name that is not UTF-8 is matched byte by byte.
   std::vector<NameChange> patterns;
 };
 
 // What rename_tensors would change, in the order of the old names. Reads the index alone. Errors:
 // those of Checkpoint::open; NotFound (no tensor of that name, with the nearest; a pattern that
 // matches none); Exists (two tensors would have one name); Invalid (a name given twice, an empty
-// new one, no regular expression, nothing to rename); Unsupported (a name that TensorFlow's object
-// graph refers to; a name too long for a pattern).
+// new one, a new name that is too long, no regular expression, a group that it does not have,
+// nothing to rename); Unsupported (a name that TensorFlow's object graph refers to; a pattern with
+// look-around or back-references). Cost: linear in the names, for each pattern.
 CAIRN_API Result<std::vector<NameChange>> name_changes(const std::filesystem::path& path,
                                                        const Renaming& renaming,
                                                        bool follow_links = false) noexcept;
