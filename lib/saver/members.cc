@@ -7,7 +7,6 @@
 
 #include "lib/compat/v1.h"
 #include "lib/store/identity.h"
-#include "lib/store/lock.h"
 #include "lib/store/names.h"
 #include "lib/store/publisher.h"
 #include "lib/try.h"
@@ -98,8 +97,9 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
   return what;
 }
 
-Result<bool> remove_members(const os::Directory& directory, const format::JournalCheckpoint& what) {
-  const auto lock = store::Lock::of_prefix(directory, what.base, {});
+Result<bool> remove_members(const os::Directory& directory, const format::JournalCheckpoint& what,
+                            const store::LockWait& wait) {
+  const auto lock = store::Lock::of_prefix(directory, what.base, wait);
   if (!lock) return lock.error();
   const auto is_meant = [&](const std::string& name, const os::FileInfo& info) {
     const auto file = std::ranges::find(what.files, name, &format::JournalFile::name);
@@ -119,6 +119,19 @@ Result<bool> remove_members(const os::Directory& directory, const format::Journa
   }
   for (const std::string& shard : claims ? claims->shards_of(what.base) : std::set<std::string>())
     CAIRN_CHECK(directory.remove(shard));
+  return true;
+}
+
+Result<bool> remove_file(const compat::Location& location, const os::File& file,
+                         const store::LockWait& wait) {
+  const std::string base = std::filesystem::path(location.base).stem().string();
+  const auto lock = store::Lock::of_prefix(location.directory, base, wait);
+  if (!lock) return lock.error();
+  CAIRN_TRY(meant, file.info());
+  CAIRN_TRY(now, location.directory.look_from(location.base, os::Links::Follow));
+  if (now && (now->device != meant.device || now->inode != meant.inode)) return false;
+  CAIRN_CHECK(location.directory.remove(location.base));
+  CAIRN_CHECK(location.directory.sync());
   return true;
 }
 
