@@ -244,6 +244,7 @@ Result<void> put_prefix(const Cargo& cargo, const Destination& to, const Errand&
   Arrival arrival;
   arrival.facts = cargo.parts->index.facts();
   arrival.facts.tensorflow_index = {};
+  if (!arrival.facts.step) arrival.facts.step = store::step_of(cargo.location.base);
   for (std::size_t i = 0; i < cargo.idle.size(); ++i)
     arrival.facts.shards.emplace_back().kind = format::ShardKind::TensorFlow;
   arrival.files = cargo.parts->shards;
@@ -356,11 +357,22 @@ Result<void> refuse_beside_v1(const Destination& to) {
                    "first"};
 }
 
+// TensorFlow keeps a step in the name alone.
+void tell_of_step(const Cargo& cargo, const Destination& to, Transfer& transfer) {
+  if (cargo.own_index || cargo.location.kind == Kind::SafetensorsFile) return;
+  const auto step = store::step_of(cargo.location.base);
+  if (!step || step == store::step_of(to.base)) return;
+  transfer.notices.push_back(to.prefix.string() + ": does not say the step of its source, " +
+                             std::to_string(*step) +
+                             ", which TensorFlow's files have in their name alone");
+}
+
 }  // namespace
 
 Result<void> put_down(const Cargo& cargo, const Destination& to, const Errand& errand,
                       const TransferOptions& options, Transfer& transfer) {
   transfer.notices.insert(transfer.notices.end(), cargo.notices.begin(), cargo.notices.end());
+  tell_of_step(cargo, to, transfer);
   if (cargo.file) return put_file(cargo, to, errand, options, transfer);
   CAIRN_CHECK(refuse_beside_v1(to));
   return put_prefix(cargo, to, errand, options, transfer);

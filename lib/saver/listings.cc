@@ -90,6 +90,18 @@ Result<bool> let_leave(const Place& place, const Leaving& leaving, const Listing
   return removed;
 }
 
+Result<compat::Location> locate_leaving(const Asked& asked, const store::LockWait& wait) {
+  auto found = compat::locate_named(asked.path, asked.follow_links);
+  if (found || found.error().code != Code::NotFound) return found;
+  const auto parent = store::Prefix::of(asked.path).directory;
+  const auto directory = os::Directory::open(parent);
+  if (!directory || !directory->exists(kJournalName)) return found;
+  const auto lock = store::Lock::of_directory(*directory, wait);
+  if (!lock) return lock.error();
+  CAIRN_CHECK(settle({parent, *directory, asked.latest_filename}));
+  return compat::locate_named(asked.path, asked.follow_links);
+}
+
 Result<void> refuse_saved_model(const compat::Location& location) {
   const std::filesystem::path model =
       store::Prefix::of(location.prefix).directory / std::filesystem::path("..");

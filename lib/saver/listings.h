@@ -8,11 +8,13 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cairn/error.h"
 #include "lib/compat/locate.h"
 #include "lib/saver/history.h"
+#include "lib/store/lock.h"
 
 namespace cairn::saver {
 
@@ -42,6 +44,15 @@ struct Leaving {
 // settle. Errors: Busy, Io, NoSpace.
 Result<bool> let_leave(const Place& place, const Leaving& leaving, const Listings& listings,
                        std::chrono::milliseconds lock_wait);
+
+// The location of a checkpoint that is to leave, as compat::locate_named. Where what is left of it
+// has no index, a process may have died while it left: that is finished first.
+struct Asked {
+  const std::filesystem::path& path;
+  bool follow_links = false;
+  std::string_view latest_filename;
+};
+Result<compat::Location> locate_leaving(const Asked& asked, const store::LockWait& wait);
 
 // Unsupported: it is the variables of a SavedModel, which is a directory.
 Result<void> refuse_saved_model(const compat::Location& location);

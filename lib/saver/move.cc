@@ -149,7 +149,8 @@ Result<Moved> move_checkpoint(const std::filesystem::path& source, const Transfe
   return at_boundary([&]() -> Result<Moved> {
     if (options.output.empty())
       return Error{Code::Invalid, 0, source.string() + ": a move needs a place to go to"};
-    CAIRN_TRY(named, compat::locate_named(source, options.follow_links));
+    CAIRN_TRY(named, saver::locate_leaving({source, options.follow_links, latest_filename},
+                                           {options.lock_wait, options.work.stop}));
     CAIRN_CHECK(saver::refuse_saved_model(named));
     if (named.kind == compat::Kind::SafetensorsFile) return move_file(std::move(named), options);
     return move_listed(named, options, latest_filename);

@@ -79,7 +79,8 @@ Result<Removed> remove_one_file(const Location& location, const RemoveOptions& o
 Result<Removed> remove_checkpoint(const std::filesystem::path& prefix,
                                   const RemoveOptions& options) noexcept {
   return at_boundary([&]() -> Result<Removed> {
-    CAIRN_TRY(location, compat::locate_named(prefix, true));
+    CAIRN_TRY(location, saver::locate_leaving({prefix, true, options.latest_filename},
+                                              {options.lock_wait, options.stop}));
     CAIRN_CHECK(saver::refuse_saved_model(location));
     if (location.kind == compat::Kind::SafetensorsFile) return remove_one_file(location, options);
     return remove_listed(location, options);
