@@ -259,6 +259,7 @@ Result<void> put_prefix(const Cargo& cargo, const Destination& to, const Errand&
   whole.graph = cargo.graph ? &*cargo.graph : nullptr;
   whole.safetensors = cargo.safetensors;
   whole.independent = errand.how == Carry::Copy;
+  whole.hold = errand.hold;
   whole.check = [&](std::span<const store::Draft> drafts) -> Result<bool> {
     if (errand.how == Carry::Move && transfer.used <= Link::Hard) return false;
     CAIRN_CHECK(compare(cargo, to, drafts, options, transfer));
@@ -340,7 +341,7 @@ Result<void> put_file(const Cargo& cargo, const Destination& to, const Errand& e
   if (!options.replace) CAIRN_CHECK(store::refuse_existing(itself, kItself));
   CAIRN_TRY(draft, draft_file(cargo, name, to, errand, options, transfer));
   if (transfer.used > Link::Hard) CAIRN_CHECK(check_file(cargo, to, draft, transfer));
-  CAIRN_TRY(publisher, store::Publisher::begin(target, {options.lock_wait, options.work.stop}));
+  CAIRN_TRY(publisher, begin_with(target, options, errand.hold));
   if (errand.unchanged) CAIRN_CHECK(errand.unchanged());
   CAIRN_CHECK(refuse_hidden(cargo, to));
   CAIRN_CHECK(publish_graph(cargo, to, publisher, options.replace));
@@ -368,6 +369,11 @@ void tell_of_step(const Cargo& cargo, const Destination& to, Transfer& transfer)
 }
 
 }  // namespace
+
+std::string lock_base(const Location& location) {
+  if (location.kind != Kind::SafetensorsFile) return location.base;
+  return std::filesystem::path(location.base).stem().string();
+}
 
 Result<void> put_down(const Cargo& cargo, const Destination& to, const Errand& errand,
                       const TransferOptions& options, Transfer& transfer) {

@@ -58,7 +58,11 @@ enum class Carry : std::uint8_t {
 struct Errand {
   Carry how{};
   std::function<Result<void>()> unchanged;  // asked before it is published; empty: nothing to ask
+  std::function<Result<store::Lock>(const store::Target&)> hold;  // as Arrival's
 };
+
+// The base whose lock is that of the checkpoint.
+std::string lock_base(const Location& location);
 Result<void> put_down(const Cargo& cargo, const Destination& to, const Errand& errand,
                       const TransferOptions& options, Transfer& transfer);
 

@@ -40,7 +40,7 @@ Result<Transfer> copy_checkpoint(const std::filesystem::path& source,
     CAIRN_TRY(cargo, take(source, options.follow_links));
     CAIRN_TRY(to, compat::destination_of(cargo.location, options.output));
     Transfer transfer;
-    CAIRN_CHECK(compat::put_down(cargo, to, {compat::Carry::Copy, {}}, options, transfer));
+    CAIRN_CHECK(compat::put_down(cargo, to, {.how = compat::Carry::Copy}, options, transfer));
     return transfer;
   });
 }

@@ -164,6 +164,15 @@ Result<void> publish_alias(const Destination& to, const Arrival& arrival,
 
 }  // namespace
 
+Result<store::Publisher> begin_with(
+    store::Target target, const TransferOptions& options,
+    const std::function<Result<store::Lock>(const store::Target&)>& hold) {
+  if (!hold)
+    return store::Publisher::begin(std::move(target), {options.lock_wait, options.work.stop});
+  CAIRN_TRY(lock, hold(target));
+  return store::Publisher(std::move(target), std::move(lock));
+}
+
 Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
                                const TransferOptions& options, Transfer& transfer) {
   std::vector<std::string_view> members{store::kCairnSuffix, store::kTensorFlowSuffix};
@@ -178,7 +187,8 @@ Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
     CAIRN_TRY(compared, arrival.whole->check(drafts));
     if (compared) arrival.doubtful.clear();
   }
-  CAIRN_TRY(publisher, store::Publisher::begin(target, {options.lock_wait, options.work.stop}));
+  CAIRN_TRY(publisher, begin_with(target, options,
+                                  arrival.whole ? arrival.whole->hold : Arrival::Whole{}.hold));
   if (!options.replace) CAIRN_CHECK(publisher.refuse(members));
   if (arrival.unchanged) CAIRN_CHECK(arrival.unchanged());
   CAIRN_TRY(free, store::free_shard_count(to.directory, to.base, wished));

@@ -60,9 +60,16 @@ struct Arrival {
     // Asked about the shards before anything is published. True: each byte was compared with its
     // sum.
     std::function<Result<bool>(std::span<const store::Draft>)> check;
+    // Takes the target's lock, where others are to be held with it; empty: it alone.
+    std::function<Result<store::Lock>(const store::Target&)> hold;
   };
   std::optional<Whole> whole;
 };
+
+// Publishes there under the lock that `hold` takes, or where it is empty, under the target's alone.
+Result<store::Publisher> begin_with(
+    store::Target target, const TransferOptions& options,
+    const std::function<Result<store::Lock>(const store::Target&)>& hold);
 
 // Makes a checkpoint of it under the destination. What stood there stands, whole, until then. Adds
 // to `transfer`. Errors: Exists, without `replace`; Busy; those of encode_bundle; Io, NoSpace.

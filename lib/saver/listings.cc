@@ -74,20 +74,27 @@ Result<Listings> listings_of(const Place& place, std::span<const std::string> na
   return listings;
 }
 
-Result<bool> let_leave(const Place& place, const Leaving& leaving, const Listings& listings,
-                       std::chrono::milliseconds lock_wait) {
+Result<bool> let_leave(const Place& place, const Leaving& leaving, const Listings& listings) {
   CAIRN_TRY(names, place.directory.names());
   CAIRN_TRY(what, members_of(place.directory, names, leaving.base));
   for (const std::string& other : listings.others)
     CAIRN_CHECK(tell({place.dir, place.directory, other}, leaving));
   // Who finishes by the journal asks the one catalog that it names; so that one is told last.
   CAIRN_CHECK(write_journal(place.directory, {std::string(place.latest_filename), {}, {what}}));
-  CAIRN_CHECK(place.directory.sync());
   CAIRN_CHECK(tell(place, leaving));
-  CAIRN_TRY(removed, remove_members(place.directory, what, {lock_wait, {}}));
+  CAIRN_TRY(removed, remove_members_held(place.directory, what));
   CAIRN_CHECK(place.directory.sync());
   drop_journal(place.directory);
   return removed;
+}
+
+Result<bool> let_leave_file(const compat::Location& location, const os::File& file) {
+  CAIRN_TRY(meant, file.info());
+  CAIRN_TRY(now, location.directory.look_from(location.base, os::Links::Follow));
+  if (now && (now->device != meant.device || now->inode != meant.inode)) return false;
+  CAIRN_CHECK(location.directory.remove(location.base));
+  CAIRN_CHECK(location.directory.sync());
+  return true;
 }
 
 Result<compat::Location> locate_leaving(const Asked& asked, const store::LockWait& wait) {

@@ -3,7 +3,6 @@
 // Which catalogs of a directory list a checkpoint, and the steps by which one leaves: every catalog
 // is told before a file goes.
 
-#include <chrono>
 #include <filesystem>
 #include <optional>
 #include <span>
@@ -40,10 +39,13 @@ struct Leaving {
 
 // Tells the catalogs, the place's own last, and removes the files, all of it durably. Who finds
 // that its process died in between finishes it by the journal. False: another has written it anew
-// meanwhile, and its files stay. The caller holds the directory's lock, and nothing is left to
-// settle. Errors: Busy, Io, NoSpace.
-Result<bool> let_leave(const Place& place, const Leaving& leaving, const Listings& listings,
-                       std::chrono::milliseconds lock_wait);
+// meanwhile who takes no lock, and its files stay. The caller holds the directory's lock and the
+// prefix's, and nothing is left to settle. Errors: Io, NoSpace.
+Result<bool> let_leave(const Place& place, const Leaving& leaving, const Listings& listings);
+
+// The same of a checkpoint in one file that no catalog can name: removes it, durably, where it is
+// `file` still. The caller holds its prefix's lock.
+Result<bool> let_leave_file(const compat::Location& location, const os::File& file);
 
 // The location of a checkpoint that is to leave, as compat::locate_named. Where what is left of it
 // has no index, a process may have died while it left: that is finished first.

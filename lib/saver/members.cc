@@ -7,6 +7,7 @@
 
 #include "lib/compat/v1.h"
 #include "lib/store/identity.h"
+#include "lib/store/lock.h"
 #include "lib/store/names.h"
 #include "lib/store/publisher.h"
 #include "lib/try.h"
@@ -97,10 +98,14 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
   return what;
 }
 
-Result<bool> remove_members(const os::Directory& directory, const format::JournalCheckpoint& what,
-                            const store::LockWait& wait) {
-  const auto lock = store::Lock::of_prefix(directory, what.base, wait);
+Result<bool> remove_members(const os::Directory& directory, const format::JournalCheckpoint& what) {
+  const auto lock = store::Lock::of_prefix(directory, what.base, {});
   if (!lock) return lock.error();
+  return remove_members_held(directory, what);
+}
+
+Result<bool> remove_members_held(const os::Directory& directory,
+                                 const format::JournalCheckpoint& what) {
   const auto is_meant = [&](const std::string& name, const os::FileInfo& info) {
     const auto file = std::ranges::find(what.files, name, &format::JournalFile::name);
     return file != what.files.end() && store::identity_of(info) == file->identity;
@@ -119,19 +124,6 @@ Result<bool> remove_members(const os::Directory& directory, const format::Journa
   }
   for (const std::string& shard : claims ? claims->shards_of(what.base) : std::set<std::string>())
     CAIRN_CHECK(directory.remove(shard));
-  return true;
-}
-
-Result<bool> remove_file(const compat::Location& location, const os::File& file,
-                         const store::LockWait& wait) {
-  const std::string base = std::filesystem::path(location.base).stem().string();
-  const auto lock = store::Lock::of_prefix(location.directory, base, wait);
-  if (!lock) return lock.error();
-  CAIRN_TRY(meant, file.info());
-  CAIRN_TRY(now, location.directory.look_from(location.base, os::Links::Follow));
-  if (now && (now->device != meant.device || now->inode != meant.inode)) return false;
-  CAIRN_CHECK(location.directory.remove(location.base));
-  CAIRN_CHECK(location.directory.sync());
   return true;
 }
 

@@ -9,9 +9,7 @@
 
 #include "cairn/error.h"
 #include "format/cairn/journal.h"
-#include "lib/compat/locate.h"
 #include "lib/os/file.h"
-#include "lib/store/lock.h"
 
 namespace cairn::saver {
 
@@ -31,12 +29,10 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
 // Removes the files of a checkpoint, under its prefix's lock, as far as they are those that were
 // meant; what is gone already is fine. false: nothing was removed, since an index is another one by
 // now, and the shards may be its own. Errors: Busy, Io.
-Result<bool> remove_members(const os::Directory& directory, const format::JournalCheckpoint& what,
-                            const store::LockWait& wait = {});
+Result<bool> remove_members(const os::Directory& directory, const format::JournalCheckpoint& what);
 
-// Removes the file of a safetensors location, durably, where it is `file` still; false: it is
-// another one by now.
-Result<bool> remove_file(const compat::Location& location, const os::File& file,
-                         const store::LockWait& wait);
+// The same under a lock that the caller holds.
+Result<bool> remove_members_held(const os::Directory& directory,
+                                 const format::JournalCheckpoint& what);
 
 }  // namespace cairn::saver

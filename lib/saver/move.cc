@@ -1,7 +1,14 @@
 // A move is a copy that shares the files, where they can be linked, then a change of the catalogs,
 // then a removal. To rename the files one by one was rejected: between two of them neither name
 // opens, and a power cut may keep any of the renames.
+//
+// Both prefixes' locks are held from the last look at the old one to its removal, so that what
+// another publishes under it is either moved or stays. All who hold two take them in one order, so
+// none waits for another in a circle.
 
+#include <optional>
+#include <span>
+#include <tuple>
 #include <utility>
 
 #include "cairn/copy.h"
@@ -84,6 +91,55 @@ Result<Cargo> take_held(const Location& named, bool follow_links) {
   return trail.explain(named.prefix, std::move(cargo).error());
 }
 
+// The locks of the old place, until it is left, and of the new one.
+class Holding {
+ public:
+  Holding(const Location& from, store::LockWait wait) : from_(from), wait_(std::move(wait)) {}
+
+  // That of the target.
+  Result<store::Lock> take_both(const store::Target& to) {
+    CAIRN_TRY(here, from_.directory.info());
+    CAIRN_TRY(there, to.directory.info());
+    const auto rank = [](const os::FileInfo& directory, const std::string& base) {
+      return std::tuple(directory.device, directory.inode, base);
+    };
+    const auto source = rank(here, compat::lock_base(from_));
+    const auto target = rank(there, to.base);
+    if (source < target) CAIRN_CHECK(take_source());
+    CAIRN_TRY(lock, store::Lock::of_prefix(to.directory, to.base, wait_));
+    if (target < source) CAIRN_CHECK(take_source());
+    return std::move(lock);
+  }
+
+  // Where both have one lock, the target has let go of it by now.
+  Result<void> take_source() {
+    if (source_) return {};
+    CAIRN_TRY(taken, store::Lock::of_prefix(from_.directory, compat::lock_base(from_), wait_));
+    source_.emplace(std::move(taken));
+    return {};
+  }
+
+ private:
+  const Location& from_;
+  store::LockWait wait_;
+  std::optional<store::Lock> source_;
+};
+
+// Publishes it at its new place; the locks that the old one needs are held then.
+Result<void> arrive(const Cargo& cargo, const Destination& to, const TransferOptions& options,
+                    Holding& holding, Transfer& transfer) {
+  compat::Errand errand;
+  errand.how = compat::Carry::Move;
+  errand.unchanged = [&] { return compat::check_unchanged(cargo.location, cargo.seen); };
+  errand.hold = [&](const store::Target& target) { return holding.take_both(target); };
+  CAIRN_CHECK(compat::put_down(cargo, to, errand, options, transfer));
+  return holding.take_source();
+}
+
+std::string stays(const std::string& shown) {
+  return shown + ": another has written it anew meanwhile: that one stays";
+}
+
 Result<Moved> move_listed(const Location& named, const TransferOptions& options,
                           std::string_view latest_filename) {
   const auto parent = store::Prefix::of(named.prefix).directory;
@@ -104,18 +160,14 @@ Result<Moved> move_listed(const Location& named, const TransferOptions& options,
 
   Moved moved;
   moved.catalogs = listings.names(place);
-  const auto unchanged = [&] { return compat::check_unchanged(cargo.location, cargo.seen); };
-  CAIRN_CHECK(
-      compat::put_down(cargo, to, {compat::Carry::Move, unchanged}, options, moved.transfer));
+  Holding holding(named, wait);
+  CAIRN_CHECK(arrive(cargo, to, options, holding, moved.transfer));
   saver::Leaving leaving{named.base, std::nullopt};
   if (within) leaving.successor = to.base;
-  const auto left = saver::let_leave(place, leaving, listings, options.lock_wait);
+  const auto left = saver::let_leave(place, leaving, listings);
   if (!left) return whole_twice(cargo.location, to, left.error());
   std::vector<std::string>& notices = moved.transfer.notices;
-  if (!*left) {
-    notices.push_back(named.prefix.string() +
-                      ": another has written it anew meanwhile: that one stays");
-  }
+  if (!*left) notices.push_back(stays(named.prefix.string()));
   if (within || moved.catalogs.empty()) return moved;
   if (listings.latest) notices.push_back(saver::latest_now(place));
   notices.push_back(to.prefix.string() +
@@ -128,17 +180,14 @@ Result<Moved> move_file(Location named, const TransferOptions& options) {
   compat::Trail trail;
   CAIRN_TRY(cargo, compat::take(std::move(named), options.follow_links, trail));
   const Location& from = cargo.location;
-  CAIRN_TRY(there, from.directory.look(from.base));
-  if (there && there->kind == os::FileKind::Link)
-    CAIRN_CHECK(refuse_links(from.directory, from, std::span(&from.base, 1)));
+  CAIRN_CHECK(refuse_links(from.directory, from, std::span(&from.base, 1)));
   CAIRN_TRY(to, compat::destination_of(from, options.output));
   Moved moved;
-  CAIRN_CHECK(compat::put_down(cargo, to, {compat::Carry::Move, {}}, options, moved.transfer));
-  CAIRN_TRY(removed, saver::remove_file(from, *cargo.file, {options.lock_wait, {}}));
-  if (!removed) {
-    moved.transfer.notices.push_back(from.directory.path() + "/" + from.base +
-                                     ": another has written it anew meanwhile: that one stays");
-  }
+  Holding holding(from, {options.lock_wait, options.work.stop});
+  CAIRN_CHECK(arrive(cargo, to, options, holding, moved.transfer));
+  const auto left = saver::let_leave_file(from, *cargo.file);
+  if (!left) return whole_twice(from, to, left.error());
+  if (!*left) moved.transfer.notices.push_back(stays(cargo.file->path()));
   return moved;
 }
 

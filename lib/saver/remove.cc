@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "cairn/copy.h"
+#include "lib/compat/carry.h"
 #include "lib/saver/catalog_file.h"
 #include "lib/saver/journal.h"
 #include "lib/saver/listings.h"
@@ -53,11 +54,17 @@ Result<Removed> remove_listed(const Location& location, const RemoveOptions& opt
   CAIRN_CHECK(compat::locate_in(std::move(twin), location.base, location.prefix));
   CAIRN_TRY(listings, saver::listings_of(place, names, location.base));
   CAIRN_CHECK(check_removable(place, location, listings, options.force));
+  std::optional<store::Lock> of_prefix;
+  if (!options.dry_run) {
+    CAIRN_TRY(taken,
+              store::Lock::of_prefix(directory, location.base, {options.lock_wait, options.stop}));
+    of_prefix.emplace(std::move(taken));
+  }
   CAIRN_TRY(what, saver::members_of(directory, names, location.base));
   Removed removed{location.prefix, {}, listings.names(place)};
   for (const format::JournalFile& file : what.files) removed.files.push_back(file.name);
   if (options.dry_run) return removed;
-  CAIRN_TRY(gone, saver::let_leave(place, {location.base, {}}, listings, options.lock_wait));
+  CAIRN_TRY(gone, saver::let_leave(place, {location.base, {}}, listings));
   if (gone) return removed;
   return Error{Code::Busy, 0,
                location.prefix.string() +
@@ -69,7 +76,10 @@ Result<Removed> remove_one_file(const Location& location, const RemoveOptions& o
   const std::filesystem::path path = location.prefix.parent_path() / location.base;
   CAIRN_TRY(file, location.directory.open_file(location.base, os::Links::Follow));
   if (options.dry_run) return Removed{path, {location.base}, {}};
-  CAIRN_TRY(gone, saver::remove_file(location, file, {options.lock_wait, options.stop}));
+  const auto lock = store::Lock::of_prefix(location.directory, compat::lock_base(location),
+                                           {options.lock_wait, options.stop});
+  if (!lock) return lock.error();
+  CAIRN_TRY(gone, saver::let_leave_file(location, file));
   if (gone) return Removed{path, {location.base}, {}};
   return Error{Code::Busy, 0, path.string() + ": another has written it anew meanwhile; it stays"};
 }

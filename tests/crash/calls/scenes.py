@@ -288,7 +288,9 @@ class Stage:
         done = self.run(self.words())
         if done.returncode != 0 and self.scene.again and " is there" in done.stderr:
             done = self.run(self.words(self.scene.command + self.scene.again))
-        if done.returncode != 0 and not (self.scene.gone and self.scene.gone in done.stderr):
+        if done.returncode != 0 and self.scene.gone and self.scene.gone in done.stderr:
+            done = self.run(self.words(SETTLE))  # what may be left over goes with the next change of the directory
+        if done.returncode != 0:
             yield f"done again, it ends with {done.returncode}: {done.stderr.strip()}"
             return
         for sentence in self.unfinished(self.look()):
