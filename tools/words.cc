@@ -7,12 +7,18 @@ namespace cairn::tools {
 namespace {
 
 // The longer ones first, which hold shorter ones.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 17> kWords{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 23> kWords{{
     {"export_index() with replace (cairn export --to tensorflow --replace)",
      "'cairn export --to tensorflow --replace'"},
     {"repair_catalog() (cairn state --repair)", "'cairn state --repair'"},
     {"convert() (cairn convert)", "'cairn convert'"},
     {" (import_index)", ""},
+    {"set_latest_checkpoint() (cairn set-latest)", "'cairn set-latest'"},
+    {"Saver::pin() (cairn pin --remove)", "'cairn pin --remove'"},
+    {"with force (--force)", "with --force"},
+    {"copy_checkpoint()", "'cairn cp'"},
+    {"remove_checkpoint()", "'cairn rm'"},
+    {"salvage()", "'cairn salvage'"},
     {"convert() one of them", "'cairn convert' one of them"},
     {"convert()", "'cairn convert'"},
     {"merge()", "'cairn merge'"},

@@ -230,6 +230,26 @@ Result<Location> nothing_at(const path& given, os::Directory directory, const st
 
 }  // namespace
 
+bool is_saved_model(const path& dir) {
+  const auto directory = os::Directory::open(dir);
+  return directory && is_saved_model(*directory);
+}
+
+Result<Location> locate_named(const path& given, bool follow_links) {
+  Trail trail;
+  auto location = until_still(trail, [&] { return locate(given, follow_links, trail); });
+  if (!location) return location;
+  const bool is_file = location->kind == Kind::SafetensorsFile;
+  if (is_file ? location->base == given.filename() : location->prefix == given) return location;
+  CAIRN_TRY(info, os::look(given));
+  const bool is_directory = info && info->kind == os::FileKind::Directory;
+  return Error{Code::Invalid, 0,
+               given.string() +
+                   (is_directory ? ": is a directory, and no checkpoint's own name; give its prefix"
+                                 : ": is one file of a checkpoint; give the prefix of all of it") +
+                   ", " + location->prefix.string()};
+}
+
 Result<Location> locate_prefix(const path& prefix) {
   const auto parts = store::Prefix::of(prefix);
   CAIRN_TRY(directory, os::Directory::open(parts.directory));

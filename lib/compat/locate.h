@@ -32,6 +32,14 @@ struct Location {
 // is; Unsafe: a catalog leads elsewhere.
 Result<Location> locate(const std::filesystem::path& path, bool follow_links, Trail& trail);
 
+// The location of a checkpoint that is named itself, by its prefix or as its one file. Invalid: the
+// path only leads to one, as a directory and a member's file do; who changes or removes a
+// checkpoint must mean it.
+Result<Location> locate_named(const std::filesystem::path& path, bool follow_links);
+
+// Whether a directory is a SavedModel.
+bool is_saved_model(const std::filesystem::path& dir);
+
 // The location of a prefix that has an index, or is a V1 checkpoint; NotFound where there is
 // neither.
 Result<Location> locate_prefix(const std::filesystem::path& prefix);

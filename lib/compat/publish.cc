@@ -1,13 +1,13 @@
 #include "lib/compat/publish.h"
 
 #include <algorithm>
-#include <array>
 #include <iterator>
 #include <utility>
 
 #include "format/cairn/index.h"
 #include "format/digest.h"
 #include "format/le.h"
+#include "format/limits.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/store/identity.h"
 #include "lib/store/layout.h"
@@ -94,12 +94,15 @@ std::uint32_t wished_count(const Destination& to, const Arrival& arrival) {
   return std::max<std::uint32_t>(1, static_cast<std::uint32_t>(arrival.files.size()));
 }
 
+bool wants_bundle(const Arrival& arrival) { return !arrival.whole || arrival.whole->tensorflow; }
+
 // Names the shards, and makes the P.index over them; one that comes along keeps its bytes.
 Result<BundleBytes> name_shards(const Destination& to, std::uint32_t count, Arrival& arrival) {
   if (arrival.names.empty()) {
     arrival.facts.bundle.num_shards = static_cast<std::int32_t>(count);
     const auto names = store::shard_names(to.base, arrival.files.size(), count);
     for (std::size_t i = 0; i < names.size(); ++i) arrival.facts.shards[i].name = names[i];
+    if (!wants_bundle(arrival)) return BundleBytes{};
     return encode_bundle({to.base, to.prefix}, arrival.facts);
   }
   for (std::size_t i = 0; i < arrival.names.size(); ++i)
@@ -107,23 +110,90 @@ Result<BundleBytes> name_shards(const Destination& to, std::uint32_t count, Arri
   return BundleBytes{std::string(format::as_text(arrival.tensorflow_index)), {}};
 }
 
+Result<std::vector<store::Draft>> draft_arriving(const Destination& to, const Arrival& arrival,
+                                                 const TransferOptions& options,
+                                                 Transfer& transfer) {
+  std::vector<std::string> names;
+  for (const format::ShardFacts& shard : arrival.facts.shards) names.push_back(shard.name);
+  const bool own_files = arrival.whole && arrival.whole->independent;
+  return own_files ? duplicate_shards(arrival.files, names, to, options, transfer)
+                   : draft_shards(arrival.files, names, to, options, transfer);
+}
+
+Result<void> add_graph(store::Publisher& publisher, const Arrival::Whole& whole) {
+  if (whole.graph == nullptr) return {};
+  if (!whole.independent) {
+    CAIRN_CHECK(publisher.add_link(store::kMetaSuffix, *whole.graph));
+    return {};
+  }
+  CAIRN_TRY(bytes, os::read_whole(*whole.graph, format::limits::kForeignIndexBytesMax));
+  CAIRN_CHECK(publisher.add(store::kMetaSuffix, bytes));
+  return {};
+}
+
+// P.index as the very file that it was, and P.cairn, which remembers it.
+Result<void> add_linked_indexes(store::Publisher& publisher, std::optional<format::IndexFacts> own,
+                                const Arrival& arrival) {
+  CAIRN_TRY(file, publisher.add_link(store::kTensorFlowSuffix, *arrival.whole->index_file));
+  CAIRN_TRY(info, file->info());
+  if (own) {
+    own->tensorflow_index = {true, store::identity_of(info),
+                             format::xxh3_128(arrival.tensorflow_index)};
+  }
+  return add_indexes(publisher, std::move(own), {});
+}
+
+// Suffixes of the indexes that the arriving checkpoint does not have.
+std::vector<std::string_view> absent(const Arrival& arrival) {
+  std::vector<std::string_view> suffixes;
+  if (!wants_bundle(arrival)) suffixes.push_back(store::kTensorFlowSuffix);
+  if (!arrival.own_index) suffixes.push_back(store::kCairnSuffix);
+  return suffixes;
+}
+
+// P.safetensors, another name of a shard that has its own by now.
+Result<void> publish_alias(const Destination& to, const Arrival& arrival,
+                           std::span<const store::Draft> shards, store::Publisher& publisher,
+                           bool replace) {
+  if (!arrival.whole || !arrival.whole->safetensors) return {};
+  const std::string name = to.base + std::string(store::kSafetensorsSuffix);
+  CAIRN_TRY(alias,
+            store::Draft::link(to.directory, name, shards[*arrival.whole->safetensors].file()));
+  return publisher.publish_file(alias, replace);
+}
+
 }  // namespace
+
+Result<store::Publisher> begin_with(
+    store::Target target, const TransferOptions& options,
+    const std::function<Result<store::Lock>(const store::Target&)>& hold) {
+  if (!hold)
+    return store::Publisher::begin(std::move(target), {options.lock_wait, options.work.stop});
+  CAIRN_TRY(lock, hold(target));
+  return store::Publisher(std::move(target), std::move(lock));
+}
 
 Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
                                const TransferOptions& options, Transfer& transfer) {
-  constexpr std::array kIndexes{store::kCairnSuffix, store::kTensorFlowSuffix};
+  std::vector<std::string_view> members{store::kCairnSuffix, store::kTensorFlowSuffix};
+  if (arrival.whole && arrival.whole->safetensors) members.push_back(store::kSafetensorsSuffix);
   const store::Target target{to.directory, to.base, to.prefix.string()};
-  if (!options.replace) CAIRN_CHECK(store::refuse_existing(target, kIndexes));
+  if (!options.replace) CAIRN_CHECK(store::refuse_existing(target, members));
   // What cannot be said is found out before bytes are copied.
   const std::uint32_t wished = wished_count(to, arrival);
   CAIRN_TRY(bundle, name_shards(to, wished, arrival));
-  std::vector<std::string> names;
-  for (const format::ShardFacts& shard : arrival.facts.shards) names.push_back(shard.name);
-  CAIRN_TRY(drafts, draft_shards(arrival.files, names, to, options, transfer));
-  CAIRN_TRY(publisher, store::Publisher::begin(target, {options.lock_wait, options.work.stop}));
-  if (!options.replace) CAIRN_CHECK(publisher.refuse(kIndexes));
+  CAIRN_TRY(drafts, draft_arriving(to, arrival, options, transfer));
+  if (arrival.whole && arrival.whole->check) {
+    CAIRN_TRY(compared, arrival.whole->check(drafts));
+    if (compared) arrival.doubtful.clear();
+  }
+  CAIRN_TRY(publisher, begin_with(target, options,
+                                  arrival.whole ? arrival.whole->hold : Arrival::Whole{}.hold));
+  if (!options.replace) CAIRN_CHECK(publisher.refuse(members));
   if (arrival.unchanged) CAIRN_CHECK(arrival.unchanged());
   CAIRN_TRY(free, store::free_shard_count(to.directory, to.base, wished));
+  const bool as_it_is = free == wished && arrival.whole && arrival.whole->index_file != nullptr &&
+                        !arrival.names.empty();
   if (free != wished) {
     arrival.names.clear();
     CAIRN_TRY(count, store::free_shard_count(to.directory, to.base, wished_count(to, arrival)));
@@ -139,10 +209,13 @@ Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
   if (transfer.not_nameable.empty()) transfer.not_nameable = std::move(bundle.not_nameable);
   std::optional<format::IndexFacts> own;
   if (arrival.own_index) own = std::move(arrival.facts);
-  CAIRN_CHECK(add_indexes(publisher, std::move(own), format::as_bytes(bundle.bytes)));
-  constexpr std::array kOwn{store::kCairnSuffix};
-  if (arrival.own_index) return publisher.publish(drafts, {});
-  return publisher.publish(drafts, {kOwn});
+  if (arrival.whole) CAIRN_CHECK(add_graph(publisher, *arrival.whole));
+  CAIRN_CHECK(as_it_is && !arrival.whole->independent
+                  ? add_linked_indexes(publisher, std::move(own), arrival)
+                  : add_indexes(publisher, std::move(own), format::as_bytes(bundle.bytes)));
+  const std::vector<std::string_view> unwanted = absent(arrival);
+  CAIRN_CHECK(publisher.publish(drafts, {.unwanted = unwanted}));
+  return publish_alias(to, arrival, drafts, publisher, options.replace);
 }
 
 }  // namespace cairn::compat

@@ -136,6 +136,21 @@ Result<std::vector<store::Draft>> draft_shards(std::span<const os::File> files,
   return drafts;
 }
 
+Result<std::vector<store::Draft>> duplicate_shards(std::span<const os::File> files,
+                                                   std::span<const std::string> names,
+                                                   const Destination& to,
+                                                   const TransferOptions& options,
+                                                   Transfer& transfer) {
+  std::vector<store::Draft> drafts;
+  drafts.reserve(files.size());
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    CAIRN_CHECK(os::unless_stopped(options.work.stop));
+    CAIRN_TRY(draft, duplicate(files[i], names[i], to, options, transfer));
+    drafts.push_back(std::move(draft));
+  }
+  return drafts;
+}
+
 Result<bool> same_place(const Spot& a, const Spot& b) {
   if (a.base != b.base) return false;
   CAIRN_TRY(one, a.directory.info());

@@ -38,6 +38,14 @@ Result<std::vector<store::Draft>> draft_shards(std::span<const os::File> files,
                                                const Destination& to,
                                                const TransferOptions& options, Transfer& transfer);
 
+// The same by files that share none of theirs, but blocks where the file system can: reflinks, else
+// copies.
+Result<std::vector<store::Draft>> duplicate_shards(std::span<const os::File> files,
+                                                   std::span<const std::string> names,
+                                                   const Destination& to,
+                                                   const TransferOptions& options,
+                                                   Transfer& transfer);
+
 // Whether two checkpoints lie at one place, however that is spelt.
 struct Spot {
   const os::Directory& directory;

@@ -280,7 +280,9 @@ Result<bool> File::try_lock() const { return try_flock(fd_, LOCK_EX, path_); }
 
 Result<bool> File::try_lock_shared() const { return try_flock(fd_, LOCK_SH, path_); }
 
-void File::unlock() const noexcept { (void)::flock(fd_, LOCK_UN); }
+void File::unlock() const noexcept {
+  (void)retry([&] { return ::flock(fd_, LOCK_UN); });
+}
 
 Result<bool> File::try_lock_byte(std::uint64_t offset_bytes) const {
   struct flock lock = byte_lock(offset_bytes, F_WRLCK);
@@ -291,7 +293,7 @@ Result<bool> File::try_lock_byte(std::uint64_t offset_bytes) const {
 
 void File::unlock_byte(std::uint64_t offset_bytes) const noexcept {
   struct flock lock = byte_lock(offset_bytes, F_UNLCK);
-  (void)::fcntl(fd_, F_OFD_SETLK, &lock);
+  (void)retry([&] { return ::fcntl(fd_, F_OFD_SETLK, &lock); });
 }
 
 Result<void> File::start_writeback(Stretch stretch) const {

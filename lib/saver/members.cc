@@ -101,6 +101,11 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
 Result<bool> remove_members(const os::Directory& directory, const format::JournalCheckpoint& what) {
   const auto lock = store::Lock::of_prefix(directory, what.base, {});
   if (!lock) return lock.error();
+  return remove_members_held(directory, what);
+}
+
+Result<bool> remove_members_held(const os::Directory& directory,
+                                 const format::JournalCheckpoint& what) {
   const auto is_meant = [&](const std::string& name, const os::FileInfo& info) {
     const auto file = std::ranges::find(what.files, name, &format::JournalFile::name);
     return file != what.files.end() && store::identity_of(info) == file->identity;

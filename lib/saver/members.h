@@ -31,4 +31,8 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
 // now, and the shards may be its own. Errors: Busy, Io.
 Result<bool> remove_members(const os::Directory& directory, const format::JournalCheckpoint& what);
 
+// The same under a lock that the caller holds.
+Result<bool> remove_members_held(const os::Directory& directory,
+                                 const format::JournalCheckpoint& what);
+
 }  // namespace cairn::saver

@@ -61,15 +61,24 @@ bool same_index(const os::Directory& directory, const std::string& a, const std:
 
 }  // namespace
 
-std::map<std::string, std::string> listed_elsewhere(const Place& place,
-                                                    std::span<const std::string> names) {
-  std::map<std::string, std::string> listed;
+std::vector<std::string> other_catalogs(const Place& place, std::span<const std::string> names) {
+  std::vector<std::string> catalogs;
   for (const std::string& name : names) {
     const bool ours = is_ours(name, place.latest_filename) || name.starts_with(".cairn-");
     const bool member = name.ends_with(store::kTensorFlowSuffix) || os::is_temporary_name(name) ||
                         name.ends_with(store::kCairnSuffix) ||
                         name.find(".data-") != std::string::npos;
     if (ours || member || !may_be_catalog(place.directory, name)) continue;
+    catalogs.push_back(name);
+  }
+  std::ranges::sort(catalogs);
+  return catalogs;
+}
+
+std::map<std::string, std::string> listed_elsewhere(const Place& place,
+                                                    std::span<const std::string> names) {
+  std::map<std::string, std::string> listed;
+  for (const std::string& name : other_catalogs(place, names)) {
     compat::Trail trail;
     const Place other{place.dir, place.directory, name};
     const auto state = compat::read_catalog(other, trail);

@@ -6,11 +6,15 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "cairn/error.h"
 #include "lib/saver/history.h"
 
 namespace cairn::saver {
+
+// The other catalogs of the directory, by their names. `names`: what is in it.
+std::vector<std::string> other_catalogs(const Place& place, std::span<const std::string> names);
 
 // Which other catalog of the directory lists a checkpoint, by its base. `names`: what is in it.
 std::map<std::string, std::string> listed_elsewhere(const Place& place,

@@ -24,6 +24,7 @@ class Draft {
 
   const os::File& file() const noexcept { return file_; }
   const std::string& name() const noexcept { return name_; }  // the one it will have
+  const std::string& temporary_name() const noexcept { return temporary_; }
   void set_name(std::string name) noexcept { name_ = std::move(name); }
 
   // Gives the file its name. The bytes must be synced before, the directory after. Exists: the name

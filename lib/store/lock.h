@@ -6,7 +6,8 @@
 // Byte 0 is the directory's: its catalog and journal, retention, pins, repair. Each prefix has one
 // of the others: whoever publishes under it holds that one from the last look at what is replaced
 // to the last removal, and never while a caller's bytes come. Who needs both takes the directory's
-// first, and one prefix's at a time. Readers take none.
+// first, and one prefix's at a time; a move, which needs that of the old and of the new one, takes
+// the two in one order for all (lib/saver/move.cc). Readers take none.
 
 #include <chrono>
 #include <cstdint>

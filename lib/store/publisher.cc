@@ -84,13 +84,14 @@ Result<void> add_claims(const os::File& file, std::string_view name, Claims& cla
   return {};
 }
 
-// A temporary name for an index that is there: a copy, where it cannot be linked.
+// A temporary name for an index (or P.meta) that is there: a copy, where it cannot be linked.
 Result<Draft> second_name(const os::Directory& directory, const std::string& name,
                           const os::File& index) {
   auto draft = Draft::link(directory, name, index);
   if (draft) return draft;
   const int number = draft.error().os_errno;
-  if (number != EPERM && number != EOPNOTSUPP && number != EMLINK) return draft;
+  constexpr std::array kImpossible{EPERM, EOPNOTSUPP, EMLINK, EXDEV, ENOENT};
+  if (std::ranges::find(kImpossible, number) == kImpossible.end()) return draft;
   CAIRN_TRY(bytes, os::read_whole(index, format::limits::kForeignIndexBytesMax));
   return draft_with(directory, name, bytes);
 }
@@ -211,6 +212,20 @@ Result<void> refuse_existing(const Target& target, std::span<const std::string_v
 
 Result<const os::File*> Publisher::add(std::string_view suffix, std::span<const std::byte> bytes) {
   CAIRN_TRY(draft, draft_with(target_.directory, name(suffix), bytes));
+  indexes_.push_back(std::move(draft));
+  return &indexes_.back().file();
+}
+
+Result<const os::File*> Publisher::add_link(std::string_view suffix, const os::File& file) {
+  CAIRN_TRY(info, file.info());
+  CAIRN_TRY(there, target_.directory.look(name(suffix)));
+  // To give a file the name that it has does nothing, and its temporary name would stay.
+  if (there && there->device == info.device && there->inode == info.inode) {
+    CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kForeignIndexBytesMax));
+    return add(suffix, bytes);
+  }
+  CAIRN_CHECK(file.sync());
+  CAIRN_TRY(draft, second_name(target_.directory, name(suffix), file));
   indexes_.push_back(std::move(draft));
   return &indexes_.back().file();
 }

@@ -66,6 +66,9 @@ class Publisher {
   // file, which is valid until publish(). They get their names in the order of these calls.
   Result<const os::File*> add(std::string_view suffix, std::span<const std::byte> bytes);
 
+  // The same of a file that is there: a second name of it, where it can have one, else its bytes.
+  Result<const os::File*> add_link(std::string_view suffix, const os::File& file);
+
   struct How {
     std::span<const std::string_view> unwanted;  // suffixes of indexes that are to be there no more
     // The other way round, each name durable before the next. While P.index is absent P.cairn

@@ -86,6 +86,7 @@ class Interrupt(CommandTest):
         self.check(("merge", "in/m", "in/one", "--output", "out/m", "--link", "copy"), "out")
         self.check(("rename", "in/m", "--map", "v1=w", "--output", "out/r", "--link", "copy"), "out")
         self.check(("export", "in/m", "--to", "tensorflow", "--output", "out/e", "--link", "copy"), "out")
+        self.check(("cp", "in/m", "out/m"), "out")
         os.remove(self.dir / "in/m.cairn")
         self.check(("import", "in/m", "--output", "out/i", "--link", "copy"), "out")
 

@@ -6,6 +6,7 @@
 #include "cairn/catalog.h"
 #include "cairn/checkpoint.h"
 #include "cairn/convert.h"
+#include "cairn/copy.h"
 #include "cairn/dtype.h"
 #include "cairn/edit.h"
 #include "cairn/error.h"

@@ -5,7 +5,7 @@
 //                 fingerprint of every name, dtype, shape and byte, or "error: " and a sentence
 //   bundle        the same as TensorFlow sees it, which knows P.index and the shards alone
 //   safetensors   the same of a .safetensors file
-//   catalog       the checkpoints that a directory's lists; an error where one is not there
+//   catalog       the checkpoints that one of a directory lists; an error where one is not there
 //   remark        what the library says of a checkpoint that is whole: its step, its notices
 //   temporary     a file that a writer left behind
 //   leftover      a shard that no index names, or a Saver's journal
@@ -62,7 +62,7 @@ class Report {
  private:
   void look_in(const fs::path& dir);
   void look_at(const fs::path& dir, const std::string& name);
-  void catalog(const fs::path& dir);
+  void catalog(const fs::path& dir, const std::string& name);
   void bundle(const fs::path& prefix);
   void checkpoint(std::string_view kind, const fs::path& path);
   Result<std::string> fingerprint(const fs::path& path);
@@ -109,7 +109,9 @@ void Report::look_in(const fs::path& dir) {
     if (suffix == ".index") bundle(dir / path.stem());
   }
   for (const std::string& name : prefixes) checkpoint("checkpoint", dir / name);
-  if (fs::exists(dir / "checkpoint")) catalog(dir);
+  for (const char* name : {"checkpoint", "best_checkpoint"}) {
+    if (fs::exists(dir / name)) catalog(dir, name);
+  }
 }
 
 // TensorFlow's view: the same names without P.cairn, in a directory of its own.
@@ -170,18 +172,18 @@ void Report::remarks(const Checkpoint& checkpoint) {
   }
 }
 
-void Report::catalog(const fs::path& dir) {
-  const auto state = cairn::get_checkpoint_state(dir);
+void Report::catalog(const fs::path& dir, const std::string& name) {
+  const auto state = cairn::get_checkpoint_state(dir, name);
   if (!state || !*state) {
-    return line("catalog", dir, "error: " + (state ? "it is empty" : state.error().what));
+    return line("catalog", dir / name, "error: " + (state ? "it is empty" : state.error().what));
   }
   std::string text = "latest " + (*state)->model_checkpoint_path.filename().native() + " of";
   for (const fs::path& path : (*state)->all_model_checkpoint_paths) {
     text += " " + path.filename().native();
     const auto opened = Checkpoint::open(dir / path.filename());
-    if (!opened) return line("catalog", dir, "error: " + opened.error().what);
+    if (!opened) return line("catalog", dir / name, "error: " + opened.error().what);
   }
-  line("catalog", dir, text);
+  line("catalog", dir / name, text);
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ class Scene:
     again: str = ""
     between: str = ""  # a command that leaves the directory as this one does half-way
     spared: tuple = ()  # errors that are no failure of this command
+    gone: str = ""  # what it says, and fails, where the first attempt has done all
 
 
 BYSTANDER = "$ACT save $D/m-1 1"
@@ -40,6 +41,8 @@ KEPT_ALONE = KEPT.replace("keep", "keep-alone")
 DYING = f"{KEPT}; $INJECT kill-exit %d --call renameat --from $D -- $ACT keep $D/m-4 4"
 SETTLE = "$ACT prune $D 9"
 REPLACE = " --replace"
+GONE = "no checkpoint there"
+TWICE = f"{KEPT}; cp $D/checkpoint $D/best_checkpoint"
 
 SCENES = [
     # The longest first, so that the processors finish together.
@@ -97,6 +100,24 @@ SCENES = [
     Scene("rename", f"{BYSTANDER}; $ACT save $D/m-2 2", "$CAIRN rename $D/m-2 --regex ^(x_)?w=x_w --replace"),
     Scene("rename TensorFlow's", FOREIGN, "$CAIRN rename $D/shard-42 --regex ^[wx]=x --replace"),
     Scene("rename elsewhere", FOREIGN, "$CAIRN rename $D/shard-42 --regex ^[wx]=x --output $D/out/p", REPLACE),
+    Scene("copy", FOREIGN, "$CAIRN cp $D/shard-42 $D/out/p", REPLACE),
+    Scene("copy over a checkpoint", f"{FOREIGN}; $ACT save $D/p 2", "$CAIRN cp $D/shard-42 $D/p --replace"),
+    Scene("copy without P.index over one with it", f"{BYSTANDER}; $ACT alone $D/m-2 2; $ACT save $D/p 3",
+          "$CAIRN cp $D/m-2 $D/p --replace"),
+    Scene("copy of all views", f"{BYSTANDER}; $ACT save $D/m-2 2; ln $D/m-2.data-00000-of-00002 $D/m-2.safetensors; "
+          "echo graph > $D/m-2.meta", "$CAIRN cp $D/m-2 $D/p", REPLACE),
+    Scene("move", KEPT, "$CAIRN mv $D/m-2 $D/best", REPLACE, gone=GONE),
+    Scene("move the latest", KEPT, "$CAIRN mv $D/m-3 $D/best", REPLACE, gone=GONE),
+    Scene("move over a listed one", KEPT, "$CAIRN mv $D/m-2 $D/m-3 --replace", gone=GONE),
+    Scene("move over one that is not listed", f"{KEPT}; $ACT save $D/p 4", "$CAIRN mv $D/m-3 $D/p --replace", gone=GONE),
+    Scene("move into another directory", KEPT, "$CAIRN mv $D/m-3 $D/out/m-3", REPLACE, gone=GONE),
+    Scene("move TensorFlow's", FOREIGN, "$CAIRN mv $D/shard-42 $D/shard-43", REPLACE, gone=GONE),
+    Scene("move what two catalogs list", TWICE, "$CAIRN mv $D/m-2 $D/best", REPLACE, gone=GONE),
+    Scene("move after a save that died", DYING % 3, "$CAIRN mv $D/m-4 $D/best", REPLACE, between=SETTLE, gone=GONE),
+    Scene("remove", KEPT, "$CAIRN rm $D/m-2", gone=GONE),
+    Scene("remove the latest", KEPT, "$CAIRN rm $D/m-3 --force", gone=GONE),
+    Scene("remove what two catalogs list", TWICE, "$CAIRN rm $D/m-2 --force", gone=GONE),
+    Scene("remove all that is listed", f"{BYSTANDER}; $CAIRN set-latest $D m-1", "$CAIRN rm $D/m-1 --force", gone=GONE),
     Scene("set-latest", f"{FOREIGN}; $CAIRN set-latest $D m-1", "$CAIRN set-latest $D $D/shard-42"),
 ]
 
@@ -267,6 +288,8 @@ class Stage:
         done = self.run(self.words())
         if done.returncode != 0 and self.scene.again and " is there" in done.stderr:
             done = self.run(self.words(self.scene.command + self.scene.again))
+        if done.returncode != 0 and self.scene.gone and self.scene.gone in done.stderr:
+            done = self.run(self.words(SETTLE))  # what may be left over goes with the next change of the directory
         if done.returncode != 0:
             yield f"done again, it ends with {done.returncode}: {done.stderr.strip()}"
             return

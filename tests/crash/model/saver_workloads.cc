@@ -29,15 +29,6 @@ struct Tensors {
   }
 };
 
-void promise(World& world, std::vector<std::string> listed) {
-  world.directory = kDirectory;
-  world.by_saver = true;
-  for (const std::string& prefix : world.listed) {
-    if (std::ranges::count(listed, prefix) == 0) world.checkpoints.erase(prefix);
-  }
-  world.listed = std::move(listed);
-}
-
 // Saves generation `number` as NAME-`number`, after which the catalog lists these.
 Result<void> save(Recorder& recorder, std::int64_t number, std::vector<std::string> listed,
                   const SaveOptions& what = {}) {
@@ -53,7 +44,7 @@ Result<void> save(Recorder& recorder, std::int64_t number, std::vector<std::stri
       [&](World& world) {
         Held held = whole(generation(number));
         held.pinned = what.pinned;
-        promise(world, listed);
+        promise_listed(world, listed);
         world.checkpoints[prefix] = held;
       });
 }
@@ -117,7 +108,7 @@ Result<void> prunes(Recorder& recorder) {
         CAIRN_CHECK(saver.prune(false));
         return {};
       },
-      [](World& world) { promise(world, {"/saved/m-2"}); });
+      [](World& world) { promise_listed(world, {"/saved/m-2"}); });
 }
 
 Result<void> saves_behind(Recorder& recorder) {
@@ -133,7 +124,7 @@ Result<void> saves_behind(Recorder& recorder) {
         return {};
       },
       [](World& world) {
-        promise(world, {"/saved/m-2"});
+        promise_listed(world, {"/saved/m-2"});
         world.checkpoints["/saved/m-2"] = whole(generation(2));
       });
 }
@@ -150,6 +141,20 @@ const Workload::Spare kMarkedToo = {
     "the import's; that of the mark follows"};
 
 }  // namespace
+
+void promise_listed(World& world, std::vector<std::string> listed) {
+  world.directory = kDirectory;
+  world.by_saver = true;
+  for (const std::string& prefix : world.listed) {
+    if (std::ranges::count(listed, prefix) == 0) world.checkpoints.erase(prefix);
+  }
+  world.listed = std::move(listed);
+}
+
+Result<void> save_with_saver(Recorder& recorder, std::int64_t number,
+                             std::vector<std::string> listed) {
+  return save(recorder, number, std::move(listed));
+}
 
 std::vector<Workload> saver_workloads() {
   return {

@@ -31,7 +31,16 @@ extern const Foreign kThreeShards;
 // TensorFlow syncs nothing.
 void save_by_tensorflow(Recorder& recorder, const Foreign& foreign, const std::string& prefix);
 
+// Saves generation `number` with a Saver that keeps two, as the last of `listed`, which the catalog
+// lists then.
+Result<void> save_with_saver(Recorder& recorder, std::int64_t number,
+                             std::vector<std::string> listed);
+
+// The promise that the directory of a Saver lists these, and no more what it listed and does not.
+void promise_listed(World& world, std::vector<std::string> listed);
+
 // Those of one room: workloads() has them all.
+std::vector<Workload> move_workloads();
 std::vector<Workload> saver_workloads();
 std::vector<Workload> edit_workloads();
 

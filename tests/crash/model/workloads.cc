@@ -394,6 +394,7 @@ const std::vector<Workload>& workloads() {
     };
     for (Workload& workload : edit_workloads()) some.push_back(std::move(workload));
     for (Workload& workload : saver_workloads()) some.push_back(std::move(workload));
+    for (Workload& workload : move_workloads()) some.push_back(std::move(workload));
     return some;
   }();
   return all;

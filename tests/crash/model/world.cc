@@ -152,6 +152,18 @@ Breach breach_of_catalog(const World& before, const World& after) {
   return by_directory ? std::nullopt : Breach(by_directory.error().what);
 }
 
+// What moves is never in neither place.
+Breach breach_of_move(const World& after) {
+  std::string why;
+  for (const std::string& prefix : after.either) {
+    const auto checkpoint = Checkpoint::open(prefix);
+    const Breach found = checkpoint ? damage_of(*checkpoint) : checkpoint.error().what;
+    if (!found) return std::nullopt;
+    why += "; " + *found;
+  }
+  return why.empty() ? std::nullopt : Breach("nothing is left of what moves" + why);
+}
+
 Held held_in(const World& world, const std::string& prefix) {
   const auto found = world.checkpoints.find(prefix);
   return found == world.checkpoints.end() ? Held{} : found->second;
@@ -272,6 +284,7 @@ Breach breach(const Image& image, const World& before, const World& after) {
       if (old_one != new_one) continue;
       if (auto found = breach_of_files(prefix, new_one)) return found;
     }
+    if (auto found = breach_of_move(after)) return found;
     if (!after.directory.empty()) {
       if (auto found = breach_of_catalog(before, after)) return found;
     }

@@ -40,6 +40,7 @@ struct World {
   std::string directory;                    // the catalog's
   std::vector<std::string> listed;          // in the catalog, the latest last; empty: no catalog
   bool by_saver = false;                    // the next save in the directory is a Saver's
+  std::set<std::string> either;             // of these one opens, whole, at each moment
   std::set<std::string> foreign_shards;     // no publisher of ours has named them: they may stay
 
   bool operator==(const World&) const = default;

@@ -124,6 +124,18 @@ Result<void> pin() {
   return saver ? saver->pin("m") : Result<void>(saver.error());
 }
 
+Result<void> move(const char* from, const char* to) {
+  TransferOptions options = to_m();
+  options.output = kTo / to;
+  return outcome(move_checkpoint(kTo / from, options));
+}
+
+Result<void> remove_m() {
+  RemoveOptions options;
+  options.force = true;  // also the latest
+  return outcome(remove_checkpoint(kTo / "m", options));
+}
+
 struct Publisher {
   std::string_view name;
   std::function<Result<void>()> publish;
@@ -143,6 +155,10 @@ const std::vector<Publisher>& publishers() {
       {"salvage", salvage_one},
       {"prune", prune},
       {"pin", pin},
+      {"copy", [] { return outcome(copy_checkpoint(kFrom / "own", to_m())); }},
+      {"move", [] { return move("m", "k"); }},
+      {"move-to", [] { return move("n", "m"); }},
+      {"remove", remove_m},
   };
   return all;
 }
@@ -199,7 +215,7 @@ std::set<std::string> names_in(const fs::path& dir) {
 // it goes by what was there when the first bytes came.
 std::string strays() {
   std::set<std::string> known{".cairn-lock", "checkpoint"};
-  for (const fs::path& prefix : {kTo / "m", kTo / "n"}) {
+  for (const fs::path& prefix : {kTo / "m", kTo / "n", kTo / "k"}) {
     const auto checkpoint = Checkpoint::open(prefix);
     if (!checkpoint) continue;
     for (std::size_t i = 0; i < checkpoint->tensor_count(); ++i)
@@ -226,7 +242,8 @@ std::string catalog() {
 
 std::string state() {
   return "m: " + contents(kTo / "m") + "\n  by P.index: " + foreign_contents() +
-         "\n  n: " + contents(kTo / "n") + "\n  strays:" + strays() + "\n  catalog:" + catalog();
+         "\n  n: " + contents(kTo / "n") + "\n  k: " + contents(kTo / "k") +
+         "\n  strays:" + strays() + "\n  catalog:" + catalog();
 }
 
 // ---- Rounds -------------------------------------------------------------------------------------

@@ -1,0 +1,129 @@
+#include "lib/saver/listings.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "lib/compat/catalog.h"
+#include "lib/saver/journal.h"
+#include "lib/saver/members.h"
+#include "lib/saver/siblings.h"
+#include "lib/store/names.h"
+#include "lib/try.h"
+
+namespace cairn::saver {
+namespace {
+
+// An entry that leads elsewhere, as a symbolic link may, has no base of its own.
+bool is_entry_of(const Place& place, const Listed& listed, const std::string& base) {
+  if (!listed.base.empty())
+    return listed.base == base || store::without_v1_tail(listed.base) == base;
+  return listed.path.lexically_normal() == (place.dir / base).lexically_normal();
+}
+
+Result<bool> lists(const Place& place, const std::string& base) {
+  CAIRN_TRY(history, read_history(place));
+  return std::ranges::any_of(
+      history.listed, [&](const Listed& listed) { return is_entry_of(place, listed, base); });
+}
+
+// A catalog that lists nothing any more goes: it cannot be empty.
+Result<void> tell(const Place& place, const Leaving& leaving) {
+  CAIRN_TRY(history, read_history(place));
+  std::vector<Listed> stay;
+  bool changed = false;
+  for (Listed& listed : history.listed) {
+    const bool leaves = is_entry_of(place, listed, leaving.base);
+    // What was there under the new name has been replaced.
+    const bool replaced = !leaves && leaving.successor && listed.base == *leaving.successor;
+    changed = changed || leaves;
+    if (replaced || (leaves && !leaving.successor)) continue;
+    if (leaves) {
+      listed.base = *leaving.successor;
+      listed.path = place.dir / listed.base;
+    }
+    stay.push_back(std::move(listed));
+  }
+  if (!changed) return {};
+  history.listed = std::move(stay);
+  if (!history.listed.empty()) return write_history(place, history);
+  CAIRN_CHECK(place.directory.remove(place.latest_filename));
+  return place.directory.sync();
+}
+
+}  // namespace
+
+std::vector<std::string> Listings::names(const Place& place) const {
+  std::vector<std::string> names = others;
+  if (own) names.insert(names.begin(), std::string(place.latest_filename));
+  return names;
+}
+
+Result<Listings> listings_of(const Place& place, std::span<const std::string> names,
+                             const std::string& base) {
+  Listings listings;
+  CAIRN_TRY(history, read_history(place));
+  for (const Listed& listed : history.listed) {
+    listings.latest = is_entry_of(place, listed, base);
+    listings.own = listings.own || listings.latest;
+  }
+  for (const std::string& name : other_catalogs(place, names)) {
+    const auto there = lists({place.dir, place.directory, name}, base);
+    if (!there && may_pass(there.error())) return there.error();
+    if (there && *there) listings.others.push_back(name);
+  }
+  return listings;
+}
+
+Result<bool> let_leave(const Place& place, const Leaving& leaving, const Listings& listings) {
+  CAIRN_TRY(names, place.directory.names());
+  CAIRN_TRY(what, members_of(place.directory, names, leaving.base));
+  for (const std::string& other : listings.others)
+    CAIRN_CHECK(tell({place.dir, place.directory, other}, leaving));
+  // Who finishes by the journal asks the one catalog that it names; so that one is told last.
+  CAIRN_CHECK(write_journal(place.directory, {std::string(place.latest_filename), {}, {what}}));
+  CAIRN_CHECK(tell(place, leaving));
+  CAIRN_TRY(removed, remove_members_held(place.directory, what));
+  CAIRN_CHECK(place.directory.sync());
+  drop_journal(place.directory);
+  return removed;
+}
+
+Result<bool> let_leave_file(const compat::Location& location, const os::File& file) {
+  CAIRN_TRY(meant, file.info());
+  CAIRN_TRY(now, location.directory.look_from(location.base, os::Links::Follow));
+  if (now && (now->device != meant.device || now->inode != meant.inode)) return false;
+  CAIRN_CHECK(location.directory.remove(location.base));
+  CAIRN_CHECK(location.directory.sync());
+  return true;
+}
+
+Result<compat::Location> locate_leaving(const Asked& asked, const store::LockWait& wait) {
+  auto found = compat::locate_named(asked.path, asked.follow_links);
+  if (found || found.error().code != Code::NotFound) return found;
+  const auto parent = store::Prefix::of(asked.path).directory;
+  const auto directory = os::Directory::open(parent);
+  if (!directory || !directory->exists(kJournalName)) return found;
+  const auto lock = store::Lock::of_directory(*directory, wait);
+  if (!lock) return lock.error();
+  CAIRN_CHECK(settle({parent, *directory, asked.latest_filename}));
+  return compat::locate_named(asked.path, asked.follow_links);
+}
+
+Result<void> refuse_saved_model(const compat::Location& location) {
+  const std::filesystem::path model =
+      store::Prefix::of(location.prefix).directory / std::filesystem::path("..");
+  if (location.base != "variables" || !compat::is_saved_model(model)) return {};
+  return Error{Code::Unsupported, 0,
+               location.prefix.string() +
+                   ": is the variables of a SavedModel, which is none without them; move or "
+                   "remove its directory as a whole"};
+}
+
+std::string latest_now(const Place& place) {
+  const std::string catalog = (place.dir / place.latest_filename).string();
+  const auto history = read_history(place);
+  if (!history || history->listed.empty()) return catalog + ": listed nothing else, and is gone";
+  return catalog + ": its latest is " + history->listed.back().path.string() + " now";
+}
+
+}  // namespace cairn::saver

@@ -1,0 +1,65 @@
+#pragma once
+
+// Which catalogs of a directory list a checkpoint, and the steps by which one leaves: every catalog
+// is told before a file goes.
+
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/error.h"
+#include "lib/compat/locate.h"
+#include "lib/saver/history.h"
+#include "lib/store/lock.h"
+
+namespace cairn::saver {
+
+struct Listings {
+  bool own = false;                 // the place's own catalog lists it
+  bool latest = false;              // as its latest
+  std::vector<std::string> others;  // other catalogs of the directory that list it
+
+  // The names of all of them.
+  std::vector<std::string> names(const Place& place) const;
+};
+
+// `names`: what is in the directory. Errors: those of read_history.
+Result<Listings> listings_of(const Place& place, std::span<const std::string> names,
+                             const std::string& base);
+
+// A checkpoint that is to leave: its own name, and the one that takes its place in each catalog; no
+// such: it goes from them.
+struct Leaving {
+  std::string base;
+  std::optional<std::string> successor;
+};
+
+// Tells the catalogs, the place's own last, and removes the files, all of it durably. Who finds
+// that its process died in between finishes it by the journal. False: another has written it anew
+// meanwhile who takes no lock, and its files stay. The caller holds the directory's lock and the
+// prefix's, and nothing is left to settle. Errors: Io, NoSpace.
+Result<bool> let_leave(const Place& place, const Leaving& leaving, const Listings& listings);
+
+// The same of a checkpoint in one file that no catalog can name: removes it, durably, where it is
+// `file` still. The caller holds its prefix's lock.
+Result<bool> let_leave_file(const compat::Location& location, const os::File& file);
+
+// The location of a checkpoint that is to leave, as compat::locate_named. Where what is left of it
+// has no index, a process may have died while it left: that is finished first.
+struct Asked {
+  const std::filesystem::path& path;
+  bool follow_links = false;
+  std::string_view latest_filename;
+};
+Result<compat::Location> locate_leaving(const Asked& asked, const store::LockWait& wait);
+
+// Unsupported: it is the variables of a SavedModel, which is a directory.
+Result<void> refuse_saved_model(const compat::Location& location);
+
+// A sentence about what is left of the place's own catalog when its latest has left.
+std::string latest_now(const Place& place);
+
+}  // namespace cairn::saver

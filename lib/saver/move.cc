@@ -1,0 +1,209 @@
+// A move is a copy that shares the files, where they can be linked, then a change of the catalogs,
+// then a removal. To rename the files one by one was rejected: between two of them neither name
+// opens, and a power cut may keep any of the renames.
+//
+// Both prefixes' locks are held from the last look at the old one to its removal, so that what
+// another publishes under it is either moved or stays. All who hold two take them in one order, so
+// none waits for another in a circle.
+
+#include <optional>
+#include <span>
+#include <tuple>
+#include <utility>
+
+#include "cairn/copy.h"
+#include "format/safetensors/header.h"
+#include "lib/compat/carry.h"
+#include "lib/saver/catalog_file.h"
+#include "lib/saver/journal.h"
+#include "lib/saver/listings.h"
+#include "lib/saver/members.h"
+#include "lib/store/lock.h"
+#include "lib/store/names.h"
+#include "lib/try.h"
+
+namespace cairn {
+namespace {
+
+using compat::Cargo;
+using compat::Destination;
+using compat::Location;
+using saver::Place;
+
+// Where the old files could not be removed, or a catalog not told.
+Error whole_twice(const Location& from, const Destination& to, Error error) {
+  error.what = to.prefix.string() + ": is there, durable and whole, and so may be " +
+               from.prefix.string() + " still: " + error.what;
+  return error;
+}
+
+Result<void> refuse_links(const os::Directory& directory, const Location& from,
+                          std::span<const std::string> names) {
+  for (const std::string& name : names) {
+    if (!saver::is_member(name, from.base)) continue;
+    CAIRN_TRY(info, directory.look(name));
+    if (!info || info->kind != os::FileKind::Link) continue;
+    return Error{Code::Unsupported, 0,
+                 from.prefix.string() + ": " + name +
+                     " is a symbolic link; copy_checkpoint() makes a checkpoint of its own, and "
+                     "remove_checkpoint() then takes the links away"};
+  }
+  return {};
+}
+
+// What cannot be listed under its new name is found out before it has it.
+Result<void> check_successor(const Place& place, const Destination& to,
+                             const saver::Listings& listings) {
+  for (const std::string& catalog : listings.names(place)) {
+    if (to.base != catalog) continue;
+    return Error{Code::Invalid, 0,
+                 to.prefix.string() + ": a checkpoint of this name would be the catalog itself"};
+  }
+  if (listings.names(place).empty() || format::safetensors::is_utf8(to.base)) return {};
+  return Error{Code::Invalid, 0,
+               to.prefix.string() + ": a catalog names checkpoints in UTF-8, and this name is not"};
+}
+
+// A pin that stands where nobody reads on would be lost.
+Result<void> check_pin(const Place& place, const Cargo& cargo) {
+  if (cargo.own_index || cargo.file) return {};
+  CAIRN_TRY(pinned, saver::is_pinned(place, cargo.location.base));
+  if (!pinned) return {};
+  return Error{Code::Unsupported, 0,
+               cargo.location.prefix.string() +
+                   ": is pinned by a P.cairn that P.index has overtaken; import_index() renews it "
+                   "first"};
+}
+
+Result<bool> is_within(const os::Directory& directory, const Destination& to) {
+  const std::string nothing;
+  return compat::same_place({directory, nothing}, {to.directory, nothing});
+}
+
+Result<Cargo> take_held(const Location& named, bool follow_links) {
+  compat::Trail trail(named.directory);
+  auto cargo = compat::until_still(trail, [&]() -> Result<Cargo> {
+    CAIRN_TRY(twin, named.directory.duplicate());
+    CAIRN_TRY(location, compat::locate_in(std::move(twin), named.base, named.prefix));
+    return compat::take(std::move(location), follow_links, trail);
+  });
+  if (cargo) return cargo;
+  return trail.explain(named.prefix, std::move(cargo).error());
+}
+
+// The locks of the old place, until it is left, and of the new one.
+class Holding {
+ public:
+  Holding(const Location& from, store::LockWait wait) : from_(from), wait_(std::move(wait)) {}
+
+  // That of the target.
+  Result<store::Lock> take_both(const store::Target& to) {
+    CAIRN_TRY(here, from_.directory.info());
+    CAIRN_TRY(there, to.directory.info());
+    const auto rank = [](const os::FileInfo& directory, const std::string& base) {
+      return std::tuple(directory.device, directory.inode, base);
+    };
+    const auto source = rank(here, compat::lock_base(from_));
+    const auto target = rank(there, to.base);
+    if (source < target) CAIRN_CHECK(take_source());
+    CAIRN_TRY(lock, store::Lock::of_prefix(to.directory, to.base, wait_));
+    if (target < source) CAIRN_CHECK(take_source());
+    return std::move(lock);
+  }
+
+  // Where both have one lock, the target has let go of it by now.
+  Result<void> take_source() {
+    if (source_) return {};
+    CAIRN_TRY(taken, store::Lock::of_prefix(from_.directory, compat::lock_base(from_), wait_));
+    source_.emplace(std::move(taken));
+    return {};
+  }
+
+ private:
+  const Location& from_;
+  store::LockWait wait_;
+  std::optional<store::Lock> source_;
+};
+
+// Publishes it at its new place; the locks that the old one needs are held then.
+Result<void> arrive(const Cargo& cargo, const Destination& to, const TransferOptions& options,
+                    Holding& holding, Transfer& transfer) {
+  compat::Errand errand;
+  errand.how = compat::Carry::Move;
+  errand.unchanged = [&] { return compat::check_unchanged(cargo.location, cargo.seen); };
+  errand.hold = [&](const store::Target& target) { return holding.take_both(target); };
+  CAIRN_CHECK(compat::put_down(cargo, to, errand, options, transfer));
+  return holding.take_source();
+}
+
+std::string stays(const std::string& shown) {
+  return shown + ": another has written it anew meanwhile: that one stays";
+}
+
+Result<Moved> move_listed(const Location& named, const TransferOptions& options,
+                          std::string_view latest_filename) {
+  const auto parent = store::Prefix::of(named.prefix).directory;
+  const std::filesystem::path dir = parent.empty() ? "." : parent;
+  const Place place{dir, named.directory, latest_filename};
+  CAIRN_CHECK(saver::check_catalog_name(dir, latest_filename));
+  const store::LockWait wait{options.lock_wait, options.work.stop};
+  const auto lock = store::Lock::of_directory(named.directory, wait);
+  if (!lock) return lock.error();
+  CAIRN_TRY(names, saver::settle(place));
+  CAIRN_CHECK(refuse_links(named.directory, named, names));
+  CAIRN_TRY(cargo, take_held(named, options.follow_links));
+  CAIRN_CHECK(check_pin(place, cargo));
+  CAIRN_TRY(listings, saver::listings_of(place, names, named.base));
+  CAIRN_TRY(to, compat::destination_of(cargo.location, options.output));
+  CAIRN_TRY(within, is_within(named.directory, to));
+  if (within) CAIRN_CHECK(check_successor(place, to, listings));
+
+  Moved moved;
+  moved.catalogs = listings.names(place);
+  Holding holding(named, wait);
+  CAIRN_CHECK(arrive(cargo, to, options, holding, moved.transfer));
+  saver::Leaving leaving{named.base, std::nullopt};
+  if (within) leaving.successor = to.base;
+  const auto left = saver::let_leave(place, leaving, listings);
+  if (!left) return whole_twice(cargo.location, to, left.error());
+  std::vector<std::string>& notices = moved.transfer.notices;
+  if (!*left) notices.push_back(stays(named.prefix.string()));
+  if (within || moved.catalogs.empty()) return moved;
+  if (listings.latest) notices.push_back(saver::latest_now(place));
+  notices.push_back(to.prefix.string() +
+                    ": no catalog lists it there; set_latest_checkpoint() (cairn set-latest) does");
+  return moved;
+}
+
+// No catalog can name it.
+Result<Moved> move_file(Location named, const TransferOptions& options) {
+  compat::Trail trail;
+  CAIRN_TRY(cargo, compat::take(std::move(named), options.follow_links, trail));
+  const Location& from = cargo.location;
+  CAIRN_CHECK(refuse_links(from.directory, from, std::span(&from.base, 1)));
+  CAIRN_TRY(to, compat::destination_of(from, options.output));
+  Moved moved;
+  Holding holding(from, {options.lock_wait, options.work.stop});
+  CAIRN_CHECK(arrive(cargo, to, options, holding, moved.transfer));
+  const auto left = saver::let_leave_file(from, *cargo.file);
+  if (!left) return whole_twice(from, to, left.error());
+  if (!*left) moved.transfer.notices.push_back(stays(cargo.file->path()));
+  return moved;
+}
+
+}  // namespace
+
+Result<Moved> move_checkpoint(const std::filesystem::path& source, const TransferOptions& options,
+                              std::string_view latest_filename) noexcept {
+  return at_boundary([&]() -> Result<Moved> {
+    if (options.output.empty())
+      return Error{Code::Invalid, 0, source.string() + ": a move needs a place to go to"};
+    CAIRN_TRY(named, saver::locate_leaving({source, options.follow_links, latest_filename},
+                                           {options.lock_wait, options.work.stop}));
+    CAIRN_CHECK(saver::refuse_saved_model(named));
+    if (named.kind == compat::Kind::SafetensorsFile) return move_file(std::move(named), options);
+    return move_listed(named, options, latest_filename);
+  });
+}
+
+}  // namespace cairn

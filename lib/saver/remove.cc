@@ -1,0 +1,100 @@
+#include <optional>
+#include <utility>
+
+#include "cairn/copy.h"
+#include "lib/compat/carry.h"
+#include "lib/saver/catalog_file.h"
+#include "lib/saver/journal.h"
+#include "lib/saver/listings.h"
+#include "lib/saver/members.h"
+#include "lib/store/lock.h"
+#include "lib/store/names.h"
+#include "lib/try.h"
+
+namespace cairn {
+namespace {
+
+using compat::Location;
+using saver::Place;
+
+Error refused(const Location& location, const std::string& why) {
+  return {Code::Unsupported, 0, location.prefix.string() + ": " + why};
+}
+
+Result<void> check_removable(const Place& place, const Location& location,
+                             const saver::Listings& listings, bool force) {
+  CAIRN_TRY(pinned, saver::is_pinned(place, location.base));
+  if (pinned) return refused(location, "is pinned: Saver::pin() (cairn pin --remove) unpins it");
+  if (force) return {};
+  if (listings.latest) {
+    return refused(location, "is the latest that " + std::string(place.latest_filename) +
+                                 " lists, from which whoever goes on goes on; it is removed with "
+                                 "force (--force)");
+  }
+  if (listings.others.empty()) return {};
+  return refused(location, "is listed by " + listings.others.front() +
+                               ", another catalog of this directory; it is taken out of that too "
+                               "with force (--force)");
+}
+
+Result<Removed> remove_listed(const Location& location, const RemoveOptions& options) {
+  const auto parent = store::Prefix::of(location.prefix).directory;
+  const std::filesystem::path dir = parent.empty() ? "." : parent;
+  const os::Directory& directory = location.directory;
+  const Place place{dir, directory, options.latest_filename};
+  CAIRN_CHECK(saver::check_catalog_name(dir, options.latest_filename));
+  std::optional<store::Lock> lock;
+  if (!options.dry_run) {
+    CAIRN_TRY(taken, store::Lock::of_directory(directory, {options.lock_wait, options.stop}));
+    lock.emplace(std::move(taken));
+  }
+  CAIRN_TRY(names, options.dry_run ? directory.names() : saver::settle(place));
+  // What a writer that died was to remove has gone by now.
+  CAIRN_TRY(twin, directory.duplicate());
+  CAIRN_CHECK(compat::locate_in(std::move(twin), location.base, location.prefix));
+  CAIRN_TRY(listings, saver::listings_of(place, names, location.base));
+  CAIRN_CHECK(check_removable(place, location, listings, options.force));
+  std::optional<store::Lock> of_prefix;
+  if (!options.dry_run) {
+    CAIRN_TRY(taken,
+              store::Lock::of_prefix(directory, location.base, {options.lock_wait, options.stop}));
+    of_prefix.emplace(std::move(taken));
+  }
+  CAIRN_TRY(what, saver::members_of(directory, names, location.base));
+  Removed removed{location.prefix, {}, listings.names(place)};
+  for (const format::JournalFile& file : what.files) removed.files.push_back(file.name);
+  if (options.dry_run) return removed;
+  CAIRN_TRY(gone, saver::let_leave(place, {location.base, {}}, listings));
+  if (gone) return removed;
+  return Error{Code::Busy, 0,
+               location.prefix.string() +
+                   ": another has written it anew meanwhile: its files stay, and no catalog of "
+                   "this directory lists it"};
+}
+
+Result<Removed> remove_one_file(const Location& location, const RemoveOptions& options) {
+  const std::filesystem::path path = location.prefix.parent_path() / location.base;
+  CAIRN_TRY(file, location.directory.open_file(location.base, os::Links::Follow));
+  if (options.dry_run) return Removed{path, {location.base}, {}};
+  const auto lock = store::Lock::of_prefix(location.directory, compat::lock_base(location),
+                                           {options.lock_wait, options.stop});
+  if (!lock) return lock.error();
+  CAIRN_TRY(gone, saver::let_leave_file(location, file));
+  if (gone) return Removed{path, {location.base}, {}};
+  return Error{Code::Busy, 0, path.string() + ": another has written it anew meanwhile; it stays"};
+}
+
+}  // namespace
+
+Result<Removed> remove_checkpoint(const std::filesystem::path& prefix,
+                                  const RemoveOptions& options) noexcept {
+  return at_boundary([&]() -> Result<Removed> {
+    CAIRN_TRY(location, saver::locate_leaving({prefix, true, options.latest_filename},
+                                              {options.lock_wait, options.stop}));
+    CAIRN_CHECK(saver::refuse_saved_model(location));
+    if (location.kind == compat::Kind::SafetensorsFile) return remove_one_file(location, options);
+    return remove_listed(location, options);
+  });
+}
+
+}  // namespace cairn
