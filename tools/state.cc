@@ -19,7 +19,9 @@ constexpr const char* kDescription =
     "Print the catalog of a directory (its file 'checkpoint'): the checkpoints it names, oldest "
     "first,\n"
     "which one it calls the latest, and of each whether its indexes are valid and its shards all\n"
-    "there. Reads indexes, not tensors; 'cairn verify' reads those.\n\n"
+    "there; then the shards in DIR that no index names. Reads indexes, not tensors; 'cairn "
+    "verify'\n"
+    "reads those.\n\n"
     "With --repair the catalog is made to say what is there: entries that are not whole go, whole\n"
     "checkpoints that are younger than all entries come; where it is missing or damaged, all that\n"
     "are whole come. What cannot be judged stays (links, other directories). Left alone are what\n"
@@ -31,9 +33,11 @@ constexpr const char* kFooter =
     "Exit status: 0 printed, 1 there is no catalog (with --repair: nothing is whole), 2 it could "
     "not\n"
     "be read or written.\n\n"
-    "JSON: {\"latest\",\"latest_whole\",\"checkpoints\":[{\"prefix\",\"whole\",\"why\"}]}, where "
-    "latest_whole\n"
-    "is the newest that is whole, and why is null for what is. With --repair also \"changed\" and\n"
+    "JSON: {\"latest\",\"latest_whole\",\"checkpoints\":[{\"prefix\",\"whole\",\"why\"}],\n"
+    "\"unnamed_shards\":[{\"path\",\"bytes\"}]}, where latest_whole is the newest that is whole, "
+    "and "
+    "why is\n"
+    "null for what is. With --repair also \"changed\" and\n"
     "\"left_out\":[{\"prefix\",\"why\"}], and the rest as it is afterwards, or would be.\n\n"
     "Examples:\n"
     "  cairn state saved --json | jq -r .latest_whole\n"
@@ -49,7 +53,16 @@ struct State {
   std::optional<std::string> latest;
   std::optional<std::string> latest_whole;
   std::vector<Entry> entries;
+  std::vector<UnnamedShard> unnamed;
 };
+
+// A directory that cannot be listed still has a catalog to be shown.
+std::vector<UnnamedShard> look_for_unnamed(const std::string& dir) {
+  auto shards = unnamed_shards(dir);
+  if (shards) return *std::move(shards);
+  complain("shards that no index names could not be looked for: " + shards.error().what);
+  return {};
+}
 
 // What was passed over on the way to the newest whole one has been looked at already.
 Entry look_at(const std::filesystem::path& prefix, const LatestWhole& whole, bool follow_links) {
@@ -104,6 +117,11 @@ void print_json(const State& state, const Repaired* repaired) {
     json.begin_object().text("prefix", entry.prefix).flag("whole", !entry.why);
     json.text_or_null("why", entry.why).end_object();
   }
+  json.end_array().begin_array("unnamed_shards");
+  for (const UnnamedShard& shard : state.unnamed) {
+    json.begin_object().text("path", shard.path.native());
+    json.number("bytes", shard.size_bytes).end_object();
+  }
   json.end_array();
   if (repaired != nullptr) {
     json.flag("changed", repaired->changed).begin_array("left_out");
@@ -130,6 +148,18 @@ void print_text(const State& state) {
   }
 }
 
+void print_unnamed(const State& state) {
+  if (state.unnamed.empty()) return;
+  for (const UnnamedShard& shard : state.unnamed) {
+    print(fmt::format("no index names: {}  {} bytes\n", safe(shard.path.native()),
+                      grouped(shard.size_bytes)));
+  }
+  print(
+      "such shards belong to a copy or a save that is under way, or are what one that died left: "
+      "when nothing is under way, remove them (rm), or bring back their PREFIX.index or "
+      "PREFIX.cairn\n");
+}
+
 void print_repair(const Repaired& repaired, bool dry_run) {
   for (const PassedOver& each : repaired.left_out)
     print(fmt::format("left out: {}\n", safe(in_command_words(each.why))));
@@ -145,11 +175,13 @@ int repair(const std::string& dir, const std::string& catalog, const RepairOptio
     complain(repaired.error());
     return kFailed;
   }
-  const State state = state_of(*repaired);
+  State state = state_of(*repaired);
+  state.unnamed = look_for_unnamed(dir);
   if (json) {
     print_json(state, &*repaired);
   } else {
     print_text(state);
+    print_unnamed(state);
     print_repair(*repaired, options.dry_run);
   }
   if (state.latest) return kYes;
@@ -179,17 +211,20 @@ int state(Arguments arguments) {
   if (const auto exit = line.parse(arguments)) return *exit;
 
   if (repairs) return repair(dir, catalog, options, json);
-  const auto state = read_state(dir, catalog, follow_links);
+  auto state = read_state(dir, catalog, follow_links);
   if (!state) {
     complain(state.error());
     return kFailed;
   }
+  state->unnamed = look_for_unnamed(dir);
   if (json) print_json(*state, nullptr);
+  if (!json && !state->latest) print_unnamed(*state);
   if (!state->latest) {
     complain(fmt::format("{} has no catalog (no file '{}')", dir, catalog));
     return kNo;
   }
   if (!json) print_text(*state);
+  if (!json) print_unnamed(*state);
   return kYes;
 }
 

@@ -32,6 +32,7 @@ class Repair(CommandTest):
                 "latest_whole": STEPS[-1],
                 "checkpoints": [{"prefix": name, "whole": True, "why": None} for name in ["saved/train1", *STEPS]],
                 "changed": True,
+                "unnamed_shards": [],
                 "left_out": [],
             },
         )

@@ -3,6 +3,7 @@
 // The catalog: the file `checkpoint` in a directory, TensorFlow's CheckpointState in protobuf's
 // text format. It says which checkpoints there are, oldest first, and which one is the latest.
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -25,7 +26,8 @@ struct CheckpointState {
 
 // Reads the catalog of `dir`. Relative paths in it come back joined to `dir`, not normalised, as
 // TensorFlow gives them. Nothing: there is no such file. Errors: Corrupt (not a CheckpointState, or
-// one that names no latest checkpoint), Io.
+// one that names no latest checkpoint), Invalid (`latest_filename` is no bare file name, or one
+// that a checkpoint's file or one of Cairn's has), Io.
 CAIRN_API Result<std::optional<CheckpointState>> get_checkpoint_state(
     const std::filesystem::path& dir, std::string_view latest_filename = "checkpoint") noexcept;
 
@@ -98,5 +100,18 @@ struct Repaired {
 CAIRN_API Result<Repaired> repair_catalog(const std::filesystem::path& dir,
                                           std::string_view latest_filename = "checkpoint",
                                           const RepairOptions& options = {}) noexcept;
+
+struct UnnamedShard {
+  std::filesystem::path path;
+  std::uint64_t size_bytes = 0;
+};
+
+// The shards in `dir` that no index there names, by name. They may belong to a copy or a save that
+// is under way, TensorFlow's too, or be what one that died left behind: nobody can tell, so Cairn
+// never removes them. Who knows that nothing is under way may remove them, or bring back their
+// index. Those under an index that cannot be read are not among them. Errors: NotFound (no such
+// directory), Io. Cost: reads the indexes of every prefix that has shards, no tensor.
+CAIRN_API Result<std::vector<UnnamedShard>> unnamed_shards(
+    const std::filesystem::path& dir) noexcept;
 
 }  // namespace cairn
