@@ -22,6 +22,7 @@ struct Place {
   const std::filesystem::path& dir;
   const os::Directory& directory;
   std::string_view latest_filename;
+  bool follow_links = false;  // its entries' files may be links that leave it
 };
 
 // The catalog of a directory, its paths as TensorFlow resolves them: relative ones joined to `dir`

@@ -282,6 +282,7 @@ Result<store::Parts> load(Location& location, bool follow_links, Trail& trail,
   }();
   const bool from_files = location.kind != Kind::TensorFlowV1;  // which has looked itself
   if (parts && from_files && trail.links_moved(parts->shards)) return written_meanwhile(location);
+  if (parts && location.kind == Kind::Prefix) parts->origin = trail.origin(location.base);
   if (parts)
     parts->notices.insert(parts->notices.begin(), location.notices.begin(), location.notices.end());
   return parts;

@@ -47,7 +47,7 @@ bool saved_by_cairn(const format::IndexView& index) {
 
 // The base in this directory that an entry means; empty: it lies elsewhere. Nothing: it is gone.
 Result<std::optional<std::string>> base_of(const Place& place, const std::filesystem::path& path) {
-  auto entry = compat::resolve_entry(place, path, false);
+  auto entry = compat::resolve_entry(place, path, place.follow_links);
   if (!entry && entry.error().code != Code::Unsafe) return std::move(entry).error();
   const std::filesystem::path& prefix = entry ? entry->prefix : path;
   if (!compat::checkpoint_exists(place, prefix)) return std::optional<std::string>();
