@@ -7,13 +7,14 @@
 #include <vector>
 
 #include "cairn/catalog.h"
-#include "cairn/checkpoint.h"
 #include "output.h"
 #include "verb.h"
 #include "words.h"
 
 namespace cairn::tools {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr const char* kDescription =
     "Print the catalog of a directory (its file 'checkpoint'): the checkpoints it names, oldest "
@@ -33,7 +34,8 @@ constexpr const char* kFooter =
     "Exit status: 0 printed, 1 there is no catalog (with --repair: nothing is whole), 2 it could "
     "not\n"
     "be read or written.\n\n"
-    "JSON: {\"latest\",\"latest_whole\",\"checkpoints\":[{\"prefix\",\"whole\",\"why\"}],\n"
+    "JSON: "
+    "{\"latest\",\"latest_whole\",\"checkpoints\":[{\"prefix\",\"whole\",\"opens_as\",\"why\"}],\n"
     "\"unnamed_shards\":[{\"path\",\"bytes\"}]}, where latest_whole is the newest that is whole, "
     "and "
     "why is\n"
@@ -45,7 +47,8 @@ constexpr const char* kFooter =
 
 struct Entry {
   std::string prefix;
-  std::optional<std::string> why;  // nothing: it is whole
+  std::optional<std::string> opens_as;  // nothing: it is not whole, or nobody knows
+  std::optional<std::string> why;
   bool judged = true;
 };
 
@@ -64,33 +67,25 @@ std::vector<UnnamedShard> look_for_unnamed(const std::string& dir) {
   return {};
 }
 
-// What was passed over on the way to the newest whole one has been looked at already.
-Entry look_at(const std::filesystem::path& prefix, const LatestWhole& whole, bool follow_links) {
-  for (const PassedOver& passed : whole.passed_over) {
-    if (passed.prefix == prefix) return {prefix.native(), passed.why};
-  }
-  OpenOptions options;
-  options.verify = Verify::None;
-  options.follow_links = follow_links;
-  const auto checkpoint = Checkpoint::open(prefix, options);
-  if (checkpoint) return {prefix.native(), std::nullopt};
-  return {prefix.native(), checkpoint.error().what};
-}
-
 Result<State> read_state(const std::string& dir, const std::string& name, bool follow_links) {
   const auto catalog = get_checkpoint_state(dir, name);
   if (!catalog) return catalog.error();
   if (!catalog->has_value()) return State{};
-  const auto whole = latest_whole(dir, name, follow_links);
-  if (!whole) return whole.error();
+  const auto listed = listed_checkpoints(dir, name, follow_links);
+  if (!listed) return listed.error();
   State state;
-  state.latest = (*catalog)->model_checkpoint_path.native();
-  if (whole->prefix) state.latest_whole = whole->prefix->native();
-  auto paths = (*catalog)->all_model_checkpoint_paths;
-  // A catalog need not list the one that it calls the latest.
-  if (std::ranges::find(paths, (*catalog)->model_checkpoint_path) == paths.end())
-    paths.push_back((*catalog)->model_checkpoint_path);
-  for (const auto& prefix : paths) state.entries.push_back(look_at(prefix, *whole, follow_links));
+  const fs::path& latest = (*catalog)->model_checkpoint_path;
+  state.latest = latest.native();
+  for (const ListedCheckpoint& each : *listed) {
+    Entry entry{each.prefix.native(), std::nullopt, std::nullopt};
+    if (each.opens_as) entry.opens_as = each.opens_as->native();
+    if (!each.opens_as) entry.why = each.why;
+    if (each.opens_as) state.latest_whole = entry.opens_as;
+    state.entries.push_back(std::move(entry));
+  }
+  // The newest is the latest, wherever it stands in the list.
+  const auto newest = std::ranges::find(state.entries, latest.native(), &Entry::prefix);
+  if (newest != state.entries.end() && newest->opens_as) state.latest_whole = newest->opens_as;
   return state;
 }
 
@@ -98,9 +93,10 @@ Result<State> read_state(const std::string& dir, const std::string& name, bool f
 State state_of(const Repaired& repaired) {
   State state;
   for (const auto& prefix : repaired.state.all_model_checkpoint_paths) {
-    Entry entry{prefix.native(), std::nullopt};
+    Entry entry{prefix.native(), prefix.native(), std::nullopt};
     const auto kept = std::ranges::find(repaired.kept, prefix, &PassedOver::prefix);
-    if (kept != repaired.kept.end()) entry = {prefix.native(), in_command_words(kept->why), false};
+    if (kept != repaired.kept.end())
+      entry = {prefix.native(), std::nullopt, in_command_words(kept->why), false};
     if (entry.judged) state.latest_whole = entry.prefix;
     state.entries.push_back(std::move(entry));
   }
@@ -115,7 +111,7 @@ void print_json(const State& state, const Repaired* repaired) {
   json.begin_array("checkpoints");
   for (const Entry& entry : state.entries) {
     json.begin_object().text("prefix", entry.prefix).flag("whole", !entry.why);
-    json.text_or_null("why", entry.why).end_object();
+    json.text_or_null("opens_as", entry.opens_as).text_or_null("why", entry.why).end_object();
   }
   json.end_array().begin_array("unnamed_shards");
   for (const UnnamedShard& shard : state.unnamed) {
@@ -141,7 +137,9 @@ void print_text(const State& state) {
   std::size_t width = 0;
   for (const Entry& entry : state.entries) width = std::max(width, safe(entry.prefix).size());
   for (const Entry& entry : state.entries) {
-    const std::string verdict = !entry.why     ? "whole"
+    const std::string verdict = entry.opens_as == entry.prefix ? "whole"
+                                : entry.opens_as
+                                    ? "gone; whole beside the catalog: " + *entry.opens_as
                                 : entry.judged ? "not whole: " + *entry.why
                                                : "kept, not judged: " + *entry.why;
     print(fmt::format("  {:<{}}  {}\n", safe(entry.prefix), width, safe(verdict)));

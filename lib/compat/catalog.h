@@ -61,6 +61,11 @@ Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesys
 Result<LatestWhole> find_latest_whole(const std::filesystem::path& dir, std::string_view file_name,
                                       bool follow_links);
 
+// Of every entry whether it opens.
+Result<std::vector<ListedCheckpoint>> look_at_entries(const std::filesystem::path& dir,
+                                                      std::string_view file_name,
+                                                      bool follow_links);
+
 // Never silently older weights: where a catalog led to what cannot be opened, the newest whole
 // checkpoint is named, not opened.
 Error with_newest_whole(Error error, const Trail& trail, bool follow_links);

@@ -144,4 +144,13 @@ Result<LatestWhole> latest_whole(const std::filesystem::path& dir, std::string_v
   });
 }
 
+Result<std::vector<ListedCheckpoint>> listed_checkpoints(const std::filesystem::path& dir,
+                                                         std::string_view latest_filename,
+                                                         bool follow_links) noexcept {
+  return at_boundary([&]() -> Result<std::vector<ListedCheckpoint>> {
+    CAIRN_CHECK(saver::check_catalog_name(dir, latest_filename));
+    return compat::look_at_entries(dir, latest_filename, follow_links);
+  });
+}
+
 }  // namespace cairn

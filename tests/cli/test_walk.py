@@ -40,7 +40,7 @@ class Walk(CommandTest):
             {
                 "latest": "saved/train2-9",
                 "latest_whole": "saved/train2-9",
-                "checkpoints": [{"prefix": name, "whole": True, "why": None} for name in names],
+                "checkpoints": [{"prefix": name, "whole": True, "opens_as": name, "why": None} for name in names],
                 "unnamed_shards": [],
             },
         )
@@ -87,6 +87,21 @@ class Walk(CommandTest):
         state = self.cairn("state", "out", "--json", exit=YES).json
         self.assertIsNone(state["latest_whole"])
         self.assertIn("outside its directory", state["checkpoints"][0]["why"])
+
+    def test_a_catalog_from_windows_leads_to_what_lies_beside_it(self):
+        for name in (r"C:\\Users\\u\\saved\\train2-8", r".\\train2-8"):
+            with self.subTest(name):
+                (self.dir / "saved" / "checkpoint").write_text(
+                    'model_checkpoint_path: "%s"\nall_model_checkpoint_paths: "%s"\n' % (name, name))
+                state = self.cairn("state", "saved", "--json", exit=YES).json
+                self.assertEqual(state["latest_whole"], "saved/train2-8")
+                self.assertEqual(state["checkpoints"], [{
+                    "prefix": "saved/" + name.replace("\\\\", "\\"), "whole": True, "opens_as": "saved/train2-8",
+                    "why": None}])
+                self.assertIn("gone; whole beside the catalog: saved/train2-8", self.cairn("state", "saved", exit=YES).text)
+                ran = self.cairn("cat", "saved", "v1", exit=YES)
+                self.assertEqual(ran.text, "19\n")
+                self.assertIn("opened saved/train2-8 beside the catalog instead", ran.err)
 
     def test_state_without_a_catalog_is_no(self):
         (self.dir / "saved" / "checkpoint").unlink()

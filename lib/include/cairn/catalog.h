@@ -73,6 +73,21 @@ CAIRN_API Result<LatestWhole> latest_whole(const std::filesystem::path& dir,
                                            std::string_view latest_filename = "checkpoint",
                                            bool follow_links = false) noexcept;
 
+// An entry of a catalog, looked at.
+struct ListedCheckpoint {
+  std::filesystem::path prefix;                   // as the catalog names it
+  std::optional<std::filesystem::path> opens_as;  // nothing: it is not whole
+  std::string why;                                // it is not whole, in a sentence
+};
+
+// Of every entry whether it opens, by its indexes, oldest first; a latest one that is not listed
+// comes last. Where what is named is gone, the same name beside the catalog opens instead: the
+// directory was moved, or the path comes from Windows. Nothing: there is no catalog. `follow_links`
+// as OpenOptions. Errors: those of get_checkpoint_state.
+CAIRN_API Result<std::vector<ListedCheckpoint>> listed_checkpoints(
+    const std::filesystem::path& dir, std::string_view latest_filename = "checkpoint",
+    bool follow_links = false) noexcept;
+
 struct RepairOptions {
   bool all = false;      // list every whole checkpoint, whatever this catalog says
   bool dry_run = false;  // change nothing
