@@ -45,7 +45,7 @@ Error nothing_there(const Location& location, std::string_view suffix) {
 Result<format::IndexFacts> read_own(const Location& location, Trail& trail) {
   if (!location.has(store::kCairnSuffix)) return nothing_there(location, store::kCairnSuffix);
   CAIRN_TRY(opened,
-            location.directory.open_seen(location.file(store::kCairnSuffix), os::Links::Follow));
+            location.directory.open_seen(location.file(store::kCairnSuffix), location.links));
   const os::FileInfo info = opened.info;
   const os::File& file = trail.keep_index(std::move(opened.file), info);
   CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kIndexBytesMax));

@@ -32,6 +32,7 @@ Result<std::optional<compat::OwnIndex>> own_index(const Place& place, const std:
   if (!there) return std::optional<compat::OwnIndex>();
   CAIRN_TRY(twin, place.directory.duplicate());
   CAIRN_TRY(location, compat::locate_in(std::move(twin), base, place.dir / base));
+  location.links = compat::links_of(place.follow_links);
   auto own = compat::load_own_index(location);
   if (own) return std::optional(*std::move(own));
   if (may_pass(own.error())) return std::move(own).error();

@@ -426,6 +426,7 @@ Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned)
   const std::string base = prefix.filename().string();
   CAIRN_TRY(twin, directory_.duplicate());
   CAIRN_TRY(location, compat::locate_in(std::move(twin), base, dir_ / base));
+  location.links = compat::links_of(options_.follow_links);
   TransferOptions importing;
   importing.follow_links = options_.follow_links;
   importing.lock_wait = options_.lock_wait;
@@ -463,7 +464,8 @@ Result<void> Saver::State::write_grid(const History& history) const {
   for (auto at = history.listed.rbegin(); history.grid && at != history.listed.rend(); ++at) {
     if (at->base.empty()) continue;
     CAIRN_TRY(twin, directory_.duplicate());
-    const auto location = compat::locate_in(std::move(twin), at->base, at->path);
+    auto location = compat::locate_in(std::move(twin), at->base, at->path);
+    if (location) location->links = compat::links_of(options_.follow_links);
     if (!location || !location->has(store::kCairnSuffix)) continue;
     CAIRN_TRY(index, compat::load_own_index(*location));
     if (!index.current) continue;
