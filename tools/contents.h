@@ -39,6 +39,8 @@ class Contents {
   std::vector<TensorSpec> specs() const;
   std::span<const std::string> notices() const;
 
+  const std::optional<Checkpoint>& source() const noexcept { return source_; }
+
   // Takes over what the source says of itself.
   void add_metadata(SaveOptions& options) const;
 

@@ -36,7 +36,9 @@ Result<void> mark(const fs::path& prefix, const SaverOptions& options, bool pinn
   }
   auto saver = Saver::open(dir, options);
   if (!saver) return std::move(saver).error();
-  return saver->pin(prefix, pinned);
+  auto done = saver->pin(prefix, pinned);
+  print_notices(saver->notices());
+  return done;
 }
 
 }  // namespace
@@ -48,6 +50,7 @@ int pin(Arguments arguments) {
   CommandLine line("cairn pin", kDescription, kFooter);
   line.add("PREFIX", prefix, "The checkpoint").required().check(names_files);
   line.add_flag("--remove", remove, "Take the mark away");
+  add_follow_links(line, options.follow_links);
   add_lock_wait(line, options.lock_wait);
   if (const auto exit = line.parse(arguments)) return *exit;
 

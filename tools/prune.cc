@@ -53,7 +53,9 @@ Result<std::vector<Verdict>> judge(const std::string& dir, const RetentionOption
   options.keep_any_of = *std::move(rules);
   auto saver = Saver::open(dir, options);
   if (!saver) return std::move(saver).error();
-  return saver->prune(dry_run);
+  auto verdicts = saver->prune(dry_run);
+  print_notices(saver->notices());
+  return verdicts;
 }
 
 }  // namespace
@@ -69,6 +71,7 @@ int prune(Arguments arguments) {
   add_retention(line, retention);
   line.add_flag("--dry-run", dry_run, "Say what would go, and change nothing");
   add_catalog(line, options.latest_filename);
+  add_follow_links(line, options.follow_links);
   add_lock_wait(line, options.lock_wait);
   add_json(line, json);
   if (const auto exit = line.parse(arguments)) return *exit;

@@ -145,6 +145,7 @@ Result<Saved> save_contents(Options& options) {
       Contents::gather(options.tensors, {options.from, options.what.replace, options.follow_links});
   if (!contents) return std::move(contents).error();
   contents->add_metadata(options.what);
+  options.what.read_from = contents->source();
   if (options.object_based) {
     const auto done = contents->become_objects(options.what.step.value_or(0));
     if (!done) return done.error();

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "cairn/catalog.h"
-#include "cairn/checkpoint.h"
 #include "output.h"
 #include "verb.h"
 #include "words.h"
@@ -15,11 +14,15 @@
 namespace cairn::tools {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr const char* kDescription =
     "Print the catalog of a directory (its file 'checkpoint'): the checkpoints it names, oldest "
     "first,\n"
     "which one it calls the latest, and of each whether its indexes are valid and its shards all\n"
-    "there. Reads indexes, not tensors; 'cairn verify' reads those.\n\n"
+    "there; then the shards in DIR that no index names. Reads indexes, not tensors; 'cairn "
+    "verify'\n"
+    "reads those.\n\n"
     "With --repair the catalog is made to say what is there: entries that are not whole go, whole\n"
     "checkpoints that are younger than all entries come; where it is missing or damaged, all that\n"
     "are whole come. What cannot be judged stays (links, other directories). Left alone are what\n"
@@ -31,9 +34,12 @@ constexpr const char* kFooter =
     "Exit status: 0 printed, 1 there is no catalog (with --repair: nothing is whole), 2 it could "
     "not\n"
     "be read or written.\n\n"
-    "JSON: {\"latest\",\"latest_whole\",\"checkpoints\":[{\"prefix\",\"whole\",\"why\"}]}, where "
-    "latest_whole\n"
-    "is the newest that is whole, and why is null for what is. With --repair also \"changed\" and\n"
+    "JSON: "
+    "{\"latest\",\"latest_whole\",\"checkpoints\":[{\"prefix\",\"whole\",\"opens_as\",\"why\"}],\n"
+    "\"unnamed_shards\":[{\"path\",\"bytes\"}]}, where latest_whole is the newest that is whole, "
+    "and "
+    "why is\n"
+    "null for what is. With --repair also \"changed\" and\n"
     "\"left_out\":[{\"prefix\",\"why\"}], and the rest as it is afterwards, or would be.\n\n"
     "Examples:\n"
     "  cairn state saved --json | jq -r .latest_whole\n"
@@ -41,7 +47,8 @@ constexpr const char* kFooter =
 
 struct Entry {
   std::string prefix;
-  std::optional<std::string> why;  // nothing: it is whole
+  std::optional<std::string> opens_as;  // nothing: it is not whole, or nobody knows
+  std::optional<std::string> why;
   bool judged = true;
 };
 
@@ -49,35 +56,36 @@ struct State {
   std::optional<std::string> latest;
   std::optional<std::string> latest_whole;
   std::vector<Entry> entries;
+  std::vector<UnnamedShard> unnamed;
 };
 
-// What was passed over on the way to the newest whole one has been looked at already.
-Entry look_at(const std::filesystem::path& prefix, const LatestWhole& whole, bool follow_links) {
-  for (const PassedOver& passed : whole.passed_over) {
-    if (passed.prefix == prefix) return {prefix.native(), passed.why};
-  }
-  OpenOptions options;
-  options.verify = Verify::None;
-  options.follow_links = follow_links;
-  const auto checkpoint = Checkpoint::open(prefix, options);
-  if (checkpoint) return {prefix.native(), std::nullopt};
-  return {prefix.native(), checkpoint.error().what};
+// A directory that cannot be listed still has a catalog to be shown.
+std::vector<UnnamedShard> look_for_unnamed(const std::string& dir) {
+  auto shards = unnamed_shards(dir);
+  if (shards) return *std::move(shards);
+  complain("shards that no index names could not be looked for: " + shards.error().what);
+  return {};
 }
 
 Result<State> read_state(const std::string& dir, const std::string& name, bool follow_links) {
   const auto catalog = get_checkpoint_state(dir, name);
   if (!catalog) return catalog.error();
   if (!catalog->has_value()) return State{};
-  const auto whole = latest_whole(dir, name, follow_links);
-  if (!whole) return whole.error();
+  const auto listed = listed_checkpoints(dir, name, follow_links);
+  if (!listed) return listed.error();
   State state;
-  state.latest = (*catalog)->model_checkpoint_path.native();
-  if (whole->prefix) state.latest_whole = whole->prefix->native();
-  auto paths = (*catalog)->all_model_checkpoint_paths;
-  // A catalog need not list the one that it calls the latest.
-  if (std::ranges::find(paths, (*catalog)->model_checkpoint_path) == paths.end())
-    paths.push_back((*catalog)->model_checkpoint_path);
-  for (const auto& prefix : paths) state.entries.push_back(look_at(prefix, *whole, follow_links));
+  const fs::path& latest = (*catalog)->model_checkpoint_path;
+  state.latest = latest.native();
+  for (const ListedCheckpoint& each : *listed) {
+    Entry entry{each.prefix.native(), std::nullopt, std::nullopt};
+    if (each.opens_as) entry.opens_as = each.opens_as->native();
+    if (!each.opens_as) entry.why = each.why;
+    if (each.opens_as) state.latest_whole = entry.opens_as;
+    state.entries.push_back(std::move(entry));
+  }
+  // The newest is the latest, wherever it stands in the list.
+  const auto newest = std::ranges::find(state.entries, latest.native(), &Entry::prefix);
+  if (newest != state.entries.end() && newest->opens_as) state.latest_whole = newest->opens_as;
   return state;
 }
 
@@ -85,9 +93,10 @@ Result<State> read_state(const std::string& dir, const std::string& name, bool f
 State state_of(const Repaired& repaired) {
   State state;
   for (const auto& prefix : repaired.state.all_model_checkpoint_paths) {
-    Entry entry{prefix.native(), std::nullopt};
+    Entry entry{prefix.native(), prefix.native(), std::nullopt};
     const auto kept = std::ranges::find(repaired.kept, prefix, &PassedOver::prefix);
-    if (kept != repaired.kept.end()) entry = {prefix.native(), in_command_words(kept->why), false};
+    if (kept != repaired.kept.end())
+      entry = {prefix.native(), std::nullopt, in_command_words(kept->why), false};
     if (entry.judged) state.latest_whole = entry.prefix;
     state.entries.push_back(std::move(entry));
   }
@@ -102,7 +111,12 @@ void print_json(const State& state, const Repaired* repaired) {
   json.begin_array("checkpoints");
   for (const Entry& entry : state.entries) {
     json.begin_object().text("prefix", entry.prefix).flag("whole", !entry.why);
-    json.text_or_null("why", entry.why).end_object();
+    json.text_or_null("opens_as", entry.opens_as).text_or_null("why", entry.why).end_object();
+  }
+  json.end_array().begin_array("unnamed_shards");
+  for (const UnnamedShard& shard : state.unnamed) {
+    json.begin_object().text("path", shard.path.native());
+    json.number("bytes", shard.size_bytes).end_object();
   }
   json.end_array();
   if (repaired != nullptr) {
@@ -123,11 +137,25 @@ void print_text(const State& state) {
   std::size_t width = 0;
   for (const Entry& entry : state.entries) width = std::max(width, safe(entry.prefix).size());
   for (const Entry& entry : state.entries) {
-    const std::string verdict = !entry.why     ? "whole"
+    const std::string verdict = entry.opens_as == entry.prefix ? "whole"
+                                : entry.opens_as
+                                    ? "gone; whole beside the catalog: " + *entry.opens_as
                                 : entry.judged ? "not whole: " + *entry.why
                                                : "kept, not judged: " + *entry.why;
     print(fmt::format("  {:<{}}  {}\n", safe(entry.prefix), width, safe(verdict)));
   }
+}
+
+void print_unnamed(const State& state) {
+  if (state.unnamed.empty()) return;
+  for (const UnnamedShard& shard : state.unnamed) {
+    print(fmt::format("no index names: {}  {} bytes\n", safe(shard.path.native()),
+                      grouped(shard.size_bytes)));
+  }
+  print(
+      "such shards belong to a copy or a save that is under way, or are what one that died left: "
+      "when nothing is under way, remove them (rm), or bring back their PREFIX.index or "
+      "PREFIX.cairn\n");
 }
 
 void print_repair(const Repaired& repaired, bool dry_run) {
@@ -145,11 +173,13 @@ int repair(const std::string& dir, const std::string& catalog, const RepairOptio
     complain(repaired.error());
     return kFailed;
   }
-  const State state = state_of(*repaired);
+  State state = state_of(*repaired);
+  state.unnamed = look_for_unnamed(dir);
   if (json) {
     print_json(state, &*repaired);
   } else {
     print_text(state);
+    print_unnamed(state);
     print_repair(*repaired, options.dry_run);
   }
   if (state.latest) return kYes;
@@ -179,17 +209,20 @@ int state(Arguments arguments) {
   if (const auto exit = line.parse(arguments)) return *exit;
 
   if (repairs) return repair(dir, catalog, options, json);
-  const auto state = read_state(dir, catalog, follow_links);
+  auto state = read_state(dir, catalog, follow_links);
   if (!state) {
     complain(state.error());
     return kFailed;
   }
+  state->unnamed = look_for_unnamed(dir);
   if (json) print_json(*state, nullptr);
+  if (!json && !state->latest) print_unnamed(*state);
   if (!state->latest) {
     complain(fmt::format("{} has no catalog (no file '{}')", dir, catalog));
     return kNo;
   }
   if (!json) print_text(*state);
+  if (!json) print_unnamed(*state);
   return kYes;
 }
 

@@ -185,6 +185,7 @@ int watch(Arguments arguments) {
   line.add_flag("--latest-only", watch.options.only_latest,
                 "As tf.train.checkpoints_iterator: the latest only, whole or not");
   add_catalog(line, watch.options.latest_filename);
+  add_follow_links(line, watch.options.follow_links);
   add_json(line, watch.json);
   if (const auto exit = line.parse(arguments)) return *exit;
 

@@ -87,6 +87,13 @@ std::string catalog_path(const Place& place) {
   return (place.dir / place.latest_filename).string();
 }
 
+ListedCheckpoint look_at(const Place& place, const std::filesystem::path& path, bool follow_links) {
+  const auto entry = resolve_entry(place, path, follow_links);
+  const Result<void> whole = entry ? check_openable(entry->prefix, follow_links) : entry.error();
+  if (whole) return {path, entry->prefix, {}};
+  return {path, std::nullopt, whole.error().what};
+}
+
 LatestWhole newest_whole_of(const Place& place, const CheckpointState& state, bool follow_links) {
   std::vector<std::filesystem::path> newest_first(state.all_model_checkpoint_paths.rbegin(),
                                                   state.all_model_checkpoint_paths.rend());
@@ -94,15 +101,28 @@ LatestWhole newest_whole_of(const Place& place, const CheckpointState& state, bo
   newest_first.insert(newest_first.begin(), state.model_checkpoint_path);
   LatestWhole found;
   for (const std::filesystem::path& path : newest_first) {
-    const auto entry = resolve_entry(place, path, follow_links);
-    const Result<void> whole = entry ? check_openable(entry->prefix, follow_links) : entry.error();
-    if (whole) {
-      found.prefix = entry->prefix;
-      break;
-    }
-    found.passed_over.push_back({path, whole.error().what});
+    ListedCheckpoint looked = look_at(place, path, follow_links);
+    found.prefix = std::move(looked.opens_as);
+    if (found.prefix) break;
+    found.passed_over.push_back({path, std::move(looked.why)});
   }
   return found;
+}
+
+struct Catalog {
+  const std::filesystem::path& dir;
+  std::string_view file_name;
+};
+
+// What `look` finds by the catalog of `dir`; where there is none, nothing.
+template <class Found, class Look>
+Result<Found> by_catalog(const Catalog& catalog, Trail& trail, Look look) {
+  auto directory = os::Directory::open(catalog.dir);
+  if (!directory && directory.error().code == Code::NotFound) return Found();
+  if (!directory) return std::move(directory).error();
+  const Place place{catalog.dir, *directory, catalog.file_name};
+  CAIRN_TRY(state, read_catalog(place, trail));
+  return state ? look(place, *state) : Found();
 }
 
 }  // namespace
@@ -204,17 +224,37 @@ Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesys
 Result<LatestWhole> find_latest_whole(const std::filesystem::path& dir, std::string_view file_name,
                                       bool follow_links) {
   Trail trail;
-  const auto attempt = [&]() -> Result<LatestWhole> {
-    auto directory = os::Directory::open(dir);
-    if (!directory && directory.error().code == Code::NotFound) return LatestWhole();
-    if (!directory) return std::move(directory).error();
-    const Place place{dir, *directory, file_name};
-    CAIRN_TRY(state, read_catalog(place, trail));
-    return state ? newest_whole_of(place, *state, follow_links) : LatestWhole();
+  const auto attempt = [&] {
+    return by_catalog<LatestWhole>({dir, file_name}, trail,
+                                   [&](const Place& place, const auto& state) {
+                                     return newest_whole_of(place, state, follow_links);
+                                   });
   };
   // What the catalog named may have been pruned since, and a newer one be there.
   return until_still(trail, attempt, [](const Result<LatestWhole>& answer) {
     return answer ? answer->passed_over.empty() : !may_be_a_race(answer.error());
+  });
+}
+
+Result<std::vector<ListedCheckpoint>> look_at_entries(const std::filesystem::path& dir,
+                                                      std::string_view file_name,
+                                                      bool follow_links) {
+  using Looked = std::vector<ListedCheckpoint>;
+  Trail trail;
+  const auto attempt = [&] {
+    return by_catalog<Looked>({dir, file_name}, trail, [&](const Place& place, const auto& state) {
+      auto paths = state.all_model_checkpoint_paths;
+      if (std::ranges::find(paths, state.model_checkpoint_path) == paths.end())
+        paths.push_back(state.model_checkpoint_path);
+      Looked looked;
+      for (const auto& path : paths) looked.push_back(look_at(place, path, follow_links));
+      return looked;
+    });
+  };
+  return until_still(trail, attempt, [](const Result<Looked>& answer) {
+    return answer ? std::ranges::all_of(*answer,
+                                        [](const auto& each) { return each.opens_as.has_value(); })
+                  : !may_be_a_race(answer.error());
   });
 }
 

@@ -22,6 +22,7 @@ struct Place {
   const std::filesystem::path& dir;
   const os::Directory& directory;
   std::string_view latest_filename;
+  bool follow_links = false;  // its entries' files may be links that leave it
 };
 
 // The catalog of a directory, its paths as TensorFlow resolves them: relative ones joined to `dir`
@@ -59,6 +60,11 @@ Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesys
 // The newest entry of the catalog that opens, and why newer ones do not.
 Result<LatestWhole> find_latest_whole(const std::filesystem::path& dir, std::string_view file_name,
                                       bool follow_links);
+
+// Of every entry whether it opens.
+Result<std::vector<ListedCheckpoint>> look_at_entries(const std::filesystem::path& dir,
+                                                      std::string_view file_name,
+                                                      bool follow_links);
 
 // Never silently older weights: where a catalog led to what cannot be opened, the newest whole
 // checkpoint is named, not opened.

@@ -240,6 +240,7 @@ Result<Transfer> compat::import_in(const os::Directory& directory, const std::st
                                    const TransferOptions& options) {
   CAIRN_TRY(twin, directory.duplicate());
   CAIRN_TRY(location, locate_in(std::move(twin), base, prefix));
+  location.links = links_of(options.follow_links);
   CAIRN_CHECK(check_importable(location));
   CAIRN_TRY(lock, lock_of(location, options));
   return import_held({std::move(location), std::move(lock)}, options);

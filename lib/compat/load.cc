@@ -40,10 +40,8 @@
 namespace cairn::compat {
 namespace {
 
-os::Links links(bool follow) noexcept { return follow ? os::Links::Follow : os::Links::Inside; }
-
 Result<os::OpenedFile> open_tensorflow_index(const Location& location) {
-  return location.directory.open_seen(location.file(store::kTensorFlowSuffix), os::Links::Follow);
+  return location.directory.open_seen(location.file(store::kTensorFlowSuffix), location.links);
 }
 
 Result<TensorFlowIndex> read_whole(const os::File& file, const os::FileInfo& info) {
@@ -271,10 +269,11 @@ Result<store::Parts> load_safetensors(const Location& location) {
 
 Result<store::Parts> load(Location& location, bool follow_links, Trail& trail,
                           unsigned threads_max) {
+  location.links = links_of(follow_links);
   auto parts = [&]() -> Result<store::Parts> {
     if (location.kind == Kind::SafetensorsFile) return load_safetensors(location);
     if (location.kind == Kind::TensorFlowV1) return load_v1(location, follow_links, trail);
-    auto own = location.directory.open_seen(location.file(store::kCairnSuffix), os::Links::Follow);
+    auto own = location.directory.open_seen(location.file(store::kCairnSuffix), location.links);
     if (own) return load_cairn(location, {follow_links, threads_max}, trail, *std::move(own));
     if (own.error().code != Code::NotFound) return std::move(own).error();
     CAIRN_TRY(index, read_tensorflow_index(location, trail));
@@ -282,6 +281,7 @@ Result<store::Parts> load(Location& location, bool follow_links, Trail& trail,
   }();
   const bool from_files = location.kind != Kind::TensorFlowV1;  // which has looked itself
   if (parts && from_files && trail.links_moved(parts->shards)) return written_meanwhile(location);
+  if (parts && location.kind == Kind::Prefix) parts->origin = trail.origin(location.base);
   if (parts)
     parts->notices.insert(parts->notices.begin(), location.notices.begin(), location.notices.end());
   return parts;
@@ -329,8 +329,7 @@ Result<store::Parts> load_tensorflow(const Location& location, bool follow_links
 }
 
 Result<OwnIndex> load_own_index(const Location& location) {
-  CAIRN_TRY(file,
-            location.directory.open_file(location.file(store::kCairnSuffix), os::Links::Follow));
+  CAIRN_TRY(file, location.directory.open_file(location.file(store::kCairnSuffix), location.links));
   CAIRN_TRY(bytes, os::read_whole(file, format::limits::kIndexBytesMax));
   auto index = format::IndexView::decode(bytes);
   if (!index) return error_of(file.path(), index.error());
@@ -366,12 +365,13 @@ Result<void> check_openable_in(const os::Directory& directory, const std::string
 
 Result<OpenShard> open_shard(const os::Directory& directory, const std::string& name,
                              bool follow_links) {
-  CAIRN_TRY(opened, directory.open_seen(name, links(follow_links)));
+  CAIRN_TRY(opened, directory.open_seen(name, links_of(follow_links)));
   return OpenShard{std::move(opened.file), store::identity_of(opened.info)};
 }
 
 Result<SafetensorsIndex> read_safetensors(const Location& location, bool whole) {
-  CAIRN_TRY(shard, open_shard(location.directory, location.base, true));
+  CAIRN_TRY(shard,
+            open_shard(location.directory, location.base, location.links == os::Links::Follow));
   const std::uint64_t size_bytes = shard.identity.size_bytes;
   std::vector<std::byte> head(8);
   CAIRN_TRY(count, shard.file.read_some_at(0, head));

@@ -191,7 +191,8 @@ bool belongs_to_saved_model(const os::Directory& directory, std::string_view nam
   return std::ranges::find(kNames, name) != kNames.end() && is_saved_model(directory);
 }
 
-Result<Location> at_file(const path& file_path, os::Directory directory, const std::string& name) {
+Result<Location> at_file(const path& file_path, os::Directory directory, const std::string& name,
+                         os::Links links) {
   if (const auto base = base_of_member(directory, name))
     return at_prefix(std::move(directory), *base, file_path.parent_path() / *base);
   if (belongs_to_saved_model(directory, name)) return at_saved_model(file_path.parent_path());
@@ -201,7 +202,7 @@ Result<Location> at_file(const path& file_path, os::Directory directory, const s
             at_v1(directory, graph ? name.substr(0, name.size() - store::kMetaSuffix.size()) : name,
                   file_path));
   if (v1) return *std::move(v1);
-  CAIRN_TRY(file, directory.open_file(name, os::Links::Follow));
+  CAIRN_TRY(file, directory.open_file(name, links));
   CAIRN_TRY(type, identify(file));
   const bool so_named = name.ends_with(store::kSafetensorsSuffix);
   if (type != FileType::Safetensors && !so_named) return no_checkpoint(file_path, name, type);
@@ -267,7 +268,9 @@ Result<Location> locate_in(os::Directory directory, const std::string& base, con
   return nothing_at(prefix, std::move(directory), base);
 }
 
-Result<Location> locate(const path& given, bool follow_links, Trail& trail) {
+namespace {
+
+Result<Location> locate_any(const path& given, bool follow_links, Trail& trail) {
   if (!store::is_nameable(given.native()))
     return Error{Code::NotFound, 0, given.string() + ": no file's name holds a NUL byte"};
   const auto parts = store::Prefix::of(given);
@@ -283,10 +286,18 @@ Result<Location> locate(const path& given, bool follow_links, Trail& trail) {
   if (is_directory) return at_directory(given, follow_links, trail);
   if (info && parts.base == kCatalogName)
     return at_catalog(given.parent_path(), follow_links, trail);
-  if (info) return at_file(given, *std::move(opened), parts.base);
+  if (info) return at_file(given, *std::move(opened), parts.base, links_of(follow_links));
   CAIRN_TRY(v1, at_v1(*opened, parts.base, given));
   if (v1) return *std::move(v1);
   return nothing_at(given, *std::move(opened), parts.base);
+}
+
+}  // namespace
+
+Result<Location> locate(const path& given, bool follow_links, Trail& trail) {
+  auto location = locate_any(given, follow_links, trail);
+  if (location) location->links = links_of(follow_links);
+  return location;
 }
 
 }  // namespace cairn::compat

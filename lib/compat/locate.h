@@ -21,11 +21,16 @@ struct Location {
   std::string base;              // of a safetensors file: its whole name
   std::filesystem::path prefix;  // as given, without a member's suffix
   std::vector<std::string> notices;
-  std::vector<std::string> v1_files;  // of a V1 checkpoint: their names
+  std::vector<std::string> v1_files;    // of a V1 checkpoint: their names
+  os::Links links = os::Links::Inside;  // what its indexes, or its one file, may be
 
   std::string file(std::string_view suffix) const { return base + std::string(suffix); }
   bool has(std::string_view suffix) const { return directory.exists(file(suffix)); }
 };
+
+inline os::Links links_of(bool follow_links) noexcept {
+  return follow_links ? os::Links::Follow : os::Links::Inside;
+}
 
 // One attempt. Errors: NotFound; Invalid: a prefix under which several V1 checkpoints lie;
 // Unsupported: it is no checkpoint, and the sentence says what it

@@ -19,6 +19,8 @@
 
 #include <algorithm>
 
+#include "lib/store/identity.h"
+#include "lib/store/names.h"
 #include "lib/try.h"
 
 namespace cairn::compat {
@@ -76,6 +78,16 @@ bool Trail::links_moved(std::span<const os::File> shards) {
                      });
   lost_index_ |= moved;
   return moved;
+}
+
+store::Origin Trail::origin(std::string base) const {
+  store::Origin origin{std::move(base), {}};
+  for (const auto& kept : indexes_) {
+    if (!kept) continue;
+    const bool own = std::string_view(kept->file.path()).ends_with(store::kCairnSuffix);
+    origin.indexes[own ? 1 : 0] = {store::identity_of(kept->info), kept->info.device};
+  }
+  return origin;
 }
 
 Error Trail::explain(const std::filesystem::path& path, Error error) const {

@@ -9,6 +9,7 @@
 
 #include "cairn/error.h"
 #include "lib/os/file.h"
+#include "lib/store/open_checkpoint.h"
 
 namespace cairn::compat {
 
@@ -36,6 +37,9 @@ class Trail {
   // Whether a name, of these shards or of what the attempt went by, was a symbolic link, and one of
   // all of them leads to another file by now: then what was opened may be of two publications.
   bool links_moved(std::span<const os::File> shards);
+
+  // By which indexes of a base the attempt went.
+  store::Origin origin(std::string base) const;
 
   // Whether another attempt may end better: what this one went by has changed, and not too often.
   bool may_go_on() const { return attempts_ < kAttemptsMax && changed(); }

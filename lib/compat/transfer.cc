@@ -6,6 +6,7 @@
 
 #include "lib/os/parallel.h"
 #include "lib/store/names.h"
+#include "lib/store/origin.h"
 #include "lib/try.h"
 
 namespace cairn {
@@ -182,10 +183,7 @@ Result<Held> find_and_hold(const std::filesystem::path& path, const TransferOpti
 Result<void> check_unchanged(const Location& location, const store::IndexIdentities& seen) {
   CAIRN_TRY(now, store::index_identities(location.directory, location.base));
   if (now == seen) return {};
-  return Error{Code::Busy, 0,
-               location.prefix.string() +
-                   ": was written anew by another while it was read; nothing is changed: run this "
-                   "again"};
+  return store::written_anew(location.prefix.string());
 }
 
 Result<void> sync_payload(std::span<const os::File> shards, const os::Directory& directory) {

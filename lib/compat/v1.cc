@@ -278,9 +278,7 @@ Result<std::optional<V1Files>> find_v1(const os::Directory& directory, const std
 }
 
 Result<store::Parts> load_v1(const Location& location, bool follow_links, Trail& trail) {
-  // One file is what the caller named.
-  const bool follow = follow_links || location.v1_files.size() == 1;
-  const os::Links links = follow ? os::Links::Follow : os::Links::Inside;
+  const os::Links links = links_of(follow_links);
   std::vector<Opened> sources;
   for (const std::string& name : location.v1_files) {
     auto file = location.directory.open_file(name, links);

@@ -18,6 +18,7 @@
 
 #include "format/checked.h"
 #include "format/digest.h"
+#include "lib/compat/identify.h"
 #include "lib/os/parallel.h"
 #include "lib/store/open_checkpoint.h"
 #include "lib/store/slices.h"
@@ -112,9 +113,12 @@ LostRange Present::gone(const format::Span& span) const {
   if (!shard) {
     range.why = shard.error().what;
   } else {
-    range.why = shard->file.path() + ": has " + std::to_string(shard->identity.size_bytes) +
-                " bytes, too few for " + std::to_string(span.size_bytes) + " at byte " +
-                std::to_string(span.offset_bytes) + ": the file is truncated";
+    const Error truncated{Code::Corrupt, 0,
+                          shard->file.path() + ": has " +
+                              std::to_string(shard->identity.size_bytes) + " bytes, too few for " +
+                              std::to_string(span.size_bytes) + " at byte " +
+                              std::to_string(span.offset_bytes) + ": the file is truncated"};
+    range.why = compat::named_for_what_it_is(shard->file, truncated).what;
   }
   return range;
 }

@@ -6,6 +6,9 @@
 // so it is refused, but for one kind: a Hugging Face cache keeps each file of a repository once,
 // under REPO/blobs, and a snapshot REPO/snapshots/REVISION is made of links to those.
 //
+// An absolute link may end below the directory too. Where it leads is looked up by its path, and
+// the same place opened below the directory, step by step and without links.
+//
 // The kernel resolves beneath a directory by itself since 5.6 (openat2). Where it is older, or a
 // sandbox refuses a call that it does not know, each step is taken by a descriptor of its own, so
 // that nobody can exchange a directory behind the look at it.
@@ -21,8 +24,10 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "lib/os/refused.h"
@@ -160,6 +165,37 @@ int open_blob(int directory, const std::string& name, int flags) {
   return fd < 0 && errno == ELOOP ? fail(EXDEV) : fd;
 }
 
+// Opens a path below a directory on which there are no links.
+int open_steps(int directory, const std::string& path, int flags) {
+  std::vector<Descriptor> inner;
+  const auto here = [&] { return inner.empty() ? directory : inner.back().get(); };
+  std::size_t begin = 0;
+  for (std::size_t end = path.find('/'); end != std::string::npos; end = path.find('/', begin)) {
+    const std::string step = path.substr(begin, end - begin);
+    const int fd = ::openat(here(), step.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) return -1;
+    inner.emplace_back(fd);
+    begin = end + 1;
+  }
+  return ::openat(here(), path.c_str() + begin, flags | O_NOFOLLOW);
+}
+
+// A link that is absolute, or meets one that is, and ends below the directory all the same. Where
+// it leads is looked up, which opens nothing, and then opened below the directory: it may have been
+// turned meanwhile.
+int open_absolute(int directory, const std::string& name, int flags) {
+  const std::filesystem::path root = "/proc/self/fd/" + std::to_string(directory);
+  std::error_code failed;
+  const std::string above = std::filesystem::canonical(root, failed).string();
+  const std::string path = failed ? "" : std::filesystem::canonical(root / name, failed).string();
+  // One that leads nowhere is no way out.
+  if (failed) return fail(failed == std::errc::no_such_file_or_directory ? ENOENT : EXDEV);
+  const std::string below = above.ends_with('/') ? above : above + "/";
+  if (!path.starts_with(below)) return fail(EXDEV);
+  const int fd = open_steps(directory, path.substr(below.size()), flags);
+  return fd < 0 && errno == ELOOP ? fail(EXDEV) : fd;
+}
+
 }  // namespace
 
 int walk_beneath(int directory, const std::string& name, int flags) noexcept {
@@ -193,7 +229,8 @@ int open_link_inside(int directory, const std::string& name, int flags) noexcept
   if (fd < 0 && refused) fd = walk_beneath(directory, name, flags);
   if (fd >= 0 || errno != EXDEV) return fd;
   try {
-    return open_blob(directory, name, flags);
+    fd = open_absolute(directory, name, flags);
+    return fd >= 0 || errno != EXDEV ? fd : open_blob(directory, name, flags);
   } catch (...) {
     return fail(ENOMEM);
   }

@@ -8,8 +8,8 @@
 namespace cairn::os {
 
 // Opens what the link `name` below the descriptor `directory` leads to. -1 and EXDEV: it leads
-// elsewhere, or is absolute. ELOOP: links to links without an end. Costs some calls: for what an
-// open with O_NOFOLLOW has refused.
+// elsewhere (or is absolute, and /proc is not there to say where it leads). ELOOP: links to links
+// without an end. Costs some calls: for what an open with O_NOFOLLOW has refused.
 int open_link_inside(int directory, const std::string& name, int flags) noexcept;
 
 // The two ways of the first half of it: by the kernel (5.6 or later), and step by step.

@@ -73,7 +73,8 @@ void move_to_end(CheckpointState& state, const std::filesystem::path& prefix) {
 
 Result<std::optional<CheckpointState>> get_checkpoint_state(
     const std::filesystem::path& dir, std::string_view latest_filename) noexcept {
-  return at_boundary([&] {
+  return at_boundary([&]() -> Result<std::optional<CheckpointState>> {
+    CAIRN_CHECK(saver::check_catalog_name(dir, latest_filename));
     compat::Trail trail;
     return compat::until_still(trail,
                                [&] { return compat::read_catalog(dir, latest_filename, trail); });
@@ -122,6 +123,7 @@ Result<std::optional<std::filesystem::path>> latest_checkpoint(
     const std::filesystem::path& dir, std::string_view latest_filename) noexcept {
   using Latest = std::optional<std::filesystem::path>;
   return at_boundary([&]() -> Result<Latest> {
+    CAIRN_CHECK(saver::check_catalog_name(dir, latest_filename));
     compat::Trail trail;
     const auto attempt = [&]() -> Result<Latest> {
       CAIRN_TRY(state, compat::read_catalog(dir, latest_filename, trail));
@@ -136,7 +138,19 @@ Result<std::optional<std::filesystem::path>> latest_checkpoint(
 
 Result<LatestWhole> latest_whole(const std::filesystem::path& dir, std::string_view latest_filename,
                                  bool follow_links) noexcept {
-  return at_boundary([&] { return compat::find_latest_whole(dir, latest_filename, follow_links); });
+  return at_boundary([&]() -> Result<LatestWhole> {
+    CAIRN_CHECK(saver::check_catalog_name(dir, latest_filename));
+    return compat::find_latest_whole(dir, latest_filename, follow_links);
+  });
+}
+
+Result<std::vector<ListedCheckpoint>> listed_checkpoints(const std::filesystem::path& dir,
+                                                         std::string_view latest_filename,
+                                                         bool follow_links) noexcept {
+  return at_boundary([&]() -> Result<std::vector<ListedCheckpoint>> {
+    CAIRN_CHECK(saver::check_catalog_name(dir, latest_filename));
+    return compat::look_at_entries(dir, latest_filename, follow_links);
+  });
 }
 
 }  // namespace cairn

@@ -32,6 +32,7 @@ Result<std::optional<compat::OwnIndex>> own_index(const Place& place, const std:
   if (!there) return std::optional<compat::OwnIndex>();
   CAIRN_TRY(twin, place.directory.duplicate());
   CAIRN_TRY(location, compat::locate_in(std::move(twin), base, place.dir / base));
+  location.links = compat::links_of(place.follow_links);
   auto own = compat::load_own_index(location);
   if (own) return std::optional(*std::move(own));
   if (may_pass(own.error())) return std::move(own).error();
@@ -47,7 +48,7 @@ bool saved_by_cairn(const format::IndexView& index) {
 
 // The base in this directory that an entry means; empty: it lies elsewhere. Nothing: it is gone.
 Result<std::optional<std::string>> base_of(const Place& place, const std::filesystem::path& path) {
-  auto entry = compat::resolve_entry(place, path, false);
+  auto entry = compat::resolve_entry(place, path, place.follow_links);
   if (!entry && entry.error().code != Code::Unsafe) return std::move(entry).error();
   const std::filesystem::path& prefix = entry ? entry->prefix : path;
   if (!compat::checkpoint_exists(place, prefix)) return std::optional<std::string>();

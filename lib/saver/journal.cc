@@ -16,6 +16,7 @@
 #include "lib/compat/load.h"
 #include "lib/saver/leftovers.h"
 #include "lib/saver/members.h"
+#include "lib/saver/siblings.h"
 #include "lib/store/draft.h"
 #include "lib/store/identity.h"
 #include "lib/store/names.h"
@@ -65,9 +66,13 @@ Result<void> list_added(const Place& place, const format::JournalFacts& facts) {
 }
 
 Result<void> remove_unlisted(const Place& place, const format::JournalFacts& facts) {
+  if (facts.removing.empty()) return {};
   CAIRN_TRY(history, read_history(place));
+  CAIRN_TRY(names, place.directory.names());
+  const auto elsewhere = listed_elsewhere(place, names);
   for (const format::JournalCheckpoint& what : facts.removing) {
-    if (std::ranges::find(history.listed, what.base, &Listed::base) != history.listed.end())
+    if (std::ranges::find(history.listed, what.base, &Listed::base) != history.listed.end() ||
+        elsewhere.contains(what.base))
       continue;
     CAIRN_CHECK(remove_members(place.directory, what));
   }
@@ -75,7 +80,7 @@ Result<void> remove_unlisted(const Place& place, const format::JournalFacts& fac
 }
 
 Result<void> settle(const Place& place, const format::JournalFacts& facts) {
-  const Place here{place.dir, place.directory, facts.catalog};
+  const Place here{place.dir, place.directory, facts.catalog, place.follow_links};
   const bool saving = !facts.adding.base.empty();
   if (saving) {
     CAIRN_TRY(done, committed(here, facts.adding));

@@ -74,9 +74,9 @@ class TensorDigest {
 };
 
 Result<Digest128> digest_of_whole(const std::filesystem::path& dir,
-                                  const std::filesystem::path& prefix) {
-  CAIRN_TRY(entry, compat::resolve_entry(dir, prefix, false));
-  CAIRN_TRY(found, compat::find(entry.prefix, false));
+                                  const std::filesystem::path& prefix, bool follow_links) {
+  CAIRN_TRY(entry, compat::resolve_entry(dir, prefix, follow_links));
+  CAIRN_TRY(found, compat::find(entry.prefix, follow_links));
   return TensorDigest(found.parts.index).digest();
 }
 
@@ -142,7 +142,7 @@ std::optional<std::filesystem::path> Ledger::advance(std::vector<PassedOver>& pa
   while (!waiting_.empty()) {
     const Entry entry = waiting_.front();
     const Stamp stamp = stamp_of(entry.prefix);
-    const auto tensors = digest_of_whole(dir_, entry.prefix);
+    const auto tensors = digest_of_whole(dir_, entry.prefix, follow_links_);
     if (!tensors && may_become_whole(entry)) return std::nullopt;
     waiting_.erase(waiting_.begin());
     if (!tensors) {
@@ -156,7 +156,7 @@ std::optional<std::filesystem::path> Ledger::advance(std::vector<PassedOver>& pa
 }
 
 Ledger::Entry Ledger::entry_of(const std::filesystem::path& path) const {
-  const auto resolved = compat::resolve_entry(dir_, path, false);
+  const auto resolved = compat::resolve_entry(dir_, path, follow_links_);
   if (!resolved) return {path.string(), path};
   return {resolved->prefix.filename().string(), resolved->prefix};
 }

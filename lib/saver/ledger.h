@@ -22,9 +22,10 @@ namespace cairn::saver {
 
 class Ledger {
  public:
-  // `patience`: how long the newest entry may take to become whole.
-  Ledger(std::filesystem::path dir, std::chrono::milliseconds patience)
-      : dir_(std::move(dir)), patience_(patience) {}
+  // `patience`: how long the newest entry may take to become whole. `follow_links`: as in
+  // OpenOptions.
+  Ledger(std::filesystem::path dir, std::chrono::milliseconds patience, bool follow_links)
+      : dir_(std::move(dir)), patience_(patience), follow_links_(follow_links) {}
 
   // Takes up what an earlier Ledger said; false where the text is none of its.
   bool take_up(std::string_view text);
@@ -65,6 +66,7 @@ class Ledger {
 
   std::filesystem::path dir_;
   std::chrono::milliseconds patience_;
+  bool follow_links_;
   std::map<std::string, Given> given_;
   std::uint64_t given_count_ = 0;
   std::set<std::string> listed_;

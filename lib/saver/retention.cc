@@ -284,6 +284,11 @@ void judge_as_any_of(std::span<const Retention> rules, std::span<const Known> li
 
 }  // namespace
 
+const Retention* rule_of(std::span<const Retention> rules, Retention::Rule kind) noexcept {
+  const auto found = std::ranges::find(rules, kind, &Retention::rule);
+  return found == rules.end() ? nullptr : &*found;
+}
+
 Result<void> check_rules(std::span<const Retention> rules) {
   for (const Retention& rule : rules) {
     CAIRN_CHECK(check_rule(rule));

@@ -31,7 +31,8 @@ struct Grid {
 
 enum class Fate : std::uint8_t {
   Listed,     // stays, and stays in the catalog
-  Preserved,  // leaves the catalog; its files stay for ever (TensorFlow's algorithms only)
+  Preserved,  // leaves the catalog; its files stay (TensorFlow's algorithms; another catalog lists
+              // it)
   Deleted,
 };
 
@@ -47,6 +48,9 @@ struct Judgement {
 
 // How many may go: what TensorFlow's Saver lets go of in one save, or all that are too many.
 enum class Pace : std::uint8_t { Save, Prune };
+
+// The rule of this kind; nullptr: there is none.
+const Retention* rule_of(std::span<const Retention> rules, Retention::Rule kind) noexcept;
 
 // Whether the rules make sense together. Invalid: one of TensorFlow's beside another rule, rules
 // that keep nothing for counts of 0, every 0 steps, negative or unordered hours, a metric without a

@@ -29,6 +29,7 @@
 #include "lib/saver/catalog_file.h"
 #include "lib/saver/history.h"
 #include "lib/saver/journal.h"
+#include "lib/saver/leaving.h"
 #include "lib/saver/members.h"
 #include "lib/saver/pending.h"
 #include "lib/saver/retention.h"
@@ -65,12 +66,6 @@ std::string base_of(std::string_view name, std::optional<std::int64_t> step, boo
   return std::string(name).append("-").append(digits.data());
 }
 
-// The one of TensorFlow's rules that stands in the options.
-const Retention* tensorflow_rule(const SaverOptions& options, Retention::Rule rule) {
-  const auto found = std::ranges::find(options.keep_any_of, rule, &Retention::rule);
-  return found == options.keep_any_of.end() ? nullptr : &*found;
-}
-
 }  // namespace
 
 class Saver::State {
@@ -93,6 +88,17 @@ class Saver::State {
   Result<std::vector<std::filesystem::path>> last_checkpoints() const;
   Result<void> pin(const std::filesystem::path& prefix, bool pinned);
   Result<std::vector<Verdict>> prune(bool dry_run);
+  std::span<const std::string> notices() const noexcept { return notices_; }
+
+  // The answer of `todo`, and a notice where that was `done` elsewhere than the path says.
+  template <class Todo>
+  auto noting(const char* done, Todo todo) {
+    notices_.clear();
+    auto answer = todo();
+    auto elsewhere = answer ? moved(done) : std::nullopt;
+    if (elsewhere) notices_.push_back(*std::move(elsewhere));
+    return answer;
+  }
 
  private:
   // What is decided before the first byte is written.
@@ -101,9 +107,12 @@ class Saver::State {
     WriterOptions writer;
     History history;  // as it will be, the new checkpoint in it
     format::JournalFacts journal;
+    std::vector<std::string> notices;
   };
 
-  Place place() const { return {dir_, directory_, options_.latest_filename}; }
+  Place place() const {
+    return {dir_, directory_, options_.latest_filename, options_.follow_links};
+  }
   store::LockWait lock_wait(const Work& work) const { return {options_.lock_wait, work.stop}; }
   store::LockWait lock_wait() const { return lock_wait(options_.work); }
   double now_s() const;
@@ -114,7 +123,7 @@ class Saver::State {
   Judgement judge(const History& history, saver::Pace pace) const;
   Result<Plan> plan_of(const std::string& base, const SaveOptions& what,
                        std::span<const std::string> names) const;
-  std::optional<std::string> moved() const;
+  std::optional<std::string> moved(const std::string& done) const;
   Result<Saved> run(const std::string& base, std::vector<TensorSpec> specs, const Fill& fill,
                     const SaveOptions& what, const Work& work) const;
   Result<std::vector<std::string>> write_checkpoint(const Plan& plan, std::vector<TensorSpec> specs,
@@ -131,6 +140,7 @@ class Saver::State {
   os::Directory directory_;
   SaverOptions options_;
   double opened_s_ = 0;
+  std::vector<std::string> notices_;
   std::shared_ptr<PendingSave::State> pending_;
   std::thread thread_;
 };
@@ -163,7 +173,7 @@ Result<std::string> Saver::State::checked_base(std::string_view name,
 
 saver::Grid Saver::State::grid_of(const History& history) const {
   saver::Grid grid = saver::first_grid(options_.keep_any_of, opened_s_);
-  const auto* rule = tensorflow_rule(options_, Retention::Rule::TensorFlowSaver);
+  const auto* rule = saver::rule_of(options_.keep_any_of, Retention::Rule::TensorFlowSaver);
   if (rule != nullptr && history.grid && history.grid->hours == rule->hours)
     grid.next_keep_s = history.grid->next_keep_s;
   if (history.last_preserved_s != 0) grid.last_preserved_s = history.last_preserved_s;
@@ -178,38 +188,6 @@ Judgement Saver::State::judge(const History& history, saver::Pace pace) const {
   return saver::judge(options_.keep_any_of, known, grid_of(history), pace);
 }
 
-// Takes those that leave the catalog out of it, and turns the grid.
-void apply(const Judgement& judgement, const SaverOptions& options, History& history) {
-  std::vector<Listed> stay;
-  for (std::size_t i = 0; i < history.listed.size(); ++i) {
-    if (judgement.of[i].fate == Fate::Listed) stay.push_back(std::move(history.listed[i]));
-  }
-  history.listed = std::move(stay);
-  if (const auto* rule = tensorflow_rule(options, Retention::Rule::TensorFlowSaver);
-      rule != nullptr && rule->hours > 0) {
-    history.grid = {rule->hours, judgement.grid.next_keep_s};
-  }
-  if (tensorflow_rule(options, Retention::Rule::TensorFlowManager) != nullptr) {
-    history.has_timestamps = true;
-    history.last_preserved_s = judgement.grid.last_preserved_s;
-  }
-}
-
-// The files of those that are to go. What lies outside of the directory is left alone.
-// `names`: what is in it.
-Result<std::vector<format::JournalCheckpoint>> going(const Place& place,
-                                                     std::span<const std::string> names,
-                                                     const History& history,
-                                                     const Judgement& judgement) {
-  std::vector<format::JournalCheckpoint> going;
-  for (std::size_t i = 0; i < history.listed.size(); ++i) {
-    if (judgement.of[i].fate != Fate::Deleted || history.listed[i].base.empty()) continue;
-    CAIRN_TRY(files, saver::members_of(place.directory, names, history.listed[i].base));
-    going.push_back(std::move(files));
-  }
-  return going;
-}
-
 Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base, const SaveOptions& what,
                                                  std::span<const std::string> names) const {
   CAIRN_TRY(history, saver::read_history(place()));
@@ -221,12 +199,13 @@ Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base, const 
   const double now = now_s();
   std::erase_if(history.listed, [&](const Listed& listed) { return listed.base == base; });
   history.listed.push_back({dir_ / base, base, {now, what.step, what.metrics, pinned}, {}});
-  const Judgement judgement = judge(history, saver::Pace::Save);
+  Judgement judgement = judge(history, saver::Pace::Save);
 
   Plan plan;
   plan.base = base;
-  CAIRN_TRY(leaving, going(place(), names, history, judgement));
-  apply(judgement, options_, history);
+  plan.notices = saver::spare_others(place(), names, history, judgement);
+  CAIRN_TRY(leaving, saver::going(place(), names, history, judgement));
+  saver::apply(judgement, options_.keep_any_of, history);
   plan.history = std::move(history);
   plan.journal.catalog = options_.latest_filename;
   CAIRN_TRY(before, saver::before_adding(place(), base));
@@ -239,6 +218,7 @@ Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base, const 
     plan.writer.metadata.push_back(std::move(entry));
   plan.writer.tensorflow_index = options_.tensorflow_index;
   plan.writer.meta_graph = what.meta_graph;
+  plan.writer.read_from = what.read_from;
   plan.writer.lock_wait = options_.lock_wait;
   return plan;
 }
@@ -277,6 +257,7 @@ Result<void> Saver::State::catch_up(Plan& plan, const SaveOptions& what) const {
   CAIRN_TRY(anew, plan_of(plan.base, what, names));
   plan.history = std::move(anew.history);
   plan.journal.removing = std::move(anew.journal.removing);
+  plan.notices = std::move(anew.notices);
   // The indexes as they were before the save, the catalog as it is now.
   auto& files = plan.journal.adding.files;
   const auto is_catalog = [&](const format::JournalFile& file) {
@@ -296,7 +277,9 @@ Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec>
   CAIRN_CHECK(saver::write_journal(directory_, plan.journal));
   const auto written = write_checkpoint(plan, std::move(specs), fill, work);
   if (!written) {
-    saver::undo(place(), plan.journal);
+    // Busy: for certain nothing was published, whatever another has published there meanwhile.
+    if (written.error().code == Code::Busy) saver::drop_journal(directory_);
+    if (written.error().code != Code::Busy) saver::undo(place(), plan.journal);
     return written.error();
   }
   auto done =
@@ -309,6 +292,7 @@ Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec>
     return error;
   }
   Saved saved{dir_ / base, {}, {}, *written};
+  std::ranges::move(plan.notices, std::back_inserter(saved.notices));
   bool all = true;
   for (const auto& removed : plan.journal.removing) {
     const auto went = saver::remove_members(directory_, removed);
@@ -320,12 +304,12 @@ Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec>
   }
   if (all) saver::drop_journal(directory_);
   for (const Listed& listed : plan.history.listed) saved.kept.push_back(listed.path);
-  if (auto elsewhere = moved()) saved.notices.push_back(*std::move(elsewhere));
+  if (auto elsewhere = moved("saved into")) saved.notices.push_back(*std::move(elsewhere));
   return saved;
 }
 
-// What to say where the directory's path leads elsewhere by now.
-std::optional<std::string> Saver::State::moved() const {
+// What to say where the directory's path leads elsewhere by now; what was `done`: "saved into".
+std::optional<std::string> Saver::State::moved(const std::string& done) const {
   const auto own = directory_.info();
   const auto there = os::look(dir_.empty() ? "." : dir_);
   if (!own || !there) return std::nullopt;
@@ -335,8 +319,8 @@ std::optional<std::string> Saver::State::moved() const {
   return dir_.string() +
          (*there ? ": is another directory by now than the one that was opened"
                  : ": is not there any more") +
-         "; saved into the directory that was opened" + (now.empty() ? "" : ", " + now) +
-         ": open another Saver to save elsewhere";
+         "; " + done + " the directory that was opened" + (now.empty() ? "" : ", " + now) +
+         ": open another Saver for the one that the path names";
 }
 
 Result<Saved> Saver::State::save(std::string_view name, std::vector<TensorSpec> specs,
@@ -442,7 +426,9 @@ Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned)
   const std::string base = prefix.filename().string();
   CAIRN_TRY(twin, directory_.duplicate());
   CAIRN_TRY(location, compat::locate_in(std::move(twin), base, dir_ / base));
+  location.links = compat::links_of(options_.follow_links);
   TransferOptions importing;
+  importing.follow_links = options_.follow_links;
   importing.lock_wait = options_.lock_wait;
   importing.work.stop = options_.work.stop;
   constexpr int kAttempts = 8;
@@ -478,7 +464,8 @@ Result<void> Saver::State::write_grid(const History& history) const {
   for (auto at = history.listed.rbegin(); history.grid && at != history.listed.rend(); ++at) {
     if (at->base.empty()) continue;
     CAIRN_TRY(twin, directory_.duplicate());
-    const auto location = compat::locate_in(std::move(twin), at->base, at->path);
+    auto location = compat::locate_in(std::move(twin), at->base, at->path);
+    if (location) location->links = compat::links_of(options_.follow_links);
     if (!location || !location->has(store::kCairnSuffix)) continue;
     CAIRN_TRY(index, compat::load_own_index(*location));
     if (!index.current) continue;
@@ -495,8 +482,8 @@ Result<void> Saver::State::write_grid(const History& history) const {
 Result<std::vector<std::string>> Saver::State::let_go(History history, const Judgement& judgement,
                                                       std::span<const std::string> names) const {
   const double grid_before_s = grid_of(history).next_keep_s;
-  CAIRN_TRY(leaving, going(place(), names, history, judgement));
-  apply(judgement, options_, history);
+  CAIRN_TRY(leaving, saver::going(place(), names, history, judgement));
+  saver::apply(judgement, options_.keep_any_of, history);
   CAIRN_CHECK(saver::write_journal(directory_, {options_.latest_filename, {}, leaving}));
   if (history.grid && history.grid->next_keep_s != grid_before_s) CAIRN_CHECK(write_grid(history));
   CAIRN_CHECK(saver::write_history(place(), history));
@@ -520,7 +507,8 @@ Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
   CAIRN_TRY(history, saver::read_history(place()));
   std::multimap<double, Verdict> by_age;  // those of the same age in the order of the catalog
   CAIRN_CHECK(add_unlisted(history, names, by_age));
-  const Judgement judgement = judge(history, saver::Pace::Prune);
+  Judgement judgement = judge(history, saver::Pace::Prune);
+  (void)saver::spare_others(place(), names, history, judgement);  // the verdicts say it
   bool changes = false;
   for (std::size_t i = 0; i < history.listed.size(); ++i) {
     const Listed& listed = history.listed[i];
@@ -585,11 +573,17 @@ Result<std::vector<std::filesystem::path>> Saver::last_checkpoints() const noexc
 }
 
 Result<void> Saver::pin(const std::filesystem::path& prefix, bool pinned) noexcept {
-  return at_boundary([&] { return state_->pin(prefix, pinned); });
+  return at_boundary(
+      [&] { return state_->noting("marked in", [&] { return state_->pin(prefix, pinned); }); });
 }
 
 Result<std::vector<Verdict>> Saver::prune(bool dry_run) noexcept {
-  return at_boundary([&] { return state_->prune(dry_run); });
+  return at_boundary([&] {
+    return state_->noting(dry_run ? "looked into" : "pruned",
+                          [&] { return state_->prune(dry_run); });
+  });
 }
+
+std::span<const std::string> Saver::notices() const noexcept { return state_->notices(); }
 
 }  // namespace cairn

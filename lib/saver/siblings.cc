@@ -65,8 +65,7 @@ std::vector<std::string> other_catalogs(const Place& place, std::span<const std:
   std::vector<std::string> catalogs;
   for (const std::string& name : names) {
     const bool ours = is_ours(name, place.latest_filename) || name.starts_with(".cairn-");
-    const bool member = name.ends_with(store::kTensorFlowSuffix) || os::is_temporary_name(name) ||
-                        name.ends_with(store::kCairnSuffix) ||
+    const bool member = os::is_temporary_name(name) || store::base_of_file(name) ||
                         name.find(".data-") != std::string::npos;
     if (ours || member || !may_be_catalog(place.directory, name)) continue;
     catalogs.push_back(name);

@@ -41,7 +41,7 @@ class Watcher::State {
   State(const std::filesystem::path& dir, const WatcherOptions& options)
       : dir_(dir),
         options_(options),
-        ledger_(dir, options.poll * kPatiencePolls),
+        ledger_(dir, options.poll * kPatiencePolls, options.follow_links),
         watch_(dir, options.latest_filename) {}
 
   Result<void> take_up(std::string_view cursor) {

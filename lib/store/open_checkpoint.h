@@ -3,6 +3,7 @@
 // An open checkpoint: an index (read or built in memory), and the shards it points into.
 // Everything that reads tensors works on this one class; it knows no format but Cairn's index.
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -24,6 +25,16 @@
 
 namespace cairn::store {
 
+// Which files an index was read from, by what they are found to be others by now.
+struct Origin {
+  struct File {
+    format::FileIdentity identity;
+    std::uint64_t device = 0;
+  };
+  std::string base;                            // empty: it was read from no index
+  std::array<std::optional<File>, 2> indexes;  // P.index, P.cairn; nothing: there was none
+};
+
 // What an opener hands over: all of it already checked, but for the tensors' bytes.
 struct Parts {
   Format format{};
@@ -33,6 +44,7 @@ struct Parts {
   std::vector<os::File> shards;  // one for each shard of the index, of the recorded size at least
   std::vector<std::string> notices;
   bool bytes_doubtful = false;  // check tensors before their first use even with Verify::None
+  Origin origin;
 };
 
 // What of a request lies in one stored piece.

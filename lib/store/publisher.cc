@@ -182,6 +182,18 @@ Result<std::optional<Claims>> claims_of(const os::Directory& directory, const st
   return Nobody(std::move(claims));
 }
 
+Result<Claims> claims_of_temporaries(const os::Directory& directory,
+                                     std::span<const std::string> names, const std::string& base) {
+  Claims claims;
+  for (const std::string& name : temporaries_of(names, base)) {
+    const auto file = directory.open_file(name, os::Links::Refuse);
+    if (!file && file.error().code == Code::NotFound) continue;
+    if (!file) return file.error();
+    CAIRN_CHECK(add_claims(*file, os::without_temporary_tail(name), claims));
+  }
+  return claims;
+}
+
 Result<IndexIdentities> index_identities(const os::Directory& directory, const std::string& base) {
   IndexIdentities identities;
   for (const std::string_view suffix : kIndexSuffixes) {

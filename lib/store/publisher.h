@@ -33,6 +33,11 @@ struct Claims {
 // What the indexes of a prefix name. Nothing: one is there and cannot be read, so nobody knows.
 Result<std::optional<Claims>> claims_of(const os::Directory& directory, const std::string& base);
 
+// What the temporary indexes of a prefix name: those of who publishes now, or died. `names`: what
+// is in the directory.
+Result<Claims> claims_of_temporaries(const os::Directory& directory,
+                                     std::span<const std::string> names, const std::string& base);
+
 // The files of a prefix by which an index is seen to be replaced.
 using IndexIdentities = std::vector<std::optional<format::FileIdentity>>;
 Result<IndexIdentities> index_identities(const os::Directory& directory, const std::string& base);

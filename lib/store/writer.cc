@@ -25,6 +25,7 @@
 #include "lib/store/identity.h"
 #include "lib/store/layout.h"
 #include "lib/store/names.h"
+#include "lib/store/origin.h"
 #include "lib/store/publisher.h"
 #include "lib/store/remarks.h"
 #include "lib/store/shard_names.h"
@@ -76,6 +77,7 @@ class Writer::State {
         incoming_(specs_.size()) {
     options_.safetensors_metadata = store::metadata_anew(options_.safetensors_metadata, specs_);
     if (options_.tensorflow_index) notices_ = store::left_out_of_bundle(prefix_.string(), specs_);
+    if (options_.read_from) stays_ = store::was_read_from(source(), directory_, base_);
   }
 
   Result<void> write_all(std::span<const NamedBytes> tensors, const Work& work);
@@ -90,6 +92,9 @@ class Writer::State {
   std::span<const std::string> notices() const noexcept { return notices_; }
 
  private:
+  const store::Parts& source() const noexcept {
+    return store::OpenCheckpoint::of(*options_.read_from).parts();
+  }
   Result<std::size_t> find(std::string_view name) const;
   Result<void> prepare();
   Result<std::size_t> begin(std::string_view name, bool encoded);
@@ -119,6 +124,7 @@ class Writer::State {
   std::optional<store::ShardWriter> shards_;
   std::vector<Incoming> incoming_;
   std::function<Result<void>()> before_publishing_;
+  bool stays_ = false;  // what was read lies under this prefix, and is to be there until commit()
   std::vector<std::string> notices_;
   std::atomic<bool> broken_ = false;
   std::atomic<bool> committed_ = false;
@@ -460,6 +466,7 @@ Result<void> Writer::State::publish(store::Publisher& publisher) {
   constexpr std::array kIndexes{store::kCairnSuffix, store::kTensorFlowSuffix};
   if (!options_.replace) CAIRN_CHECK(publisher.refuse(kIndexes));
   if (before_publishing_) CAIRN_CHECK(before_publishing_());
+  if (stays_) CAIRN_CHECK(store::check_unchanged(source().origin, directory_, prefix_.string()));
   note_what_goes();
   const auto shards = static_cast<std::uint32_t>(shards_->drafts().size());
   CAIRN_TRY(count, store::free_shard_count(directory_, base_, shards));

@@ -81,7 +81,7 @@ class Places(CommandTest):
                  ("merge", "model/m", "--output", "out/g"),
                  ("rename", "model/m", "--map", "w=v", "--output", "out/r"),
                  ("salvage", "model/m", "out/s"), ("save", "out/v", "--from", "model/m"),
-                 ("set-latest", "model", "m"))
+                 ("set-latest", "model", "m"), ("pin", "model/m"))
         (self.dir / "out").mkdir()
         for words in verbs:
             with self.subTest(words):
@@ -91,6 +91,33 @@ class Places(CommandTest):
                 self.cairn(*words, "--follow-links", exit=YES)
         self.assertIn("not whole", self.cairn("state", "model").text)
         self.assertNotIn("not whole", self.cairn("state", "model", "--follow-links").text)
+
+    def test_the_verbs_of_a_directory_follow_links_out_of_it_only_with_the_flag(self):
+        for step in "12":
+            self.bundle("cache/x" + step)
+            for suffix in (".index", SHARD):
+                self.link("model/m-" + step + suffix, "../cache/x" + step + suffix)
+        (self.dir / "model/checkpoint").write_text(
+            'model_checkpoint_path: "m-2"\n' + "".join('all_model_checkpoint_paths: "m-%s"\n' % step for step in "12"))
+        watch = ("watch", "model", "--timeout", "0")
+        self.assertIn("--follow-links", self.cairn(*watch).err)
+        self.assertEqual(self.cairn(*watch, "--follow-links", exit=YES).text, "model/m-1\nmodel/m-2\n")
+        self.assertEqual(self.cairn("latest", "model", exit=YES).text, "model/m-2\n")  # opens nothing
+        prune = ("prune", "model", "--max-to-keep", "1")
+        before = sorted(os.listdir(self.dir / "model"))
+        self.cairn(*prune, exit=YES)
+        self.assertEqual([n for n in sorted(os.listdir(self.dir / "model")) if n != ".cairn-lock"], before)
+        (self.dir / "model/checkpoint").write_text(
+            'model_checkpoint_path: "m-2"\n' + "".join('all_model_checkpoint_paths: "m-%s"\n' % step for step in "12"))
+        self.assertIn("went  model/m-1", self.cairn(*prune, "--follow-links", exit=YES).text)
+        self.assertEqual(sorted(os.listdir(self.dir / "model")), [".cairn-lock", "checkpoint", "m-2" + SHARD, "m-2.index"])
+        self.assertEqual(self.names("cache/x1"), ["w"])
+
+    def test_an_absolute_link_that_stays_in_the_directory_needs_no_flag(self):
+        self.bundle("d/model.ckpt-100")
+        for suffix in (".index", SHARD):
+            self.link("d/model.ckpt" + suffix, self.dir / "d" / ("model.ckpt-100" + suffix))
+        self.assertEqual(self.names("d/model.ckpt"), ["w"])
 
     def test_a_graph_behind_a_link_that_leads_out_is_copied_only_with_the_flag(self):
         self.bundle("d/m")

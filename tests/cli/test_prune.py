@@ -33,6 +33,20 @@ class Prune(CommandTest):
         done = self.cairn("prune", "saved", "--max-to-keep", "2", "--json", exit=YES)
         self.assertEqual(dry.json, done.json)
 
+    def test_what_another_catalog_lists_stays(self):
+        self.cairn("set-latest", "saved", "saved/train2-6", "--catalog", "best_checkpoint", exit=YES)
+        ran = self.cairn("prune", "saved", "--max-to-keep", "2", exit=YES)
+        self.assertIn("kept  saved/train2-6  older than the newest 2; its files stay, since best_checkpoint, another "
+                      "catalog of this directory, lists it\n", ran.text)
+        self.assertEqual(self.there(), ["train1", "train2-6", "train2-8", "train2-9"])
+        self.assertEqual(self.cairn("latest", "saved", "--catalog", "best_checkpoint", exit=YES).text, "saved/train2-6\n")
+        ran = self.cairn("save", "saved/train2", "--step", "10", "--max-to-keep", "1", "v1:int32=1", exit=YES)
+        self.assertEqual(ran.err, "")
+        self.cairn("set-latest", "saved", "saved/train2-10", "--catalog", "best_checkpoint", exit=YES)
+        ran = self.cairn("save", "saved/train2", "--step", "11", "--max-to-keep", "1", "v1:int32=1", exit=YES)
+        self.assertIn("saved/train2-10: leaves the catalog, but its files stay, since best_checkpoint", ran.err)
+        self.assertEqual(self.there(), ["train1", "train2-10", "train2-11", "train2-6"])
+
     def test_the_text_is_aligned(self):
         dry = self.cairn("prune", "saved", "--max-to-keep", "1", "--dry-run", exit=YES).text
         self.assertIn("goes  saved/train2-5  older than the newest 1\n", dry)

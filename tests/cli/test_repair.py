@@ -30,8 +30,9 @@ class Repair(CommandTest):
             {
                 "latest": STEPS[-1],
                 "latest_whole": STEPS[-1],
-                "checkpoints": [{"prefix": name, "whole": True, "why": None} for name in ["saved/train1", *STEPS]],
+                "checkpoints": [{"prefix": name, "whole": True, "opens_as": name, "why": None} for name in ["saved/train1", *STEPS]],
                 "changed": True,
+                "unnamed_shards": [],
                 "left_out": [],
             },
         )

@@ -4,9 +4,11 @@ import ast
 import fcntl
 import os
 import struct
+import subprocess
+import time
 
 from bundle import write_bundle, write_safetensors
-from command import FAILED, YES, CommandTest
+from command import CAIRN, FAILED, YES, CommandTest
 
 SCALARS = (  # as given, as cat prints it
     ("int32=-10", "-10"), ("int8=-128", "-128"), ("uint8=255", "255"), ("uint64=18446744073709551615", None),
@@ -505,6 +507,37 @@ class Shared(SaveTest):
             self.assertEqual(self.cairn("cat", "saved", "v", exit=YES).text, "1\n")  # readers need no lock
             self.cairn("prune", "saved", "--dry-run", exit=YES)
         self.save("saved/m", "v:int8=2")
+
+    def test_what_another_publishes_over_the_source_is_not_lost(self):
+        self.save("saved/m", "v:int8=1", "w:int8=1")
+        self.save("other/m", "v:int8=5", "w:int8=5")
+        words = ["save", "saved/m", "--from", "saved/m", "v:int8=2"]
+        with open(self.dir / "saved" / ".cairn-lock", "r+") as lock:
+            fcntl.fcntl(lock, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0))
+            save = subprocess.Popen([CAIRN, *words], cwd=self.dir, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            waits = lambda: any(os.readlink(name).endswith(".cairn-lock") for name in self.open_files(save.pid))
+            self.assertTrue(self.becomes(waits))  # the source is open, and the directory's turn has not come
+            self.cairn("convert", "other/m", "saved/m", "--to", "cairn", "--replace", exit=YES)
+        said = save.communicate(timeout=60)[1].decode()
+        self.assertEqual(save.returncode, FAILED, said)
+        self.assertIn("saved/m: was written anew by another while it was read; nothing is changed: run this again", said)
+        self.assertEqual([self.cairn("cat", "saved/m", name, exit=YES).text for name in "vw"], ["5\n", "5\n"])
+        self.cairn(*words, exit=YES)
+        self.assertEqual([self.cairn("cat", "saved/m", name, exit=YES).text for name in "vw"], ["2\n", "5\n"])
+
+    def open_files(self, pid):
+        directory = "/proc/%d/fd" % pid
+        return [os.path.join(directory, name) for name in os.listdir(directory)]
+
+    def becomes(self, holds):
+        for _ in range(2000):
+            try:
+                if holds():
+                    return True
+            except FileNotFoundError:
+                pass  # a descriptor that was closed meanwhile
+            time.sleep(0.01)
+        return False
 
     def test_what_a_killed_save_left_is_cleaned_up_by_the_next(self):
         write_bundle(self.dir / "b", {b"t": b"1234"})

@@ -40,9 +40,35 @@ class Walk(CommandTest):
             {
                 "latest": "saved/train2-9",
                 "latest_whole": "saved/train2-9",
-                "checkpoints": [{"prefix": name, "whole": True, "why": None} for name in names],
+                "checkpoints": [{"prefix": name, "whole": True, "opens_as": name, "why": None} for name in names],
+                "unnamed_shards": [],
             },
         )
+
+    def test_state_lists_the_shards_that_no_index_names(self):
+        for catalog in (True, False):
+            with self.subTest(catalog=catalog):
+                (self.dir / "saved" / "copy.data-00001-of-00002").write_bytes(b"1234")
+                if not catalog:
+                    (self.dir / "saved" / "checkpoint").unlink()
+                exit = YES if catalog else NO
+                state = self.cairn("state", "saved", "--json", exit=exit).json
+                self.assertEqual(state["unnamed_shards"], [{"path": "saved/copy.data-00001-of-00002", "bytes": 4}])
+                text = self.cairn("state", "saved", exit=exit).text
+                self.assertIn("no index names: saved/copy.data-00001-of-00002  4 bytes\n", text)
+                self.assertIn("when nothing is under way, remove them (rm)", text)
+        self.cairn("state", "saved", "--repair", exit=YES)
+        self.assertTrue((self.dir / "saved" / "copy.data-00001-of-00002").exists())
+
+    def test_no_catalog_is_named_like_a_file_of_a_checkpoint_or_of_cairns(self):
+        for name in (".cairn-journal", ".cairn-lock", "train2-9.index", "train2-9.data-00000-of-00001", "a/b"):
+            (self.dir / "saved" / ".cairn-journal").write_text('model_checkpoint_path: "train2-9"\n')
+            said = set()
+            for verb in (["latest"], ["state"], ["state", "--repair"], ["watch", "--timeout", "0"], ["prune"]):
+                with self.subTest(name=name, verb=verb):
+                    said.add(self.cairn(verb[0], "saved", *verb[1:], "--catalog", name, exit=FAILED).err)
+            self.assertEqual(len(said), 1)
+            self.assertIn("cannot be the catalog's name", said.pop())
 
     def test_state_passes_over_a_truncated_checkpoint(self):
         (self.dir / "saved" / "train2-9.data-00000-of-00001").write_bytes(b"1234")
@@ -62,10 +88,25 @@ class Walk(CommandTest):
         self.assertIsNone(state["latest_whole"])
         self.assertIn("outside its directory", state["checkpoints"][0]["why"])
 
+    def test_a_catalog_from_windows_leads_to_what_lies_beside_it(self):
+        for name in (r"C:\\Users\\u\\saved\\train2-8", r".\\train2-8"):
+            with self.subTest(name):
+                (self.dir / "saved" / "checkpoint").write_text(
+                    'model_checkpoint_path: "%s"\nall_model_checkpoint_paths: "%s"\n' % (name, name))
+                state = self.cairn("state", "saved", "--json", exit=YES).json
+                self.assertEqual(state["latest_whole"], "saved/train2-8")
+                self.assertEqual(state["checkpoints"], [{
+                    "prefix": "saved/" + name.replace("\\\\", "\\"), "whole": True, "opens_as": "saved/train2-8",
+                    "why": None}])
+                self.assertIn("gone; whole beside the catalog: saved/train2-8", self.cairn("state", "saved", exit=YES).text)
+                ran = self.cairn("cat", "saved", "v1", exit=YES)
+                self.assertEqual(ran.text, "19\n")
+                self.assertIn("opened saved/train2-8 beside the catalog instead", ran.err)
+
     def test_state_without_a_catalog_is_no(self):
         (self.dir / "saved" / "checkpoint").unlink()
         state = self.cairn("state", "saved", "--json", exit=NO).json
-        self.assertEqual(state, {"latest": None, "latest_whole": None, "checkpoints": []})
+        self.assertEqual(state, {"latest": None, "latest_whole": None, "checkpoints": [], "unnamed_shards": []})
 
     def test_opening_a_directory_whose_latest_is_damaged_names_the_newest_whole_one(self):
         (self.dir / "saved" / "train2-9.data-00000-of-00001").write_bytes(b"1234")

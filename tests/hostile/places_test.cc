@@ -78,8 +78,7 @@ TEST_CASE("a directory, a FIFO, a socket or a device in a file's place is refuse
   }
 }
 
-TEST_CASE(
-    "a shard may be a link out of its directory only where links are followed, an index may") {
+TEST_CASE("an index or a shard may be a link out of its directory only where links are followed") {
   Sandbox box;
   test::save(box / "store/m", {kValues});
   test::fs::create_directory(box / "cache");
@@ -88,15 +87,51 @@ TEST_CASE(
   OpenOptions follow;
   follow.follow_links = true;
   CHECK(*test::values_at(box / "cache/m", follow) == kValues);
-  const std::string said = refusal(Checkpoint::open(box / "cache/m"));
-  CHECK(said.starts_with("Unsafe: "));
-  CHECK(has(said,
-            "m.data-00000-of-00001: is a symbolic link that leads out of its directory; open with "
-            "follow_links (--follow-links)"));
-  test::fs::remove(box / "cache/m.data-00000-of-00001");
-  test::fs::create_hard_link(box / "store/m.data-00000-of-00001",
-                             box / "cache/m.data-00000-of-00001");
+  for (const std::string member : {".cairn", ".index", ".data-00000-of-00001"}) {
+    const std::string said = refusal(Checkpoint::open(box / "cache/m"));
+    CHECK(said.starts_with("Unsafe: "));
+    CHECK(has(said, "m" + member +
+                        ": is a symbolic link that leads out of its directory; open with "
+                        "follow_links (--follow-links)"));
+    test::fs::remove(box / ("cache/m" + member));
+    test::fs::create_hard_link(box / ("store/m" + member), box / ("cache/m" + member));
+  }
   CHECK(*test::values_at(box / "cache/m") == kValues);
+  // A file in one piece is held to the same rule, also where it is named itself.
+  REQUIRE(convert(box / "store/m", Format::Safetensors, {.output = box / "store/one"}));
+  test::fs::create_symlink(box / "store/one.safetensors", box / "cache/one.safetensors");
+  CHECK(has(refusal(Checkpoint::open(box / "cache/one.safetensors")),
+            "one.safetensors: is a symbolic link"));
+  CHECK(*test::values_at(box / "cache/one.safetensors", follow) == kValues);
+  const path v1 = test::golden("tensorflow/v1/old.ckpt-3");
+  test::fs::create_symlink(v1, box / "cache/v1");
+  CHECK(has(refusal(Checkpoint::open(box / "cache/v1")), "v1: is a symbolic link"));
+  CHECK(test::values_at(box / "cache/v1", follow));
+}
+
+TEST_CASE("an absolute link that stays in the directory needs no permission") {
+  Sandbox box;
+  constexpr const char* kFiles[] = {".index", ".data-00000-of-00001"};
+  test::save(box / "d/sub/m-100", {kValues, {}, {}, {.cairn_index = false}});
+  test::fs::create_directory_symlink(box / "d", box / "other");
+  for (const std::string member : kFiles) {
+    test::fs::create_symlink(box / ("d/sub/m-100" + member), box / ("d/m" + member));
+    test::fs::create_symlink(box / ("other/sub/m-100" + member), box / ("d/n" + member));
+  }
+  test::fs::create_directory_symlink(box / "d/sub", box / "d/way");
+  for (const std::string member : kFiles)
+    test::fs::create_symlink("way/m-100" + member, box / ("d/o" + member));
+  for (const char* given : {"d/m", "d/n", "d/o", "other/m", "other/n", "other/o"}) {
+    CAPTURE(given);
+    const auto values = test::values_at(box / given);
+    REQUIRE_MESSAGE(values, refusal(values));
+    CHECK(*values == kValues);
+  }
+  // Its neighbour of nearly the same name is outside.
+  test::save(box / "d-2/m", {kValues, {}, {}, {.cairn_index = false}});
+  for (const std::string member : kFiles)
+    test::fs::create_symlink(box / ("d-2/m" + member), box / ("d/p" + member));
+  CHECK(has(refusal(Checkpoint::open(box / "d/p")), "leads out of its directory"));
 }
 
 TEST_CASE("a link as P.cairn or P.index is replaced by import and export, not written through") {

@@ -42,6 +42,69 @@ CheckpointState get(const path& dir) {
   return **state;
 }
 
+ListedCheckpoint only_listed(const path& dir) {
+  const auto listed = listed_checkpoints(dir);
+  REQUIRE_MESSAGE(listed, refusal(listed));
+  REQUIRE(listed->size() == 1);
+  return listed->front();
+}
+
+// ---- From another system
+
+TEST_CASE("a catalog from Windows leads to the checkpoint beside it") {
+  for (const std::string name :
+       {R"(C:\\Users\\u\\m\\model_1)", R"(.\\model_1)", R"(..\\m\\model_1)", R"(sub\\model_1)",
+        R"(\\\\server\\share\\model_1)", R"(C:/Users/u/model_1)"}) {
+    CAPTURE(name);
+    Sandbox box;
+    for (int i = 0; i < 2; ++i) save_numbered(box / ("model_" + std::to_string(i)), i);
+    write_catalog(box.root(), {name});
+    const auto opened = Checkpoint::open(box.root());
+    REQUIRE_MESSAGE(opened, refusal(opened));
+    CHECK(*test::values_of(*opened) == numbered(1));
+    CHECK(opened->prefix() == box / "model_1");
+    REQUIRE(opened->notices().size() == 1);
+    CHECK(has(opened->notices()[0], "model_1 beside the catalog instead"));
+    CHECK(latest_whole(box.root())->prefix == box / "model_1");
+    CHECK(only_listed(box.root()).opens_as == box / "model_1");
+
+    auto watcher = Watcher::open(box.root());
+    REQUIRE(watcher);
+    CHECK(watcher->next(std::chrono::milliseconds(0))->prefix == box / "model_1");
+
+    auto saver = Saver::open(box.root(), {.keep_any_of = {Retention::newest(1)}});
+    REQUIRE(saver);
+    const std::int32_t number = 2;
+    const NamedTensor tensor{{"v", DType::Int32, {}}, std::as_bytes(std::span(&number, 1)), {}};
+    const auto saved = saver->save("model_2", std::span(&tensor, 1));
+    REQUIRE_MESSAGE(saved, refusal(saved));
+    CHECK(saved->deleted == std::vector<path>{box / "model_1"});
+    CHECK(Checkpoint::open(box / "model_0"));
+  }
+}
+
+TEST_CASE("a backslash in a name that is there is a character as any other") {
+  Sandbox box;
+  save_numbered(box / R"(a\b)", 1);
+  save_numbered(box / "b", 2);
+  write_catalog(box.root(), {R"(a\\b)"});
+  CHECK(*test::values_at(box.root()) == numbered(1));
+  CHECK(only_listed(box.root()).opens_as == box / R"(a\b)");
+}
+
+TEST_CASE("a checkpoint in a folder of the catalog's directory is inside") {
+  Sandbox box;
+  save_numbered(box / "sub/model_1", 1);
+  write_catalog(box.root(), {"sub/model_1"});
+  const auto opened = Checkpoint::open(box.root());
+  REQUIRE_MESSAGE(opened, refusal(opened));
+  CHECK(opened->notices().empty());
+  CHECK(latest_whole(box.root())->prefix == box / "sub/model_1");
+  CHECK(only_listed(box.root()).opens_as == box / "sub/model_1");
+  write_catalog(box.root(), {"sub/../../model_1"});
+  CHECK(has(only_listed(box.root()).why, "is outside its directory"));
+}
+
 // ---- Writing
 
 TEST_CASE("paths are written by TensorFlow's rules, relative to a relative directory") {

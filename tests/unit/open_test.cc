@@ -203,6 +203,9 @@ TEST_CASE(
   CHECK(*test::values_of(*checkpoint) == *values);
   REQUIRE(checkpoint->notices().size() == 1);
   CHECK(has(checkpoint->notices()[0], "counts 5 shards, but every tensor lies in the 3"));
+  const auto unnamed = unnamed_shards(box.root());
+  REQUIRE_MESSAGE(unnamed, refusal(unnamed));
+  CHECK(unnamed->empty());
 
   TransferOptions elsewhere;
   elsewhere.output = box / "imported/m";

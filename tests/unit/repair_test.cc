@@ -236,6 +236,47 @@ TEST_CASE("a catalog under another name is repaired as well") {
   CHECK_FALSE(get_checkpoint_state(box.root())->has_value());
 }
 
+Names unnamed_in(const path& dir) {
+  const auto shards = unnamed_shards(dir);
+  REQUIRE_MESSAGE(shards, refusal(shards));
+  Names names;
+  for (const UnnamedShard& shard : *shards) {
+    CHECK(shard.path.parent_path() == dir);
+    CHECK(shard.size_bytes == test::fs::file_size(shard.path));
+    names.push_back(shard.path.filename().string());
+  }
+  return names;
+}
+
+TEST_CASE("the shards that no index names are told, and no others") {
+  Sandbox box;
+  save_at(box / "tf-1", 1);
+  test::save(box / "ours-1", {{{"v", test::int_scalar(1)}}, {{"s", {"a", "b"}}}});
+  test::Save alone{{{"v", test::int_scalar(1)}}};
+  alone.options.tensorflow_index = false;
+  test::save(box / "alone", alone);
+  CHECK(unnamed_in(box.root()).empty());
+
+  const std::string index = test::read_file(box / "ours-1.cairn");
+  // A copy that has come so far, what a publisher left, and a file that is no shard.
+  write_file(box / "copy.data-00000-of-00002", "12345");
+  write_file(box / "tf-1.data-00000-of-00004", "1");
+  write_file(box / "tf-1.data-00000-of-00001.part", "1");
+  const Names two{"copy.data-00000-of-00002", "tf-1.data-00000-of-00004"};
+  CHECK(unnamed_in(box.root()) == two);
+
+  // Whoever publishes has its index under a temporary name already.
+  for (const char* suffix : {".cairn", ".index"})
+    test::fs::rename(box / (std::string("ours-1") + suffix),
+                     box / (std::string("ours-1") + suffix + ".cairn-tmp-0123456789abcdef"));
+  CHECK(unnamed_in(box.root()) == two);
+  // Of a damaged index nobody knows what it names.
+  write_file(box / "ours-1.cairn", index.substr(0, index.size() / 2));
+  write_file(box / "ours-1.data-00000-of-00009", "1");
+  CHECK(unnamed_in(box.root()) == two);
+  CHECK(has(refusal(unnamed_shards(box / "nowhere")), "NotFound: "));
+}
+
 TEST_CASE("a Saver goes on after a repair") {
   Sandbox box;
   auto saver = Saver::open(box.root());

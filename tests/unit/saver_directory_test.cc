@@ -13,6 +13,8 @@
 #include <set>
 
 #include "lib/os/file.h"
+#include "lib/saver/journal.h"
+#include "lib/saver/members.h"
 #include "sandbox.h"
 
 namespace {
@@ -178,11 +180,180 @@ TEST_CASE("a catalog is never named like a file of Cairn's or of a checkpoint") 
     CHECK(has(refusal(update_checkpoint_state(box.root(), {box / "m", {}, {}, 0}, name)),
               "Invalid: "));
     CHECK(has(refusal(repair_catalog(box.root(), name)), "Invalid: "));
+    const std::string said = refusal(get_checkpoint_state(box.root(), name));
+    CHECK(has(said, "Invalid: "));
+    CHECK(has(said, "cannot be the catalog's name"));
+    CHECK(said == refusal(latest_checkpoint(box.root(), name)));
+    CHECK(said == refusal(latest_whole(box.root(), name)));
+    CHECK(said == refusal(Saver::open(box.root(), options)));
   }
   CHECK(test::values_at(box / "m"));
   SaverOptions options;
   options.latest_filename = "best_checkpoint";
   CHECK(Saver::open(box.root(), options));
+}
+
+TEST_CASE("a pin and a prune say that the path leads elsewhere by now") {
+  Sandbox box;
+  Saver saver = opened(box / "d", keeping_two());
+  for (int step = 1; step <= 3; ++step) REQUIRE(save(saver, step));
+  REQUIRE(saver.prune(true));
+  CHECK(saver.notices().empty());
+  test::fs::rename(box / "d", box / "old");
+  test::fs::create_directory(box / "d");
+  REQUIRE(saver.pin(box / "d/m-2"));
+  REQUIRE(saver.notices().size() == 1);
+  CHECK(has(saver.notices()[0], "is another directory by now"));
+  CHECK(has(saver.notices()[0], "marked in the directory that was opened, " +
+                                    test::fs::canonical(box / "old").string()));
+  REQUIRE(saver.prune(false));
+  REQUIRE(saver.notices().size() == 1);
+  CHECK(has(saver.notices()[0], "pruned the directory that was opened"));
+  test::fs::remove(box / "d");
+  test::fs::rename(box / "old", box / "d");
+  REQUIRE(saver.pin(box / "d/m-2", false));
+  CHECK(saver.notices().empty());
+}
+
+// Another Saver's catalog beside the first.
+SaverOptions named_best(std::uint64_t count) {
+  SaverOptions options;
+  options.keep_any_of = {Retention::newest(count)};
+  options.latest_filename = "best_checkpoint";
+  return options;
+}
+
+TEST_CASE("what another catalog lists stays, and a notice says so, until that one lets it go") {
+  Sandbox box;
+  Saver saver = opened(box.root(), keeping_two());
+  for (int step = 1; step <= 2; ++step) REQUIRE(save(saver, step));
+  REQUIRE(set_latest_checkpoint(box.root(), box / "m-1", "best_checkpoint"));
+  const auto saved = save(saver, 3);
+  REQUIRE_MESSAGE(saved, refusal(saved));
+  CHECK(saved->deleted.empty());
+  REQUIRE(saved->notices.size() == 1);
+  CHECK(has(saved->notices[0],
+            "m-1: leaves the catalog, but its files stay, since best_checkpoint, another catalog "
+            "of this directory, lists it"));
+  CHECK(saved->kept == std::vector<path>{box / "m-2", box / "m-3"});
+  CHECK(save(saver, 4)->notices.empty());
+  CHECK(bases_in(box.root()) == std::set<std::string>{"m-1", "m-3", "m-4"});
+
+  Saver best = opened(box.root(), named_best(1));
+  const auto better = save(best, 9);
+  REQUIRE_MESSAGE(better, refusal(better));
+  CHECK(better->deleted == std::vector<path>{box / "m-1"});
+  CHECK(bases_in(box.root()) == std::set<std::string>{"m-3", "m-4", "m-9"});
+}
+
+TEST_CASE("prune leaves alone what another catalog lists, and its verdict says so") {
+  Sandbox box;
+  Saver all = opened(box.root(), {.keep_any_of = {}});
+  for (int step = 1; step <= 4; ++step) REQUIRE(save(all, step));
+  for (const char* base : {"m-2", "m-3"})
+    REQUIRE(set_latest_checkpoint(box.root(), box / base, "best_checkpoint"));
+  Saver saver = opened(box.root(), keeping_two());
+  const auto dry = saver.prune(true);
+  const auto verdicts = saver.prune(false);
+  REQUIRE(dry);
+  REQUIRE_MESSAGE(verdicts, refusal(verdicts));
+  REQUIRE(verdicts->size() == 4);
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK((*verdicts)[i].kept == (i > 0));
+    CHECK((*verdicts)[i].why == (*dry)[i].why);
+  }
+  CHECK(has((*verdicts)[1].why, "older than the newest 2; its files stay, since best_checkpoint"));
+  CHECK(bases_in(box.root()) == std::set<std::string>{"m-2", "m-3", "m-4"});
+  // The other way round: what the main catalog lists stays for it.
+  const auto best = opened(box.root(), named_best(1)).prune(false);
+  REQUIRE_MESSAGE(best, refusal(best));
+  CHECK(bases_in(box.root()) == std::set<std::string>{"m-3", "m-4"});
+}
+
+TEST_CASE("what a dead save was to remove stays where another catalog lists it by then") {
+  Sandbox box;
+  Saver saver = opened(box.root(), {.keep_any_of = {}});
+  for (int step = 1; step <= 3; ++step) REQUIRE(save(saver, step));
+  const auto directory = os::Directory::open(box.root());
+  REQUIRE(directory);
+  const auto names = directory->names();
+  format::JournalFacts died{"checkpoint", {}, {}};
+  for (const char* base : {"m-1", "m-2"})
+    died.removing.push_back(*saver::members_of(*directory, *names, base));
+  test::write_file(box / "checkpoint",
+                   "model_checkpoint_path: \"m-3\"\nall_model_checkpoint_paths: \"m-3\"\n");
+  REQUIRE(saver::write_journal(*directory, died));
+  REQUIRE(set_latest_checkpoint(box.root(), box / "m-1", "best_checkpoint"));
+  REQUIRE(save(saver, 4));
+  CHECK(bases_in(box.root()) == std::set<std::string>{"m-1", "m-3", "m-4"});
+}
+
+// The value that another publishes under the prefix while this save's source is open.
+void publish_beside(const path& prefix, std::int32_t number) {
+  test::save(prefix, {{{"v", test::int_scalar(number)}}});
+}
+
+TEST_CASE("a save of what it replaces is Busy where another has published there meanwhile") {
+  Sandbox box;
+  Saver saver = opened(box.root());
+  REQUIRE(save(saver, 1));
+  REQUIRE(save(saver, 2));
+  SaveOptions what;
+  what.read_from = *Checkpoint::open(box / "m-1");
+  std::int32_t wanted = 7;
+  SUBCASE("by a Writer") { publish_beside(box / "m-1", wanted); }
+  SUBCASE("by a pin") {
+    wanted = 1;
+    REQUIRE(saver.pin(box / "m-1"));
+  }
+  SUBCASE("after chdir") {
+    const test::WorkingDirectory here(box.root());
+    what.read_from = *Checkpoint::open("m-1");
+    const test::WorkingDirectory there("/");
+    publish_beside(box / "m-1", wanted);
+    CHECK(save(saver, 3, what));  // elsewhere it may go
+    wanted = 7;
+    what.read_from = *Checkpoint::open(box / "m-1");
+    publish_beside(box / "m-1", wanted);
+  }
+  const auto before = test::read_files(box.root());
+  const std::string said = refusal(save(saver, 1, what));
+  CHECK(has(said, "Busy: "));
+  CHECK(has(said, "m-1: was written anew by another while it was read; nothing is changed"));
+  CHECK(test::read_files(box.root()) == before);
+  CHECK(test::values_at(box / "m-1")->at("v") == test::int_scalar(wanted));
+  what.read_from = *Checkpoint::open(box / "m-1");
+  CHECK(save(saver, 1, what));
+}
+
+TEST_CASE("a save of what it replaces goes through where nobody came between, and elsewhere") {
+  Sandbox box;
+  Saver saver = opened(box.root());
+  REQUIRE(save(saver, 1));
+  SaveOptions what;
+  SUBCASE("over it") {}
+  SUBCASE("with TensorFlow's index alone") { test::fs::remove(box / "m-1.cairn"); }
+  SUBCASE("without TensorFlow's index") { test::fs::remove(box / "m-1.index"); }
+  what.read_from = *Checkpoint::open(box / "m-1");
+  CHECK(save(saver, 1, what));
+  // A checkpoint of the same name in another directory is another one.
+  Saver elsewhere = opened(box / "other");
+  what.read_from = *Checkpoint::open(box / "m-1");
+  REQUIRE(save(elsewhere, 1));
+  publish_beside(box / "m-1", 7);
+  CHECK(save(elsewhere, 1, what));
+}
+
+TEST_CASE("a Writer of what it replaces is Busy where another has published there meanwhile") {
+  Sandbox box;
+  publish_beside(box / "m", 1);
+  test::Save what{{{"v", test::int_scalar(2)}}};
+  what.options.read_from = *Checkpoint::open(box / "m");
+  publish_beside(box / "m", 3);
+  const auto done = test::try_save(box / "m", what);
+  CHECK(has(refusal(done), "Busy: "));
+  CHECK(test::values_at(box / "m")->at("v") == test::int_scalar(3));
+  CHECK(test::fs::exists(box / "m.data-00000-of-00002"));
 }
 
 TEST_CASE("a stop ends one save, and the next goes on") {

@@ -298,6 +298,20 @@ TEST_CASE("import after a plain copy checks the bytes and renews the record") {
   Sandbox box;
   test::save(box / "a/m", {kOld});
   test::fs::copy(box / "a", box / "b");
+  // A reader writes nothing, so the notice stays, and says what ends it.
+  const test::Files copied = test::read_files(box / "b");
+  for (int i = 0; i < 2; ++i) {
+    const auto checkpoint = Checkpoint::open(box / "b/m");
+    REQUIRE(checkpoint);
+    REQUIRE(checkpoint->notices().size() == 1);
+    CHECK(has(checkpoint->notices()[0],
+              "'cairn import " + (box / "b/m").string() +
+                  "' (import_index) checks them once and ends this notice"));
+    const auto verified = checkpoint->verify();
+    REQUIRE_MESSAGE(verified, refusal(verified));
+    CHECK(verified->damage.empty());
+    CHECK(test::read_files(box / "b") == copied);
+  }
   const auto done = import_index(box / "b/m");
   REQUIRE_MESSAGE(done, refusal(done));
   CHECK(Checkpoint::open(box / "b/m")->notices().empty());

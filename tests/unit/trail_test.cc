@@ -2,6 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <chrono>
+#include <thread>
+
 #include "lib/try.h"
 #include "sandbox.h"
 
@@ -175,6 +179,52 @@ TEST_CASE("a checkpoint that is removed while it is checked was removed, not dam
   options.work.progress = [&](const Progress&) { test::fs::remove(box / "m.index"); };
   CHECK(refusal(Checkpoint::open(box / "m", options)) ==
         "NotFound: " + (box / "m").string() + ": was removed while it was being opened");
+}
+
+// Kubernetes publishes by turning the one link that all names go through.
+TEST_CASE("an open beside a turning link gives one of the two checkpoints, and never a mixture") {
+  const std::string kinds[] = {"both indexes", "TensorFlow's", "Cairn's"};
+  for (const std::string& kind : kinds) {
+    CAPTURE(kind);
+    Sandbox box;
+    for (int i = 1; i <= 2; ++i) {
+      test::Save what{{{"a", test::int_scalar(i)}, {"b", test::int_scalar(10 * i)}}};
+      what.options.cairn_index = kind != "TensorFlow's";
+      what.options.tensorflow_index = kind != "Cairn's";
+      test::save(box / ("..v" + std::to_string(i)) / "m", what);
+    }
+    for (const char* suffix : {".cairn", ".index", ".data-00000-of-00001"}) {
+      const std::string name = std::string("m") + suffix;
+      if (std::filesystem::exists(box / "..v1" / name))
+        std::filesystem::create_symlink("..data/" + name, box / name);
+    }
+    std::filesystem::create_symlink("..v1", box / "..data");
+    std::atomic<bool> done = false;
+    std::thread turning([&] {
+      for (int turn = 0; !done; ++turn) {
+        std::filesystem::create_symlink(turn % 2 == 0 ? "..v2" : "..v1", box / "..data_tmp");
+        std::filesystem::rename(box / "..data_tmp", box / "..data");
+        std::this_thread::sleep_for(std::chrono::microseconds(200 + 97 * (turn % 8)));
+      }
+    });
+    int seen[3] = {0, 0, 0};
+    std::string wrong;
+    OpenOptions unchecked;
+    unchecked.verify = Verify::None;
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(700);
+    while (wrong.empty() && std::chrono::steady_clock::now() < until) {
+      const auto values = test::values_at(box / "m", unchecked);
+      const int which = !values ? 0 : values->at("a") == test::int_scalar(1) ? 1 : 2;
+      if (!values) wrong = refusal(values);
+      if (values && values->at("b") != test::int_scalar(10 * which)) wrong = "a mixture";
+      ++seen[which];
+    }
+    done = true;
+    turning.join();
+    CHECK(wrong == "");
+    CHECK(seen[1] > 10);
+    CHECK(seen[2] > 10);
+  }
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 // The catalog: the file `checkpoint` in a directory, TensorFlow's CheckpointState in protobuf's
 // text format. It says which checkpoints there are, oldest first, and which one is the latest.
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -25,7 +26,8 @@ struct CheckpointState {
 
 // Reads the catalog of `dir`. Relative paths in it come back joined to `dir`, not normalised, as
 // TensorFlow gives them. Nothing: there is no such file. Errors: Corrupt (not a CheckpointState, or
-// one that names no latest checkpoint), Io.
+// one that names no latest checkpoint), Invalid (`latest_filename` is no bare file name, or one
+// that a checkpoint's file or one of Cairn's has), Io.
 CAIRN_API Result<std::optional<CheckpointState>> get_checkpoint_state(
     const std::filesystem::path& dir, std::string_view latest_filename = "checkpoint") noexcept;
 
@@ -71,6 +73,21 @@ CAIRN_API Result<LatestWhole> latest_whole(const std::filesystem::path& dir,
                                            std::string_view latest_filename = "checkpoint",
                                            bool follow_links = false) noexcept;
 
+// An entry of a catalog, looked at.
+struct ListedCheckpoint {
+  std::filesystem::path prefix;                   // as the catalog names it
+  std::optional<std::filesystem::path> opens_as;  // nothing: it is not whole
+  std::string why;                                // it is not whole, in a sentence
+};
+
+// Of every entry whether it opens, by its indexes, oldest first; a latest one that is not listed
+// comes last. Where what is named is gone, the same name beside the catalog opens instead: the
+// directory was moved, or the path comes from Windows. Nothing: there is no catalog. `follow_links`
+// as OpenOptions. Errors: those of get_checkpoint_state.
+CAIRN_API Result<std::vector<ListedCheckpoint>> listed_checkpoints(
+    const std::filesystem::path& dir, std::string_view latest_filename = "checkpoint",
+    bool follow_links = false) noexcept;
+
 struct RepairOptions {
   bool all = false;      // list every whole checkpoint, whatever this catalog says
   bool dry_run = false;  // change nothing
@@ -98,5 +115,18 @@ struct Repaired {
 CAIRN_API Result<Repaired> repair_catalog(const std::filesystem::path& dir,
                                           std::string_view latest_filename = "checkpoint",
                                           const RepairOptions& options = {}) noexcept;
+
+struct UnnamedShard {
+  std::filesystem::path path;
+  std::uint64_t size_bytes = 0;
+};
+
+// The shards in `dir` that no index there names, by name. They may belong to a copy or a save that
+// is under way, TensorFlow's too, or be what one that died left behind: nobody can tell, so Cairn
+// never removes them. Who knows that nothing is under way may remove them, or bring back their
+// index. Those under an index that cannot be read are not among them. Errors: NotFound (no such
+// directory), Io. Cost: reads the indexes of every prefix that has shards, no tensor.
+CAIRN_API Result<std::vector<UnnamedShard>> unnamed_shards(
+    const std::filesystem::path& dir) noexcept;
 
 }  // namespace cairn

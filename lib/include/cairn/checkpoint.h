@@ -46,9 +46,9 @@ CAIRN_API std::string_view name(Format format) noexcept;
 struct OpenOptions {
   Access access = Access::Shared;
   Verify verify = Verify::Lazy;
-  // Shards may be symbolic links to anywhere, catalog paths may lead elsewhere. Without: a shard
-  // may be a link that stays below its directory, or one of a Hugging Face cache's own to its
-  // blobs.
+  // Files may be symbolic links to anywhere, catalog paths may lead elsewhere. Without: an index, a
+  // shard or a file in one piece may be a link that stays below its directory, or one of a Hugging
+  // Face cache's own to its blobs.
   bool follow_links = false;
   // Not empty: exactly these tensors, else Invalid with the difference.
   std::span<const TensorSpec> expected;

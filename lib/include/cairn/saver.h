@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/checkpoint.h"
 #include "cairn/error.h"
 #include "cairn/export.h"
 #include "cairn/tensor.h"
@@ -62,6 +63,10 @@ struct SaverOptions {
   bool pad_step_number = false;                // m-00000007
   std::string latest_filename = "checkpoint";  // the catalog's name
   bool tensorflow_index = true;                // write P.index too
+  // As in OpenOptions, of what the catalog lists and of what is pinned: a checkpoint whose index is
+  // a link that leaves the directory is one of this directory's, not another's. Of such a one
+  // retention removes the links, and nothing that they lead to.
+  bool follow_links = false;
   // How long to wait for another writer. 0: not at all; max(): for ever. Who waits comes next.
   std::chrono::milliseconds lock_wait{30'000};
   std::uint64_t staging_bytes_max = 256u << 20;  // save_async: how much may be copied
@@ -81,6 +86,9 @@ struct SaveOptions {
   // A checkpoint of this name is there, and a tensor of it would go, or become another dtype or
   // shape. True: it is replaced, and notices say so; false: Exists, in a sentence that names them.
   bool replace = true;
+  // The checkpoint whose tensors are saved again. Where it lies under this save's prefix itself,
+  // the save is Busy, and nothing has changed, if another has published there since it was opened.
+  std::optional<Checkpoint> read_from;
   std::optional<Work> work;  // of this save, instead of SaverOptions::work
 };
 
@@ -127,7 +135,8 @@ class CAIRN_API PendingSave {
 // The Saver remembers nothing: which checkpoints there are, when they were saved, what is pinned
 // and what was preserved is read from the directory at each save, so that a process that was
 // started anew, a second one, and TensorFlow may take turns. What TensorFlow, which knows no lock,
-// lists while a save is under way stays listed.
+// lists while a save is under way stays listed. What another catalog of the directory lists
+// (latest_filename) leaves this one by the rules, but its files stay, and a notice says so.
 // While it writes, a Saver holds the directory's lock (the file .cairn-lock): a second writer waits
 // `lock_wait`, then gets Busy, in a sentence that names the holder. The lock dies with its process.
 // Readers need no lock.
@@ -180,6 +189,10 @@ class CAIRN_API Saver {
   // Says of every checkpoint in the directory whether it stays, and why, oldest first; unless
   // `dry_run`, removes those that do not. Errors: Busy, Io.
   Result<std::vector<Verdict>> prune(bool dry_run) noexcept;
+
+  // What the last call of pin() or prune() has to say beside its answer: that the directory's path
+  // leads elsewhere by now. Lifetime: until the next call.
+  std::span<const std::string> notices() const noexcept;
 
   Saver(Saver&&) noexcept;
   Saver& operator=(Saver&&) noexcept;

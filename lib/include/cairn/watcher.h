@@ -22,6 +22,7 @@ struct WatcherOptions {
   // TensorFlow's checkpoints_iterator instead: the latest checkpoint only, see Watcher.
   bool only_latest = false;
   std::string latest_filename = "checkpoint";  // the catalog's name
+  bool follow_links = false;                   // as in OpenOptions, of each checkpoint
   // How often to look where nothing wakes the Watcher, see Watcher.
   std::chrono::milliseconds poll{1000};
 };
@@ -63,7 +64,7 @@ struct Published {
 class CAIRN_API Watcher {
  public:
   // Errors: Invalid (a cursor that is none, or one of the other mode; a `poll` of less than 1 ms or
-  // more than a day; a catalog's name with a slash).
+  // more than a day; a catalog's name with a slash, or one that is not a catalog's).
   static Result<Watcher> open(const std::filesystem::path& dir,
                               const WatcherOptions& options = {}) noexcept;
 

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "cairn/checkpoint.h"
 #include "cairn/error.h"
 #include "cairn/export.h"
 #include "cairn/tensor.h"
@@ -34,6 +35,9 @@ struct WriterOptions {
                                  // every tensor, and no safetensors header
   std::string meta_graph;        // bytes of P.meta; empty: none
   bool replace = true;  // false: commit() is Exists where a checkpoint is under the prefix by then
+  // The checkpoint whose tensors are written anew. Where it lies under the prefix itself, commit()
+  // is Busy if another has published there since it was opened: what that one saved would be lost.
+  std::optional<Checkpoint> read_from;
   // How long commit() waits while another publishes under the prefix. 0: not at all; max(): for
   // ever.
   std::chrono::milliseconds lock_wait{30'000};
@@ -102,8 +106,9 @@ class CAIRN_API Writer {
   // power cut; before that, the previous one of the same prefix does. Errors: Invalid (a tensor
   // without all its bytes; called twice), Cancelled, Busy (`lock_wait` is over; the sentence names
   // who publishes), Unsupported (the file system has no locks): nothing has happened, and commit()
-  // may be called again. Exists (without `replace`), Io, NoSpace: these are final, since after a
-  // failed sync nobody knows what is on the disk: this Writer refuses everything from then on.
+  // may be called again. Exists (without `replace`), Busy (`read_from` was written anew), Io,
+  // NoSpace: these are final, since after a failed sync nobody knows what is on the disk: this
+  // Writer refuses everything from then on.
   Result<void> commit(const Work& work = {}) noexcept;
 
   // What the caller should know and is no error, in sentences: what P.index leaves out; after

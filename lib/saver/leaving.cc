@@ -1,0 +1,59 @@
+#include "lib/saver/leaving.h"
+
+#include <algorithm>
+
+#include "lib/saver/members.h"
+#include "lib/saver/siblings.h"
+#include "lib/try.h"
+
+namespace cairn::saver {
+
+std::vector<std::string> spare_others(const Place& place, std::span<const std::string> names,
+                                      const History& history, Judgement& judgement) {
+  const auto goes = [](const Judged& judged) { return judged.fate == Fate::Deleted; };
+  if (std::ranges::none_of(judgement.of, goes)) return {};
+  const auto elsewhere = listed_elsewhere(place, names);
+  std::vector<std::string> notices;
+  for (std::size_t i = 0; i < history.listed.size(); ++i) {
+    const Listed& listed = history.listed[i];
+    const auto other = elsewhere.find(listed.base);
+    if (!goes(judgement.of[i]) || listed.base.empty() || other == elsewhere.end()) continue;
+    const std::string stays =
+        "its files stay, since " + other->second + ", another catalog of this directory, lists it";
+    judgement.of[i].fate = Fate::Preserved;
+    judgement.of[i].why += "; " + stays;
+    notices.push_back(listed.path.string() + ": leaves the catalog, but " + stays);
+  }
+  return notices;
+}
+
+void apply(const Judgement& judgement, std::span<const Retention> rules, History& history) {
+  std::vector<Listed> stay;
+  for (std::size_t i = 0; i < history.listed.size(); ++i) {
+    if (judgement.of[i].fate == Fate::Listed) stay.push_back(std::move(history.listed[i]));
+  }
+  history.listed = std::move(stay);
+  if (const auto* rule = rule_of(rules, Retention::Rule::TensorFlowSaver);
+      rule != nullptr && rule->hours > 0) {
+    history.grid = {rule->hours, judgement.grid.next_keep_s};
+  }
+  if (rule_of(rules, Retention::Rule::TensorFlowManager) != nullptr) {
+    history.has_timestamps = true;
+    history.last_preserved_s = judgement.grid.last_preserved_s;
+  }
+}
+
+Result<std::vector<format::JournalCheckpoint>> going(const Place& place,
+                                                     std::span<const std::string> names,
+                                                     const History& history,
+                                                     const Judgement& judgement) {
+  std::vector<format::JournalCheckpoint> going;
+  for (std::size_t i = 0; i < history.listed.size(); ++i) {
+    if (judgement.of[i].fate != Fate::Deleted || history.listed[i].base.empty()) continue;
+    CAIRN_TRY(files, members_of(place.directory, names, history.listed[i].base));
+    going.push_back(std::move(files));
+  }
+  return going;
+}
+
+}  // namespace cairn::saver

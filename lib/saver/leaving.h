@@ -1,0 +1,31 @@
+#pragma once
+
+// What a judgement means for a directory: for its catalog, and for its files.
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cairn/error.h"
+#include "format/cairn/journal.h"
+#include "lib/saver/history.h"
+#include "lib/saver/retention.h"
+
+namespace cairn::saver {
+
+// Of those that are to go, the ones that another catalog of the directory lists leave this one and
+// stay: `judgement` says so from then on. What to say of them, in sentences. `names`: what is in
+// the directory.
+std::vector<std::string> spare_others(const Place& place, std::span<const std::string> names,
+                                      const History& history, Judgement& judgement);
+
+// Takes those that leave the catalog out of it, and turns the grid.
+void apply(const Judgement& judgement, std::span<const Retention> rules, History& history);
+
+// The files of those that are to go. What lies outside of the directory is left alone.
+Result<std::vector<format::JournalCheckpoint>> going(const Place& place,
+                                                     std::span<const std::string> names,
+                                                     const History& history,
+                                                     const Judgement& judgement);
+
+}  // namespace cairn::saver
