@@ -22,6 +22,7 @@
 #include "format/limits.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/compat/catalog.h"
+#include "lib/compat/identify.h"
 #include "lib/compat/v1.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
@@ -50,7 +51,7 @@ Result<format::IndexFacts> read_own(const Location& location, Trail& trail) {
   const os::File& file = trail.keep_index(std::move(opened.file), info);
   CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kIndexBytesMax));
   const auto index = format::IndexView::decode(bytes);
-  if (!index) return error_of(file.path(), index.error());
+  if (!index) return named_for_what_it_is(file, error_of(file.path(), index.error()));
   CAIRN_CHECK(check_shard_names(*index, location, file.path()));
   return index->facts();
 }
@@ -96,7 +97,7 @@ Foreign read_foreign(const Location& location, Trail& trail) {
   }
   auto bundle = format::tensorflow::decode_bundle(read->bytes);
   if (!bundle) {
-    Error error = error_of(read->file->path(), bundle.error());
+    Error error = named_for_what_it_is(*read->file, error_of(read->file->path(), bundle.error()));
     return {std::move(read), std::move(error)};
   }
   return {std::move(read), facts_of(location, *std::move(bundle))};

@@ -90,7 +90,7 @@ Result<Draft> second_name(const os::Directory& directory, const std::string& nam
   auto draft = Draft::link(directory, name, index);
   if (draft) return draft;
   const int number = draft.error().os_errno;
-  if (number != EPERM && number != EOPNOTSUPP && number != EMLINK) return draft;
+  if (number != EPERM && number != EOPNOTSUPP && number != ENOSYS && number != EMLINK) return draft;
   CAIRN_TRY(bytes, os::read_whole(index, format::limits::kForeignIndexBytesMax));
   return draft_with(directory, name, bytes);
 }
