@@ -141,6 +141,26 @@ TEST_CASE("who dies while waiting holds nobody up") {
   CHECK(take(directory));
 }
 
+TEST_CASE("a child that was forked meanwhile does not prolong a lock") {
+  const Scratch scratch;
+  const os::Directory directory = opened(scratch);
+  Taken lock = take(directory);
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe(ends.data()) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {  // has the file open too, until it is told to end
+    ::close(ends[1]);
+    char byte{};
+    (void)!::read(ends[0], &byte, 1);
+    ::_exit(0);
+  }
+  ::close(ends[0]);
+  lock.reset();
+  CHECK(take(directory, {milliseconds(0), {}}));
+  ::close(ends[1]);
+  ::waitpid(child, nullptr, 0);
+}
+
 // ---- How long
 
 TEST_CASE("who does not want to wait is told at once who has the lock") {
