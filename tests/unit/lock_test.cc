@@ -141,6 +141,26 @@ TEST_CASE("who dies while waiting holds nobody up") {
   CHECK(take(directory));
 }
 
+TEST_CASE("a lock ends with its holder's process, however that ends") {
+  const Scratch scratch;
+  const os::Directory directory = opened(scratch);
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe(ends.data()) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto lock = Lock::of_directory(directory, {});
+    (void)!::write(ends[1], "x", 1);
+    ::pause();
+  }
+  char byte{};
+  REQUIRE(::read(ends[0], &byte, 1) == 1);
+  CHECK(refused(directory, {milliseconds(0), {}}).code == Code::Busy);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  CHECK(take(directory, {milliseconds(0), {}}));
+  for (const int end : ends) ::close(end);
+}
+
 TEST_CASE("a child that was forked meanwhile does not prolong a lock") {
   const Scratch scratch;
   const os::Directory directory = opened(scratch);
