@@ -21,6 +21,16 @@ constexpr const char* kFooter =
     "Example:\n"
     "  cairn verify \"$(cairn latest saved)\"";
 
+// Goes on behind "DIR has no latest checkpoint".
+std::string why_none(const std::string& dir, const std::string& catalog) {
+  const auto state = get_checkpoint_state(dir, catalog);
+  if (!state || !*state) return {};
+  return fmt::format(
+      ": its catalog names {}, whose files are not there; 'cairn state' says which is "
+      "whole",
+      (*state)->model_checkpoint_path.native());
+}
+
 }  // namespace
 
 int latest(Arguments arguments) {
@@ -46,7 +56,7 @@ int latest(Arguments arguments) {
     print(safe((*found)->native()) + "\n");
   }
   if (found->has_value()) return kYes;
-  complain(fmt::format("{} has no latest checkpoint", dir));
+  complain(fmt::format("{} has no latest checkpoint{}", dir, why_none(dir, catalog)));
   return kNo;
 }
 

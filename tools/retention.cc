@@ -12,7 +12,7 @@
 namespace cairn::tools {
 namespace {
 
-constexpr double kLockWaitSecondsMax = 1e6;  // some days; its nanoseconds fit 64 bits
+constexpr double kLockWaitSecondsMax = 1e9;  // some decades; beyond it is for ever
 
 // What follows the last ':' of `text`, which loses it. Nothing: there is no ':'.
 std::optional<std::string_view> cut_last(std::string_view& text) {
@@ -26,6 +26,17 @@ std::optional<std::string_view> cut_last(std::string_view& text) {
 // Unchecked, -1 is taken for the largest number that there is.
 std::string not_negative(const std::string& word) {
   return word.starts_with('-') ? "'" + word + "' is negative" : "";
+}
+
+// Nothing: the word says no such time.
+std::optional<std::chrono::milliseconds> parse_wait(const std::string& word) {
+  using std::chrono::milliseconds;
+  double seconds = -1;
+  const char* const end = word.data() + word.size();
+  const auto parsed = std::from_chars(word.data(), end, seconds);
+  if (parsed.ec != std::errc() || parsed.ptr != end || !(seconds >= 0)) return std::nullopt;
+  if (seconds > kLockWaitSecondsMax) return milliseconds::max();
+  return std::chrono::ceil<milliseconds>(std::chrono::duration<double>(seconds));
 }
 
 Result<Retention> parse_best(const std::string& word) {
@@ -98,13 +109,14 @@ Result<std::vector<Retention>> rules_of(const RetentionOptions& options) {
 }
 
 void add_lock_wait(CommandLine& line, std::chrono::milliseconds& wait) {
-  const auto take = [&wait](double seconds) {
-    wait = std::chrono::duration_cast<std::chrono::milliseconds>(
-        std::chrono::duration<double>(seconds));
+  const auto take = [&wait](const std::string& word) { wait = *parse_wait(word); };
+  const auto why_not = [](const std::string& word) {
+    return parse_wait(word) ? "" : "'" + word + "' is neither seconds, 0 or more, nor inf";
   };
-  line.add_call<double>("--lock-wait", take, "SECONDS",
-                        "How long to wait for another writer (0: not at all)")
-      .between(0.0, kLockWaitSecondsMax);
+  line.add_call<std::string>("--lock-wait", take, "SECONDS",
+                             "How long to wait for another writer (30; 0: not at all; inf: for\n"
+                             "ever)")
+      .check(why_not);
 }
 
 }  // namespace cairn::tools

@@ -49,7 +49,7 @@ void print_text(const Transfer& transfer) {
   print(fmt::format("{}: {}, {} payload bytes written\n", safe(transfer.prefix.native()),
                     how(transfer.used), grouped(transfer.payload_bytes_copied)));
   for (const std::string& tensor : transfer.not_nameable) {
-    print(fmt::format("  left out, the target cannot name it: {}\n", safe(tensor)));
+    print(fmt::format("  left out: {}\n", safe(tensor)));
   }
 }
 

@@ -61,9 +61,13 @@ bool is_elsewhere(const Location& location, const TransferOptions& options) {
 Result<void> accept_bundle(const Location& location, const store::Parts& parts,
                            std::span<const std::string> not_nameable,
                            const TransferOptions& options, Transfer& transfer) {
+  constexpr std::string_view kNoSum =
+      "for which no sum is stored, and P.index needs one: convert() computes it";
   compat::Misfits misfits;
-  for (const std::string& name : not_nameable)
-    misfits.add_tensor(store::spec_of(parts.index.tensor(*parts.index.find(name))));
+  for (const std::string& name : not_nameable) {
+    const TensorSpec spec = store::spec_of(parts.index.tensor(*parts.index.find(name)));
+    misfits.add_tensor(spec, store::fits_bundle(spec.dtype, name) ? kNoSum : "");
+  }
   if (is_elsewhere(location, options)) {
     compat::add_metadata_lost_to_bundle(parts.index, misfits);
     note_step(parts.index.step(), options, transfer);

@@ -45,9 +45,10 @@ std::optional<std::int64_t> step_of(std::string_view text) noexcept {
 
 }  // namespace
 
-void Misfits::add_tensor(const TensorSpec& spec) {
+void Misfits::add_tensor(const TensorSpec& spec, std::string_view why) {
   tensors.push_back(spec.name);
-  described.push_back("tensor " + format::quoted(spec.name) + " (" + store::describe(spec) + ")");
+  described.push_back("tensor " + format::quoted(spec.name) + " (" + store::describe(spec) +
+                      std::string(why.empty() ? "" : ", ").append(why) + ")");
 }
 
 void Misfits::add_metadata(std::string_view key) {

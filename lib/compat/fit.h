@@ -26,7 +26,8 @@ struct Misfits {
   std::vector<std::string> safetensors_metadata;
   std::vector<std::string> described;
 
-  void add_tensor(const TensorSpec& spec);
+  // `why`: unless its dtype or its name says it.
+  void add_tensor(const TensorSpec& spec, std::string_view why = {});
   void add_metadata(std::string_view key);
   void add_safetensors_metadata(std::string_view key);
 };

@@ -39,6 +39,7 @@ bool linking_is_impossible(const Error& error) noexcept {
     case EMLINK:
     case EPERM:
     case EOPNOTSUPP:
+    case ENOSYS:  // of FUSE
     case EINVAL:
     case ENOENT:
     case ENOTTY:

@@ -99,6 +99,9 @@ class File {
   Result<bool> try_lock_byte(std::uint64_t offset_bytes) const;
   void unlock_byte(std::uint64_t offset_bytes) const noexcept;
 
+  // One of the bytes that another open of the file holds so: it is not said which of several.
+  Result<std::optional<std::uint64_t>> locked_byte(Stretch stretch) const;
+
   // Lets the disk begin with these bytes, so that a sync() afterwards waits for less; promises
   // nothing, and does nothing where kernel, file system or sandbox do not have it. Io, NoSpace: the
   // disk has failed, which is as final as a sync that fails.

@@ -4,9 +4,15 @@
 // whole file.
 //
 // Nobody is told when a byte is free again, so those who wait look again and again; and whoever has
-// it all the time would nearly always be first. So each byte has another one before it, as a
-// turnstile: only who holds that may ask for the byte, and keeps it until it has got it. The holder
-// of the byte, when it comes again, waits behind.
+// it all the time would nearly always be first. So each byte has a queue: further bytes, each a
+// ticket. Who comes takes the first ticket behind all that are held, asks for the byte once no
+// ticket before its own is held, and gives the ticket back when it has the byte. Tickets vanish
+// with who holds them, as the byte does. A turnstile, one byte that only who comes next may hold,
+// is fair to two and not to six: whoever looks at the right moment gets through, and in 180 turns
+// one of six had 10 and another 45.
+//
+// Who waits looks again after an eighth of the time that it has waited, so that waiting costs
+// little and a lock that is free does not stay unused for long.
 //
 // The file stays when the lock goes: removing it would let two writers hold locks on two files of
 // the same name. Its text names the holders and is for messages only; the kernel alone says who
@@ -16,6 +22,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -31,11 +38,17 @@ namespace {
 
 constexpr std::uint64_t kDirectoryByte = 0;
 constexpr std::uint64_t kPrefixBytes = std::uint64_t{1} << 60;  // 1 to this
-constexpr std::uint64_t kTurnstiles = std::uint64_t{1} << 61;   // behind it, one for each byte
-constexpr std::size_t kTextBytes = 128;                         // a line of the text
+// Behind them, for each byte a stretch of tickets. Two prefixes may share one, and wait for each
+// other then.
+constexpr std::uint64_t kQueues = std::uint64_t{1} << 62;
+constexpr std::uint64_t kQueueCount = std::uint64_t{1} << 41;
+constexpr std::uint64_t kTickets = std::uint64_t{1} << 20;
+constexpr std::size_t kTextBytes = 128;  // a line of the text
 constexpr std::uint64_t kLines = 32;
+constexpr std::chrono::milliseconds kPauseMin{1};
 constexpr std::chrono::milliseconds kPauseMax{20};
 constexpr std::chrono::milliseconds kPauseMaxOfNext{2};  // of the one that comes next
+constexpr int kPausePart = 8;                            // of the time that was waited
 
 using Clock = std::chrono::steady_clock;
 
@@ -64,38 +77,85 @@ std::string holder(const os::File& file, std::uint64_t byte) {
   return format::quoted(text.substr(own.size()));
 }
 
-// Holds a turnstile.
-struct Turn {
-  const os::File& file;
-  std::uint64_t byte;
-  ~Turn() { file.unlock_byte(byte); }
-};
+Error cannot_open(const os::Directory& directory, const Error& error) {
+  if (error.code != Code::NotFound) return error;
+  return {Code::NotFound, error.os_errno,
+          directory.path() + ": was removed after it was opened: open it anew"};
+}
 
 class Waiting {
  public:
-  explicit Waiting(const LockWait& wait) : wait_(wait), until_(Clock::now()) {
+  explicit Waiting(const LockWait& wait) : wait_(wait), since_(Clock::now()) {
     // No clock reaches that far.
-    forever_ = wait.at_most > std::chrono::hours{24 * 365 * 100};
-    if (!forever_) until_ += wait.at_most;
+    if (wait.at_most <= std::chrono::hours{24 * 365 * 100}) until_ = since_ + wait.at_most;
   }
 
   // Until `attempt` succeeds: true. false: the time is up.
   template <class Attempt>
-  Result<bool> until(std::chrono::milliseconds pause_max, Attempt attempt) {
-    for (std::chrono::milliseconds pause{1};; pause = std::min(2 * pause, pause_max)) {
+  Result<bool> until(Clock::duration pause_max, Attempt attempt) const {
+    while (true) {
       CAIRN_TRY(done, attempt());
       if (done) return true;
       CAIRN_CHECK(os::unless_stopped(wait_.stop));
-      if (!forever_ && Clock::now() >= until_) return false;
-      std::this_thread::sleep_for(pause);
+      const Clock::time_point now = Clock::now();
+      if (until_ && now >= *until_) return false;
+      const Clock::duration pause = (now - since_) / kPausePart;
+      std::this_thread::sleep_for(std::clamp<Clock::duration>(pause, kPauseMin, pause_max));
     }
   }
 
  private:
   const LockWait& wait_;
-  Clock::time_point until_;
-  bool forever_;
+  Clock::time_point since_;
+  std::optional<Clock::time_point> until_;  // nothing: for ever
 };
+
+// A place in a byte's queue, until it is left.
+class Place {
+ public:
+  Place(const os::File& file, std::uint64_t byte)
+      : file_(file), queue_(kQueues + byte % kQueueCount * kTickets) {}
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+  ~Place() {
+    if (held_) file_.unlock_byte(queue_ + ticket_);
+  }
+
+  // false: the queue is full, or another took the ticket; to be tried again.
+  Result<bool> take() {
+    ticket_ = 0;
+    while (ticket_ < kTickets) {
+      CAIRN_TRY(held, file_.locked_byte({queue_ + ticket_, kTickets - ticket_}));
+      if (!held) break;
+      ticket_ = *held - queue_ + 1;
+    }
+    if (ticket_ == kTickets) return false;
+    CAIRN_TRY(taken, file_.try_lock_byte(queue_ + ticket_));
+    held_ = taken;
+    return held_;
+  }
+
+  Result<bool> is_first() const {
+    CAIRN_TRY(held, file_.locked_byte({queue_, ticket_}));
+    return !held;
+  }
+
+ private:
+  const os::File& file_;
+  std::uint64_t queue_;
+  std::uint64_t ticket_ = 0;
+  bool held_ = false;
+};
+
+// false: the time is up.
+Result<bool> take_in_turn(const os::File& file, std::uint64_t byte, const Waiting& waiting) {
+  Place place(file, byte);
+  CAIRN_TRY(queued, waiting.until(kPauseMax, [&] { return place.take(); }));
+  if (!queued) return false;
+  CAIRN_TRY(first, waiting.until(kPauseMax, [&] { return place.is_first(); }));
+  if (!first) return false;
+  return waiting.until(kPauseMaxOfNext, [&] { return file.try_lock_byte(byte); });
+}
 
 }  // namespace
 
@@ -127,30 +187,24 @@ Result<Lock> Lock::of_prefix(const os::Directory& directory, std::string_view ba
 
 Result<Lock> Lock::take(const os::Directory& directory, const Wanted& wanted,
                         const LockWait& wait) {
-  const std::uint64_t turnstile = kTurnstiles + wanted.byte;
-  Waiting waiting(wait);
+  const Waiting waiting(wait);
   while (true) {
-    CAIRN_TRY(file, directory.open_or_create_file(kLockName));
-    CAIRN_TRY(next, waiting.until(kPauseMax, [&] { return file.try_lock_byte(turnstile); }));
-    bool ours = false;
-    if (next) {
-      const Turn turn{file, turnstile};
-      CAIRN_TRY(taken,
-                waiting.until(kPauseMaxOfNext, [&] { return file.try_lock_byte(wanted.byte); }));
-      ours = taken;
-    }
+    auto file = directory.open_or_create_file(kLockName);
+    if (!file) return cannot_open(directory, file.error());
+    CAIRN_TRY(ours, take_in_turn(*file, wanted.byte, waiting));
     if (!ours) {
+      const auto waited = std::max(wait.at_most, std::chrono::milliseconds(0)).count();
       return Error{Code::Busy, 0,
-                   wanted.what + ": is being written to by " + holder(file, wanted.byte) +
-                       "; waited " + std::to_string(wait.at_most.count()) +
+                   wanted.what + ": is being written to by " + holder(*file, wanted.byte) +
+                       "; waited " + std::to_string(waited) +
                        " ms: try again, or wait longer (lock_wait)"};
     }
-    CAIRN_TRY(opened, file.info());
+    CAIRN_TRY(opened, file->info());
     CAIRN_TRY(named, directory.look(kLockName));
     // Somebody may have removed the file by hand meanwhile; then this lock excludes nobody.
     if (!named || named->inode != opened.inode) continue;
-    name_holder(file, wanted.byte);
-    return Lock(std::move(file), wanted.byte);
+    name_holder(*file, wanted.byte);
+    return Lock(*std::move(file), wanted.byte);
   }
 }
 

@@ -90,7 +90,7 @@ Result<Draft> second_name(const os::Directory& directory, const std::string& nam
   auto draft = Draft::link(directory, name, index);
   if (draft) return draft;
   const int number = draft.error().os_errno;
-  constexpr std::array kImpossible{EPERM, EOPNOTSUPP, EMLINK, EXDEV, ENOENT};
+  constexpr std::array kImpossible{EPERM, EOPNOTSUPP, ENOSYS, EMLINK, EXDEV, ENOENT};
   if (std::ranges::find(kImpossible, number) == kImpossible.end()) return draft;
   CAIRN_TRY(bytes, os::read_whole(index, format::limits::kForeignIndexBytesMax));
   return draft_with(directory, name, bytes);

@@ -7,7 +7,7 @@ import subprocess
 import unittest
 
 from bundle import write_bundle
-from command import CAIRN, FAILED, YES, CommandTest
+from command import CAIRN, FAILED, NO, YES, CommandTest
 
 SHARD = ".data-00000-of-00001"
 POINTER = b"version https:" b"//git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 4265146304\n"
@@ -130,6 +130,29 @@ class Places(CommandTest):
                 self.cairn(*words, "--follow-links", exit=YES)
                 self.assertEqual((self.dir / (words[2] + ".meta")).read_bytes(), b"secret")
 
+    # ---- Catalogs
+
+    def test_a_catalog_that_was_written_on_windows(self):
+        self.bundle("d/model_0")
+        self.bundle("d/model_1")
+        for entry in ("C:\\\\Users\\\\u\\\\m\\\\model_1", ".\\\\model_1", "D:/m/model_1"):
+            with self.subTest(entry):
+                (self.dir / "d/checkpoint").write_text('model_checkpoint_path: "%s"\n' % entry)
+                ran = self.cairn("ls", "d", "--json", exit=YES)
+                self.assertEqual(ran.json["prefix"], "d/model_1")
+                self.assertIn("opened d/model_1 beside the catalog instead", ran.err)
+                self.assertEqual(self.cairn("state", "d", "--json", exit=YES).json["latest_whole"], "d/model_1")
+                self.assertEqual(self.cairn("watch", "d", "--timeout", "0", exit=YES).text, "d/model_1\n")
+                self.assertIn("'cairn state' says which is whole", self.cairn("latest", "d", exit=NO).err)
+
+    def test_an_entry_in_a_folder_below_is_inside(self):
+        self.bundle("d/sub/model_1")
+        (self.dir / "d/checkpoint").write_text('model_checkpoint_path: "sub/model_1"\n')
+        self.assertEqual(self.names("d"), ["w"])
+        self.assertEqual(self.cairn("latest", "d", exit=YES).text, "d/sub/model_1\n")
+        self.assertEqual(self.cairn("state", "d", "--json", exit=YES).json["latest_whole"], "d/sub/model_1")
+        self.cairn("verify", "d", exit=YES)
+
     # ---- Strangers under a checkpoint's name
 
     def test_strangers_are_named_whenever_a_header_is_refused(self):
@@ -146,6 +169,13 @@ class Places(CommandTest):
                 (self.dir / ("m" + SHARD)).write_bytes(data[:3] if len(data) < 4 else data)
                 (self.dir / "m.index").write_bytes(data)
                 self.assertIn(said, self.cairn("ls", "m", exit=FAILED).err)
+
+    def test_salvage_names_strangers_too(self):
+        for name in ("m.index", "m.cairn"):
+            with self.subTest(name):
+                (self.dir / name).write_bytes(POINTER)
+                self.assertIn(name + ": is a Git LFS pointer", self.cairn("salvage", "m", "out/m", exit=FAILED).err)
+                (self.dir / name).unlink()
 
     def test_a_pointer_in_a_shards_place(self):
         write_bundle(self.dir / "m", {b"w": bytes(4096)})

@@ -490,12 +490,42 @@ F_OFD_SETLK = 37  # of Linux; Python names it since 3.9 on some systems only
 
 
 class Shared(SaveTest):
+    def locked(self):
+        """The directory's lock in other hands: byte 0, a lock of the open file."""
+        lock = open(self.dir / "saved" / ".cairn-lock", "r+")
+        self.addCleanup(lock.close)
+        fcntl.fcntl(lock, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0))
+        return lock
+
+    def test_a_wait_is_none_or_some_seconds_or_for_ever(self):
+        self.save("saved/m", "v:int8=1")
+        lock = self.locked()
+        for word, waited in (("0", "waited 0 ms"), ("0.02", "waited 20 ms"), ("0.0001", "waited 1 ms")):
+            with self.subTest(word):
+                self.assertIn(waited, self.cairn("prune", "saved", "--lock-wait", word, exit=FAILED).err)
+        for word in ("-1", "nan", "-inf", "soon", ""):
+            with self.subTest(word):
+                self.assertIn("is neither seconds, 0 or more, nor inf",
+                              self.cairn("prune", "saved", "--lock-wait", word, exit=FAILED).err)
+        waiting = [subprocess.Popen([CAIRN, "prune", "saved", "--lock-wait", word], cwd=self.dir,
+                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for word in ("inf", "1e300")]
+        time.sleep(0.1)
+        self.assertEqual([process.poll() for process in waiting], [None, None])
+        lock.close()
+        for process in waiting:
+            self.assertEqual((process.communicate()[1], process.returncode), (b"", YES))
+
+    def test_help_says_how_to_wait_for_ever(self):
+        for verb in ("save", "prune", "pin", "import", "export", "convert", "merge", "rename", "salvage"):
+            with self.subTest(verb):
+                text = " ".join(self.cairn(verb, "--help", exit=YES).text.split())
+                self.assertIn("--lock-wait SECONDS How long to wait for another writer (30; 0: not at all; "
+                              "inf: for ever)", text)
+
     def test_a_second_writer_is_told_who_writes(self):
         self.save("saved/m", "v:int8=1")
-        with open(self.dir / "saved" / ".cairn-lock", "r+") as lock:
-            # Byte 0 is the directory's, a lock of the open file; its line in the text begins with its number.
-            fcntl.fcntl(lock, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0))
-            lock.truncate(0)
+        with self.locked() as lock:
+            lock.truncate(0)  # a line begins with the number of its byte
             lock.write("0 trainer, process 4711 on host7\n")
             lock.flush()
             for words in (("save", "saved/m", "v:int8=2"), ("prune", "saved"), ("pin", "saved/m")):

@@ -25,7 +25,9 @@ class Walk(CommandTest):
 
     def test_latest_is_no_where_its_files_are_gone(self):
         (self.dir / "saved" / "train2-9.index").unlink()
-        self.cairn("latest", "saved", exit=NO)
+        err = self.cairn("latest", "saved", exit=NO).err
+        self.assertIn("its catalog names saved/train2-9, whose files are not there", err)
+        self.assertIn("'cairn state' says which is whole", err)
 
     def test_latest_of_a_directory_that_is_missing_or_empty_is_no(self):
         (self.dir / "empty").mkdir()

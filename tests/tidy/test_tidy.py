@@ -56,6 +56,11 @@ BREAKS = [
     ("each test that a page names", {"docs/x.md": "[a_test.cc](../tests/unit/a_test.cc): a promise; and more\n"}),
     ("each test that a page names", {"docs/x.md": "| [a_test.cc](../tests/unit/a_test.cc): a promise |\n",
                                      "tests/unit/a_test.cc": 'TEST_CASE("another promise") {}\n'}),
+    ("each test that a page names", {"docs/x.md": "- [a_test.cc](../tests/unit/a_test.cc): a promise; another one.\n",
+                                     "tests/unit/a_test.cc": 'TEST_CASE("a promise") {}\n'}),
+    ("each test that a page names", {"docs/x.md": "[c.py](../tests/cli/c.py).\n"}),
+    ("each guarantee", {"docs/GUARANTEES.md": "## Promised\n\n**All is well.** It is.\n\n- [c.py](../tests/c.py)\n\n"
+                                              "**So it stays.** It does.\n\n## Assumed\n", "tests/c.py": ""}),
     ("each test that a page names", {"docs/x.md": "[b.py](../tests/cli/b.py): test_b\n",
                                      "tests/cli/b.py": "def test_c(): pass\n"}),
     ("no TODO", {"lib/os/file.cc": "// TODO: later\n"}),

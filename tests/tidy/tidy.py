@@ -239,11 +239,22 @@ def example(tree):
 def named_tests(tree):
     for page in [f for f in tree.files if re.fullmatch(r"docs/\w+\.md", f)]:
         for number, line in enumerate(tree.text(page).splitlines(), 1):
-            for path, name in re.findall(r"\]\(\.\./(tests/[\w/]+\.(?:cc|py))\): *([^;|]*)", line):
-                name = name.strip().rstrip(".")
-                wanted = f"def {name}(" if path.endswith(".py") else f'"{name}"'
-                if path not in tree.files or not name or wanted not in tree.text(path):
-                    yield f"{page}:{number}: {path} has no test {name!r}"
+            for path, names in re.findall(r"\]\(\.\./(tests/[\w/]+\.(?:cc|py))\)(?:: *([^\[|]*))?", line):
+                if path not in tree.files:
+                    yield f"{page}:{number}: there is no {path}"
+                for name in (name.strip().rstrip(".") for name in names.split(";")):
+                    wanted = f"def {name}(" if path.endswith(".py") else f'"{name}"'
+                    if path in tree.files and name and wanted not in tree.text(path):
+                        yield f"{page}:{number}: {path} has no test {name!r}"
+
+
+@check("each guarantee names a test")
+def guarantees(tree):
+    page = "docs/GUARANTEES.md"
+    promised = tree.text(page).partition("## Promised\n")[2].partition("\n## ")[0] if page in tree.files else ""
+    for promise in re.split(r"\n(?=\*\*)", promised)[1:]:
+        if "](../tests/" not in promise:
+            yield f"{page}:1: no test for {promise[:promise.index('.')]!r}"
 
 
 # --- words ----------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "cairn/convert.h"
 #include "lib/os/direct.h"
 #include "lib/os/file.h"
 #include "lib/os/mapping.h"
@@ -97,6 +98,25 @@ TEST_CASE("what old sandboxes answer EPERM for is done by other calls") {
             const auto populated = populate(mapping->bytes());
             return !populated && populated.error().code == Code::Unsupported ? 0 : 5;
           }) == 0);
+  }
+}
+
+TEST_CASE("where no file can get a second name, publishers copy") {
+  for (const int number : {EPERM, EOPNOTSUPP, ENOSYS}) {
+    INFO(number);
+    const Scratch scratch;
+    const std::vector<test::Content> contents{
+        {{"a", DType::Uint8, {5000}}, test::random_bytes(5000, 3), {}}};
+    test::write_checkpoint(scratch / "m", contents);
+    CHECK(answer_without({SYS_linkat}, number, [&] {
+            TransferOptions options;
+            options.output = scratch / "n";
+            const auto moved = import_index(scratch / "m", options);
+            if (!moved || moved->used != Link::Copy) return 1;
+            options.replace = true;  // what is replaced keeps a name until its shards have gone
+            return import_index(scratch / "m", options) ? 0 : 2;
+          }) == 0);
+    test::check_holds(test::open_checkpoint(scratch / "n"), contents);
   }
 }
 

@@ -149,6 +149,56 @@ TEST_CASE("pins, prunes, lists and asynchronous saves go to the opened directory
   CHECK(bases_in(box / "d") == std::set<std::string>{"m-2", "m-3"});
 }
 
+TEST_CASE("pins and prunes beside two Savers that save all the time get their turns") {
+  Sandbox box;
+  for (int step = 1; step <= 2; ++step) {
+    Saver first = opened(box / "d");
+    REQUIRE(save(first, step));
+  }
+  std::atomic<bool> over = false;
+  std::array<std::atomic<int>, 2> saves{};
+  std::array<std::string, 2> failed;
+  {
+    std::vector<std::jthread> trainers;
+    for (std::size_t i = 0; i < saves.size(); ++i) {
+      trainers.emplace_back([&, i] {
+        Saver saver = opened(box / "d");
+        while (!over && failed[i].empty()) {
+          const auto saved = save(saver, 10 + static_cast<int>(i));
+          if (saved) ++saves[i];
+          if (!saved) failed[i] = refusal(saved);
+        }
+      });
+    }
+    Saver other = opened(box / "d");  // waits as long as it does unless told
+    for (int round = 0; round < 20; ++round) {
+      const auto pinned = other.pin(box / "d/m-1", round % 2 == 0);
+      CHECK_MESSAGE(pinned, refusal(pinned));
+      const auto pruned = other.prune(false);
+      CHECK_MESSAGE(pruned, refusal(pruned));
+    }
+    over = true;
+  }
+  for (std::size_t i = 0; i < saves.size(); ++i) {
+    CHECK(failed[i] == "");
+    CHECK(saves[i] >= 5);  // of 40 turns of the third
+  }
+}
+
+TEST_CASE("a Saver whose directory was removed says so, and another makes it anew") {
+  Sandbox box;
+  Saver saver = opened(box / "d");
+  REQUIRE(save(saver, 1));
+  test::fs::remove_all(box / "d");
+  const std::string gone = (box / "d").string() + ": was removed after it was opened: open it anew";
+  CHECK(has(refusal(save(saver, 2)), gone));
+  test::fs::create_directory(box / "d");
+  CHECK(has(refusal(save(saver, 2)), gone));
+  CHECK(test::fs::is_empty(box / "d"));
+  Saver anew = opened(box / "d");
+  CHECK(save(anew, 2));
+}
+
 TEST_CASE("an entry outside of the directory, spelt from it, stays listed after chdir") {
   Sandbox box;
   test::save(box / "out/best", {{{"v", test::int_scalar(7)}}});

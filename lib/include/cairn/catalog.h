@@ -34,7 +34,7 @@ CAIRN_API Result<std::optional<CheckpointState>> get_checkpoint_state(
 // Replaces the catalog of `dir` durably. Paths are written by TensorFlow's rules: absolute ones as
 // they are; relative ones made relative to `dir` where `dir` itself is relative, else as they are.
 // model_checkpoint_path is added at the end of all_model_checkpoint_paths where it is not there
-// already. Takes the directory's lock, and waits 10 s for it. Errors: Busy (a Saver writes here);
+// already. Takes the directory's lock, and waits 30 s for it. Errors: Busy (a Saver writes here);
 // Invalid (no latest checkpoint; timestamps of another number than paths; a
 // checkpoint named like the catalog; a path that is not UTF-8), NotFound (no such directory), Io,
 // NoSpace.

@@ -159,6 +159,10 @@ Result<bool> File::try_lock_byte(std::uint64_t) const { return true; }
 
 void File::unlock_byte(std::uint64_t) const noexcept {}
 
+Result<std::optional<std::uint64_t>> File::locked_byte(Stretch) const {
+  return std::optional<std::uint64_t>();
+}
+
 Result<void> File::sync() const {
   Machine& machine = crash::running();
   const std::lock_guard lock(machine.mutex());

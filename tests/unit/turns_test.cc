@@ -1,0 +1,121 @@
+// What another does between two steps of a publisher: it is seen, and not written over.
+
+#include <dlfcn.h>
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cairn/cairn.h"
+#include "sandbox.h"
+
+namespace {
+
+std::function<void()> at_next_sync;
+
+}  // namespace
+
+// A publisher has read what it replaces before it syncs anything.
+extern "C" int fsync(int fd) {
+  using Call = int (*)(int);
+  static const auto call = reinterpret_cast<Call>(::dlsym(RTLD_NEXT, "fsync"));
+  if (const auto act = std::exchange(at_next_sync, nullptr)) act();
+  return call(fd);
+}
+
+namespace cairn {
+namespace {
+
+using test::has;
+using test::refusal;
+using test::Sandbox;
+using test::fs::path;
+
+// As TensorFlow, which knows no lock: another file under the same name.
+void write_index_anew(const path& index) {
+  test::write_file(index.string() + ".new", test::read_file(index));
+  test::fs::rename(index.string() + ".new", index);
+}
+
+TEST_CASE("what was written anew since it was read is not published over") {
+  using Publish = std::function<std::string(const path&)>;
+  TransferOptions replacing;
+  replacing.replace = true;
+  Renaming renaming;
+  renaming.patterns = {{"^v", "w"}};
+  const std::map<std::string, Publish> kVerbs{
+      {"import", [&](const path& prefix) { return refusal(import_index(prefix, replacing)); }},
+      {"export",
+       [&](const path& prefix) {
+         return refusal(export_index(prefix, Format::TensorFlow, replacing));
+       }},
+      {"rename",
+       [&](const path& prefix) { return refusal(rename_tensors(prefix, renaming, replacing)); }},
+      {"pin", [](const path& prefix) {
+         auto saver = Saver::open(prefix.parent_path());
+         return saver ? refusal(saver->pin(prefix)) : refusal(saver);
+       }}};
+  for (const auto& [verb, publish] : kVerbs) {
+    INFO(verb);
+    Sandbox box;
+    const path prefix = box / "train1";
+    test::copy_checkpoint(test::golden("tensorflow/saver_walk/saved/train1"), prefix);
+    if (verb == "export" || verb == "pin") REQUIRE(import_index(prefix));
+    if (verb == "export") {  // one that says something else, so that there is something to write
+      const Renaming other{{}, {{"^v2", "x"}}};
+      REQUIRE(rename_tensors(prefix, other, replacing));
+      test::fs::remove(prefix.string() + ".index");
+    }
+    const auto before = test::read_files(box.root());
+    const path watched = prefix.string() + (verb == "export" ? ".cairn" : ".index");
+    at_next_sync = [&] { write_index_anew(watched); };
+    const std::string said = publish(prefix);
+    CHECK_FALSE(at_next_sync);
+    CHECK(has(said, "Busy: "));
+    CHECK(has(said, "was written anew by another while it was read; nothing is changed"));
+    CHECK(test::read_files(box.root()) == before);
+    CHECK(publish(prefix) == "opened");
+  }
+}
+
+TEST_CASE(
+    "what goes by the rules and another writes anew before it is removed stays, and is named") {
+  Sandbox box;
+  SaverOptions options;
+  options.keep_any_of = {Retention::newest(1)};
+  auto saver = Saver::open(box.root(), options);
+  REQUIRE_MESSAGE(saver, refusal(saver));
+  const std::int32_t value = 7;
+  const TensorSpec spec{"v", DType::Int32, {}};
+  const auto bytes = std::as_bytes(std::span(&value, 1));
+  const auto save = [&](std::int64_t step, const std::function<Result<void>()>& meanwhile) {
+    SaveOptions what;
+    what.step = step;
+    const auto fill = [&](Writer& writer) -> Result<void> {
+      if (auto done = meanwhile(); !done) return done;
+      return writer.write("v", bytes);
+    };
+    return saver->save("m", {spec}, fill, what);
+  };
+  REQUIRE(save(1, [] { return Result<void>(); }));
+  const auto saved = save(2, [&]() -> Result<void> {
+    auto writer = Writer::create(box / "m-1", {spec});
+    if (!writer) return writer.error();
+    if (auto done = writer->write("v", bytes); !done) return done;
+    return writer->commit();
+  });
+  REQUIRE_MESSAGE(saved, refusal(saved));
+  CHECK(test::values_at(box / "m-1")->at("v") == test::int_scalar(7));
+  CHECK(saved->deleted.empty());
+  REQUIRE(saved->notices.size() == 1);
+  CHECK(has(saved->notices[0], "m-1: "));
+  const auto pruned = saver->prune(false);
+  CHECK(pruned);
+  CHECK(test::values_at(box / "m-1"));
+}
+
+}  // namespace
+}  // namespace cairn
