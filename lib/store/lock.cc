@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <string>
 #include <thread>
 #include <utility>
@@ -70,6 +71,18 @@ struct Turn {
   std::uint64_t byte;
   ~Turn() { file.unlock_byte(byte); }
 };
+
+Result<os::File> opened_lock(const os::Directory& directory) {
+  auto file = directory.open_or_create_file(kLockName);
+  if (!file && (file.error().os_errno == EACCES || file.error().os_errno == EPERM)) {
+    Error error = std::move(file).error();
+    error.what +=
+        "; whoever changes checkpoints here must be allowed to write to this file and to its "
+        "directory: ask its owner, or choose another place";
+    return error;
+  }
+  return file;
+}
 
 class Waiting {
  public:
@@ -130,7 +143,7 @@ Result<Lock> Lock::take(const os::Directory& directory, const Wanted& wanted,
   const std::uint64_t turnstile = kTurnstiles + wanted.byte;
   Waiting waiting(wait);
   while (true) {
-    CAIRN_TRY(file, directory.open_or_create_file(kLockName));
+    CAIRN_TRY(file, opened_lock(directory));
     CAIRN_TRY(next, waiting.until(kPauseMax, [&] { return file.try_lock_byte(turnstile); }));
     bool ours = false;
     if (next) {
