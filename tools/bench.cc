@@ -37,7 +37,8 @@ constexpr const char* kFooter =
     "{\"path\",\"bytes\",\"unchecked_bytes\",\"tensors\",\"repeat\",\"open_us\":{\"min\","
     "\"median\",\"max\"},\n"
     "\"touch_ms\":{\"warm\":{...},\"cold\":{...}},\"verify_ms\":{...} or null,\"copy_ms\":{...},\n"
-    "\"restore_ms\":{...},\"way\":{\"warm\":{\"name\",\"reason\"},\"cold\":{...}}}\n\n"
+    "\"restore_ms\":{...},\"way\":{\"warm\":{\"name\",\"reason\"},\"cold\":{...}},\n"
+    "\"stayed_resident\": the share that stayed in the page cache when it was dropped, or null}\n\n"
     "Example:\n"
     "  cairn bench saved/train2-9 --repeat 9 --json";
 
@@ -72,7 +73,7 @@ struct Report {
   WarmCold restore;
   Chosen warm_way;
   Chosen cold_way;
-  double stayed_resident_max = 0;
+  std::optional<double> stayed_resident;  // of what was dropped; nothing: unknown
 };
 
 // Times steps on a checkpoint that is opened anew, without checks, for every run.
@@ -106,7 +107,7 @@ class Bench {
     if (done) done = step(report.copy, [&] { return copier.copy(*checkpoint_, work); });
     if (done) done = restores(report);
     if (!done) return done.error();
-    report.stayed_resident_max = watch_.stayed_resident_max();
+    report.stayed_resident = watch_.stayed_resident_max();
     return report;
   }
 
@@ -200,6 +201,8 @@ void print_json(const Options& options, const Report& report) {
   add_chosen(json, "warm", report.warm_way);
   add_chosen(json, "cold", report.cold_way);
   json.end_object();
+  report.stayed_resident ? json.decimal("stayed_resident", *report.stayed_resident)
+                         : json.null("stayed_resident");
   json.end_object().finish();
 }
 
@@ -258,12 +261,8 @@ int bench(Arguments arguments) {
     return kFailed;
   }
   options.json ? print_json(options, *report) : print_text(options, *report);
-  if (report->stayed_resident_max > 0.01) {
-    complain(
-        fmt::format("notice: up to {:.0f} % of the shards stayed in the page cache when they "
-                    "were dropped, so the cold figures are not cold",
-                    report->stayed_resident_max * 100));
-  }
+  const std::string caveat = cold_caveat(report->stayed_resident);
+  if (!caveat.empty()) complain("notice: " + caveat);
   return kYes;
 }
 

@@ -159,11 +159,8 @@ Result<void> print_times(const std::filesystem::path& prefix, const std::filesys
   print(
       "   cold: before each run the shard was synced and dropped from the page cache with\n"
       "   posix_fadvise(DONTNEED); warm: it ran once before, untimed.\n");
-  if (watch.stayed_resident_max() > 0.01) {
-    print(
-        fmt::format("   Up to {:.0f} % stayed in the cache all the same: cold is not cold here.\n",
-                    watch.stayed_resident_max() * 100));
-  }
+  const std::string caveat = cold_caveat(watch.stayed_resident_max());
+  if (!caveat.empty()) print(fmt::format("   notice: {}.\n", caveat));
   return {};
 }
 

@@ -96,10 +96,26 @@ Result<void> Stopwatch::drop_page_cache() {
   const auto again = Checkpoint::open(checkpoint_, options);
   if (!again) return again.error();
   const auto resident = again->resident_bytes();
+  if (!resident && resident.error().code == Code::Unsupported) {
+    stayed_resident_max_.reset();
+    return {};
+  }
   if (!resident) return resident.error();
   const double share = total == 0 ? 0 : static_cast<double>(*resident) / static_cast<double>(total);
-  stayed_resident_max_ = std::max(stayed_resident_max_, share);
+  if (stayed_resident_max_) stayed_resident_max_ = std::max(*stayed_resident_max_, share);
   return {};
+}
+
+std::string cold_caveat(std::optional<double> stayed_resident_max) {
+  if (!stayed_resident_max) {
+    return "it is unknown how much of the shards stayed in the page cache when they were dropped, "
+           "so the cold figures may not be cold";
+  }
+  if (*stayed_resident_max <= 0.01) return "";
+  return fmt::format(
+      "up to {:.0f} % of the shards stayed in the page cache when they were dropped, so the cold "
+      "figures are not cold",
+      *stayed_resident_max * 100);
 }
 
 Result<void> touch_every_page(const Checkpoint& checkpoint) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "cairn/checkpoint.h"
@@ -40,9 +41,9 @@ class Stopwatch {
   // Seconds. Errors: those of the trial.
   Result<Spread> time(PageCache cache, const Trial& trial);
 
-  // The largest share of the shards that stayed in the page cache when they were dropped: where it
-  // is not near 0, the kernel would not let go (tmpfs, or mapped by others), and cold is not cold.
-  double stayed_resident_max() const { return stayed_resident_max_; }
+  // The largest share of the shards that stayed in the page cache when they were dropped; nothing:
+  // the system does not say.
+  std::optional<double> stayed_resident_max() const { return stayed_resident_max_; }
 
  private:
   Result<void> drop_page_cache();
@@ -50,8 +51,12 @@ class Stopwatch {
   std::filesystem::path checkpoint_;
   unsigned repeat_;
   bool follow_links_;
-  double stayed_resident_max_ = 0;
+  std::optional<double> stayed_resident_max_ = 0;
 };
+
+// What to say beside cold figures, where that share is not near 0: the kernel would not let go
+// (tmpfs, or mapped by others). Empty: nothing.
+std::string cold_caveat(std::optional<double> stayed_resident_max);
 
 // Reads one byte of every page of every tensor, through the mapping, on this thread. Tensors that
 // do not lie in one piece are left out.

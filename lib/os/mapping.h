@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "cairn/error.h"
@@ -64,7 +65,8 @@ Result<void> copy_mapped(std::span<const std::byte> from, std::span<std::byte> o
 // then read and mapped 2 MiB at a time. A wish: nothing happens where the kernel has none.
 void want_huge_pages(std::span<const std::byte> range) noexcept;
 
-// How many of the first `size_bytes` lie in the page cache.
-Result<std::uint64_t> resident_bytes(const File& file, std::uint64_t size_bytes);
+// How many of the first `size_bytes` lie in the page cache. Nothing: the kernel does not say, as
+// often to who neither owns the file nor may write it.
+Result<std::optional<std::uint64_t>> resident_bytes(const File& file, std::uint64_t size_bytes);
 
 }  // namespace cairn::os

@@ -12,6 +12,13 @@ namespace {
 
 std::string bytes(std::uint64_t count) { return std::to_string(count) + " bytes"; }
 
+std::string how_much_is_resident(const Surroundings& seen) {
+  const std::string of_all = " of " + std::to_string(seen.payload_bytes);
+  if (!seen.resident_bytes)
+    return "it is unknown how many" + of_all + " bytes lie in the page cache";
+  return bytes(*seen.resident_bytes) + of_all + " lie in the page cache";
+}
+
 }  // namespace
 
 Result<Surroundings> surroundings_of(const Parts& parts) {
@@ -26,7 +33,9 @@ Result<Surroundings> surroundings_of(const Parts& parts) {
     if (!mapped && os::is_unmappable(mapped.error())) seen.can_map = false;
     CAIRN_TRY(resident_bytes, os::resident_bytes(shard, size_bytes));
     seen.payload_bytes += size_bytes;
-    seen.resident_bytes += resident_bytes;
+    // Where one is not known, the sum is not.
+    if (!resident_bytes) seen.resident_bytes.reset();
+    if (seen.resident_bytes) *seen.resident_bytes += *resident_bytes;
     // Shards behind links may lie elsewhere: one that is not local decides for all.
     const os::FileSystem file_system = os::file_system_of(shard);
     if (i == 0 || !file_system.is_local) seen.file_system = file_system;
@@ -55,20 +64,16 @@ Choice choose(const Surroundings& seen) {
                            ", which is not known to be local: mapped pages would come one by one, "
                            "and die with the file"};
   }
-  const std::string resident =
-      bytes(seen.resident_bytes) + " of " + std::to_string(seen.payload_bytes);
-  if (in_memory || seen.resident_bytes >= seen.payload_bytes / 2) {
-    return {Way::Populate, resident + " lie in the page cache: they are mapped, not copied"};
-  }
+  const std::string resident = how_much_is_resident(seen);
+  const bool warm = seen.resident_bytes && *seen.resident_bytes >= seen.payload_bytes / 2;
+  if (in_memory || warm) return {Way::Populate, resident + ": they are mapped, not copied"};
   if (seen.direct_reads && seen.available_bytes && seen.payload_bytes > available_bytes / 2) {
-    return {Way::Direct, resident + " lie in the page cache, and all are more than half of the " +
+    return {Way::Direct, resident + ", and all are more than half of the " +
                              bytes(available_bytes) +
                              " of memory that are available: they would push out what others have "
                              "in the page cache"};
   }
-  return {Way::Populate, resident +
-                             " lie in the page cache: the rest is read into it once, for all "
-                             "processes"};
+  return {Way::Populate, resident + ": the rest is read into it once, for all processes"};
 }
 
 }  // namespace cairn::store

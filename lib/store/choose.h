@@ -14,7 +14,7 @@ namespace cairn::store {
 
 struct Surroundings {
   std::uint64_t payload_bytes = 0;
-  std::uint64_t resident_bytes = 0;
+  std::optional<std::uint64_t> resident_bytes = 0;  // of these in the page cache; nothing: unknown
   std::optional<std::uint64_t> available_bytes;
   os::FileSystem file_system;
   bool direct_reads = false;  // the file system has them

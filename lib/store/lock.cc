@@ -22,6 +22,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <optional>
 #include <string>
 #include <thread>
@@ -77,10 +78,20 @@ std::string holder(const os::File& file, std::uint64_t byte) {
   return format::quoted(text.substr(own.size()));
 }
 
-Error cannot_open(const os::Directory& directory, const Error& error) {
-  if (error.code != Code::NotFound) return error;
-  return {Code::NotFound, error.os_errno,
-          directory.path() + ": was removed after it was opened: open it anew"};
+Result<os::File> opened_lock(const os::Directory& directory) {
+  auto file = directory.open_or_create_file(kLockName);
+  if (file) return file;
+  const int number = file.error().os_errno;
+  if (file.error().code == Code::NotFound) {
+    return Error{Code::NotFound, number,
+                 directory.path() + ": was removed after it was opened: open it anew"};
+  }
+  if (number != EACCES && number != EPERM) return file;
+  return Error{
+      file.error().code, number,
+      file.error().what +
+          "; whoever changes checkpoints here must be allowed to write to this file and to "
+          "its directory: ask its owner, or choose another place"};
 }
 
 class Waiting {
@@ -189,21 +200,20 @@ Result<Lock> Lock::take(const os::Directory& directory, const Wanted& wanted,
                         const LockWait& wait) {
   const Waiting waiting(wait);
   while (true) {
-    auto file = directory.open_or_create_file(kLockName);
-    if (!file) return cannot_open(directory, file.error());
-    CAIRN_TRY(ours, take_in_turn(*file, wanted.byte, waiting));
+    CAIRN_TRY(file, opened_lock(directory));
+    CAIRN_TRY(ours, take_in_turn(file, wanted.byte, waiting));
     if (!ours) {
       const auto waited = std::max(wait.at_most, std::chrono::milliseconds(0)).count();
       return Error{Code::Busy, 0,
-                   wanted.what + ": is being written to by " + holder(*file, wanted.byte) +
+                   wanted.what + ": is being written to by " + holder(file, wanted.byte) +
                        "; waited " + std::to_string(waited) +
                        " ms: try again, or wait longer (lock_wait)"};
     }
-    CAIRN_TRY(opened, file->info());
+    CAIRN_TRY(opened, file.info());
     CAIRN_TRY(named, directory.look(kLockName));
     // Somebody may have removed the file by hand meanwhile; then this lock excludes nobody.
     if (!named || named->inode != opened.inode) continue;
-    name_holder(*file, wanted.byte);
+    name_holder(file, wanted.byte);
     return Lock(*std::move(file), wanted.byte);
   }
 }

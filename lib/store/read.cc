@@ -395,9 +395,16 @@ Result<void> OpenCheckpoint::prefetch(std::span<const std::string_view> names,
 Result<std::uint64_t> OpenCheckpoint::resident_bytes() const {
   std::uint64_t total_bytes = 0;
   for (std::uint32_t shard = 0; shard < index().shard_count(); ++shard) {
-    CAIRN_TRY(bytes,
-              os::resident_bytes(parts_.shards[shard], index().shard(shard).identity.size_bytes));
-    total_bytes += bytes;
+    const os::File& file = parts_.shards[shard];
+    CAIRN_TRY(bytes, os::resident_bytes(file, index().shard(shard).identity.size_bytes));
+    if (!bytes) {
+      return Error{Code::Unsupported, 0,
+                   file.path() +
+                       ": it is unknown how much of it lies in the page cache: this system tells "
+                       "only who owns the file or may write it, and nobody where it cannot be "
+                       "mapped (cachestat, Linux 6.5, is missing or refused)"};
+    }
+    total_bytes += *bytes;
   }
   return total_bytes;
 }

@@ -11,7 +11,16 @@ import unittest
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
 CAIRN = os.path.abspath(os.environ.get("CAIRN", "build/tools/cairn"))
 
+PRELOADS = os.path.abspath(os.environ.get("PRELOADS", "build/tests/preload"))
+
 YES, NO, FAILED = 0, 1, 2
+
+
+def without(*what, **variables):
+    """The environment of a system that lacks "mmap", "locks" or "cachestat" (tests/preload)."""
+    modules = ":".join("%s/libno_%s.so" % (PRELOADS, each) for each in what)
+    options = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+    return {**os.environ, "LD_PRELOAD": modules, "ASAN_OPTIONS": options, **variables}
 
 
 class Ran:
@@ -33,6 +42,8 @@ class Ran:
 
 class CommandTest(unittest.TestCase):
     """A test in a scratch directory of its own, into which golden checkpoints are copied."""
+
+    how = {}  # for subprocess.run: as which user, in which environment
 
     def setUp(self):
         scratch = tempfile.TemporaryDirectory(prefix="cairn-cli-")
@@ -58,6 +69,7 @@ class CommandTest(unittest.TestCase):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             timeout=120,
+            **self.how,
         )
         ran = Ran(done)
         shown = "cairn %s\nexit %d\n%s%s" % (" ".join(map(str, words)), ran.exit, ran.text[-2000:], ran.err)

@@ -4,9 +4,8 @@ import os
 import unittest.mock
 
 from bundle import write_safetensors
-from command import YES, CommandTest
+from command import YES, CommandTest, without
 
-NO_MMAP = os.path.abspath(os.environ.get("NO_MMAP", "build/tests/preload/libno_mmap.so"))
 NOTICE = "cannot be mapped"
 
 
@@ -18,9 +17,7 @@ class NoMmap(CommandTest):
         write_safetensors(self.dir / "m.safetensors", {"w": ("F32", [2], bytes(range(8)))})
 
     def unmappable(self):
-        options = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
-        return unittest.mock.patch.dict(os.environ, {
-            "LD_PRELOAD": NO_MMAP, "NO_MMAP_BELOW": os.path.realpath(self.dir), "ASAN_OPTIONS": options})
+        return unittest.mock.patch.dict(os.environ, without("mmap", NO_MMAP_BELOW=os.path.realpath(self.dir)))
 
     def names(self, path):
         return [tensor["name"] for tensor in self.cairn("ls", path, "--json", exit=YES).json["tensors"]]

@@ -3,33 +3,21 @@
 
 #include <dlfcn.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <climits>
-#include <cstdlib>
-#include <string>
-#include <string_view>
+
+#include "below.h"
 
 namespace {
 
 using MmapCall = void*(void*, size_t, int, int, int, off64_t);
-
-bool is_below(int fd) {
-  const char* const directory = std::getenv("NO_MMAP_BELOW");
-  if (fd < 0 || directory == nullptr) return false;
-  char path[PATH_MAX];
-  const ssize_t size =
-      ::readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), path, sizeof path);
-  return size > 0 && std::string_view(path, static_cast<std::size_t>(size)).starts_with(directory);
-}
 
 }  // namespace
 
 // The other name of the same function, which 32-bit offsets would tell apart.
 extern "C" void* mmap64(void* address, size_t size, int protection, int flags, int fd,
                         off64_t offset) noexcept {
-  if ((flags & MAP_ANONYMOUS) == 0 && is_below(fd)) {
+  if ((flags & MAP_ANONYMOUS) == 0 && is_below("NO_MMAP_BELOW", fd)) {
     errno = ENODEV;
     return MAP_FAILED;
   }

@@ -6,6 +6,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "cairn/convert.h"
+#include "cairn/restore.h"
 #include "lib/os/direct.h"
 #include "lib/os/file.h"
 #include "lib/os/mapping.h"
@@ -142,6 +144,64 @@ TEST_CASE("where a ring can be made and not be used, threads read past the page 
   for (const long call : {SYS_io_uring_enter, SYS_io_uring_setup})
     for (const int number : {EPERM, ENOSYS, EACCES})
       CHECK(answer_without({call}, number, [&] { return read_past_cache(file, bytes); }) == 0);
+}
+
+constexpr long kCachestat = 451;  // older headers have no name for it
+constexpr uid_t kOther = 65534;
+
+// As answer_without, in a process of a user who owns nothing and may only read.
+template <class Body>
+int answer_of_other_without(std::initializer_list<long> calls, int number, Body body) {
+  if (::geteuid() != 0) {
+    MESSAGE("skipped: only root can become another user");
+    return 0;
+  }
+  return answer_without({}, 0, [&] {
+    if (::setresgid(kOther, kOther, kOther) != 0 || ::setresuid(kOther, kOther, kOther) != 0)
+      return 90;
+    return refuse(calls, static_cast<unsigned>(number)) ? body() : kNoSandbox;
+  });
+}
+
+TEST_CASE("how much of a file is in memory is told to its owner and its writers, or is unknown") {
+  const Made made;
+  const File& file = made.file;
+  REQUIRE_OK(file.write_at(0, test::random_bytes(8u << 20, 7)));
+  REQUIRE_OK(file.sync());
+  const auto resident = [&](std::uint64_t wanted) {
+    const auto bytes = resident_bytes(file, 8u << 20);
+    return bytes && *bytes && **bytes == wanted ? 0 : 1;
+  };
+  const auto unknown = [&] {
+    const auto bytes = resident_bytes(file, 8u << 20);
+    return bytes && !*bytes ? 0 : 1;
+  };
+  for (const int number : {ENOSYS, EPERM}) {
+    INFO(number);
+    CHECK(answer_without({kCachestat}, number, [&] { return resident(8u << 20); }) == 0);
+    CHECK(answer_without({kCachestat, SYS_mincore}, number, unknown) == 0);
+    ::chmod(file.path().c_str(), 0644);
+    CHECK(answer_of_other_without({kCachestat}, number, unknown) == 0);
+    ::chmod(file.path().c_str(), 0666);
+    CHECK(answer_of_other_without({kCachestat}, number, [&] { return resident(8u << 20); }) == 0);
+  }
+}
+
+TEST_CASE("a restore whose pages nobody counts goes on, and says that it does not know") {
+  const Scratch scratch;
+  ::chmod(scratch.path().c_str(), 0755);
+  test::write_checkpoint(scratch / "p", {test::raw("w", DType::Float32, {1000})});
+  const auto told_nothing = [&] {
+    const auto restored = restore(scratch / "p");
+    if (!restored) return 1;
+    if (restored->resident_bytes) return 2;
+    if (restored->reason.find("unknown how many of ") == std::string::npos) return 3;
+    const auto resident = restored->checkpoint.resident_bytes();
+    if (resident || resident.error().code != Code::Unsupported) return 4;
+    return resident.error().what.find("unknown how much") == std::string::npos ? 5 : 0;
+  };
+  for (const int number : {ENOSYS, EPERM})
+    CHECK(answer_of_other_without({kCachestat}, number, told_nothing) == 0);
 }
 
 TEST_CASE("too many open files are no want of direct reads") {

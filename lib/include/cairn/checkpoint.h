@@ -182,7 +182,8 @@ class CAIRN_API Checkpoint {
   // by the answer. Threads: any. Cost: a load, where no guard ever had to.
   bool faulted() const noexcept;
 
-  // How many bytes of the shards lie in the page cache. Errors: Io.
+  // How many bytes of the shards lie in the page cache. Errors: Unsupported (the system does not
+  // say: many tell only who owns a file or may write it), Io.
   Result<std::uint64_t> resident_bytes() const noexcept;
 
   // Many reads as one plan, in the order of the files on all cores: what lies near each other comes

@@ -3,26 +3,22 @@
 // Restore: a checkpoint whose bytes are here when the call returns, by the way that suits the disk
 // and the memory.
 //
-//     what is seen, in this order                    way        because
-//     ---------------------------------------------  ---------
-//     ------------------------------------- more bytes than memory is available            Map only
-//     a mapping may be larger than
-//                                                               memory: its pages come and go
-//     a network disk, FUSE, or one that is unknown   Read       there a page fault reads little and
-//                                                               waits long, and a file that another
-//                                                               host truncates kills who maps it
-//     cold, and more than half of what is available  Direct     through the page cache it would
-//     push
-//                                                               out what others have there
-//     all else                                       Populate   one copy for all processes, and
-//     where
-//                                                               it is in the page cache none is
-//                                                               made
+//     what is seen, in this order           way       because
+//     ------------------------------------  --------  ---------------------------------------
+//     more bytes than memory is available   Map       only a mapping may be larger than
+//                                                     memory: its pages come and go
+//     a network disk, FUSE, or an unknown   Read      there a page fault reads little and
+//     one                                             waits long, and a file that another
+//                                                     host truncates kills who maps it
+//     cold, and more than half of what is   Direct    through the page cache it would push
+//     available                                       out what others have there
+//     all else                              Populate  one copy for all processes, and where
+//                                                     it is in the page cache none is made
 //
 // Memory available is the machine's, or what the process's cgroup leaves. Cold: less than half lies
-// in the page cache. Where the file system has no direct reads, Populate takes their place; where
-// it has no mmap, Read. That is all there is to the choice; the numbers behind it stand in
-// docs/performance.md.
+// in the page cache, or nobody says how much. Where the file system has no direct reads, Populate
+// takes their place; where it has no mmap, Read. That is all there is to the choice; the numbers
+// behind it stand in docs/performance.md.
 
 #include <cstdint>
 #include <filesystem>
@@ -64,7 +60,8 @@ struct Restored {
   Way way{};
   std::string reason;  // a sentence, with the numbers that decided
   std::uint64_t payload_bytes = 0;
-  std::uint64_t resident_bytes = 0;   // of these in the page cache, before
+  // Of these in the page cache, before; nothing: the system does not say (resident_bytes()).
+  std::optional<std::uint64_t> resident_bytes;
   std::uint64_t available_bytes = 0;  // of memory, before; 0: the system does not say
   std::string file_system;            // "ext4"; "0x12345678" where it has no name here
 };

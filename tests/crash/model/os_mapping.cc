@@ -64,6 +64,8 @@ Result<void> copy_mapped(std::span<const std::byte> from, std::span<std::byte> o
 
 void want_huge_pages(std::span<const std::byte>) noexcept {}
 
-Result<std::uint64_t> resident_bytes(const File&, std::uint64_t size_bytes) { return size_bytes; }
+Result<std::optional<std::uint64_t>> resident_bytes(const File&, std::uint64_t size_bytes) {
+  return std::optional(size_bytes);
+}
 
 }  // namespace cairn::os
