@@ -214,7 +214,7 @@ Result<Lock> Lock::take(const os::Directory& directory, const Wanted& wanted,
     // Somebody may have removed the file by hand meanwhile; then this lock excludes nobody.
     if (!named || named->inode != opened.inode) continue;
     name_holder(file, wanted.byte);
-    return Lock(*std::move(file), wanted.byte);
+    return Lock(std::move(file), wanted.byte);
   }
 }
 
