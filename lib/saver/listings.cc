@@ -66,7 +66,12 @@ Result<Listings> listings_of(const Place& place, std::span<const std::string> na
     listings.latest = is_entry_of(place, listed, base);
     listings.own = listings.own || listings.latest;
   }
-  for (const std::string& name : other_catalogs(place, names)) {
+  OtherCatalogs others = other_catalogs(place, names);
+  if (others.unread) {
+    others.unread->what += "; so nobody can say whether it is a catalog that lists " + base;
+    return *std::move(others.unread);
+  }
+  for (const std::string& name : others.names) {
     const auto there = lists({place.dir, place.directory, name}, base);
     if (!there && may_pass(there.error())) return there.error();
     if (there && *there) listings.others.push_back(name);

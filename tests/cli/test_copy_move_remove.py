@@ -288,6 +288,7 @@ class Move(Checkpoints):
         for verb in (("mv", "saved"), ("rm", "saved")):
             target = ("out",) if verb[0] == "mv" else ()
             self.refused(*verb, *target, says=("is a directory", "saved/train2-9"))
+            self.refused(verb[0], "saved/checkpoint", *target, says=("its catalog", "saved/train2-9"))
             self.refused(verb[0], "saved/train2-8.index", *target, says=("one file of a checkpoint", "saved/train2-8"))
             self.refused(verb[0], "saved/train2-8.data-00000-of-00001", *target, says="one file of a checkpoint")
 

@@ -31,10 +31,11 @@ namespace cairn {
 // checkpoint of one moment: it may be saved over meanwhile. No catalog lists the copy.
 //
 // Errors: those of open; Corrupt (damage: nothing is published); Exists (`output` is there, without
-// `replace`); Invalid (no output; it is where the source lies); Unsupported (a SavedModel's
-// directory; a V1 checkpoint in several files); Busy (`lock_wait` is over); Io, NoSpace, Cancelled.
-// Durable when it returns: until then nothing is under `output`, or with `replace` what was there,
-// whole. Cost: reads each byte twice, the second time from memory where it holds them.
+// `replace`); Invalid (no output; it is where the source lies; Link::Hard); Unsupported (a
+// SavedModel's directory; a V1 checkpoint in several files); Busy (`lock_wait` is over); Io,
+// NoSpace, Cancelled. Durable when it returns: until then nothing is under `output`, or with
+// `replace` what was there, whole. Cost: reads each byte twice, the second time from memory where
+// it holds them.
 CAIRN_API Result<Transfer> copy_checkpoint(const std::filesystem::path& source,
                                            const TransferOptions& options) noexcept;
 
