@@ -123,6 +123,12 @@ class Copy(Checkpoints):
         for target in ("saved/train2-9", "./saved/../saved/train2-9", "again/train2-9", "again"):
             self.refused("cp", "saved/train2-9", target, "--replace", says="lies already")
 
+    def test_itself_is_refused_by_links_too(self):
+        for name in self.members("train2-9"):
+            os.symlink(name, self.saved / name.replace("train2-9", "link"))
+        for verb in ("cp", "mv"):
+            self.refused(verb, "saved/train2-9", "saved/link", "--replace", says="symbolic link to the checkpoint itself")
+
     def test_damage_is_not_copied(self):
         self.flip_bit(self.saved / "train2-9.data-00000-of-00001", 1)
         self.refused("cp", "saved/train2-9", "saved/m", says=("damaged range", "not copied", "salvage"))
