@@ -28,7 +28,8 @@ namespace cairn {
 // its checksum where it has arrived; where there is none (safetensors), a notice says so. Shards
 // are named after the new prefix, P.index keeps its bytes while their numbers are free, P.cairn
 // keeps all that it says, marks such as a pin too, and records the new files. What is copied is the
-// checkpoint of one moment: it may be saved over meanwhile. No catalog lists the copy.
+// checkpoint of one moment: it may be saved over meanwhile. No catalog lists the copy. With
+// `replace` what is there goes, and its pin with it.
 //
 // Errors: those of open; Corrupt (damage: nothing is published); Exists (`output` is there, without
 // `replace`); Invalid (no output; it is where the source lies; Link::Hard); Unsupported (a
