@@ -1,7 +1,7 @@
 #pragma once
 
-// What import, export, convert, merge and rename share: their options, and the report on what was
-// done.
+// What import, export, convert, merge, rename, cp and mv share: their options, and the report on
+// what was done.
 
 #include <string>
 

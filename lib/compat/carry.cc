@@ -135,6 +135,30 @@ Result<Cargo> take(Location location, bool follow_links, Trail& trail) {
 
 // ---- Where it goes ------------------------------------------------------------------------------
 
+namespace {
+
+// What stands there is the checkpoint itself, by symbolic links.
+Result<void> refuse_links_to(const Location& source, const Destination& to) {
+  const bool is_file = source.kind == Kind::SafetensorsFile;
+  const std::string base = is_file ? to.prefix.filename().string() : to.base;
+  for (const std::string_view suffix :
+       {std::string_view(), store::kCairnSuffix, store::kTensorFlowSuffix}) {
+    const std::string name = base + std::string(suffix);
+    CAIRN_TRY(there, to.directory.look(name));
+    if (!there || there->kind != os::FileKind::Link) continue;
+    const auto led_to = to.directory.look_from(name, os::Links::Follow);
+    const auto own = source.directory.look_from(source.file(suffix), os::Links::Follow);
+    const bool both = led_to && *led_to && own && *own;
+    if (!both || (*led_to)->device != (*own)->device || (*led_to)->inode != (*own)->inode) continue;
+    return Error{Code::Invalid, 0,
+                 to.prefix.string() + ": " + name +
+                     " is a symbolic link to the checkpoint itself; choose another place"};
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<Destination> destination_of(const Location& source, const std::filesystem::path& to) {
   CAIRN_TRY(info, os::look(to));
   const bool into = info && info->kind == os::FileKind::Directory;
@@ -158,7 +182,9 @@ Result<Destination> destination_of(const Location& source, const std::filesystem
     return Error{Code::Invalid, 0,
                  prefix.string() + ": is where the checkpoint lies already; choose another place"};
   }
-  return Destination{std::move(directory), std::move(base), std::move(prefix)};
+  Destination destination{std::move(directory), std::move(base), std::move(prefix)};
+  CAIRN_CHECK(refuse_links_to(source, destination));
+  return destination;
 }
 
 namespace {

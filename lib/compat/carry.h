@@ -47,23 +47,24 @@ Result<Cargo> take(Location location, bool follow_links, Trail& trail);
 // no name for files, or the checkpoint lies there already.
 Result<Destination> destination_of(const Location& source, const std::filesystem::path& to);
 
-// What was told of: whether the checkpoint keeps its files, under other names, or gets its own.
+// Whether the checkpoint keeps its files, under other names, or gets files of its own.
 enum class Carry : std::uint8_t {
   Copy,  // shares no file with the source (Link::Auto: blocks at most), every byte compared
   Move,  // the very files where they can be linked, else as Copy
 };
 
-// Publishes it there, durably. Adds to `transfer`. Errors: Exists (without `replace`); Corrupt: a
-// byte that was copied differs from its sum; those of publish_elsewhere.
 struct Errand {
   Carry how{};
   std::function<Result<void>()> unchanged;  // asked before it is published; empty: nothing to ask
   std::function<Result<store::Lock>(const store::Target&)> hold;  // as Arrival's
 };
 
-// The base whose lock is that of the checkpoint.
-std::string lock_base(const Location& location);
+// Publishes it there, durably. Adds to `transfer`. Errors: Exists (without `replace`); Corrupt: a
+// byte that was copied differs from its sum; those of publish_elsewhere.
 Result<void> put_down(const Cargo& cargo, const Destination& to, const Errand& errand,
                       const TransferOptions& options, Transfer& transfer);
+
+// The base whose lock is that of the checkpoint.
+std::string lock_base(const Location& location);
 
 }  // namespace cairn::compat

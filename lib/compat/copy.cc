@@ -37,6 +37,12 @@ Result<Transfer> copy_checkpoint(const std::filesystem::path& source,
   return at_boundary([&]() -> Result<Transfer> {
     if (options.output.empty())
       return Error{Code::Invalid, 0, source.string() + ": a copy needs a place to go to"};
+    if (options.link == Link::Hard) {
+      return Error{Code::Invalid, 0,
+                   source.string() +
+                       ": a copy shares no file with its source; import_index() and "
+                       "merge() make one whose shards are hard links"};
+    }
     CAIRN_TRY(cargo, take(source, options.follow_links));
     CAIRN_TRY(to, compat::destination_of(cargo.location, options.output));
     Transfer transfer;

@@ -243,12 +243,14 @@ Result<Location> locate_named(const path& given, bool follow_links) {
   const bool is_file = location->kind == Kind::SafetensorsFile;
   if (is_file ? location->base == given.filename() : location->prefix == given) return location;
   CAIRN_TRY(info, os::look(given));
-  const bool is_directory = info && info->kind == os::FileKind::Directory;
-  return Error{Code::Invalid, 0,
-               given.string() +
-                   (is_directory ? ": is a directory, and no checkpoint's own name; give its prefix"
-                                 : ": is one file of a checkpoint; give the prefix of all of it") +
-                   ", " + location->prefix.string()};
+  const bool leads = info && info->kind == os::FileKind::Directory;
+  return Error{
+      Code::Invalid, 0,
+      given.string() +
+          (leads || given.filename() == kCatalogName
+               ? ": is a directory or its catalog, and no checkpoint's own name; give a prefix"
+               : ": is one file of a checkpoint; give the prefix of all of it") +
+          ", " + location->prefix.string()};
 }
 
 Result<Location> locate_prefix(const path& prefix) {

@@ -32,7 +32,7 @@ Result<void> tell(const Place& place, const Leaving& leaving) {
   std::vector<Listed> stay;
   bool changed = false;
   for (Listed& listed : history.listed) {
-    const bool leaves = is_entry_of(place, listed, leaving.base);
+    const bool leaves = is_entry_of(place, listed, leaving.what.base);
     // What was there under the new name has been replaced.
     const bool replaced = !leaves && leaving.successor && listed.base == *leaving.successor;
     changed = changed || leaves;
@@ -66,7 +66,12 @@ Result<Listings> listings_of(const Place& place, std::span<const std::string> na
     listings.latest = is_entry_of(place, listed, base);
     listings.own = listings.own || listings.latest;
   }
-  for (const std::string& name : other_catalogs(place, names)) {
+  OtherCatalogs others = other_catalogs(place, names);
+  if (others.unread) {
+    others.unread->what += "; so nobody can say whether it is a catalog that lists " + base;
+    return *std::move(others.unread);
+  }
+  for (const std::string& name : others.names) {
     const auto there = lists({place.dir, place.directory, name}, base);
     if (!there && may_pass(there.error())) return there.error();
     if (there && *there) listings.others.push_back(name);
@@ -75,8 +80,7 @@ Result<Listings> listings_of(const Place& place, std::span<const std::string> na
 }
 
 Result<bool> let_leave(const Place& place, const Leaving& leaving, const Listings& listings) {
-  CAIRN_TRY(names, place.directory.names());
-  CAIRN_TRY(what, members_of(place.directory, names, leaving.base));
+  const format::JournalCheckpoint& what = leaving.what;
   for (const std::string& other : listings.others)
     CAIRN_CHECK(tell({place.dir, place.directory, other}, leaving));
   // Who finishes by the journal asks the one catalog that it names; so that one is told last.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cairn/error.h"
+#include "format/cairn/journal.h"
 #include "lib/compat/locate.h"
 #include "lib/saver/history.h"
 #include "lib/store/lock.h"
@@ -30,10 +31,10 @@ struct Listings {
 Result<Listings> listings_of(const Place& place, std::span<const std::string> names,
                              const std::string& base);
 
-// A checkpoint that is to leave: its own name, and the one that takes its place in each catalog; no
-// such: it goes from them.
+// A checkpoint that is to leave: its files as they were when it was looked at, and the name that
+// takes its place in each catalog; no such: it goes from them.
 struct Leaving {
-  std::string base;
+  format::JournalCheckpoint what;
   std::optional<std::string> successor;
 };
 

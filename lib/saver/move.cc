@@ -153,6 +153,7 @@ Result<Moved> move_listed(const Location& named, const TransferOptions& options,
   CAIRN_CHECK(refuse_links(named.directory, named, names));
   CAIRN_TRY(cargo, take_held(named, options.follow_links));
   CAIRN_CHECK(check_pin(place, cargo));
+  CAIRN_TRY(what, saver::members_of(named.directory, names, named.base));
   CAIRN_TRY(listings, saver::listings_of(place, names, named.base));
   CAIRN_TRY(to, compat::destination_of(cargo.location, options.output));
   CAIRN_TRY(within, is_within(named.directory, to));
@@ -162,7 +163,7 @@ Result<Moved> move_listed(const Location& named, const TransferOptions& options,
   moved.catalogs = listings.names(place);
   Holding holding(named, wait);
   CAIRN_CHECK(arrive(cargo, to, options, holding, moved.transfer));
-  saver::Leaving leaving{named.base, std::nullopt};
+  saver::Leaving leaving{std::move(what), std::nullopt};
   if (within) leaving.successor = to.base;
   const auto left = saver::let_leave(place, leaving, listings);
   if (!left) return whole_twice(cargo.location, to, left.error());

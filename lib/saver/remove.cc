@@ -64,7 +64,7 @@ Result<Removed> remove_listed(const Location& location, const RemoveOptions& opt
   Removed removed{location.prefix, {}, listings.names(place)};
   for (const format::JournalFile& file : what.files) removed.files.push_back(file.name);
   if (options.dry_run) return removed;
-  CAIRN_TRY(gone, saver::let_leave(place, {location.base, {}}, listings));
+  CAIRN_TRY(gone, saver::let_leave(place, {std::move(what), {}}, listings));
   if (gone) return removed;
   return Error{Code::Busy, 0,
                location.prefix.string() +

@@ -14,12 +14,14 @@ namespace {
 // Where a catalog says what it is: behind comments at most.
 constexpr std::size_t kHeadBytes = 4096;
 
-bool may_be_catalog(const os::Directory& directory, const std::string& name) {
+Result<bool> may_be_catalog(const os::Directory& directory, const std::string& name) {
   const auto file = directory.open_file(name, os::Links::Refuse);
-  if (!file) return false;
+  if (!file && (file.error().code == Code::NotFound || file.error().code == Code::Unsafe))
+    return false;
+  if (!file) return file.error();
   std::vector<std::byte> head(kHeadBytes);
-  const auto count = file->read_some_at(0, head);
-  const std::string_view text = format::as_text(std::span(head).first(count.value_or(0)));
+  CAIRN_TRY(count, file->read_some_at(0, head));
+  const std::string_view text = format::as_text(std::span(head).first(count));
   return text.find("model_checkpoint_path") != std::string_view::npos;
 }
 
@@ -61,23 +63,25 @@ bool same_index(const os::Directory& directory, const std::string& a, const std:
 
 }  // namespace
 
-std::vector<std::string> other_catalogs(const Place& place, std::span<const std::string> names) {
-  std::vector<std::string> catalogs;
+OtherCatalogs other_catalogs(const Place& place, std::span<const std::string> names) {
+  OtherCatalogs catalogs;
   for (const std::string& name : names) {
     const bool ours = is_ours(name, place.latest_filename) || name.starts_with(".cairn-");
     const bool member = os::is_temporary_name(name) || store::base_of_file(name) ||
                         name.find(".data-") != std::string::npos;
-    if (ours || member || !may_be_catalog(place.directory, name)) continue;
-    catalogs.push_back(name);
+    if (ours || member) continue;
+    const auto is_catalog = may_be_catalog(place.directory, name);
+    if (!is_catalog) catalogs.unread = is_catalog.error();
+    if (is_catalog && *is_catalog) catalogs.names.push_back(name);
   }
-  std::ranges::sort(catalogs);
+  std::ranges::sort(catalogs.names);
   return catalogs;
 }
 
 std::map<std::string, std::string> listed_elsewhere(const Place& place,
                                                     std::span<const std::string> names) {
   std::map<std::string, std::string> listed;
-  for (const std::string& name : other_catalogs(place, names)) {
+  for (const std::string& name : other_catalogs(place, names).names) {
     compat::Trail trail;
     const Place other{place.dir, place.directory, name};
     const auto state = compat::read_catalog(other, trail);

@@ -14,7 +14,11 @@
 namespace cairn::saver {
 
 // The other catalogs of the directory, by their names. `names`: what is in it.
-std::vector<std::string> other_catalogs(const Place& place, std::span<const std::string> names);
+struct OtherCatalogs {
+  std::vector<std::string> names;
+  std::optional<Error> unread;  // a file of which nobody can say whether it is one
+};
+OtherCatalogs other_catalogs(const Place& place, std::span<const std::string> names);
 
 // Which other catalog of the directory lists a checkpoint, by its base. `names`: what is in it.
 std::map<std::string, std::string> listed_elsewhere(const Place& place,

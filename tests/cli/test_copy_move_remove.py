@@ -123,6 +123,12 @@ class Copy(Checkpoints):
         for target in ("saved/train2-9", "./saved/../saved/train2-9", "again/train2-9", "again"):
             self.refused("cp", "saved/train2-9", target, "--replace", says="lies already")
 
+    def test_itself_is_refused_by_links_too(self):
+        for name in self.members("train2-9"):
+            os.symlink(name, self.saved / name.replace("train2-9", "link"))
+        for verb in ("cp", "mv"):
+            self.refused(verb, "saved/train2-9", "saved/link", "--replace", says="symbolic link to the checkpoint itself")
+
     def test_damage_is_not_copied(self):
         self.flip_bit(self.saved / "train2-9.data-00000-of-00001", 1)
         self.refused("cp", "saved/train2-9", "saved/m", says=("damaged range", "not copied", "salvage"))
@@ -288,6 +294,7 @@ class Move(Checkpoints):
         for verb in (("mv", "saved"), ("rm", "saved")):
             target = ("out",) if verb[0] == "mv" else ()
             self.refused(*verb, *target, says=("is a directory", "saved/train2-9"))
+            self.refused(verb[0], "saved/checkpoint", *target, says=("its catalog", "saved/train2-9"))
             self.refused(verb[0], "saved/train2-8.index", *target, says=("one file of a checkpoint", "saved/train2-8"))
             self.refused(verb[0], "saved/train2-8.data-00000-of-00001", *target, says="one file of a checkpoint")
 

@@ -28,13 +28,15 @@ namespace cairn {
 // its checksum where it has arrived; where there is none (safetensors), a notice says so. Shards
 // are named after the new prefix, P.index keeps its bytes while their numbers are free, P.cairn
 // keeps all that it says, marks such as a pin too, and records the new files. What is copied is the
-// checkpoint of one moment: it may be saved over meanwhile. No catalog lists the copy.
+// checkpoint of one moment: it may be saved over meanwhile. No catalog lists the copy. With
+// `replace` what is there goes, and its pin with it.
 //
 // Errors: those of open; Corrupt (damage: nothing is published); Exists (`output` is there, without
-// `replace`); Invalid (no output; it is where the source lies); Unsupported (a SavedModel's
-// directory; a V1 checkpoint in several files); Busy (`lock_wait` is over); Io, NoSpace, Cancelled.
-// Durable when it returns: until then nothing is under `output`, or with `replace` what was there,
-// whole. Cost: reads each byte twice, the second time from memory where it holds them.
+// `replace`); Invalid (no output; it is where the source lies; Link::Hard); Unsupported (a
+// SavedModel's directory; a V1 checkpoint in several files); Busy (`lock_wait` is over); Io,
+// NoSpace, Cancelled. Durable when it returns: until then nothing is under `output`, or with
+// `replace` what was there, whole. Cost: reads each byte twice, the second time from memory where
+// it holds them.
 CAIRN_API Result<Transfer> copy_checkpoint(const std::filesystem::path& source,
                                            const TransferOptions& options) noexcept;
 
