@@ -58,6 +58,11 @@ struct StringLayout {
   std::uint32_t crc32c = 0;          // what the entry stores, unmasked
 };
 
+// The sum of a length, as it is fed: an integer of four bytes, where they suffice, else of eight,
+// in the writer's byte order. How many those are.
+std::uint32_t feed_length(std::uint32_t crc, std::uint64_t length, bool big_endian) noexcept;
+std::uint64_t fed_length_bytes(std::uint64_t length) noexcept;
+
 // Reads and checks a whole stored string tensor. Errors: Corrupt (lengths that do not add up,
 // length checksum).
 Decoded<StringLayout> decode_strings(std::span<const std::byte> stored, std::uint64_t count,
@@ -77,7 +82,12 @@ struct StringHead {
 };
 StringHead encode_string_head(std::span<const std::string_view> values);
 
-// The checksum that an entry stores for these bytes of a variant tensor. Errors: Corrupt.
+// The checksum that an entry stores for these bytes of a string tensor: decode_strings without the
+// lengths.
+Decoded<std::uint32_t> strings_crc32c(std::span<const std::byte> stored, std::uint64_t count,
+                                      bool big_endian);
+
+// The same of a variant tensor. Errors: Corrupt.
 Decoded<std::uint32_t> variant_crc32c(std::span<const std::byte> stored, std::uint64_t count);
 
 }  // namespace cairn::format::tensorflow

@@ -30,13 +30,12 @@ std::uint32_t in_order(std::uint32_t value, bool big_endian) noexcept {
   return big_endian ? __builtin_bswap32(value) : value;
 }
 
-// Four bytes where they suffice, else eight: the writer's integers, in the writer's byte order.
-std::uint32_t feed_length(std::uint32_t crc, std::uint64_t length, bool big_endian) noexcept {
-  if (length <= std::numeric_limits<std::uint32_t>::max()) {
-    return feed(crc, in_order(static_cast<std::uint32_t>(length), big_endian));
-  }
-  return feed(crc, big_endian ? __builtin_bswap64(length) : length);
-}
+// Of a stored string tensor: its elements, its writer's byte order, its bytes.
+struct StringShape {
+  std::uint64_t count;
+  bool big_endian;
+  std::uint64_t size_bytes;
+};
 
 std::uint32_t load_sum(std::string_view at) noexcept {
   return load_le<std::uint32_t>(as_bytes(at).data());
@@ -52,8 +51,25 @@ std::string sums(std::uint32_t stored, std::uint32_t computed) {
 
 }  // namespace
 
-Decoded<StringLayout> decode_string_lengths(std::span<const std::byte> head, std::uint64_t count,
-                                            bool big_endian, std::uint64_t size_bytes) {
+std::uint32_t feed_length(std::uint32_t crc, std::uint64_t length, bool big_endian) noexcept {
+  if (fed_length_bytes(length) == sizeof(std::uint32_t)) {
+    return feed(crc, in_order(static_cast<std::uint32_t>(length), big_endian));
+  }
+  return feed(crc, big_endian ? __builtin_bswap64(length) : length);
+}
+
+std::uint64_t fed_length_bytes(std::uint64_t length) noexcept {
+  const bool fits = length <= std::numeric_limits<std::uint32_t>::max();
+  return fits ? sizeof(std::uint32_t) : sizeof(std::uint64_t);
+}
+
+namespace {
+
+// `keep` is given each length.
+template <class Keep>
+Decoded<StringLayout> decode_lengths(std::span<const std::byte> head, const StringShape& shape,
+                                     Keep keep) {
+  const auto [count, big_endian, size_bytes] = shape;
   StringLayout layout;
   if (count == 0 && size_bytes == 0) return layout;
   if (count > head.size()) {
@@ -62,7 +78,6 @@ Decoded<StringLayout> decode_string_lengths(std::span<const std::byte> head, std
   }
   std::string_view rest = as_text(head);
   std::uint64_t payload_size = 0;
-  layout.lengths.reserve(count);
   for (std::uint64_t i = 0; i < count; ++i) {
     const auto length = take_varint(rest);
     const auto total = checked_add(payload_size, length.value_or(0));
@@ -71,7 +86,7 @@ Decoded<StringLayout> decode_string_lengths(std::span<const std::byte> head, std
                                                std::to_string(count) + " is damaged");
     }
     payload_size = *total;
-    layout.lengths.push_back(*length);
+    keep(*length);
     layout.crc32c = feed_length(layout.crc32c, *length, big_endian);
   }
   const std::uint64_t left_bytes = size_bytes - position(head, rest);
@@ -88,6 +103,26 @@ Decoded<StringLayout> decode_string_lengths(std::span<const std::byte> head, std
   layout.payload_offset = position(head, rest) + kSumBytes;
   layout.crc32c = crc32c(as_bytes(rest.substr(0, kSumBytes)), layout.crc32c);
   return layout;
+}
+
+}  // namespace
+
+Decoded<StringLayout> decode_string_lengths(std::span<const std::byte> head, std::uint64_t count,
+                                            bool big_endian, std::uint64_t size_bytes) {
+  std::vector<std::uint64_t> lengths;
+  if (count <= head.size()) lengths.reserve(count);
+  auto layout = decode_lengths(head, {count, big_endian, size_bytes},
+                               [&](std::uint64_t length) { lengths.push_back(length); });
+  if (layout) layout->lengths = std::move(lengths);
+  return layout;
+}
+
+Decoded<std::uint32_t> strings_crc32c(std::span<const std::byte> stored, std::uint64_t count,
+                                      bool big_endian) {
+  const auto layout =
+      decode_lengths(stored, {count, big_endian, stored.size()}, [](std::uint64_t) {});
+  if (!layout) return layout.error();
+  return crc32c(stored.subspan(layout->payload_offset), layout->crc32c);
 }
 
 Decoded<StringLayout> decode_strings(std::span<const std::byte> stored, std::uint64_t count,

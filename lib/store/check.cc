@@ -202,6 +202,7 @@ Result<Verification> OpenCheckpoint::check_by(Pass& pass, Source source, const W
     const bool chunked = !piece.chunk_crc32cs.empty();
     pass.sum(piece, chunked ? index().chunk_bytes() : piece.size_bytes);
   }
+  CAIRN_CHECK(pass.read_heads(source, work));
   pass.plan();
   CAIRN_CHECK(pass.run(source, work));
   Verification seen;

@@ -22,6 +22,7 @@
 
 #include "format/digest.h"
 #include "lib/os/direct.h"
+#include "lib/store/heads.h"
 #include "lib/try.h"
 
 namespace cairn::store {
@@ -31,6 +32,7 @@ constexpr std::uint64_t kWindowBytes = 4u << 20;     // a multiple of a huge pag
 constexpr std::uint64_t kWindowsMax = 1u << 16;      // larger windows where there were more
 constexpr std::uint64_t kBlockBytes = 256u << 10;    // stays in the second-level cache
 constexpr std::uint64_t kPlaceBytesMin = 16u << 10;  // less is read together with its neighbours
+constexpr std::uint64_t kStringBytesMax = 1u << 20;  // of a string tensor that is read as a whole
 constexpr std::uint64_t kGapBytesMax = 4096;         // what costs less to read than to jump over
 
 // The part of `block`, which starts at `begin` in the shard, that an item covers.
@@ -97,6 +99,54 @@ void Pass::copy(std::uint32_t shard, std::uint64_t offset_bytes, std::span<std::
     offset_bytes += size_bytes;
     to = to.subspan(size_bytes);
   }
+}
+
+// The string pieces that lie over one another, or are large, in the order of the files. The others
+// cost less one by one: a head takes a read of its own, and its sum is put together.
+std::vector<std::size_t> Pass::shared_strings() const {
+  std::vector<std::size_t> numbers;
+  for (const std::size_t number : encoded_) {
+    if (pieces_[number].piece.encoding == format::Encoding::TensorFlowString)
+      numbers.push_back(number);
+  }
+  std::ranges::sort(numbers, {}, [&](std::size_t number) { return pieces_[number].begin(); });
+  std::vector<std::size_t> shared;
+  for (std::size_t i = 0; i < numbers.size();) {
+    const std::size_t first = i;
+    Edge end = pieces_[numbers[i]].end();
+    while (++i < numbers.size() && pieces_[numbers[i]].begin() < end)
+      end = std::max(end, pieces_[numbers[i]].end());
+    if (i - first == 1 && pieces_[numbers[first]].piece.size_bytes <= kStringBytesMax) continue;
+    const std::span group = std::span(numbers).subspan(first, i - first);
+    shared.insert(shared.end(), group.begin(), group.end());
+  }
+  return shared;
+}
+
+Result<void> Pass::read_heads(Source source, const Work& work) {
+  // What is copied is to be the very bytes that were summed.
+  if (source == Source::PastCache || !copies_.empty()) return {};
+  const std::vector<std::size_t> numbers = shared_strings();
+  if (numbers.empty()) return {};
+  std::vector<Piece> pieces;
+  for (const std::size_t number : numbers) pieces.push_back(pieces_[number].piece);
+  CAIRN_TRY(starts, store::read_heads(checkpoint_, pieces, source == Source::Memory, work));
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    Wanted& wanted = pieces_[numbers[i]];
+    const std::uint64_t end = wanted.end().offset_bytes;
+    wanted.unreadable = !starts[i].sound;
+    wanted.headed = starts[i].sound;
+    wanted.crc32c = starts[i].crc32c;
+    head_bytes_ += (wanted.headed ? starts[i].payload_offset : end) - wanted.piece.offset_bytes;
+    if (!wanted.headed) continue;
+    wanted.piece.encoding = format::Encoding::Raw;
+    wanted.piece.offset_bytes = starts[i].payload_offset;
+    wanted.piece.size_bytes = wanted.chunk_bytes = end - starts[i].payload_offset;
+  }
+  std::erase_if(encoded_, [&](std::size_t number) {
+    return pieces_[number].headed || pieces_[number].unreadable;
+  });
+  return {};
 }
 
 // ---- Planning -----------------------------------------------------------------------------------
@@ -167,7 +217,7 @@ std::uint64_t Pass::plan() {
   plan_tasks();
   for (const Task& task : tasks_) raw_bytes_ += task.end - task.begin;
   for (const std::size_t number : encoded_) encoded_bytes_ += pieces_[number].piece.size_bytes;
-  return raw_bytes_ + encoded_bytes_;
+  return head_bytes_ + raw_bytes_ + encoded_bytes_;
 }
 
 void Pass::plan_tasks() {
@@ -268,12 +318,12 @@ class Pass::Walk {
 };
 
 Result<void> Pass::run(Source source, const Work& work, const Share& share) {
-  const std::uint64_t total_bytes = raw_bytes_ + encoded_bytes_;
+  const std::uint64_t total_bytes = head_bytes_ + raw_bytes_ + encoded_bytes_;
   if (!tasks_.empty() || encoded_.empty())
-    CAIRN_CHECK(read_all(source, os::part_of(work, {0, total_bytes}), share));
+    CAIRN_CHECK(read_all(source, os::part_of(work, {head_bytes_, total_bytes}), share));
   if (overlap_) add_up();
   if (encoded_.empty()) return {};
-  return sum_encoded(os::part_of(work, {raw_bytes_, total_bytes}));
+  return sum_encoded(os::part_of(work, {head_bytes_ + raw_bytes_, total_bytes}));
 }
 
 Result<void> Pass::read_all(Source source, const Work& work, const Share& share) {
@@ -373,8 +423,9 @@ std::optional<Pass::Sums> Pass::sums(std::size_t piece) const {
     const Edge end{wanted.piece.shard, wanted.piece.offset_bytes + done + chunk};
     const std::size_t next = unit_at(end, unit + 1);
     const std::uint32_t crc = sum_of_units(unit, next);
-    sums.whole = done == 0 ? crc : format::crc32c_combine(sums.whole, crc, chunk);
-    sums.chunks.push_back(crc);
+    const bool first = done == 0 && !wanted.headed;
+    sums.whole = first ? crc : format::crc32c_combine(sums.whole, crc, chunk);
+    if (!wanted.headed) sums.chunks.push_back(crc);
     unit = next;
     done += chunk;
   }

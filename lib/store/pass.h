@@ -34,10 +34,15 @@ class Pass {
   // overlap as they like: the memory for them grows with their chunks, and no byte is summed twice.
   std::size_t sum(const Piece& piece, std::uint64_t chunk_bytes);
 
+  // The heads of string pieces that overlap, or are large, say where their strings lie, which are
+  // then summed with all other bytes; the rest is read one by one by run(). After all of sum() and
+  // copy(), before plan(). Errors: Io, Cancelled.
+  Result<void> read_heads(Source source, const Work& work);
+
   // These bytes of a shard are wanted there.
   void copy(std::uint32_t shard, std::uint64_t offset_bytes, std::span<std::byte> to);
 
-  // The bytes that run() will go over, once no more is wanted.
+  // The bytes that run() will tell of, once no more is wanted.
   std::uint64_t plan();
 
   // After plan(). Begins where `share` says. Errors: Io, Cancelled.
@@ -87,7 +92,8 @@ class Pass {
     Piece piece;
     std::uint64_t chunk_bytes;
     std::size_t units_begin = 0;  // in units_, of a raw piece
-    std::uint32_t crc32c = 0;     // after run(), of an encoded one
+    std::uint32_t crc32c = 0;     // after run(), of an encoded one; of the head, where that is read
+    bool headed = false;          // the piece is what comes behind the head
     bool unreadable = false;      // encoded bytes that break their own rules
     bool has_units() const noexcept {
       return piece.encoding == format::Encoding::Raw && piece.size_bytes != 0;
@@ -100,6 +106,7 @@ class Pass {
   std::uint64_t window_end(std::uint64_t offset_bytes) const noexcept {
     return (offset_bytes / window_bytes_ + 1) * window_bytes_;
   }
+  std::vector<std::size_t> shared_strings() const;
   std::vector<Edge> edges() const;
   void cut_into_units();
   void find_units();
@@ -120,6 +127,7 @@ class Pass {
   std::uint64_t window_bytes_;
   std::vector<Copy> copies_;
   std::vector<Task> tasks_;
+  std::uint64_t head_bytes_ = 0;  // that have been read before, and counted for done
   std::uint64_t raw_bytes_ = 0;
   std::uint64_t encoded_bytes_ = 0;
 };

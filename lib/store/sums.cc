@@ -87,8 +87,7 @@ Result<std::uint32_t> Summer::sum_encoded(const Piece& piece) const {
   CAIRN_TRY(stored, stored_bytes(piece, read));
   const std::uint64_t count = piece.encoded_count;
   auto crc = variant ? format::tensorflow::variant_crc32c(stored, count)
-                     : format::tensorflow::decode_strings(stored, count, index.big_endian())
-                           .transform([](const auto& layout) { return layout.crc32c; });
+                     : format::tensorflow::strings_crc32c(stored, count, index.big_endian());
   if (crc) return *crc;
   return Error{crc.error().code, 0,
                checkpoint_.shard_path(piece.shard) + ": tensor " +

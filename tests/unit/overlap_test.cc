@@ -3,8 +3,11 @@
 
 #include <doctest/doctest.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <fstream>
 #include <random>
 #include <set>
@@ -13,8 +16,22 @@
 #include "cairn/restore.h"
 #include "format/digest.h"
 #include "format/facts.h"
+#include "format/le.h"
 #include "format/tensorflow/bundle.h"
+#include "format/tensorflow/varint.h"
 #include "tests/unit/scratch.h"
+
+namespace {
+
+std::atomic<std::uint64_t> read_bytes = 0;
+
+}  // namespace
+
+// Every read of a file's bytes begins here.
+extern "C" ssize_t pread64(int fd, void* to, size_t size_bytes, off64_t offset_bytes) {
+  read_bytes += size_bytes;
+  return ::syscall(SYS_pread64, fd, to, size_bytes, offset_bytes);
+}
 
 namespace cairn {
 namespace {
@@ -109,6 +126,14 @@ TEST_CASE("each of many overlapping tensors gets the sum of its own bytes, by ev
   }
 }
 
+// The most memory since the last call of forget_peak().
+void forget_peak() { std::ofstream("/proc/self/clear_refs") << "5"; }
+std::uint64_t peak_bytes() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+}
+
 // A thousandfold of the index would be more than this.
 TEST_CASE("overlapping tensors over a sparse shard are verified in memory bounded by the index") {
   constexpr std::uint64_t kSizeBytes = 256u << 20;
@@ -121,17 +146,95 @@ TEST_CASE("overlapping tensors over a sparse shard are verified in memory bounde
   write_index(scratch / "p", ranges, std::vector<std::uint32_t>(kTensors, 1));
   const std::uint64_t index_bytes = std::filesystem::file_size(scratch / "p.index");
   const Checkpoint checkpoint = open_checkpoint(scratch / "p");
-  const auto peak_bytes = [] {
-    rusage usage{};
-    ::getrusage(RUSAGE_SELF, &usage);
-    return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
-  };
+  forget_peak();
   const std::uint64_t before = peak_bytes();
   const auto verified = checkpoint.verify();  // 5 TB, were each tensor summed by itself
   REQUIRE_OK(verified);
   CHECK(verified->damage.size() == kTensors);
   CHECK(verified->bytes_checked == kSizeBytes - 1);
   CHECK(peak_bytes() - before < 40 * index_bytes + (16u << 20));
+}
+
+// Scalars one within the other: each holds its own head, and as its one string all that follow.
+struct Nested {
+  std::vector<Range> ranges;
+  std::vector<std::uint32_t> sums;
+};
+
+Nested write_nested(const std::filesystem::path& shard, std::uint64_t size_bytes,
+                    std::size_t count) {
+  constexpr std::uint64_t kHeadBytes = 8;  // of lengths that take four bytes
+  std::string heads;
+  std::vector<std::uint32_t> head_sums;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint64_t length = size_bytes - (i + 1) * kHeadBytes;
+    format::tensorflow::append_varint(heads, length);
+    const std::uint32_t lengths = format::tensorflow::feed_length(0, length, false);
+    format::append_le(heads, format::crc32c_mask(lengths));
+    const std::string_view sum = std::string_view(heads).substr(heads.size() - 4);
+    head_sums.push_back(format::crc32c(format::as_bytes(sum), lengths));
+    REQUIRE(heads.size() == (i + 1) * kHeadBytes);
+  }
+  write_file(shard, heads);
+  std::filesystem::resize_file(shard, size_bytes);
+  Nested nested{std::vector<Range>(count), std::vector<std::uint32_t>(count)};
+  std::uint32_t behind = 0;  // of what follows a head
+  const std::vector<std::byte> zeros(1u << 20);
+  for (std::uint64_t left = size_bytes - heads.size(); left > 0;) {
+    const std::uint64_t part = std::min<std::uint64_t>(left, zeros.size());
+    behind = format::crc32c(std::span(zeros).first(part), behind);
+    left -= part;
+  }
+  for (std::size_t i = count; i-- > 0;) {
+    const std::uint64_t at = i * kHeadBytes;
+    const std::uint64_t rest_bytes = size_bytes - at - kHeadBytes;
+    nested.ranges[i] = {at, size_bytes - at};
+    nested.sums[i] = format::crc32c_combine(head_sums[i], behind, rest_bytes);
+    const auto head = format::as_bytes(heads).subspan(at, kHeadBytes);
+    behind = format::crc32c_combine(format::crc32c(head), behind, rest_bytes);
+  }
+  return nested;
+}
+
+TEST_CASE(
+    "each byte under overlapping string tensors is read once, in memory that the index bounds") {
+  constexpr std::uint64_t kSizeBytes = 128u << 20;
+  constexpr std::size_t kTensors = 2000;
+  const Scratch scratch;
+  const Nested nested = write_nested(scratch / kShard, kSizeBytes, kTensors);
+  std::vector<format::TensorFacts> tensors(kTensors);
+  for (std::size_t i = 0; i < kTensors; ++i) {
+    const Range& range = nested.ranges[i];
+    tensors[i].name = name_of(i);
+    tensors[i].dtype = DType::String;
+    tensors[i].encoding = format::Encoding::TensorFlowString;
+    tensors[i].span = {0, range.offset_bytes, range.size_bytes, nested.sums[i]};
+  }
+  const auto index = format::tensorflow::encode_bundle({}, tensors);
+  REQUIRE(index);
+  write_file(scratch / "p.index", *index);
+  const Checkpoint checkpoint = open_checkpoint(scratch / "p");
+
+  forget_peak();
+  const std::uint64_t before = peak_bytes();
+  read_bytes = 0;
+  const auto whole = checkpoint.verify();  // 268 GB, were each tensor read by itself
+  REQUIRE_OK(whole);
+  CHECK(whole->damage.empty());
+  CHECK(whole->bytes_checked == kSizeBytes);
+  CHECK(read_bytes < kSizeBytes + 100 * kTensors);  // the heads once more
+  CHECK(peak_bytes() - before < 40 * index->size() + (16u << 20));
+
+  test::flip_bit(scratch / kShard, kSizeBytes - 1);
+  const auto hurt = checkpoint.verify();
+  REQUIRE_OK(hurt);
+  CHECK(hurt->damage.size() == kTensors);
+  test::flip_bit(scratch / kShard, kSizeBytes - 1);
+  test::flip_bit(scratch / kShard, 8 * 10);  // the length of one, and a byte of ten others
+  const auto length = checkpoint.verify();
+  REQUIRE_OK(length);
+  CHECK(length->damage.size() == 11);
+  CHECK(length->damage.back().tensor == name_of(10));
 }
 
 }  // namespace

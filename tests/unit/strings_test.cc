@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <random>
 #include <string>
 #include <vector>
@@ -7,6 +8,7 @@
 #include "format/digest.h"
 #include "format/le.h"
 #include "format/tensorflow/bundle.h"
+#include "format/tensorflow/string_heads.h"
 #include "format/tensorflow/varint.h"
 #include "golden.h"
 
@@ -167,6 +169,89 @@ TEST_CASE("variants are walked and their sums checked one by one") {
   const auto damaged = variant_crc32c(as_bytes(bytes).subspan(first_size), 1);
   REQUIRE_FALSE(damaged.has_value());
   CHECK(damaged.error().what.find("variant 0 of 1 is damaged") == 0);
+}
+
+// What decode_string_lengths says of one place by itself.
+StringStart alone(std::string_view file, const StringPlace& place, bool big_endian) {
+  const auto stored = as_bytes(file).subspan(place.offset_bytes, place.size_bytes);
+  const auto layout = decode_string_lengths(stored, place.count, big_endian, stored.size());
+  if (!layout) return {};
+  return {true, place.offset_bytes + layout->payload_offset, layout->crc32c};
+}
+
+std::vector<StringStart> together(std::string_view file, std::span<const StringPlace> places,
+                                  bool big_endian, std::mt19937_64& random) {
+  StringHeads heads(places, big_endian);
+  while (const auto need = heads.need()) {
+    const std::uint64_t left = file.size() - need->offset_bytes;
+    REQUIRE(left > 0);
+    const std::uint64_t size = std::min(1 + random() % (2 * need->size_bytes), left);
+    heads.take(as_bytes(file).subspan(need->offset_bytes, size));
+  }
+  return {heads.starts().begin(), heads.starts().end()};
+}
+
+TEST_CASE("heads that lie over one another are read together as each by itself") {
+  const std::uint64_t seed = std::random_device()();
+  CAPTURE(seed);
+  std::mt19937_64 random(seed);
+  std::size_t sound_count = 0;
+  for (int round = 0; round < 300; ++round) {
+    // Strings whose bytes are heads and lengths again, one behind the other.
+    std::string file;
+    std::vector<StringPlace> places;
+    const bool big_endian = round % 3 == 0;
+    for (int i = 0; i < 4; ++i) {
+      std::vector<std::string> values(random() % 5);
+      for (std::string& value : values)
+        value = std::string(random() % (i == 3 ? 300 : 6), static_cast<char>(random() % 4));
+      const std::vector<std::string_view> views(values.begin(), values.end());
+      const std::string inner = big_endian ? encode_big_endian(views) : encode(views).bytes;
+      places.push_back({file.size(), inner.size(), values.size()});
+      file += inner;
+      const std::vector<std::string_view> whole{file};
+      const std::string outer = big_endian ? encode_big_endian(whole) : encode(whole).bytes;
+      const std::uint64_t moved = outer.size() - file.size();
+      for (StringPlace& place : places) place.offset_bytes += moved;
+      places.push_back({0, outer.size(), 1});
+      file = outer;
+    }
+    file += std::string(random() % 20, static_cast<char>(random()));
+    for (int i = 0; i < 60; ++i) {
+      const std::uint64_t offset = random() % file.size();
+      const std::uint64_t size = random() % (file.size() - offset + 1);
+      places.push_back({offset, size, random() % (i % 2 == 0 ? 4 : size + 2)});
+    }
+    std::ranges::sort(places, {}, &StringPlace::offset_bytes);
+    const auto starts = together(file, places, big_endian, random);
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      CAPTURE(places[i].offset_bytes);
+      CAPTURE(places[i].size_bytes);
+      CAPTURE(places[i].count);
+      if (places[i].count == 0 && places[i].size_bytes == 0) continue;
+      const StringStart wanted = alone(file, places[i], big_endian);
+      REQUIRE(starts[i].sound == wanted.sound);
+      if (!wanted.sound) continue;
+      ++sound_count;
+      CHECK(starts[i].payload_offset == wanted.payload_offset);
+      CHECK(starts[i].crc32c == wanted.crc32c);
+    }
+  }
+  CHECK(sound_count > 300 * 8);
+}
+
+TEST_CASE("lengths beyond 64 bits, and sums of them, end a head") {
+  std::mt19937_64 random(1);
+  // Two lengths of 2^63 and one of 5: modulo 2^64 they are what is left.
+  std::string file;
+  for (const std::uint64_t length :
+       {std::uint64_t{1} << 63, std::uint64_t{1} << 63, std::uint64_t{5}})
+    append_varint(file, length);
+  file += std::string(4, '\0') + "12345";
+  file += std::string(12, '\xff') + std::string(8, '\x01');
+  const std::vector<StringPlace> places{{0, file.size() - 20, 3}, {file.size() - 20, 18, 1}};
+  for (const StringStart& start : together(file, places, false, random)) CHECK_FALSE(start.sound);
+  for (const StringPlace& place : places) CHECK_FALSE(alone(file, place, false).sound);
 }
 
 }  // namespace
