@@ -265,12 +265,12 @@ Result<bool> try_flock(int fd, int operation, const std::string& path) {
 
 // Record locks of the open file, not of the process: another open in the same process does not
 // share them, and closing that one does not end them.
-struct flock byte_lock(Stretch stretch, int type) {
+struct flock byte_lock(std::uint64_t offset_bytes, int type) {
   struct flock lock{};
   lock.l_type = static_cast<short>(type);
   lock.l_whence = SEEK_SET;
-  lock.l_start = static_cast<off_t>(stretch.offset_bytes);
-  lock.l_len = static_cast<off_t>(stretch.size_bytes);
+  lock.l_start = static_cast<off_t>(offset_bytes);
+  lock.l_len = 1;
   return lock;
 }
 
@@ -283,24 +283,25 @@ Result<bool> File::try_lock_shared() const { return try_flock(fd_, LOCK_SH, path
 void File::unlock() const noexcept { (void)::flock(fd_, LOCK_UN); }
 
 Result<bool> File::try_lock_byte(std::uint64_t offset_bytes) const {
-  struct flock lock = byte_lock({offset_bytes, 1}, F_WRLCK);
+  struct flock lock = byte_lock(offset_bytes, F_WRLCK);
   if (retry([&] { return ::fcntl(fd_, F_OFD_SETLK, &lock); }) == 0) return true;
   if (errno == EAGAIN || errno == EACCES) return false;
   return no_locks(path_);
 }
 
-void File::unlock_byte(std::uint64_t offset_bytes) const noexcept {
-  struct flock lock = byte_lock({offset_bytes, 1}, F_UNLCK);
-  (void)::fcntl(fd_, F_OFD_SETLK, &lock);
-}
-
 Result<std::optional<std::uint64_t>> File::locked_byte(Stretch stretch) const {
   using Byte = std::optional<std::uint64_t>;
   if (stretch.size_bytes == 0) return Byte();  // to fcntl it would be all that follows
-  struct flock lock = byte_lock(stretch, F_WRLCK);
+  struct flock lock = byte_lock(stretch.offset_bytes, F_WRLCK);
+  lock.l_len = static_cast<off_t>(stretch.size_bytes);
   if (retry([&] { return ::fcntl(fd_, F_OFD_GETLK, &lock); }) != 0) return no_locks(path_);
   if (lock.l_type == F_UNLCK) return Byte();
   return Byte(std::max(stretch.offset_bytes, static_cast<std::uint64_t>(lock.l_start)));
+}
+
+void File::unlock_byte(std::uint64_t offset_bytes) const noexcept {
+  struct flock lock = byte_lock(offset_bytes, F_UNLCK);
+  (void)::fcntl(fd_, F_OFD_SETLK, &lock);
 }
 
 Result<void> File::start_writeback(Stretch stretch) const {

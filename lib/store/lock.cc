@@ -22,6 +22,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <optional>
 #include <string>
 #include <thread>
@@ -77,10 +78,18 @@ std::string holder(const os::File& file, std::uint64_t byte) {
   return format::quoted(text.substr(own.size()));
 }
 
-Error cannot_open(const os::Directory& directory, const Error& error) {
-  if (error.code != Code::NotFound) return error;
-  return {Code::NotFound, error.os_errno,
-          directory.path() + ": was removed after it was opened: open it anew"};
+Result<os::File> opened_lock(const os::Directory& directory) {
+  auto file = directory.open_or_create_file(kLockName);
+  if (file) return file;
+  Error error = std::move(file).error();
+  if (error.code == Code::NotFound)
+    error.what = directory.path() + ": was removed after it was opened: open it anew";
+  if (error.os_errno == EACCES || error.os_errno == EPERM) {
+    error.what +=
+        "; whoever changes checkpoints here must be allowed to write to this file and to its "
+        "directory: ask its owner, or choose another place";
+  }
+  return error;
 }
 
 class Waiting {
@@ -189,22 +198,21 @@ Result<Lock> Lock::take(const os::Directory& directory, const Wanted& wanted,
                         const LockWait& wait) {
   const Waiting waiting(wait);
   while (true) {
-    auto file = directory.open_or_create_file(kLockName);
-    if (!file) return cannot_open(directory, file.error());
-    CAIRN_TRY(ours, take_in_turn(*file, wanted.byte, waiting));
+    CAIRN_TRY(file, opened_lock(directory));
+    CAIRN_TRY(ours, take_in_turn(file, wanted.byte, waiting));
     if (!ours) {
       const auto waited = std::max(wait.at_most, std::chrono::milliseconds(0)).count();
       return Error{Code::Busy, 0,
-                   wanted.what + ": is being written to by " + holder(*file, wanted.byte) +
+                   wanted.what + ": is being written to by " + holder(file, wanted.byte) +
                        "; waited " + std::to_string(waited) +
                        " ms: try again, or wait longer (lock_wait)"};
     }
-    CAIRN_TRY(opened, file->info());
+    CAIRN_TRY(opened, file.info());
     CAIRN_TRY(named, directory.look(kLockName));
     // Somebody may have removed the file by hand meanwhile; then this lock excludes nobody.
     if (!named || named->inode != opened.inode) continue;
-    name_holder(*file, wanted.byte);
-    return Lock(*std::move(file), wanted.byte);
+    name_holder(file, wanted.byte);
+    return Lock(std::move(file), wanted.byte);
   }
 }
 
