@@ -474,6 +474,20 @@ Result<void> Directory::rename(std::string_view from, std::string_view to) const
   return system_error(joined(from), "cannot rename to " + target);
 }
 
+namespace {
+
+// Where a name can neither be left alone nor linked: first a file of our own takes it, and is
+// replaced. Who dies in between leaves one without a byte.
+Result<void> rename_over_own(const Directory& directory, const std::string& from,
+                             const std::string& to) {
+  CAIRN_CHECK(directory.create_file(to));
+  auto done = directory.rename(from, to);
+  if (!done) (void)directory.remove(to);
+  return done;
+}
+
+}  // namespace
+
 Result<void> Directory::rename_new(std::string_view from, std::string_view to) const {
   CAIRN_TRY(source, bare(from, path()));
   CAIRN_TRY(target, bare(to, path()));
@@ -482,6 +496,8 @@ Result<void> Directory::rename_new(std::string_view from, std::string_view to) c
   if (errno == EINVAL || means_no_such_call(errno)) {
     // Not every file system can promise it; a link does, and takes two steps.
     if (::linkat(dir_.fd(), source.c_str(), dir_.fd(), target.c_str(), 0) == 0) return remove(from);
+    if (errno == EOPNOTSUPP || means_no_such_call(errno))
+      return rename_over_own(*this, source, target);
   }
   return system_error(joined(target), "cannot take this name");
 }
