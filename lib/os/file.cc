@@ -6,7 +6,6 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
@@ -27,9 +26,6 @@
 
 namespace cairn::os {
 namespace {
-
-constexpr std::string_view kTemporaryMark = ".cairn-tmp-";
-constexpr std::size_t kTemporaryDigits = 16;
 
 // One call moves at most this much: Linux stops at 2 GiB − 4 KiB.
 constexpr std::size_t kTransferBytesMax = std::size_t{1} << 30;
@@ -578,28 +574,6 @@ Result<Bytes> read_whole(const File& file, const FileInfo& info, std::uint64_t s
 Result<void> clone_blocks(const File& source, const File& target) {
   if (::ioctl(target.fd(), FICLONE, source.fd()) == 0) return {};
   return system_error(target.path(), "cannot share blocks with " + source.path());
-}
-
-std::string temporary_name(std::string_view name) {
-  std::uint64_t number = 0;
-  if (::getrandom(&number, sizeof number, 0) != sizeof number)
-    number = static_cast<std::uint64_t>(now_ns());
-  char digits[kTemporaryDigits + 1];
-  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(number));
-  return std::string(name).append(kTemporaryMark).append(digits);
-}
-
-bool is_temporary_name(std::string_view name) noexcept {
-  if (name.size() < kTemporaryMark.size() + kTemporaryDigits) return false;
-  const std::string_view digits = name.substr(name.size() - kTemporaryDigits);
-  name.remove_suffix(kTemporaryDigits);
-  return name.ends_with(kTemporaryMark) &&
-         digits.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
-
-std::string_view without_temporary_tail(std::string_view name) noexcept {
-  name.remove_suffix(kTemporaryMark.size() + kTemporaryDigits);
-  return name;
 }
 
 std::int64_t now_ns() noexcept {
