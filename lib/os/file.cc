@@ -6,7 +6,6 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
@@ -27,9 +26,6 @@
 
 namespace cairn::os {
 namespace {
-
-constexpr std::string_view kTemporaryMark = ".cairn-tmp-";
-constexpr std::size_t kTemporaryDigits = 16;
 
 // One call moves at most this much: Linux stops at 2 GiB − 4 KiB.
 constexpr std::size_t kTransferBytesMax = std::size_t{1} << 30;
@@ -265,12 +261,12 @@ Result<bool> try_flock(int fd, int operation, const std::string& path) {
 
 // Record locks of the open file, not of the process: another open in the same process does not
 // share them, and closing that one does not end them.
-struct flock byte_lock(Stretch stretch, int type) {
+struct flock byte_lock(std::uint64_t offset_bytes, int type) {
   struct flock lock{};
   lock.l_type = static_cast<short>(type);
   lock.l_whence = SEEK_SET;
-  lock.l_start = static_cast<off_t>(stretch.offset_bytes);
-  lock.l_len = static_cast<off_t>(stretch.size_bytes);
+  lock.l_start = static_cast<off_t>(offset_bytes);
+  lock.l_len = 1;
   return lock;
 }
 
@@ -285,24 +281,25 @@ void File::unlock() const noexcept {
 }
 
 Result<bool> File::try_lock_byte(std::uint64_t offset_bytes) const {
-  struct flock lock = byte_lock({offset_bytes, 1}, F_WRLCK);
+  struct flock lock = byte_lock(offset_bytes, F_WRLCK);
   if (retry([&] { return ::fcntl(fd_, F_OFD_SETLK, &lock); }) == 0) return true;
   if (errno == EAGAIN || errno == EACCES) return false;
   return no_locks(path_);
 }
 
-void File::unlock_byte(std::uint64_t offset_bytes) const noexcept {
-  struct flock lock = byte_lock({offset_bytes, 1}, F_UNLCK);
-  (void)retry([&] { return ::fcntl(fd_, F_OFD_SETLK, &lock); });
-}
-
 Result<std::optional<std::uint64_t>> File::locked_byte(Stretch stretch) const {
   using Byte = std::optional<std::uint64_t>;
   if (stretch.size_bytes == 0) return Byte();  // to fcntl it would be all that follows
-  struct flock lock = byte_lock(stretch, F_WRLCK);
+  struct flock lock = byte_lock(stretch.offset_bytes, F_WRLCK);
+  lock.l_len = static_cast<off_t>(stretch.size_bytes);
   if (retry([&] { return ::fcntl(fd_, F_OFD_GETLK, &lock); }) != 0) return no_locks(path_);
   if (lock.l_type == F_UNLCK) return Byte();
   return Byte(std::max(stretch.offset_bytes, static_cast<std::uint64_t>(lock.l_start)));
+}
+
+void File::unlock_byte(std::uint64_t offset_bytes) const noexcept {
+  struct flock lock = byte_lock(offset_bytes, F_UNLCK);
+  (void)retry([&] { return ::fcntl(fd_, F_OFD_SETLK, &lock); });
 }
 
 Result<void> File::start_writeback(Stretch stretch) const {
@@ -475,6 +472,20 @@ Result<void> Directory::rename(std::string_view from, std::string_view to) const
   return system_error(joined(from), "cannot rename to " + target);
 }
 
+namespace {
+
+// Where a name can neither be left alone nor linked: first a file of our own takes it, and is
+// replaced. Who dies in between leaves one without a byte.
+Result<void> rename_over_own(const Directory& directory, const std::string& from,
+                             const std::string& to) {
+  CAIRN_CHECK(directory.create_file(to));
+  auto done = directory.rename(from, to);
+  if (!done) (void)directory.remove(to);
+  return done;
+}
+
+}  // namespace
+
 Result<void> Directory::rename_new(std::string_view from, std::string_view to) const {
   CAIRN_TRY(source, bare(from, path()));
   CAIRN_TRY(target, bare(to, path()));
@@ -483,6 +494,8 @@ Result<void> Directory::rename_new(std::string_view from, std::string_view to) c
   if (errno == EINVAL || means_no_such_call(errno)) {
     // Not every file system can promise it; a link does, and takes two steps.
     if (::linkat(dir_.fd(), source.c_str(), dir_.fd(), target.c_str(), 0) == 0) return remove(from);
+    if (errno == EOPNOTSUPP || means_no_such_call(errno))
+      return rename_over_own(*this, source, target);
   }
   return system_error(joined(target), "cannot take this name");
 }
@@ -563,28 +576,6 @@ Result<Bytes> read_whole(const File& file, const FileInfo& info, std::uint64_t s
 Result<void> clone_blocks(const File& source, const File& target) {
   if (::ioctl(target.fd(), FICLONE, source.fd()) == 0) return {};
   return system_error(target.path(), "cannot share blocks with " + source.path());
-}
-
-std::string temporary_name(std::string_view name) {
-  std::uint64_t number = 0;
-  if (::getrandom(&number, sizeof number, 0) != sizeof number)
-    number = static_cast<std::uint64_t>(now_ns());
-  char digits[kTemporaryDigits + 1];
-  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(number));
-  return std::string(name).append(kTemporaryMark).append(digits);
-}
-
-bool is_temporary_name(std::string_view name) noexcept {
-  if (name.size() < kTemporaryMark.size() + kTemporaryDigits) return false;
-  const std::string_view digits = name.substr(name.size() - kTemporaryDigits);
-  name.remove_suffix(kTemporaryDigits);
-  return name.ends_with(kTemporaryMark) &&
-         digits.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
-
-std::string_view without_temporary_tail(std::string_view name) noexcept {
-  name.remove_suffix(kTemporaryMark.size() + kTemporaryDigits);
-  return name;
 }
 
 std::int64_t now_ns() noexcept {

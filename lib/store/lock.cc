@@ -81,17 +81,15 @@ std::string holder(const os::File& file, std::uint64_t byte) {
 Result<os::File> opened_lock(const os::Directory& directory) {
   auto file = directory.open_or_create_file(kLockName);
   if (file) return file;
-  const int number = file.error().os_errno;
-  if (file.error().code == Code::NotFound) {
-    return Error{Code::NotFound, number,
-                 directory.path() + ": was removed after it was opened: open it anew"};
+  Error error = std::move(file).error();
+  if (error.code == Code::NotFound)
+    error.what = directory.path() + ": was removed after it was opened: open it anew";
+  if (error.os_errno == EACCES || error.os_errno == EPERM) {
+    error.what +=
+        "; whoever changes checkpoints here must be allowed to write to this file and to its "
+        "directory: ask its owner, or choose another place";
   }
-  if (number != EACCES && number != EPERM) return file;
-  return Error{
-      file.error().code, number,
-      file.error().what +
-          "; whoever changes checkpoints here must be allowed to write to this file and to "
-          "its directory: ask its owner, or choose another place"};
+  return error;
 }
 
 class Waiting {

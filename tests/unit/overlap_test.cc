@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <ctime>
 #include <fstream>
 #include <random>
 #include <set>
@@ -235,6 +236,28 @@ TEST_CASE(
   REQUIRE_OK(length);
   CHECK(length->damage.size() == 11);
   CHECK(length->damage.back().tensor == name_of(10));
+}
+
+// Of the processor, which does not depend on who else uses it.
+double seconds_to_verify(std::size_t tensors) {
+  constexpr std::uint64_t kSizeBytes = 1u << 20;
+  const Scratch scratch;
+  write_file(scratch / kShard, "");
+  std::filesystem::resize_file(scratch / kShard, kSizeBytes);
+  std::vector<Range> ranges;
+  for (std::size_t i = 0; i < tensors; ++i) ranges.push_back({i, kSizeBytes - tensors});
+  write_index(scratch / "p", ranges, std::vector<std::uint32_t>(tensors, 1));
+  const Checkpoint checkpoint = open_checkpoint(scratch / "p");
+  const std::clock_t before = std::clock();
+  REQUIRE_OK(checkpoint.verify());
+  return static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC;
+}
+
+TEST_CASE("what overlapping tensors take grows with their number, not with its square") {
+  const double few = seconds_to_verify(2'500);
+  const double many = seconds_to_verify(20'000);
+  INFO(few, " and ", many);
+  CHECK(many < 20 * few + 0.5);  // 8 times; by the square 64
 }
 
 }  // namespace

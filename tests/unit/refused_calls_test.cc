@@ -122,6 +122,28 @@ TEST_CASE("where no file can get a second name, publishers copy") {
   }
 }
 
+TEST_CASE(
+    "a name is taken by three calls where one is refused, and never from a file that is there") {
+  for (const int number : {EPERM, ENOSYS, EOPNOTSUPP}) {
+    INFO(number);
+    const Made made;
+    const auto& directory = made.directory;
+    REQUIRE_OK(made.file.write_at(0, test::random_bytes(100, 1)));
+    const int renaming = number == EOPNOTSUPP ? ENOSYS : number;
+    CHECK(answer_without({SYS_renameat2}, renaming, [&] {
+            return answer_without({SYS_linkat}, number, [&] {
+              if (!directory.rename_new("file", "to") || directory.exists("file")) return 1;
+              const auto other = directory.create_file("other");
+              const auto taken = directory.rename_new("other", "to");
+              if (!other || taken || taken.error().code != Code::Exists) return 2;
+              return directory.exists("other") && directory.look("to")->value().size_bytes == 100
+                         ? 0
+                         : 3;
+            });
+          }) == 0);
+  }
+}
+
 // Reads 64 KiB past the page cache. 0: they are right, or there are no such reads here.
 int read_past_cache(const File& file, std::span<const std::byte> wanted) {
   const auto direct = reopen_direct(file);

@@ -234,7 +234,7 @@ TEST_CASE("what is named like a shard and that no index names stays, and is not 
   }
 }
 
-TEST_CASE("an import that replaces keeps what was there until it is done") {
+TEST_CASE("an import that replaces leaves its readers what they had, and no shard of it behind") {
   Sandbox box;
   const path prefix = golden_copy(box, test::golden("tensorflow/sharded/shard-42"));
   test::save(box / "out/m", {kValues});

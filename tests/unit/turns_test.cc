@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@
 namespace {
 
 std::function<void()> at_next_sync;
+std::function<void()> at_each_sync;
 
 }  // namespace
 
@@ -23,6 +25,7 @@ extern "C" int fsync(int fd) {
   using Call = int (*)(int);
   static const auto call = reinterpret_cast<Call>(::dlsym(RTLD_NEXT, "fsync"));
   if (const auto act = std::exchange(at_next_sync, nullptr)) act();
+  if (at_each_sync) at_each_sync();
   return call(fd);
 }
 
@@ -38,6 +41,87 @@ using test::fs::path;
 void write_index_anew(const path& index) {
   test::write_file(index.string() + ".new", test::read_file(index));
   test::fs::rename(index.string() + ".new", index);
+}
+
+TEST_CASE("what is replaced is whole at every step until the new one is") {
+  const test::Values old{{"old", test::floats({1, 2, 3})}};
+  const path golden = test::golden("tensorflow/sharded/shard-42");
+  Renaming renaming;
+  renaming.patterns = {{"^", "x_"}};
+  using Publish = std::function<std::string(const path& from, const TransferOptions& to)>;
+  const std::map<std::string, Publish> kVerbs{
+      {"import", [](const path& from, const auto& to) { return refusal(import_index(from, to)); }},
+      {"export",
+       [](const path& from, const auto& to) {
+         return refusal(export_index(from, Format::TensorFlow, to));
+       }},
+      {"convert",
+       [](const path& from, const auto& to) { return refusal(convert(from, Format::Cairn, to)); }},
+      {"merge",
+       [](const path& from, const auto& to) { return refusal(merge(std::span(&from, 1), to)); }},
+      {"rename", [&](const path& from,
+                     const auto& to) { return refusal(rename_tensors(from, renaming, to)); }},
+      {"salvage", [](const path& from, const auto& to) {
+         SalvageOptions options;
+         options.output = to.output;
+         options.replace = true;
+         return refusal(salvage(from, options));
+       }}};
+  for (const auto& [verb, publish] : kVerbs) {
+    INFO(verb);
+    Sandbox box;
+    test::copy_checkpoint(golden, box / "from/shard-42");
+    test::save(box / "out/m", {old});
+    TransferOptions options;
+    options.output = box / "out/m";
+    options.replace = true;
+    int syncs = 0;
+    bool replaced = false;
+    at_each_sync = [&] {
+      const auto values = test::values_at(box / "out/m");
+      CHECK_MESSAGE(values, refusal(values));
+      replaced = replaced || *values != old;
+      CHECK(values->contains("old") == !replaced);
+      ++syncs;
+    };
+    CHECK(publish(box / "from/shard-42", options) == "opened");
+    at_each_sync = nullptr;
+    CHECK(syncs > 3);
+    CHECK(*test::values_at(box / "out/m") != old);
+  }
+}
+
+TEST_CASE("a name that a stranger takes after it was chosen is not written over") {
+  const std::string theirs = "a stranger's";
+  const std::int32_t value = 7;
+  int refused = 0;
+  for (int when = 1; when <= 4; ++when) {  // at this sync
+    INFO(when);
+    Sandbox box;
+    test::save(box / "m", {{{"old", test::floats({1, 2, 3})}}});
+    auto writer = Writer::create(box / "m", {{"v", DType::Int32, {}}});
+    REQUIRE_MESSAGE(writer, refusal(writer));
+    REQUIRE(writer->write("v", std::as_bytes(std::span(&value, 1))));
+    std::set<path> taken;
+    int syncs = 0;
+    at_each_sync = [&] {
+      if (++syncs != when) return;
+      for (int count = 1; count <= 4; ++count) {  // whatever is free
+        const path name = box / ("m.data-00000-of-0000" + std::to_string(count));
+        if (test::fs::exists(name)) continue;
+        test::write_file(name, theirs);
+        taken.insert(name);
+      }
+    };
+    const auto committed = writer->commit();
+    at_each_sync = nullptr;
+    CHECK(taken.size() >= 2);
+    for (const path& name : taken) CHECK(test::read_file(name) == theirs);
+    CHECK(test::values_at(box / "m")->contains(committed ? "v" : "old"));
+    if (!committed) CHECK(has(refusal(committed), "Exists: "));
+    refused += committed ? 0 : 1;
+  }
+  CHECK(refused > 0);
 }
 
 TEST_CASE("what was written anew since it was read is not published over") {
