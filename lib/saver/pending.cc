@@ -69,6 +69,8 @@ Staging::Staging(std::span<const NamedTensor> tensors, std::uint64_t size_bytes_
     size_bytes_max -= size_bytes;
     copies_.push_back({*tensor, {}, {}, {}});
   }
+  // Then the caller need not wait until the writing end gets here, behind the disk.
+  let_go_ = lent_.empty();
 }
 
 void Staging::set_copied(Copied copied) {
