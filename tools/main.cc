@@ -142,7 +142,7 @@ void end_with_sentence(const MappingFault& /*fault*/, void* /*context*/) noexcep
 
 // A stream that is closed stays closed to whoever writes to it, but no file gets its number; and to
 // write to a reader that has gone is a failure, not the end: a notice that nobody reads is no
-// reason to give up a save.
+// reason to give up a save. Nor is a limit of a file's size: it is an error as a full disk is.
 void hold_standard_streams() {
   int fd = -1;
   do {
@@ -150,6 +150,7 @@ void hold_standard_streams() {
   } while (fd >= 0 && fd <= STDERR_FILENO);
   if (fd >= 0) ::close(fd);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 int run_to_end(Arguments arguments) {

@@ -178,6 +178,10 @@ class Directory {
 
   Result<void> remove(std::string_view name) const;  // nothing there: fine
 
+  // False: the directory has the sticky bit and the name is another user's, so that replacing and
+  // removing will be refused.
+  bool may_replace(std::string_view name) const;
+
   // A second name for an open file. The Error carries errno in os_errno (EXDEV, EMLINK, EPERM, …).
   Result<void> link(const File& file, std::string_view name) const;
 

@@ -10,6 +10,8 @@
 #include "lib/saver/journal.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <filesystem>
 
 #include "format/le.h"
 #include "format/limits.h"
@@ -94,6 +96,14 @@ Result<void> settle(const Place& place, const format::JournalFacts& facts) {
 }  // namespace
 
 Result<void> write_journal(const os::Directory& directory, const format::JournalFacts& facts) {
+  // Or the checkpoint would be written and never listed, and a journal be there that only this user
+  // can take away.
+  if (!directory.may_replace(facts.catalog)) {
+    return Error{Code::Io, EPERM,
+                 (std::filesystem::path(directory.path()) / facts.catalog).string() +
+                     ": is another user's, and nobody else may replace it, for the directory has "
+                     "the sticky bit; take that away (chmod -t), or save to another directory"};
+  }
   const std::string text = format::encode_journal(facts);
   CAIRN_TRY(draft, store::draft_with(directory, std::string(kJournalName), format::as_bytes(text)));
   return draft.publish(store::Draft::Taken::Replace);

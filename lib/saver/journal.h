@@ -17,7 +17,7 @@ namespace cairn::saver {
 inline constexpr std::string_view kJournalName = ".cairn-journal";
 
 // Durable from the next sync of the directory on, which everything that it announces makes before
-// it takes effect.
+// it takes effect. Io: the catalog may not be replaced by this user.
 Result<void> write_journal(const os::Directory& directory, const format::JournalFacts& facts);
 
 // The indexes of `base` and the catalog, those that are there.

@@ -67,8 +67,10 @@ Staging::Staging(std::span<const NamedTensor> tensors, std::uint64_t size_bytes_
       continue;
     }
     size_bytes_max -= size_bytes;
-    copies_.push_back({*tensor, {}, {}, {}});
+    copies_.push_back({*tensor, {}, {}});
   }
+  // Then the caller need not wait until the writing end gets here, behind the disk.
+  let_go_ = lent_.empty();
 }
 
 void Staging::set_copied(Copied copied) {
@@ -79,12 +81,19 @@ void Staging::set_copied(Copied copied) {
 
 void Staging::copy() {
   const auto done = at_boundary([&]() -> Result<void> {
+    std::uint64_t size_bytes = 0;
+    for (const Copy& copy : copies_) size_bytes += copy.tensor.bytes.size();
+    CAIRN_TRY(memory, os::Mapping::allocate(size_bytes));
+    memory_.emplace(std::move(memory));
+    std::span<std::byte> free = memory_->bytes();
     for (Copy& copy : copies_) {
       NamedTensor& tensor = copy.tensor;
-      copy.bytes.assign(tensor.bytes.begin(), tensor.bytes.end());
+      const std::span<std::byte> bytes = free.first(tensor.bytes.size());
+      free = free.subspan(bytes.size());
+      std::ranges::copy(tensor.bytes, bytes.begin());
       copy.texts.assign(tensor.strings.begin(), tensor.strings.end());
       copy.strings.assign(copy.texts.begin(), copy.texts.end());
-      tensor.bytes = copy.bytes;
+      tensor.bytes = bytes;
       tensor.strings = copy.strings;
     }
     return {};

@@ -7,6 +7,7 @@ anywhere; a change in place is made, or refused in a sentence, and then nothing 
 import errno
 import os
 import re
+import resource
 import shutil
 import subprocess
 import unittest
@@ -146,6 +147,17 @@ class Environments(CommandTest):
         ran = self.run_table(self.without("mmap", "cachestat"), said=NO_MMAP)
         self.assert_unknown_residency(ran)
         self.assert_read(ran)
+
+    def test_a_limit_of_a_files_size_is_an_error_and_no_signal(self):
+        before = self.files()
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        self.how = {"preexec_fn": limit}
+        for words in (("save", "theirs/saved/train2", "--step", "10", "v:int8=1", "--replace"), ("convert", "theirs/c", "theirs/n",
+                      "--to", "cairn"), ("merge", "theirs/c", "--output", "theirs/n", "--link", "copy")):
+            with self.subTest(words):
+                said = self.cairn(*words, exit=FAILED).err
+                self.assertIn("File too large (for this process's limit, 'ulimit -f', or its file system)", said)
+                self.assertEqual(self.files(), before)
 
     def test_another_user_without_any_of_it(self):
         how = {**self.as_other(), **self.without("mmap", "locks", "cachestat")}

@@ -236,5 +236,25 @@ TEST_CASE("too many open files are no want of direct reads") {
   CHECK(direct.error().os_errno == EMFILE);
 }
 
+TEST_CASE("that a file cannot be read past the page cache is one thing, that it failed another") {
+  const Made made;
+  const struct {
+    int number;
+    Code code;
+  } cases[] = {{EINVAL, Code::Unsupported}, {EOPNOTSUPP, Code::Unsupported},
+               {ENOENT, Code::Unsupported}, {EACCES, Code::Unsupported},
+               {EPERM, Code::Unsupported},  {EMFILE, Code::Io},
+               {ENFILE, Code::Io},          {EIO, Code::Io},
+               {ENOMEM, Code::OutOfMemory}};
+  for (const auto& each : cases) {
+    INFO(each.number);
+    CHECK(answer_without({SYS_openat}, each.number, [&] {
+            const auto direct = reopen_direct(made.file);
+            if (direct || direct.error().os_errno != each.number) return 1;
+            return direct.error().code == each.code ? 0 : 2;
+          }) == 0);
+  }
+}
+
 }  // namespace
 }  // namespace cairn::os

@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <set>
+#include <thread>
 
 #include "lib/os/file.h"
 #include "lib/saver/journal.h"
@@ -487,6 +489,32 @@ TEST_CASE("a save lists its directory twice at most, however many checkpoints go
   listings = 0;
   REQUIRE(saver.prune(false));
   CHECK(listings <= 2);
+}
+
+TEST_CASE("a copied save that fits into its staging returns before the save has begun") {
+  Sandbox box;
+  std::atomic<bool> returned = false;
+  std::atomic<bool> in_vain = false;
+  SaverOptions options;
+  // The save asks for the time before it writes: it gets none until the caller goes on.
+  options.clock = [&, caller = std::this_thread::get_id()] {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds{30};
+    while (std::this_thread::get_id() != caller && !returned && !in_vain) {
+      in_vain = std::chrono::steady_clock::now() > until;
+      std::this_thread::sleep_for(std::chrono::milliseconds{1});
+    }
+    return 1.0;
+  };
+  Saver saver = opened(box.root(), options);
+  std::vector<std::byte> bytes(1000, std::byte{1});
+  const NamedTensor tensor{{"v", DType::Uint8, {1000}}, bytes, {}};
+  const auto pending = saver.save_async("m", std::span(&tensor, 1), Saver::Memory::Copy);
+  returned = true;
+  REQUIRE_MESSAGE(pending, refusal(pending));
+  std::ranges::fill(bytes, std::byte{9});
+  REQUIRE(pending->wait());
+  CHECK(!in_vain);
+  CHECK(test::values_at(box / "m")->at("v").bytes == std::string(1000, '\1'));
 }
 
 TEST_CASE("a copied save lends what does not fit into its staging, strings and all") {

@@ -57,6 +57,8 @@ struct NamedBytes {
 // prefix removes them. Several Writers of one prefix, in any processes, take turns in commit(): the
 // last one's checkpoint is there afterwards, whole. It is removed what the replaced indexes named;
 // a file that is named like a shard and that no index names stays.
+// A file that would become larger than the process may make one (RLIMIT_FSIZE) is NoSpace; but
+// where SIGXFSZ is neither ignored nor handled, the kernel ends the process instead, as a kill.
 // Threads: write, write_all, write_strings and append may be called from several threads, one
 // thread per tensor. A forked child must not use the Writer. Memory: what is given is summed,
 // hashed and written at once; nothing is kept.

@@ -284,6 +284,8 @@ Result<void> Directory::rename_new(std::string_view from, std::string_view to) c
   return rename(from, to);
 }
 
+bool Directory::may_replace(std::string_view) const { return true; }
+
 Result<void> Directory::remove(std::string_view name) const {
   CAIRN_TRY(checked, bare(name, path()));
   Machine& machine = crash::running();

@@ -1,0 +1,98 @@
+"""Several users of one group in one directory: what each may do with the checkpoints of the others."""
+
+import os
+import subprocess
+import unittest
+
+from command import CAIRN, FAILED, YES, CommandTest
+
+FIRST, SECOND, GROUP = 20001, 20002, 30001
+MAY_NOT = "whoever changes checkpoints here must be allowed to write to this file and to its directory"
+
+
+class Group(CommandTest):
+    def setUp(self):
+        super().setUp()
+        if os.geteuid() != 0:
+            self.skipTest("skipped: only root can become two users")
+        os.chmod(self.dir, 0o755)
+        self.made("runs", 0o2775)
+        try:
+            self.by(FIRST, 0o002, "--version", exit=YES)
+        except (OSError, subprocess.SubprocessError):
+            self.skipTest("skipped: another user cannot run " + CAIRN)
+
+    def made(self, name, mode):
+        path = self.dir / name
+        path.mkdir()
+        os.chown(path, -1, GROUP)
+        os.chmod(path, mode)
+
+    def by(self, user, umask, *words, exit=None):
+        self.how = {"user": user, "group": user, "extra_groups": [GROUP], "umask": umask}
+        ran = self.cairn(*words, exit=exit)
+        self.how = {}
+        return ran
+
+    def saved(self, user, umask, prefix, step, exit=YES):
+        return self.by(user, umask, "save", prefix, "--step", str(step), "v:int32=%d" % step, exit=exit)
+
+    def assert_shared(self, directory, umask):
+        """Either user does with the other's checkpoints whatever he does with his own."""
+        for step in (1, 2, 3):
+            self.saved(FIRST, umask, directory + "/m", step)
+        for user, step in ((SECOND, 4), (FIRST, 4), (SECOND, 2)):
+            self.saved(user, umask, directory + "/m", step)
+        for words in (("pin", "{}/m-1"), ("rename", "{}/m-1", "--map", "v=w", "--replace"), ("import", "{}/m-3", "--replace"),
+                      ("export", "{}/m-3", "--to", "safetensors"), ("set-latest", "{}", "m-3"),
+                      ("convert", "{}/m-1", "{}/m-3", "--to", "cairn", "--replace"),
+                      ("merge", "{}/m-1", "--output", "{}/all"), ("salvage", "{}/m-1", "{}/whole"),
+                      ("prune", "{}", "--max-to-keep", "1"), ("state", "{}", "--repair", "--all")):
+            with self.subTest(words):
+                self.by(SECOND, umask, *(word.format(directory) for word in words), exit=YES)
+        self.saved(FIRST, umask, directory + "/m", 5)
+        for name in ("m-1", "m-5", "all", "whole"):
+            self.by(SECOND, umask, "verify", directory + "/" + name, exit=YES)
+        self.assertEqual([p.name for p in (self.dir / directory).glob("*cairn-tmp*")], [])
+
+    def test_with_umask_002_all_is_everybodys_and_directories_below_too(self):
+        self.assert_shared("runs", 0o002)
+        self.assert_shared("runs/made/by/a/save", 0o002)
+
+    def test_with_umask_022_it_holds_in_the_directory_itself(self):
+        self.assert_shared("runs", 0o022)
+
+    def test_with_umask_022_what_a_save_made_is_its_makers(self):
+        self.saved(FIRST, 0o022, "runs/mine/m", 1)
+        self.by(SECOND, 0o022, "verify", "runs/mine/m-1", exit=YES)
+        for words in (("save", "runs/mine/m", "--step", "2", "v:int32=2"), ("pin", "runs/mine/m-1"), ("prune", "runs/mine"),
+                      ("state", "runs/mine", "--repair"), ("set-latest", "runs/mine", "m-1"),
+                      ("rename", "runs/mine/m-1", "--map", "v=w", "--replace")):
+            with self.subTest(words):
+                said = self.by(SECOND, 0o022, *words, exit=FAILED).err
+                self.assertIn("runs/mine/.cairn-lock: cannot open or create: Permission denied; " + MAY_NOT, said)
+        self.saved(FIRST, 0o022, "runs/mine/m", 2)
+
+    def test_with_umask_077_others_may_not_even_read(self):
+        self.saved(FIRST, 0o077, "runs/m", 1)
+        self.assertIn("m-1.cairn: cannot open: Permission denied",
+                      self.by(SECOND, 0o002, "verify", "runs/m-1", exit=FAILED).err)
+        self.assertIn("runs/checkpoint: cannot open: Permission denied", self.saved(SECOND, 0o002, "runs/m", 2, FAILED).err)
+        self.saved(FIRST, 0o077, "runs/m", 2)
+
+    def test_under_the_sticky_bit_nobody_gets_half_way_into_anothers_catalog(self):
+        self.made("all", 0o3777)
+        self.saved(FIRST, 0o002, "all/m", 1)
+        names = sorted(os.listdir(self.dir / "all"))
+        said = self.saved(SECOND, 0o002, "all/m", 2, FAILED).err
+        self.assertIn("all/checkpoint: is another user's", said)
+        self.assertIn("chmod -t", said)
+        self.assertEqual(sorted(os.listdir(self.dir / "all")), names)
+        self.by(SECOND, 0o002, "convert", "all/m-1", "all/mine", "--to", "cairn", exit=YES)
+        self.by(SECOND, 0o002, "save", "all/n", "--catalog", "other", "v:int32=1", exit=YES)
+        self.saved(FIRST, 0o002, "all/m", 2)
+        self.assertEqual(self.by(FIRST, 0o002, "latest", "all", exit=YES).text, "all/m-2\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
