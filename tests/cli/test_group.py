@@ -16,8 +16,8 @@ class Group(CommandTest):
         if os.geteuid() != 0:
             self.skipTest("skipped: only root can become two users")
         os.chmod(self.dir, 0o755)
-        self.made("runs", 0o2775)
         try:
+            self.made("runs", 0o2775)
             self.by(FIRST, 0o002, "--version", exit=YES)
         except (OSError, subprocess.SubprocessError):
             self.skipTest("skipped: another user cannot run " + CAIRN)

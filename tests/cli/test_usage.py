@@ -79,7 +79,8 @@ class Bench(CommandTest):
         report = self.cairn("bench", "sharded/shard-42", "--repeat", "2", "--json", exit=YES).json
         self.assertEqual(
             list(report),
-            ["path", "bytes", "unchecked_bytes", "tensors", "repeat", "open_us", "touch_ms", "verify_ms", "copy_ms", "restore_ms", "way"],
+            ["path", "bytes", "unchecked_bytes", "tensors", "repeat", "open_us", "touch_ms", "verify_ms", "copy_ms",
+             "restore_ms", "way", "stayed_resident"],
         )
         self.assertEqual((report["bytes"], report["tensors"], report["repeat"]), (336, 7, 2))
         spreads = [report["open_us"]]

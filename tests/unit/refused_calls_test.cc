@@ -51,7 +51,8 @@ int answer_without(std::initializer_list<long> calls, int number, Body body) {
   int status = 0;
   ::waitpid(child, &status, 0);
   const int answer = WIFEXITED(status) ? WEXITSTATUS(status) : 100 + WTERMSIG(status);
-  if (answer == kNoSandbox) MESSAGE("skipped: this system lets nobody refuse calls (seccomp)");
+  if (answer == kNoSandbox)
+    MESSAGE("skipped: this system lets nobody refuse calls (seccomp), or become another user");
   return answer == kNoSandbox ? 0 : answer;
 }
 
@@ -180,7 +181,7 @@ int answer_of_other_without(std::initializer_list<long> calls, int number, Body 
   }
   return answer_without({}, 0, [&] {
     if (::setresgid(kOther, kOther, kOther) != 0 || ::setresuid(kOther, kOther, kOther) != 0)
-      return 90;
+      return kNoSandbox;
     return refuse(calls, static_cast<unsigned>(number)) ? body() : kNoSandbox;
   });
 }
