@@ -1,9 +1,11 @@
 // format/FORMAT.md, section 4: which index speaks where P.cairn and P.index disagree.
 
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 
 #include <chrono>
 
+#include "cairn/restore.h"
 #include "sandbox.h"
 
 namespace cairn {
@@ -203,6 +205,39 @@ TEST_CASE("a plain copy of the directory opens with a notice, and damage in it i
   unchecked.verify = Verify::None;
   const auto values = test::values_at(box / "b/m", unchecked);
   CHECK(has(refusal(values), "tensor \"v\" is damaged"));
+}
+
+// Inode, size and times of a directory and of all in it.
+std::map<std::string, std::vector<std::int64_t>> stamps_of(const test::fs::path& directory) {
+  std::map<std::string, std::vector<std::int64_t>> stamps;
+  const auto add = [&](const std::string& path) {
+    struct stat seen{};
+    REQUIRE(::stat(path.c_str(), &seen) == 0);
+    stamps[path] = {static_cast<std::int64_t>(seen.st_ino),
+                    seen.st_size,
+                    seen.st_mtim.tv_sec,
+                    seen.st_mtim.tv_nsec,
+                    seen.st_ctim.tv_sec,
+                    seen.st_ctim.tv_nsec};
+  };
+  add(directory.string());
+  for (const auto& entry : test::fs::directory_iterator(directory)) add(entry.path().string());
+  return stamps;
+}
+
+TEST_CASE("no open, no verify and no restore changes a file or a name, of a copied one either") {
+  Sandbox box;
+  test::save(box / "a/m", {kOld});
+  test::fs::copy(box / "a", box / "b");
+  const auto before = stamps_of(box / "b");
+  for (int round = 0; round < 2; ++round) {
+    const auto checkpoint = Checkpoint::open(box / "b/m");
+    REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+    CHECK(checkpoint->verify()->damage.empty());
+    CHECK(has(checkpoint->notices()[0], "touched or copied"));
+    REQUIRE(restore(box / "b/m"));
+  }
+  CHECK(stamps_of(box / "b") == before);
 }
 
 TEST_CASE("a P.index that was only touched is no news") {
