@@ -279,7 +279,7 @@ Result<void> put_prefix(const Cargo& cargo, const Destination& to, const Errand&
   arrival.names = names_under(cargo, to.base);
   if (cargo.index_bytes) arrival.tensorflow_index = *cargo.index_bytes;
   arrival.unchanged = errand.unchanged;
-  Arrival::Whole& whole = arrival.whole.emplace();
+  TakenAlong& whole = arrival.whole.emplace();
   whole.tensorflow = cargo.index_file.has_value();
   whole.index_file = cargo.index_file ? &*cargo.index_file : nullptr;
   whole.graph = cargo.graph ? &*cargo.graph : nullptr;

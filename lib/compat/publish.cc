@@ -120,7 +120,7 @@ Result<std::vector<store::Draft>> draft_arriving(const Destination& to, const Ar
                    : draft_shards(arrival.files, names, to, options, transfer);
 }
 
-Result<void> add_graph(store::Publisher& publisher, const Arrival::Whole& whole) {
+Result<void> add_graph(store::Publisher& publisher, const TakenAlong& whole) {
   if (whole.graph == nullptr) return {};
   if (!whole.independent) {
     CAIRN_CHECK(publisher.add_link(store::kMetaSuffix, *whole.graph));
@@ -187,8 +187,8 @@ Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
     CAIRN_TRY(compared, arrival.whole->check(drafts));
     if (compared) arrival.doubtful.clear();
   }
-  CAIRN_TRY(publisher, begin_with(target, options,
-                                  arrival.whole ? arrival.whole->hold : Arrival::Whole{}.hold));
+  CAIRN_TRY(publisher,
+            begin_with(target, options, arrival.whole ? arrival.whole->hold : TakenAlong{}.hold));
   if (!options.replace) CAIRN_CHECK(publisher.refuse(members));
   if (arrival.unchanged) CAIRN_CHECK(arrival.unchanged());
   CAIRN_TRY(free, store::free_shard_count(to.directory, to.base, wished));

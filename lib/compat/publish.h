@@ -39,6 +39,20 @@ std::vector<std::string> not_nameable(const format::IndexFacts& facts);
 Result<void> add_indexes(store::Publisher& publisher, std::optional<format::IndexFacts> own,
                          std::span<const std::byte> tensorflow_index);
 
+// What a copy or a move takes along besides, as it is.
+struct TakenAlong {
+  bool tensorflow = true;                  // P.index too
+  const os::File* index_file = nullptr;    // that has the bytes of `tensorflow_index`
+  const os::File* graph = nullptr;         // P.meta
+  std::optional<std::size_t> safetensors;  // the shard that is P.safetensors too
+  bool independent = false;                // shares no file with where it comes from
+  // Asked about the shards before anything is published. True: each byte was compared with its
+  // sum.
+  std::function<Result<bool>(std::span<const store::Draft>)> check;
+  // Takes the target's lock, where others are to be held with it; empty: it alone.
+  std::function<Result<store::Lock>(const store::Target&)> hold;
+};
+
 // A checkpoint that comes to another place: its shards get second names there.
 struct Arrival {
   format::IndexFacts facts;         // its shards have no names yet
@@ -50,20 +64,7 @@ struct Arrival {
   std::vector<std::string> names;
   std::function<Result<void>()> unchanged;  // asked under the lock; empty: nothing to ask
 
-  // What a copy or a move takes along besides, as it is.
-  struct Whole {
-    bool tensorflow = true;                  // P.index too
-    const os::File* index_file = nullptr;    // that has the bytes of `tensorflow_index`
-    const os::File* graph = nullptr;         // P.meta
-    std::optional<std::size_t> safetensors;  // the shard that is P.safetensors too
-    bool independent = false;                // shares no file with where it comes from
-    // Asked about the shards before anything is published. True: each byte was compared with its
-    // sum.
-    std::function<Result<bool>(std::span<const store::Draft>)> check;
-    // Takes the target's lock, where others are to be held with it; empty: it alone.
-    std::function<Result<store::Lock>(const store::Target&)> hold;
-  };
-  std::optional<Whole> whole;
+  std::optional<TakenAlong> whole;
 };
 
 // Publishes there under the lock that `hold` takes, or where it is empty, under the target's alone.
