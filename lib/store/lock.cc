@@ -9,7 +9,8 @@
 // ticket before its own is held, and gives the ticket back when it has the byte. Tickets vanish
 // with who holds them, as the byte does. A turnstile, one byte that only who comes next may hold,
 // is fair to two and not to six: whoever looks at the right moment gets through, and in 180 turns
-// one of six had 10 and another 45.
+// one of six had 10 and another 45. Who is stopped (SIGSTOP, a debugger) while it waits keeps its
+// ticket and takes no byte: those behind it go past once the byte has been free for a while.
 //
 // Who waits looks again after an eighth of the time that it has waited, so that waiting costs
 // little and a lock that is free does not stay unused for long.
@@ -49,6 +50,7 @@ constexpr std::uint64_t kLines = 32;
 constexpr std::chrono::milliseconds kPauseMin{1};
 constexpr std::chrono::milliseconds kPauseMax{20};
 constexpr std::chrono::milliseconds kPauseMaxOfNext{2};  // of the one that comes next
+constexpr std::chrono::seconds kStopped{1};              // who leaves a free byte alone so long
 constexpr int kPausePart = 8;                            // of the time that was waited
 
 using Clock = std::chrono::steady_clock;
@@ -156,13 +158,36 @@ class Place {
   bool held_ = false;
 };
 
+// Whether a byte was free whenever it was looked at, for so long that who is next must be stopped.
+class Unused {
+ public:
+  Unused(const os::File& file, std::uint64_t byte) : file_(file), byte_(byte) {}
+
+  Result<bool> for_long() {
+    CAIRN_TRY(held, file_.locked_byte({byte_, 1}));
+    if (held) used_ = Clock::now();
+    return Clock::now() - used_ >= kStopped;
+  }
+
+ private:
+  const os::File& file_;
+  std::uint64_t byte_;
+  Clock::time_point used_ = Clock::now();
+};
+
 // false: the time is up.
 Result<bool> take_in_turn(const os::File& file, std::uint64_t byte, const Waiting& waiting) {
   Place place(file, byte);
   CAIRN_TRY(queued, waiting.until(kPauseMax, [&] { return place.take(); }));
   if (!queued) return false;
-  CAIRN_TRY(first, waiting.until(kPauseMax, [&] { return place.is_first(); }));
-  if (!first) return false;
+  Unused unused(file, byte);
+  const auto is_next = [&]() -> Result<bool> {
+    CAIRN_TRY(first, place.is_first());
+    if (first) return true;
+    return unused.for_long();
+  };
+  CAIRN_TRY(next, waiting.until(kPauseMax, is_next));
+  if (!next) return false;
   return waiting.until(kPauseMaxOfNext, [&] { return file.try_lock_byte(byte); });
 }
 

@@ -141,6 +141,28 @@ TEST_CASE("who dies while waiting holds nobody up") {
   CHECK(take(directory));
 }
 
+TEST_CASE("who is stopped while waiting holds nobody up for long") {
+  const Scratch scratch;
+  const os::Directory directory = opened(scratch);
+  Taken lock = take(directory);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto taken = Lock::of_directory(directory, {milliseconds::max(), {}});
+    ::_exit(taken ? 0 : 1);
+  }
+  std::this_thread::sleep_for(milliseconds(100));  // it has a ticket by then
+  ::kill(child, SIGSTOP);
+  lock.reset();
+  // Two behind it.
+  std::jthread behind([&] { CHECK(take(directory, {milliseconds(60'000), {}})); });
+  CHECK(take(directory, {milliseconds(60'000), {}}));
+  behind.join();
+  ::kill(child, SIGCONT);
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  CHECK(status == 0);
+}
+
 TEST_CASE("a lock ends with its holder's process, however that ends") {
   const Scratch scratch;
   const os::Directory directory = opened(scratch);
