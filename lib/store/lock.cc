@@ -98,7 +98,9 @@ class Waiting {
  public:
   explicit Waiting(const LockWait& wait) : wait_(wait), since_(Clock::now()) {
     // No clock reaches that far.
-    if (wait.at_most <= std::chrono::hours{24 * 365 * 100}) until_ = since_ + wait.at_most;
+    const std::chrono::milliseconds longest = std::chrono::hours{24 * 365 * 100};
+    if (wait.at_most <= longest)
+      until_ = since_ + std::max(wait.at_most, std::chrono::milliseconds(0));
   }
 
   // Until `attempt` succeeds: true. false: the time is up.
@@ -191,6 +193,18 @@ Result<bool> take_in_turn(const os::File& file, std::uint64_t byte, const Waitin
   return waiting.until(kPauseMaxOfNext, [&] { return file.try_lock_byte(byte); });
 }
 
+// Whose turn did not come in time. `what` it is that was to be written to.
+Error busy(const os::File& file, std::uint64_t byte, const std::string& what,
+           const LockWait& wait) {
+  const auto waited = std::max(wait.at_most, std::chrono::milliseconds(0)).count();
+  const auto held = file.locked_byte({byte, 1});
+  const std::string why = held && !*held ? "others wait to write to it, and came before"
+                                         : "is being written to by " + holder(file, byte);
+  return {Code::Busy, 0,
+          what + ": " + why + "; waited " + std::to_string(waited) +
+              " ms: try again, or wait longer (lock_wait)"};
+}
+
 }  // namespace
 
 // `what` it is that is written to, for messages.
@@ -225,13 +239,7 @@ Result<Lock> Lock::take(const os::Directory& directory, const Wanted& wanted,
   while (true) {
     CAIRN_TRY(file, opened_lock(directory));
     CAIRN_TRY(ours, take_in_turn(file, wanted.byte, waiting));
-    if (!ours) {
-      const auto waited = std::max(wait.at_most, std::chrono::milliseconds(0)).count();
-      return Error{Code::Busy, 0,
-                   wanted.what + ": is being written to by " + holder(file, wanted.byte) +
-                       "; waited " + std::to_string(waited) +
-                       " ms: try again, or wait longer (lock_wait)"};
-    }
+    if (!ours) return busy(file, wanted.byte, wanted.what, wait);
     CAIRN_TRY(opened, file.info());
     CAIRN_TRY(named, directory.look(kLockName));
     // Somebody may have removed the file by hand meanwhile; then this lock excludes nobody.

@@ -153,6 +153,8 @@ TEST_CASE("who is stopped while waiting holds nobody up for long") {
   std::this_thread::sleep_for(milliseconds(100));  // it has a ticket by then
   ::kill(child, SIGSTOP);
   lock.reset();
+  CHECK(refused(directory, {milliseconds(0), {}}).what.find(": others wait to write to it") !=
+        std::string::npos);
   // Two behind it.
   std::jthread behind([&] { CHECK(take(directory, {milliseconds(60'000), {}})); });
   CHECK(take(directory, {milliseconds(60'000), {}}));
