@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <optional>
+#include <utility>
 
 #include "format/digest.h"
 #include "format/le.h"
@@ -17,11 +18,11 @@ constexpr std::size_t kSumDigits = 32;
 
 std::string sum_of(std::string_view text) { return hex(xxh3_128(as_bytes(text)).bytes); }
 
-void add_checkpoint(std::string& text, std::string_view word, const JournalCheckpoint& what) {
-  text += sentence(word, "\t", one_line(what.base), "\n");
+void add_checkpoint(std::string& text, const JournalCheckpoint& what) {
+  text += sentence(one_line(what.base), "\n");
   for (const JournalFile& file : what.files) {
     text += sentence("file\t", file.identity.size_bytes, "\t", file.identity.mtime_ns, "\t",
-                     file.identity.inode, "\t", one_line(file.name), "\n");
+                     file.identity.inode, "\t", file.ctime_ns, "\t", one_line(file.name), "\n");
   }
 }
 
@@ -46,7 +47,8 @@ bool take_number(std::string_view& text, Integer& number) {
 std::optional<JournalFile> file_of(std::string_view line) {
   JournalFile file;
   if (!take_number(line, file.identity.size_bytes) || !take_number(line, file.identity.mtime_ns) ||
-      !take_number(line, file.identity.inode) || line.empty()) {
+      !take_number(line, file.identity.inode) || !take_number(line, file.ctime_ns) ||
+      line.empty()) {
     return std::nullopt;
   }
   file.name = from_one_line(line);
@@ -61,13 +63,15 @@ bool add_line(JournalFacts& facts, JournalCheckpoint*& current, std::string_view
     facts.catalog = from_one_line(line);
     return true;
   }
-  if (*word == "adding" && facts.adding.base.empty() && facts.removing.empty()) {
+  if (*word == "adding" && facts.adding.base.empty() && current == nullptr) {
     current = &facts.adding;
+    if (!take_number(line, current->created_ns) || line.empty()) return false;
     current->base = from_one_line(line);
     return true;
   }
-  if (*word == "removing") {
-    current = &facts.removing.emplace_back();
+  if (*word == "removing" || *word == "leaving") {
+    auto& list = *word == "removing" ? facts.removing : facts.leaving;
+    current = &list.emplace_back();
     current->base = from_one_line(line);
     return true;
   }
@@ -80,8 +84,17 @@ bool add_line(JournalFacts& facts, JournalCheckpoint*& current, std::string_view
 
 std::string encode_journal(const JournalFacts& facts) {
   std::string text = sentence(kFirstLine, "catalog\t", one_line(facts.catalog), "\n");
-  if (!facts.adding.base.empty()) add_checkpoint(text, "adding", facts.adding);
-  for (const JournalCheckpoint& what : facts.removing) add_checkpoint(text, "removing", what);
+  if (!facts.adding.base.empty()) {
+    text += sentence("adding\t", facts.adding.created_ns, "\t");
+    add_checkpoint(text, facts.adding);
+  }
+  for (const auto& [word, list] :
+       {std::pair("removing\t", &facts.removing), std::pair("leaving\t", &facts.leaving)}) {
+    for (const JournalCheckpoint& what : *list) {
+      text += word;
+      add_checkpoint(text, what);
+    }
+  }
   return text + sentence(kSumWord, sum_of(text), "\n");
 }
 

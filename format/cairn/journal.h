@@ -3,6 +3,7 @@
 // The journal of a directory: what its writer is about to do, so that whoever comes after a crash
 // can finish it. The text is described in FORMAT.md, section 9.
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,7 @@ namespace cairn::format {
 struct JournalFile {
   std::string name;  // a bare file name
   FileIdentity identity;
+  std::int64_t ctime_ns = 0;
   friend bool operator==(const JournalFile&, const JournalFile&) = default;
 };
 
@@ -22,6 +24,7 @@ struct JournalFile {
 struct JournalCheckpoint {
   std::string base;
   std::vector<JournalFile> files;
+  std::int64_t created_ns = 0;  // of one that is being saved: what its P.cairn will say
   friend bool operator==(const JournalCheckpoint&, const JournalCheckpoint&) = default;
 };
 
@@ -30,7 +33,8 @@ struct JournalFacts {
   // What is being saved; and its indexes and the catalog as they were before, where they were. No
   // base: nothing.
   JournalCheckpoint adding;
-  std::vector<JournalCheckpoint> removing;
+  std::vector<JournalCheckpoint> removing;  // retention lets go of them
+  std::vector<JournalCheckpoint> leaving;   // somebody moves or removes them
   friend bool operator==(const JournalFacts&, const JournalFacts&) = default;
 };
 

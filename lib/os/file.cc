@@ -66,6 +66,7 @@ FileInfo info_of(const struct stat& status) noexcept {
   info.mtime_ns = nanoseconds(status.st_mtim);
   info.inode = status.st_ino;
   info.device = status.st_dev;
+  info.ctime_ns = nanoseconds(status.st_ctim);
   return info;
 }
 

@@ -26,6 +26,7 @@ struct FileInfo {
   std::int64_t mtime_ns = 0;
   std::uint64_t inode = 0;
   std::uint64_t device = 0;
+  std::int64_t ctime_ns = 0;  // also of its names: a new one changes it
 };
 
 // Bytes of a file.

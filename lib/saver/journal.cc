@@ -1,11 +1,17 @@
 // When is a save that died finished, and when is it undone? Its checkpoint decides: if an index of
-// the prefix is not the file that it was, and the checkpoint opens, then it was committed, and what
-// comes after the commit is done now: the catalog, unless somebody has written it since, and the
-// removals. Otherwise nothing has happened. Its temporary files go either way, and with them the
-// shards that it named (lib/store/publisher.cc).
+// the prefix is not the file that it was, the checkpoint opens, and it is the save's own, by the
+// time that the journal has set down for it, then it was committed, and what comes after the commit
+// is done now: the catalog, unless somebody has written it since, and the removals. Otherwise
+// nothing has happened: what somebody else has put under the name is his. Temporary files go either
+// way, and with them the shards that they named (lib/store/publisher.cc).
 //
-// Files are removed only if they are those that the journal means, by size, time and inode: whoever
-// has saved under the same name since loses nothing.
+// What retention lets go of goes on going: a process that dies at each of its saves must not fill
+// the disk. What somebody moves or removes does not: until a writer comes by he may have seen that
+// it is whole, and made it the only copy. So it stays as long as an index of it is there.
+//
+// Files are removed only if they are those that the journal means, by size, time and inode, and
+// indexes by the time of their last change too, which a new name for an old file sets: whoever has
+// saved, linked or moved back under the same name since loses nothing.
 
 #include "lib/saver/journal.h"
 
@@ -13,6 +19,8 @@
 #include <cerrno>
 #include <filesystem>
 
+#include "format/cairn/index.h"
+#include "format/digest.h"
 #include "format/le.h"
 #include "format/limits.h"
 #include "lib/compat/load.h"
@@ -39,16 +47,49 @@ Result<std::optional<format::JournalFacts>> read_journal(const os::Directory& di
   return std::optional(*std::move(facts));
 }
 
-Result<bool> committed(const Place& place, const format::JournalCheckpoint& adding) {
-  for (const std::string_view suffix : {store::kTensorFlowSuffix, store::kCairnSuffix}) {
-    CAIRN_TRY(same, unchanged(place, adding, adding.base + std::string(suffix)));
-    if (same) continue;
-    auto openable =
-        compat::check_openable_in(place.directory, adding.base, place.dir / adding.base);
-    if (!openable && may_pass(openable.error())) return std::move(openable).error();
-    return openable.has_value();
+// Whether an index was made by the save, for the P.index that is there where `beside` says so.
+Result<bool> is_of(const Place& place, const std::string& name,
+                   const format::JournalCheckpoint& adding, const os::Bytes* beside) {
+  const auto file = place.directory.open_file(name, os::Links::Refuse);
+  if (!file && may_pass(file.error())) return file.error();
+  if (!file) return false;
+  CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kIndexBytesMax));
+  const auto index = format::IndexView::decode(bytes);
+  if (!index || index->created_ns() != adding.created_ns) return false;
+  return beside == nullptr || (index->tensorflow_index().present &&
+                               index->tensorflow_index().digest == format::xxh3_128(*beside));
+}
+
+// P.index gets its name first; a P.cairn that has none yet still says whose it is.
+Result<bool> is_own(const Place& place, const format::JournalCheckpoint& adding) {
+  const std::string own = adding.base + std::string(store::kCairnSuffix);
+  CAIRN_TRY(named, is_of(place, own, adding, nullptr));
+  if (named) return true;
+  const auto file = place.directory.open_file(adding.base + std::string(store::kTensorFlowSuffix),
+                                              os::Links::Refuse);
+  if (!file && may_pass(file.error())) return file.error();
+  if (!file) return false;
+  CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kForeignIndexBytesMax));
+  CAIRN_TRY(names, place.directory.names());
+  for (const std::string& name : names) {
+    if (!os::is_temporary_name(name) || os::without_temporary_tail(name) != own) continue;
+    CAIRN_TRY(unnamed, is_of(place, name, adding, &bytes));
+    if (unnamed) return true;
   }
   return false;
+}
+
+Result<bool> committed(const Place& place, const format::JournalCheckpoint& adding) {
+  bool same = true;
+  for (const std::string_view suffix : {store::kTensorFlowSuffix, store::kCairnSuffix}) {
+    CAIRN_TRY(index, unchanged(place, adding, adding.base + std::string(suffix)));
+    same = same && index;
+  }
+  if (same) return false;
+  auto openable = compat::check_openable_in(place.directory, adding.base, place.dir / adding.base);
+  if (!openable && may_pass(openable.error())) return std::move(openable).error();
+  if (!openable) return false;
+  return is_own(place, adding);
 }
 
 // The catalog as the save would have left it.
@@ -67,27 +108,38 @@ Result<void> list_added(const Place& place, const format::JournalFacts& facts) {
   return write_history(place, history);
 }
 
-Result<void> remove_unlisted(const Place& place, const format::JournalFacts& facts) {
-  if (facts.removing.empty()) return {};
+// What is to be said of those that could not go.
+Result<std::vector<std::string>> remove_unlisted(const Place& place,
+                                                 const format::JournalFacts& facts) {
+  std::vector<std::string> notices;
+  std::vector<const format::JournalCheckpoint*> going;
+  for (const format::JournalCheckpoint& what : facts.removing) going.push_back(&what);
+  for (const format::JournalCheckpoint& what : facts.leaving) {
+    CAIRN_TRY(stands, still_stands(place.directory, what));
+    if (!stands) going.push_back(&what);
+  }
+  if (going.empty()) return notices;
   CAIRN_TRY(history, read_history(place));
   CAIRN_TRY(names, place.directory.names());
   const auto elsewhere = listed_elsewhere(place, names);
-  for (const format::JournalCheckpoint& what : facts.removing) {
-    if (std::ranges::find(history.listed, what.base, &Listed::base) != history.listed.end() ||
-        elsewhere.contains(what.base))
+  for (const format::JournalCheckpoint* what : going) {
+    if (std::ranges::find(history.listed, what->base, &Listed::base) != history.listed.end() ||
+        elsewhere.contains(what->base))
       continue;
-    CAIRN_CHECK(remove_members(place.directory, what));
+    CAIRN_TRY(removal, remove_members(place.directory, *what, Recognised::ByFileAndNames));
+    if (removal.refused)
+      notices.push_back((place.dir / what->base).string() + ": " + why_left(removal));
   }
-  return {};
+  return notices;
 }
 
-Result<void> settle(const Place& place, const format::JournalFacts& facts) {
+Result<std::vector<std::string>> settle(const Place& place, const format::JournalFacts& facts) {
   const Place here{place.dir, place.directory, facts.catalog, place.follow_links};
   const bool saving = !facts.adding.base.empty();
   if (saving) {
     CAIRN_TRY(done, committed(here, facts.adding));
     CAIRN_CHECK(place.directory.sync());  // its writer may have died before it could
-    if (!done) return {};
+    if (!done) return std::vector<std::string>();
     CAIRN_CHECK(list_added(here, facts));
   }
   return remove_unlisted(here, facts);
@@ -98,7 +150,7 @@ Result<void> settle(const Place& place, const format::JournalFacts& facts) {
 Result<void> write_journal(const os::Directory& directory, const format::JournalFacts& facts) {
   // Or the checkpoint would be written and never listed, and a journal be there that only this user
   // can take away.
-  if (!directory.may_replace(facts.catalog)) {
+  if (facts.leaving.empty() && !directory.may_replace(facts.catalog)) {
     return Error{Code::Io, EPERM,
                  (std::filesystem::path(directory.path()) / facts.catalog).string() +
                      ": is another user's, and nobody else may replace it, for the directory has "
@@ -110,12 +162,12 @@ Result<void> write_journal(const os::Directory& directory, const format::Journal
 }
 
 Result<format::JournalCheckpoint> before_adding(const Place& place, const std::string& base) {
-  format::JournalCheckpoint before{base, {}};
+  format::JournalCheckpoint before{base, {}, os::now_ns()};
   for (const std::string& name :
        {base + std::string(store::kTensorFlowSuffix), base + std::string(store::kCairnSuffix),
         std::string(place.latest_filename)}) {
     CAIRN_TRY(info, place.directory.look(name));
-    if (info) before.files.push_back({name, store::identity_of(*info)});
+    if (info) before.files.push_back({name, store::identity_of(*info), info->ctime_ns});
   }
   return before;
 }
@@ -128,14 +180,19 @@ Result<bool> unchanged(const Place& place, const format::JournalCheckpoint& befo
   return was != before.files.end() && was->identity == store::identity_of(*info);
 }
 
-Result<std::vector<std::string>> settle(const Place& place) {
+Result<Settled> settle(const Place& place) {
+  Settled settled;
   CAIRN_TRY(facts, read_journal(place.directory));
-  if (facts) CAIRN_CHECK(settle(place, *facts));
+  if (facts) {
+    CAIRN_TRY(notices, settle(place, *facts));
+    settled.notices = std::move(notices);
+  }
   drop_journal(place.directory);
   CAIRN_TRY(names, place.directory.names());
   store::sweep_all(place.directory, names);
   remove_orphan_indexes(place.directory, names);
-  return names;
+  settled.names = std::move(names);
+  return settled;
 }
 
 void undo(const Place& place, const format::JournalFacts& facts) {

@@ -17,21 +17,27 @@ namespace cairn::saver {
 inline constexpr std::string_view kJournalName = ".cairn-journal";
 
 // Durable from the next sync of the directory on, which everything that it announces makes before
-// it takes effect. Io: the catalog may not be replaced by this user.
+// it takes effect. Io: the catalog may not be replaced by this user (what leaves need not be in
+// it).
 Result<void> write_journal(const os::Directory& directory, const format::JournalFacts& facts);
 
-// The indexes of `base` and the catalog, those that are there.
+// The indexes of `base` and the catalog, those that are there; and the time that P.cairn is to say.
 Result<format::JournalCheckpoint> before_adding(const Place& place, const std::string& base);
 
 // Whether a name still stands for the file that it did, or still for nothing.
 Result<bool> unchanged(const Place& place, const format::JournalCheckpoint& before,
                        const std::string& name);
 
+struct Settled {
+  std::vector<std::string> names;    // what was in the directory, and what went since with it
+  std::vector<std::string> notices;  // of what was to go and may not be removed: it stays
+};
+
 // Finishes what a writer that died has begun, or removes what it left: the directory is then as if
-// its last save had either returned or never begun. Nothing was begun: nothing happens, but
-// temporary files and indexes that outlived their checkpoints go. The caller holds the lock. What
-// is in the directory comes back, and what went since with it: to list 100,000 names takes a while.
-Result<std::vector<std::string>> settle(const Place& place);
+// its last save had either returned or never begun; what somebody was moving or removing is there
+// unless an index of it had gone. Nothing was begun: nothing happens, but temporary files and
+// indexes that outlived their checkpoints go. The caller holds the lock.
+Result<Settled> settle(const Place& place);
 
 // After a save that failed: takes back what it announced, unless its checkpoint may have been
 // committed; that the next writer finds out, since after a failed sync nobody knows.

@@ -1,12 +1,14 @@
 #include "lib/saver/listings.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "lib/compat/catalog.h"
 #include "lib/saver/journal.h"
 #include "lib/saver/members.h"
 #include "lib/saver/siblings.h"
+#include "lib/store/identity.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
 
@@ -79,17 +81,91 @@ Result<Listings> listings_of(const Place& place, std::span<const std::string> na
   return listings;
 }
 
-Result<bool> let_leave(const Place& place, const Leaving& leaving, const Listings& listings) {
-  const format::JournalCheckpoint& what = leaving.what;
-  for (const std::string& other : listings.others)
-    CAIRN_CHECK(tell({place.dir, place.directory, other}, leaving));
+Result<void> check_may_leave(const Place& place, const format::JournalCheckpoint& what,
+                             const Listings& listings) {
+  if (auto refused = refusal_of(place.directory, what)) return *std::move(refused);
+  for (const std::string& catalog : listings.names(place)) {
+    if (place.directory.may_replace(catalog)) continue;
+    return Error{Code::Io, EPERM,
+                 (place.dir / catalog).string() +
+                     ": lists it and is another user's, and nobody else may replace it, for the "
+                     "directory has the sticky bit"};
+  }
+  return {};
+}
+
+namespace {
+
+// A catalog, and what it listed before it was told.
+struct Told {
+  std::string name;
+  History before;
+};
+
+// The steps of a departure. Of those that are taken `told` says what takes them back.
+Result<bool> leave(const Place& place, const Leaving& leaving, const Listings& listings,
+                   std::vector<Told>& told) {
+  const auto tell_one = [&](const std::string& name) -> Result<void> {
+    const Place one{place.dir, place.directory, name};
+    CAIRN_TRY(before, read_history(one));
+    told.push_back({name, std::move(before)});
+    return tell(one, leaving);
+  };
+  for (const std::string& other : listings.others) CAIRN_CHECK(tell_one(other));
   // Who finishes by the journal asks the one catalog that it names; so that one is told last.
-  CAIRN_CHECK(write_journal(place.directory, {std::string(place.latest_filename), {}, {what}}));
-  CAIRN_CHECK(tell(place, leaving));
-  CAIRN_TRY(removed, remove_members_held(place.directory, what));
+  const std::string own(place.latest_filename);
+  CAIRN_CHECK(write_journal(place.directory, {own, {}, {}, {leaving.what}}));
+  CAIRN_CHECK(tell_one(own));
+  CAIRN_TRY(removal, remove_members_held(place.directory, leaving.what, Recognised::ByFile));
+  if (removal.refused) return *std::move(removal.refused);
   CAIRN_CHECK(place.directory.sync());
   drop_journal(place.directory);
-  return removed;
+  return removal.gone();
+}
+
+// Whether every index that it had is there.
+bool is_untouched(const os::Directory& directory, const format::JournalCheckpoint& what) {
+  return std::ranges::all_of(what.files, [&](const format::JournalFile& file) {
+    const auto there = directory.look(file.name);
+    return there && *there && store::identity_of(**there) == file.identity;
+  });
+}
+
+// After a departure that failed: the next writer is to leave alone what stays. What became of it,
+// for the sentence.
+std::string take_back(const Place& place, const format::JournalCheckpoint& what,
+                      std::span<const Told> told) {
+  const std::string shown = (place.dir / what.base).string();
+  const auto stands = still_stands(place.directory, what);
+  if (stands && !*stands) return "; what is left of " + shown + " goes with the next change";
+  drop_journal(place.directory);
+  if (!is_untouched(place.directory, what))
+    return "; some files of " + shown + " are gone, the others stay: cairn rm removes them";
+  bool listed = true;
+  for (const Told& catalog : told) {
+    const Place one{place.dir, place.directory, catalog.name};
+    listed = static_cast<bool>(write_history(one, catalog.before)) && listed;
+  }
+  return "; " + shown + " stays whole" +
+         (listed ? "" : ", and the catalog does not list it (cairn state --repair)") +
+         ", and cairn rm removes it when that is mended";
+}
+
+}  // namespace
+
+Result<bool> let_leave(const Place& place, const Leaving& leaving, const Listings& listings) {
+  // As the files are now: to link them has changed what is known of their names.
+  Leaving now = leaving;
+  for (format::JournalFile& file : now.what.files) {
+    CAIRN_TRY(info, place.directory.look(file.name));
+    if (info) file.ctime_ns = info->ctime_ns;
+  }
+  std::vector<Told> told;
+  auto left = leave(place, now, listings, told);
+  if (left) return left;
+  Error error = std::move(left).error();
+  error.what += take_back(place, now.what, told);
+  return error;
 }
 
 Result<bool> let_leave_file(const compat::Location& location, const os::File& file) {

@@ -38,10 +38,16 @@ struct Leaving {
   std::optional<std::string> successor;
 };
 
+// Whether this user may take it away, and take it out of the catalogs, as far as the sticky bit
+// says. Errors: Io.
+Result<void> check_may_leave(const Place& place, const format::JournalCheckpoint& what,
+                             const Listings& listings);
+
 // Tells the catalogs, the place's own last, and removes the files, all of it durably. Who finds
-// that its process died in between finishes it by the journal. False: another has written it anew
-// meanwhile who takes no lock, and its files stay. The caller holds the directory's lock and the
-// prefix's, and nothing is left to settle. Errors: Io, NoSpace.
+// that its process died in between finishes it by the journal where the removal has begun. False:
+// another has written it anew meanwhile who takes no lock, and its files stay. The caller holds the
+// directory's lock and the prefix's, and nothing is left to settle. Errors: Io, NoSpace; where no
+// index had gone the catalogs list it as before.
 Result<bool> let_leave(const Place& place, const Leaving& leaving, const Listings& listings);
 
 // The same of a checkpoint in one file that no catalog can name: removes it, durably, where it is

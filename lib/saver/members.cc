@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <filesystem>
 #include <optional>
 #include <set>
 
@@ -86,7 +88,7 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
     CAIRN_TRY(info, directory.look(name));
     if (!info) continue;
     if (is_shard(name, base)) shard_inodes.insert(info->inode);
-    what.files.push_back({name, store::identity_of(*info)});
+    what.files.push_back({name, store::identity_of(*info), info->ctime_ns});
   }
   std::erase_if(what.files, [&](const format::JournalFile& file) {
     return file.name.ends_with(store::kSafetensorsSuffix) &&
@@ -98,33 +100,128 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
   return what;
 }
 
-Result<bool> remove_members(const os::Directory& directory, const format::JournalCheckpoint& what) {
-  const auto lock = store::Lock::of_prefix(directory, what.base, {});
-  if (!lock) return lock.error();
-  return remove_members_held(directory, what);
+namespace {
+
+// What an index is to the others: as long as it is there, so is the checkpoint.
+bool makes(std::string_view name, std::string_view base) {
+  return (name.starts_with(base) && is_index(name, base)) || is_named_v1(name, base);
 }
 
-Result<bool> remove_members_held(const os::Directory& directory,
-                                 const format::JournalCheckpoint& what) {
-  const auto is_meant = [&](const std::string& name, const os::FileInfo& info) {
-    const auto file = std::ranges::find(what.files, name, &format::JournalFile::name);
-    return file != what.files.end() && store::identity_of(info) == file->identity;
-  };
-  for (const std::string_view suffix : kIndexSuffixes) {
-    const std::string name = what.base + std::string(suffix);
-    CAIRN_TRY(info, directory.look(name));
-    if (info && !is_meant(name, *info)) return false;
+const format::JournalFile* find(const format::JournalCheckpoint& what, const std::string& name) {
+  const auto file = std::ranges::find(what.files, name, &format::JournalFile::name);
+  return file == what.files.end() ? nullptr : &*file;
+}
+
+bool is_meant(const format::JournalCheckpoint& what, const std::string& name,
+              const os::FileInfo& info, Recognised recognised) {
+  const format::JournalFile* file = find(what, name);
+  if (file == nullptr || store::identity_of(info) != file->identity) return false;
+  // A shard's names change when another name of it goes.
+  const bool by_names = recognised == Recognised::ByFileAndNames && makes(name, what.base);
+  return !by_names || info.ctime_ns == file->ctime_ns;
+}
+
+// Whether of what makes it a checkpoint something is there that was not meant.
+Result<bool> is_another(const os::Directory& directory, const format::JournalCheckpoint& what,
+                        Recognised recognised) {
+  std::set<std::string> names;
+  for (const std::string_view suffix : kIndexSuffixes)
+    names.insert(what.base + std::string(suffix));
+  for (const format::JournalFile& file : what.files) {
+    if (is_named_v1(file.name, what.base)) names.insert(file.name);
   }
+  for (const std::string& name : names) {
+    CAIRN_TRY(info, directory.look(name));
+    if (info && !is_meant(what, name, *info, recognised)) return true;
+  }
+  return false;
+}
+
+bool may_not(const Error& error) noexcept {
+  constexpr std::array kRefusals{EPERM, EACCES, EROFS, EBUSY};
+  return std::ranges::find(kRefusals, error.os_errno) != kRefusals.end();
+}
+
+}  // namespace
+
+std::string why_left(const Removal& removal) {
+  using Outcome = Removal::Outcome;
+  const std::string refused = removal.refused ? removal.refused->what : std::string();
+  if (removal.outcome == Outcome::Stays) {
+    return "stays, and the catalog does not list it, since it may not be removed: " + refused +
+           "; whoever may remove it does so with remove_checkpoint() (cairn rm)";
+  }
+  if (removal.outcome == Outcome::Remains) {
+    return "is gone, but for what may not be removed: " + refused +
+           "; whoever may remove it does so by hand (rm)";
+  }
+  return "another has written it anew meanwhile: its files stay, and the catalog does not list it";
+}
+
+Result<bool> still_stands(const os::Directory& directory, const format::JournalCheckpoint& what) {
+  for (const std::string_view suffix : kIndexSuffixes) {
+    CAIRN_TRY(info, directory.look(what.base + std::string(suffix)));
+    if (info) return true;
+  }
+  bool v1 = false;
+  for (const format::JournalFile& file : what.files) {
+    if (makes(file.name, what.base) && !is_named_v1(file.name, what.base)) return false;
+    if (!is_named_v1(file.name, what.base)) continue;
+    CAIRN_TRY(info, directory.look(file.name));
+    if (!info) return false;
+    v1 = true;
+  }
+  return v1;
+}
+
+std::optional<Error> refusal_of(const os::Directory& directory,
+                                const format::JournalCheckpoint& what) {
+  for (const format::JournalFile& file : what.files) {
+    if (directory.may_replace(file.name)) continue;
+    return Error{Code::Io, EPERM,
+                 (std::filesystem::path(directory.path()) / file.name).string() +
+                     ": is another user's, and nobody else may remove it, for the directory has "
+                     "the sticky bit"};
+  }
+  return std::nullopt;
+}
+
+Result<Removal> remove_members(const os::Directory& directory,
+                               const format::JournalCheckpoint& what, Recognised recognised) {
+  const auto lock = store::Lock::of_prefix(directory, what.base, {});
+  if (!lock) return lock.error();
+  return remove_members_held(directory, what, recognised);
+}
+
+Result<Removal> remove_members_held(const os::Directory& directory,
+                                    const format::JournalCheckpoint& what, Recognised recognised) {
+  using Outcome = Removal::Outcome;
+  CAIRN_TRY(another, is_another(directory, what, recognised));
+  if (another) return Removal{Outcome::Another, {}};
+  CAIRN_TRY(stands, still_stands(directory, what));
+  if (auto refused = refusal_of(directory, what); refused && stands)
+    return Removal{Outcome::Stays, std::move(refused)};
   // The files were listed while others published, so shards of these very indexes may be missing.
   CAIRN_TRY(claims, store::claims_of(directory, what.base));
+  Removal removal;
   for (const format::JournalFile& file : what.files) {
     if (!is_member(file.name, what.base)) continue;
     CAIRN_TRY(info, directory.look(file.name));
-    if (info && is_meant(file.name, *info)) CAIRN_CHECK(directory.remove(file.name));
+    if (!info || !is_meant(what, file.name, *info, recognised)) continue;
+    auto removed = directory.remove(file.name);
+    if (removed) continue;
+    if (!may_not(removed.error())) return std::move(removed).error();
+    if (!removal.refused) removal = {Outcome::Remains, std::move(removed).error()};
+    CAIRN_TRY(named, still_stands(directory, what));  // it names the shards
+    if (named) return Removal{Outcome::Stays, std::move(removal.refused)};
   }
-  for (const std::string& shard : claims ? claims->shards_of(what.base) : std::set<std::string>())
-    CAIRN_CHECK(directory.remove(shard));
-  return true;
+  for (const std::string& shard : claims ? claims->shards_of(what.base) : std::set<std::string>()) {
+    auto removed = directory.remove(shard);
+    if (removed) continue;
+    if (!may_not(removed.error())) return std::move(removed).error();
+    if (!removal.refused) removal = {Outcome::Remains, std::move(removed).error()};
+  }
+  return removal;
 }
 
 }  // namespace cairn::saver

@@ -2,6 +2,8 @@
 
 // The files of a checkpoint, and their removal.
 
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,13 +28,43 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
                                              std::span<const std::string> names,
                                              std::string_view base);
 
+// How a file that is to go is recognised. After a crash its names tell too (by its ctime) whether
+// it is where it is by somebody's doing since: a link made anew is the same file otherwise.
+enum class Recognised : std::uint8_t { ByFile, ByFileAndNames };
+
+// What became of a checkpoint that was to go.
+struct Removal {
+  enum class Outcome : std::uint8_t {
+    Gone,
+    Another,  // nothing was removed: an index is another one by now, and the shards may be its own
+    Stays,    // an index may not be removed, and so nothing behind it was
+    Remains,  // it is gone but for a file that may not be removed
+  };
+  Outcome outcome = Outcome::Gone;
+  std::optional<Error> refused;  // the first file that may not be removed
+
+  bool gone() const noexcept { return outcome == Outcome::Gone; }
+};
+
+// The part of a sentence that says, behind its prefix, why what the catalog does not list any more
+// has not gone.
+std::string why_left(const Removal& removal);
+
+// Whether what makes it a checkpoint is there: any index of it, or all its V1 files.
+Result<bool> still_stands(const os::Directory& directory, const format::JournalCheckpoint& what);
+
+// The sticky bit lets this user remove none of another's files. Nothing: he may remove them all.
+std::optional<Error> refusal_of(const os::Directory& directory,
+                                const format::JournalCheckpoint& what);
+
 // Removes the files of a checkpoint, under its prefix's lock, as far as they are those that were
-// meant; what is gone already is fine. false: nothing was removed, since an index is another one by
-// now, and the shards may be its own. Errors: Busy, Io.
-Result<bool> remove_members(const os::Directory& directory, const format::JournalCheckpoint& what);
+// meant; what is gone already is fine. What the system does not let this user remove is an outcome.
+// Errors: Busy, Io.
+Result<Removal> remove_members(const os::Directory& directory,
+                               const format::JournalCheckpoint& what, Recognised recognised);
 
 // The same under a lock that the caller holds.
-Result<bool> remove_members_held(const os::Directory& directory,
-                                 const format::JournalCheckpoint& what);
+Result<Removal> remove_members_held(const os::Directory& directory,
+                                    const format::JournalCheckpoint& what, Recognised recognised);
 
 }  // namespace cairn::saver

@@ -149,17 +149,20 @@ Result<Moved> move_listed(const Location& named, const TransferOptions& options,
   const store::LockWait wait{options.lock_wait, options.work.stop};
   const auto lock = store::Lock::of_directory(named.directory, wait);
   if (!lock) return lock.error();
-  CAIRN_TRY(names, saver::settle(place));
+  CAIRN_TRY(settled, saver::settle(place));
+  const std::vector<std::string>& names = settled.names;
   CAIRN_CHECK(refuse_links(named.directory, named, names));
   CAIRN_TRY(cargo, take_held(named, options.follow_links));
   CAIRN_CHECK(check_pin(place, cargo));
   CAIRN_TRY(what, saver::members_of(named.directory, names, named.base));
   CAIRN_TRY(listings, saver::listings_of(place, names, named.base));
+  CAIRN_CHECK(saver::check_may_leave(place, what, listings));
   CAIRN_TRY(to, compat::destination_of(cargo.location, options.output));
   CAIRN_TRY(within, is_within(named.directory, to));
   if (within) CAIRN_CHECK(check_successor(place, to, listings));
 
   Moved moved;
+  moved.transfer.notices = std::move(settled.notices);
   moved.catalogs = listings.names(place);
   Holding holding(named, wait);
   CAIRN_CHECK(arrive(cargo, to, options, holding, moved.transfer));

@@ -37,6 +37,10 @@ Result<void> check_removable(const Place& place, const Location& location,
                                "with force (--force)");
 }
 
+Result<std::vector<std::string>> settled_names(const Place& place) {
+  return saver::settle(place).transform([](auto settled) { return std::move(settled.names); });
+}
+
 Result<Removed> remove_listed(const Location& location, const RemoveOptions& options) {
   const auto parent = store::Prefix::of(location.prefix).directory;
   const std::filesystem::path dir = parent.empty() ? "." : parent;
@@ -48,7 +52,7 @@ Result<Removed> remove_listed(const Location& location, const RemoveOptions& opt
     CAIRN_TRY(taken, store::Lock::of_directory(directory, {options.lock_wait, options.stop}));
     lock.emplace(std::move(taken));
   }
-  CAIRN_TRY(names, options.dry_run ? directory.names() : saver::settle(place));
+  CAIRN_TRY(names, options.dry_run ? directory.names() : settled_names(place));
   // What a writer that died was to remove has gone by now.
   CAIRN_TRY(twin, directory.duplicate());
   CAIRN_CHECK(compat::locate_in(std::move(twin), location.base, location.prefix));
@@ -62,6 +66,7 @@ Result<Removed> remove_listed(const Location& location, const RemoveOptions& opt
   }
   CAIRN_TRY(what, saver::members_of(directory, names, location.base));
   Removed removed{location.prefix, {}, listings.names(place)};
+  CAIRN_CHECK(saver::check_may_leave(place, what, listings));
   for (const format::JournalFile& file : what.files) removed.files.push_back(file.name);
   if (options.dry_run) return removed;
   CAIRN_TRY(gone, saver::let_leave(place, {std::move(what), {}}, listings));

@@ -51,10 +51,6 @@ using saver::Place;
 
 constexpr int kPaddedDigits = 8;
 
-// Of a checkpoint that the catalog does not list any more.
-const char* const kWrittenMeanwhile =
-    "another has written it anew meanwhile: its files stay, and the catalog does not list it";
-
 Error invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
 
 // As Python's %d and %08d write it.
@@ -118,6 +114,7 @@ class Saver::State {
   double now_s() const;
   void join();
   Result<void> hear_pending();
+  Result<std::vector<std::string>> settle();
   Result<std::string> checked_base(std::string_view name, const SaveOptions& what) const;
   saver::Grid grid_of(const History& history) const;
   Judgement judge(const History& history, saver::Pace pace) const;
@@ -133,8 +130,8 @@ class Saver::State {
   Result<void> write_grid(const History& history) const;
   Result<void> add_unlisted(const History& history, std::span<const std::string> names,
                             std::multimap<double, Verdict>& verdicts) const;
-  Result<std::vector<std::string>> let_go(History history, const Judgement& judgement,
-                                          std::span<const std::string> names) const;
+  Result<std::map<std::string, std::string>> let_go(History history, const Judgement& judgement,
+                                                    std::span<const std::string> names) const;
 
   std::filesystem::path dir_;
   os::Directory directory_;
@@ -233,6 +230,7 @@ Result<std::vector<std::string>> Saver::State::write_checkpoint(const Plan& plan
   CAIRN_TRY(twin, directory_.duplicate());
   CAIRN_TRY(writer, WriterAccess::create_in(std::move(twin), dir_ / plan.base, std::move(specs),
                                             plan.writer));
+  WriterAccess::created_at(writer, plan.journal.adding.created_ns);
   CAIRN_CHECK(fill(writer));
   CAIRN_CHECK(writer.commit(work));
   return std::vector<std::string>(writer.notices().begin(), writer.notices().end());
@@ -271,9 +269,9 @@ Result<void> Saver::State::catch_up(Plan& plan, const SaveOptions& what) const {
 // The caller's lock covers all of it.
 Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec> specs,
                                 const Fill& fill, const SaveOptions& what, const Work& work) const {
-  CAIRN_TRY(names, saver::settle(place()));
+  CAIRN_TRY(settled, saver::settle(place()));
   if (!what.replace) CAIRN_CHECK(check_replaced(base, specs));
-  CAIRN_TRY(plan, plan_of(base, what, names));
+  CAIRN_TRY(plan, plan_of(base, what, settled.names));
   CAIRN_CHECK(saver::write_journal(directory_, plan.journal));
   const auto written = write_checkpoint(plan, std::move(specs), fill, work);
   if (!written) {
@@ -292,15 +290,16 @@ Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec>
     return error;
   }
   Saved saved{dir_ / base, {}, {}, *written};
+  std::ranges::move(settled.notices, std::back_inserter(saved.notices));
   std::ranges::move(plan.notices, std::back_inserter(saved.notices));
   bool all = true;
   for (const auto& removed : plan.journal.removing) {
-    const auto went = saver::remove_members(directory_, removed);
+    const auto went = saver::remove_members(directory_, removed, saver::Recognised::ByFile);
     all = all && went;
-    if (went && *went) saved.deleted.push_back(dir_ / removed.base);
+    if (went && went->gone()) saved.deleted.push_back(dir_ / removed.base);
     if (!went) saved.notices.push_back(went.error().what + "; the next save tries again");
-    if (went && !*went)
-      saved.notices.push_back((dir_ / removed.base).string() + ": " + kWrittenMeanwhile);
+    if (went && !went->gone())
+      saved.notices.push_back((dir_ / removed.base).string() + ": " + saver::why_left(*went));
   }
   if (all) saver::drop_journal(directory_);
   for (const Listed& listed : plan.history.listed) saved.kept.push_back(listed.path);
@@ -418,11 +417,18 @@ Result<std::vector<std::filesystem::path>> Saver::State::last_checkpoints() cons
   return paths;
 }
 
+// The names in the directory; what there is to say of it is a notice of the Saver's.
+Result<std::vector<std::string>> Saver::State::settle() {
+  CAIRN_TRY(settled, saver::settle(place()));
+  std::ranges::move(settled.notices, std::back_inserter(notices_));
+  return std::move(settled.names);
+}
+
 Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned) {
   CAIRN_CHECK(hear_pending());
   const auto lock = store::Lock::of_directory(directory_, lock_wait());
   if (!lock) return lock.error();
-  CAIRN_CHECK(saver::settle(place()));
+  CAIRN_CHECK(settle());
   const std::string base = prefix.filename().string();
   CAIRN_TRY(twin, directory_.duplicate());
   CAIRN_TRY(location, compat::locate_in(std::move(twin), base, dir_ / base));
@@ -478,19 +484,19 @@ Result<void> Saver::State::write_grid(const History& history) const {
   return {};
 }
 
-// The bases of those whose files stay, since another has written them anew meanwhile.
-Result<std::vector<std::string>> Saver::State::let_go(History history, const Judgement& judgement,
-                                                      std::span<const std::string> names) const {
+// The bases of those whose files stay, and why.
+Result<std::map<std::string, std::string>> Saver::State::let_go(
+    History history, const Judgement& judgement, std::span<const std::string> names) const {
   const double grid_before_s = grid_of(history).next_keep_s;
   CAIRN_TRY(leaving, saver::going(place(), names, history, judgement));
   saver::apply(judgement, options_.keep_any_of, history);
-  CAIRN_CHECK(saver::write_journal(directory_, {options_.latest_filename, {}, leaving}));
+  CAIRN_CHECK(saver::write_journal(directory_, {options_.latest_filename, {}, leaving, {}}));
   if (history.grid && history.grid->next_keep_s != grid_before_s) CAIRN_CHECK(write_grid(history));
   CAIRN_CHECK(saver::write_history(place(), history));
-  std::vector<std::string> stayed;
+  std::map<std::string, std::string> stayed;
   for (const auto& what : leaving) {
-    CAIRN_TRY(removed, saver::remove_members(directory_, what));
-    if (!removed) stayed.push_back(what.base);
+    CAIRN_TRY(removal, saver::remove_members(directory_, what, saver::Recognised::ByFile));
+    if (!removal.gone()) stayed.emplace(what.base, saver::why_left(removal));
   }
   saver::drop_journal(directory_);
   return stayed;
@@ -503,7 +509,7 @@ Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
     CAIRN_TRY(taken, store::Lock::of_directory(directory_, lock_wait()));
     lock.emplace(std::move(taken));
   }
-  CAIRN_TRY(names, dry_run ? directory_.names() : saver::settle(place()));
+  CAIRN_TRY(names, dry_run ? directory_.names() : settle());
   CAIRN_TRY(history, saver::read_history(place()));
   std::multimap<double, Verdict> by_age;  // those of the same age in the order of the catalog
   CAIRN_CHECK(add_unlisted(history, names, by_age));
@@ -521,9 +527,8 @@ Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
   if (dry_run || !changes) return verdicts;
   CAIRN_TRY(stayed, let_go(std::move(history), judgement, names));
   for (Verdict& verdict : verdicts) {
-    const std::string base = verdict.prefix.filename().string();
-    if (!verdict.kept && std::ranges::find(stayed, base) != stayed.end())
-      verdict = {verdict.prefix, true, kWrittenMeanwhile};
+    const auto why = stayed.find(verdict.prefix.filename().string());
+    if (!verdict.kept && why != stayed.end()) verdict = {verdict.prefix, true, why->second};
   }
   return verdicts;
 }

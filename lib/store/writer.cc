@@ -89,6 +89,7 @@ class Writer::State {
   void before_publishing(std::function<Result<void>()> check) {
     before_publishing_ = std::move(check);
   }
+  void created_at(std::int64_t created_ns) { created_ns_ = created_ns; }
   std::span<const std::string> notices() const noexcept { return notices_; }
 
  private:
@@ -124,6 +125,7 @@ class Writer::State {
   std::optional<store::ShardWriter> shards_;
   std::vector<Incoming> incoming_;
   std::function<Result<void>()> before_publishing_;
+  std::optional<std::int64_t> created_ns_;
   bool stays_ = false;  // what was read lies under this prefix, and is to be there until commit()
   std::vector<std::string> notices_;
   std::atomic<bool> broken_ = false;
@@ -502,7 +504,7 @@ std::vector<format::TensorFacts> Writer::State::tensor_facts() const {
 format::IndexFacts Writer::State::index_facts(std::uint32_t shard_count) const {
   format::IndexFacts facts;
   facts.step = options_.step;
-  facts.created_ns = os::now_ns();
+  facts.created_ns = created_ns_.value_or(os::now_ns());
   facts.producer = "cairn " + std::string(version());
   facts.chunk_bytes = store::kChunkBytes;
   facts.metadata = options_.metadata;
@@ -547,6 +549,10 @@ Result<void> Writer::State::add_indexes(store::Publisher& publisher, std::uint32
 
 void WriterAccess::before_publishing(Writer& writer, std::function<Result<void>()> check) {
   writer.state_->before_publishing(std::move(check));
+}
+
+void WriterAccess::created_at(Writer& writer, std::int64_t created_ns) {
+  writer.state_->created_at(created_ns);
 }
 
 Writer::Writer(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}

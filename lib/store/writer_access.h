@@ -2,6 +2,7 @@
 
 // What the other rooms ask of a Writer and users need not.
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <vector>
@@ -20,6 +21,9 @@ struct WriterAccess {
   // commit() asks this first, when it holds the prefix's lock: an Error ends it, and nothing has
   // happened. For who makes a checkpoint of what it replaces.
   static void before_publishing(Writer& writer, std::function<Result<void>()> check);
+
+  // What P.cairn is to say of when it was made, by which a journal recognises it.
+  static void created_at(Writer& writer, std::int64_t created_ns);
 };
 
 }  // namespace cairn

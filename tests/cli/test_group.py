@@ -93,6 +93,41 @@ class Group(CommandTest):
         self.saved(FIRST, 0o002, "all/m", 2)
         self.assertEqual(self.by(FIRST, 0o002, "latest", "all", exit=YES).text, "all/m-2\n")
 
+    def contents(self):
+        return {p.name: p.read_bytes() for p in (self.dir / "all").iterdir() if p.name != ".cairn-lock"}
+
+    def made_by_both(self):
+        """A catalog of the second user's, which lists a checkpoint of the first one's."""
+        self.made("all", 0o3777)
+        self.by(FIRST, 0o002, "save", "all/a", "--step", "1", "--catalog", "other", "v:int32=1", exit=YES)
+        os.remove(self.dir / "all" / "other")
+        self.by(SECOND, 0o002, "set-latest", "all", "a-1", exit=YES)
+
+    def test_under_the_sticky_bit_what_cannot_go_stops_no_save(self):
+        self.made_by_both()
+        for step in ("2", "3", "4"):
+            self.by(SECOND, 0o002, "save", "all/a", "--step", step, "--max-to-keep", "2", "v:int32=2", exit=YES)
+        for _ in range(2):
+            said = self.by(SECOND, 0o002, "save", "all/a", "--step", "5", "--max-to-keep", "1", "v:int32=2", exit=YES)
+        self.assertFalse((self.dir / "all" / ".cairn-journal").exists(), said.err)
+        self.by(FIRST, 0o002, "verify", "all/a-1", exit=YES)
+        self.by(FIRST, 0o002, "rm", "all/a-1", exit=YES)
+
+    def test_under_the_sticky_bit_it_is_said_what_stays(self):
+        self.made_by_both()
+        said = self.by(SECOND, 0o002, "save", "all/a", "--step", "2", "--max-to-keep", "1", "v:int32=2", exit=YES).err
+        self.assertIn("all/a-1: stays, and the catalog does not list it", said)
+        self.assertIn("cairn rm", said)
+
+    def test_under_the_sticky_bit_a_refused_removal_or_move_changes_nothing(self):
+        self.made_by_both()
+        self.by(SECOND, 0o002, "save", "all/a", "--step", "2", "v:int32=2", exit=YES)
+        for words in ("rm", "all/a-1"), ("mv", "all/a-1", "all/best"):
+            before = self.contents()
+            said = self.by(SECOND, 0o002, *words, exit=FAILED).err
+            self.assertIn("is another user's, and nobody else may remove it", said)
+            self.assertEqual(self.contents(), before)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -93,7 +93,7 @@ def add_by_hand(seeds):
     for name in (b"a", b"layer/w", b"\x00\xff"):
         seeds.add("slice_key", name + b"\\\x00" + bytes(range(64)))
         seeds.add("round_trip", bytes(range(200)) + name)
-    body = "cairn journal 1\ncatalog\tcheckpoint\nadding\tm-3\nfile\t12\t-5\t99\tm-3.index\nremoving\tm-1\n"
+    body = "cairn journal 1\ncatalog\tcheckpoint\nadding\t17\tm-3\nfile\t12\t-5\t99\t8\tm-3.index\nremoving\tm-1\nleaving\tm-0\n"
     seeds.add("journal", body.encode() + b"sum\t" + b"0" * 32 + b"\n")
 
 

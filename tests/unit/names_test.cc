@@ -198,8 +198,9 @@ TEST_CASE("any text stands in one line, and comes back") {
   }
   format::JournalFacts facts;
   facts.catalog = "che\nck\\point";
-  facts.adding = {"a\n\tb", {{"a\n\tb.index", {1, 2, 3}}}};
+  facts.adding = {"a\n\tb", {{"a\n\tb.index", {1, 2, 3}, 4}}, 5};
   facts.removing = {{"\\n", {}}};
+  facts.leaving = {{"\t", {{"\n", {5, 6, 7}, 8}}}};
   const auto decoded = format::decode_journal(format::encode_journal(facts));
   REQUIRE(decoded);
   CHECK(*decoded == facts);

@@ -329,7 +329,7 @@ TEST_CASE("what a dead save was to remove stays where another catalog lists it b
   const auto directory = os::Directory::open(box.root());
   REQUIRE(directory);
   const auto names = directory->names();
-  format::JournalFacts died{"checkpoint", {}, {}};
+  format::JournalFacts died{"checkpoint", {}, {}, {}};
   for (const char* base : {"m-1", "m-2"})
     died.removing.push_back(*saver::members_of(*directory, *names, base));
   test::write_file(box / "checkpoint",

@@ -8,105 +8,25 @@
 #include <optional>
 #include <thread>
 
-#include "format/cairn/journal.h"
-#include "format/digest.h"
 #include "format/le.h"
 #include "lib/os/file.h"
-#include "lib/saver/journal.h"
-#include "lib/saver/members.h"
 #include "lib/store/lock.h"
-#include "sandbox.h"
+#include "saver_parts.h"
 
 namespace cairn {
 namespace {
 
+using test::catalog_in;
+using test::catalog_of;
 using test::has;
+using test::keeping;
 using test::refusal;
 using test::Sandbox;
+using test::steps_in;
+using test::strays_in;
+using test::Trainer;
 using test::fs::path;
 using namespace std::chrono_literals;
-
-// A Saver, its clock, and one tensor `v`.
-class Trainer {
- public:
-  explicit Trainer(path dir, SaverOptions options = {}) : dir_(std::move(dir)), options_(options) {
-    options_.clock = [this] { return now_s; };
-    restart();
-  }
-
-  // As a process that is started anew.
-  void restart() {
-    saver_.reset();
-    auto opened = Saver::open(dir_, options_);
-    REQUIRE_MESSAGE(opened, refusal(opened));
-    saver_.emplace(std::move(*opened));
-  }
-
-  Result<Saved> try_save(std::int64_t step, SaveOptions what = {}) {
-    value_ = static_cast<std::int32_t>(step);
-    what.step = step;
-    return saver_->save("m", std::span(&tensor_, 1), what);
-  }
-
-  Saved save(std::int64_t step, SaveOptions what = {}) {
-    auto saved = try_save(step, std::move(what));
-    REQUIRE_MESSAGE(saved, refusal(saved));
-    CHECK(saved->notices.empty());
-    return *std::move(saved);
-  }
-
-  Saver& operator*() { return *saver_; }
-  Saver* operator->() { return &*saver_; }
-
-  double now_s = 1000;
-
- private:
-  path dir_;
-  SaverOptions options_;
-  std::optional<Saver> saver_;
-  std::int32_t value_ = 0;
-  NamedTensor tensor_{{"v", DType::Int32, {}}, std::as_bytes(std::span(&value_, 1)), {}};
-};
-
-SaverOptions keeping(std::vector<Retention> rules) {
-  SaverOptions options;
-  options.keep_any_of = std::move(rules);
-  return options;
-}
-
-// The steps of the checkpoints m-N that open and hold their step, in order.
-std::vector<int> steps_in(const path& dir) {
-  std::vector<int> steps;
-  for (int step = 0; step < 100; ++step) {
-    const auto values = test::values_at(dir / ("m-" + std::to_string(step)));
-    if (values && values->at("v") == test::int_scalar(step)) steps.push_back(step);
-  }
-  return steps;
-}
-
-// Everything that is no part of a checkpoint m-N, the catalog or the lock's file.
-std::vector<std::string> strays_in(const path& dir) {
-  std::vector<std::string> strays;
-  for (const auto& [name, bytes] : test::read_files(dir)) {
-    if (name != "checkpoint" && name != ".cairn-lock" && !name.starts_with("m-"))
-      strays.push_back(name);
-    if (has(name, "cairn-tmp")) strays.push_back(name);
-  }
-  return strays;
-}
-
-std::string catalog_of(std::vector<std::string> names) {
-  std::string text = "model_checkpoint_path: \"" + names.back() + "\"\n";
-  for (const auto& name : names) text += "all_model_checkpoint_paths: \"" + name + "\"\n";
-  return text;
-}
-
-std::string catalog_in(const path& dir) { return test::read_file(dir / "checkpoint"); }
-
-void remove_checkpoint(const path& prefix) {
-  for (const char* suffix : {".index", ".cairn", ".data-00000-of-00001"})
-    test::fs::remove(prefix.string() + suffix);
-}
 
 // ---- The walk
 
@@ -599,165 +519,6 @@ TEST_CASE("a stopped save leaves everything as it was") {
   stop.request_stop();
   CHECK(has(refusal(trainer.try_save(1)), "Cancelled: "));
   CHECK(test::read_files(box.root()) == before);
-}
-
-// ---- After a crash
-
-// m-1 and m-2 in a directory, and the journal of a save of m-3 that lets go of m-1.
-struct Begun {
-  Sandbox box;
-  path dir;
-  os::Directory directory = *os::Directory::open(box.root());
-  saver::Place place{dir, directory, "checkpoint"};
-  format::JournalFacts journal;
-
-  Begun() : dir(box.root()) {
-    Trainer trainer(dir, keeping({Retention::newest(2)}));
-    trainer.save(1);
-    trainer.save(2);
-    journal = {"checkpoint", *saver::before_adding(place, "m-3"), {members("m-1")}};
-    REQUIRE(saver::write_journal(directory, journal));
-  }
-
-  format::JournalCheckpoint members(const char* base) {
-    return *saver::members_of(directory, *directory.names(), base);
-  }
-
-  static void write(const path& prefix, std::int32_t value) {
-    test::save(prefix, {{{"v", test::int_scalar(value)}}});
-  }
-
-  void settle() {
-    const auto done = saver::settle(place);
-    REQUIRE_MESSAGE(done, refusal(done));
-    CHECK(strays_in(dir).empty());
-  }
-};
-
-TEST_CASE("a save that died after its commit is finished: listed, and the old one let go of") {
-  Begun begun;
-  Begun::write(begun.dir / "m-3", 3);
-  begun.settle();
-  CHECK(catalog_in(begun.dir) == catalog_of({"m-2", "m-3"}));
-  CHECK(steps_in(begun.dir) == std::vector{2, 3});
-}
-
-// As it is left by a publisher that died when its shards had their names.
-void unpublish(const path& dir, const std::string& base) {
-  for (const char* suffix : {".index", ".cairn"})
-    test::fs::rename(dir / (base + suffix), dir / (base + suffix + ".cairn-tmp-0123456789abcdef"));
-}
-
-TEST_CASE("a save that died before its commit has never been") {
-  Begun begun;
-  Begun::write(begun.dir / "m-3", 3);
-  unpublish(begun.dir, "m-3");
-  test::write_file(begun.dir / "m-4.data-00000-of-00001", "a copy under way");
-  begun.settle();
-  CHECK(!test::fs::exists(begun.dir / "m-3.data-00000-of-00001"));
-  CHECK(test::fs::exists(begun.dir / "m-4.data-00000-of-00001"));
-  CHECK(catalog_in(begun.dir) == catalog_of({"m-1", "m-2"}));
-  CHECK(steps_in(begun.dir) == std::vector{1, 2});
-}
-
-TEST_CASE("a save over a prefix that died before its commit leaves the old one") {
-  Begun begun;
-  begun.journal = {"checkpoint", *saver::before_adding(begun.place, "m-2"), {}};
-  REQUIRE(saver::write_journal(begun.directory, begun.journal));
-  const std::array before{"m-2.index", "m-2.cairn", "m-2.data-00000-of-00001"};
-  for (const char* name : before)
-    test::fs::create_hard_link(begun.dir / name, begun.dir / (std::string("m-kept-") + name));
-  Begun::write(begun.dir / "m-2", 7);
-  REQUIRE(test::fs::exists(begun.dir / "m-2.data-00000-of-00002"));
-  unpublish(begun.dir, "m-2");
-  for (const char* name : before)
-    test::fs::rename(begun.dir / (std::string("m-kept-") + name), begun.dir / name);
-  begun.settle();
-  CHECK(steps_in(begun.dir) == std::vector{1, 2});
-  CHECK(!test::fs::exists(begun.dir / "m-2.data-00000-of-00002"));
-  CHECK(test::fs::exists(begun.dir / "m-2.data-00000-of-00001"));
-}
-
-TEST_CASE("a save that died between the catalog and the removals is finished") {
-  Begun begun;
-  Begun::write(begun.dir / "m-3", 3);
-  test::write_file(begun.dir / "checkpoint", catalog_of({"m-2", "m-3"}));
-  test::fs::remove(begun.dir / "m-1.index");  // so far it came
-  begun.settle();
-  CHECK(steps_in(begun.dir) == std::vector{2, 3});
-}
-
-TEST_CASE("a catalog that somebody wrote after the crash stays as it is") {
-  Begun begun;
-  Begun::write(begun.dir / "m-3", 3);
-  Begun::write(begun.dir / "m-4", 4);
-  test::write_file(begun.dir / "checkpoint", catalog_of({"m-1", "m-4"}));
-  begun.settle();
-  CHECK(catalog_in(begun.dir) == catalog_of({"m-1", "m-4"}));
-  CHECK(steps_in(begun.dir) == std::vector{1, 2, 3, 4});
-}
-
-TEST_CASE("what was saved under a doomed name after the crash stays") {
-  Begun begun;
-  Begun::write(begun.dir / "m-3", 3);
-  test::write_file(begun.dir / "checkpoint", catalog_of({"m-2", "m-3"}));
-  remove_checkpoint(begun.dir / "m-1");
-  Begun::write(begun.dir / "m-1", 1);
-  begun.settle();
-  CHECK(steps_in(begun.dir) == std::vector{1, 2, 3});
-}
-
-TEST_CASE("a prune that died before the catalog was written has never been") {
-  Begun begun;
-  begun.journal.adding = {};
-  REQUIRE(saver::write_journal(begun.directory, begun.journal));
-  begun.settle();
-  CHECK(steps_in(begun.dir) == std::vector{1, 2});
-}
-
-TEST_CASE("a journal removes files of checkpoints only, and only in its directory") {
-  Begun begun;
-  const path outside = begun.box.root().string() + "-outside";
-  test::write_file(outside, "mine");
-  test::write_file(begun.dir / "m-train.py", "mine");
-  begun.journal.adding = {};
-  begun.journal.removing.clear();
-  for (const std::string& name :
-       {std::string("m-train.py"), "../" + outside.filename().string(), outside.string()}) {
-    const auto info = *os::look(begun.dir / name);
-    begun.journal.removing.push_back(
-        {"m", {{name, {info->size_bytes, info->mtime_ns, info->inode}}}});
-  }
-  REQUIRE(saver::write_journal(begun.directory, begun.journal));
-  begun.settle();
-  CHECK(test::fs::exists(begun.dir / "m-train.py"));
-  CHECK(test::fs::exists(outside));
-  test::fs::remove(outside);
-}
-
-TEST_CASE("a journal that is cut anywhere, or has a flipped bit, is none") {
-  const format::JournalFacts facts{
-      "checkpoint",
-      {"m-3", {{"m-3.index", {1, -2, 3}}}},
-      {{"m-1", {{"m-1.index", {4, 5, 6}}, {"m-1.cairn", {7, 8, 9}}}}, {"m-0", {}}}};
-  const std::string text = format::encode_journal(facts);
-  const auto back = format::decode_journal(text);
-  REQUIRE(back);
-  CHECK(*back == facts);
-  for (std::size_t size = 0; size < text.size(); ++size)
-    CHECK(!format::decode_journal(std::string_view(text).substr(0, size)));
-  for (std::size_t bit = 0; bit < 8 * text.size(); ++bit) {
-    std::string flipped = text;
-    flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
-    CHECK(!format::decode_journal(flipped));
-  }
-  std::string nameless = "cairn journal 1\n";
-  nameless += "sum\t" + format::hex(format::xxh3_128(format::as_bytes(nameless)).bytes) + "\n";
-  CHECK(format::decode_journal(nameless).error().what == "the journal names no catalog");
-  Begun begun;
-  test::write_file(begun.dir / ".cairn-journal", "cairn journal 1\nnonsense");
-  begun.settle();
-  CHECK(steps_in(begun.dir) == std::vector{1, 2});
 }
 
 }  // namespace

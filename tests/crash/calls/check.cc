@@ -121,10 +121,10 @@ void Report::bundle(const fs::path& prefix) {
   const std::string base = prefix.filename().native() + ".";
   for (const auto& entry : fs::directory_iterator(prefix.parent_path())) {
     const std::string name = entry.path().filename();
-    if (name.starts_with(base) && (is_shard(name) || name.ends_with(".index")) &&
-        !is_temporary(name)) {
-      fs::create_hard_link(entry.path(), view / name);
-    }
+    if (!name.starts_with(base) || is_temporary(name)) continue;
+    // A journal knows an index by its names too, so it gets no other one here.
+    if (name.ends_with(".index")) fs::copy_file(entry.path(), view / name);
+    if (is_shard(name)) fs::create_hard_link(entry.path(), view / name);
   }
   const auto found = fingerprint(view / prefix.filename());
   fs::remove_all(view);

@@ -1,0 +1,276 @@
+// What the next writer makes of a journal.
+
+#include <doctest/doctest.h>
+
+#include <array>
+
+#include "cairn/copy.h"
+#include "format/cairn/journal.h"
+#include "format/digest.h"
+#include "format/le.h"
+#include "lib/os/file.h"
+#include "lib/saver/journal.h"
+#include "lib/saver/members.h"
+#include "lib/store/writer_access.h"
+#include "saver_parts.h"
+
+namespace cairn {
+namespace {
+
+using test::catalog_in;
+using test::catalog_of;
+using test::keeping;
+using test::refusal;
+using test::Sandbox;
+using test::steps_in;
+using test::strays_in;
+using test::Trainer;
+using test::fs::path;
+
+// m-1 and m-2 in a directory, and the journal of a save of m-3 that lets go of m-1.
+struct Begun {
+  Sandbox box;
+  path dir;
+  os::Directory directory = *os::Directory::open(box.root());
+  saver::Place place{dir, directory, "checkpoint"};
+  format::JournalFacts journal;
+
+  Begun() : dir(box.root()) {
+    Trainer trainer(dir, keeping({Retention::newest(2)}));
+    trainer.save(1);
+    trainer.save(2);
+    journal = {"checkpoint", *saver::before_adding(place, "m-3"), {members("m-1")}};
+    REQUIRE(saver::write_journal(directory, journal));
+  }
+
+  format::JournalCheckpoint members(const char* base) {
+    return *saver::members_of(directory, *directory.names(), base);
+  }
+
+  static void write(const path& prefix, std::int32_t value) {
+    test::save(prefix, {{{"v", test::int_scalar(value)}}});
+  }
+
+  // What the save that the journal announced had come to.
+  void commit(std::int32_t value) {
+    auto writer = WriterAccess::create_in(*directory.duplicate(), dir / journal.adding.base,
+                                          {{"v", DType::Int32, {}}}, {});
+    REQUIRE(writer);
+    WriterAccess::created_at(*writer, journal.adding.created_ns);
+    REQUIRE(writer->write("v", std::as_bytes(std::span(&value, 1))));
+    REQUIRE(writer->commit());
+  }
+
+  void settle() {
+    const auto done = saver::settle(place);
+    REQUIRE_MESSAGE(done, refusal(done));
+    CHECK(strays_in(dir).empty());
+  }
+};
+
+TEST_CASE("a save that died after its commit is finished: listed, and the old one let go of") {
+  Begun begun;
+  begun.commit(3);
+  begun.settle();
+  CHECK(catalog_in(begun.dir) == catalog_of({"m-2", "m-3"}));
+  CHECK(steps_in(begun.dir) == std::vector{2, 3});
+}
+
+// As it is left by a publisher that died when its shards had their names.
+void unpublish(const path& dir, const std::string& base) {
+  for (const char* suffix : {".index", ".cairn"})
+    test::fs::rename(dir / (base + suffix), dir / (base + suffix + ".cairn-tmp-0123456789abcdef"));
+}
+
+TEST_CASE("a save that died before its commit has never been") {
+  Begun begun;
+  Begun::write(begun.dir / "m-3", 3);
+  unpublish(begun.dir, "m-3");
+  test::write_file(begun.dir / "m-4.data-00000-of-00001", "a copy under way");
+  begun.settle();
+  CHECK(!test::fs::exists(begun.dir / "m-3.data-00000-of-00001"));
+  CHECK(test::fs::exists(begun.dir / "m-4.data-00000-of-00001"));
+  CHECK(catalog_in(begun.dir) == catalog_of({"m-1", "m-2"}));
+  CHECK(steps_in(begun.dir) == std::vector{1, 2});
+}
+
+TEST_CASE("a save over a prefix that died before its commit leaves the old one") {
+  Begun begun;
+  begun.journal = {"checkpoint", *saver::before_adding(begun.place, "m-2"), {}};
+  REQUIRE(saver::write_journal(begun.directory, begun.journal));
+  const std::array before{"m-2.index", "m-2.cairn", "m-2.data-00000-of-00001"};
+  for (const char* name : before)
+    test::fs::create_hard_link(begun.dir / name, begun.dir / (std::string("m-kept-") + name));
+  Begun::write(begun.dir / "m-2", 7);
+  REQUIRE(test::fs::exists(begun.dir / "m-2.data-00000-of-00002"));
+  unpublish(begun.dir, "m-2");
+  for (const char* name : before)
+    test::fs::rename(begun.dir / (std::string("m-kept-") + name), begun.dir / name);
+  begun.settle();
+  CHECK(steps_in(begun.dir) == std::vector{1, 2});
+  CHECK(!test::fs::exists(begun.dir / "m-2.data-00000-of-00002"));
+  CHECK(test::fs::exists(begun.dir / "m-2.data-00000-of-00001"));
+}
+
+TEST_CASE("a save that died between the catalog and the removals is finished") {
+  Begun begun;
+  begun.commit(3);
+  test::write_file(begun.dir / "checkpoint", catalog_of({"m-2", "m-3"}));
+  test::fs::remove(begun.dir / "m-1.index");  // so far it came
+  begun.settle();
+  CHECK(steps_in(begun.dir) == std::vector{2, 3});
+}
+
+TEST_CASE("a catalog that somebody wrote after the crash stays as it is") {
+  Begun begun;
+  begun.commit(3);
+  Begun::write(begun.dir / "m-4", 4);
+  test::write_file(begun.dir / "checkpoint", catalog_of({"m-1", "m-4"}));
+  begun.settle();
+  CHECK(catalog_in(begun.dir) == catalog_of({"m-1", "m-4"}));
+  CHECK(steps_in(begun.dir) == std::vector{1, 2, 3, 4});
+}
+
+TEST_CASE("what was saved under a doomed name after the crash stays") {
+  Begun begun;
+  begun.commit(3);
+  test::write_file(begun.dir / "checkpoint", catalog_of({"m-2", "m-3"}));
+  test::remove_files(begun.dir / "m-1");
+  Begun::write(begun.dir / "m-1", 1);
+  begun.settle();
+  CHECK(steps_in(begun.dir) == std::vector{1, 2, 3});
+}
+
+TEST_CASE("a prune that died before the catalog was written has never been") {
+  Begun begun;
+  begun.journal.adding = {};
+  REQUIRE(saver::write_journal(begun.directory, begun.journal));
+  begun.settle();
+  CHECK(steps_in(begun.dir) == std::vector{1, 2});
+}
+
+TEST_CASE("what somebody else has put under the name of a dead save is no commit of it") {
+  Begun begun;
+  Begun::write(begun.dir / "m-z", 3);
+  SUBCASE("a copy") {
+    TransferOptions to;
+    to.output = begun.dir / "m-3";
+    REQUIRE(copy_checkpoint(begun.dir / "m-z", to));
+  }
+  SUBCASE("saved since") { Begun::write(begun.dir / "m-3", 3); }
+  SUBCASE("without P.cairn") {
+    Begun::write(begun.dir / "m-3", 3);
+    test::fs::remove(begun.dir / "m-3.cairn");
+  }
+  begun.settle();
+  CHECK(catalog_in(begun.dir) == catalog_of({"m-1", "m-2"}));
+  CHECK(test::fs::exists(begun.dir / "m-1.index"));
+  CHECK(Checkpoint::open(begun.dir / "m-3"));
+}
+
+TEST_CASE("a save that died when P.index alone had its name is finished") {
+  Begun begun;
+  begun.commit(3);
+  test::fs::rename(begun.dir / "m-3.cairn", begun.dir / "m-3.cairn.cairn-tmp-0123456789abcdef");
+  begun.settle();
+  CHECK(catalog_in(begun.dir) == catalog_of({"m-2", "m-3"}));
+  CHECK(steps_in(begun.dir) == std::vector{2, 3});
+}
+
+// m-1, which no catalog lists any more, and the journal of its departure.
+struct Left : Begun {
+  Left() {
+    test::write_file(dir / "checkpoint", catalog_of({"m-2"}));
+    write_journal({members("m-1")});
+  }
+
+  void write_journal(std::vector<format::JournalCheckpoint> leaving) {
+    REQUIRE(saver::write_journal(directory, {"checkpoint", {}, {}, std::move(leaving)}));
+  }
+};
+
+TEST_CASE("what a dead move or removal had left whole stays") {
+  Left left;
+  SUBCASE("with both indexes") {}
+  SUBCASE("with one") { test::fs::remove(left.dir / "m-1.index"); }
+  left.settle();
+  CHECK(catalog_in(left.dir) == catalog_of({"m-2"}));
+  CHECK(Checkpoint::open(left.dir / "m-1"));
+  CHECK(!test::fs::exists(left.dir / ".cairn-journal"));
+}
+
+TEST_CASE("what is left of one whose indexes had gone goes") {
+  Left left;
+  test::fs::remove(left.dir / "m-1.index");
+  test::fs::remove(left.dir / "m-1.cairn");
+  left.settle();
+  CHECK(!test::fs::exists(left.dir / "m-1.data-00000-of-00001"));
+}
+
+TEST_CASE("what was linked back under a doomed name is another's, though it is the same file") {
+  Begun begun;
+  begun.journal.adding = {};
+  SUBCASE("let go of by retention") {}
+  SUBCASE("moved or removed") { begun.journal.leaving.swap(begun.journal.removing); }
+  REQUIRE(saver::write_journal(begun.directory, begun.journal));
+  test::write_file(begun.dir / "checkpoint", catalog_of({"m-2"}));
+  for (const char* name : {"m-1.index", "m-1.cairn", "m-1.data-00000-of-00001"}) {
+    const path kept = begun.dir / (std::string("kept-") + name);
+    test::fs::create_hard_link(begun.dir / name, kept);
+    test::fs::remove(begun.dir / name);
+    test::fs::create_hard_link(kept, begun.dir / name);
+    test::fs::remove(kept);
+  }
+  begun.settle();
+  CHECK(steps_in(begun.dir) == std::vector{1, 2});
+  CHECK(Checkpoint::open(begun.dir / "m-1"));
+}
+
+TEST_CASE("a journal removes files of checkpoints only, and only in its directory") {
+  Begun begun;
+  const path outside = begun.box.root().string() + "-outside";
+  test::write_file(outside, "mine");
+  test::write_file(begun.dir / "m-train.py", "mine");
+  begun.journal.adding = {};
+  begun.journal.removing.clear();
+  for (const std::string& name :
+       {std::string("m-train.py"), "../" + outside.filename().string(), outside.string()}) {
+    const auto info = *os::look(begun.dir / name);
+    begun.journal.removing.push_back(
+        {"m", {{name, {info->size_bytes, info->mtime_ns, info->inode}}}});
+  }
+  REQUIRE(saver::write_journal(begun.directory, begun.journal));
+  begun.settle();
+  CHECK(test::fs::exists(begun.dir / "m-train.py"));
+  CHECK(test::fs::exists(outside));
+  test::fs::remove(outside);
+}
+
+TEST_CASE("a journal that is cut anywhere, or has a flipped bit, is none") {
+  const format::JournalFacts facts{
+      "checkpoint",
+      {"m-3", {{"m-3.index", {1, -2, 3}, -4}}, 17},
+      {{"m-1", {{"m-1.index", {4, 5, 6}, 1}, {"m-1.cairn", {7, 8, 9}, 2}}}, {"m-0", {}}},
+      {{"m-2", {{"m-2.index", {4, 5, 6}, 3}}}}};
+  const std::string text = format::encode_journal(facts);
+  const auto back = format::decode_journal(text);
+  REQUIRE(back);
+  CHECK(*back == facts);
+  for (std::size_t size = 0; size < text.size(); ++size)
+    CHECK(!format::decode_journal(std::string_view(text).substr(0, size)));
+  for (std::size_t bit = 0; bit < 8 * text.size(); ++bit) {
+    std::string flipped = text;
+    flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
+    CHECK(!format::decode_journal(flipped));
+  }
+  std::string nameless = "cairn journal 1\n";
+  nameless += "sum\t" + format::hex(format::xxh3_128(format::as_bytes(nameless)).bytes) + "\n";
+  CHECK(format::decode_journal(nameless).error().what == "the journal names no catalog");
+  Begun begun;
+  test::write_file(begun.dir / ".cairn-journal", "cairn journal 1\nnonsense");
+  begun.settle();
+  CHECK(steps_in(begun.dir) == std::vector{1, 2});
+}
+
+}  // namespace
+}  // namespace cairn
