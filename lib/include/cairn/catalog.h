@@ -44,8 +44,9 @@ CAIRN_API Result<void> update_checkpoint_state(
 
 // Makes `prefix` the latest: it moves to the end of the catalog's entries, or is added there; the
 // others stay. Under the directory's lock from reading to writing, so that nothing is lost that a
-// Saver lists meanwhile. Whether it is a checkpoint is not looked at. Errors: as
-// get_checkpoint_state and update_checkpoint_state.
+// Saver lists meanwhile. Errors: NotFound (by then no P.index, P.cairn or V1 file is there: it has
+// been removed or moved; whether it is whole is not looked at); as get_checkpoint_state and
+// update_checkpoint_state, which lists what it is told.
 CAIRN_API Result<void> set_latest_checkpoint(
     const std::filesystem::path& dir, const std::filesystem::path& prefix,
     std::string_view latest_filename = "checkpoint") noexcept;
