@@ -95,7 +95,7 @@ Result<void> update_checkpoint_state(const std::filesystem::path& dir, const Che
     if (state.model_checkpoint_path.empty()) {
       return Error{Code::Invalid, 0, dir.string() + ": a catalog needs a latest checkpoint"};
     }
-    CAIRN_CHECK(saver::check_catalog_name(dir, latest_filename));
+    CAIRN_CHECK(saver::check_written_name(dir, latest_filename));
     CAIRN_TRY(facts, written(dir, state));
     CAIRN_CHECK(refuse_itself(dir, facts.model_checkpoint_path, latest_filename));
     CAIRN_TRY(directory, os::Directory::open(dir));
@@ -111,7 +111,7 @@ Result<void> set_latest_checkpoint(const std::filesystem::path& dir,
                                    const std::filesystem::path& prefix,
                                    std::string_view latest_filename) noexcept {
   return at_boundary([&]() -> Result<void> {
-    CAIRN_CHECK(saver::check_catalog_name(dir, latest_filename));
+    CAIRN_CHECK(saver::check_written_name(dir, latest_filename));
     CAIRN_TRY(directory, os::Directory::open(dir));
     const auto lock = store::Lock::of_directory(directory, {});
     if (!lock) return lock.error();

@@ -74,7 +74,7 @@ Result<void> remove_unlisted(const Place& place, const format::JournalFacts& fac
   const auto elsewhere = listed_elsewhere(place, names);
   for (const format::JournalCheckpoint& what : facts.removing) {
     if (std::ranges::find(history.listed, what.base, &Listed::base) != history.listed.end() ||
-        elsewhere.contains(what.base))
+        elsewhere.may_list(what.base))
       continue;
     CAIRN_CHECK(remove_members(place.directory, what));
   }
