@@ -46,6 +46,14 @@ Result<void> refuse_itself(const std::filesystem::path& dir, const std::string& 
                    " would be the catalog itself"};
 }
 
+// Who waited for the directory's lock may have waited for its removal. `latest`: as written.
+Result<void> refuse_gone(const compat::Place& place, const std::string& latest) {
+  if (compat::checkpoint_exists(place, place.dir / latest)) return {};
+  return Error{
+      Code::NotFound, 0,
+      (place.dir / latest).string() + ": no checkpoint is there, so the catalog does not list it"};
+}
+
 // `prefix` becomes the last entry. Where the catalog has times, it keeps the one it had.
 void move_to_end(CheckpointState& state, const std::filesystem::path& prefix) {
   auto& paths = state.all_model_checkpoint_paths;
@@ -87,7 +95,7 @@ Result<void> update_checkpoint_state(const std::filesystem::path& dir, const Che
     if (state.model_checkpoint_path.empty()) {
       return Error{Code::Invalid, 0, dir.string() + ": a catalog needs a latest checkpoint"};
     }
-    CAIRN_CHECK(saver::check_catalog_name(dir, latest_filename));
+    CAIRN_CHECK(saver::check_written_name(dir, latest_filename));
     CAIRN_TRY(facts, written(dir, state));
     CAIRN_CHECK(refuse_itself(dir, facts.model_checkpoint_path, latest_filename));
     CAIRN_TRY(directory, os::Directory::open(dir));
@@ -103,16 +111,18 @@ Result<void> set_latest_checkpoint(const std::filesystem::path& dir,
                                    const std::filesystem::path& prefix,
                                    std::string_view latest_filename) noexcept {
   return at_boundary([&]() -> Result<void> {
-    CAIRN_CHECK(saver::check_catalog_name(dir, latest_filename));
+    CAIRN_CHECK(saver::check_written_name(dir, latest_filename));
     CAIRN_TRY(directory, os::Directory::open(dir));
     const auto lock = store::Lock::of_directory(directory, {});
     if (!lock) return lock.error();
+    const compat::Place place{dir, directory, latest_filename};
     compat::Trail trail;
-    CAIRN_TRY(before, compat::read_catalog({dir, directory, latest_filename}, trail));
+    CAIRN_TRY(before, compat::read_catalog(place, trail));
     CheckpointState state = before.value_or(CheckpointState{});
     move_to_end(state, prefix);
     CAIRN_TRY(facts, written(dir, state));
     CAIRN_CHECK(refuse_itself(dir, facts.model_checkpoint_path, latest_filename));
+    CAIRN_CHECK(refuse_gone(place, facts.model_checkpoint_path));
     CAIRN_CHECK(saver::publish_catalog(directory, latest_filename, facts));
     store::sweep_all(directory);
     return {};

@@ -1,11 +1,12 @@
 #include "lib/saver/catalog_file.h"
 
+#include <algorithm>
+#include <array>
+
 #include "format/le.h"
 #include "format/quoted.h"
 #include "format/safetensors/header.h"
-#include "lib/saver/journal.h"
 #include "lib/store/draft.h"
-#include "lib/store/lock.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
 
@@ -18,13 +19,32 @@ std::filesystem::path normal(const std::filesystem::path& path) {
   return whole.has_filename() ? whole : whole.parent_path();
 }
 
-// Whether a checkpoint's file, or one of ours, is named like this.
-bool is_taken(std::string_view name) {
-  return name == kJournalName || name == store::kLockName || os::is_temporary_name(name) ||
-         store::base_of_file(name);
+std::string refused(const std::filesystem::path& dir, std::string_view name) {
+  return dir.string() + ": " + format::quoted(name) + " cannot be the catalog's name: ";
+}
+
+// As TensorFlow's atomic_write_string_to_file names it until it is whole.
+bool is_tensorflow_temporary(std::string_view name) {
+  constexpr std::string_view kDot = ".tmp";
+  constexpr std::size_t kDigits = 32;
+  if (name.size() <= kDot.size() + kDigits) return false;
+  const std::string_view digits = name.substr(name.size() - kDigits);
+  return name.substr(0, name.size() - kDigits).ends_with(kDot) &&
+         digits.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
 }  // namespace
+
+bool is_taken_name(std::string_view name) {
+  return name.starts_with(".cairn-") || os::is_temporary_name(name) || store::base_of_file(name);
+}
+
+bool is_backup_name(std::string_view name) {
+  constexpr std::array<std::string_view, 4> kTails{"~", ".bak", ".old", ".orig"};
+  const auto has = [name](std::string_view tail) { return name.ends_with(tail); };
+  return std::ranges::any_of(kTails, has) || (name.starts_with('#') && name.ends_with('#')) ||
+         is_tensorflow_temporary(name);
+}
 
 // As Python's os.path.relpath does in TensorFlow's generate_checkpoint_state_proto.
 std::string written_path(const std::filesystem::path& dir, const std::filesystem::path& path) {
@@ -33,16 +53,23 @@ std::string written_path(const std::filesystem::path& dir, const std::filesystem
 }
 
 Result<void> check_catalog_name(const std::filesystem::path& dir, std::string_view name) {
-  const std::string refused =
-      dir.string() + ": " + format::quoted(name) + " cannot be the catalog's name: ";
   if (!store::is_bare(name)) {
-    return Error{Code::Invalid, 0, refused + "it is to be a file name without slashes"};
+    return Error{Code::Invalid, 0, refused(dir, name) + "it is to be a file name without slashes"};
   }
-  if (!is_taken(name)) return {};
+  if (!is_taken_name(name)) return {};
   return Error{Code::Invalid, 0,
-               refused +
+               refused(dir, name) +
                    "a file of a checkpoint, or one of Cairn's own, is named so; "
                    "TensorFlow's is \"checkpoint\""};
+}
+
+Result<void> check_written_name(const std::filesystem::path& dir, std::string_view name) {
+  CAIRN_CHECK(check_catalog_name(dir, name));
+  if (!is_backup_name(name)) return {};
+  return Error{Code::Invalid, 0,
+               refused(dir, name) +
+                   "backups are named so, and what a backup lists is not kept; choose another, "
+                   "such as \"best_checkpoint\""};
 }
 
 Result<void> publish_catalog(const os::Directory& directory, std::string_view latest_filename,

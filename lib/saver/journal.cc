@@ -124,7 +124,7 @@ Result<std::vector<std::string>> remove_unlisted(const Place& place,
   const auto elsewhere = listed_elsewhere(place, names);
   for (const format::JournalCheckpoint* what : going) {
     if (std::ranges::find(history.listed, what->base, &Listed::base) != history.listed.end() ||
-        elsewhere.contains(what->base))
+        elsewhere.may_list(what->base))
       continue;
     CAIRN_TRY(removal, remove_members(place.directory, *what, Recognised::ByFileAndNames));
     if (removal.refused)

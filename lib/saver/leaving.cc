@@ -13,11 +13,18 @@ std::vector<std::string> spare_others(const Place& place, std::span<const std::s
   const auto goes = [](const Judged& judged) { return judged.fate == Fate::Deleted; };
   if (std::ranges::none_of(judgement.of, goes)) return {};
   const auto elsewhere = listed_elsewhere(place, names);
+  const std::string doubt = elsewhere.doubt();
   std::vector<std::string> notices;
+  if (!doubt.empty()) notices.push_back(doubt + "; until then nothing is let go of here");
   for (std::size_t i = 0; i < history.listed.size(); ++i) {
     const Listed& listed = history.listed[i];
-    const auto other = elsewhere.find(listed.base);
-    if (!goes(judgement.of[i]) || listed.base.empty() || other == elsewhere.end()) continue;
+    const auto other = elsewhere.listed.find(listed.base);
+    if (!goes(judgement.of[i]) || listed.base.empty()) continue;
+    if (other == elsewhere.listed.end()) {
+      // Listed, since who leaves the catalog would not go when it is known that nobody else has it.
+      if (!doubt.empty()) judgement.of[i] = {Fate::Listed, judgement.of[i].why + "; but " + doubt};
+      continue;
+    }
     const std::string stays =
         "its files stay, since " + other->second + ", another catalog of this directory, lists it";
     judgement.of[i].fate = Fate::Preserved;

@@ -14,8 +14,8 @@
 namespace cairn::saver {
 
 // Of those that are to go, the ones that another catalog of the directory lists leave this one and
-// stay: `judgement` says so from then on. What to say of them, in sentences. `names`: what is in
-// the directory.
+// stay; where nobody can say what another one lists, the rest stays listed: `judgement` says so
+// from then on. What to say of them, in sentences. `names`: what is in the directory.
 std::vector<std::string> spare_others(const Place& place, std::span<const std::string> names,
                                       const History& history, Judgement& judgement);
 

@@ -69,11 +69,9 @@ Result<Listings> listings_of(const Place& place, std::span<const std::string> na
     listings.own = listings.own || listings.latest;
   }
   OtherCatalogs others = other_catalogs(place, names);
-  if (others.unread) {
-    others.unread->what += "; so nobody can say whether it is a catalog that lists " + base;
-    return *std::move(others.unread);
-  }
-  for (const std::string& name : others.names) {
+  if (others.unread) return *std::move(others.unread);
+  listings.damaged = std::move(others.damaged);
+  for (const auto& [name, state] : others.states) {
     const auto there = lists({place.dir, place.directory, name}, base);
     if (!there && may_pass(there.error())) return there.error();
     if (there && *there) listings.others.push_back(name);

@@ -22,6 +22,7 @@ struct Listings {
   bool own = false;                 // the place's own catalog lists it
   bool latest = false;              // as its latest
   std::vector<std::string> others;  // other catalogs of the directory that list it
+  std::optional<Error> damaged;     // another catalog of it, of which nobody knows what it lists
 
   // The names of all of them.
   std::vector<std::string> names(const Place& place) const;

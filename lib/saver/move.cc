@@ -145,7 +145,7 @@ Result<Moved> move_listed(const Location& named, const TransferOptions& options,
   const auto parent = store::Prefix::of(named.prefix).directory;
   const std::filesystem::path dir = parent.empty() ? "." : parent;
   const Place place{dir, named.directory, latest_filename};
-  CAIRN_CHECK(saver::check_catalog_name(dir, latest_filename));
+  CAIRN_CHECK(saver::check_written_name(dir, latest_filename));
   const store::LockWait wait{options.lock_wait, options.work.stop};
   const auto lock = store::Lock::of_directory(named.directory, wait);
   if (!lock) return lock.error();
@@ -156,6 +156,7 @@ Result<Moved> move_listed(const Location& named, const TransferOptions& options,
   CAIRN_CHECK(check_pin(place, cargo));
   CAIRN_TRY(what, saver::members_of(named.directory, names, named.base));
   CAIRN_TRY(listings, saver::listings_of(place, names, named.base));
+  if (listings.damaged) return *listings.damaged;
   CAIRN_CHECK(saver::check_may_leave(place, what, listings));
   CAIRN_TRY(to, compat::destination_of(cargo.location, options.output));
   CAIRN_TRY(within, is_within(named.directory, to));

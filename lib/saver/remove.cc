@@ -31,6 +31,11 @@ Result<void> check_removable(const Place& place, const Location& location,
                                  " lists, from which whoever goes on goes on; it is removed with "
                                  "force (--force)");
   }
+  if (listings.others.empty() && listings.damaged) {
+    Error error = *listings.damaged;
+    error.what += "; " + location.prefix.string() + " is removed all the same with force (--force)";
+    return error;
+  }
   if (listings.others.empty()) return {};
   return refused(location, "is listed by " + listings.others.front() +
                                ", another catalog of this directory; it is taken out of that too "
@@ -46,7 +51,7 @@ Result<Removed> remove_listed(const Location& location, const RemoveOptions& opt
   const std::filesystem::path dir = parent.empty() ? "." : parent;
   const os::Directory& directory = location.directory;
   const Place place{dir, directory, options.latest_filename};
-  CAIRN_CHECK(saver::check_catalog_name(dir, options.latest_filename));
+  CAIRN_CHECK(saver::check_written_name(dir, options.latest_filename));
   std::optional<store::Lock> lock;
   if (!options.dry_run) {
     CAIRN_TRY(taken, store::Lock::of_directory(directory, {options.lock_wait, options.stop}));

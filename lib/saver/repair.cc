@@ -82,11 +82,15 @@ class Repair {
     for (const std::string& base : bases) {
       if (seen_.contains(base)) continue;
       const std::string prefix = (place_.dir / base).string();
-      const auto other = elsewhere.find(base);
+      const auto other = elsewhere.listed.find(base);
       const auto original = all_ ? std::nullopt : saver::original_of(place_, base, bases);
-      if (other != elsewhere.end()) {
+      // Who asks for all may mean what a damaged catalog lists, not what one of another's does.
+      const auto& doubt = all_ || elsewhere.unread ? elsewhere.unread : elsewhere.damaged;
+      if (other != elsewhere.listed.end()) {
         leave_out(prefix, prefix + ": is listed by " + other->second +
                               ", another catalog of this directory, and left to that one");
+      } else if (doubt) {
+        leave_out(prefix, prefix + ": may be listed by another catalog: " + doubt->what);
       } else if (original) {
         leave_out(prefix,
                   prefix + ": is a copy of " + *original + "; to repair with all lists it too");
@@ -228,7 +232,7 @@ Result<Repaired> repair(const Place& place, const RepairOptions& options) {
 Result<Repaired> repair_catalog(const std::filesystem::path& dir, std::string_view latest_filename,
                                 const RepairOptions& options) noexcept {
   return at_boundary([&]() -> Result<Repaired> {
-    CAIRN_CHECK(saver::check_catalog_name(dir, latest_filename));
+    CAIRN_CHECK(saver::check_written_name(dir, latest_filename));
     CAIRN_TRY(directory, os::Directory::open(dir));
     return repair({dir, directory, latest_filename}, options);
   });

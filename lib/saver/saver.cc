@@ -540,7 +540,7 @@ Result<Saver> Saver::open(const std::filesystem::path& dir, const SaverOptions& 
     if (auto sound = saver::check_rules(options.keep_any_of); !sound) {
       return invalid(dir.string() + ": " + sound.error().what);
     }
-    CAIRN_CHECK(saver::check_catalog_name(dir, options.latest_filename));
+    CAIRN_CHECK(saver::check_written_name(dir, options.latest_filename));
     CAIRN_TRY(directory, os::Directory::open_or_create(dir));
     return Saver(std::make_unique<State>(dir, std::move(directory), options));
   });

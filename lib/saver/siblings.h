@@ -13,16 +13,27 @@
 
 namespace cairn::saver {
 
-// The other catalogs of the directory, by their names. `names`: what is in it.
+// The other catalogs of the directory, by their names: whatever is called as a catalog may be and
+// reads as one, links to one too; not backups (is_backup_name). `names`: what is in the directory.
 struct OtherCatalogs {
-  std::vector<std::string> names;
-  std::optional<Error> unread;  // a file of which nobody can say whether it is one
+  std::map<std::string, CheckpointState> states;
+  // In sentences that say what to do about it.
+  std::optional<Error> unread;   // a file of which nobody can say whether it is one
+  std::optional<Error> damaged;  // a file that is one, and of which nobody can say what it lists
 };
 OtherCatalogs other_catalogs(const Place& place, std::span<const std::string> names);
 
-// Which other catalog of the directory lists a checkpoint, by its base. `names`: what is in it.
-std::map<std::string, std::string> listed_elsewhere(const Place& place,
-                                                    std::span<const std::string> names);
+// What the other catalogs of the directory list. `names`: what is in it.
+struct Elsewhere {
+  std::map<std::string, std::string> listed;  // the catalog's name, by the checkpoint's base
+  std::optional<Error> unread;                // as in OtherCatalogs
+  std::optional<Error> damaged;
+
+  // Why any checkpoint may be listed there, in a sentence; empty: all is known.
+  std::string doubt() const;
+  bool may_list(const std::string& base) const { return listed.contains(base) || !doubt().empty(); }
+};
+Elsewhere listed_elsewhere(const Place& place, std::span<const std::string> names);
 
 // The checkpoint here of which `base` is a copy, as file managers and people make them: "m-2 -
 // Copy", "m-2.bak", "Copy of m-2". Its index has the same bytes, and its name holds the other's.

@@ -6,10 +6,12 @@ import os
 import pathlib
 import shutil
 import struct
+import subprocess
 import tempfile
+import time
 
 from bundle import crc32c, masked, table, varint, write_bundle
-from command import FAILED, YES, CommandTest
+from command import CAIRN, FAILED, YES, CommandTest
 
 
 F_OFD_SETLK = 37  # of Linux; Python names it since 3.9 on some systems only
@@ -414,3 +416,38 @@ class Beside(Checkpoints):
             self.cairn("rm", "saved/train2-7", "--dry-run", exit=YES)
             self.cairn("cp", "saved/train2-7", "saved/m", "--lock-wait", "0", exit=YES)
         self.cairn("mv", "saved/train2-7", "saved/n", "--lock-wait", "0", exit=YES)
+
+    def start_waiting(self, *words):
+        """Starts the command, and returns when it has opened the file of the locks."""
+        process = subprocess.Popen([CAIRN, *words], cwd=self.dir, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.kill)
+        fds = pathlib.Path("/proc/%d/fd" % process.pid)
+        end = time.monotonic() + 30
+        while not any(os.path.basename(self.target(fd)) == ".cairn-lock" for fd in fds.iterdir()):
+            self.assertIsNone(process.poll())
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
+        return process
+
+    @staticmethod
+    def target(link):
+        try:
+            return os.readlink(link)
+        except FileNotFoundError:
+            return ""
+
+    def test_what_went_while_one_waited_is_not_listed(self):
+        before = (self.saved / "checkpoint").read_text()
+        for base, words in (("train2-5", ("set-latest", "saved", "train2-5")), ("train2-6", ("pin", "saved/train2-6"))):
+            with self.subTest(words=words), open(self.saved / ".cairn-lock", "w+") as lock:
+                fcntl.fcntl(lock, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0))
+                process = self.start_waiting(*words)
+                for name in self.members(base):  # as who holds the lock may
+                    (self.saved / name).unlink()
+                lock.close()
+                said = process.stderr.read().decode()
+                self.assertEqual(process.wait(30), FAILED, said)
+                self.assertIn("saved/" + base, said)
+                self.assertEqual((self.saved / "checkpoint").read_text(), before)
+                self.assertEqual(self.members(base), [])

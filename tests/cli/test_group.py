@@ -131,3 +131,23 @@ class Group(CommandTest):
 
 if __name__ == "__main__":
     unittest.main()
+
+    def test_while_a_file_of_anothers_cannot_be_read_nothing_is_let_go_of(self):
+        self.saved(FIRST, 0o002, "runs/m", 1)
+        self.by(FIRST, 0o077, "set-latest", "runs", "m-1", "--catalog", "best", exit=YES)
+        keep = ("--max-to-keep", "1")
+        ran = self.by(SECOND, 0o002, "save", "runs/m", "--step", "2", "v:int32=2", *keep, exit=YES)
+        self.assertEqual(len(ran.err.splitlines()), 1)
+        self.assertIn("runs/best: cannot open: Permission denied", ran.err)
+        self.assertIn("let it be read, or move it to another directory", ran.err)
+        ran = self.by(SECOND, 0o002, "prune", "runs", *keep, exit=YES)
+        self.assertIn("kept  runs/m-1  older than the newest 1; but runs/best: cannot open", ran.text)
+        for words in (("rm", "runs/m-1"), ("rm", "runs/m-1", "--force"), ("mv", "runs/m-1", "runs/n")):
+            self.assertIn("runs/best: cannot open", self.by(SECOND, 0o002, *words, exit=FAILED).err)
+        (self.dir / "runs/checkpoint").unlink()
+        ran = self.by(SECOND, 0o002, "state", "runs", "--repair", "--all", "--json")
+        self.assertEqual([each["prefix"] for each in ran.json["left_out"]], ["runs/m-1", "runs/m-2"])
+        self.by(FIRST, 0o002, "set-latest", "runs", "m-2", exit=YES)
+        os.chmod(self.dir / "runs/best", 0o644)
+        self.assertEqual(self.by(SECOND, 0o002, "save", "runs/m", "--step", "3", "v:int32=2", *keep, exit=YES).err, "")
+        self.assertEqual(sorted(path.name for path in (self.dir / "runs").glob("*.index")), ["m-1.index", "m-3.index"])

@@ -78,6 +78,90 @@ class Prune(CommandTest):
         self.assertIn("stands alone", ran.err)
 
 
+class OtherCatalogs(CommandTest):
+    """What another catalog of the directory lists stays, whatever that is called and however it reads."""
+
+    def setUp(self):
+        super().setUp()
+        self.save(1)
+
+    def save(self, step, keep=2):
+        return self.cairn("save", "d/m", "--step", str(step), "v:int32=%d" % step, "--max-to-keep", str(keep), exit=YES)
+
+    def there(self):
+        return sorted(path.name.removesuffix(".index") for path in (self.dir / "d").glob("*.index"))
+
+    def listed(self):
+        return [line.split('"')[1] for line in (self.dir / "d/checkpoint").read_text().splitlines() if "all_" in line and '"' in line]
+
+    def test_a_catalog_is_one_whatever_its_name(self):
+        for name in ("checkpoint.best", "checkpoint best", "checkpoint#2", "best.data-x", "checkpoint (1)", "a.bak.b"):
+            with self.subTest(name):
+                self.cairn("set-latest", "d", "m-1", "--catalog", name, exit=YES)
+                self.save(2)
+                self.assertIn("m-1: is listed by " + name, self.cairn("rm", "d/m-1", exit=FAILED).err)
+                self.assertIn("its files stay, since %s, another catalog" % name, self.save(3).err)
+                self.assertEqual(self.there(), ["m-1", "m-2", "m-3"])
+                (self.dir / "d" / name).unlink()
+                self.cairn("rm", "d/m-2", exit=YES)
+                self.cairn("rm", "d/m-3", "--force", exit=YES)
+                self.cairn("set-latest", "d", "m-1", exit=YES)
+
+    def test_a_link_to_a_catalog_is_one_and_a_link_to_its_own_is_none(self):
+        self.cairn("set-latest", "d", "m-1", "--catalog", "best", exit=YES)
+        (self.dir / "d/best").rename(self.dir / "best")
+        (self.dir / "d/best").symlink_to("../best")
+        (self.dir / "d/own").symlink_to("checkpoint")
+        self.assertIn("since best, another", [self.save(step).err for step in (2, 3)][1])
+        self.assertEqual(self.save(4).err, "")
+        self.assertEqual(self.there(), ["m-1", "m-3", "m-4"])
+
+    def test_backups_keep_nothing_and_are_no_catalogs(self):
+        text = (self.dir / "d/checkpoint").read_text()
+        for name in ("checkpoint~", "checkpoint.bak", "best.old", "x.orig", "#checkpoint#", "checkpoint.tmp" + 32 * "a"):
+            (self.dir / "d" / name).write_text(text)
+            for words in (("set-latest", "d", "m-1"), ("save", "d/n", "v:int32=1"), ("prune", "d"), ("rm", "d/m-1"),
+                          ("mv", "d/m-1", "d/n"), ("state", "d", "--repair")):
+                ran = self.cairn(*words, "--catalog", name, exit=FAILED)
+                self.assertIn("cannot be the catalog's name: backups are named so", ran.err)
+            self.assertEqual(self.cairn("latest", "d", "--catalog", name, exit=YES).text, "d/m-1\n")
+        self.assertEqual([self.save(step).err for step in (2, 3)], ["", ""])
+        self.assertEqual(self.there(), ["m-2", "m-3"])
+
+    def test_while_a_damaged_one_is_there_nothing_is_let_go_of(self):
+        damaged = self.dir / "d/best"
+        for text in ('model_checkpoint_path: "m-1"\nall_model_check', 'model_checkpoint_path: "m',
+                     '# ours\n all_model_checkpoint_paths: "m-1\n', 'model_checkpoint_path: ""\n'):
+            with self.subTest(text):
+                damaged.write_text(text)
+                said = [self.save(step).err for step in (2, 3, 4)]
+                self.assertEqual(said[0], "")
+                for each in said[1:]:
+                    self.assertEqual(len(each.splitlines()), 1, each)
+                    self.assertIn("so nobody knows what this catalog lists: 'cairn state --repair'", each)
+                    self.assertIn("d/best: ", each)
+                ran = self.cairn("prune", "d", "--max-to-keep", "1", exit=YES)
+                self.assertEqual(ran.text.count("but d/best: "), 3)
+                self.assertEqual(self.there(), ["m-1", "m-2", "m-3", "m-4"])
+                self.assertEqual(self.listed(), self.there())
+                self.assertIn("'cairn state --repair'", self.cairn("mv", "d/m-1", "d/n", exit=FAILED).err)
+                self.assertIn("with --force", self.cairn("rm", "d/m-2", exit=FAILED).err)
+                self.cairn("rm", "d/m-2", "--force", exit=YES)
+                self.assertEqual(damaged.read_text(), text)
+                damaged.unlink()
+                self.save(5)
+                self.assertEqual(self.there(), ["m-4", "m-5"])
+                self.save(1, keep=1)
+                self.assertEqual(self.there(), ["m-1"])
+
+    def test_what_mentions_the_field_and_is_no_catalog_hinders_nobody(self):
+        for text in ("import os\nmodel_checkpoint_path = 'm-1'\n", "12:00 model_checkpoint_path: \"m-1\"\n",
+                     "    model_checkpoint_path: str\n"):
+            (self.dir / "d/eval.py").write_text(text)
+            self.assertEqual([self.save(step).err for step in (2, 3)], ["", ""])
+            self.assertEqual(self.there(), ["m-2", "m-3"])
+
+
 class Pin(CommandTest):
     def setUp(self):
         super().setUp()

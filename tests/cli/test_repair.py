@@ -10,7 +10,7 @@ STEPS = ["saved/train2-%d" % step for step in range(5, 10)]
 class Repair(CommandTest):
     def setUp(self):
         super().setUp()
-        self.golden("tensorflow/saver_walk/saved")
+        self.golden("tensorflow/saver_walk/saved").joinpath("checkpoint.after_train1").unlink()
         self.catalog = self.dir / "saved" / "checkpoint"
         # TensorFlow saved them in this order; a copy has lost the times.
         for seconds, name in enumerate(("train1", *("train2-%d" % step for step in range(5, 10)))):
@@ -88,6 +88,18 @@ class Repair(CommandTest):
         self.assertFalse((saved / "best-8.index").exists())
         self.assertEqual(self.cairn("latest", "saved", exit=YES).text, "saved/train2-9\n")
         self.cairn("latest", "saved", "--catalog", "train2-9.index", exit=FAILED)
+
+    def test_what_a_damaged_catalog_may_list_is_left_alone_unless_all_is_asked_for(self):
+        (self.dir / "saved" / "best").write_text('model_checkpoint_path: "train1"\nall_model_check')
+        self.catalog.write_text('model_checkpoint_path: "train2-5"\n')
+        repaired = self.repair()
+        self.assertEqual(repaired["latest"], "saved/train2-5")
+        why = {each["prefix"]: each["why"] for each in repaired["left_out"]}
+        self.assertEqual(sorted(why), ["saved/train1", *STEPS[1:]])
+        for each in why.values():
+            self.assertIn("may be listed by another catalog: saved/best: ", each)
+        self.assertEqual(self.repair("--all")["left_out"], [])
+        self.cairn("state", "saved", "--repair", "--all", "--catalog", "best", exit=NO)
 
     def test_a_link_that_is_listed_stays_and_is_named(self):
         for name in list((self.dir / "saved").iterdir()):

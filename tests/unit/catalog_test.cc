@@ -229,6 +229,7 @@ TEST_CASE("a catalog is replaced in one step, and nothing but the lock's file is
 
 TEST_CASE("what many make the latest at the same time is all listed") {
   Sandbox box;
+  for (int i = 0; i < 400; ++i) test::write_file(box / ("m-" + std::to_string(i) + ".index"), "");
   std::vector<std::thread> threads;
   for (int thread = 0; thread < 4; ++thread) {
     threads.emplace_back([&, thread] {
@@ -249,6 +250,18 @@ TEST_CASE("what many make the latest at the same time is all listed") {
   CHECK(after.model_checkpoint_path == state.all_model_checkpoint_paths.front());
   CHECK(after.all_model_checkpoint_timestamps_s.back() ==
         state.all_model_checkpoint_timestamps_s.front());
+}
+
+TEST_CASE("what is not there is not made the latest, and the catalog stays") {
+  Sandbox box;
+  test::write_file(box / "m-1.index", "");
+  REQUIRE(set_latest_checkpoint(box.root(), box / "m-1"));
+  for (const path& gone : {box / "m-2", path("m-2"), box / "none/m-1"}) {
+    CHECK(has(refusal(set_latest_checkpoint(box.root(), gone)), "NotFound: "));
+    CHECK(get(box.root()).model_checkpoint_path == box / "m-1");
+    CHECK(get(box.root()).all_model_checkpoint_paths.size() == 1);
+  }
+  REQUIRE(set_latest_checkpoint(box.root(), "m-1"));
 }
 
 TEST_CASE("a catalog may have another name") {

@@ -36,7 +36,8 @@ CAIRN_API Result<std::optional<CheckpointState>> get_checkpoint_state(
 // model_checkpoint_path is added at the end of all_model_checkpoint_paths where it is not there
 // already. Takes the directory's lock, and waits 30 s for it. Errors: Busy (a Saver writes here);
 // Invalid (no latest checkpoint; timestamps of another number than paths; a
-// checkpoint named like the catalog; a path that is not UTF-8), NotFound (no such directory), Io,
+// checkpoint named like the catalog; a path that is not UTF-8; a catalog named as backups are,
+// "X.bak", "X.old", "X.orig", "X~" or "#X#"), NotFound (no such directory), Io,
 // NoSpace.
 CAIRN_API Result<void> update_checkpoint_state(
     const std::filesystem::path& dir, const CheckpointState& state,
@@ -44,8 +45,9 @@ CAIRN_API Result<void> update_checkpoint_state(
 
 // Makes `prefix` the latest: it moves to the end of the catalog's entries, or is added there; the
 // others stay. Under the directory's lock from reading to writing, so that nothing is lost that a
-// Saver lists meanwhile. Whether it is a checkpoint is not looked at. Errors: as
-// get_checkpoint_state and update_checkpoint_state.
+// Saver lists meanwhile. Errors: NotFound (by then no P.index, P.cairn or V1 file is there: it has
+// been removed or moved; whether it is whole is not looked at); as get_checkpoint_state and
+// update_checkpoint_state, which lists what it is told.
 CAIRN_API Result<void> set_latest_checkpoint(
     const std::filesystem::path& dir, const std::filesystem::path& prefix,
     std::string_view latest_filename = "checkpoint") noexcept;
@@ -104,14 +106,15 @@ struct Repaired {
 // whole stay, in their order; those that are gone or damaged go; whole checkpoints that are younger
 // than every entry are added. What cannot be judged stays and is named: a symbolic link, which is
 // not followed, what lies in another directory, what cannot be read today. Left alone are
-// checkpoints that another catalog of the directory lists (latest_filename), and copies of others
-// here ("m-2 - Copy"). An older one that is not listed may have been preserved for ever by
-// retention, which would delete it if it were listed: `all` lists it, and copies, too. Where the
-// catalog is missing or damaged, every whole checkpoint is listed, by the time it was saved (as its
-// Saver or Writer wrote it down, else that of P.index; then by step, then by name). Nothing is
-// whole: the catalog stays as it is. Takes the directory's lock, as update_checkpoint_state does,
-// unless `dry_run`. Errors: NotFound (no such directory), Busy, Io, NoSpace. Cost: reads every
-// index, no tensor, and the first bytes of every other file.
+// checkpoints that another catalog of the directory lists (latest_filename), or may list, since it
+// is damaged (unless `all`) or cannot be read, and copies of others here ("m-2 - Copy"). An older
+// one that is not listed may have been preserved for ever by retention, which would delete it if it
+// were listed: `all` lists it, and copies, too. Where the catalog is missing or damaged, every
+// whole checkpoint is listed, by the time it was saved (as its Saver or Writer wrote it down, else
+// that of P.index; then by step, then by name). Nothing is whole: the catalog stays as it is. Takes
+// the directory's lock, as update_checkpoint_state does, unless `dry_run`. Errors: NotFound (no
+// such directory), Busy, Io, NoSpace. Cost: reads every index, no tensor, and the first bytes of
+// every other file.
 CAIRN_API Result<Repaired> repair_catalog(const std::filesystem::path& dir,
                                           std::string_view latest_filename = "checkpoint",
                                           const RepairOptions& options = {}) noexcept;

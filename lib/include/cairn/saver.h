@@ -136,7 +136,8 @@ class CAIRN_API PendingSave {
 // and what was preserved is read from the directory at each save, so that a process that was
 // started anew, a second one, and TensorFlow may take turns. What TensorFlow, which knows no lock,
 // lists while a save is under way stays listed. What another catalog of the directory lists
-// (latest_filename) leaves this one by the rules, but its files stay, and a notice says so.
+// (latest_filename) leaves this one by the rules, but its files stay, and a notice says so. While
+// nobody can say what another one lists, since it is damaged or cannot be read, nothing leaves.
 // While it writes, a Saver holds the directory's lock (the file .cairn-lock): a second writer waits
 // `lock_wait`, then gets Busy, in a sentence that names the holder. The lock dies with its process.
 // Readers need no lock.
