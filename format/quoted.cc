@@ -33,7 +33,7 @@ std::string quoted(std::string_view text) {
   std::string out = "\"";
   for (const char character : shown) {
     const auto byte = static_cast<unsigned char>(character);
-    const bool plain = byte >= 0x20 && byte != 0x7f && byte != '"' && byte != '\\';
+    const bool plain = byte >= 0x20 && byte != 0x7f && byte != '"';
     if (plain && (byte < 0x80 || utf8)) {
       out += character;
     } else {

@@ -8,7 +8,8 @@
 namespace cairn::format {
 
 // `text` in double quotes: control bytes, quotes and what is not UTF-8 as \xNN, and cut after 120
-// bytes, with the number of those that are left out. Called as format::quoted, lest a std::string
+// bytes, with the number of those that are left out. A backslash stands as it is: no terminal acts
+// on it, and in an expression it is the user's own. Called as format::quoted, lest a std::string
 // find std::quoted too.
 std::string quoted(std::string_view text);
 

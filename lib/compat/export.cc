@@ -165,15 +165,30 @@ std::vector<std::string> keys_missing(const format::KeyValues& entries,
   return missing;
 }
 
+// Whether a tensor that the file does not say lies in another shard: then it fits, and is
+// elsewhere.
+bool is_in_another(const format::IndexView::Tensor& tensor, std::size_t shard) {
+  return !tensor.partitioned() && !store::is_encoded(tensor.dtype) && tensor.span.size_bytes != 0 &&
+         tensor.span.shard != shard;
+}
+
+Error in_several(const Location& location) {
+  return {Code::Unsupported, 0,
+          location.prefix.string() +
+              ": its tensors lie in several shards; convert() writes one safetensors file"};
+}
+
 // Whether the file may lose what its header does not say of the checkpoint.
-Result<void> accept_file(const Location& location, const store::Parts& parts,
+Result<void> accept_file(const Location& location, const store::Parts& parts, std::size_t shard,
                          format::safetensors::HeaderFacts header, const TransferOptions& options,
                          Transfer& transfer) {
   compat::Misfits misfits;
   for (std::size_t i = 0; i < parts.index.tensor_count(); ++i) {
     const auto tensor = parts.index.tensor(i);
-    if (!std::ranges::binary_search(header.tensors, tensor.name, {}, &format::TensorFacts::name))
-      misfits.add_tensor(store::spec_of(tensor));
+    if (std::ranges::binary_search(header.tensors, tensor.name, {}, &format::TensorFacts::name))
+      continue;
+    if (is_in_another(tensor, shard)) return in_several(location);
+    misfits.add_tensor(store::spec_of(tensor));
   }
   const format::IndexFacts here = parts.index.facts();
   format::IndexFacts there;  // what the file is read as
@@ -193,11 +208,7 @@ Result<void> accept_file(const Location& location, const store::Parts& parts,
 Result<Transfer> export_safetensors(Location& location, const store::Parts& parts,
                                     const TransferOptions& options) {
   CAIRN_TRY(files, files_among(parts));
-  if (files.size() > 1) {
-    return Error{Code::Unsupported, 0,
-                 location.prefix.string() +
-                     ": its tensors lie in several shards; convert() writes one safetensors file"};
-  }
+  if (files.size() > 1) return in_several(location);
   if (files.empty()) {
     return Error{
         Code::Unsupported, 0,
@@ -206,7 +217,7 @@ Result<Transfer> export_safetensors(Location& location, const store::Parts& part
   CAIRN_TRY(header, header_of(parts, files.front()));
   Transfer transfer;
   transfer.notices = parts.notices;
-  CAIRN_CHECK(accept_file(location, parts, std::move(header), options, transfer));
+  CAIRN_CHECK(accept_file(location, parts, files.front(), std::move(header), options, transfer));
   CAIRN_TRY(to, compat::destination_of(location, options));
   const std::string name = store::safetensors_file(to.base);
   transfer.prefix = to.prefix.parent_path() / name;

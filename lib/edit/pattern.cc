@@ -40,10 +40,21 @@ Error refusal(const std::string& expression, const RE2& compiled) {
                      ", which these regular expressions (RE2's) do not have. Give the names "
                      "themselves (--map)"};
   }
-  return Error{Code::Invalid, 0, quoted + " is no regular expression: " + compiled.error()};
+  std::string why = compiled.error();
+  if (compiled.error_code() == RE2::ErrorRepeatSize) why += "; 1000 is the most";
+  if (part.starts_with("(?<") && !behind)
+    why += "; a group with a name is written (?P<name>...), and $1 stands for the first";
+  return Error{Code::Invalid, 0, quoted + " is no regular expression: " + why};
 }
 
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+
+// Whether the text begins as a group does in other languages' replacements: \1, ${1}, $<name>. No
+// tensor is named so, and its writer would not see that the text was taken as it is.
+bool is_foreign_group(std::string_view text) noexcept {
+  if (text.size() < 2) return false;
+  return text[0] == '\\' ? is_digit(text[1]) : text[0] == '$' && (text[1] == '{' || text[1] == '<');
+}
 
 // Where the character that begins here ends; each byte where the text is not UTF-8.
 std::size_t character_end(std::string_view text, std::size_t begin, bool utf8) noexcept {
@@ -70,6 +81,11 @@ Result<std::vector<Pattern::Part>> Pattern::parts_of(const NameChange& change, i
   };
   std::vector<Part> parts(1);
   for (std::size_t i = 0; i < text.size(); ++i) {
+    if (is_foreign_group(text.substr(i))) {
+      return error(Code::Invalid, format::quoted(text.substr(i, 2)) +
+                                      " begins no group here: $1 is the first group, $& all that "
+                                      "matched, $$ a dollar");
+    }
     const char next = text[i] == '$' && i + 1 < text.size() ? text[i + 1] : '\0';
     if (next == '`' || next == '\'')
       return error(Code::Unsupported, "what is before or after a match has no place in a name");

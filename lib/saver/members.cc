@@ -7,7 +7,9 @@
 #include <optional>
 #include <set>
 
+#include "lib/compat/load.h"
 #include "lib/compat/v1.h"
+#include "lib/saver/history.h"
 #include "lib/store/identity.h"
 #include "lib/store/lock.h"
 #include "lib/store/names.h"
@@ -48,7 +50,59 @@ std::vector<std::string> v1_files(const os::Directory& directory, std::string_vi
   return v1 && *v1 ? (*v1)->names : std::vector<std::string>();
 }
 
+// Whether a graph of this name is the V1 checkpoint's: where what the base stands for has an index
+// of its own, the graph belongs to that.
+bool is_graph_of_v1(std::string_view name, std::string_view base,
+                    std::span<const std::string> names) {
+  const std::string whole(store::without_v1_tail(base));
+  return name == whole + std::string(store::kMetaSuffix) &&
+         std::ranges::none_of(names, [&](const std::string& other) {
+           return other.starts_with(whole) && is_index(other, whole);
+         });
+}
+
+// The numbered shards among the names. Where no index tells whose they are and `unread` takes them,
+// those of one count are taken for the checkpoint's; of several counts nobody knows.
+void claim_unread(std::span<const std::string> names, std::string_view base, Unread unread,
+                  store::Claims& claims) {
+  std::set<std::uint32_t> counts;
+  for (const std::string& name : names) {
+    if (const auto number = store::shard_number(name, base)) counts.insert(number->count);
+  }
+  if (unread == Unread::Take && counts.size() == 1) claims.counts.insert(*counts.begin());
+}
+
+// The shards that the checkpoint's indexes name. Errors: the disk's, which may pass.
+Result<store::Claims> claims_of_members(const os::Directory& directory,
+                                        std::span<const std::string> names, const std::string& base,
+                                        Unread unread) {
+  auto read = store::claims_of(directory, base);
+  if (!read && may_pass(read.error())) return std::move(read).error();
+  const bool known = read && *read;
+  store::Claims claims = known ? **std::move(read) : store::Claims();
+  const auto unnamed = [&](const std::string& name) {
+    return is_shard(name, base) && !claims.has(name, base);
+  };
+  if (std::ranges::none_of(names, unnamed)) return claims;
+  const bool opened = add_opened(directory, base, claims);
+  const bool nothing = claims.shards_of(base).empty() && !claims.names.empty();
+  if (!opened && (!known || nothing)) claim_unread(names, base, unread, claims);
+  return claims;
+}
+
 }  // namespace
+
+bool add_opened(const os::Directory& directory, const std::string& base, store::Claims& claims) {
+  auto twin = directory.duplicate();
+  if (!twin) return false;
+  auto location = compat::locate_in(*std::move(twin), base, base);
+  if (!location) return false;
+  compat::Trail trail(directory);
+  const auto parts = compat::load(*location, true, trail);
+  for (std::size_t i = 0; parts && i < parts->index.shard_count(); ++i)
+    claims.names.emplace(parts->index.shard(i).name);
+  return parts.has_value();
+}
 
 bool is_member(std::string_view file_name, std::string_view base) {
   if (is_named_v1(file_name, base)) return true;
@@ -73,7 +127,7 @@ std::vector<std::string> checkpoints_among(std::span<const std::string> names) {
 
 Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
                                              std::span<const std::string> names,
-                                             std::string_view base) {
+                                             std::string_view base, Unread unread) {
   format::JournalCheckpoint what{std::string(base), {}};
   std::set<std::uint64_t> shard_inodes;
   // What is named like a V1 file, beside an index or without being one, is somebody else's.
@@ -82,9 +136,14 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
   });
   const std::vector<std::string> v1 =
       indexed ? std::vector<std::string>() : v1_files(directory, base);
+  CAIRN_TRY(claims, claims_of_members(directory, names, what.base, unread));
+  const auto is_others = [&](const std::string& name) {
+    if (is_named_v1(name, base)) return std::ranges::find(v1, name) == v1.end();
+    if (is_shard(name, base)) return !claims.has(name, base);
+    return !name.starts_with(base) && (v1.empty() || !is_graph_of_v1(name, base, names));
+  };
   for (const std::string& name : names) {
-    if (!is_member(name, base)) continue;
-    if (is_named_v1(name, base) && std::ranges::find(v1, name) == v1.end()) continue;
+    if (!is_member(name, base) || is_others(name)) continue;
     CAIRN_TRY(info, directory.look(name));
     if (!info) continue;
     if (is_shard(name, base)) shard_inodes.insert(info->inode);

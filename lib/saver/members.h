@@ -12,6 +12,7 @@
 #include "cairn/error.h"
 #include "format/cairn/journal.h"
 #include "lib/os/file.h"
+#include "lib/store/publisher.h"
 
 namespace cairn::saver {
 
@@ -21,12 +22,23 @@ bool is_member(std::string_view file_name, std::string_view base);
 // The bases of all checkpoints that have an index in a directory, sorted. `names`: what is in it.
 std::vector<std::string> checkpoints_among(std::span<const std::string> names);
 
+// What is done about numbered shards where the indexes that would name them cannot be read.
+enum class Unread : std::uint8_t {
+  Keep,  // they stay
+  Take,  // those of the one count that is there are the checkpoint's
+};
+
 // The files of a checkpoint as they are now, indexes first: in that order they are to go, so that
-// no index ever names a shard that is gone. P.safetensors is one of them where it is another name
-// of a shard, and a V1 file where it is one and no index is there.
+// no index ever names a shard that is gone. A shard is one of them where an index names it: beside
+// them another's copy or save may be under way. P.safetensors is one where it is another name of
+// such a shard, and a V1 file where it is one and no index is there. Errors: Io.
 Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
                                              std::span<const std::string> names,
-                                             std::string_view base);
+                                             std::string_view base, Unread unread = Unread::Keep);
+
+// Adds the shards that a reader of the checkpoint finds, which may have other names than the index
+// says (TensorFlow's merge counts shards that it does not name). false: it cannot be opened.
+bool add_opened(const os::Directory& directory, const std::string& base, store::Claims& claims);
 
 // How a file that is to go is recognised. After a crash its names tell too (by its ctime) whether
 // it is where it is by somebody's doing since: a link made anew is the same file otherwise.

@@ -69,7 +69,7 @@ Result<Removed> remove_listed(const Location& location, const RemoveOptions& opt
               store::Lock::of_prefix(directory, location.base, {options.lock_wait, options.stop}));
     of_prefix.emplace(std::move(taken));
   }
-  CAIRN_TRY(what, saver::members_of(directory, names, location.base));
+  CAIRN_TRY(what, saver::members_of(directory, names, location.base, saver::Unread::Take));
   Removed removed{location.prefix, {}, listings.names(place)};
   CAIRN_CHECK(saver::check_may_leave(place, what, listings));
   for (const format::JournalFile& file : what.files) removed.files.push_back(file.name);

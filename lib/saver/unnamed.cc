@@ -10,8 +10,8 @@
 #include <set>
 
 #include "cairn/catalog.h"
-#include "lib/compat/load.h"
 #include "lib/os/file.h"
+#include "lib/saver/members.h"
 #include "lib/store/names.h"
 #include "lib/store/publisher.h"
 #include "lib/try.h"
@@ -33,19 +33,6 @@ Result<bool> add_named(const os::Directory& directory, std::span<const std::stri
   return true;
 }
 
-// Those that a reader finds by other names than the index says (TensorFlow's merge counts shards
-// that it does not name).
-void add_opened(const os::Directory& directory, const std::string& base, store::Claims& all) {
-  auto twin = directory.duplicate();
-  if (!twin) return;
-  auto location = compat::locate_in(*std::move(twin), base, base);
-  if (!location) return;
-  compat::Trail trail(directory);
-  const auto parts = compat::load(*location, true, trail);
-  for (std::size_t i = 0; parts && i < parts->index.shard_count(); ++i)
-    all.names.emplace(parts->index.shard(i).name);
-}
-
 Result<std::set<std::string>> look_once(const os::Directory& directory) {
   CAIRN_TRY(names, directory.names());
   std::vector<std::string> temporaries;
@@ -61,7 +48,7 @@ Result<std::set<std::string>> look_once(const os::Directory& directory) {
     CAIRN_TRY(known, add_named(directory, temporaries, base, claims));
     const auto named = [&](const std::string& file) { return claims.has(file, base); };
     if (!known || std::ranges::all_of(files, named)) continue;
-    add_opened(directory, base, claims);
+    saver::add_opened(directory, base, claims);
     std::ranges::copy_if(files, std::inserter(unnamed, unnamed.end()), std::not_fn(named));
   }
   return unnamed;

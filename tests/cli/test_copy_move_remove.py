@@ -407,6 +407,57 @@ class Remove(Checkpoints):
 class Beside(Checkpoints):
     """Others at work in the same directory."""
 
+    def bring(self, *names):
+        """As of a copy or a save under way, whose index comes last."""
+        for name in names:
+            (self.dir / name).write_bytes(b"under way")
+
+    def test_shards_that_no_index_names_stay(self):
+        ours = ["m-%d.data-00000-of-00007" % step for step in (1, 2, 3)]
+        theirs = ["train2-7.data-0000%d-of-00002" % i for i in (0, 1)]
+        old = ["train2-5.data-00000-of-00002", "train2-6.data-00000-of-00002"]
+        for step in (1, 2, 3):
+            self.cairn("save", "own/m", "--step", str(step), "x:float32=1", exit=YES)
+        self.bring(*("own/" + name for name in ours), *("saved/" + name for name in theirs + old))
+        self.cairn("mv", "own/m-1", "own/best", exit=YES)
+        self.assertEqual(self.members("m-1", "own"), [ours[0]])
+        self.cairn("mv", "saved/train2-7", "saved/best", exit=YES)
+        self.assertEqual(self.members("train2-7"), theirs)
+        self.assert_whole("saved/best")
+        self.cairn("rm", "own/m-2", exit=YES)
+        self.assertEqual(self.members("m-2", "own"), [ours[1]])
+        self.cairn("save", "own/m", "--step", "4", "x:float32=1", "--max-to-keep", "1", exit=YES)
+        self.assertEqual(self.members("m-3", "own"), [ours[2]])
+        self.cairn("prune", "saved", "--max-to-keep", "2", exit=YES)
+        self.assertEqual(self.members("train2-5") + self.members("train2-6"), old)
+        state = self.cairn("state", "own", exit=YES).text
+        for name in ours:
+            self.assertIn(name, state)
+
+    def test_of_a_damaged_index_rm_takes_the_shards_where_it_is_plain_whose_they_are(self):
+        for base in ("train2-5", "train2-6"):
+            (self.saved / (base + ".index")).write_bytes(b"damaged")
+        self.bring("saved/train2-6.data-00000-of-00002")
+        self.cairn("rm", "saved/train2-5", exit=YES)
+        self.assertEqual(self.members("train2-5"), [])
+        self.cairn("rm", "saved/train2-6", exit=YES)
+        self.assertEqual(self.members("train2-6"),
+                         ["train2-6.data-00000-of-00001", "train2-6.data-00000-of-00002"])
+
+    def test_retention_leaves_the_shards_of_an_index_that_is_damaged(self):
+        (self.saved / "train2-5.index").write_bytes(b"damaged")
+        self.cairn("prune", "saved", "--max-to-keep", "2", exit=YES)
+        self.assertEqual(self.members("train2-5"), ["train2-5.data-00000-of-00001"])
+
+    def test_the_graph_of_another_checkpoint_stays(self):
+        for base in ("x", "x-00000-of-00001"):
+            self.cairn("cp", "saved/train2-9", base, exit=YES)
+        graph = (self.dir / "x.meta").read_bytes()
+        self.cairn("mv", "x-00000-of-00001", "y", exit=YES)
+        self.cairn("cp", "y", "x-00000-of-00001", exit=YES)
+        self.cairn("rm", "x-00000-of-00001", exit=YES)
+        self.assertEqual((self.dir / "x.meta").read_bytes(), graph)
+
     def test_who_changes_the_catalog_waits_for_the_directory(self):
         with open(self.saved / ".cairn-lock", "w+") as lock:
             # Byte 0 is the directory's, a lock of the open file.

@@ -30,6 +30,15 @@ class RetentionOfV1(CommandTest):
         self.assertEqual(deleted, ["./m-1"])
         self.assertEqual(names, {"m-2", "m-1.bak", "checkpoint", ".cairn-lock"})
 
+    def test_the_graph_of_a_checkpoint_with_an_index_stays(self):
+        self.write("m-1-00000-of-00002", "m-1-00001-of-00002", "m-2")
+        write_bundle(self.dir / "m-1", {b"w": b"1234"})
+        (self.dir / "m-1.meta").write_bytes(b"graph")
+        self.catalog("m-1-?????-of-00002", "m-2")
+        deleted, names = self.save(kept=2)
+        self.assertEqual(deleted, ["./m-1-?????-of-00002"])
+        self.assertLessEqual({"m-1.index", "m-1.meta", "m-1.data-00000-of-00001"}, names)
+
     def test_a_sharded_one_goes_with_all_its_files_and_no_other(self):
         self.write("m-1-00000-of-00002", "m-1-00001-of-00002", "m-1-00000-of-00003", "m-10-00000-of-00002")
         (self.dir / "m-1.meta").write_bytes(b"graph")

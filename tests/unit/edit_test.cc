@@ -626,6 +626,21 @@ TEST_CASE("a universal shard whose header says old names is no safetensors file 
   }
 }
 
+TEST_CASE("of several shards the one that was not renamed is not taken for the whole") {
+  Sandbox box;
+  test::save(box / "m", {kLeft});
+  test::save(box / "n", {{{"right/b", test::int_scalar(1)}}});
+  REQUIRE(merged({box / "m", box / "n"}, to(box / "both")));
+  REQUIRE(rename_tensors(box / "both", names({{"left/a", "new/a"}}), in_place()));
+  TransferOptions lossy;
+  for (lossy.allow_lossy = false;; lossy.allow_lossy = true) {
+    CHECK(has(refusal(export_index(box / "both", Format::Safetensors, lossy)),
+              "lie in several shards; convert() writes one"));
+    if (lossy.allow_lossy) break;
+  }
+  CHECK(!test::fs::exists(box / "both.safetensors"));
+}
+
 TEST_CASE("damage in the header of a renamed shard is still found") {
   Sandbox box;
   test::save(box / "m", {kLeft});

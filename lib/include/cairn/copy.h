@@ -80,9 +80,10 @@ struct Removed {
 
 // Removes a checkpoint, named by its prefix or as its one file, whole or damaged: takes it out of
 // the catalog, then removes its files, indexes first, as a Saver lets go of one; so no catalog
-// lists what is gone, and no index names it. A catalog that lists nothing else goes with it. Files
-// that are symbolic links go themselves, not what they lead to. Who has it open keeps it. Takes the
-// directory's lock as a Saver does. What a process that died left goes with the next change of the
+// lists what is gone, and no index names it. A catalog that lists nothing else goes with it. Shards
+// that no index names stay, for they may be another's; where no index can be read, the numbered
+// ones go if all are of one count. Files that are symbolic links go themselves, not what they lead
+// to. Who has it open keeps it. Takes the directory's lock as a Saver does. What a process that died left goes with the next change of the
 // directory.
 //
 // Errors: NotFound (no such checkpoint); Invalid (a path that only leads to one); Unsupported (it
