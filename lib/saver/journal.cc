@@ -117,6 +117,7 @@ Result<std::vector<std::string>> remove_unlisted(const Place& place,
   for (const format::JournalCheckpoint& what : facts.leaving) {
     CAIRN_TRY(stands, still_stands(place.directory, what));
     if (!stands) going.push_back(&what);
+    if (stands) CAIRN_CHECK(come_back(place.directory, what));
   }
   if (going.empty()) return notices;
   CAIRN_TRY(history, read_history(place));

@@ -114,8 +114,10 @@ Result<bool> leave(const Place& place, const Leaving& leaving, const Listings& l
   const std::string own(place.latest_filename);
   CAIRN_CHECK(write_journal(place.directory, {own, {}, {}, {leaving.what}}));
   CAIRN_CHECK(tell_one(own));
+  CAIRN_TRY(aside, step_aside(place.directory, leaving.what));
   CAIRN_TRY(removal, remove_members_held(place.directory, leaving.what, Recognised::ByFile));
   if (removal.refused) return *std::move(removal.refused);
+  if (!aside.empty()) CAIRN_CHECK(place.directory.remove(aside));
   CAIRN_CHECK(place.directory.sync());
   drop_journal(place.directory);
   return removal.gone();
@@ -134,6 +136,7 @@ bool is_untouched(const os::Directory& directory, const format::JournalCheckpoin
 std::string take_back(const Place& place, const format::JournalCheckpoint& what,
                       std::span<const Told> told) {
   const std::string shown = (place.dir / what.base).string();
+  (void)come_back(place.directory, what);
   const auto stands = still_stands(place.directory, what);
   if (stands && !*stands) return "; what is left of " + shown + " goes with the next change";
   drop_journal(place.directory);

@@ -233,6 +233,34 @@ Result<bool> still_stands(const os::Directory& directory, const format::JournalC
   return v1;
 }
 
+Result<std::string> step_aside(const os::Directory& directory,
+                               const format::JournalCheckpoint& what) {
+  const std::string own = what.base + std::string(store::kCairnSuffix);
+  CAIRN_TRY(index, directory.look(what.base + std::string(store::kTensorFlowSuffix)));
+  CAIRN_TRY(info, directory.look(own));
+  if (!index || !info || !is_meant(what, own, *info, Recognised::ByFile)) return std::string();
+  std::string aside = os::temporary_name(own);
+  CAIRN_CHECK(directory.rename(own, aside));
+  return aside;
+}
+
+Result<void> come_back(const os::Directory& directory, const format::JournalCheckpoint& what) {
+  const std::string own = what.base + std::string(store::kCairnSuffix);
+  const std::string foreign = what.base + std::string(store::kTensorFlowSuffix);
+  CAIRN_TRY(index, directory.look(foreign));
+  if (!index || !is_meant(what, foreign, *index, Recognised::ByFileAndNames)) return {};
+  const format::JournalFile* before = find(what, own);
+  if (before == nullptr || directory.exists(own)) return {};
+  CAIRN_TRY(names, directory.names());
+  for (const std::string& name : names) {
+    if (!os::is_temporary_name(name) || os::without_temporary_tail(name) != own) continue;
+    CAIRN_TRY(info, directory.look(name));
+    if (!info || store::identity_of(*info) != before->identity) continue;
+    return directory.rename_new(name, own);
+  }
+  return {};
+}
+
 std::optional<Error> refusal_of(const os::Directory& directory,
                                 const format::JournalCheckpoint& what) {
   for (const format::JournalFile& file : what.files) {

@@ -335,6 +335,21 @@ class Move(Checkpoints):
 
 
 class Remove(Checkpoints):
+    def test_what_the_system_does_not_let_go_of_stays_whole_and_listed_as_before(self):
+        index = self.saved / "train2-7.index"
+        try:
+            subprocess.run(["chattr", "+i", index], check=True, stderr=subprocess.DEVNULL)
+        except (OSError, subprocess.SubprocessError):
+            self.skipTest("skipped: no file can be made immutable here")
+        try:
+            self.refused("rm", "saved/train2-7", says=("cannot remove", "saved/train2-7 stays whole", "cairn rm"))
+            self.assertFalse((self.saved / ".cairn-journal").exists())
+        finally:
+            subprocess.run(["chattr", "-i", index], check=True)
+        # Nor does the next change remove it.
+        self.cairn("save", "saved/k", "v:int32=1", exit=YES)
+        self.assert_whole("saved/train2-7")
+
     def test_the_entry_and_then_the_files_go(self):
         done = self.cairn("rm", "saved/train2-7", "--json", exit=YES)
         self.assertEqual(done.json, {"prefix": "saved/train2-7", "catalogs": ["checkpoint"],

@@ -199,6 +199,21 @@ TEST_CASE("what a dead move or removal had left whole stays") {
   CHECK(!test::fs::exists(left.dir / ".cairn-journal"));
 }
 
+TEST_CASE("a P.cairn that had stepped aside comes back where P.index is still there") {
+  Left left;
+  test::fs::rename(left.dir / "m-1.cairn", left.dir / "m-1.cairn.cairn-tmp-0123456789abcdef");
+  SUBCASE("there") {
+    left.settle();
+    CHECK(Checkpoint::open(left.dir / "m-1")->format() == Format::Cairn);
+  }
+  SUBCASE("gone") {
+    test::fs::remove(left.dir / "m-1.index");
+    left.settle();
+    CHECK(!test::fs::exists(left.dir / "m-1.cairn"));
+    CHECK(!test::fs::exists(left.dir / "m-1.data-00000-of-00001"));
+  }
+}
+
 TEST_CASE("what is left of one whose indexes had gone goes") {
   Left left;
   test::fs::remove(left.dir / "m-1.index");

@@ -50,9 +50,10 @@ struct Moved {
 // is read or moved (Cost: O(index)); where not, across file systems, as copy_checkpoint. At each
 // moment it opens, whole, under the old name or the new one or both, and every catalog of the old
 // directory lists one that does: first all is durable under the new name, then the catalogs are
-// told, then the old files go, indexes first; what a process that died left of them goes with the
-// next change of the directory. In the same directory an entry of a catalog becomes the new one, at
-// its place; in another, it goes, and the new directory's catalog is left as it is: a notice says
+// told, then the old files go, indexes first; of what a process that died left, that without an
+// index goes with the next change of the directory, and the rest stays, unlisted. In the same
+// directory an entry of a catalog becomes the new one, at its place; in another, it goes, and the
+// new directory's catalog is left as it is: a notice says
 // how to list it there. A pin, and all other marks, stay. Takes the directory's lock as a Saver
 // does. `latest_filename`: the catalog that is told last.
 //
@@ -83,8 +84,9 @@ struct Removed {
 // lists what is gone, and no index names it. A catalog that lists nothing else goes with it. Shards
 // that no index names stay, for they may be another's; where no index can be read, the numbered
 // ones go if all are of one count. Files that are symbolic links go themselves, not what they lead
-// to. Who has it open keeps it. Takes the directory's lock as a Saver does. What a process that died left goes with the next change of the
-// directory.
+// to. Who has it open keeps it. Takes the directory's lock as a Saver does. Of what a process that
+// died left, that without an index goes with the next change of the directory, and the rest stays,
+// unlisted.
 //
 // Errors: NotFound (no such checkpoint); Invalid (a path that only leads to one); Unsupported (it
 // is pinned; it is the latest, or another catalog lists it, without `force`; it is the variables of
