@@ -142,6 +142,7 @@ Result<History> read_history(const Place& place) {
     Listed listed{path, {}, {}, {}};
     if (!base->empty() && before != history.listed.end()) {
       listed = std::move(*before);
+      history.listed.erase(before);
     } else if (!base->empty()) {
       CAIRN_TRY(read_anew, look_at(place, *base));
       listed = std::move(read_anew);

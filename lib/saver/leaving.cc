@@ -8,9 +8,30 @@
 
 namespace cairn::saver {
 
+namespace {
+
+bool goes(const Judged& judged) { return judged.fate == Fate::Deleted; }
+
+// What is no checkpoint of the directory's own cannot be judged: not whether it is pinned either.
+void spare_unjudged(const Place& place, const Listed& listed, Judged& judged,
+                    std::vector<std::string>& notices) {
+  const auto from = compat::from_directory(place.dir, listed.path);
+  const bool in_directory = !from.has_parent_path();
+  const std::string why =
+      in_directory ? "stays listed, since its index is a link that leads out of the directory, so "
+                     "nobody knows whether it is pinned; follow_links (--follow-links) lets it go "
+                     "by the rules"
+                   : "its files, in another directory, stay";
+  judged.fate = in_directory ? Fate::Listed : Fate::Preserved;
+  judged.why += "; " + why;
+  notices.push_back(listed.path.string() + ": " + (in_directory ? "" : "leaves the catalog, and ") +
+                    why);
+}
+
+}  // namespace
+
 std::vector<std::string> spare_others(const Place& place, std::span<const std::string> names,
                                       const History& history, Judgement& judgement) {
-  const auto goes = [](const Judged& judged) { return judged.fate == Fate::Deleted; };
   if (std::ranges::none_of(judgement.of, goes)) return {};
   const auto elsewhere = listed_elsewhere(place, names);
   const std::string doubt = elsewhere.doubt();
@@ -18,8 +39,12 @@ std::vector<std::string> spare_others(const Place& place, std::span<const std::s
   if (!doubt.empty()) notices.push_back(doubt + "; until then nothing is let go of here");
   for (std::size_t i = 0; i < history.listed.size(); ++i) {
     const Listed& listed = history.listed[i];
+    if (!goes(judgement.of[i])) continue;
+    if (listed.base.empty()) {
+      spare_unjudged(place, listed, judgement.of[i], notices);
+      continue;
+    }
     const auto other = elsewhere.listed.find(listed.base);
-    if (!goes(judgement.of[i]) || listed.base.empty()) continue;
     if (other == elsewhere.listed.end()) {
       // Listed, since who leaves the catalog would not go when it is known that nobody else has it.
       if (!doubt.empty()) judgement.of[i] = {Fate::Listed, judgement.of[i].why + "; but " + doubt};

@@ -13,9 +13,10 @@
 
 namespace cairn::saver {
 
-// Of those that are to go, the ones that another catalog of the directory lists leave this one and
-// stay; where nobody can say what another one lists, the rest stays listed: `judgement` says so
-// from then on. What to say of them, in sentences. `names`: what is in the directory.
+// What lies in another directory leaves the catalog and stays; what leads there by a link stays
+// listed. Of those that are to go, the ones that another catalog of the directory lists leave this
+// one and stay; where nobody can say what another one lists, the rest stays listed: `judgement`
+// says so from then on. What to say of them, in sentences. `names`: what is in the directory.
 std::vector<std::string> spare_others(const Place& place, std::span<const std::string> names,
                                       const History& history, Judgement& judgement);
 

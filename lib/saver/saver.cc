@@ -456,7 +456,10 @@ Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned)
 Result<void> Saver::State::add_unlisted(const History& history, std::span<const std::string> names,
                                         std::multimap<double, Verdict>& verdicts) const {
   for (const std::string& base : saver::checkpoints_among(names)) {
-    if (std::ranges::find(history.listed, base, &Listed::base) != history.listed.end()) continue;
+    const auto is_it = [&](const Listed& listed) {
+      return listed.base == base || (listed.base.empty() && listed.path == dir_ / base);
+    };
+    if (std::ranges::any_of(history.listed, is_it)) continue;
     CAIRN_TRY(known, saver::known_of(place(), base));
     verdicts.emplace(
         known.saved_s,

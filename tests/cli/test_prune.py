@@ -1,5 +1,7 @@
 """prune and pin: what stays, what goes, and why."""
 
+import shutil
+
 from command import FAILED, YES, CommandTest
 
 
@@ -160,6 +162,45 @@ class OtherCatalogs(CommandTest):
             (self.dir / "d/eval.py").write_text(text)
             self.assertEqual([self.save(step).err for step in (2, 3)], ["", ""])
             self.assertEqual(self.there(), ["m-2", "m-3"])
+
+
+class Links(CommandTest):
+    """A checkpoint whose files are links out of the directory: another's, unless links are followed."""
+
+    def test_it_stays_listed_and_a_notice_says_why(self):
+        for pin in ((), ("--pin",)):
+            with self.subTest(pin=pin):
+                self.cairn("save", "a/m", "--step", "1", "v:int32=1", *pin, exit=YES)
+                (self.dir / "d").mkdir()
+                for path in (self.dir / "a").glob("m-1.*"):
+                    (self.dir / "d" / path.name).symlink_to("../a/" + path.name)
+                self.cairn("set-latest", "d", "m-1", "--follow-links", exit=YES)
+                kept = self.cairn("save", "d/m", "--step", "2", "v:int32=1", "--json", exit=YES).json
+                self.assertEqual((kept["kept"], kept["notices"]), (["d/m-1", "d/m-2"], []))
+                one = ("--max-to-keep", "1")
+                kept = self.cairn("save", "d/m", "--step", "3", "v:int32=1", *one, "--json", exit=YES).json
+                self.assertEqual((kept["kept"], kept["deleted"]), (["d/m-1", "d/m-3"], ["d/m-2"]))
+                self.assertEqual(len(kept["notices"]), 1)
+                self.assertIn("d/m-1: stays listed, since its index is a link that leads out", kept["notices"][0])
+                ran = self.cairn("prune", "d", *one, exit=YES)
+                self.assertIn("kept  d/m-1  older than the newest 1; stays listed, since its index is a link", ran.text)
+                self.assertEqual(ran.text.count("d/m-1"), 1)
+                self.assertIn('"m-1"', (self.dir / "d/checkpoint").read_text())
+                self.cairn("prune", "d", *one, "--follow-links", exit=YES)
+                self.assertEqual((self.dir / "d/m-1.index").is_symlink(), bool(pin))
+                self.cairn("verify", "a/m-1", exit=YES)
+                for directory in ("a", "d"):
+                    shutil.rmtree(self.dir / directory)
+
+    def test_one_in_another_directory_leaves_the_catalog_and_a_notice_says_so(self):
+        self.cairn("save", "a/m", "--step", "1", "v:int32=1", exit=YES)
+        self.cairn("save", "d/m", "--step", "2", "v:int32=1", exit=YES)
+        text = (self.dir / "d/checkpoint").read_text().splitlines()
+        (self.dir / "d/checkpoint").write_text("\n".join([text[0], 'all_model_checkpoint_paths: "%s"' % (self.dir / "a/m-1"),
+                                                         text[1]]))
+        ran = self.cairn("save", "d/m", "--step", "3", "v:int32=1", "--max-to-keep", "2", exit=YES)
+        self.assertIn("a/m-1: leaves the catalog, and its files, in another directory, stay", ran.err)
+        self.cairn("verify", "a/m-1", exit=YES)
 
 
 class Pin(CommandTest):

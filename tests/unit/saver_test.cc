@@ -319,11 +319,25 @@ TEST_CASE("entries elsewhere, gone, absolute and doubled: what is listed is what
                    catalog_of({(box / "elsewhere" / "m-1").string(), "m-2", "m-0", "m-2",
                                (dir / "m-3").string(), (box / "moved" / "m-2").string()}));
   Trainer trainer(dir, keeping({Retention::newest(2)}));
-  trainer.save(4);
+  const auto saved = trainer.try_save(4);
+  REQUIRE_MESSAGE(saved, refusal(saved));
+  REQUIRE(saved->notices.size() == 1);
+  CHECK(has(saved->notices[0], "leaves the catalog, and its files, in another directory, stay"));
   // m-2, found beside the catalog for the entry whose directory is gone, is the younger one.
   CHECK(catalog_in(dir) == catalog_of({"m-2", "m-4"}));
   CHECK(steps_in(dir) == std::vector{2, 4});
   CHECK(test::values_at(box / "elsewhere" / "m-1"));
+}
+
+TEST_CASE("an entry that is doubled counts once and leaves nothing behind") {
+  Sandbox box;
+  for (int step : {1, 2, 3})
+    test::save(box / ("m-" + std::to_string(step)), {{{"v", test::int_scalar(step)}}});
+  test::write_file(box / "checkpoint", catalog_of({"m-1", "m-2", (box / "m-1").string(),
+                                                   (box / "m-2").string(), "m-3"}));
+  Trainer trainer(box.root());
+  trainer.save(4);
+  CHECK(catalog_in(box.root()) == catalog_of({"m-1", "m-2", "m-3", "m-4"}));
 }
 
 TEST_CASE("what TensorFlow's retention leaves of a checkpoint goes with the next save") {
