@@ -14,6 +14,11 @@
 
 namespace cairn::saver {
 
+// What to do where there is no room for the journal of a removal.
+inline constexpr std::string_view kRoomToRemove =
+    "; to remove needs a few kB for the journal and the catalog: free them, or remove a checkpoint "
+    "by hand, its .index and .cairn before its .data files";
+
 inline constexpr std::string_view kJournalName = ".cairn-journal";
 
 // Durable from the next sync of the directory on, which everything that it announces makes before

@@ -21,15 +21,21 @@ Error refused(const Location& location, const std::string& why) {
   return {Code::Unsupported, 0, location.prefix.string() + ": " + why};
 }
 
+// Before anything goes, a journal says what is to go, and that needs a block.
+Error without_room(Error error) {
+  if (error.code == Code::NoSpace) error.what += saver::kRoomToRemove;
+  return error;
+}
+
 Result<void> check_removable(const Place& place, const Location& location,
                              const saver::Listings& listings, bool force) {
   CAIRN_TRY(pinned, saver::is_pinned(place, location.base));
   if (pinned) return refused(location, "is pinned: Saver::pin() (cairn pin --remove) unpins it");
   if (force) return {};
   if (listings.latest) {
-    return refused(location, "is the latest that " + std::string(place.latest_filename) +
-                                 " lists, from which whoever goes on goes on; it is removed with "
-                                 "force (--force)");
+    return refused(location, "is the latest checkpoint in \"" + std::string(place.latest_filename) +
+                                 "\", from which training would continue; force (--force) "
+                                 "removes it");
   }
   if (listings.others.empty()) return {};
   return refused(location, "is listed by " + listings.others.front() +
@@ -64,8 +70,9 @@ Result<Removed> remove_listed(const Location& location, const RemoveOptions& opt
   Removed removed{location.prefix, {}, listings.names(place)};
   for (const format::JournalFile& file : what.files) removed.files.push_back(file.name);
   if (options.dry_run) return removed;
-  CAIRN_TRY(gone, saver::let_leave(place, {std::move(what), {}}, listings));
-  if (gone) return removed;
+  const auto gone = saver::let_leave(place, {std::move(what), {}}, listings);
+  if (!gone) return without_room(gone.error());
+  if (*gone) return removed;
   return Error{Code::Busy, 0,
                location.prefix.string() +
                    ": another has written it anew meanwhile: its files stay, and no catalog of "

@@ -519,10 +519,16 @@ Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
   std::vector<Verdict> verdicts;
   for (auto& [time_s, verdict] : by_age) verdicts.push_back(std::move(verdict));
   if (dry_run || !changes) return verdicts;
-  CAIRN_TRY(stayed, let_go(std::move(history), judgement, names));
+  auto stayed = let_go(std::move(history), judgement, names);
+  if (!stayed && stayed.error().code == Code::NoSpace) {
+    Error error = std::move(stayed).error();
+    error.what += saver::kRoomToRemove;
+    return error;
+  }
+  if (!stayed) return std::move(stayed).error();
   for (Verdict& verdict : verdicts) {
     const std::string base = verdict.prefix.filename().string();
-    if (!verdict.kept && std::ranges::find(stayed, base) != stayed.end())
+    if (!verdict.kept && std::ranges::find(*stayed, base) != stayed->end())
       verdict = {verdict.prefix, true, kWrittenMeanwhile};
   }
   return verdicts;

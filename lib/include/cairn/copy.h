@@ -83,8 +83,8 @@ struct Removed {
 // lists what is gone, and no index names it. A catalog that lists nothing else goes with it. Shards
 // that no index names stay, for they may be another's; where no index can be read, the numbered
 // ones go if all are of one count. Files that are symbolic links go themselves, not what they lead
-// to. Who has it open keeps it. Takes the directory's lock as a Saver does. What a process that died left goes with the next change of the
-// directory.
+// to. Who has it open keeps it. Takes the directory's lock as a Saver does. What a process that
+// died left goes with the next change of the directory.
 //
 // Errors: NotFound (no such checkpoint); Invalid (a path that only leads to one); Unsupported (it
 // is pinned; it is the latest, or another catalog lists it, without `force`; it is the variables of
