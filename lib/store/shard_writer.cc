@@ -6,7 +6,6 @@
 #include "format/le.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/store/identity.h"
-#include "lib/store/room.h"
 #include "lib/try.h"
 
 namespace cairn::store {
@@ -59,7 +58,6 @@ Result<ShardWriter> ShardWriter::create(const os::Directory& directory,
                                         std::vector<std::string> names, Layout layout) {
   ShardWriter writer(std::move(layout));
   CAIRN_ASSERT(names.size() == writer.layout_.shards.size());
-  make_room(directory);
   for (std::size_t i = 0; i < names.size(); ++i) {
     const PlannedShard& plan = writer.layout_.shards[i];
     CAIRN_TRY(draft, Draft::create(directory, std::move(names[i])));
