@@ -21,6 +21,7 @@
 #include "lib/store/identity.h"
 #include "lib/store/names.h"
 #include "lib/store/open_checkpoint.h"
+#include "lib/store/remarks.h"
 #include "lib/try.h"
 
 namespace cairn::compat {
@@ -159,6 +160,23 @@ Result<void> refuse_links_to(const Location& source, const Destination& to) {
 
 }  // namespace
 
+NewDirectories::NewDirectories(const std::filesystem::path& to) {
+  for (auto parent = to.parent_path(); !parent.empty(); parent = parent.parent_path()) {
+    const auto info = os::look(parent);
+    if (!info || *info || parent == parent.parent_path()) break;
+    missing_.push_back(parent);
+  }
+}
+
+NewDirectories::~NewDirectories() {
+  std::error_code ignored;
+  for (const std::filesystem::path& directory : missing_) {
+    const auto there = std::filesystem::symlink_status(directory, ignored);
+    if (!std::filesystem::is_directory(there)) return;
+    if (!std::filesystem::remove(directory, ignored)) return;  // somebody has put a file there
+  }
+}
+
 Result<Destination> destination_of(const Location& source, const std::filesystem::path& to) {
   CAIRN_TRY(info, os::look(to));
   const bool into = info && info->kind == os::FileKind::Directory;
@@ -263,6 +281,14 @@ Result<std::vector<bool>> doubtful(const Cargo& cargo) {
   return doubtful;
 }
 
+// What the checkpoint does away with where it is to go.
+std::vector<std::string> what_goes(const format::IndexView& index, const Destination& to) {
+  std::vector<TensorSpec> specs;
+  for (std::size_t i = 0; i < index.tensor_count(); ++i)
+    specs.push_back(store::spec_of(index.tensor(i)));
+  return store::what_goes(to.directory, to.base, specs);
+}
+
 Result<void> put_prefix(const Cargo& cargo, const Destination& to, const Errand& errand,
                         const TransferOptions& options, Transfer& transfer) {
   transfer.prefix = to.prefix;
@@ -291,7 +317,11 @@ Result<void> put_prefix(const Cargo& cargo, const Destination& to, const Errand&
     CAIRN_CHECK(compare(cargo, to, drafts, options, transfer));
     return true;
   };
-  return publish_elsewhere(to, std::move(arrival), options, transfer);
+  const auto goes =
+      options.replace ? what_goes(cargo.parts->index, to) : std::vector<std::string>();
+  CAIRN_CHECK(publish_elsewhere(to, std::move(arrival), options, transfer));
+  if (!goes.empty()) transfer.notices.push_back(to.prefix.string() + ": " + store::first_of(goes));
+  return {};
 }
 
 // ---- One file -----------------------------------------------------------------------------------
@@ -324,9 +354,24 @@ Result<void> check_file(const Cargo& cargo, const Destination& to, const store::
   return {};
 }
 
+// Files of a sharded V1 checkpoint, which nobody would read beside one in a single file.
+Result<void> refuse_to_hide(const Destination& to) {
+  CAIRN_TRY(names, to.directory.names());
+  for (const std::string& name : names) {
+    const auto v1 = store::v1_name(name);
+    if (!v1 || !v1->shard || v1->base != to.base) continue;
+    return Error{Code::Exists, 0,
+                 to.prefix.string() + ": " + name +
+                     " is there, which a V1 file of this name would hide; choose another output, "
+                     "or say replace"};
+  }
+  return {};
+}
+
 // An index under the name would be preferred to a V1 file.
-Result<void> refuse_hidden(const Cargo& cargo, const Destination& to) {
+Result<void> refuse_hidden(const Cargo& cargo, const Destination& to, bool replace) {
   if (cargo.location.kind != Kind::TensorFlowV1) return {};
+  if (!replace) CAIRN_CHECK(refuse_to_hide(to));
   for (const std::string_view suffix : {store::kCairnSuffix, store::kTensorFlowSuffix}) {
     if (!to.directory.exists(to.base + std::string(suffix))) continue;
     return Error{Code::Exists, 0,
@@ -361,7 +406,7 @@ Result<void> put_file(const Cargo& cargo, const Destination& to, const Errand& e
   transfer.prefix = to.prefix;
   const std::string name = to.prefix.filename().string();
   const store::Target target{to.directory, to.base, to.prefix.string()};
-  CAIRN_CHECK(refuse_hidden(cargo, to));
+  CAIRN_CHECK(refuse_hidden(cargo, to, options.replace));
   const store::Target itself{to.directory, name, to.prefix.string()};
   constexpr std::array<std::string_view, 1> kItself{""};
   if (!options.replace) CAIRN_CHECK(store::refuse_existing(itself, kItself));
@@ -369,7 +414,7 @@ Result<void> put_file(const Cargo& cargo, const Destination& to, const Errand& e
   if (transfer.used > Link::Hard) CAIRN_CHECK(check_file(cargo, to, draft, transfer));
   CAIRN_TRY(publisher, begin_with(target, options, errand.hold));
   if (errand.unchanged) CAIRN_CHECK(errand.unchanged());
-  CAIRN_CHECK(refuse_hidden(cargo, to));
+  CAIRN_CHECK(refuse_hidden(cargo, to, options.replace));
   CAIRN_CHECK(publish_graph(cargo, to, publisher, options.replace));
   return publisher.publish_file(draft, options.replace);
 }
@@ -394,6 +439,16 @@ void tell_of_step(const Cargo& cargo, const Destination& to, Transfer& transfer)
                              ", which TensorFlow's files have in their name alone");
 }
 
+// What a notice tells the user to type names the checkpoint as it is called when he reads it.
+void name_anew(const std::filesystem::path& from, const std::filesystem::path& to,
+               std::string& notice) {
+  const std::string before = "'cairn import " + from.string() + "'";
+  const std::size_t at = notice.find(before);
+  if (at == std::string::npos) return;
+  notice.replace(at, before.size(), "'cairn import " + to.string() + "'");
+  if (notice.starts_with(from.string() + ":")) notice.replace(0, from.string().size(), to.string());
+}
+
 }  // namespace
 
 std::string lock_base(const Location& location) {
@@ -403,7 +458,10 @@ std::string lock_base(const Location& location) {
 
 Result<void> put_down(const Cargo& cargo, const Destination& to, const Errand& errand,
                       const TransferOptions& options, Transfer& transfer) {
-  transfer.notices.insert(transfer.notices.end(), cargo.notices.begin(), cargo.notices.end());
+  for (std::string notice : cargo.notices) {
+    if (errand.how == Carry::Move) name_anew(cargo.location.prefix, to.prefix, notice);
+    transfer.notices.push_back(std::move(notice));
+  }
   tell_of_step(cargo, to, transfer);
   if (cargo.file) return put_file(cargo, to, errand, options, transfer);
   CAIRN_CHECK(refuse_beside_v1(to));

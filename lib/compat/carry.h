@@ -47,6 +47,20 @@ Result<Cargo> take(Location location, bool follow_links, Trail& trail);
 // no name for files, or the checkpoint lies there already.
 Result<Destination> destination_of(const Location& source, const std::filesystem::path& to);
 
+// The directories that a transfer makes for its target: those that are not there yet. They go
+// again, as far as they are empty, unless keep() is said.
+class NewDirectories {
+ public:
+  explicit NewDirectories(const std::filesystem::path& to);
+  NewDirectories(const NewDirectories&) = delete;
+  NewDirectories& operator=(const NewDirectories&) = delete;
+  ~NewDirectories();
+  void keep() noexcept { missing_.clear(); }
+
+ private:
+  std::vector<std::filesystem::path> missing_;  // the deepest first
+};
+
 // Whether the checkpoint keeps its files, under other names, or gets files of its own.
 enum class Carry : std::uint8_t {
   Copy,  // shares no file with the source (Link::Auto: blocks at most), every byte compared

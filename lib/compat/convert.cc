@@ -15,6 +15,7 @@
 #include "lib/compat/fit.h"
 #include "lib/compat/load.h"
 #include "lib/compat/locate.h"
+#include "lib/compat/publish.h"
 #include "lib/compat/transfer.h"
 #include "lib/os/parallel.h"
 #include "lib/store/layout.h"
@@ -143,11 +144,14 @@ Result<void> write_prefix(const Source& source, Format target, const TransferOpt
                                (writing.step ? ", " + std::to_string(*writing.step) : ""));
   }
   CAIRN_TRY(graph, compat::meta_graph(source.location, options.follow_links));
+  std::vector<std::string_view> stale{store::kSafetensorsSuffix};
+  if (graph.empty()) stale.push_back(store::kMetaSuffix);
   writing.meta_graph = std::move(graph);
   compat::Payload payload{source.checkpoint, std::move(fit.taken), std::move(writing), {}};
   payload.unchanged = [&] { return check_source(source, options); };
   CAIRN_CHECK(compat::rewrite(payload, options, transfer));
   compat::tell_of_fingerprint(options.output, transfer);
+  compat::tell_of_stale(options.output, stale, transfer);
   return {};
 }
 

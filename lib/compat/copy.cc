@@ -44,9 +44,11 @@ Result<Transfer> copy_checkpoint(const std::filesystem::path& source,
                        "merge() make one whose shards are hard links"};
     }
     CAIRN_TRY(cargo, take(source, options.follow_links));
+    compat::NewDirectories made(options.output);
     CAIRN_TRY(to, compat::destination_of(cargo.location, options.output));
     Transfer transfer;
     CAIRN_CHECK(compat::put_down(cargo, to, {.how = compat::Carry::Copy}, options, transfer));
+    made.keep();
     return transfer;
   });
 }

@@ -168,8 +168,9 @@ std::vector<std::string> keys_missing(const format::KeyValues& entries,
 // Whether a tensor that the file does not say lies in another shard: then it fits, and is
 // elsewhere.
 bool is_in_another(const format::IndexView::Tensor& tensor, std::size_t shard) {
-  return !tensor.partitioned() && !store::is_encoded(tensor.dtype) && tensor.span.size_bytes != 0 &&
-         tensor.span.shard != shard;
+  return !tensor.partitioned() &&
+         store::fits_header(store::spec_of(tensor), store::Readers::Newest) &&
+         tensor.span.size_bytes != 0 && tensor.span.shard != shard;
 }
 
 Error in_several(const Location& location) {

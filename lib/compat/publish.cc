@@ -162,7 +162,32 @@ Result<void> publish_alias(const Destination& to, const Arrival& arrival,
   return publisher.publish_file(alias, replace);
 }
 
+// P.safetensors may be a shard's name that was there before, as it is where one is imported.
+void tell_of_stale(const Destination& to, const Arrival& arrival,
+                   std::span<const store::Draft> shards, Transfer& transfer) {
+  std::vector<std::string_view> stale;
+  if (!arrival.whole || arrival.whole->graph == nullptr) stale.push_back(store::kMetaSuffix);
+  const auto alias = to.directory.look(to.base + std::string(store::kSafetensorsSuffix));
+  const bool ours =
+      alias && *alias && std::ranges::any_of(shards, [&](const store::Draft& shard) {
+        const auto info = shard.file().info();
+        return info && info->device == (*alias)->device && info->inode == (*alias)->inode;
+      });
+  if (!ours) stale.push_back(store::kSafetensorsSuffix);
+  compat::tell_of_stale(to.prefix, stale, transfer);
+}
+
 }  // namespace
+
+void tell_of_stale(const std::filesystem::path& prefix, std::span<const std::string_view> suffixes,
+                   Transfer& transfer) {
+  for (const std::string_view suffix : suffixes) {
+    const std::string file = prefix.string() + std::string(suffix);
+    const auto info = os::look(file);
+    if (!info || !*info) continue;
+    transfer.notices.push_back(file + ": is of what was there before; remove it by hand");
+  }
+}
 
 Result<store::Publisher> begin_with(
     store::Target target, const TransferOptions& options,
@@ -215,7 +240,9 @@ Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
                   : add_indexes(publisher, std::move(own), format::as_bytes(bundle.bytes)));
   const std::vector<std::string_view> unwanted = absent(arrival);
   CAIRN_CHECK(publisher.publish(drafts, {.unwanted = unwanted}));
-  return publish_alias(to, arrival, drafts, publisher, options.replace);
+  CAIRN_CHECK(publish_alias(to, arrival, drafts, publisher, options.replace));
+  tell_of_stale(to, arrival, drafts, transfer);
+  return {};
 }
 
 }  // namespace cairn::compat

@@ -7,6 +7,7 @@
 #include "lib/os/parallel.h"
 #include "lib/store/names.h"
 #include "lib/store/origin.h"
+#include "lib/store/room.h"
 #include "lib/try.h"
 
 namespace cairn {
@@ -129,6 +130,7 @@ Result<std::vector<store::Draft>> draft_shards(std::span<const os::File> files,
                                                std::span<const std::string> names,
                                                const Destination& to,
                                                const TransferOptions& options, Transfer& transfer) {
+  store::make_room(to.directory);
   std::vector<store::Draft> drafts;
   drafts.reserve(files.size());
   for (std::size_t i = 0; i < files.size(); ++i) {
@@ -143,6 +145,7 @@ Result<std::vector<store::Draft>> duplicate_shards(std::span<const os::File> fil
                                                    const Destination& to,
                                                    const TransferOptions& options,
                                                    Transfer& transfer) {
+  store::make_room(to.directory);
   std::vector<store::Draft> drafts;
   drafts.reserve(files.size());
   for (std::size_t i = 0; i < files.size(); ++i) {

@@ -148,6 +148,15 @@ Result<std::vector<std::string>> settle(const Place& place, const format::Journa
 
 }  // namespace
 
+Error told_what_to_free(Error error) {
+  if (error.code == Code::NoSpace) {
+    error.what +=
+        "; to remove needs a few kB for the journal and the catalog: free them, or remove a "
+        "checkpoint by hand, its .index and .cairn before its .data files";
+  }
+  return error;
+}
+
 Result<void> write_journal(const os::Directory& directory, const format::JournalFacts& facts) {
   // Or the checkpoint would be written and never listed, and a journal be there that only this user
   // can take away.

@@ -21,6 +21,9 @@ inline constexpr std::string_view kJournalName = ".cairn-journal";
 // it).
 Result<void> write_journal(const os::Directory& directory, const format::JournalFacts& facts);
 
+// NoSpace says what to do where there is no room for the journal of a removal; others as they are.
+Error told_what_to_free(Error error);
+
 // The indexes of `base` and the catalog, those that are there; and the time that P.cairn is to say.
 Result<format::JournalCheckpoint> before_adding(const Place& place, const std::string& base);
 

@@ -32,8 +32,9 @@ using saver::Place;
 
 // Where the old files could not be removed, or a catalog not told.
 Error whole_twice(const Location& from, const Destination& to, Error error) {
-  error.what = to.prefix.string() + ": is there, durable and whole, and so may be " +
-               from.prefix.string() + " still: " + error.what;
+  error.what = to.prefix.string() + ": is whole, but " + from.prefix.string() +
+               " may be there still: " + error.what + "; when that is mended, 'cairn rm " +
+               from.prefix.string() + "' removes it";
   return error;
 }
 
@@ -140,6 +141,18 @@ std::string stays(const std::string& shown) {
   return shown + ": another has written it anew meanwhile: that one stays";
 }
 
+// Who gives a checkpoint a name of its own mostly means it to stay.
+Result<void> tell_of_age(const Place& place, const Destination& to,
+                         std::vector<std::string>& notices) {
+  CAIRN_TRY(pinned, saver::is_pinned(place, to.base));
+  if (pinned) return {};
+  notices.push_back(to.prefix.string() + ": keeps its place and age in \"" +
+                    std::string(place.latest_filename) +
+                    "\", so a save may let go of it in its turn; 'cairn pin " + to.prefix.string() +
+                    "' keeps it");
+  return {};
+}
+
 Result<Moved> move_listed(const Location& named, const TransferOptions& options,
                           std::string_view latest_filename) {
   const auto parent = store::Prefix::of(named.prefix).directory;
@@ -173,6 +186,7 @@ Result<Moved> move_listed(const Location& named, const TransferOptions& options,
   if (!left) return whole_twice(cargo.location, to, left.error());
   std::vector<std::string>& notices = moved.transfer.notices;
   if (!*left) notices.push_back(stays(named.prefix.string()));
+  if (within && listings.own) CAIRN_CHECK(tell_of_age(place, to, notices));
   if (within || moved.catalogs.empty()) return moved;
   if (listings.latest) notices.push_back(saver::latest_now(place));
   notices.push_back(to.prefix.string() +

@@ -27,9 +27,9 @@ Result<void> check_removable(const Place& place, const Location& location,
   if (pinned) return refused(location, "is pinned: Saver::pin() (cairn pin --remove) unpins it");
   if (force) return {};
   if (listings.latest) {
-    return refused(location, "is the latest that " + std::string(place.latest_filename) +
-                                 " lists, from which whoever goes on goes on; it is removed with "
-                                 "force (--force)");
+    return refused(location, "is the latest checkpoint in \"" + std::string(place.latest_filename) +
+                                 "\", from which training would continue; force (--force) "
+                                 "removes it");
   }
   if (listings.others.empty() && listings.damaged) {
     Error error = *listings.damaged;
@@ -74,8 +74,9 @@ Result<Removed> remove_listed(const Location& location, const RemoveOptions& opt
   CAIRN_CHECK(saver::check_may_leave(place, what, listings));
   for (const format::JournalFile& file : what.files) removed.files.push_back(file.name);
   if (options.dry_run) return removed;
-  CAIRN_TRY(gone, saver::let_leave(place, {std::move(what), {}}, listings));
-  if (gone) return removed;
+  const auto gone = saver::let_leave(place, {std::move(what), {}}, listings);
+  if (!gone) return saver::told_what_to_free(gone.error());
+  if (*gone) return removed;
   return Error{Code::Busy, 0,
                location.prefix.string() +
                    ": another has written it anew meanwhile: its files stay, and no catalog of "

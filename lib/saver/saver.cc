@@ -528,10 +528,11 @@ Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
   std::vector<Verdict> verdicts;
   for (auto& [time_s, verdict] : by_age) verdicts.push_back(std::move(verdict));
   if (dry_run || !changes) return verdicts;
-  CAIRN_TRY(stayed, let_go(std::move(history), judgement, names));
+  auto stayed = let_go(std::move(history), judgement, names);
+  if (!stayed) return saver::told_what_to_free(std::move(stayed).error());
   for (Verdict& verdict : verdicts) {
-    const auto why = stayed.find(verdict.prefix.filename().string());
-    if (!verdict.kept && why != stayed.end()) verdict = {verdict.prefix, true, why->second};
+    const auto why = stayed->find(verdict.prefix.filename().string());
+    if (!verdict.kept && why != stayed->end()) verdict = {verdict.prefix, true, why->second};
   }
   return verdicts;
 }

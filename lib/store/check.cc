@@ -217,15 +217,17 @@ Result<std::uint64_t> OpenCheckpoint::check_whole(Pass& pass, Source source, con
   CAIRN_TRY(seen, check_by(pass, source, work));
   if (!seen.damage.empty()) {
     const Damage& first = seen.damage.front();
-    return Error{Code::Corrupt, 0,
-                 parts_.prefix.string() + ": " + std::to_string(seen.damage.size()) +
-                     " damaged ranges; the first in " + first.shard + ", " +
-                     (first.tensor.empty() ? "header or padding"
-                                           : "tensor " + format::quoted(first.tensor)) +
-                     ", bytes " + std::to_string(first.offset_bytes) + " to " +
-                     std::to_string(first.offset_bytes + first.size_bytes) + ": checksum " +
-                     format::crc32c_hex(first.computed_crc32c) + ", stored " +
-                     format::crc32c_hex(first.stored_crc32c)};
+    return Error{
+        Code::Corrupt, 0,
+        parts_.prefix.string() + ": " + std::to_string(seen.damage.size()) +
+            (seen.damage.size() == 1 ? " damaged range, in " : " damaged ranges; the first in ") +
+            first.shard + ", " +
+            (first.tensor.empty() ? "header or padding"
+                                  : "tensor " + format::quoted(first.tensor)) +
+            ", bytes " + std::to_string(first.offset_bytes) + " to " +
+            std::to_string(first.offset_bytes + first.size_bytes) + ": checksum " +
+            format::crc32c_hex(first.computed_crc32c) + ", stored " +
+            format::crc32c_hex(first.stored_crc32c)};
   }
   for (std::size_t i = 0; i < index().tensor_count(); ++i) mark_checked(i);
   return seen.bytes_checked;

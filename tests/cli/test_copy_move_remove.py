@@ -120,6 +120,40 @@ class Copy(Checkpoints):
         self.assertNotIn("m.cairn", self.names("out"))
         self.assert_whole("out/m")
 
+    def test_what_goes_and_what_stays_of_what_was_there_is_said(self):
+        self.cairn("save", "own/m", "gone:float32=1", exit=YES)
+        self.cairn("export", "own/m", "--to", "safetensors", exit=YES)
+        (self.dir / "own/m.meta").write_bytes(b"graph")
+        ran = self.cairn("cp", "saved/train2-7", "own/m", "--replace", exit=YES)
+        self.assertIn('own/m: tensor "gone" (float32 []) is gone', ran.err)
+        for name in ("own/m.meta", "own/m.safetensors"):
+            self.assertIn(name + ": is of what was there before", ran.err)
+        ran = self.cairn("convert", "saved/train2-7", "own/m", "--to", "cairn", "--replace", exit=YES)
+        for name in ("own/m.meta", "own/m.safetensors"):
+            self.assertIn(name + ": is of what was there before", ran.err)
+
+    def test_a_copy_that_fails_leaves_no_directory(self):
+        self.flip_bit(self.saved / "train2-9.data-00000-of-00001", 1)
+        (self.dir / "there").mkdir()
+        ran = self.cairn("cp", "saved/train2-9", "there/a/b/m", exit=FAILED)
+        self.assertIn("1 damaged range, in ", ran.err)
+        self.assertEqual(list((self.dir / "there").iterdir()), [])
+
+    def test_what_a_killed_copy_left_goes_before_room_is_taken(self):
+        (self.dir / "out").mkdir()
+        dead = self.dir / "out/x.data-00000-of-00001.cairn-tmp-0123456789abcdef"
+        dead.write_bytes(b"dead")
+        self.flip_bit(self.saved / "train2-9.data-00000-of-00001", 1)
+        self.cairn("cp", "saved/train2-9", "out/y", exit=FAILED)  # comes to no commit
+        self.assertFalse(dead.exists())
+
+    def test_a_v1_file_does_not_hide_a_sharded_one(self):
+        old = self.golden("tensorflow/v1/old.ckpt-3")
+        for i in (0, 1):
+            shutil.copyfile(old, self.dir / ("x-0000%d-of-00002" % i))
+        self.refused("cp", "old.ckpt-3", "x", says="would hide")
+        self.cairn("cp", "old.ckpt-3", "x", "--replace", exit=YES)
+
     def test_itself_is_refused_however_it_is_spelt(self):
         os.symlink("saved", self.dir / "again")
         for target in ("saved/train2-9", "./saved/../saved/train2-9", "again/train2-9", "again"):
@@ -250,6 +284,19 @@ class Move(Checkpoints):
         self.assertEqual(self.cairn("latest", "saved", exit=YES).text, "saved/last\n")
         self.cairn("mv", "saved/train2-8", "saved/last", "--replace", exit=YES)
         self.assertEqual(self.listed(), ["last", "train2-5", "train2-6", "best", "last"])
+
+    def test_who_moves_within_a_catalog_is_told_that_retention_goes_on(self):
+        ran = self.cairn("mv", "saved/train2-7", "saved/best", exit=YES)
+        self.assertIn("'cairn pin saved/best' keeps it", ran.err)
+        self.cairn("pin", "saved/best", exit=YES)
+        self.assertNotIn("cairn pin", self.cairn("mv", "saved/best", "saved/top", exit=YES).err)
+
+    def test_a_notice_names_the_new_place(self):
+        self.cairn("import", "saved/train2-7", exit=YES)
+        os.utime(self.saved / "train2-7.data-00000-of-00001")
+        ran = self.cairn("mv", "saved/train2-7", "saved/c", exit=YES)
+        self.assertIn("'cairn import saved/c'", ran.err)
+        self.assertNotIn("import saved/train2-7", ran.err)
 
     def test_what_no_catalog_lists_stays_unlisted(self):
         before = self.listed()
