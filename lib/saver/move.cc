@@ -183,7 +183,7 @@ Result<Moved> move_listed(const Location& named, const TransferOptions& options,
   saver::Leaving leaving{std::move(what), std::nullopt};
   if (within) leaving.successor = to.base;
   const auto left = saver::let_leave(place, leaving, listings);
-  if (!left) return whole_twice(cargo.location, to, left.error());
+  if (!left) return whole_twice(cargo.location, to, saver::told_what_to_free(left.error()));
   std::vector<std::string>& notices = moved.transfer.notices;
   if (!*left) notices.push_back(stays(named.prefix.string()));
   if (within && listings.own) CAIRN_CHECK(tell_of_age(place, to, notices));
