@@ -7,7 +7,7 @@ namespace cairn::tools {
 namespace {
 
 // The longer ones first, which hold shorter ones.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 23> kWords{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 24> kWords{{
     {"export_index() with replace (cairn export --to tensorflow --replace)",
      "'cairn export --to tensorflow --replace'"},
     {"repair_catalog() (cairn state --repair)", "'cairn state --repair'"},
@@ -15,6 +15,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 23> kWords{{
     {" (import_index)", ""},
     {"set_latest_checkpoint() (cairn set-latest)", "'cairn set-latest'"},
     {"Saver::pin() (cairn pin --remove)", "'cairn pin --remove'"},
+    {"Saver::pin() (cairn pin)", "'cairn pin'"},
     {"with force (--force)", "with --force"},
     {"copy_checkpoint()", "'cairn cp'"},
     {"remove_checkpoint()", "'cairn rm'"},

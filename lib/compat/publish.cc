@@ -240,6 +240,7 @@ Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
                   : add_indexes(publisher, std::move(own), format::as_bytes(bundle.bytes)));
   const std::vector<std::string_view> unwanted = absent(arrival);
   CAIRN_CHECK(publisher.publish(drafts, {.unwanted = unwanted}));
+  if (auto notice = publisher.notice()) transfer.notices.push_back(*std::move(notice));
   CAIRN_CHECK(publish_alias(to, arrival, drafts, publisher, options.replace));
   tell_of_stale(to, arrival, drafts, transfer);
   return {};

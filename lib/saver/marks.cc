@@ -15,7 +15,6 @@ namespace cairn::saver {
 namespace {
 
 constexpr std::string_view kSaved = "cairn.saved_s";
-constexpr std::string_view kPinned = "cairn.pinned";
 constexpr std::string_view kKeepEvery = "cairn.keep_every_h";
 constexpr std::string_view kNextKeep = "cairn.next_keep_s";
 constexpr std::string_view kMetric = "cairn.metric.";
@@ -47,7 +46,7 @@ std::optional<double> number_under(const format::IndexView& index, std::string_v
 Marks marks_of(const format::IndexView& index) {
   Marks marks;
   marks.saved_s = number_under(index, kSaved);
-  marks.pinned = index.metadata(kPinned).has_value();
+  marks.pinned = index.metadata(store::kPinnedKey).has_value();
   const auto hours = number_under(index, kKeepEvery);
   const auto next = number_under(index, kNextKeep);
   if (hours && next) marks.grid = {*hours, *next};
@@ -62,7 +61,7 @@ Marks marks_of(const format::IndexView& index) {
 format::KeyValues metadata_of(const Marks& marks) {
   format::KeyValues metadata;
   if (marks.saved_s) metadata.emplace_back(kSaved, text_of(*marks.saved_s));
-  if (marks.pinned) metadata.emplace_back(kPinned, "1");
+  if (marks.pinned) metadata.emplace_back(store::kPinnedKey, "1");
   if (marks.grid) {
     metadata.emplace_back(kKeepEvery, text_of(marks.grid->hours));
     metadata.emplace_back(kNextKeep, text_of(marks.grid->next_keep_s));

@@ -66,6 +66,7 @@ format::KeyValues header_metadata(format::KeyValues metadata);
 
 // Keys that begin so are Cairn's own.
 inline constexpr std::string_view kReservedKeys = "cairn.";
+inline constexpr std::string_view kPinnedKey = "cairn.pinned";  // a Saver never removes it
 
 // Invalid or Unsupported: a spec that cannot be written. Gives its bytes, 0 for strings and
 // variants.

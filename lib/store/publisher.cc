@@ -31,6 +31,7 @@
 #include "format/limits.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/store/identity.h"
+#include "lib/store/layout.h"
 #include "lib/store/names.h"
 #include "lib/store/shard_names.h"
 #include "lib/try.h"
@@ -44,6 +45,7 @@ constexpr std::array kIndexSuffixes{kTensorFlowSuffix, kCairnSuffix};
 struct OwnIndex {
   std::vector<std::string> shards;
   format::TensorFlowIndexFacts recorded;
+  bool pinned = false;
 };
 
 // What P.index says, and by what it is recognised.
@@ -57,7 +59,7 @@ Result<std::optional<OwnIndex>> read_own(const os::File& file) {
   CAIRN_TRY(bytes, os::read_whole(file, format::limits::kIndexBytesMax));
   const auto index = format::IndexView::decode(bytes);
   if (!index) return std::optional<OwnIndex>();
-  OwnIndex own{{}, index->tensorflow_index()};
+  OwnIndex own{{}, index->tensorflow_index(), index->metadata(kPinnedKey).has_value()};
   for (std::size_t i = 0; i < index->shard_count(); ++i)
     own.shards.emplace_back(index->shard(i).name);
   return std::optional(std::move(own));
@@ -305,9 +307,23 @@ Result<void> Publisher::drop(std::span<const std::string_view> unwanted) const {
   return {};
 }
 
+// Whether what stands there is pinned, and what is to take its place is not.
+bool Publisher::loses_pin() const {
+  const auto is_pinned = [](const os::File& file) {
+    const auto own = read_own(file);
+    return own && *own && (*own)->pinned;
+  };
+  const auto there = target_.directory.open_file(name(kCairnSuffix), os::Links::Refuse);
+  if (!there || !is_pinned(*there)) return false;
+  return std::ranges::none_of(indexes_, [&](const Draft& index) {
+    return index.name() == name(kCairnSuffix) && is_pinned(index.file());
+  });
+}
+
 Result<void> Publisher::publish(std::span<Draft> shards, const How& how) {
   std::vector<Draft> replaced;
   if (!shards.empty()) {
+    lost_pin_ = loses_pin();
     CAIRN_TRY(kept, keep_replaced(how.unwanted));
     replaced = std::move(kept);
     CAIRN_CHECK(name_shards(shards));
@@ -322,6 +338,12 @@ Result<void> Publisher::publish(std::span<Draft> shards, const How& how) {
   replaced.clear();
   if (done) sweep(target_.directory, target_.base);
   return done;
+}
+
+std::optional<std::string> Publisher::notice() const {
+  if (!lost_pin_) return std::nullopt;
+  return target_.shown +
+         ": was pinned, and what took its place is not; Saver::pin() (cairn pin) pins it";
 }
 
 Result<void> Publisher::publish_file(Draft& file, bool replace) {

@@ -90,17 +90,23 @@ class Publisher {
   // The same for one file that needs no index. Exists: without `replace`, another file is there.
   Result<void> publish_file(Draft& file, bool replace);
 
+  // A sentence, where the checkpoint that publish() replaced with other shards was pinned and the
+  // one that took its place is not.
+  std::optional<std::string> notice() const;
+
  private:
   std::string name(std::string_view suffix) const { return target_.base + std::string(suffix); }
   Result<std::vector<Draft>> keep_replaced(std::span<const std::string_view> unwanted) const;
   Result<void> name_shards(std::span<Draft> shards);
   Result<void> name_indexes(bool last_first);
   Result<void> drop(std::span<const std::string_view> unwanted) const;
+  bool loses_pin() const;
 
   Target target_;
   Lock lock_;
   std::vector<Draft> indexes_;
   bool changed_ = false;  // an index has got its name, or may have
+  bool lost_pin_ = false;
 };
 
 // Removes what publishers under the prefix left that died: temporary files that nobody holds, and

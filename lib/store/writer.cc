@@ -477,7 +477,9 @@ Result<void> Writer::State::publish(store::Publisher& publisher) {
   std::vector<std::string_view> unwanted;
   if (!options_.tensorflow_index) unwanted.push_back(store::kTensorFlowSuffix);
   if (!options_.cairn_index) unwanted.push_back(store::kCairnSuffix);
-  return publisher.publish(shards_->drafts(), {unwanted});
+  CAIRN_CHECK(publisher.publish(shards_->drafts(), {unwanted}));
+  if (auto notice = publisher.notice()) notices_.push_back(*std::move(notice));
+  return {};
 }
 
 std::vector<format::TensorFacts> Writer::State::tensor_facts() const {

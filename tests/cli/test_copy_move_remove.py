@@ -132,6 +132,21 @@ class Copy(Checkpoints):
         for name in ("own/m.meta", "own/m.safetensors"):
             self.assertIn(name + ": is of what was there before", ran.err)
 
+    def test_a_pin_that_is_replaced_is_said_to_be_gone(self):
+        self.cairn("save", "own/n", "v:int32=1", exit=YES)
+        for verb, words in (
+            ("cp", ("own/n", "own/m")),
+            ("convert", ("own/n", "own/m", "--to", "cairn")),
+            ("merge", ("own/n", "--output", "own/m")),
+        ):
+            with self.subTest(verb):
+                self.cairn("save", "own/m", "v:int32=1", "--pin", "--replace", exit=YES)
+                ran = self.cairn(verb, *words, "--replace", exit=YES)
+                self.assertIn("own/m: was pinned, and what took its place is not; 'cairn pin' pins it", ran.err)
+        self.cairn("save", "own/m", "v:int32=1", "--pin", "--replace", exit=YES)
+        for words in (("save", "own/m", "v:int32=2"), ("pin", "own/m", "--remove")):  # a save keeps the pin
+            self.assertNotIn("was pinned", self.cairn(*words, exit=YES).err)
+
     def test_a_copy_that_fails_leaves_no_directory(self):
         self.flip_bit(self.saved / "train2-9.data-00000-of-00001", 1)
         (self.dir / "there").mkdir()
