@@ -168,8 +168,7 @@ std::vector<std::string> keys_missing(const format::KeyValues& entries,
 // Whether a tensor that the file does not say lies in another shard: then it fits, and is
 // elsewhere. What older readers refuse is in no header that a Writer writes, wherever it lies.
 bool is_in_another(const format::IndexView::Tensor& tensor, std::size_t shard) {
-  return !tensor.partitioned() &&
-         store::fits_header(store::spec_of(tensor), store::Readers::All) &&
+  return !tensor.partitioned() && store::fits_header(store::spec_of(tensor), store::Readers::All) &&
          tensor.span.size_bytes != 0 && tensor.span.shard != shard;
 }
 
