@@ -77,7 +77,7 @@ Result<void> take_alias(Cargo& cargo) {
   if (!alias || alias->kind != os::FileKind::Regular) return {};
   for (std::size_t i = 0; i < cargo.parts->index.shard_count(); ++i) {
     CAIRN_TRY(shard, cargo.parts->shards[i].info());
-    if (shard.device == alias->device && shard.inode == alias->inode) cargo.safetensors = i;
+    if (store::same_file(shard, *alias)) cargo.safetensors = i;
   }
   return {};
 }
@@ -182,7 +182,7 @@ Result<Destination> destination_of(const Location& source, const std::filesystem
   const bool into = info && info->kind == os::FileKind::Directory;
   std::filesystem::path prefix = into ? to / source.base : to;
   std::string base = prefix.filename().string();
-  if (to.empty() || base.empty() || base == "." || base == ".." || !store::is_nameable(base)) {
+  if (to.empty() || !store::is_bare(base)) {
     return Error{Code::Invalid, 0,
                  to.string() +
                      ": is no directory that is there, and no prefix, which has a name "

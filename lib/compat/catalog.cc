@@ -6,6 +6,7 @@
 #include "format/limits.h"
 #include "format/tensorflow/state_text.h"
 #include "lib/compat/load.h"
+#include "lib/store/identity.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
 
@@ -48,7 +49,7 @@ Result<bool> is_own_directory(const Place& place, const std::filesystem::path& f
   if (from.empty() || from == ".") return true;
   CAIRN_TRY(own, place.directory.info());
   CAIRN_TRY(there, place.directory.look_from(from, os::Links::Follow));
-  return there && there->device == own.device && there->inode == own.inode;
+  return there && store::same_file(*there, own);
 }
 
 // Whether a symbolic link stands there that leads out of its directory.

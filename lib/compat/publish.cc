@@ -168,11 +168,10 @@ void tell_of_stale(const Destination& to, const Arrival& arrival,
   std::vector<std::string_view> stale;
   if (!arrival.whole || arrival.whole->graph == nullptr) stale.push_back(store::kMetaSuffix);
   const auto alias = to.directory.look(to.base + std::string(store::kSafetensorsSuffix));
-  const bool ours =
-      alias && *alias && std::ranges::any_of(shards, [&](const store::Draft& shard) {
-        const auto info = shard.file().info();
-        return info && info->device == (*alias)->device && info->inode == (*alias)->inode;
-      });
+  const bool ours = alias && *alias && std::ranges::any_of(shards, [&](const store::Draft& shard) {
+                      const auto info = shard.file().info();
+                      return info && store::same_file(*info, **alias);
+                    });
   if (!ours) stale.push_back(store::kSafetensorsSuffix);
   compat::tell_of_stale(to.prefix, stale, transfer);
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "lib/os/parallel.h"
+#include "lib/store/identity.h"
 #include "lib/store/names.h"
 #include "lib/store/origin.h"
 #include "lib/store/room.h"
@@ -48,10 +49,6 @@ bool linking_is_impossible(const Error& error) noexcept {
     default:
       return false;
   }
-}
-
-bool same_file(const os::FileInfo& a, const os::FileInfo& b) noexcept {
-  return a.device == b.device && a.inode == b.inode;
 }
 
 // On all cores.
@@ -160,7 +157,7 @@ Result<bool> same_place(const Spot& a, const Spot& b) {
   if (a.base != b.base) return false;
   CAIRN_TRY(one, a.directory.info());
   CAIRN_TRY(other, b.directory.info());
-  return same_file(one, other);
+  return store::same_file(one, other);
 }
 
 Result<store::Lock> lock_of(const Location& location, const TransferOptions& options) {

@@ -32,9 +32,7 @@ Result<bool> is_source(const compat::Location& source, const std::filesystem::pa
   const auto directory = os::Directory::open(parts.directory);
   if (!directory && directory.error().code == Code::NotFound) return false;
   if (!directory) return directory.error();
-  CAIRN_TRY(there, directory->info());
-  CAIRN_TRY(here, source.directory.info());
-  return there.device == here.device && there.inode == here.inode;
+  return compat::same_place({*directory, parts.base}, {source.directory, source.base});
 }
 
 Result<void> check_output(const std::filesystem::path& source, const TransferOptions& options) {

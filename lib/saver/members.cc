@@ -291,23 +291,25 @@ Result<Removal> remove_members_held(const os::Directory& directory,
   // The files were listed while others published, so shards of these very indexes may be missing.
   CAIRN_TRY(claims, store::claims_of(directory, what.base));
   Removal removal;
+  // What this user may not remove stays, and the rest goes on. true: it has gone.
+  const auto remove = [&](const std::string& name) -> Result<bool> {
+    auto removed = directory.remove(name);
+    if (removed) return true;
+    if (!may_not(removed.error())) return std::move(removed).error();
+    if (!removal.refused) removal = {Outcome::Remains, std::move(removed).error()};
+    return false;
+  };
   for (const format::JournalFile& file : what.files) {
     if (!is_member(file.name, what.base)) continue;
     CAIRN_TRY(info, directory.look(file.name));
     if (!info || !is_meant(what, file.name, *info, recognised)) continue;
-    auto removed = directory.remove(file.name);
-    if (removed) continue;
-    if (!may_not(removed.error())) return std::move(removed).error();
-    if (!removal.refused) removal = {Outcome::Remains, std::move(removed).error()};
+    CAIRN_TRY(gone, remove(file.name));
+    if (gone) continue;
     CAIRN_TRY(named, still_stands(directory, what));  // it names the shards
     if (named) return Removal{Outcome::Stays, std::move(removal.refused)};
   }
-  for (const std::string& shard : claims ? claims->shards_of(what.base) : std::set<std::string>()) {
-    auto removed = directory.remove(shard);
-    if (removed) continue;
-    if (!may_not(removed.error())) return std::move(removed).error();
-    if (!removal.refused) removal = {Outcome::Remains, std::move(removed).error()};
-  }
+  for (const std::string& shard : claims ? claims->shards_of(what.base) : std::set<std::string>())
+    CAIRN_CHECK(remove(shard));
   return removal;
 }
 

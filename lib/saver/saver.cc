@@ -33,6 +33,7 @@
 #include "lib/saver/members.h"
 #include "lib/saver/pending.h"
 #include "lib/saver/retention.h"
+#include "lib/store/identity.h"
 #include "lib/store/lock.h"
 #include "lib/store/names.h"
 #include "lib/store/remarks.h"
@@ -312,8 +313,7 @@ std::optional<std::string> Saver::State::moved(const std::string& done) const {
   const auto own = directory_.info();
   const auto there = os::look(dir_.empty() ? "." : dir_);
   if (!own || !there) return std::nullopt;
-  if (*there && (*there)->device == own->device && (*there)->inode == own->inode)
-    return std::nullopt;
+  if (*there && store::same_file(**there, *own)) return std::nullopt;
   const std::string now = directory_.path_now();
   return dir_.string() +
          (*there ? ": is another directory by now than the one that was opened"

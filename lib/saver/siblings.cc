@@ -5,6 +5,7 @@
 #include "format/le.h"
 #include "format/limits.h"
 #include "lib/saver/catalog_file.h"
+#include "lib/store/identity.h"
 #include "lib/store/names.h"
 #include "lib/try.h"
 
@@ -64,8 +65,7 @@ bool leads_to_own(const Place& place, const std::string& name) {
   if (!link || !*link || (*link)->kind != os::FileKind::Link) return false;
   const auto own = place.directory.look_from(place.latest_filename, os::Links::Follow);
   const auto there = place.directory.look_from(name, os::Links::Follow);
-  return own && *own && there && *there && (*own)->device == (*there)->device &&
-         (*own)->inode == (*there)->inode;
+  return own && *own && there && *there && store::same_file(**own, **there);
 }
 
 void add_unread(Error error, std::optional<Error>& unread) {

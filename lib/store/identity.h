@@ -11,4 +11,9 @@ inline format::FileIdentity identity_of(const os::FileInfo& info) noexcept {
   return {info.size_bytes, info.mtime_ns, info.inode};
 }
 
+// Whether two names, or a name and what is open, are one file or directory at this moment.
+inline bool same_file(const os::FileInfo& a, const os::FileInfo& b) noexcept {
+  return a.device == b.device && a.inode == b.inode;
+}
+
 }  // namespace cairn::store

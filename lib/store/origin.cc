@@ -20,7 +20,7 @@ Result<std::optional<os::FileInfo>> index_now(const os::Directory& directory,
 bool is_at(const std::filesystem::path& path, const os::Directory& directory) {
   const auto own = directory.info();
   const auto there = os::look(path.empty() ? "." : path);
-  return own && there && *there && (*there)->inode == own->inode && (*there)->device == own->device;
+  return own && there && *there && same_file(**there, *own);
 }
 
 }  // namespace

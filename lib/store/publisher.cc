@@ -234,7 +234,7 @@ Result<const os::File*> Publisher::add_link(std::string_view suffix, const os::F
   CAIRN_TRY(info, file.info());
   CAIRN_TRY(there, target_.directory.look(name(suffix)));
   // To give a file the name that it has does nothing, and its temporary name would stay.
-  if (there && there->device == info.device && there->inode == info.inode) {
+  if (there && same_file(*there, info)) {
     CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kForeignIndexBytesMax));
     return add(suffix, bytes);
   }
@@ -350,7 +350,7 @@ Result<void> Publisher::publish_file(Draft& file, bool replace) {
   CAIRN_TRY(there, target_.directory.look(file.name()));
   CAIRN_TRY(info, file.file().info());
   // To give a file the name that it has does nothing, and its temporary name would stay.
-  const bool same = there && there->device == info.device && there->inode == info.inode;
+  const bool same = there && same_file(*there, info);
   if (there && !same && !replace) {
     return Error{
         Code::Exists, 0,

@@ -122,15 +122,19 @@ TEST_CASE("among processes that want a lock all the time, everyone gets turns") 
   all_had_turns(board, kCrowd);
 }
 
+// A process that waits for the lock as long as it takes, and ends with 0 when it has had it.
+pid_t fork_waiter(const os::Directory& directory) {
+  const pid_t child = ::fork();
+  if (child != 0) return child;
+  const auto taken = Lock::of_directory(directory, {milliseconds::max(), {}});
+  ::_exit(taken ? 0 : 1);
+}
+
 TEST_CASE("who dies while waiting holds nobody up") {
   const Scratch scratch;
   const os::Directory directory = opened(scratch);
   Taken lock = take(directory);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    (void)Lock::of_directory(directory, {milliseconds::max(), {}});
-    ::_exit(0);
-  }
+  const pid_t child = fork_waiter(directory);
   std::this_thread::sleep_for(milliseconds(20));  // it has a ticket by then, or will never have one
   std::jthread behind([&] { (void)take(directory); });
   std::this_thread::sleep_for(milliseconds(20));
@@ -145,11 +149,7 @@ TEST_CASE("who is stopped while waiting holds nobody up for long") {
   const Scratch scratch;
   const os::Directory directory = opened(scratch);
   Taken lock = take(directory);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    const auto taken = Lock::of_directory(directory, {milliseconds::max(), {}});
-    ::_exit(taken ? 0 : 1);
-  }
+  const pid_t child = fork_waiter(directory);
   std::this_thread::sleep_for(milliseconds(100));  // it has a ticket by then
   ::kill(child, SIGSTOP);
   lock.reset();

@@ -135,18 +135,23 @@ std::uint64_t peak_bytes() {
   return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
 }
 
+// Tensors that all but cover a shard of zeros, each a byte behind the one before.
+Checkpoint overlapping(const Scratch& scratch, std::uint64_t size_bytes, std::size_t tensors) {
+  write_file(scratch / kShard, "");
+  std::filesystem::resize_file(scratch / kShard, size_bytes);
+  std::vector<Range> ranges;
+  for (std::size_t i = 0; i < tensors; ++i) ranges.push_back({i, size_bytes - tensors});
+  write_index(scratch / "p", ranges, std::vector<std::uint32_t>(tensors, 1));
+  return open_checkpoint(scratch / "p");
+}
+
 // A thousandfold of the index would be more than this.
 TEST_CASE("overlapping tensors over a sparse shard are verified in memory bounded by the index") {
   constexpr std::uint64_t kSizeBytes = 256u << 20;
   constexpr std::size_t kTensors = 20'000;
   const Scratch scratch;
-  write_file(scratch / kShard, "");
-  std::filesystem::resize_file(scratch / kShard, kSizeBytes);
-  std::vector<Range> ranges;
-  for (std::size_t i = 0; i < kTensors; ++i) ranges.push_back({i, kSizeBytes - kTensors});
-  write_index(scratch / "p", ranges, std::vector<std::uint32_t>(kTensors, 1));
+  const Checkpoint checkpoint = overlapping(scratch, kSizeBytes, kTensors);
   const std::uint64_t index_bytes = std::filesystem::file_size(scratch / "p.index");
-  const Checkpoint checkpoint = open_checkpoint(scratch / "p");
   forget_peak();
   const std::uint64_t before = peak_bytes();
   const auto verified = checkpoint.verify();  // 5 TB, were each tensor summed by itself
@@ -240,14 +245,8 @@ TEST_CASE(
 
 // Of the processor, which does not depend on who else uses it.
 double seconds_to_verify(std::size_t tensors) {
-  constexpr std::uint64_t kSizeBytes = 1u << 20;
   const Scratch scratch;
-  write_file(scratch / kShard, "");
-  std::filesystem::resize_file(scratch / kShard, kSizeBytes);
-  std::vector<Range> ranges;
-  for (std::size_t i = 0; i < tensors; ++i) ranges.push_back({i, kSizeBytes - tensors});
-  write_index(scratch / "p", ranges, std::vector<std::uint32_t>(tensors, 1));
-  const Checkpoint checkpoint = open_checkpoint(scratch / "p");
+  const Checkpoint checkpoint = overlapping(scratch, 1u << 20, tensors);
   const std::clock_t before = std::clock();
   REQUIRE_OK(checkpoint.verify());
   return static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC;
