@@ -150,7 +150,7 @@ Result<void> refuse_links_to(const Location& source, const Destination& to) {
     const auto led_to = to.directory.look_from(name, os::Links::Follow);
     const auto own = source.directory.look_from(source.file(suffix), os::Links::Follow);
     const bool both = led_to && *led_to && own && *own;
-    if (!both || (*led_to)->device != (*own)->device || (*led_to)->inode != (*own)->inode) continue;
+    if (!both || !store::same_file(**led_to, **own)) continue;
     return Error{Code::Invalid, 0,
                  to.prefix.string() + ": " + name +
                      " is a symbolic link to the checkpoint itself; choose another place"};

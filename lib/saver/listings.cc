@@ -172,7 +172,7 @@ Result<bool> let_leave(const Place& place, const Leaving& leaving, const Listing
 Result<bool> let_leave_file(const compat::Location& location, const os::File& file) {
   CAIRN_TRY(meant, file.info());
   CAIRN_TRY(now, location.directory.look_from(location.base, os::Links::Follow));
-  if (now && (now->device != meant.device || now->inode != meant.inode)) return false;
+  if (now && !store::same_file(*now, meant)) return false;
   CAIRN_CHECK(location.directory.remove(location.base));
   CAIRN_CHECK(location.directory.sync());
   return true;
