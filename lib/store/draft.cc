@@ -1,5 +1,6 @@
 #include "lib/store/draft.h"
 
+#include <optional>
 #include <utility>
 
 #include "lib/try.h"
@@ -27,20 +28,22 @@ Draft::~Draft() {
 namespace {
 
 // Makes a file under one temporary name after the other, until it is surely ours: locked as long as
-// its writer lives, which tells the dead from the living. Between the two calls somebody else may
-// have taken it for dead; then it is made anew.
+// its writer lives, which tells the dead from the living. Until then somebody else may take it for
+// dead, also before it is open, of which `make` says that there is none; then it is made anew.
 template <class Make, class Hold>
 Result<std::pair<std::string, os::File>> make_held(const os::Directory& directory,
                                                    const std::string& name, Make make, Hold hold) {
   constexpr int kAttempts = 8;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     std::string temporary = os::temporary_name(name);
-    CAIRN_TRY(file, make(temporary));
-    const Result<bool> ours = hold(file);
+    auto file = make(temporary);
+    if (!file) return std::move(file).error();
+    if (!*file) continue;
+    const Result<bool> ours = hold(**file);
     // Where the file system has no such locks, nobody can take it for dead either.
-    if (!ours) return std::pair(std::move(temporary), std::move(file));
+    if (!ours) return std::pair(std::move(temporary), **std::move(file));
     const auto there = directory.look(temporary);
-    if (*ours && there && *there) return std::pair(std::move(temporary), std::move(file));
+    if (*ours && there && *there) return std::pair(std::move(temporary), **std::move(file));
     (void)directory.remove(temporary);
     if (!there) return there.error();
   }
@@ -52,21 +55,26 @@ Result<std::pair<std::string, os::File>> make_held(const os::Directory& director
 }  // namespace
 
 Result<Draft> Draft::create(const os::Directory& directory, std::string name) {
-  CAIRN_TRY(made,
-            make_held(
-                directory, name, [&](const std::string& at) { return directory.create_file(at); },
-                [](const os::File& file) { return file.try_lock(); }));
+  CAIRN_TRY(made, make_held(
+                      directory, name,
+                      [&](const std::string& at) {
+                        return directory.create_file(at).transform(
+                            [](os::File file) { return std::optional(std::move(file)); });
+                      },
+                      [](const os::File& file) { return file.try_lock(); }));
   auto& [temporary, file] = made;
   return Draft(directory, std::move(name), std::move(temporary), std::move(file));
 }
 
 Result<Draft> Draft::link(const os::Directory& directory, std::string name,
                           const os::File& source) {
-  const auto make = [&](const std::string& at) -> Result<os::File> {
+  const auto make = [&](const std::string& at) -> Result<std::optional<os::File>> {
     CAIRN_CHECK(directory.link(source, at));
     auto file = directory.open_file(at, os::Links::Refuse);
-    if (!file) (void)directory.remove(at);
-    return file;
+    if (file) return std::optional(*std::move(file));
+    if (file.error().code == Code::NotFound) return std::optional<os::File>();
+    (void)directory.remove(at);
+    return std::move(file).error();
   };
   // Others may link the same file meanwhile.
   CAIRN_TRY(made, make_held(directory, name, make,

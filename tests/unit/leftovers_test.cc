@@ -2,12 +2,18 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <thread>
+
+#include "lib/store/draft.h"
+#include "lib/store/publisher.h"
 #include "sandbox.h"
 
 namespace cairn {
 namespace {
 
 using test::Sandbox;
+using test::write_file;
 using test::fs::path;
 using Names = std::vector<std::string>;
 
@@ -17,6 +23,29 @@ Names orphans_in(const path& dir) {
   const auto names = directory->names();
   REQUIRE(names);
   return saver::orphan_indexes(*directory, *names);
+}
+
+TEST_CASE("a draft is made beside those who sweep, whatever moment they come at") {
+  Sandbox box;
+  write_file(box / "shard", "bytes");
+  const auto directory = os::Directory::open(box.root());
+  REQUIRE(directory);
+  const auto source = directory->open_file("shard", os::Links::Refuse);
+  REQUIRE(source);
+  std::atomic<bool> over = false;
+  std::thread sweeping([&] {
+    while (!over) store::sweep_all(*directory);
+  });
+  std::string refused;
+  for (int i = 0; i < 10'000 && refused.empty(); ++i) {
+    const auto linked = store::Draft::link(*directory, "m.data-00000-of-00001", *source);
+    const auto made = store::Draft::create(*directory, "m.index");
+    if (!linked) refused = linked.error().what;
+    if (!made) refused = made.error().what;
+  }
+  over = true;
+  sweeping.join();
+  CHECK(refused == "");
 }
 
 // A String tensor gets a shard of its own, so that there are two.
