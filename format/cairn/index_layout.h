@@ -10,9 +10,9 @@
 #include <string_view>
 #include <vector>
 
+#include "format/decode_error.h"
 #include "format/facts.h"
 #include "format/index_generated.h"
-#include "format/reason.h"
 
 namespace cairn::format::index {
 

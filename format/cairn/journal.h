@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "format/decode_error.h"
 #include "format/facts.h"
-#include "format/reason.h"
 
 namespace cairn::format {
 

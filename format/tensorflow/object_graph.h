@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "cairn/object_graph.h"
-#include "format/reason.h"
+#include "format/decode_error.h"
 
 namespace cairn::format::tensorflow {
 

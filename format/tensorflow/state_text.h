@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "format/reason.h"
+#include "format/decode_error.h"
 
 namespace cairn::format::tensorflow {
 

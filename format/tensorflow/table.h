@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "format/reason.h"
+#include "format/decode_error.h"
 
 namespace cairn::format::tensorflow {
 

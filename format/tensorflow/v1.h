@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "format/decode_error.h"
 #include "format/facts.h"
-#include "format/reason.h"
 #include "format/tensorflow/table.h"
 #include "format/tensorflow/v1_values.h"
 

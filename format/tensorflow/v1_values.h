@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "cairn/dtype.h"
-#include "format/reason.h"
+#include "format/decode_error.h"
 
 namespace cairn::format::tensorflow {
 

@@ -19,9 +19,9 @@
 #include "format/dtype.h"
 #include "format/quoted.h"
 #include "lib/edit/names.h"
-#include "lib/store/names.h"
-#include "lib/store/open_checkpoint.h"
-#include "lib/store/slices.h"
+#include "lib/read/names.h"
+#include "lib/read/open_checkpoint.h"
+#include "lib/read/slices.h"
 #include "lib/try.h"
 
 namespace cairn::edit {

@@ -9,7 +9,7 @@
 
 #include "cairn/error.h"
 #include "format/facts.h"
-#include "lib/compat/load.h"
+#include "lib/open/load.h"
 #include "lib/os/file.h"
 
 namespace cairn::edit {

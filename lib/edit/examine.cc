@@ -18,11 +18,11 @@
 
 #include "format/checked.h"
 #include "format/digest.h"
-#include "lib/compat/identify.h"
+#include "lib/open/identify.h"
 #include "lib/os/parallel.h"
-#include "lib/store/open_checkpoint.h"
-#include "lib/store/slices.h"
-#include "lib/store/sums.h"
+#include "lib/read/open_checkpoint.h"
+#include "lib/read/slices.h"
+#include "lib/read/sums.h"
 #include "lib/try.h"
 
 namespace cairn::edit {

@@ -10,8 +10,8 @@
 #include "cairn/checkpoint.h"
 #include "cairn/salvage.h"
 #include "cairn/work.h"
-#include "lib/compat/locate.h"
-#include "lib/compat/remains.h"
+#include "lib/open/locate.h"
+#include "lib/open/recoverable.h"
 
 namespace cairn::edit {
 

@@ -1,9 +1,9 @@
 #include <utility>
 
 #include "cairn/edit.h"
-#include "lib/compat/load.h"
 #include "lib/edit/compose.h"
-#include "lib/edit/put.h"
+#include "lib/edit/publish_linked.h"
+#include "lib/open/load.h"
 #include "lib/try.h"
 
 namespace cairn {

@@ -11,7 +11,7 @@
 #include "format/limits.h"
 #include "format/quoted.h"
 #include "lib/edit/pattern.h"
-#include "lib/store/nearest.h"
+#include "lib/read/nearest.h"
 #include "lib/try.h"
 
 namespace cairn::edit {

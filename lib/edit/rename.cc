@@ -6,13 +6,13 @@
 #include "cairn/version.h"
 #include "format/digest.h"
 #include "format/le.h"
-#include "lib/compat/load.h"
-#include "lib/compat/publish.h"
-#include "lib/compat/transfer.h"
 #include "lib/edit/compose.h"
 #include "lib/edit/names.h"
-#include "lib/edit/put.h"
-#include "lib/store/names.h"
+#include "lib/edit/publish.h"
+#include "lib/edit/publish_linked.h"
+#include "lib/edit/transfer.h"
+#include "lib/open/load.h"
+#include "lib/read/names.h"
 #include "lib/try.h"
 
 namespace cairn {

@@ -14,12 +14,12 @@
 #include <utility>
 
 #include "format/quoted.h"
-#include "lib/compat/convert.h"
-#include "lib/compat/remains.h"
-#include "lib/compat/transfer.h"
+#include "lib/edit/convert.h"
 #include "lib/edit/examine.h"
+#include "lib/edit/transfer.h"
+#include "lib/open/recoverable.h"
 #include "lib/os/parallel.h"
-#include "lib/store/names.h"
+#include "lib/read/names.h"
 #include "lib/try.h"
 
 namespace cairn {

@@ -2,12 +2,12 @@
 
 #include "cairn/catalog.h"
 #include "format/tensorflow/state_text.h"
-#include "lib/compat/catalog.h"
+#include "lib/open/catalog.h"
 #include "lib/os/file.h"
 #include "lib/saver/catalog_file.h"
-#include "lib/store/lock.h"
-#include "lib/store/publisher.h"
 #include "lib/try.h"
+#include "lib/write/lock.h"
+#include "lib/write/publisher.h"
 
 namespace cairn {
 namespace {

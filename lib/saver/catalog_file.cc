@@ -6,9 +6,9 @@
 #include "format/le.h"
 #include "format/quoted.h"
 #include "format/safetensors/header.h"
-#include "lib/store/draft.h"
-#include "lib/store/names.h"
+#include "lib/read/names.h"
 #include "lib/try.h"
+#include "lib/write/temp_file.h"
 
 namespace cairn::saver {
 namespace {

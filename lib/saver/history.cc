@@ -3,10 +3,10 @@
 #include <cmath>
 #include <utility>
 
-#include "lib/compat/catalog.h"
-#include "lib/compat/v1.h"
+#include "lib/open/catalog.h"
+#include "lib/open/v1.h"
+#include "lib/read/names.h"
 #include "lib/saver/catalog_file.h"
-#include "lib/store/names.h"
 #include "lib/try.h"
 
 namespace cairn::saver {

@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "cairn/error.h"
-#include "lib/compat/catalog.h"
+#include "lib/open/catalog.h"
 #include "lib/os/file.h"
-#include "lib/saver/marks.h"
 #include "lib/saver/retention.h"
+#include "lib/saver/saver_metadata.h"
 
 namespace cairn::saver {
 

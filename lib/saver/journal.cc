@@ -3,7 +3,7 @@
 // time that the journal has set down for it, then it was committed, and what comes after the commit
 // is done now: the catalog, unless somebody has written it since, and the removals. Otherwise
 // nothing has happened: what somebody else has put under the name is his. Temporary files go either
-// way, and with them the shards that they named (lib/store/publisher.cc).
+// way, and with them the shards that they named (lib/write/publisher.cc).
 //
 // What retention lets go of goes on going: a process that dies at each of its saves must not fill
 // the disk. What somebody moves or removes does not: until a writer comes by he may have seen that
@@ -23,15 +23,15 @@
 #include "format/digest.h"
 #include "format/le.h"
 #include "format/limits.h"
-#include "lib/compat/load.h"
-#include "lib/saver/leftovers.h"
-#include "lib/saver/members.h"
-#include "lib/saver/siblings.h"
-#include "lib/store/draft.h"
-#include "lib/store/identity.h"
-#include "lib/store/names.h"
-#include "lib/store/publisher.h"
+#include "lib/open/load.h"
+#include "lib/read/identity.h"
+#include "lib/read/names.h"
+#include "lib/saver/checkpoint_files.h"
+#include "lib/saver/orphan_indexes.h"
+#include "lib/saver/other_catalogs.h"
 #include "lib/try.h"
+#include "lib/write/publisher.h"
+#include "lib/write/temp_file.h"
 
 namespace cairn::saver {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "lib/saver/members.h"
-#include "lib/saver/siblings.h"
+#include "lib/saver/checkpoint_files.h"
+#include "lib/saver/other_catalogs.h"
 #include "lib/try.h"
 
 namespace cairn::saver {

@@ -4,12 +4,12 @@
 #include <cerrno>
 #include <utility>
 
-#include "lib/compat/catalog.h"
+#include "lib/open/catalog.h"
+#include "lib/read/identity.h"
+#include "lib/read/names.h"
+#include "lib/saver/checkpoint_files.h"
 #include "lib/saver/journal.h"
-#include "lib/saver/members.h"
-#include "lib/saver/siblings.h"
-#include "lib/store/identity.h"
-#include "lib/store/names.h"
+#include "lib/saver/other_catalogs.h"
 #include "lib/try.h"
 
 namespace cairn::saver {

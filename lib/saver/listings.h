@@ -12,9 +12,9 @@
 
 #include "cairn/error.h"
 #include "format/cairn/journal.h"
-#include "lib/compat/locate.h"
+#include "lib/open/locate.h"
 #include "lib/saver/history.h"
-#include "lib/store/lock.h"
+#include "lib/write/lock.h"
 
 namespace cairn::saver {
 

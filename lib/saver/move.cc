@@ -13,14 +13,14 @@
 
 #include "cairn/copy.h"
 #include "format/safetensors/header.h"
-#include "lib/compat/carry.h"
+#include "lib/edit/relocate.h"
+#include "lib/read/names.h"
 #include "lib/saver/catalog_file.h"
+#include "lib/saver/checkpoint_files.h"
 #include "lib/saver/journal.h"
 #include "lib/saver/listings.h"
-#include "lib/saver/members.h"
-#include "lib/store/lock.h"
-#include "lib/store/names.h"
 #include "lib/try.h"
+#include "lib/write/lock.h"
 
 namespace cairn {
 namespace {

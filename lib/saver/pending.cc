@@ -4,8 +4,8 @@
 #include <functional>
 #include <utility>
 
-#include "lib/store/layout.h"
 #include "lib/try.h"
+#include "lib/write/layout.h"
 
 namespace cairn {
 

@@ -17,15 +17,15 @@
 
 #include "cairn/catalog.h"
 #include "format/safetensors/header.h"
-#include "lib/compat/catalog.h"
-#include "lib/compat/load.h"
+#include "lib/open/catalog.h"
+#include "lib/open/load.h"
 #include "lib/saver/catalog_file.h"
+#include "lib/saver/checkpoint_files.h"
 #include "lib/saver/history.h"
 #include "lib/saver/journal.h"
-#include "lib/saver/members.h"
-#include "lib/saver/siblings.h"
-#include "lib/store/lock.h"
+#include "lib/saver/other_catalogs.h"
 #include "lib/try.h"
+#include "lib/write/lock.h"
 
 namespace cairn {
 namespace {

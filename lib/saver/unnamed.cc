@@ -11,10 +11,10 @@
 
 #include "cairn/catalog.h"
 #include "lib/os/file.h"
-#include "lib/saver/members.h"
-#include "lib/store/names.h"
-#include "lib/store/publisher.h"
+#include "lib/read/names.h"
+#include "lib/saver/checkpoint_files.h"
 #include "lib/try.h"
+#include "lib/write/publisher.h"
 
 namespace cairn {
 namespace {

@@ -6,10 +6,10 @@
 #include <string_view>
 #include <utility>
 
-#include "lib/compat/catalog.h"
+#include "lib/open/catalog.h"
 #include "lib/os/watch.h"
 #include "lib/saver/catalog_file.h"
-#include "lib/saver/ledger.h"
+#include "lib/saver/watch_state.h"
 #include "lib/try.h"
 
 namespace cairn {

@@ -1,6 +1,6 @@
 // How tensors in memory are cut into calls, and what comes of it.
 
-#include "lib/store/batch.h"
+#include "lib/write/batch.h"
 
 #include <doctest/doctest.h>
 #include <signal.h>

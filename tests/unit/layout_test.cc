@@ -1,4 +1,4 @@
-#include "lib/store/layout.h"
+#include "lib/write/layout.h"
 
 #include <doctest/doctest.h>
 

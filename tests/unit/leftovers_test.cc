@@ -1,12 +1,12 @@
-#include "lib/saver/leftovers.h"
+#include "lib/saver/orphan_indexes.h"
 
 #include <doctest/doctest.h>
 
 #include <atomic>
 #include <thread>
 
-#include "lib/store/draft.h"
-#include "lib/store/publisher.h"
+#include "lib/write/publisher.h"
+#include "lib/write/temp_file.h"
 #include "sandbox.h"
 
 namespace cairn {

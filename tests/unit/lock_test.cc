@@ -1,6 +1,6 @@
 // Who waits for a lock, for how long, and who comes next.
 
-#include "lib/store/lock.h"
+#include "lib/write/lock.h"
 
 #include <doctest/doctest.h>
 

@@ -6,7 +6,7 @@
 #include "cairn/watcher.h"
 #include "format/cairn/journal.h"
 #include "format/quoted.h"
-#include "lib/store/names.h"
+#include "lib/read/names.h"
 #include "sandbox.h"
 
 namespace cairn {

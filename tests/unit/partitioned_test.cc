@@ -13,7 +13,7 @@
 #include "format/dtype.h"
 #include "format/le.h"
 #include "format/tensorflow/bundle.h"
-#include "lib/store/slices.h"
+#include "lib/read/slices.h"
 #include "tests/unit/golden.h"
 #include "tests/unit/naive.h"
 #include "tests/unit/scratch.h"

@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
 
-#include "lib/compat/load.h"
+#include "lib/open/load.h"
 #include "sandbox.h"
 
 namespace cairn {

@@ -12,7 +12,7 @@
 #include "lib/os/direct.h"
 #include "lib/os/machine.h"
 #include "lib/os/mapping.h"
-#include "lib/store/choose.h"
+#include "lib/read/io_method.h"
 #include "tests/unit/golden.h"
 #include "tests/unit/scratch.h"
 

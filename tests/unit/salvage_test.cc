@@ -10,7 +10,7 @@
 
 #include "format/digest.h"
 #include "format/tensorflow/bundle.h"
-#include "lib/compat/remains.h"
+#include "lib/open/recoverable.h"
 #include "sandbox.h"
 
 namespace cairn {

@@ -9,9 +9,9 @@
 #include "format/digest.h"
 #include "format/le.h"
 #include "lib/os/file.h"
+#include "lib/saver/checkpoint_files.h"
 #include "lib/saver/journal.h"
-#include "lib/saver/members.h"
-#include "lib/store/writer_access.h"
+#include "lib/write/writer_access.h"
 #include "saver_parts.h"
 
 namespace cairn {

@@ -15,8 +15,8 @@
 #include <thread>
 
 #include "lib/os/file.h"
+#include "lib/saver/checkpoint_files.h"
 #include "lib/saver/journal.h"
-#include "lib/saver/members.h"
 #include "sandbox.h"
 
 namespace {

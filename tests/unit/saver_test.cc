@@ -10,7 +10,7 @@
 
 #include "format/le.h"
 #include "lib/os/file.h"
-#include "lib/store/lock.h"
+#include "lib/write/lock.h"
 #include "saver_parts.h"
 
 namespace cairn {

@@ -1,4 +1,4 @@
-#include "lib/store/slices.h"
+#include "lib/read/slices.h"
 
 #include <doctest/doctest.h>
 

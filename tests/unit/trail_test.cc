@@ -1,4 +1,4 @@
-#include "lib/compat/trail.h"
+#include "lib/open/attempt.h"
 
 #include <doctest/doctest.h>
 

@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 
-#include "lib/compat/catalog.h"
-#include "lib/store/names.h"
+#include "lib/open/catalog.h"
+#include "lib/read/names.h"
 #include "sandbox.h"
 #include "v1_samples.h"
 

@@ -14,7 +14,7 @@
 #include "format/le.h"
 #include "format/safetensors/header.h"
 #include "lib/os/file.h"
-#include "lib/store/lock.h"
+#include "lib/write/lock.h"
 #include "tests/unit/golden.h"
 #include "tests/unit/scratch.h"
 

@@ -5,7 +5,7 @@
 
 #include "format/le.h"
 #include "lib/os/file.h"
-#include "lib/store/names.h"
+#include "lib/read/names.h"
 #include "lib/try.h"
 
 namespace cairn::crash {

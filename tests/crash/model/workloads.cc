@@ -6,7 +6,7 @@
 #include "cairn/writer.h"
 #include "format/le.h"
 #include "lib/os/file.h"
-#include "lib/store/names.h"
+#include "lib/read/names.h"
 #include "lib/try.h"
 #include "recording.h"
 #include "tests/unit/golden.h"

@@ -9,7 +9,7 @@
 #include "cairn/saver.h"
 #include "cairn/writer.h"
 #include "lib/os/file.h"
-#include "lib/store/names.h"
+#include "lib/read/names.h"
 #include "machine.h"
 
 namespace cairn::crash {

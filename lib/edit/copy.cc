@@ -1,0 +1,56 @@
+#include "cairn/copy.h"
+
+#include "lib/edit/relocate.h"
+#include "lib/open/catalog.h"
+#include "lib/try.h"
+
+namespace cairn {
+namespace {
+
+// Its variables are a checkpoint; all of it is more than one.
+Result<void> refuse_saved_model(const std::filesystem::path& source,
+                                const compat::Location& location) {
+  if (location.prefix == source || !compat::is_saved_model(source)) return {};
+  return Error{Code::Unsupported, 0,
+               source.string() +
+                   ": is a SavedModel, a directory of more than its variables: 'cp -r' copies it; "
+                   "the variables alone are the checkpoint " +
+                   location.prefix.string()};
+}
+
+Result<compat::Cargo> take(const std::filesystem::path& source, bool follow_links) {
+  compat::Trail trail;
+  auto cargo = compat::until_still(trail, [&]() -> Result<compat::Cargo> {
+    CAIRN_TRY(location, compat::locate(source, follow_links, trail));
+    CAIRN_CHECK(refuse_saved_model(source, location));
+    return compat::take(std::move(location), follow_links, trail);
+  });
+  if (cargo) return cargo;
+  return compat::with_newest_whole(trail.explain(source, std::move(cargo).error()), trail,
+                                   follow_links);
+}
+
+}  // namespace
+
+Result<Transfer> copy_checkpoint(const std::filesystem::path& source,
+                                 const TransferOptions& options) noexcept {
+  return at_boundary([&]() -> Result<Transfer> {
+    if (options.output.empty())
+      return Error{Code::Invalid, 0, source.string() + ": a copy needs a place to go to"};
+    if (options.link == Link::Hard) {
+      return Error{Code::Invalid, 0,
+                   source.string() +
+                       ": a copy shares no file with its source; import_index() and "
+                       "merge() make one whose shards are hard links"};
+    }
+    CAIRN_TRY(cargo, take(source, options.follow_links));
+    compat::NewDirectories made(options.output);
+    CAIRN_TRY(to, compat::destination_of(cargo.location, options.output));
+    Transfer transfer;
+    CAIRN_CHECK(compat::put_down(cargo, to, {.how = compat::Carry::Copy}, options, transfer));
+    made.keep();
+    return transfer;
+  });
+}
+
+}  // namespace cairn

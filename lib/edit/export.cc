@@ -1,0 +1,258 @@
+// Export writes another format's index over the payload: P.index for TensorFlow, a hard link for
+// safetensors. No tensor byte is read, and none is written unless the destination lies where
+// linking is impossible.
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cairn/convert.h"
+#include "format/le.h"
+#include "format/limits.h"
+#include "format/safetensors/header.h"
+#include "lib/edit/fit.h"
+#include "lib/edit/publish.h"
+#include "lib/edit/transfer.h"
+#include "lib/open/load.h"
+#include "lib/open/locate.h"
+#include "lib/read/names.h"
+#include "lib/try.h"
+#include "lib/write/layout.h"
+#include "lib/write/remarks.h"
+
+namespace cairn {
+namespace {
+
+using compat::Location;
+
+// Whether P.index is there with these bytes, durable. Exists: it is there with others, and
+// `replace` is not said.
+Result<bool> is_there(const Location& location, std::span<const std::byte> index, bool replace) {
+  const auto file =
+      location.directory.open_file(location.file(store::kTensorFlowSuffix), os::Links::Refuse);
+  if (!file && (replace || file.error().code == Code::NotFound)) return false;
+  if (!file) return file.error();
+  CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kForeignIndexBytesMax));
+  if (std::ranges::equal(bytes, index)) {
+    CAIRN_CHECK(file->sync());  // TensorFlow does not, and who was killed could not
+    return true;
+  }
+  if (replace) return false;
+  return Error{Code::Exists, 0,
+               file->path() + ": is there and says something else; say replace to write it anew"};
+}
+
+// An index that says no step of its own.
+void note_step(std::optional<std::int64_t> step, const TransferOptions& options,
+               Transfer& transfer) {
+  if (!step || step == store::step_of(options.output.native())) return;
+  transfer.notices.push_back(options.output.string() + ": does not say the step of its source, " +
+                             std::to_string(*step));
+}
+
+bool is_elsewhere(const Location& location, const TransferOptions& options) {
+  return !options.output.empty() && options.output != location.prefix;
+}
+
+// Whether P.index may lose what it does: these tensors; and, where no P.cairn lies beside,
+// metadata.
+Result<void> accept_bundle(const Location& location, const store::Parts& parts,
+                           std::span<const std::string> not_nameable,
+                           const TransferOptions& options, Transfer& transfer) {
+  constexpr std::string_view kNoSum =
+      "for which no sum is stored, and P.index needs one: convert() computes it";
+  compat::Misfits misfits;
+  for (const std::string& name : not_nameable) {
+    const TensorSpec spec = store::spec_of(parts.index.tensor(*parts.index.find(name)));
+    misfits.add_tensor(spec, store::fits_bundle(spec.dtype, name) ? kNoSum : "");
+  }
+  if (is_elsewhere(location, options)) {
+    compat::add_metadata_lost_to_bundle(parts.index, misfits);
+    note_step(parts.index.step(), options, transfer);
+  }
+  return compat::accept(misfits, Format::TensorFlow, options, transfer);
+}
+
+Result<Transfer> tensorflow_beside(compat::Held held, const TransferOptions& options) {
+  const auto& [location, parts, seen] = *held.found;
+  format::IndexFacts facts = parts.index.facts();
+  CAIRN_TRY(bundle, compat::encode_bundle({location.base, location.prefix}, facts));
+  Transfer transfer;
+  transfer.prefix = location.prefix;
+  transfer.notices = parts.notices;
+  CAIRN_CHECK(accept_bundle(location, parts, bundle.not_nameable, options, transfer));
+  const auto bytes = format::as_bytes(bundle.bytes);
+  CAIRN_TRY(there, is_there(location, bytes, options.replace));
+  CAIRN_CHECK(compat::sync_payload(parts.shards, location.directory));
+  if (there) return transfer;
+  // P.cairn remembers what P.index was; written by us, it is not to look like a stranger's.
+  std::optional<format::IndexFacts> record;
+  if (parts.format == Format::Cairn) record = std::move(facts);
+  CAIRN_CHECK(compat::add_indexes(held.publisher, std::move(record), bytes));
+  CAIRN_CHECK(compat::check_unchanged(location, seen));
+  // P.cairn first: a P.index that it does not know would decide, and that knows no metadata and no
+  // step.
+  CAIRN_CHECK(held.publisher.publish({}, {.unwanted = {}, .last_first = true}));
+  compat::tell_of_fingerprint(location.prefix, transfer);
+  return transfer;
+}
+
+Result<Transfer> tensorflow_elsewhere(compat::Found& found, const TransferOptions& options) {
+  Transfer transfer;
+  transfer.notices = found.parts.notices;
+  compat::Arrival arrival;
+  arrival.facts = found.parts.index.facts();
+  arrival.files = found.parts.shards;
+  arrival.own_index = false;
+  CAIRN_CHECK(accept_bundle(found.location, found.parts, compat::not_nameable(arrival.facts),
+                            options, transfer));
+  CAIRN_TRY(to, compat::destination_of(found.location, options));
+  transfer.prefix = to.prefix;
+  CAIRN_CHECK(compat::publish_elsewhere(to, std::move(arrival), options, transfer));
+  compat::tell_of_fingerprint(to.prefix, transfer);
+  return transfer;
+}
+
+// What the shard says as a safetensors file: of tied tensors the first alone, no strings.
+Result<format::safetensors::HeaderFacts> header_of(const store::Parts& parts, std::size_t shard) {
+  const auto facts = parts.index.shard(shard);
+  std::vector<std::byte> head(facts.head_bytes);
+  CAIRN_CHECK(parts.shards[shard].read_at(0, head));
+  auto header = format::safetensors::decode_header(head, facts.identity.size_bytes);
+  if (!header) return compat::error_of(parts.shards[shard].path(), header.error());
+  return *std::move(header);
+}
+
+// Whether the index has this tensor of the header, under its name and with its bytes.
+bool is_in_index(const format::IndexView& index, const format::TensorFacts& said,
+                 std::size_t shard) {
+  const auto position = index.find(said.name);
+  if (!position) return false;
+  const auto tensor = index.tensor(*position);
+  return !tensor.partitioned() && tensor.dtype == said.dtype &&
+         tensor.opaque_dtype == said.opaque_dtype && std::ranges::equal(tensor.shape, said.shape) &&
+         tensor.size_bytes == said.span.size_bytes &&
+         (said.span.size_bytes == 0 ||
+          (tensor.span.shard == shard && tensor.span.offset_bytes == said.span.offset_bytes));
+}
+
+// The shards that are safetensors files of this checkpoint. The names in an adopted one's header
+// count only if they are the index's.
+Result<std::vector<std::size_t>> files_among(const store::Parts& parts) {
+  std::vector<std::size_t> files;
+  for (std::size_t i = 0; i < parts.index.shard_count(); ++i) {
+    const format::ShardKind kind = parts.index.shard(i).kind;
+    if (kind == format::ShardKind::Universal) files.push_back(i);
+    if (kind != format::ShardKind::Safetensors) continue;
+    CAIRN_TRY(header, header_of(parts, i));
+    const bool told = std::ranges::all_of(
+        header.tensors, [&](const auto& said) { return is_in_index(parts.index, said, i); });
+    if (told) files.push_back(i);
+  }
+  return files;
+}
+
+// The keys of those entries that the file, sorted, does not say: our own are made anew.
+std::vector<std::string> keys_missing(const format::KeyValues& entries,
+                                      const format::KeyValues& said) {
+  std::vector<std::string> missing;
+  for (const auto& entry : entries) {
+    if (!entry.first.starts_with(store::kReservedKeys) && !std::ranges::binary_search(said, entry))
+      missing.push_back(entry.first);
+  }
+  return missing;
+}
+
+// Whether a tensor that the file does not say lies in another shard: then it fits, and is
+// elsewhere. What older readers refuse is in no header that a Writer writes, wherever it lies.
+bool is_in_another(const format::IndexView::Tensor& tensor, std::size_t shard) {
+  return !tensor.partitioned() && store::fits_header(store::spec_of(tensor), store::Readers::All) &&
+         tensor.span.size_bytes != 0 && tensor.span.shard != shard;
+}
+
+Error in_several(const Location& location) {
+  return {Code::Unsupported, 0,
+          location.prefix.string() +
+              ": its tensors lie in several shards; convert() writes one safetensors file"};
+}
+
+// Whether the file may lose what its header does not say of the checkpoint.
+Result<void> accept_file(const Location& location, const store::Parts& parts, std::size_t shard,
+                         format::safetensors::HeaderFacts header, const TransferOptions& options,
+                         Transfer& transfer) {
+  compat::Misfits misfits;
+  for (std::size_t i = 0; i < parts.index.tensor_count(); ++i) {
+    const auto tensor = parts.index.tensor(i);
+    if (std::ranges::binary_search(header.tensors, tensor.name, {}, &format::TensorFacts::name))
+      continue;
+    if (is_in_another(tensor, shard)) return in_several(location);
+    misfits.add_tensor(store::spec_of(tensor));
+  }
+  const format::IndexFacts here = parts.index.facts();
+  format::IndexFacts there;  // what the file is read as
+  there.safetensors_metadata = std::move(header.metadata);
+  compat::take_own_metadata(there);
+  std::ranges::sort(there.safetensors_metadata);
+  for (const auto& key : keys_missing(here.safetensors_metadata, there.safetensors_metadata))
+    misfits.add_safetensors_metadata(key);
+  if (is_elsewhere(location, options)) {
+    for (const auto& key : keys_missing(here.metadata, there.metadata)) misfits.add_metadata(key);
+    if (here.step != there.step) note_step(here.step, options, transfer);
+  }
+  return compat::accept(misfits, Format::Safetensors, options, transfer);
+}
+
+// A universal shard is a safetensors file already: it only needs the name.
+Result<Transfer> export_safetensors(Location& location, const store::Parts& parts,
+                                    const TransferOptions& options) {
+  CAIRN_TRY(files, files_among(parts));
+  if (files.size() > 1) return in_several(location);
+  if (files.empty()) {
+    return Error{
+        Code::Unsupported, 0,
+        location.prefix.string() + ": no shard of it is a safetensors file; convert() writes one"};
+  }
+  CAIRN_TRY(header, header_of(parts, files.front()));
+  Transfer transfer;
+  transfer.notices = parts.notices;
+  CAIRN_CHECK(accept_file(location, parts, files.front(), std::move(header), options, transfer));
+  CAIRN_TRY(to, compat::destination_of(location, options));
+  const std::string name = store::safetensors_file(to.base);
+  transfer.prefix = to.prefix.parent_path() / name;
+  CAIRN_TRY(drafts, compat::draft_shards(std::span(parts.shards).subspan(files.front(), 1),
+                                         std::span(&name, 1), to, options, transfer));
+  CAIRN_TRY(publisher, store::Publisher::begin({to.directory, to.base, to.prefix.string()},
+                                               {options.lock_wait, options.work.stop}));
+  CAIRN_CHECK(publisher.publish_file(drafts.front(), options.replace));
+  return transfer;
+}
+
+}  // namespace
+
+Result<Transfer> export_index(const std::filesystem::path& source, Format target,
+                              const TransferOptions& options) noexcept {
+  return at_boundary([&]() -> Result<Transfer> {
+    if (target != Format::TensorFlow && target != Format::Safetensors) {
+      return Error{Code::Unsupported, 0,
+                   source.string() +
+                       ": export goes to tensorflow or safetensors; import adds Cairn's index"};
+    }
+    CAIRN_TRY(found, compat::find(source, options.follow_links));
+    if (found.parts.format == Format::TensorFlowV1) {
+      return Error{Code::Unsupported, 0,
+                   found.location.prefix.string() +
+                       ": is a V1 checkpoint, whose values no index can point to; convert() (cairn "
+                       "convert) writes them anew"};
+    }
+    if (target == Format::Safetensors)
+      return export_safetensors(found.location, found.parts, options);
+    CAIRN_TRY(beside, compat::is_beside(found.location, options));
+    if (!beside) return tensorflow_elsewhere(found, options);
+    CAIRN_TRY(held, compat::find_and_hold(source, options));
+    return tensorflow_beside(std::move(held), options);
+  });
+}
+
+}  // namespace cairn

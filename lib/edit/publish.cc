@@ -1,0 +1,248 @@
+#include "lib/edit/publish.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "format/cairn/index.h"
+#include "format/digest.h"
+#include "format/le.h"
+#include "format/limits.h"
+#include "format/tensorflow/bundle.h"
+#include "lib/read/identity.h"
+#include "lib/read/names.h"
+#include "lib/try.h"
+#include "lib/write/layout.h"
+#include "lib/write/shard_names.h"
+
+namespace cairn::compat {
+namespace {
+
+// TensorFlow knows a shard by the number in its name, Cairn's index by its position.
+Result<std::vector<std::uint32_t>> shard_numbers(const BundleName& name,
+                                                 const format::IndexFacts& facts) {
+  std::vector<std::uint32_t> numbers;
+  for (const format::ShardFacts& shard : facts.shards) {
+    const auto number = store::shard_number(shard.name, name.base);
+    if (!number || number->count != static_cast<std::uint32_t>(facts.bundle.num_shards)) {
+      return Error{Code::Unsupported, 0,
+                   name.prefix.string() + ": TensorFlow cannot find the shard " + shard.name +
+                       " by its name; convert() writes one that it can"};
+    }
+    numbers.push_back(number->shard);
+  }
+  return numbers;
+}
+
+bool nameable(const format::TensorFacts& tensor) {
+  const bool summed = tensor.slices.empty()
+                          ? tensor.span.crc32c.has_value()
+                          : std::ranges::all_of(tensor.slices, [](const auto& slice) {
+                              return slice.span.crc32c.has_value();
+                            });
+  return summed && store::fits_bundle(tensor.dtype, tensor.name);
+}
+
+}  // namespace
+
+std::vector<std::string> not_nameable(const format::IndexFacts& facts) {
+  std::vector<std::string> names;
+  for (const format::TensorFacts& tensor : facts.tensors) {
+    if (!nameable(tensor)) names.push_back(tensor.name);
+  }
+  return names;
+}
+
+Result<BundleBytes> encode_bundle(const BundleName& name, const format::IndexFacts& facts) {
+  CAIRN_TRY(numbers, shard_numbers(name, facts));
+  BundleBytes result{{}, not_nameable(facts)};
+  std::span<const format::TensorFacts> tensors = facts.tensors;
+  std::vector<format::TensorFacts> chosen;
+  if (!result.not_nameable.empty()) {
+    std::ranges::copy_if(tensors, std::back_inserter(chosen), nameable);
+    tensors = chosen;
+  }
+  auto bytes = format::tensorflow::encode_bundle(facts.bundle, tensors, numbers);
+  if (!bytes) return Error{bytes.error().code, 0, name.prefix.string() + ": " + bytes.error().what};
+  result.bytes = *std::move(bytes);
+  return result;
+}
+
+Result<void> add_indexes(store::Publisher& publisher, std::optional<format::IndexFacts> own,
+                         std::span<const std::byte> tensorflow_index) {
+  if (!tensorflow_index.empty()) {
+    CAIRN_TRY(file, publisher.add(store::kTensorFlowSuffix, tensorflow_index));
+    CAIRN_TRY(info, file->info());
+    if (own)
+      own->tensorflow_index = {true, store::identity_of(info), format::xxh3_128(tensorflow_index)};
+  }
+  if (!own) return {};
+  const auto bytes = format::encode_index(*own);
+  if (!bytes) return Error{Code::Invalid, 0, publisher.shown() + ": " + bytes.error().what};
+  CAIRN_CHECK(publisher.add(store::kCairnSuffix, *bytes));
+  return {};
+}
+
+namespace {
+
+// How many shards their names speak of where they can be had: of as many as the P.index that comes
+// along counts, else as there are, at least one, as TensorFlow counts.
+std::uint32_t wished_count(const Destination& to, const Arrival& arrival) {
+  const auto meant =
+      arrival.names.empty() ? std::nullopt : store::shard_number(arrival.names.front(), to.base);
+  if (meant) return meant->count;
+  return std::max<std::uint32_t>(1, static_cast<std::uint32_t>(arrival.files.size()));
+}
+
+bool wants_bundle(const Arrival& arrival) { return !arrival.whole || arrival.whole->tensorflow; }
+
+// Names the shards, and makes the P.index over them; one that comes along keeps its bytes.
+Result<BundleBytes> name_shards(const Destination& to, std::uint32_t count, Arrival& arrival) {
+  if (arrival.names.empty()) {
+    arrival.facts.bundle.num_shards = static_cast<std::int32_t>(count);
+    const auto names = store::shard_names(to.base, arrival.files.size(), count);
+    for (std::size_t i = 0; i < names.size(); ++i) arrival.facts.shards[i].name = names[i];
+    if (!wants_bundle(arrival)) return BundleBytes{};
+    return encode_bundle({to.base, to.prefix}, arrival.facts);
+  }
+  for (std::size_t i = 0; i < arrival.names.size(); ++i)
+    arrival.facts.shards[i].name = arrival.names[i];
+  return BundleBytes{std::string(format::as_text(arrival.tensorflow_index)), {}};
+}
+
+Result<std::vector<store::Draft>> draft_arriving(const Destination& to, const Arrival& arrival,
+                                                 const TransferOptions& options,
+                                                 Transfer& transfer) {
+  std::vector<std::string> names;
+  for (const format::ShardFacts& shard : arrival.facts.shards) names.push_back(shard.name);
+  const bool own_files = arrival.whole && arrival.whole->independent;
+  return own_files ? duplicate_shards(arrival.files, names, to, options, transfer)
+                   : draft_shards(arrival.files, names, to, options, transfer);
+}
+
+Result<void> add_graph(store::Publisher& publisher, const TakenAlong& whole) {
+  if (whole.graph == nullptr) return {};
+  if (!whole.independent) {
+    CAIRN_CHECK(publisher.add_link(store::kMetaSuffix, *whole.graph));
+    return {};
+  }
+  CAIRN_TRY(bytes, os::read_whole(*whole.graph, format::limits::kForeignIndexBytesMax));
+  CAIRN_CHECK(publisher.add(store::kMetaSuffix, bytes));
+  return {};
+}
+
+// P.index as the very file that it was, and P.cairn, which remembers it.
+Result<void> add_linked_indexes(store::Publisher& publisher, std::optional<format::IndexFacts> own,
+                                const Arrival& arrival) {
+  CAIRN_TRY(file, publisher.add_link(store::kTensorFlowSuffix, *arrival.whole->index_file));
+  CAIRN_TRY(info, file->info());
+  if (own) {
+    own->tensorflow_index = {true, store::identity_of(info),
+                             format::xxh3_128(arrival.tensorflow_index)};
+  }
+  return add_indexes(publisher, std::move(own), {});
+}
+
+// Suffixes of the indexes that the arriving checkpoint does not have.
+std::vector<std::string_view> absent(const Arrival& arrival) {
+  std::vector<std::string_view> suffixes;
+  if (!wants_bundle(arrival)) suffixes.push_back(store::kTensorFlowSuffix);
+  if (!arrival.own_index) suffixes.push_back(store::kCairnSuffix);
+  return suffixes;
+}
+
+// P.safetensors, another name of a shard that has its own by now.
+Result<void> publish_alias(const Destination& to, const Arrival& arrival,
+                           std::span<const store::Draft> shards, store::Publisher& publisher,
+                           bool replace) {
+  if (!arrival.whole || !arrival.whole->safetensors) return {};
+  const std::string name = to.base + std::string(store::kSafetensorsSuffix);
+  CAIRN_TRY(alias,
+            store::Draft::link(to.directory, name, shards[*arrival.whole->safetensors].file()));
+  return publisher.publish_file(alias, replace);
+}
+
+// P.safetensors may be a shard's name that was there before, as it is where one is imported.
+void tell_of_stale(const Destination& to, const Arrival& arrival,
+                   std::span<const store::Draft> shards, Transfer& transfer) {
+  std::vector<std::string_view> stale;
+  if (!arrival.whole || arrival.whole->graph == nullptr) stale.push_back(store::kMetaSuffix);
+  const auto alias = to.directory.look(to.base + std::string(store::kSafetensorsSuffix));
+  const bool ours = alias && *alias && std::ranges::any_of(shards, [&](const store::Draft& shard) {
+                      const auto info = shard.file().info();
+                      return info && store::same_file(*info, **alias);
+                    });
+  if (!ours) stale.push_back(store::kSafetensorsSuffix);
+  compat::tell_of_stale(to.prefix, stale, transfer);
+}
+
+}  // namespace
+
+void tell_of_stale(const std::filesystem::path& prefix, std::span<const std::string_view> suffixes,
+                   Transfer& transfer) {
+  for (const std::string_view suffix : suffixes) {
+    const std::string file = prefix.string() + std::string(suffix);
+    const auto info = os::look(file);
+    if (!info || !*info) continue;
+    transfer.notices.push_back(file + ": is of what was there before; remove it by hand");
+  }
+}
+
+Result<store::Publisher> begin_with(
+    store::Target target, const TransferOptions& options,
+    const std::function<Result<store::Lock>(const store::Target&)>& hold) {
+  if (!hold)
+    return store::Publisher::begin(std::move(target), {options.lock_wait, options.work.stop});
+  CAIRN_TRY(lock, hold(target));
+  return store::Publisher(std::move(target), std::move(lock));
+}
+
+Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
+                               const TransferOptions& options, Transfer& transfer) {
+  std::vector<std::string_view> members{store::kCairnSuffix, store::kTensorFlowSuffix};
+  if (arrival.whole && arrival.whole->safetensors) members.push_back(store::kSafetensorsSuffix);
+  const store::Target target{to.directory, to.base, to.prefix.string()};
+  if (!options.replace) CAIRN_CHECK(store::refuse_existing(target, members));
+  // What cannot be said is found out before bytes are copied.
+  const std::uint32_t wished = wished_count(to, arrival);
+  CAIRN_TRY(bundle, name_shards(to, wished, arrival));
+  CAIRN_TRY(drafts, draft_arriving(to, arrival, options, transfer));
+  if (arrival.whole && arrival.whole->check) {
+    CAIRN_TRY(compared, arrival.whole->check(drafts));
+    if (compared) arrival.doubtful.clear();
+  }
+  CAIRN_TRY(publisher,
+            begin_with(target, options, arrival.whole ? arrival.whole->hold : TakenAlong{}.hold));
+  if (!options.replace) CAIRN_CHECK(publisher.refuse(members));
+  if (arrival.unchanged) CAIRN_CHECK(arrival.unchanged());
+  CAIRN_TRY(free, store::free_shard_count(to.directory, to.base, wished));
+  const bool as_it_is = free == wished && arrival.whole && arrival.whole->index_file != nullptr &&
+                        !arrival.names.empty();
+  if (free != wished) {
+    arrival.names.clear();
+    CAIRN_TRY(count, store::free_shard_count(to.directory, to.base, wished_count(to, arrival)));
+    CAIRN_TRY(anew, name_shards(to, count, arrival));
+    bundle = std::move(anew);
+  }
+  for (std::size_t i = 0; i < drafts.size(); ++i) {
+    CAIRN_TRY(info, drafts[i].file().info());
+    drafts[i].set_name(arrival.facts.shards[i].name);
+    if (arrival.doubtful.empty() || !arrival.doubtful[i])
+      arrival.facts.shards[i].identity = store::identity_of(info);
+  }
+  if (transfer.not_nameable.empty()) transfer.not_nameable = std::move(bundle.not_nameable);
+  std::optional<format::IndexFacts> own;
+  if (arrival.own_index) own = std::move(arrival.facts);
+  if (arrival.whole) CAIRN_CHECK(add_graph(publisher, *arrival.whole));
+  CAIRN_CHECK(as_it_is && !arrival.whole->independent
+                  ? add_linked_indexes(publisher, std::move(own), arrival)
+                  : add_indexes(publisher, std::move(own), format::as_bytes(bundle.bytes)));
+  const std::vector<std::string_view> unwanted = absent(arrival);
+  CAIRN_CHECK(publisher.publish(drafts, {.unwanted = unwanted}));
+  if (auto notice = publisher.notice()) transfer.notices.push_back(*std::move(notice));
+  CAIRN_CHECK(publish_alias(to, arrival, drafts, publisher, options.replace));
+  tell_of_stale(to, arrival, drafts, transfer);
+  return {};
+}
+
+}  // namespace cairn::compat

@@ -1,0 +1,85 @@
+#pragma once
+
+// Indexes over shards that are there already: encoding TensorFlow's, and putting both in place,
+// beside the shards or, with second names for the shards, elsewhere.
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cairn/error.h"
+#include "format/facts.h"
+#include "lib/edit/transfer.h"
+#include "lib/write/publisher.h"
+
+namespace cairn::compat {
+
+// P.index, and the tensors that it had to leave out.
+struct BundleBytes {
+  std::string bytes;
+  std::vector<std::string> not_nameable;
+};
+
+// The P.index of the checkpoint `prefix`, whose shards' names begin with `base`. Unsupported:
+// TensorFlow cannot find a shard by its name. Invalid: names that clash in TensorFlow's index.
+struct BundleName {
+  const std::string& base;
+  const std::filesystem::path& prefix;  // for messages
+};
+Result<BundleBytes> encode_bundle(const BundleName& name, const format::IndexFacts& facts);
+
+// The tensors that no P.index can hold.
+std::vector<std::string> not_nameable(const format::IndexFacts& facts);
+
+// Adds the indexes that are to be published, P.index first. `tensorflow_index` empty: no P.index is
+// written, and what `own` says of one stays. `own` absent: no P.cairn is written.
+Result<void> add_indexes(store::Publisher& publisher, std::optional<format::IndexFacts> own,
+                         std::span<const std::byte> tensorflow_index);
+
+// What a copy or a move takes along besides, as it is.
+struct TakenAlong {
+  bool tensorflow = true;                  // P.index too
+  const os::File* index_file = nullptr;    // that has the bytes of `tensorflow_index`
+  const os::File* graph = nullptr;         // P.meta
+  std::optional<std::size_t> safetensors;  // the shard that is P.safetensors too
+  bool independent = false;                // shares no file with where it comes from
+  // Asked about the shards before anything is published. True: each byte was compared with its
+  // sum.
+  std::function<Result<bool>(std::span<const store::Draft>)> check;
+  // Takes the target's lock, where others are to be held with it; empty: it alone.
+  std::function<Result<store::Lock>(const store::Target&)> hold;
+};
+
+// A checkpoint that comes to another place: its shards get second names there.
+struct Arrival {
+  format::IndexFacts facts;         // its shards have no names yet
+  std::span<const os::File> files;  // parallel to facts.shards
+  std::vector<bool> doubtful;       // parallel; empty: none. Keeps the recorded identity.
+  bool own_index = true;            // P.cairn too
+  // A P.index that can be taken as it is, where the shards get these names; else one is made.
+  std::span<const std::byte> tensorflow_index;
+  std::vector<std::string> names;
+  std::function<Result<void>()> unchanged;  // asked under the lock; empty: nothing to ask
+
+  std::optional<TakenAlong> whole;
+};
+
+// Publishes there under the lock that `hold` takes, or where it is empty, under the target's alone.
+Result<store::Publisher> begin_with(
+    store::Target target, const TransferOptions& options,
+    const std::function<Result<store::Lock>(const store::Target&)>& hold);
+
+// A notice for each file by one of these suffixes that a checkpoint under the prefix did not bring:
+// it is of what was there before.
+void tell_of_stale(const std::filesystem::path& prefix, std::span<const std::string_view> suffixes,
+                   Transfer& transfer);
+
+// Makes a checkpoint of it under the destination. What stood there stands, whole, until then. Adds
+// to `transfer`. Errors: Exists, without `replace`; Busy; those of encode_bundle; Io, NoSpace.
+Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
+                               const TransferOptions& options, Transfer& transfer);
+
+}  // namespace cairn::compat

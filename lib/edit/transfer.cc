@@ -1,0 +1,210 @@
+#include "lib/edit/transfer.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "lib/os/parallel.h"
+#include "lib/read/identity.h"
+#include "lib/read/names.h"
+#include "lib/read/origin.h"
+#include "lib/try.h"
+#include "lib/write/free_space.h"
+
+namespace cairn {
+
+std::string_view name(Link link) noexcept {
+  switch (link) {
+    case Link::Auto:
+      return "auto";
+    case Link::Hard:
+      return "hard";
+    case Link::Reflink:
+      return "reflink";
+    case Link::Copy:
+      return "copy";
+  }
+  return "unknown";
+}
+
+}  // namespace cairn
+
+namespace cairn::compat {
+namespace {
+
+constexpr std::uint64_t kBlockBytes = 1u << 20;
+
+// What a file system says where it cannot link: another device, too many links, no such operation.
+bool linking_is_impossible(const Error& error) noexcept {
+  switch (error.os_errno) {
+    case EXDEV:
+    case EMLINK:
+    case EPERM:
+    case EOPNOTSUPP:
+    case ENOSYS:  // of FUSE
+    case EINVAL:
+    case ENOENT:
+    case ENOTTY:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// On all cores.
+Result<void> copy_bytes(const os::File& from, const os::File& to, std::uint64_t size_bytes,
+                        const Work& work) {
+  CAIRN_CHECK(to.reserve(size_bytes));
+  const std::size_t blocks = (size_bytes + kBlockBytes - 1) / kBlockBytes;
+  return os::run_parallel(work, blocks, size_bytes, [&](std::size_t i) -> Result<std::uint64_t> {
+    std::vector<std::byte> block(std::min(kBlockBytes, size_bytes - i * kBlockBytes));
+    CAIRN_CHECK(from.read_at(i * kBlockBytes, block));
+    CAIRN_CHECK(to.write_at(i * kBlockBytes, block));
+    return block.size();
+  });
+}
+
+// A new file with the shard's bytes: shared blocks where the file system can, else copied.
+Result<store::Draft> duplicate(const os::File& shard, const std::string& name,
+                               const Destination& to, const TransferOptions& options,
+                               Transfer& transfer) {
+  CAIRN_TRY(draft, store::Draft::create(to.directory, name));
+  Link used = Link::Reflink;
+  auto done = options.link == Link::Copy ? Result<void>(Error{Code::Io, EOPNOTSUPP, {}})
+                                         : os::clone_blocks(shard, draft.file());
+  if (!done && (options.link == Link::Reflink || !linking_is_impossible(done.error())))
+    return std::move(done).error();
+  if (!done) {
+    CAIRN_TRY(info, shard.info());
+    CAIRN_CHECK(copy_bytes(shard, draft.file(), info.size_bytes, options.work));
+    transfer.payload_bytes_copied += info.size_bytes;
+    used = Link::Copy;
+  }
+  CAIRN_CHECK(draft.file().make_read_only());
+  CAIRN_CHECK(draft.file().sync());
+  transfer.used = std::max(transfer.used, used);  // the costliest way taken
+  return std::move(draft);
+}
+
+Result<store::Draft> draft_shard(const os::File& shard, const std::string& name,
+                                 const Destination& to, const TransferOptions& options,
+                                 Transfer& transfer) {
+  if (options.link == Link::Auto || options.link == Link::Hard) {
+    // Before the name: that of a safetensors file is its commit.
+    CAIRN_CHECK(shard.sync());
+    auto linked = store::Draft::link(to.directory, name, shard);
+    if (linked) transfer.used = std::max(transfer.used, Link::Hard);
+    if (linked) return linked;
+    if (options.link == Link::Hard || !linking_is_impossible(linked.error()))
+      return std::move(linked).error();
+  }
+  return duplicate(shard, name, to, options, transfer);
+}
+
+}  // namespace
+
+Result<Destination> destination_of(const Location& source, const TransferOptions& options) {
+  if (options.output.empty()) {
+    CAIRN_TRY(directory, source.directory.duplicate());
+    return Destination{std::move(directory), source.base, source.prefix};
+  }
+  const auto parts = store::Prefix::of(options.output);
+  CAIRN_TRY(directory, os::Directory::open_or_create(parts.directory));
+  return Destination{std::move(directory), parts.base, options.output};
+}
+
+Result<bool> is_beside(const Location& source, const TransferOptions& options) {
+  if (options.output.empty()) return true;
+  const auto parts = store::Prefix::of(options.output);
+  if (parts.base != source.base) return false;
+  const auto directory = os::Directory::open(parts.directory);
+  if (!directory && directory.error().code == Code::NotFound) return false;
+  if (!directory) return directory.error();
+  return same_place({*directory, parts.base}, {source.directory, source.base});
+}
+
+Result<std::vector<store::Draft>> draft_shards(std::span<const os::File> files,
+                                               std::span<const std::string> names,
+                                               const Destination& to,
+                                               const TransferOptions& options, Transfer& transfer) {
+  store::make_room(to.directory);
+  std::vector<store::Draft> drafts;
+  drafts.reserve(files.size());
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    CAIRN_TRY(draft, draft_shard(files[i], names[i], to, options, transfer));
+    drafts.push_back(std::move(draft));
+  }
+  return drafts;
+}
+
+Result<std::vector<store::Draft>> duplicate_shards(std::span<const os::File> files,
+                                                   std::span<const std::string> names,
+                                                   const Destination& to,
+                                                   const TransferOptions& options,
+                                                   Transfer& transfer) {
+  store::make_room(to.directory);
+  std::vector<store::Draft> drafts;
+  drafts.reserve(files.size());
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    CAIRN_CHECK(os::unless_stopped(options.work.stop));
+    CAIRN_TRY(draft, duplicate(files[i], names[i], to, options, transfer));
+    drafts.push_back(std::move(draft));
+  }
+  return drafts;
+}
+
+Result<bool> same_place(const Spot& a, const Spot& b) {
+  if (a.base != b.base) return false;
+  CAIRN_TRY(one, a.directory.info());
+  CAIRN_TRY(other, b.directory.info());
+  return store::same_file(one, other);
+}
+
+Result<store::Lock> lock_of(const Location& location, const TransferOptions& options) {
+  return store::Lock::of_prefix(location.directory, location.base,
+                                {options.lock_wait, options.work.stop});
+}
+
+Result<Held> find_and_hold(const std::filesystem::path& path, const TransferOptions& options) {
+  while (true) {
+    CAIRN_TRY(before, find(path, options.follow_links));
+    CAIRN_TRY(lock, lock_of(before.location, options));
+    CAIRN_TRY(now, find(path, options.follow_links));
+    CAIRN_TRY(same, same_place({before.location.directory, before.location.base},
+                               {now.location.directory, now.location.base}));
+    if (!same) continue;  // a catalog has another latest by now
+    auto found = std::make_unique<Found>(std::move(now));
+    const Location& location = found->location;
+    store::Publisher publisher({location.directory, location.base, location.prefix.string()},
+                               std::move(lock));
+    return Held{std::move(found), std::move(publisher)};
+  }
+}
+
+Result<void> check_unchanged(const Location& location, const store::IndexIdentities& seen) {
+  CAIRN_TRY(now, store::index_identities(location.directory, location.base));
+  if (now == seen) return {};
+  return store::written_anew(location.prefix.string());
+}
+
+Result<void> sync_payload(std::span<const os::File> shards, const os::Directory& directory) {
+  for (const os::File& shard : shards) CAIRN_CHECK(shard.sync());
+  return directory.sync();
+}
+
+void tell_of_fingerprint(const std::filesystem::path& prefix, Transfer& transfer) {
+  const std::filesystem::path model = prefix.parent_path() / "..";
+  const auto is_there = [&](const char* name) {
+    const auto info = os::look(model / name);
+    return info && *info;
+  };
+  if (prefix.filename() != "variables" || !is_there("saved_model.pb") ||
+      !is_there("fingerprint.pb"))
+    return;
+  transfer.notices.push_back(
+      prefix.string() + std::string(store::kTensorFlowSuffix) +
+      ": was written anew: the SavedModel's fingerprint.pb, which holds a hash of it, no longer "
+      "matches where its bytes differ");
+}
+
+}  // namespace cairn::compat

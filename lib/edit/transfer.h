@@ -1,0 +1,82 @@
+#pragma once
+
+// What import and export share: giving shards a second name, and publishing indexes over shards
+// that are not ours.
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/convert.h"
+#include "lib/open/load.h"
+#include "lib/open/locate.h"
+#include "lib/os/file.h"
+#include "lib/write/publisher.h"
+#include "lib/write/temp_file.h"
+
+namespace cairn::compat {
+
+// Where a result goes: an open directory and the base of its names.
+struct Destination {
+  os::Directory directory;
+  std::string base;
+  std::filesystem::path prefix;
+};
+
+// Makes the directory where it is missing.
+Result<Destination> destination_of(const Location& source, const TransferOptions& options);
+
+// Whether the result is to lie where the source does. Makes nothing.
+Result<bool> is_beside(const Location& source, const TransferOptions& options);
+
+// Second names for files, under the temporary names of `names` in the destination, as
+// `options.link` says, and synced. Adds to `transfer`.
+Result<std::vector<store::Draft>> draft_shards(std::span<const os::File> files,
+                                               std::span<const std::string> names,
+                                               const Destination& to,
+                                               const TransferOptions& options, Transfer& transfer);
+
+// The same by files that share none of theirs, but blocks where the file system can: reflinks, else
+// copies.
+Result<std::vector<store::Draft>> duplicate_shards(std::span<const os::File> files,
+                                                   std::span<const std::string> names,
+                                                   const Destination& to,
+                                                   const TransferOptions& options,
+                                                   Transfer& transfer);
+
+// Whether two checkpoints lie at one place, however that is spelt.
+struct Spot {
+  const os::Directory& directory;
+  const std::string& base;
+};
+Result<bool> same_place(const Spot& a, const Spot& b);
+
+// A checkpoint that is to be changed where it lies: found, its prefix locked, and found again by
+// then. Errors: those of find; Busy.
+struct Held {
+  std::unique_ptr<Found> found;  // whose directory the publisher refers to
+  store::Publisher publisher;
+};
+Result<Held> find_and_hold(const std::filesystem::path& path, const TransferOptions& options);
+
+// import_index() of a prefix in a directory that is open; `prefix` is for messages.
+Result<Transfer> import_in(const os::Directory& directory, const std::string& base,
+                           const std::filesystem::path& prefix, const TransferOptions& options);
+
+// The lock of a location's prefix, as the options say.
+Result<store::Lock> lock_of(const Location& location, const TransferOptions& options);
+
+// Busy: the indexes at the location are others than those that were seen when it was found.
+// TensorFlow takes no lock, and who makes a checkpoint anew elsewhere holds none while it reads.
+Result<void> check_unchanged(const Location& location, const store::IndexIdentities& seen);
+
+// Makes the bytes of foreign shards durable: nobody else has. TensorFlow calls no fsync.
+Result<void> sync_payload(std::span<const os::File> shards, const os::Directory& directory);
+
+// Where `prefix` holds the variables of a SavedModel whose fingerprint.pb has a hash of P.index: a
+// notice that P.index was written anew.
+void tell_of_fingerprint(const std::filesystem::path& prefix, Transfer& transfer);
+
+}  // namespace cairn::compat

@@ -1,0 +1,109 @@
+// Readers take no lock, so a writer may come between any two of their looks. What it publishes is
+// whole at each moment (lib/write/writer.cc), but a reader that holds the index of a moment ago
+// looks for shards that are gone, or finds others under names that are used again.
+//
+// That shows by itself: something is missing, or of another size or time. Whether it is a race or
+// damage, the index tells. If it is not the file any more that the attempt went by, the attempt is
+// worth nothing, and the next one begins with the new index. If it still is, the damage is real and
+// is reported at once. So a race costs only who loses it: an open that succeeds makes no system
+// call for it.
+//
+// Symbolic links are the exception. Who publishes by turning one (Kubernetes does, with ..data)
+// changes all names at once and nothing behind them: an index of before and a shard of afterwards
+// may agree in size. So where a name was a link, every name is looked at once more after the open.
+//
+// Rejected: a lock for readers, which one that hangs would hold against all writers; and a look at
+// the index afterwards, at every open, for what one open in a thousand needs beside a busy writer.
+
+#include "lib/open/attempt.h"
+
+#include <algorithm>
+
+#include "lib/read/identity.h"
+#include "lib/read/names.h"
+#include "lib/try.h"
+
+namespace cairn::compat {
+namespace {
+
+bool same(const os::FileInfo& a, const os::FileInfo& b) noexcept {
+  return a.inode == b.inode && a.device == b.device && a.size_bytes == b.size_bytes &&
+         a.mtime_ns == b.mtime_ns;
+}
+
+}  // namespace
+
+void Trail::begin() {
+  const int attempts = attempts_ + 1;
+  *this = within_ == nullptr ? Trail() : Trail(*within_);
+  attempts_ = attempts;
+}
+
+const os::File& Trail::keep_catalog(os::File file, const os::FileInfo& info) {
+  return catalog_.emplace(Kept{std::move(file), info}).file;
+}
+
+const os::File& Trail::keep_index(os::File file, const os::FileInfo& info) {
+  const auto place = std::ranges::find_if_not(indexes_, &std::optional<Kept>::has_value);
+  CAIRN_ASSERT(place != indexes_.end());
+  return place->emplace(Kept{std::move(file), info}).file;
+}
+
+bool Trail::leads_elsewhere(const os::File& file, const os::FileInfo& info) const {
+  const std::filesystem::path path = file.path();
+  const auto now =
+      within_ == nullptr ? os::look(path) : within_->look_from(path.filename(), os::Links::Follow);
+  return !now || !*now || !same(**now, info);
+}
+
+bool Trail::replaced(const std::optional<Kept>& kept) const {
+  return kept && leads_elsewhere(kept->file, kept->info);
+}
+
+bool Trail::index_changed() const {
+  return lost_index_ ||
+         std::ranges::any_of(indexes_, [&](const auto& kept) { return replaced(kept); });
+}
+
+bool Trail::links_moved(std::span<const os::File> shards) {
+  const auto linked = [](const std::optional<Kept>& kept) {
+    return kept && kept->file.through_link();
+  };
+  const bool any = linked(catalog_) || std::ranges::any_of(indexes_, linked) ||
+                   std::ranges::any_of(shards, &os::File::through_link);
+  if (!any) return false;
+  const bool moved = changed() || std::ranges::any_of(shards, [&](const os::File& shard) {
+                       const auto opened = shard.info();
+                       return !opened || leads_elsewhere(shard, *opened);
+                     });
+  lost_index_ |= moved;
+  return moved;
+}
+
+store::Origin Trail::origin(std::string base) const {
+  store::Origin origin{std::move(base), {}};
+  for (const auto& kept : indexes_) {
+    if (!kept) continue;
+    const bool own = std::string_view(kept->file.path()).ends_with(store::kCairnSuffix);
+    origin.indexes[own ? 1 : 0] = {store::identity_of(kept->info), kept->info.device};
+  }
+  return origin;
+}
+
+Error Trail::explain(const std::filesystem::path& path, Error error) const {
+  if (!may_be_a_race(error)) return error;
+  if (attempts_ == kAttemptsMax && changed()) {
+    return {Code::Busy, error.os_errno,
+            path.string() + ": is written anew faster than it can be opened: " + error.what};
+  }
+  if (attempts_ > 1 && error.code == Code::NotFound && !catalog_dir)
+    return {Code::NotFound, 0, path.string() + ": was removed while it was being opened"};
+  return error;
+}
+
+bool may_be_a_race(const Error& error) noexcept {
+  return error.code == Code::NotFound || error.code == Code::Corrupt || error.code == Code::Io ||
+         error.code == Code::Busy;
+}
+
+}  // namespace cairn::compat

@@ -1,0 +1,305 @@
+// People pass whatever they have: a prefix, its index, a data file, a directory. All lead to the
+// checkpoint where one is; where none is, the sentence says what the thing is and what to pass
+// instead.
+
+#include "lib/open/locate.h"
+
+#include <algorithm>
+#include <array>
+
+#include "lib/open/catalog.h"
+#include "lib/open/identify.h"
+#include "lib/open/v1.h"
+#include "lib/read/names.h"
+#include "lib/try.h"
+
+namespace cairn::compat {
+namespace {
+
+using std::filesystem::path;
+
+// The second is the same message as text.
+constexpr std::array<std::string_view, 2> kSavedModelNames{"saved_model.pb", "saved_model.pbtxt"};
+
+bool is_saved_model(const os::Directory& directory) {
+  return std::ranges::any_of(kSavedModelNames,
+                             [&](std::string_view name) { return directory.exists(name); });
+}
+
+bool has_index(const os::Directory& directory, const std::string& base) {
+  return directory.exists(base + std::string(store::kCairnSuffix)) ||
+         directory.exists(base + std::string(store::kTensorFlowSuffix));
+}
+
+// The base of which `name` is a member file; empty optional: of none that has an index.
+std::optional<std::string> base_of_member(const os::Directory& directory, const std::string& name) {
+  for (const std::string_view suffix :
+       {store::kCairnSuffix, store::kTensorFlowSuffix, store::kMetaSuffix}) {
+    if (!name.ends_with(suffix)) continue;
+    std::string base = name.substr(0, name.size() - suffix.size());
+    if (has_index(directory, base)) return base;
+  }
+  const std::size_t data = name.rfind(".data-");
+  if (data == std::string::npos) return std::nullopt;
+  std::string base = name.substr(0, data);
+  if (store::shard_number(name, base) && has_index(directory, base)) return base;
+  return std::nullopt;
+}
+
+// Up to three prefixes and safetensors files in the directory, for a message.
+std::string prefixes_in(const os::Directory& directory) {
+  constexpr std::size_t kShown = 3;
+  const auto names = directory.names();
+  if (!names) return {};
+  std::vector<std::string> bases;
+  for (const std::string& name : *names) {
+    if (name.starts_with("._")) continue;  // what macOS keeps of a file that it copied here
+    if (name.ends_with(store::kSafetensorsSuffix)) bases.push_back(name);
+    const auto base = base_of_member(directory, name);
+    const auto v1 = store::v1_name(name);
+    if (base) bases.push_back(*base);
+    if (!base && v1 && v1->shard) bases.push_back(v1->base);
+  }
+  std::ranges::sort(bases);
+  bases.erase(std::ranges::unique(bases).begin(), bases.end());
+  std::string text;
+  for (std::size_t i = 0; i < std::min(kShown, bases.size()); ++i)
+    text += (i == 0 ? "" : ", ") + bases[i];
+  return text + (bases.size() > kShown ? ", …" : "");
+}
+
+Location at_prefix(os::Directory directory, std::string base, const path& prefix) {
+  return {Kind::Prefix, std::move(directory), std::move(base), prefix, {}, {}};
+}
+
+// The location of what has no index under its own name, if it is a V1 checkpoint. An index under
+// the base wins over V1 files, however they are spelt.
+Result<std::optional<Location>> at_v1(os::Directory& directory, const std::string& name,
+                                      const path& given) {
+  CAIRN_TRY(found, find_v1(directory, name));
+  if (!found) return std::optional<Location>();
+  const path prefix = given.parent_path() / found->base;
+  if (has_index(directory, found->base))
+    return std::optional(at_prefix(std::move(directory), found->base, prefix));
+  return std::optional(Location{
+      Kind::TensorFlowV1, std::move(directory), found->base, prefix, {}, std::move(found->names)});
+}
+
+Result<Location> at_catalog(const path& dir, bool follow_links, Trail& trail) {
+  CAIRN_TRY(state, read_catalog(dir, kCatalogName, trail));
+  if (!state) {
+    return Error{Code::NotFound, 0, (dir / kCatalogName).string() + ": is gone"};
+  }
+  trail.catalog_dir = dir;
+  CAIRN_TRY(entry, resolve_entry(dir, state->model_checkpoint_path, follow_links));
+  auto location = locate_prefix(entry.prefix);
+  if (!location && location.error().code == Code::NotFound) {
+    return Error{Code::NotFound, 0,
+                 (dir / kCatalogName).string() + ": its latest checkpoint " +
+                     state->model_checkpoint_path.string() + " is not there"};
+  }
+  if (location && !entry.notice.empty()) location->notices.push_back(entry.notice);
+  return location;
+}
+
+Result<Location> at_saved_model(const path& dir) {
+  auto location = locate_prefix(dir / "variables" / "variables");
+  if (location || location.error().code != Code::NotFound) return location;
+  const auto variables = os::Directory::open(dir / "variables");
+  const auto names = variables ? variables->names() : std::vector<std::string>();
+  const auto is_shard = [](const std::string& name) {
+    return store::shard_number(name, "variables").has_value();
+  };
+  if (names && std::ranges::any_of(*names, is_shard)) {
+    return Error{Code::NotFound, 0,
+                 dir.string() +
+                     ": is a SavedModel whose variables/variables.index is missing, while shards "
+                     "lie beside where it belongs: was it half copied? Copy it again"};
+  }
+  return Error{Code::NotFound, 0, dir.string() + ": is a SavedModel without variables"};
+}
+
+// The SavedModels in a directory of versions, such as TensorFlow Serving watches: by number, the
+// newest first.
+std::vector<std::string> versions_in(const os::Directory& directory, const path& dir) {
+  constexpr std::size_t kDigitsMax = 18;
+  std::vector<std::string> versions;
+  for (const std::string& name : directory.names().value_or(std::vector<std::string>())) {
+    const bool is_number = !name.empty() && name.size() <= kDigitsMax &&
+                           name.find_first_not_of("0123456789") == std::string::npos;
+    if (!is_number) continue;
+    const auto version = os::Directory::open(dir / name);
+    if (version && is_saved_model(*version)) versions.push_back(name);
+  }
+  std::ranges::sort(versions, std::ranges::greater(),
+                    [](const std::string& name) { return std::stoull(name); });
+  return versions;
+}
+
+Error no_catalog(const os::Directory& directory, const path& dir) {
+  constexpr std::size_t kShown = 3;
+  const std::vector<std::string> versions = versions_in(directory, dir);
+  if (!versions.empty()) {
+    std::string text;
+    for (std::size_t i = 0; i < std::min(kShown, versions.size()); ++i)
+      text += (i == 0 ? "" : ", ") + (dir / versions[i]).string();
+    return {Code::NotFound, 0,
+            dir.string() + ": is a directory of versions of a SavedModel; give one of them: " +
+                text + (versions.size() > kShown ? ", …" : "")};
+  }
+  const std::string prefixes = prefixes_in(directory);
+  return {Code::NotFound, 0,
+          dir.string() + ": is a directory without a catalog (a file named " +
+              std::string(kCatalogName) + ")" +
+              (prefixes.empty() ? ", and no checkpoint lies in it"
+                                : "; give a prefix in it: " + prefixes)};
+}
+
+Result<Location> at_directory(const path& dir, bool follow_links, Trail& trail) {
+  CAIRN_TRY(directory, os::Directory::open(dir));
+  if (is_saved_model(directory)) return at_saved_model(dir);
+  if (directory.exists(kCatalogName)) return at_catalog(dir, follow_links, trail);
+  const std::string name = (dir.has_filename() ? dir : dir.parent_path()).filename().string();
+  if (name == "variables" && has_index(directory, name)) return locate_prefix(dir / name);
+  if (const auto base = base_of_unfinished(name); !base.empty()) {
+    return Error{Code::NotFound, 0,
+                 dir.string() +
+                     ": is the temporary directory of a save of TensorFlow's that has not ended or "
+                     "has died; the prefix that it was for is " +
+                     std::string(base) + "; its parts, where all are there, merge() puts together"};
+  }
+  return no_catalog(directory, dir);
+}
+
+// What a file is that belongs to no checkpoint.
+Error no_checkpoint(const path& file_path, const std::string& name, FileType type) {
+  const bool graph = name.ends_with(store::kMetaSuffix);
+  const bool shard = name.find(".data-") != std::string::npos &&
+                     name.find(".tempstate") == std::string::npos && !os::is_temporary_name(name);
+  if (type != FileType::Table && (graph || shard)) {
+    return {Code::NotFound, 0,
+            file_path.string() + ": is named like a " + (graph ? "graph" : "shard") +
+                ", but its index is missing: nothing says which tensors there are"};
+  }
+  return {Code::Unsupported, 0, file_path.string() + ": is " + describe(name, type)};
+}
+
+// A file beside which a SavedModel lies.
+bool belongs_to_saved_model(const os::Directory& directory, std::string_view name) {
+  constexpr std::array<std::string_view, 4> kNames{kSavedModelNames[0], kSavedModelNames[1],
+                                                   "fingerprint.pb", "keras_metadata.pb"};
+  return std::ranges::find(kNames, name) != kNames.end() && is_saved_model(directory);
+}
+
+Result<Location> at_file(const path& file_path, os::Directory directory, const std::string& name,
+                         os::Links links) {
+  if (const auto base = base_of_member(directory, name))
+    return at_prefix(std::move(directory), *base, file_path.parent_path() / *base);
+  if (belongs_to_saved_model(directory, name)) return at_saved_model(file_path.parent_path());
+  // A graph lies beside V1 files too.
+  const bool graph = name.ends_with(store::kMetaSuffix);
+  CAIRN_TRY(v1,
+            at_v1(directory, graph ? name.substr(0, name.size() - store::kMetaSuffix.size()) : name,
+                  file_path));
+  if (v1) return *std::move(v1);
+  CAIRN_TRY(file, directory.open_file(name, links));
+  CAIRN_TRY(type, identify(file));
+  const bool so_named = name.ends_with(store::kSafetensorsSuffix);
+  if (type != FileType::Safetensors && !so_named) return no_checkpoint(file_path, name, type);
+  const std::size_t suffix_size = so_named ? store::kSafetensorsSuffix.size() : 0;
+  path prefix = file_path.parent_path() / name.substr(0, name.size() - suffix_size);
+  return Location{Kind::SafetensorsFile, std::move(directory), name, std::move(prefix), {}, {}};
+}
+
+Result<Location> nothing_at(const path& given, os::Directory directory, const std::string& base) {
+  // A save that replaces the one index by the other may have come between the two questions.
+  if (has_index(directory, base)) return at_prefix(std::move(directory), base, given);
+  const auto names = directory.names();
+  const auto is_shard = [&](const std::string& name) {
+    return store::shard_number(name, base).has_value();
+  };
+  if (names && std::ranges::any_of(*names, is_shard)) {
+    return Error{Code::NotFound, 0,
+                 given.string() + ": has shards, but neither " + base + ".cairn nor " + base +
+                     ".index, without which nothing says which tensors they hold"};
+  }
+  const std::string prefixes = prefixes_in(directory);
+  return Error{Code::NotFound, 0,
+               given.string() + ": no checkpoint there: neither " + base + ".cairn nor " + base +
+                   ".index exists" + (prefixes.empty() ? "" : "; the directory has " + prefixes)};
+}
+
+}  // namespace
+
+bool is_saved_model(const path& dir) {
+  const auto directory = os::Directory::open(dir);
+  return directory && is_saved_model(*directory);
+}
+
+Result<Location> locate_named(const path& given, bool follow_links) {
+  Trail trail;
+  auto location = until_still(trail, [&] { return locate(given, follow_links, trail); });
+  if (!location) return location;
+  const bool is_file = location->kind == Kind::SafetensorsFile;
+  if (is_file ? location->base == given.filename() : location->prefix == given) return location;
+  CAIRN_TRY(info, os::look(given));
+  const bool leads = info && info->kind == os::FileKind::Directory;
+  return Error{
+      Code::Invalid, 0,
+      given.string() +
+          (leads || given.filename() == kCatalogName
+               ? ": is a directory or its catalog, and no checkpoint's own name; give a prefix"
+               : ": is one file of a checkpoint; give the prefix of all of it") +
+          ", " + location->prefix.string()};
+}
+
+Result<Location> locate_prefix(const path& prefix) {
+  const auto parts = store::Prefix::of(prefix);
+  CAIRN_TRY(directory, os::Directory::open(parts.directory));
+  return locate_in(std::move(directory), parts.base, prefix);
+}
+
+Result<Location> locate_in(os::Directory directory, const std::string& base, const path& prefix) {
+  if (has_index(directory, base)) return at_prefix(std::move(directory), base, prefix);
+  CAIRN_TRY(v1, at_v1(directory, base, prefix));
+  if (v1) return *std::move(v1);
+  if (const auto file = directory.open_file(base, os::Links::Follow)) {
+    CAIRN_TRY(type, identify(*file));
+    return no_checkpoint(prefix, base, type);
+  }
+  return nothing_at(prefix, std::move(directory), base);
+}
+
+namespace {
+
+Result<Location> locate_any(const path& given, bool follow_links, Trail& trail) {
+  if (!store::is_nameable(given.native()))
+    return Error{Code::NotFound, 0, given.string() + ": no file's name holds a NUL byte"};
+  const auto parts = store::Prefix::of(given);
+  auto opened = os::Directory::open(parts.directory);
+  if (!opened) {
+    return Error{opened.error().code, opened.error().os_errno,
+                 given.string() + ": no checkpoint there: " + opened.error().what};
+  }
+  if (has_index(*opened, parts.base)) return at_prefix(*std::move(opened), parts.base, given);
+  CAIRN_TRY(info, os::look(given));
+  const bool is_directory = info && info->kind == os::FileKind::Directory;
+  if (given.empty()) return Error{Code::NotFound, 0, "an empty path names no checkpoint here"};
+  if (is_directory) return at_directory(given, follow_links, trail);
+  if (info && parts.base == kCatalogName)
+    return at_catalog(given.parent_path(), follow_links, trail);
+  if (info) return at_file(given, *std::move(opened), parts.base, links_of(follow_links));
+  CAIRN_TRY(v1, at_v1(*opened, parts.base, given));
+  if (v1) return *std::move(v1);
+  return nothing_at(given, *std::move(opened), parts.base);
+}
+
+}  // namespace
+
+Result<Location> locate(const path& given, bool follow_links, Trail& trail) {
+  auto location = locate_any(given, follow_links, trail);
+  if (location) location->links = links_of(follow_links);
+  return location;
+}
+
+}  // namespace cairn::compat

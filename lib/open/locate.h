@@ -1,0 +1,57 @@
+#pragma once
+
+// From whatever path a user has at hand to the checkpoint it belongs to.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "cairn/error.h"
+#include "lib/open/attempt.h"
+#include "lib/os/file.h"
+
+namespace cairn::compat {
+
+enum class Kind : std::uint8_t { Prefix, SafetensorsFile, TensorFlowV1 };
+
+// A checkpoint's place: an open directory, and what its files' names begin with.
+struct Location {
+  Kind kind{};
+  os::Directory directory;
+  std::string base;              // of a safetensors file: its whole name
+  std::filesystem::path prefix;  // as given, without a member's suffix
+  std::vector<std::string> notices;
+  std::vector<std::string> v1_files;    // of a V1 checkpoint: their names
+  os::Links links = os::Links::Inside;  // what its indexes, or its one file, may be
+
+  std::string file(std::string_view suffix) const { return base + std::string(suffix); }
+  bool has(std::string_view suffix) const { return directory.exists(file(suffix)); }
+};
+
+inline os::Links links_of(bool follow_links) noexcept {
+  return follow_links ? os::Links::Follow : os::Links::Inside;
+}
+
+// One attempt. Errors: NotFound; Invalid: a prefix under which several V1 checkpoints lie;
+// Unsupported: it is no checkpoint, and the sentence says what it
+// is; Unsafe: a catalog leads elsewhere.
+Result<Location> locate(const std::filesystem::path& path, bool follow_links, Trail& trail);
+
+// The location of a checkpoint that is named itself, by its prefix or as its one file. Invalid: the
+// path only leads to one, as a directory and a member's file do; who changes or removes a
+// checkpoint must mean it.
+Result<Location> locate_named(const std::filesystem::path& path, bool follow_links);
+
+// Whether a directory is a SavedModel.
+bool is_saved_model(const std::filesystem::path& dir);
+
+// The location of a prefix that has an index, or is a V1 checkpoint; NotFound where there is
+// neither.
+Result<Location> locate_prefix(const std::filesystem::path& prefix);
+
+// The same in a directory that is open already; `prefix` is for messages, and what the location
+// says it is.
+Result<Location> locate_in(os::Directory directory, const std::string& base,
+                           const std::filesystem::path& prefix);
+
+}  // namespace cairn::compat

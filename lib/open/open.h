@@ -1,0 +1,30 @@
+#pragma once
+
+// Opening by whatever path the user has, again where writers come between.
+
+#include "lib/open/catalog.h"
+#include "lib/open/load.h"
+#include "lib/open/locate.h"
+#include "lib/try.h"
+
+namespace cairn::compat {
+
+// What `make` makes of the parts that lie at the path. Of the options, what finds them is heeded.
+// Errors: those of Checkpoint::open and of `make`.
+template <class Opened, class Make>
+Result<Opened> open_by(const std::filesystem::path& path, const OpenOptions& options, Make make) {
+  Trail trail;
+  bool whole = false;
+  auto opened = until_still(trail, [&]() -> Result<Opened> {
+    whole = false;
+    CAIRN_TRY(location, locate(path, options.follow_links, trail));
+    CAIRN_TRY(parts, load(location, options.follow_links, trail, options.work.threads_max));
+    whole = true;
+    return make(std::move(parts));
+  });
+  if (opened) return opened;
+  Error error = trail.explain(path, std::move(opened).error());
+  return whole ? error : with_newest_whole(std::move(error), trail, options.follow_links);
+}
+
+}  // namespace cairn::compat

@@ -1,0 +1,223 @@
+// Which index speaks for a checkpoint that may be damaged.
+//
+// load.cc refuses whatever is not as it was written, since who computes with tensors must not
+// guess. Here somebody wants what is left. P.cairn and P.index say the same of the same shards, so
+// one is enough; and neither is believed about a single byte, for each tensor is compared with its
+// sum before it is kept. So a choice between two indexes that were both read may be wrong, as where
+// TensorFlow has written P.index past P.cairn and it was damaged since, and costs tensors at worst.
+//
+// Damage is what the file itself cannot mend: bytes that contradict their sum, a disk that fails.
+// What the caller can mend (permissions, too few descriptors) is an error as ever: a tensor must
+// not be given up for it.
+
+#include "lib/open/recoverable.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <map>
+#include <utility>
+
+#include "format/cairn/index.h"
+#include "format/limits.h"
+#include "format/tensorflow/bundle.h"
+#include "lib/open/catalog.h"
+#include "lib/open/identify.h"
+#include "lib/open/v1.h"
+#include "lib/read/names.h"
+#include "lib/try.h"
+
+namespace cairn::compat {
+namespace {
+
+// What an index says, and which it is.
+struct Chosen {
+  Format format{};
+  format::IndexFacts facts;
+};
+
+Error nothing_there(const Location& location, std::string_view suffix) {
+  return {Code::NotFound, 0, location.file(suffix) + ": is not there"};
+}
+
+// ---- Each index by itself -----------------------------------------------------------------------
+
+// Read, not mapped: a disk that fails then returns an error instead of killing the process.
+Result<format::IndexFacts> read_own(const Location& location, Trail& trail) {
+  if (!location.has(store::kCairnSuffix)) return nothing_there(location, store::kCairnSuffix);
+  CAIRN_TRY(opened,
+            location.directory.open_seen(location.file(store::kCairnSuffix), location.links));
+  const os::FileInfo info = opened.info;
+  const os::File& file = trail.keep_index(std::move(opened.file), info);
+  CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kIndexBytesMax));
+  const auto index = format::IndexView::decode(bytes);
+  if (!index) return named_for_what_it_is(file, error_of(file.path(), index.error()));
+  CAIRN_CHECK(check_shard_names(*index, location, file.path()));
+  return index->facts();
+}
+
+// Its spans say positions among the shards that tensors lie in.
+format::IndexFacts facts_of(const Location& location, format::tensorflow::BundleFacts bundle) {
+  format::IndexFacts facts;
+  facts.bundle = std::move(bundle.header);
+  facts.tensors = std::move(bundle.tensors);
+  const std::uint32_t count = named_shard_count(
+      location, bundle.shards, static_cast<std::uint32_t>(facts.bundle.num_shards));
+  facts.bundle.num_shards = static_cast<std::int32_t>(count);
+  std::map<std::uint32_t, std::uint32_t> positions;
+  for (const std::uint32_t number : bundle.shards) {
+    positions[number] = static_cast<std::uint32_t>(facts.shards.size());
+    facts.shards.emplace_back().name =
+        location.file(format::tensorflow::shard_suffix(number, count));
+  }
+  for (format::TensorFacts& tensor : facts.tensors) {
+    if (!tensor.slices.empty()) tensor.span = {};
+    for_each_span(tensor, [&](format::Span& span) { span.shard = positions.at(span.shard); });
+  }
+  return facts;
+}
+
+// ---- Which of the two ---------------------------------------------------------------------------
+
+// P.index, its bytes read, and what they mean.
+struct Foreign {
+  Result<TensorFlowIndex> read;
+  Result<format::IndexFacts> facts;
+};
+
+Foreign read_foreign(const Location& location, Trail& trail) {
+  if (!location.has(store::kTensorFlowSuffix)) {
+    const Error gone = nothing_there(location, store::kTensorFlowSuffix);
+    return {gone, gone};
+  }
+  auto read = read_tensorflow_index(location, trail);
+  if (!read) {
+    Error error = read.error();
+    return {std::move(read), std::move(error)};
+  }
+  auto bundle = format::tensorflow::decode_bundle(read->bytes);
+  if (!bundle) {
+    Error error = named_for_what_it_is(*read->file, error_of(read->file->path(), bundle.error()));
+    return {std::move(read), std::move(error)};
+  }
+  return {std::move(read), facts_of(location, *std::move(bundle))};
+}
+
+// Whether P.index is the file that P.cairn remembers: by its contents, or, where they are damaged,
+// by what else it is recognised by.
+bool remembers(const format::IndexFacts& own, const TensorFlowIndex& read) {
+  const format::TensorFlowIndexFacts& record = own.tensorflow_index;
+  return record.present &&
+         (record.digest == read.record.digest || record.identity == read.record.identity);
+}
+
+bool may_be_passed_over(const Error& error) noexcept {
+  return error.code == Code::NotFound || is_damage(error);
+}
+
+Result<Chosen> choose(const Location& location, Trail& trail, std::vector<std::string>& notices) {
+  auto own = read_own(location, trail);
+  Foreign foreign = read_foreign(location, trail);
+  if (!own && !may_be_passed_over(own.error())) return std::move(own).error();
+  if (!foreign.read && !may_be_passed_over(foreign.read.error()))
+    return std::move(foreign.read).error();
+  const std::string own_name = location.file(store::kCairnSuffix);
+  const std::string foreign_name = location.file(store::kTensorFlowSuffix);
+  if (own && (!foreign.facts || remembers(*own, *foreign.read))) {
+    if (!foreign.facts && foreign.facts.error().code != Code::NotFound)
+      notices.push_back(foreign.facts.error().what + "; " + own_name + " is whole and was used");
+    return Chosen{Format::Cairn, *std::move(own)};
+  }
+  if (!foreign.facts) {
+    const bool one_is_there = own.error().code != Code::NotFound;
+    Error error = one_is_there ? own.error() : foreign.facts.error();
+    if (one_is_there && foreign.facts.error().code != Code::NotFound)
+      error.what += "; and " + foreign.facts.error().what;
+    if (is_damage(error))
+      error.what += "; without an index that is whole nothing says where the tensors lie";
+    return error;
+  }
+  if (own) {
+    notices.push_back(own_name + ": passed over, since " + foreign_name + " was written anew");
+  } else if (own.error().code != Code::NotFound) {
+    notices.push_back(own.error().what + "; " + foreign_name + " is whole and was used");
+  }
+  return Chosen{Format::TensorFlow, *std::move(foreign.facts)};
+}
+
+// ---- Shards -------------------------------------------------------------------------------------
+
+Result<Remains> with_shards(Location location, Chosen chosen, bool follow_links,
+                            std::vector<std::string> notices) {
+  Remains remains{
+      std::move(location), chosen.format, std::move(chosen.facts), {}, std::move(notices)};
+  for (const format::ShardFacts& recorded : remains.facts.shards) {
+    auto shard = open_shard(remains.location.directory, recorded.name, follow_links);
+    if (!shard && !may_be_passed_over(shard.error())) return std::move(shard).error();
+    const bool resized = shard && remains.format == Format::Cairn &&
+                         shard->identity.size_bytes != recorded.identity.size_bytes;
+    if (resized) {
+      remains.notices.push_back(
+          shard->file.path() + ": has " + std::to_string(shard->identity.size_bytes) +
+          " bytes, but its index was written for " + std::to_string(recorded.identity.size_bytes));
+    }
+    remains.shards.push_back(std::move(shard));
+  }
+  return remains;
+}
+
+Result<Remains> of_safetensors(Location location, std::vector<std::string> notices) {
+  CAIRN_TRY(read, read_safetensors(location, false));
+  Remains remains{
+      std::move(location), Format::Safetensors, std::move(read.facts), {}, std::move(notices)};
+  remains.shards.emplace_back(std::move(read.shard));
+  return remains;
+}
+
+// Its values are decoded, and every block compared with its sum on the way: it is whole, or an
+// error.
+Result<Remains> of_v1(Location location, bool follow_links, Trail& trail,
+                      std::vector<std::string> notices) {
+  CAIRN_TRY(parts, load_v1(location, follow_links, trail));
+  Remains remains{std::move(location), parts.format, parts.index.facts(), {}, std::move(notices)};
+  for (std::size_t i = 0; i < parts.shards.size(); ++i) {
+    remains.shards.emplace_back(
+        OpenShard{std::move(parts.shards[i]), remains.facts.shards[i].identity});
+  }
+  return remains;
+}
+
+Result<Remains> look(const std::filesystem::path& path, bool follow_links, Trail& trail) {
+  CAIRN_TRY(location, locate(path, follow_links, trail));
+  std::vector<std::string> notices = location.notices;
+  if (location.kind == Kind::SafetensorsFile)
+    return of_safetensors(std::move(location), std::move(notices));
+  if (location.kind == Kind::TensorFlowV1)
+    return of_v1(std::move(location), follow_links, trail, std::move(notices));
+  CAIRN_TRY(chosen, choose(location, trail, notices));
+  CAIRN_TRY(remains,
+            with_shards(std::move(location), std::move(chosen), follow_links, std::move(notices)));
+  // Shards that seem to be lost may be those of a checkpoint that was just replaced.
+  if (trail.index_changed()) return Error{Code::Busy, 0, path.string() + ": is being written anew"};
+  return std::move(remains);
+}
+
+}  // namespace
+
+Result<Remains> find_remains(const std::filesystem::path& path, bool follow_links) {
+  Trail trail;
+  auto found = until_still(trail, [&] { return look(path, follow_links, trail); });
+  if (found) return found;
+  return with_newest_whole(trail.explain(path, std::move(found).error()), trail, follow_links);
+}
+
+// EBADMSG and EUCLEAN are what file systems with sums of their own say, ENODATA what a disk with a
+// bad sector makes of some of them.
+bool is_damage(const Error& error) noexcept {
+  constexpr std::array kOfTheDisk{EIO, EBADMSG, EUCLEAN, ENODATA};
+  return error.code == Code::Corrupt ||
+         (error.code == Code::Io &&
+          std::ranges::find(kOfTheDisk, error.os_errno) != kOfTheDisk.end());
+}
+
+}  // namespace cairn::compat

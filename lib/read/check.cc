@@ -1,0 +1,236 @@
+// Verify: comparing all bytes with what the index says of them.
+//
+// Every check reads through the shard's descriptor, which returns errors, and not through the
+// mapping, which would kill the process where a file was truncated or a disk is sick. It costs less
+// than it seems: 548 MB take 30 ms by pread and 17–19 ms over the mapping, and a first touch of the
+// mapping pays page faults on top. Memory of our own (Access::Copy) is summed where it lies.
+//
+// All bytes are read once, in the order of the files (pass.cc), so that one large tensor keeps all
+// cores busy even where only the sum of the whole is stored, and 100,000 small ones cost no system
+// call each. Where chunk sums are stored, damage is named to the chunk.
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "format/checked.h"
+#include "format/digest.h"
+#include "format/limits.h"
+#include "format/quoted.h"
+#include "lib/read/identity.h"
+#include "lib/read/names.h"
+#include "lib/read/scan_plan.h"
+#include "lib/read/sums.h"
+#include "lib/try.h"
+
+namespace cairn::store {
+namespace {
+
+Damage damage_of(const OpenCheckpoint& checkpoint, const Piece& piece) {
+  Damage damage;
+  if (piece.tensor != kNoTensor) damage.tensor = checkpoint.index().tensor_name(piece.tensor);
+  damage.shard = checkpoint.index().shard(piece.shard).name;
+  damage.offset_bytes = piece.offset_bytes;
+  damage.size_bytes = piece.size_bytes;
+  damage.stored_crc32c = piece.crc32c;
+  return damage;
+}
+
+// What of a piece is damaged; nothing in `sums`: its bytes break the rules of their encoding.
+void append_damage(const OpenCheckpoint& checkpoint, const Piece& piece,
+                   const std::optional<Pass::Sums>& sums, std::vector<Damage>& damage) {
+  if (!sums) {
+    damage.push_back(damage_of(checkpoint, piece));
+    return;
+  }
+  const std::size_t before = damage.size();
+  const std::uint64_t chunk_bytes = checkpoint.index().chunk_bytes();
+  const bool chunked = piece.chunk_crc32cs.size() == sums->chunks.size();
+  for (std::size_t i = 0; chunked && i < sums->chunks.size(); ++i) {
+    if (sums->chunks[i] == piece.chunk_crc32cs[i]) continue;
+    damage.push_back(damage_of(checkpoint, piece));
+    damage.back().offset_bytes += i * chunk_bytes;
+    damage.back().size_bytes = std::min(chunk_bytes, piece.size_bytes - i * chunk_bytes);
+    damage.back().stored_crc32c = piece.chunk_crc32cs[i];
+    damage.back().computed_crc32c = sums->chunks[i];
+  }
+  if (sums->whole == piece.crc32c || damage.size() != before) return;
+  damage.push_back(damage_of(checkpoint, piece));
+  damage.back().computed_crc32c = sums->whole;
+}
+
+bool is_own(format::ShardKind kind) noexcept {
+  return kind == format::ShardKind::Universal || kind == format::ShardKind::Headerless;
+}
+
+// Padding holds zeros: a piece like any other, with the sum of that many of them.
+Piece padding(std::uint32_t shard, std::uint64_t begin, std::uint64_t end) {
+  Piece piece;
+  piece.shard = shard;
+  piece.offset_bytes = begin;
+  piece.size_bytes = end - begin;
+  static constexpr std::array<std::byte, 4096> kZeros{};
+  for (std::uint64_t done = 0; done < piece.size_bytes; done += kZeros.size()) {
+    const std::size_t count = std::min<std::uint64_t>(kZeros.size(), piece.size_bytes - done);
+    piece.crc32c = format::crc32c(std::span(kZeros).first(count), piece.crc32c);
+  }
+  return piece;
+}
+
+// The rest of a Cairn shard: its header, and what lies between the tensors. Overlaps are an error.
+Result<void> append_rest(const OpenCheckpoint& checkpoint, std::span<const Piece> tensors,
+                         std::uint32_t shard, std::vector<Piece>& rest) {
+  const auto facts = checkpoint.index().shard(shard);
+  std::uint64_t end = facts.head_bytes;
+  if (facts.head_bytes != 0) {
+    Piece head;
+    head.shard = shard;
+    head.size_bytes = facts.head_bytes;
+    head.crc32c = facts.head_crc32c;
+    rest.push_back(head);
+  }
+  const Piece* previous = nullptr;
+  for (const Piece& piece : tensors) {
+    if (previous != nullptr && previous->place() == piece.place()) continue;
+    if (piece.offset_bytes < end) {
+      return Error{Code::Corrupt, 0,
+                   checkpoint.shard_path(shard) + ": tensor " +
+                       format::quoted(checkpoint.index().tensor_name(piece.tensor)) + " at byte " +
+                       std::to_string(piece.offset_bytes) + " overlaps what ends at " +
+                       std::to_string(end)};
+    }
+    if (piece.offset_bytes > end) rest.push_back(padding(shard, end, piece.offset_bytes));
+    end = piece.offset_bytes + piece.size_bytes;
+    previous = &piece;
+  }
+  if (end < facts.identity.size_bytes)
+    rest.push_back(padding(shard, end, facts.identity.size_bytes));
+  return {};
+}
+
+// All pieces of a checkpoint in the order of its files, shared ones once.
+Result<std::vector<Piece>> all_pieces(const OpenCheckpoint& checkpoint) {
+  const auto& index = checkpoint.index();
+  std::vector<Piece> pieces;
+  for (std::size_t i = 0; i < index.tensor_count(); ++i) append_pieces(index, i, pieces);
+  const auto by_key = [](const Piece& piece) { return piece.key(); };
+  std::ranges::sort(pieces, {}, by_key);
+  pieces.erase(std::ranges::unique(pieces, {}, by_key).begin(), pieces.end());
+  std::vector<Piece> rest;
+  for (std::uint32_t shard = 0; shard < index.shard_count(); ++shard) {
+    if (!is_own(index.shard(shard).kind)) continue;
+    const auto own = std::ranges::equal_range(pieces, shard, {}, &Piece::shard);
+    CAIRN_CHECK(append_rest(checkpoint, std::span(own.begin(), own.end()), shard, rest));
+  }
+  pieces.insert(pieces.end(), rest.begin(), rest.end());
+  std::ranges::sort(pieces, {}, by_key);
+  return pieces;
+}
+
+// The bytes that pieces in the order of their files cover. Foreign ones may overlap.
+std::uint64_t covered_bytes(std::span<const Piece> pieces) noexcept {
+  std::uint64_t covered = 0;
+  std::uint32_t shard = 0;
+  std::uint64_t end = 0;
+  for (const Piece& piece : pieces) {
+    if (std::exchange(shard, piece.shard) != piece.shard) end = 0;
+    const std::uint64_t piece_end = piece.offset_bytes + piece.size_bytes;
+    if (piece_end <= end) continue;
+    covered += piece_end - std::max(end, piece.offset_bytes);
+    end = piece_end;
+  }
+  return covered;
+}
+
+// The bytes of tensors that none of the summed pieces covers.
+std::uint64_t unsummed_bytes(const format::IndexView& index, std::span<const Piece> summed) {
+  std::vector<Piece> pieces;
+  const auto append = [&](const format::Span& span) {
+    if (span.crc32c) return;
+    Piece piece;
+    piece.shard = span.shard;
+    piece.offset_bytes = span.offset_bytes;
+    piece.size_bytes = span.size_bytes;
+    pieces.push_back(piece);
+  };
+  for (std::size_t i = 0; i < index.tensor_count(); ++i) {
+    const auto tensor = index.tensor(i);
+    if (!tensor.partitioned()) append(tensor.span);
+    for (std::uint32_t slice = tensor.slices_begin; slice < tensor.slices_end; ++slice)
+      append(index.slice(slice).span);
+  }
+  if (pieces.empty()) return 0;
+  pieces.insert(pieces.end(), summed.begin(), summed.end());
+  std::ranges::sort(pieces, {}, &Piece::place);
+  return covered_bytes(pieces) - covered_bytes(summed);
+}
+
+// P.index belongs to the checkpoint although nobody reads it here: where it is still the file that
+// P.cairn remembers, it must have the digest that P.cairn remembers.
+Result<void> check_tensorflow_index(const Parts& parts) {
+  const auto record = parts.index.tensorflow_index();
+  if (!record.present || parts.format != Format::Cairn) return {};
+  const Prefix prefix = Prefix::of(parts.prefix);
+  const auto directory = os::Directory::open(prefix.directory);
+  if (!directory) return {};
+  const auto file =
+      directory->open_file(prefix.base + std::string(kTensorFlowSuffix), os::Links::Follow);
+  if (!file) return {};
+  CAIRN_TRY(info, file->info());
+  const format::FileIdentity identity = identity_of(info);
+  if (identity != record.identity) return {};
+  CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kForeignIndexBytesMax));
+  if (format::xxh3_128(bytes) == record.digest) return {};
+  return Error{Code::Corrupt, 0,
+               file->path() + ": is damaged: its digest is not the one that " + prefix.base +
+                   std::string(kCairnSuffix) + " remembers; export with replace writes it anew"};
+}
+
+}  // namespace
+
+Result<Verification> OpenCheckpoint::verify(const Work& work) const {
+  Pass pass(*this);
+  return check_by(pass, access_ == Access::Copy ? Source::Memory : Source::File, work);
+}
+
+Result<Verification> OpenCheckpoint::check_by(Pass& pass, Source source, const Work& work) const {
+  CAIRN_CHECK(ensure_not_faulted());
+  CAIRN_CHECK(check_tensorflow_index(parts_));
+  for (std::size_t i = 0; i < index().tensor_count(); ++i) CAIRN_CHECK(ensure_disjoint(i));
+  CAIRN_TRY(pieces, all_pieces(*this));
+  for (const Piece& piece : pieces) {
+    const bool chunked = !piece.chunk_crc32cs.empty();
+    pass.sum(piece, chunked ? index().chunk_bytes() : piece.size_bytes);
+  }
+  CAIRN_CHECK(pass.read_heads(source, work));
+  pass.plan();
+  CAIRN_CHECK(pass.run(source, work));
+  Verification seen;
+  seen.bytes_checked = covered_bytes(pieces);
+  seen.unchecked_bytes = unsummed_bytes(index(), pieces);
+  for (std::size_t i = 0; i < pieces.size(); ++i)
+    append_damage(*this, pieces[i], pass.sums(i), seen.damage);
+  return seen;
+}
+
+Result<std::uint64_t> OpenCheckpoint::check_whole(Pass& pass, Source source, const Work& work) {
+  CAIRN_TRY(seen, check_by(pass, source, work));
+  if (!seen.damage.empty()) {
+    const Damage& first = seen.damage.front();
+    return Error{
+        Code::Corrupt, 0,
+        parts_.prefix.string() + ": " + std::to_string(seen.damage.size()) +
+            (seen.damage.size() == 1 ? " damaged range, in " : " damaged ranges; the first in ") +
+            first.shard + ", " +
+            (first.tensor.empty() ? "header or padding"
+                                  : "tensor " + format::quoted(first.tensor)) +
+            ", bytes " + std::to_string(first.offset_bytes) + " to " +
+            std::to_string(first.offset_bytes + first.size_bytes) + ": checksum " +
+            format::crc32c_hex(first.computed_crc32c) + ", stored " +
+            format::crc32c_hex(first.stored_crc32c)};
+  }
+  for (std::size_t i = 0; i < index().tensor_count(); ++i) mark_checked(i);
+  return seen.bytes_checked;
+}
+
+}  // namespace cairn::store

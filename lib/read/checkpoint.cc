@@ -1,0 +1,361 @@
+// The public Checkpoint and Tensor: thin handles over store::OpenCheckpoint, and the wall that no
+// exception crosses.
+//
+// A checkpoint becomes open in three steps, each cheap: the index is checked (by whoever found it:
+// lib/compat), each shard is mapped once, and nothing else. Tensors are handles of two words into
+// that; their bytes are looked at when asked for.
+
+#include "cairn/checkpoint.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "format/checked.h"
+#include "format/limits.h"
+#include "format/quoted.h"
+#include "lib/os/file_system.h"
+#include "lib/read/names.h"
+#include "lib/read/nearest.h"
+#include "lib/read/open_checkpoint.h"
+#include "lib/read/scan_plan.h"
+#include "lib/try.h"
+
+namespace cairn {
+
+std::string_view name(Format format) noexcept {
+  switch (format) {
+    case Format::Cairn:
+      return "cairn";
+    case Format::TensorFlow:
+      return "tensorflow";
+    case Format::TensorFlowV1:
+      return "tensorflow-v1";
+    case Format::Safetensors:
+      return "safetensors";
+  }
+  return "unknown";
+}
+
+// ---- Checkpoint ---------------------------------------------------------------------------------
+
+Format Checkpoint::format() const noexcept { return state_->parts().format; }
+
+const std::filesystem::path& Checkpoint::prefix() const noexcept { return state_->parts().prefix; }
+
+std::optional<std::int64_t> Checkpoint::step() const noexcept {
+  if (const auto step = state_->index().step()) return step;
+  if (format() == Format::Safetensors) return std::nullopt;  // "model-00002-of-00002", "resnet-50"
+  return store::step_of(prefix().native());
+}
+
+std::optional<std::string_view> Checkpoint::metadata(std::string_view key) const noexcept {
+  return state_->index().metadata(key);
+}
+
+std::size_t Checkpoint::metadata_count() const noexcept { return state_->index().metadata_count(); }
+
+Checkpoint::KeyValue Checkpoint::metadata_at(std::size_t position) const noexcept {
+  CAIRN_ASSERT(position < metadata_count());
+  return state_->index().metadata(position);
+}
+
+std::optional<std::string_view> Checkpoint::safetensors_metadata(
+    std::string_view key) const noexcept {
+  for (std::size_t i = 0; i < safetensors_metadata_count(); ++i) {
+    const KeyValue entry = safetensors_metadata_at(i);
+    if (entry.first == key) return entry.second;
+  }
+  return std::nullopt;
+}
+
+std::size_t Checkpoint::safetensors_metadata_count() const noexcept {
+  return state_->index().safetensors_metadata_count();
+}
+
+Checkpoint::KeyValue Checkpoint::safetensors_metadata_at(std::size_t position) const noexcept {
+  CAIRN_ASSERT(position < safetensors_metadata_count());
+  return state_->index().safetensors_metadata(position);
+}
+
+std::span<const std::string> Checkpoint::notices() const noexcept {
+  return state_->parts().notices;
+}
+
+std::size_t Checkpoint::shard_count() const noexcept { return state_->index().shard_count(); }
+
+Checkpoint::Shard Checkpoint::shard_at(std::size_t position) const noexcept {
+  CAIRN_ASSERT(position < shard_count());
+  const auto shard = state_->index().shard(position);
+  return {shard.name, shard.identity.size_bytes};
+}
+
+std::size_t Checkpoint::tensor_count() const noexcept { return state_->index().tensor_count(); }
+
+Tensor Checkpoint::tensor_at(std::size_t position) const noexcept {
+  CAIRN_ASSERT(position < tensor_count());
+  return state_->handle(position);
+}
+
+bool Checkpoint::contains(std::string_view name) const noexcept {
+  return state_->index().find(name).has_value();
+}
+
+Result<Tensor> Checkpoint::tensor(std::string_view name) const noexcept {
+  return at_boundary([&]() -> Result<Tensor> {
+    CAIRN_TRY(position, state_->find(name));
+    return state_->handle(position);
+  });
+}
+
+Result<Verification> Checkpoint::verify(const Work& work) const noexcept {
+  return at_boundary([&] { return state_->verify(work); });
+}
+
+Result<void> Checkpoint::prefetch(std::span<const std::string_view> names,
+                                  const Work& work) const noexcept {
+  return at_boundary([&] { return state_->prefetch(names, work); });
+}
+
+bool Checkpoint::faulted() const noexcept { return state_->faulted(); }
+
+Result<std::uint64_t> Checkpoint::resident_bytes() const noexcept {
+  return at_boundary([&] { return state_->resident_bytes(); });
+}
+
+Result<void> Checkpoint::read(std::span<const Read> reads, const Work& work,
+                              const Share& share) const noexcept {
+  return at_boundary([&] { return state_->read_all(reads, work, share); });
+}
+
+// ---- Tensor -------------------------------------------------------------------------------------
+
+std::string_view Tensor::name() const noexcept { return owner_->index().tensor_name(position_); }
+
+DType Tensor::dtype() const noexcept { return owner_->index().tensor_dtype(position_); }
+
+std::string_view Tensor::dtype_name() const noexcept {
+  const auto tensor = owner_->index().tensor(position_);
+  return tensor.dtype == DType::Opaque ? tensor.opaque_dtype : cairn::name(tensor.dtype);
+}
+
+std::span<const std::int64_t> Tensor::shape() const noexcept {
+  return owner_->index().tensor_shape(position_);
+}
+
+std::uint64_t Tensor::size_bytes() const noexcept {
+  return owner_->index().tensor(position_).size_bytes;
+}
+
+std::uint16_t Tensor::element_bits() const noexcept {
+  return owner_->index().tensor(position_).element_bits;
+}
+
+std::uint64_t Tensor::element_count() const noexcept {
+  return format::element_count(shape()).value_or(0);  // checked when the index was decoded
+}
+
+bool Tensor::partitioned() const noexcept {
+  return owner_->index().tensor(position_).partitioned();
+}
+
+std::optional<std::uint32_t> Tensor::crc32c() const noexcept {
+  return owner_->index().tensor(position_).span.crc32c;
+}
+
+std::optional<Digest128> Tensor::content_hash() const noexcept {
+  return owner_->index().tensor(position_).content_hash;
+}
+
+std::string_view Tensor::shard() const noexcept {
+  const auto tensor = owner_->index().tensor(position_);
+  return tensor.partitioned() ? std::string_view() : owner_->index().shard(tensor.span.shard).name;
+}
+
+std::uint64_t Tensor::offset_bytes() const noexcept {
+  return owner_->index().tensor(position_).span.offset_bytes;
+}
+
+Result<std::span<const std::byte>> Tensor::bytes() const noexcept {
+  return at_boundary([&] { return owner_->bytes(position_); });
+}
+
+Result<std::span<const std::byte>> Tensor::native_bytes(DType wanted,
+                                                        std::size_t alignment) const noexcept {
+  return at_boundary([&]() -> Result<std::span<const std::byte>> {
+    CAIRN_TRY(bytes, owner_->native(position_, wanted, alignment));
+    return std::span<const std::byte>(bytes);
+  });
+}
+
+Result<std::span<std::byte>> Tensor::native_mutable_bytes(DType wanted,
+                                                          std::size_t alignment) const noexcept {
+  return at_boundary([&]() -> Result<std::span<std::byte>> {
+    if (owner_->access() != Access::Private) {
+      return Error{
+          Code::Invalid, 0,
+          owner_->parts().prefix.string() + ": open it with Access::Private to change tensors"};
+    }
+    return owner_->native(position_, wanted, alignment);
+  });
+}
+
+Result<std::uint64_t> Tensor::values_bytes(DType wanted, Slice slice) const noexcept {
+  return at_boundary([&]() -> Result<std::uint64_t> {
+    CAIRN_CHECK(owner_->match_dtype(position_, wanted));
+    return owner_->read_bytes(position_, slice);
+  });
+}
+
+Result<Strings> Tensor::strings(Slice slice) const noexcept {
+  return at_boundary([&] { return owner_->strings(position_, slice); });
+}
+
+Result<void> Tensor::read(std::span<std::byte> out, Slice slice) const noexcept {
+  return at_boundary([&] { return owner_->read(position_, out, slice); });
+}
+
+Result<std::uint64_t> Tensor::read_bytes(Slice slice) const noexcept {
+  return at_boundary([&] { return owner_->read_bytes(position_, slice); });
+}
+
+}  // namespace cairn
+
+namespace cairn::store {
+
+// ---- OpenCheckpoint: how it comes to be ---------------------------------------------------------
+
+OpenCheckpoint::OpenCheckpoint(Parts parts, const OpenOptions& options)
+    : parts_(std::move(parts)),
+      access_(options.access),
+      lazy_(options.verify != Verify::None || parts_.bytes_doubtful),
+      checked_(std::make_unique<std::atomic<bool>[]>(parts_.index.tensor_count())),
+      checked_chunks_(std::make_unique<std::atomic<bool>[]>(parts_.index.chunk_count())),
+      checked_slices_(std::make_unique<std::atomic<bool>[]>(parts_.index.slice_count())),
+      disjoint_(std::make_unique<std::atomic<bool>[]>(parts_.index.slice_count())) {}
+
+Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options,
+                                        std::optional<Loading> loading) {
+  if (!options.expected.empty()) {
+    if (const auto differs = difference(parts.index, options.expected)) {
+      return Error{Code::Invalid, 0,
+                   parts.prefix.string() + ": is not what was expected: " + *differs};
+    }
+  }
+  const std::shared_ptr<OpenCheckpoint> state(new OpenCheckpoint(std::move(parts), options));
+  CAIRN_CHECK(state->place_shards());
+  if (!loading) loading = options.access == Access::Copy ? Loading::Read : Loading::Mapped;
+  CAIRN_CHECK(state->load(*loading, options.verify == Verify::Full, options.work));
+  return Checkpoint(state);
+}
+
+// Gives each shard its addresses.
+Result<void> OpenCheckpoint::place_shards() {
+  fetched_.resize(parts_.shards.size());
+  for (std::uint32_t i = 0; i < parts_.shards.size(); ++i) {
+    CAIRN_TRY(placed, place_shard(i));
+    shard_bytes_.push_back(std::move(placed));
+  }
+  for (std::uint32_t i = 0; i < parts_.shards.size(); ++i) {
+    if (fetched_[i] == nullptr) continue;
+    parts_.notices.push_back(shard_path(i) + ": cannot be mapped, since its file system (" +
+                             os::file_system_of(parts_.shards[i]).name +
+                             ") has no mmap: each tensor is read into memory of this process when "
+                             "it is first used");
+    break;
+  }
+  return {};
+}
+
+Result<os::Mapping> OpenCheckpoint::place_shard(std::uint32_t shard) {
+  const std::uint64_t size_bytes = index().shard(shard).identity.size_bytes;
+  if (access_ == Access::Copy) return os::Mapping::allocate(size_bytes);
+  const auto mode = access_ == Access::Private ? os::MapMode::CopyOnWrite : os::MapMode::ReadOnly;
+  auto mapping = os::Mapping::map(parts_.shards[shard], size_bytes, mode);
+  if (mapping) mapping->guard();
+  if (mapping || !os::is_unmappable(mapping.error())) return mapping;
+  fetched_[shard] = std::make_unique<Fetched>();
+  return os::Mapping::reserve(size_bytes);
+}
+
+// Brings the bytes there, and checks them on the way.
+Result<void> OpenCheckpoint::load(Loading loading, bool check, const Work& work) {
+  Pass pass(*this);
+  Source source = Source::File;
+  const bool by_reading =
+      std::ranges::any_of(fetched_, [](const auto& fetched) { return fetched != nullptr; });
+  if (loading == Loading::Populated && !by_reading) {
+    // A cold file then comes in huge folios, whatever its device reads ahead.
+    for (const os::Mapping& shard : shard_bytes_) os::want_huge_pages(shard.bytes());
+    source = Source::Populated;
+  } else if (loading == Loading::Read || loading == Loading::Direct) {
+    for (std::uint32_t i = 0; i < shard_bytes_.size(); ++i)
+      pass.copy(i, 0, shard_bytes_[i].bytes());
+    source = loading == Loading::Direct ? Source::PastCache : Source::File;
+  }
+  if (check) {
+    CAIRN_TRY(checked_bytes, check_whole(pass, source, work));
+    std::uint64_t payload_bytes = 0;
+    for (const os::Mapping& shard : shard_bytes_) payload_bytes += shard.bytes().size();
+    // Where every byte has a sum, everything has come by now.
+    if (loading != Loading::Populated) return {};
+    if (checked_bytes == payload_bytes && !by_reading) return {};
+  }
+  if (loading == Loading::Populated) return prefetch({}, work);
+  if (loading == Loading::Mapped) return {};
+  pass.plan();
+  return pass.run(source, work);
+}
+
+Result<std::size_t> OpenCheckpoint::find(std::string_view name) const {
+  if (const auto position = index().find(name)) return *position;
+  std::string what = parts_.prefix.string() + ": no tensor " + format::quoted(name);
+  const auto nearest = nearest_names(index(), name);
+  for (std::size_t i = 0; i < nearest.size(); ++i) {
+    what += i == 0 ? "; nearest: " : ", ";
+    what += format::quoted(nearest[i]);
+  }
+  if (nearest.empty()) what += " among " + std::to_string(index().tensor_count());
+  return Error{Code::NotFound, 0, what};
+}
+
+std::string describe(DType dtype, std::span<const std::int64_t> shape, std::string_view opaque) {
+  std::string text(dtype == DType::Opaque ? opaque : name(dtype));
+  text += " [";
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (i != 0) text += ", ";
+    text += std::to_string(shape[i]);
+  }
+  return text + "]";
+}
+
+std::optional<std::string> difference(const format::IndexView& index,
+                                      std::span<const TensorSpec> expected) {
+  constexpr std::size_t kShown = 10;
+  std::vector<std::string> lines;
+  std::vector<bool> wanted(index.tensor_count());
+  for (const TensorSpec& spec : expected) {
+    const auto position = index.find(spec.name);
+    if (!position) {
+      lines.push_back("missing " + format::quoted(spec.name));
+      continue;
+    }
+    wanted[*position] = true;
+    const auto tensor = index.tensor(*position);
+    const bool same = tensor.dtype == spec.dtype && tensor.opaque_dtype == spec.opaque.name;
+    if (same && std::ranges::equal(tensor.shape, spec.shape)) continue;
+    lines.push_back(format::quoted(spec.name) + " is " +
+                    describe(tensor.dtype, tensor.shape, tensor.opaque_dtype) + ", expected " +
+                    describe(spec.dtype, spec.shape, spec.opaque.name));
+  }
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    if (!wanted[i]) lines.push_back("not expected " + format::quoted(index.tensor_name(i)));
+  }
+  if (lines.empty()) return std::nullopt;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(kShown, lines.size()); ++i)
+    text += (i == 0 ? "" : "; ") + lines[i];
+  if (lines.size() > kShown) text += "; and " + std::to_string(lines.size() - kShown) + " more";
+  return text;
+}
+
+}  // namespace cairn::store

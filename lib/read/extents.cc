@@ -1,0 +1,103 @@
+// Where the elements of a tensor lie: in one piece, or, if it is partitioned, in the slices that
+// TensorFlow stored it as, in any order, in any shard, some perhaps missing.
+//
+// Overlapping slices have no meaning, so a tensor that has them cannot be read at all, not even
+// where they do not touch what is asked for (TensorFlow's rule too). A gap hurts only who asks for
+// its elements.
+
+#include <algorithm>
+
+#include "format/checked.h"
+#include "format/quoted.h"
+#include "lib/read/open_checkpoint.h"
+#include "lib/try.h"
+
+namespace cairn::store {
+namespace {
+
+Error about(const OpenCheckpoint& checkpoint, std::size_t position, Code code,
+            const std::string& why) {
+  return {code, 0,
+          checkpoint.parts().prefix.string() + ": tensor " +
+              format::quoted(checkpoint.index().tensor_name(position)) + " " + why};
+}
+
+// A stored slice as a range of the whole tensor's elements.
+struct Stretch {
+  std::uint64_t start = 0;
+  std::uint64_t count = 0;
+  format::Span span;
+};
+
+}  // namespace
+
+Result<void> OpenCheckpoint::ensure_disjoint(std::size_t position) const {
+  const auto tensor = index().tensor(position);
+  if (!tensor.partitioned() || disjoint_[tensor.slices_begin].load(std::memory_order_acquire))
+    return {};
+  std::vector<Box> boxes;
+  for (std::uint32_t i = tensor.slices_begin; i < tensor.slices_end; ++i)
+    boxes.push_back(box_of(index().slice(i).extents, tensor.shape));
+  const auto pair = overlapping(boxes);
+  if (!pair) return about(*this, position, pair.error().code, pair.error().what);
+  if (*pair) {
+    return about(*this, position, Code::Corrupt,
+                 "has slices that overlap: numbers " + std::to_string((*pair)->first) + " and " +
+                     std::to_string((*pair)->second) + " of " + std::to_string(boxes.size()));
+  }
+  disjoint_[tensor.slices_begin].store(true, std::memory_order_release);
+  return {};
+}
+
+Result<std::vector<StoredPart>> OpenCheckpoint::parts_of(std::size_t position,
+                                                         const Box& box) const {
+  const auto tensor = index().tensor(position);
+  std::vector<StoredPart> parts;
+  if (!tensor.partitioned()) {
+    if (element_count(box) != 0) parts.push_back({tensor.span, 0, whole_box(tensor.shape), box});
+    return parts;
+  }
+  CAIRN_CHECK(ensure_disjoint(position));
+  std::uint64_t found = 0;
+  for (std::uint32_t i = tensor.slices_begin; i < tensor.slices_end; ++i) {
+    const auto stored = index().slice(i);
+    Box piece = box_of(stored.extents, tensor.shape);
+    auto shared = intersection(piece, box);
+    if (!shared) continue;
+    found += element_count(*shared);
+    parts.push_back({stored.span, i, std::move(piece), *std::move(shared)});
+  }
+  if (found == element_count(box)) return parts;
+  return about(*this, position, Code::Corrupt,
+               "has slices that leave gaps in what was asked for: they hold " +
+                   std::to_string(found) + " of " + std::to_string(element_count(box)) +
+                   " elements");
+}
+
+std::optional<format::Span> OpenCheckpoint::one_span(std::size_t position) const {
+  const auto tensor = index().tensor(position);
+  if (!tensor.partitioned()) return tensor.span;
+  if (tensor.encoding != format::Encoding::Raw || tensor.element_bits % 8 != 0) return std::nullopt;
+  std::vector<Stretch> stretches;
+  for (std::uint32_t i = tensor.slices_begin; i < tensor.slices_end; ++i) {
+    const auto stored = index().slice(i);
+    const Box box = box_of(stored.extents, tensor.shape);
+    const auto start = start_of_run(box, tensor.shape);
+    if (!start) return std::nullopt;
+    stretches.push_back({*start, element_count(box), stored.span});
+  }
+  std::ranges::sort(stretches, {}, &Stretch::start);
+  format::Span whole{stretches.front().span.shard, stretches.front().span.offset_bytes, 0, {}};
+  std::uint64_t next = 0;
+  for (const Stretch& stretch : stretches) {
+    if (stretch.start != next || stretch.span.shard != whole.shard ||
+        stretch.span.offset_bytes != whole.offset_bytes + whole.size_bytes)
+      return std::nullopt;
+    next += stretch.count;
+    whole.size_bytes += stretch.span.size_bytes;
+  }
+  if (next != format::element_count(tensor.shape)) return std::nullopt;
+  return whole;
+}
+
+}  // namespace cairn::store

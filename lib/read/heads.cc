@@ -1,0 +1,85 @@
+#include "lib/read/heads.h"
+
+#include <algorithm>
+
+#include "lib/os/parallel.h"
+#include "lib/try.h"
+
+namespace cairn::store {
+namespace {
+
+using format::tensorflow::StringHeads;
+using format::tensorflow::StringPlace;
+using format::tensorflow::StringStart;
+
+constexpr std::uint64_t kBlockBytes = 256u << 10;
+
+// Pieces that lie over one another, and so belong to one thread.
+struct Group {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+};
+
+std::vector<Group> groups_of(std::span<const Piece> pieces) {
+  std::vector<Group> groups;
+  std::uint64_t end = 0;
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    const Piece& piece = pieces[i];
+    const bool apart = groups.empty() || pieces[groups.back().begin].shard != piece.shard ||
+                       piece.offset_bytes >= end;
+    if (apart) groups.push_back({i, i});
+    groups.back().end = i + 1;
+    const std::uint64_t own_end = piece.offset_bytes + piece.size_bytes;
+    end = apart ? own_end : std::max(end, own_end);
+  }
+  return groups;
+}
+
+Result<void> read_group(const OpenCheckpoint& checkpoint, std::span<const Piece> pieces,
+                        bool in_memory, const std::stop_token& stop,
+                        std::span<StringStart> starts) {
+  std::vector<StringPlace> places;
+  std::uint64_t end = 0;
+  for (const Piece& piece : pieces) {
+    places.push_back({piece.offset_bytes, piece.size_bytes, piece.encoded_count});
+    end = std::max(end, piece.offset_bytes + piece.size_bytes);
+  }
+  const std::uint32_t shard = pieces.front().shard;
+  StringHeads heads(places, checkpoint.index().big_endian());
+  std::vector<std::byte> buffer;
+  while (const auto need = heads.need()) {
+    CAIRN_CHECK(os::unless_stopped(stop));
+    const std::uint64_t size_bytes =
+        std::min({need->size_bytes, kBlockBytes, end - need->offset_bytes});
+    if (in_memory) {
+      heads.take(checkpoint.in_memory({shard, need->offset_bytes, size_bytes, {}}));
+      continue;
+    }
+    buffer.resize(size_bytes);
+    CAIRN_CHECK(checkpoint.parts().shards[shard].read_at(need->offset_bytes, buffer));
+    heads.take(buffer);
+  }
+  std::ranges::copy(heads.starts(), starts.begin());
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<StringStart>> read_heads(const OpenCheckpoint& checkpoint,
+                                            std::span<const Piece> pieces, bool in_memory,
+                                            const Work& work) {
+  std::vector<StringStart> starts(pieces.size());
+  const std::vector<Group> groups = groups_of(pieces);
+  Work quiet = work;
+  quiet.progress = nullptr;  // what is told of are the pieces' bytes, later
+  const auto read = [&](std::size_t i) -> Result<std::uint64_t> {
+    const auto [begin, end] = groups[i];
+    CAIRN_CHECK(read_group(checkpoint, pieces.subspan(begin, end - begin), in_memory, work.stop,
+                           std::span(starts).subspan(begin, end - begin)));
+    return std::uint64_t{0};
+  };
+  CAIRN_CHECK(os::run_parallel(quiet, groups.size(), 0, read));
+  return starts;
+}
+
+}  // namespace cairn::store

@@ -1,0 +1,79 @@
+#include "lib/read/io_method.h"
+
+#include <algorithm>
+
+#include "lib/os/direct.h"
+#include "lib/os/machine.h"
+#include "lib/os/mapping.h"
+#include "lib/try.h"
+
+namespace cairn::store {
+namespace {
+
+std::string bytes(std::uint64_t count) { return std::to_string(count) + " bytes"; }
+
+std::string how_much_is_resident(const Surroundings& seen) {
+  const std::string of_all = " of " + std::to_string(seen.payload_bytes);
+  if (!seen.resident_bytes)
+    return "it is unknown how many" + of_all + " bytes lie in the page cache";
+  return bytes(*seen.resident_bytes) + of_all + " lie in the page cache";
+}
+
+}  // namespace
+
+Result<Surroundings> surroundings_of(const Parts& parts) {
+  Surroundings seen;
+  seen.available_bytes = os::available_memory_bytes();
+  seen.direct_reads = true;
+  for (std::uint32_t i = 0; i < parts.shards.size(); ++i) {
+    const os::File& shard = parts.shards[i];
+    const std::uint64_t size_bytes = parts.index.shard(i).identity.size_bytes;
+    const auto mapped =
+        os::Mapping::map(shard, std::min<std::uint64_t>(1, size_bytes), os::MapMode::ReadOnly);
+    if (!mapped && os::is_unmappable(mapped.error())) seen.can_map = false;
+    CAIRN_TRY(resident_bytes, os::resident_bytes(shard, size_bytes));
+    seen.payload_bytes += size_bytes;
+    // Where one is not known, the sum is not.
+    if (!resident_bytes) seen.resident_bytes.reset();
+    if (seen.resident_bytes) *seen.resident_bytes += *resident_bytes;
+    // Shards behind links may lie elsewhere: one that is not local decides for all.
+    const os::FileSystem file_system = os::file_system_of(shard);
+    if (i == 0 || !file_system.is_local) seen.file_system = file_system;
+    seen.direct_reads = seen.direct_reads && os::reopen_direct(shard).has_value();
+  }
+  return seen;
+}
+
+Choice choose(const Surroundings& seen) {
+  const std::string payload = bytes(seen.payload_bytes);
+  const std::uint64_t available_bytes = seen.available_bytes.value_or(0);
+  const bool in_memory = seen.file_system.is_memory || seen.payload_bytes == 0;
+  const bool too_large = seen.available_bytes && seen.payload_bytes > available_bytes;
+  if (!seen.can_map) {
+    const std::string why = "the shards lie on " + seen.file_system.name + " and cannot be mapped";
+    if (!too_large) return {Way::Read, why};
+    return {Way::Map, why + "; " + payload + " are more than the " + bytes(available_bytes) +
+                          " of memory that are available: each tensor is read when it is used"};
+  }
+  if (!in_memory && too_large) {
+    return {Way::Map, payload + " are more than the " + bytes(available_bytes) +
+                          " of memory that are available: mapped pages may come and go"};
+  }
+  if (!in_memory && !seen.file_system.is_local) {
+    return {Way::Read, "the shards lie on " + seen.file_system.name +
+                           ", which is not known to be local: mapped pages would come one by one, "
+                           "and die with the file"};
+  }
+  const std::string resident = how_much_is_resident(seen);
+  const bool warm = seen.resident_bytes && *seen.resident_bytes >= seen.payload_bytes / 2;
+  if (in_memory || warm) return {Way::Populate, resident + ": they are mapped, not copied"};
+  if (seen.direct_reads && seen.available_bytes && seen.payload_bytes > available_bytes / 2) {
+    return {Way::Direct, resident + ", and all are more than half of the " +
+                             bytes(available_bytes) +
+                             " of memory that are available: they would push out what others have "
+                             "in the page cache"};
+  }
+  return {Way::Populate, resident + ": the rest is read into it once, for all processes"};
+}
+
+}  // namespace cairn::store

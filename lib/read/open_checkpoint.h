@@ -1,0 +1,219 @@
+#pragma once
+
+// An open checkpoint: an index (read or built in memory), and the shards it points into.
+// Everything that reads tensors works on this one class; it knows no format but Cairn's index.
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/checkpoint.h"
+#include "format/cairn/index.h"
+#include "lib/os/file.h"
+#include "lib/os/guarded.h"
+#include "lib/os/mapping.h"
+#include "lib/read/fetched.h"
+#include "lib/read/slices.h"
+
+namespace cairn::store {
+
+// Which files an index was read from, by what they are found to be others by now.
+struct Origin {
+  struct File {
+    format::FileIdentity identity;
+    std::uint64_t device = 0;
+  };
+  std::string base;                            // empty: it was read from no index
+  std::array<std::optional<File>, 2> indexes;  // P.index, P.cairn; nothing: there was none
+};
+
+// What an opener hands over: all of it already checked, but for the tensors' bytes.
+struct Parts {
+  Format format{};
+  std::filesystem::path prefix;
+  std::shared_ptr<const void> index_bytes;  // read, or made of a foreign index
+  format::IndexView index;                  // over index_bytes
+  std::vector<os::File> shards;  // one for each shard of the index, of the recorded size at least
+  std::vector<std::string> notices;
+  bool bytes_doubtful = false;  // check tensors before their first use even with Verify::None
+  Origin origin;
+};
+
+// What of a request lies in one stored piece.
+struct StoredPart {
+  format::Span span;
+  std::uint32_t slice = 0;  // of the index, where the tensor is partitioned
+  Box box;                  // the elements that the piece holds
+  Box shared;               // those of them that are asked for
+};
+
+// Strings and the bytes that they are views into.
+struct CopiedStrings {
+  CopiedStrings() = default;
+  CopiedStrings(CopiedStrings&&) = default;  // leaves the bytes where they are; a copy would not
+  CopiedStrings& operator=(CopiedStrings&&) = default;
+
+  std::vector<std::vector<std::byte>> bytes;
+  std::vector<std::string_view> values;
+};
+
+class Pass;
+enum class Source : std::uint8_t;
+
+// How the bytes come into this process, by Access or by Way.
+enum class Loading : std::uint8_t {
+  Mapped,     // when touched
+  Populated,  // mapped, and brought in at once
+  Read,       // into memory of our own, through the page cache
+  Direct,     // into memory of our own, past it
+};
+
+class OpenCheckpoint {
+ public:
+  // Maps or reads the shards, and checks what the options want checked, in one pass. `loading` goes
+  // with options.access, which decides where it is not given. Unsupported: Loading::Direct, and the
+  // file system has no such reads.
+  static Result<Checkpoint> make(Parts parts, const OpenOptions& options,
+                                 std::optional<Loading> loading = std::nullopt);
+
+  // The state behind a public handle, for the rooms above.
+  static const OpenCheckpoint& of(const Checkpoint& checkpoint) noexcept {
+    return *checkpoint.state_;
+  }
+
+  const Parts& parts() const noexcept { return parts_; }
+  const format::IndexView& index() const noexcept { return parts_.index; }
+  Tensor handle(std::size_t position) const noexcept { return Tensor(this, position); }
+  std::string shard_path(std::uint32_t shard) const { return parts_.shards[shard].path(); }
+
+  // ---- check.cc: all sums ----
+
+  Result<Verification> verify(const Work& work) const;
+
+  // ---- lazy.cc: sums on first use ----
+
+  // Compares the tensor, or the chunks or the slice that hold a part of it, with their stored sums,
+  // unless that was done before. Corrupt names what differs.
+  Result<void> ensure_checked(std::size_t position) const;
+  Result<void> ensure_checked(std::size_t position, const StoredPart& part) const;
+
+  // The sentence for a tensor whose bytes have another sum.
+  Error damaged(std::size_t position, const format::Span& span, std::uint32_t computed) const;
+
+  // ---- pieces.cc: where a tensor lies ----
+
+  // The stored pieces that hold the elements of the box, each element once. Corrupt: the tensor's
+  // slices overlap, or leave a gap in the box.
+  Result<std::vector<StoredPart>> parts_of(std::size_t position, const Box& box) const;
+
+  // Where the whole tensor lies, one element after another; nothing: not in one place.
+  std::optional<format::Span> one_span(std::size_t position) const;
+
+  // Corrupt: slices of the tensor overlap.
+  Result<void> ensure_disjoint(std::size_t position) const;
+
+  // ---- read_plan.cc: many requests at once ----
+
+  // Each byte of the files that any of them touches is read once.
+  Result<void> read_all(std::span<const Read> reads, const Work& work, const Share& share) const;
+
+  // ---- read.cc: bytes ----
+
+  // The bytes of one stored piece in memory. Of a mapping: for the caller alone to touch, since it
+  // faults where the file was truncated or cannot be read.
+  std::span<std::byte> in_memory(const format::Span& span) const noexcept;
+
+  // Reads these bytes into their place, where the shard cannot be mapped and they are not there
+  // yet.
+  Result<void> fetch(const format::Span& span) const;
+
+  // Copies bytes of a shard, and never faults.
+  Result<void> copy_out(std::uint32_t shard, std::uint64_t offset_bytes,
+                        std::span<std::byte> out) const;
+
+  Result<std::span<const std::byte>> bytes(std::size_t position) const;
+  Result<std::span<std::byte>> native(std::size_t position, DType wanted,
+                                      std::size_t alignment) const;
+  Result<Strings> strings(std::size_t position, Slice slice) const;
+  Result<CopiedStrings> copy_strings(std::size_t position) const;
+  Result<void> match_dtype(std::size_t position, DType wanted) const;
+  Result<std::uint64_t> read_bytes(std::size_t position, Slice slice) const;
+  Result<void> read(std::size_t position, std::span<std::byte> out, Slice slice) const;
+  Result<void> prefetch(std::span<const std::string_view> names, const Work& work) const;
+  Result<std::uint64_t> resident_bytes() const;
+
+  // Whether a SigbusGuard had to put zeros into a shard.
+  bool faulted() const noexcept;
+
+  Access access() const noexcept { return access_; }
+  Result<std::size_t> find(std::string_view name) const;
+  void mark_checked(std::size_t position) const noexcept {
+    checked_[position].store(true, std::memory_order_release);
+  }
+
+ private:
+  OpenCheckpoint(Parts parts, const OpenOptions& options);
+
+  friend class ReadPlan;
+
+  bool faulted(std::uint32_t shard) const noexcept {
+    return os::any_faulted() && shard_bytes_[shard].faulted();
+  }
+  // The sentence for a shard that did so: from then on nothing of it is given out.
+  Error faulted_error(std::uint32_t shard) const;
+  Result<void> ensure_not_faulted() const;
+
+  Result<void> place_shards();
+  Result<os::Mapping> place_shard(std::uint32_t shard);
+  Result<void> load(Loading loading, bool check, const Work& work);
+  // Everything that has a sum, in one pass with what else was wanted of it.
+  Result<Verification> check_by(Pass& pass, Source source, const Work& work) const;
+  // The same, and Corrupt where anything is damaged. How many bytes have a sum.
+  Result<std::uint64_t> check_whole(Pass& pass, Source source, const Work& work);
+  // Where a tensor lies that can be viewed: in one place, native, checked.
+  Result<format::Span> checked_span(std::size_t position) const;
+  // The strings of a request. With `copies` they are views into these and not into the mapping.
+  Result<std::vector<std::string_view>> place_strings(
+      std::size_t position, Slice slice, std::vector<std::vector<std::byte>>* copies) const;
+  Result<void> read_whole(std::size_t position, std::span<std::byte> out) const;
+  Result<void> read_box(std::size_t position, std::span<std::byte> out, const Box& box) const;
+  // Whether a request can be met: the width by which its bytes are to be swapped, 1 where they are
+  // native.
+  Result<std::uint32_t> check_request(std::size_t position, std::span<std::byte> out,
+                                      Slice slice) const;
+  Result<Box> box_of_request(std::size_t position, Slice slice) const;
+  Result<void> ensure_slice_checked(std::size_t position, std::uint32_t slice) const;
+  Result<void> ensure_chunk_checked(std::size_t position, std::uint32_t chunk) const;
+
+  // A sentence that names the tensor.
+  Error refused(std::size_t position, const std::string& why) const;
+
+  Parts parts_;
+  Access access_;
+  bool lazy_;                                      // tensors are checked on first use
+  std::vector<os::Mapping> shard_bytes_;           // parallel to parts_.shards
+  std::vector<std::unique_ptr<Fetched>> fetched_;  // the same; nothing where a shard is mapped
+  // What was checked is never checked again: one flag for each tensor, chunk and slice.
+  std::unique_ptr<std::atomic<bool>[]> checked_;
+  std::unique_ptr<std::atomic<bool>[]> checked_chunks_;
+  std::unique_ptr<std::atomic<bool>[]> checked_slices_;
+  std::unique_ptr<std::atomic<bool>[]> disjoint_;  // at a tensor's first slice: they do not overlap
+};
+
+// The difference between what is there and what a caller expects; nothing: none. At most ten lines.
+std::optional<std::string> difference(const format::IndexView& index,
+                                      std::span<const TensorSpec> expected);
+
+// "float32 [2, 3]"; of an opaque dtype with its name.
+std::string describe(DType dtype, std::span<const std::int64_t> shape,
+                     std::string_view opaque = {});
+
+}  // namespace cairn::store

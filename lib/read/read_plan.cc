@@ -1,0 +1,180 @@
+// Many requests as one pass: what lies near each other comes in one read, what several ask for
+// comes once, what is large goes where it is wanted without another copy, and each sum that is not
+// known to be right is compared on the way.
+//
+// Not every request is of that kind: strings have no place until they are decoded, pages that the
+// caller may have changed (Access::Private) are not in the file, and a slice of countless short
+// runs would need more memory for its plan than for its bytes. These are read one by one,
+// afterwards.
+
+#include <algorithm>
+#include <tuple>
+
+#include "format/checked.h"
+#include "lib/os/parallel.h"
+#include "lib/read/open_checkpoint.h"
+#include "lib/read/scan_plan.h"
+#include "lib/read/slices.h"
+#include "lib/try.h"
+
+namespace cairn::store {
+namespace {
+
+// A run takes 24 bytes of the plan.
+constexpr std::uint64_t kRunBytesMin = 512;
+
+// How many runs `shared` is of, in a piece that holds `piece`.
+std::uint64_t run_count(const Box& piece, const Box& shared) {
+  std::uint64_t elements = 1;  // of one run
+  for (std::size_t i = piece.size(); i-- > 0;) {
+    elements *= static_cast<std::uint64_t>(shared[i].count);
+    if (shared[i].count != piece[i].count) break;
+  }
+  return elements == 0 ? 0 : element_count(shared) / elements;
+}
+
+}  // namespace
+
+class ReadPlan {
+ public:
+  explicit ReadPlan(const OpenCheckpoint& checkpoint)
+      : checkpoint_(checkpoint), pass_(checkpoint) {}
+
+  Result<void> add(const Read& read) {
+    CAIRN_TRY(position, checkpoint_.find(read.name));
+    CAIRN_TRY(width, checkpoint_.check_request(position, read.out, read.slice));
+    const auto tensor = checkpoint_.index().tensor(position);
+    const bool placed = tensor.encoding == format::Encoding::Raw && tensor.element_bits % 8 == 0;
+    if (!placed || checkpoint_.access() == Access::Private) return add_single(position, read);
+    CAIRN_TRY(box, checkpoint_.box_of_request(position, read.slice));
+    CAIRN_TRY(parts, checkpoint_.parts_of(position, box));
+    std::uint64_t runs = 0;
+    for (const StoredPart& part : parts) {
+      if (checkpoint_.faulted(part.span.shard)) return checkpoint_.faulted_error(part.span.shard);
+      runs += run_count(part.box, part.shared);
+    }
+    if (runs > 1 && read.out.size() / runs < kRunBytesMin) return add_single(position, read);
+    const bool whole = element_count(box) == format::element_count(tensor.shape);
+    for (const StoredPart& part : parts) {
+      const auto copy = [&](const Run& run) -> Result<void> {
+        pass_.copy(part.span.shard, part.span.offset_bytes + run.from_bytes,
+                   read.out.subspan(run.to_bytes, run.size_bytes));
+        return {};
+      };
+      CAIRN_CHECK(for_each_run(part.box, box, part.shared, tensor.element_bits / 8, copy));
+      add_checks(position, part, whole);
+    }
+    if (width > 1) swapped_.push_back({read.out, width});
+    return {};
+  }
+
+  Result<void> run(const Work& work, const Share& share) {
+    std::ranges::sort(checks_, {}, &Check::key);
+    checks_.erase(std::ranges::unique(checks_, {}, &Check::key).begin(), checks_.end());
+    for (const Check& check : checks_) pass_.sum(piece_of(check), check.span.size_bytes);
+    const std::uint64_t pass_bytes = pass_.plan();
+    const std::uint64_t total_bytes = pass_bytes + single_bytes_;
+    const Source source = checkpoint_.access() == Access::Copy ? Source::Memory : Source::File;
+    CAIRN_CHECK(pass_.run(source, os::part_of(work, {0, total_bytes}), share));
+    for (std::size_t i = 0; i < checks_.size(); ++i) CAIRN_CHECK(end(checks_[i], i));
+    for (const auto& [bytes, width] : swapped_) swap_in_place(bytes, width);
+    return read_singles(os::part_of(work, {pass_bytes, total_bytes}));
+  }
+
+ private:
+  // A sum to be compared, and what is known to be right afterwards.
+  struct Check {
+    std::size_t tensor;
+    std::atomic<bool>* flag;
+    format::Span span;
+    std::tuple<std::uint32_t, std::uint64_t, const std::atomic<bool>*> key() const noexcept {
+      return {span.shard, span.offset_bytes, flag};
+    }
+  };
+  struct Single {
+    std::size_t tensor;
+    const Read* read;
+  };
+  struct Swapped {
+    std::span<std::byte> bytes;
+    std::uint32_t width;
+  };
+
+  Result<void> add_single(std::size_t position, const Read& read) {
+    singles_.push_back({position, &read});
+    single_bytes_ += read.out.size();
+    return {};
+  }
+
+  // The sums that cover the part: of the tensor, of its chunks, or of a slice as it is stored.
+  void add_checks(std::size_t position, const StoredPart& part, bool whole) {
+    const OpenCheckpoint& from = checkpoint_;
+    if (!from.lazy_ || from.checked_[position].load(std::memory_order_acquire)) return;
+    const auto tensor = from.index().tensor(position);
+    if (tensor.partitioned())
+      return add_check(position, from.checked_slices_[part.slice], part.span);
+    if (whole || tensor.chunk_crc32cs.empty())
+      return add_check(position, from.checked_[position], tensor.span);
+    const std::uint64_t chunk_bytes = from.index().chunk_bytes();
+    const auto touched =
+        touched_blocks(part.box, part.shared, tensor.element_bits / 8, chunk_bytes);
+    for (std::uint32_t i = 0; i < touched.size(); ++i) {
+      if (!touched[i]) continue;
+      const std::uint64_t begin = i * chunk_bytes;
+      add_check(position, from.checked_chunks_[tensor.chunks_begin + i],
+                {tensor.span.shard, tensor.span.offset_bytes + begin,
+                 std::min(chunk_bytes, tensor.span.size_bytes - begin), tensor.chunk_crc32cs[i]});
+    }
+  }
+
+  void add_check(std::size_t position, std::atomic<bool>& flag, const format::Span& span) {
+    if (span.crc32c && !flag.load(std::memory_order_acquire))
+      checks_.push_back({position, &flag, span});
+  }
+
+  static Piece piece_of(const Check& check) {
+    Piece piece;
+    piece.shard = check.span.shard;
+    piece.offset_bytes = check.span.offset_bytes;
+    piece.size_bytes = check.span.size_bytes;
+    return piece;
+  }
+
+  Result<void> end(const Check& check, std::size_t piece) const {
+    const std::uint32_t computed = pass_.sums(piece)->whole;
+    if (computed != check.span.crc32c)
+      return checkpoint_.damaged(check.tensor, check.span, computed);
+    check.flag->store(true, std::memory_order_release);
+    return {};
+  }
+
+  Result<void> read_singles(const Work& work) const {
+    return os::run_parallel(work, singles_.size(), single_bytes_,
+                            [&](std::size_t i) -> Result<std::uint64_t> {
+                              const auto& [tensor, read] = singles_[i];
+                              CAIRN_CHECK(checkpoint_.read(tensor, read->out, read->slice));
+                              return read->out.size();
+                            });
+  }
+
+  const OpenCheckpoint& checkpoint_;
+  Pass pass_;
+  std::vector<Check> checks_;
+  std::vector<Swapped> swapped_;
+  std::vector<Single> singles_;
+  std::uint64_t single_bytes_ = 0;
+};
+
+Result<void> OpenCheckpoint::read_all(std::span<const Read> reads, const Work& work,
+                                      const Share& share) const {
+  if (share.index >= share.count) {
+    return Error{Code::Invalid, 0,
+                 parts_.prefix.string() + ": a share needs an index below its count, not " +
+                     std::to_string(share.index) + " of " + std::to_string(share.count)};
+  }
+  ReadPlan plan(*this);
+  for (const Read& read : reads) CAIRN_CHECK(plan.add(read));
+  return plan.run(work, share);
+}
+
+}  // namespace cairn::store

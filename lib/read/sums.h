@@ -1,0 +1,59 @@
+#pragma once
+
+// Stored pieces that have a sum, and the sums of what their bytes are now.
+
+#include <cstdint>
+#include <span>
+#include <tuple>
+#include <vector>
+
+#include "lib/read/open_checkpoint.h"
+
+namespace cairn::store {
+
+inline constexpr std::size_t kNoTensor = static_cast<std::size_t>(-1);  // a header, or padding
+
+// Bytes with one stored sum.
+struct Piece {
+  std::uint32_t shard = 0;
+  std::uint64_t offset_bytes = 0;
+  std::uint64_t size_bytes = 0;
+  std::uint32_t crc32c = 0;
+  std::size_t tensor = kNoTensor;
+  format::Encoding encoding = format::Encoding::Raw;
+  std::uint64_t encoded_count = 0;  // elements that they encode; 0 where they are raw
+  std::span<const std::uint32_t> chunk_crc32cs;
+
+  auto place() const noexcept { return std::tuple(shard, offset_bytes, size_bytes); }
+  auto key() const noexcept {
+    return std::tuple(shard, offset_bytes, size_bytes, crc32c, encoding, encoded_count);
+  }
+};
+
+// The tensor's only piece, and one of its slices: `slice` counts all slices of the index.
+Piece piece_of(const format::IndexView& index, std::size_t position);
+Piece piece_of_slice(const format::IndexView& index, std::size_t position, std::uint32_t slice);
+
+// The pieces of one tensor that have a sum.
+void append_pieces(const format::IndexView& index, std::size_t position,
+                   std::vector<Piece>& pieces);
+
+// The sums of one checkpoint's bytes.
+class Summer {
+ public:
+  explicit Summer(const OpenCheckpoint& checkpoint) : checkpoint_(checkpoint) {}
+
+  // Of a range of a raw piece; of the whole of an encoded one, whatever the range. Errors: Corrupt
+  // (it breaks the rules of its encoding), Unsupported (big-endian variants), Io.
+  Result<std::uint32_t> sum(const Piece& piece, std::uint64_t offset_bytes,
+                            std::uint64_t size_bytes) const;
+
+ private:
+  Result<std::uint32_t> sum_encoded(const Piece& piece) const;
+  Result<std::span<const std::byte>> stored_bytes(const Piece& piece,
+                                                  std::vector<std::byte>& read) const;
+
+  const OpenCheckpoint& checkpoint_;
+};
+
+}  // namespace cairn::store

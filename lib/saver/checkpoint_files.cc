@@ -1,0 +1,316 @@
+#include "lib/saver/checkpoint_files.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <filesystem>
+#include <optional>
+#include <set>
+
+#include "lib/open/load.h"
+#include "lib/open/v1.h"
+#include "lib/read/identity.h"
+#include "lib/read/names.h"
+#include "lib/saver/history.h"
+#include "lib/try.h"
+#include "lib/write/lock.h"
+#include "lib/write/publisher.h"
+
+namespace cairn::saver {
+namespace {
+
+constexpr std::array kIndexSuffixes{store::kTensorFlowSuffix, store::kCairnSuffix};
+
+bool is_shard(std::string_view name, std::string_view base) noexcept {
+  return store::shard_number(name, base).has_value();
+}
+
+bool is_index(std::string_view name, std::string_view base) noexcept {
+  return std::ranges::find(kIndexSuffixes, name.substr(base.size())) != kIndexSuffixes.end();
+}
+
+// 0: an index, 1: anything else, 2: a shard.
+int turn(std::string_view name, std::string_view base) noexcept {
+  if (name.starts_with(base) && is_index(name, base)) return 0;
+  return is_shard(name, base) ? 2 : 1;
+}
+
+// Named as a V1 checkpoint's file is: as the base, or as one of those that the base stands for.
+bool is_named_v1(std::string_view file_name, std::string_view base) {
+  if (file_name == base) return true;
+  const auto one = store::v1_name(file_name);
+  const auto all = store::v1_name(base);
+  if (!one || !one->shard) return false;
+  return all ? one->base == all->base && one->count == all->count : one->base == base;
+}
+
+// The files of the V1 checkpoint that the base is; none where it is none for certain.
+std::vector<std::string> v1_files(const os::Directory& directory, std::string_view base) {
+  const auto v1 = compat::find_v1(directory, std::string(base));
+  return v1 && *v1 ? (*v1)->names : std::vector<std::string>();
+}
+
+// Whether a graph of this name is the V1 checkpoint's: where what the base stands for has an index
+// of its own, the graph belongs to that.
+bool is_graph_of_v1(std::string_view name, std::string_view base,
+                    std::span<const std::string> names) {
+  const std::string whole(store::without_v1_tail(base));
+  return name == whole + std::string(store::kMetaSuffix) &&
+         std::ranges::none_of(names, [&](const std::string& other) {
+           return other.starts_with(whole) && is_index(other, whole);
+         });
+}
+
+// The numbered shards among the names. Where no index tells whose they are and `unread` takes them,
+// those of one count are taken for the checkpoint's; of several counts nobody knows.
+void claim_unread(std::span<const std::string> names, std::string_view base, Unread unread,
+                  store::Claims& claims) {
+  std::set<std::uint32_t> counts;
+  for (const std::string& name : names) {
+    if (const auto number = store::shard_number(name, base)) counts.insert(number->count);
+  }
+  if (unread == Unread::Take && counts.size() == 1) claims.counts.insert(*counts.begin());
+}
+
+// The shards that the checkpoint's indexes name. Errors: the disk's, which may pass.
+Result<store::Claims> claims_of_members(const os::Directory& directory,
+                                        std::span<const std::string> names, const std::string& base,
+                                        Unread unread) {
+  auto read = store::claims_of(directory, base);
+  if (!read && may_pass(read.error())) return std::move(read).error();
+  const bool known = read && *read;
+  store::Claims claims = known ? **std::move(read) : store::Claims();
+  const auto unnamed = [&](const std::string& name) {
+    return is_shard(name, base) && !claims.has(name, base);
+  };
+  if (std::ranges::none_of(names, unnamed)) return claims;
+  const bool opened = add_opened(directory, base, claims);
+  const bool nothing = claims.shards_of(base).empty() && !claims.names.empty();
+  if (!opened && (!known || nothing)) claim_unread(names, base, unread, claims);
+  return claims;
+}
+
+}  // namespace
+
+bool add_opened(const os::Directory& directory, const std::string& base, store::Claims& claims) {
+  auto twin = directory.duplicate();
+  if (!twin) return false;
+  auto location = compat::locate_in(*std::move(twin), base, base);
+  if (!location) return false;
+  compat::Trail trail(directory);
+  const auto parts = compat::load(*location, true, trail);
+  for (std::size_t i = 0; parts && i < parts->index.shard_count(); ++i)
+    claims.names.emplace(parts->index.shard(i).name);
+  return parts.has_value();
+}
+
+bool is_member(std::string_view file_name, std::string_view base) {
+  if (is_named_v1(file_name, base)) return true;
+  if (file_name == std::string(store::without_v1_tail(base)).append(store::kMetaSuffix))
+    return true;
+  if (!file_name.starts_with(base)) return false;
+  const std::string_view suffix = file_name.substr(base.size());
+  return suffix == store::kTensorFlowSuffix || suffix == store::kCairnSuffix ||
+         suffix == store::kMetaSuffix || suffix == store::kSafetensorsSuffix ||
+         is_shard(file_name, base);
+}
+
+std::vector<std::string> checkpoints_among(std::span<const std::string> names) {
+  std::set<std::string> bases;
+  for (const std::string& name : names) {
+    for (const std::string_view suffix : kIndexSuffixes) {
+      if (name.ends_with(suffix)) bases.insert(name.substr(0, name.size() - suffix.size()));
+    }
+  }
+  return {bases.begin(), bases.end()};
+}
+
+Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
+                                             std::span<const std::string> names,
+                                             std::string_view base, Unread unread) {
+  format::JournalCheckpoint what{std::string(base), {}};
+  std::set<std::uint64_t> shard_inodes;
+  // What is named like a V1 file, beside an index or without being one, is somebody else's.
+  const bool indexed = std::ranges::any_of(names, [&](const std::string& name) {
+    return name.starts_with(base) && is_index(name, base);
+  });
+  const std::vector<std::string> v1 =
+      indexed ? std::vector<std::string>() : v1_files(directory, base);
+  CAIRN_TRY(claims, claims_of_members(directory, names, what.base, unread));
+  const auto is_others = [&](const std::string& name) {
+    if (is_named_v1(name, base)) return std::ranges::find(v1, name) == v1.end();
+    if (is_shard(name, base)) return !claims.has(name, base);
+    return !name.starts_with(base) && (v1.empty() || !is_graph_of_v1(name, base, names));
+  };
+  for (const std::string& name : names) {
+    if (!is_member(name, base) || is_others(name)) continue;
+    CAIRN_TRY(info, directory.look(name));
+    if (!info) continue;
+    if (is_shard(name, base)) shard_inodes.insert(info->inode);
+    what.files.push_back({name, store::identity_of(*info), info->ctime_ns});
+  }
+  std::erase_if(what.files, [&](const format::JournalFile& file) {
+    return file.name.ends_with(store::kSafetensorsSuffix) &&
+           !shard_inodes.contains(file.identity.inode);
+  });
+  std::ranges::sort(what.files, {}, [&](const format::JournalFile& file) {
+    return std::pair(turn(file.name, base), file.name);
+  });
+  return what;
+}
+
+namespace {
+
+// What an index is to the others: as long as it is there, so is the checkpoint.
+bool makes(std::string_view name, std::string_view base) {
+  return (name.starts_with(base) && is_index(name, base)) || is_named_v1(name, base);
+}
+
+const format::JournalFile* find(const format::JournalCheckpoint& what, const std::string& name) {
+  const auto file = std::ranges::find(what.files, name, &format::JournalFile::name);
+  return file == what.files.end() ? nullptr : &*file;
+}
+
+bool is_meant(const format::JournalCheckpoint& what, const std::string& name,
+              const os::FileInfo& info, Recognised recognised) {
+  const format::JournalFile* file = find(what, name);
+  if (file == nullptr || store::identity_of(info) != file->identity) return false;
+  // A shard's names change when another name of it goes.
+  const bool by_names = recognised == Recognised::ByFileAndNames && makes(name, what.base);
+  return !by_names || info.ctime_ns == file->ctime_ns;
+}
+
+// Whether of what makes it a checkpoint something is there that was not meant.
+Result<bool> is_another(const os::Directory& directory, const format::JournalCheckpoint& what,
+                        Recognised recognised) {
+  std::set<std::string> names;
+  for (const std::string_view suffix : kIndexSuffixes)
+    names.insert(what.base + std::string(suffix));
+  for (const format::JournalFile& file : what.files) {
+    if (is_named_v1(file.name, what.base)) names.insert(file.name);
+  }
+  for (const std::string& name : names) {
+    CAIRN_TRY(info, directory.look(name));
+    if (info && !is_meant(what, name, *info, recognised)) return true;
+  }
+  return false;
+}
+
+bool may_not(const Error& error) noexcept {
+  constexpr std::array kRefusals{EPERM, EACCES, EROFS, EBUSY};
+  return std::ranges::find(kRefusals, error.os_errno) != kRefusals.end();
+}
+
+}  // namespace
+
+std::string why_left(const Removal& removal) {
+  using Outcome = Removal::Outcome;
+  const std::string refused = removal.refused ? removal.refused->what : std::string();
+  if (removal.outcome == Outcome::Stays) {
+    return "stays, and the catalog does not list it, since it may not be removed: " + refused +
+           "; whoever may remove it does so with remove_checkpoint() (cairn rm)";
+  }
+  if (removal.outcome == Outcome::Remains) {
+    return "is gone, but for what may not be removed: " + refused +
+           "; whoever may remove it does so by hand (rm)";
+  }
+  return "another has written it anew meanwhile: its files stay, and the catalog does not list it";
+}
+
+Result<bool> still_stands(const os::Directory& directory, const format::JournalCheckpoint& what) {
+  for (const std::string_view suffix : kIndexSuffixes) {
+    CAIRN_TRY(info, directory.look(what.base + std::string(suffix)));
+    if (info) return true;
+  }
+  bool v1 = false;
+  for (const format::JournalFile& file : what.files) {
+    if (makes(file.name, what.base) && !is_named_v1(file.name, what.base)) return false;
+    if (!is_named_v1(file.name, what.base)) continue;
+    CAIRN_TRY(info, directory.look(file.name));
+    if (!info) return false;
+    v1 = true;
+  }
+  return v1;
+}
+
+Result<std::string> step_aside(const os::Directory& directory,
+                               const format::JournalCheckpoint& what) {
+  const std::string own = what.base + std::string(store::kCairnSuffix);
+  CAIRN_TRY(index, directory.look(what.base + std::string(store::kTensorFlowSuffix)));
+  CAIRN_TRY(info, directory.look(own));
+  if (!index || !info || !is_meant(what, own, *info, Recognised::ByFile)) return std::string();
+  std::string aside = os::temporary_name(own);
+  CAIRN_CHECK(directory.rename(own, aside));
+  return aside;
+}
+
+Result<void> come_back(const os::Directory& directory, const format::JournalCheckpoint& what) {
+  const std::string own = what.base + std::string(store::kCairnSuffix);
+  const std::string foreign = what.base + std::string(store::kTensorFlowSuffix);
+  CAIRN_TRY(index, directory.look(foreign));
+  if (!index || !is_meant(what, foreign, *index, Recognised::ByFileAndNames)) return {};
+  const format::JournalFile* before = find(what, own);
+  if (before == nullptr || directory.exists(own)) return {};
+  CAIRN_TRY(names, directory.names());
+  for (const std::string& name : names) {
+    if (!os::is_temporary_name(name) || os::without_temporary_tail(name) != own) continue;
+    CAIRN_TRY(info, directory.look(name));
+    if (!info || store::identity_of(*info) != before->identity) continue;
+    return directory.rename_new(name, own);
+  }
+  return {};
+}
+
+std::optional<Error> refusal_of(const os::Directory& directory,
+                                const format::JournalCheckpoint& what) {
+  for (const format::JournalFile& file : what.files) {
+    if (directory.may_replace(file.name)) continue;
+    return Error{Code::Io, EPERM,
+                 (std::filesystem::path(directory.path()) / file.name).string() +
+                     ": is another user's, and nobody else may remove it, for the directory has "
+                     "the sticky bit"};
+  }
+  return std::nullopt;
+}
+
+Result<Removal> remove_members(const os::Directory& directory,
+                               const format::JournalCheckpoint& what, Recognised recognised) {
+  const auto lock = store::Lock::of_prefix(directory, what.base, {});
+  if (!lock) return lock.error();
+  return remove_members_held(directory, what, recognised);
+}
+
+Result<Removal> remove_members_held(const os::Directory& directory,
+                                    const format::JournalCheckpoint& what, Recognised recognised) {
+  using Outcome = Removal::Outcome;
+  CAIRN_TRY(another, is_another(directory, what, recognised));
+  if (another) return Removal{Outcome::Another, {}};
+  CAIRN_TRY(stands, still_stands(directory, what));
+  if (auto refused = refusal_of(directory, what); refused && stands)
+    return Removal{Outcome::Stays, std::move(refused)};
+  // The files were listed while others published, so shards of these very indexes may be missing.
+  CAIRN_TRY(claims, store::claims_of(directory, what.base));
+  Removal removal;
+  // What this user may not remove stays, and the rest goes on. true: it has gone.
+  const auto remove = [&](const std::string& name) -> Result<bool> {
+    auto removed = directory.remove(name);
+    if (removed) return true;
+    if (!may_not(removed.error())) return std::move(removed).error();
+    if (!removal.refused) removal = {Outcome::Remains, std::move(removed).error()};
+    return false;
+  };
+  for (const format::JournalFile& file : what.files) {
+    if (!is_member(file.name, what.base)) continue;
+    CAIRN_TRY(info, directory.look(file.name));
+    if (!info || !is_meant(what, file.name, *info, recognised)) continue;
+    CAIRN_TRY(gone, remove(file.name));
+    if (gone) continue;
+    CAIRN_TRY(named, still_stands(directory, what));  // it names the shards
+    if (named) return Removal{Outcome::Stays, std::move(removal.refused)};
+  }
+  for (const std::string& shard : claims ? claims->shards_of(what.base) : std::set<std::string>())
+    CAIRN_CHECK(remove(shard));
+  return removal;
+}
+
+}  // namespace cairn::saver

@@ -1,0 +1,90 @@
+#pragma once
+
+// The files of a checkpoint, and their removal.
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cairn/error.h"
+#include "format/cairn/journal.h"
+#include "lib/os/file.h"
+#include "lib/write/publisher.h"
+
+namespace cairn::saver {
+
+// Whether the file is named as one of the checkpoint's: an index, P.meta, a shard, or a V1 file.
+bool is_member(std::string_view file_name, std::string_view base);
+
+// The bases of all checkpoints that have an index in a directory, sorted. `names`: what is in it.
+std::vector<std::string> checkpoints_among(std::span<const std::string> names);
+
+// What is done about numbered shards where the indexes that would name them cannot be read.
+enum class Unread : std::uint8_t {
+  Keep,  // they stay
+  Take,  // those of the one count that is there are the checkpoint's
+};
+
+// The files of a checkpoint as they are now, indexes first: in that order they are to go, so that
+// no index ever names a shard that is gone. A shard is one of them where an index names it: beside
+// them another's copy or save may be under way. P.safetensors is one where it is another name of
+// such a shard, and a V1 file where it is one and no index is there. Errors: Io.
+Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
+                                             std::span<const std::string> names,
+                                             std::string_view base, Unread unread = Unread::Keep);
+
+// Adds the shards that a reader of the checkpoint finds, which may have other names than the index
+// says (TensorFlow's merge counts shards that it does not name). false: it cannot be opened.
+bool add_opened(const os::Directory& directory, const std::string& base, store::Claims& claims);
+
+// How a file that is to go is recognised. After a crash its names tell too (by its ctime) whether
+// it is where it is by somebody's doing since: a link made anew is the same file otherwise.
+enum class Recognised : std::uint8_t { ByFile, ByFileAndNames };
+
+// What became of a checkpoint that was to go.
+struct Removal {
+  enum class Outcome : std::uint8_t {
+    Gone,
+    Another,  // nothing was removed: an index is another one by now, and the shards may be its own
+    Stays,    // an index may not be removed, and so nothing behind it was
+    Remains,  // it is gone but for a file that may not be removed
+  };
+  Outcome outcome = Outcome::Gone;
+  std::optional<Error> refused;  // the first file that may not be removed
+
+  bool gone() const noexcept { return outcome == Outcome::Gone; }
+};
+
+// The part of a sentence that says, behind its prefix, why what the catalog does not list any more
+// has not gone.
+std::string why_left(const Removal& removal);
+
+// Whether what makes it a checkpoint is there: any index of it, or all its V1 files.
+Result<bool> still_stands(const os::Directory& directory, const format::JournalCheckpoint& what);
+
+// P.cairn, where P.index is there too, under a temporary name: then one removal, that of P.index,
+// decides, and until then come_back() undoes it. Empty: it need not step aside.
+Result<std::string> step_aside(const os::Directory& directory,
+                               const format::JournalCheckpoint& what);
+
+// Gives P.cairn its name again, where it has stepped aside and P.index is still that of `what`.
+Result<void> come_back(const os::Directory& directory, const format::JournalCheckpoint& what);
+
+// The sticky bit lets this user remove none of another's files. Nothing: he may remove them all.
+std::optional<Error> refusal_of(const os::Directory& directory,
+                                const format::JournalCheckpoint& what);
+
+// Removes the files of a checkpoint, under its prefix's lock, as far as they are those that were
+// meant; what is gone already is fine. What the system does not let this user remove is an outcome.
+// Errors: Busy, Io.
+Result<Removal> remove_members(const os::Directory& directory,
+                               const format::JournalCheckpoint& what, Recognised recognised);
+
+// The same under a lock that the caller holds.
+Result<Removal> remove_members_held(const os::Directory& directory,
+                                    const format::JournalCheckpoint& what, Recognised recognised);
+
+}  // namespace cairn::saver

@@ -1,0 +1,217 @@
+// Which entries of a catalog are news.
+//
+// A position in the catalog's list would not do: retention takes entries away in front of it, a
+// prefix that is saved again moves to the end, `set-latest` moves what is old, and a reader may
+// meet a catalog that another tool is writing in place. So the ledger keeps what it has given, each
+// entry with a digest over its tensors' names, shapes and checksums, and news is what is listed and
+// not in it. Times were rejected as the mark of a new save: they change when a directory is copied,
+// and P.cairn changes when a checkpoint is imported or pinned, which is no new checkpoint. They
+// serve to open only what may have changed.
+//
+// A checkpoint without any checksum would be taken for the same when only its values change; no
+// writer of a catalog leaves them out.
+
+#include "lib/saver/watch_state.h"
+
+#include <algorithm>
+#include <charconv>
+#include <span>
+#include <utility>
+
+#include "format/digest.h"
+#include "format/le.h"
+#include "format/quoted.h"
+#include "lib/open/catalog.h"
+#include "lib/open/load.h"
+#include "lib/os/file.h"
+#include "lib/read/names.h"
+#include "lib/try.h"
+
+namespace cairn::saver {
+namespace {
+
+// Entries that have left the catalog may come back to it: `set-latest`, or a catalog that was met
+// half written. So many are remembered; the bound is the cursor's size.
+constexpr std::size_t kUnlistedMax = 64;
+
+constexpr std::size_t kDigestDigits = 32;
+
+class TensorDigest {
+ public:
+  explicit TensorDigest(const format::IndexView& index) {
+    for (std::size_t i = 0; i < index.tensor_count(); ++i) add(index, index.tensor(i));
+  }
+  Digest128 digest() const noexcept { return stream_.digest(); }
+
+ private:
+  void add(const format::IndexView& index, const format::IndexView::Tensor& tensor) {
+    add_text(tensor.name);
+    add_number(static_cast<std::uint64_t>(tensor.dtype));
+    add_text(tensor.opaque_dtype);
+    add_number(tensor.shape.size());
+    stream_.update(std::as_bytes(tensor.shape));
+    add_span(tensor.span);
+    for (std::uint32_t i = tensor.slices_begin; i < tensor.slices_end; ++i) {
+      const format::IndexView::Slice slice = index.slice(i);
+      for (const format::Extent& extent : slice.extents) {
+        add_number(static_cast<std::uint64_t>(extent.start));
+        add_number(static_cast<std::uint64_t>(extent.length));
+      }
+      add_span(slice.span);
+    }
+  }
+  void add_span(const format::Span& span) {
+    add_number(span.size_bytes);
+    add_number(span.crc32c ? *span.crc32c + (std::uint64_t{1} << 32) : 0);
+  }
+  void add_text(std::string_view text) {
+    add_number(text.size());
+    stream_.update(format::as_bytes(text));
+  }
+  void add_number(std::uint64_t number) { stream_.update(std::as_bytes(std::span(&number, 1))); }
+
+  format::Xxh3Stream stream_;
+};
+
+Result<Digest128> digest_of_whole(const std::filesystem::path& dir,
+                                  const std::filesystem::path& prefix, bool follow_links) {
+  CAIRN_TRY(entry, compat::resolve_entry(dir, prefix, follow_links));
+  CAIRN_TRY(found, compat::find(entry.prefix, follow_links));
+  return TensorDigest(found.parts.index).digest();
+}
+
+std::optional<Digest128> digest_from(std::string_view digits) {
+  if (digits.size() != kDigestDigits) return std::nullopt;
+  Digest128 digest;
+  for (std::size_t i = 0; i < digest.bytes.size(); ++i) {
+    const char* const pair = digits.data() + 2 * i;
+    std::uint8_t byte = 0;
+    if (std::from_chars(pair, pair + 2, byte, 16).ptr != pair + 2) return std::nullopt;
+    digest.bytes[i] = std::byte{byte};
+  }
+  return digest;
+}
+
+std::string why(const std::filesystem::path& dir, const std::filesystem::path& prefix,
+                const Error& error) {
+  if (compat::checkpoint_exists(dir, prefix)) return error.what;
+  return prefix.string() + ": was removed before its turn";
+}
+
+}  // namespace
+
+bool Ledger::take_up(std::string_view text) {
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    if (line.size() == text.size()) return false;  // cut off
+    text.remove_prefix(line.size() + 1);
+    const auto digest = digest_from(line.substr(0, kDigestDigits));
+    if (!digest || line.size() < kDigestDigits + 2 || line[kDigestDigits] != ' ') return false;
+    given_[format::from_one_line(line.substr(kDigestDigits + 1))] = {*digest, {}, ++given_count_};
+  }
+  return true;
+}
+
+std::string Ledger::text() const {
+  std::map<std::uint64_t, std::string> lines;
+  for (const auto& [key, given] : given_)
+    lines[given.position] = format::hex(given.tensors.bytes) + " " + format::one_line(key) + "\n";
+  std::string text;
+  for (const auto& [position, line] : lines) text += line;
+  return text;
+}
+
+void Ledger::note(const CheckpointState& catalog) {
+  std::vector<std::filesystem::path> paths = catalog.all_model_checkpoint_paths;
+  std::erase(paths, catalog.model_checkpoint_path);
+  paths.push_back(catalog.model_checkpoint_path);
+  listed_.clear();
+  std::vector<Entry> news;
+  for (const auto& path : paths) {
+    Entry entry = entry_of(path);
+    newest_ = entry.key;
+    if (listed_.insert(entry.key).second && !settled(entry)) news.push_back(std::move(entry));
+  }
+  std::erase_if(waiting_, [&](const Entry& entry) { return listed_.contains(entry.key); });
+  waiting_.insert(waiting_.end(), news.begin(), news.end());
+  std::erase_if(passed_over_, [&](const auto& each) { return !listed_.contains(each.first); });
+  forget_unlisted();
+}
+
+std::optional<std::filesystem::path> Ledger::advance(std::vector<PassedOver>& passed_over) {
+  while (!waiting_.empty()) {
+    const Entry entry = waiting_.front();
+    const Stamp stamp = stamp_of(entry.prefix);
+    const auto tensors = digest_of_whole(dir_, entry.prefix, follow_links_);
+    if (!tensors && may_become_whole(entry)) return std::nullopt;
+    waiting_.erase(waiting_.begin());
+    if (!tensors) {
+      if (to_be_named(entry, stamp))
+        passed_over.push_back({entry.prefix, why(dir_, entry.prefix, tensors.error())});
+    } else if (give(entry, stamp, *tensors)) {
+      return entry.prefix;
+    }
+  }
+  return std::nullopt;
+}
+
+Ledger::Entry Ledger::entry_of(const std::filesystem::path& path) const {
+  const auto resolved = compat::resolve_entry(dir_, path, follow_links_);
+  if (!resolved) return {path.string(), path};
+  return {resolved->prefix.filename().string(), resolved->prefix};
+}
+
+// Whether there is no need to open it: given, and not written since.
+bool Ledger::settled(const Entry& entry) const {
+  const auto found = given_.find(entry.key);
+  if (found == given_.end()) return false;
+  const Stamp now = stamp_of(entry.prefix);
+  return now == found->second.stamp || now == Stamp();
+}
+
+// Enters a whole checkpoint; false where it was given before.
+bool Ledger::give(const Entry& entry, const Stamp& stamp, const Digest128& tensors) {
+  passed_over_.erase(entry.key);
+  if (doubted_ && doubted_->first == entry.key) doubted_.reset();
+  const auto [at, is_new] = given_.try_emplace(entry.key);
+  Given& given = at->second;
+  const bool news = is_new || given.tensors != tensors;
+  given.stamp = stamp;
+  given.tensors = tensors;
+  if (news) given.position = ++given_count_;
+  return news;
+}
+
+bool Ledger::may_become_whole(const Entry& entry) {
+  if (entry.key != newest_) return false;
+  const auto now = std::chrono::steady_clock::now();
+  if (!doubted_ || doubted_->first != entry.key) doubted_.emplace(entry.key, now);
+  return now - doubted_->second < patience_;
+}
+
+// Of what is passed over: what is listed is looked at again, and named only once.
+bool Ledger::to_be_named(const Entry& entry, const Stamp& stamp) {
+  if (!listed_.contains(entry.key)) return true;
+  const auto [at, is_new] = passed_over_.try_emplace(entry.key, stamp);
+  return is_new || std::exchange(at->second, stamp) != stamp;
+}
+
+void Ledger::forget_unlisted() {
+  std::map<std::uint64_t, std::string> unlisted;
+  for (const auto& [key, given] : given_) {
+    if (!listed_.contains(key)) unlisted[given.position] = key;
+  }
+  for (; unlisted.size() > kUnlistedMax; unlisted.erase(unlisted.begin()))
+    given_.erase(unlisted.begin()->second);
+}
+
+Ledger::Stamp Ledger::stamp_of(const std::filesystem::path& prefix) {
+  const auto identity = [&](std::string_view suffix) -> format::FileIdentity {
+    const auto info = os::look(prefix.string() + std::string(suffix));
+    if (!info || !*info) return {};
+    return {(*info)->size_bytes, (*info)->mtime_ns, (*info)->inode};
+  };
+  return {identity(store::kTensorFlowSuffix), identity(store::kCairnSuffix)};
+}
+
+}  // namespace cairn::saver

@@ -1,0 +1,46 @@
+#pragma once
+
+// Many tensors whose bytes are in memory, brought into their shards at once.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cairn/error.h"
+#include "cairn/work.h"
+#include "lib/write/shard_writer.h"
+
+namespace cairn::store {
+
+// A raw tensor with all its bytes; `sums` is what comes back.
+struct Load {
+  std::size_t tensor = 0;
+  std::span<const std::byte> bytes;
+  Sums sums;
+};
+
+// A stretch of one shard that is written in one call: the loads from `first` on, the first without
+// its first `skip_bytes`. Those in [begins, ends) have their first byte in it.
+struct Block {
+  std::uint32_t shard = 0;
+  std::uint64_t offset_bytes = 0;
+  std::uint64_t size_bytes = 0;
+  std::size_t first = 0;
+  std::uint64_t skip_bytes = 0;
+  std::size_t begins = 0;
+  std::size_t ends = 0;
+};
+
+// Cuts loads that stand by shard and place into blocks: at multiples of kBlockBytes in the file,
+// where there is a gap, and where there are more parts than one call takes.
+inline constexpr std::uint64_t kBlockBytes = 4u << 20;
+std::vector<Block> cut_into_blocks(const Layout& layout, std::span<const Load> loads);
+
+// Writes and sums the loads, and sorts them by place. Nothing says which bytes were written when it
+// fails. Errors: NoSpace, Io, Cancelled; OutOfMemory (no write failed: the same call may be made
+// again). Threads: below kBlockBytes in all the caller's alone, else
+// up to four. Memory: 64 bytes a block; no byte is copied but into the page cache.
+Result<void> write_batch(const ShardWriter& shards, std::span<Load> loads, const Work& work);
+
+}  // namespace cairn::store

@@ -1,0 +1,392 @@
+// Publishing, in the one order that loses nothing (docs/ARCHITECTURE.md, "The life of a save"):
+//
+//   the prefix's lock → the bytes of shards, synced under temporary names (before the lock, where
+//   they take long) → the indexes likewise → the shards get their names → directory synced
+//   → P.meta, P.index and P.cairn get theirs → directory synced → indexes that are not wanted go
+//   → directory synced → the shards of what was there before go → unlock
+//
+// A published shard's name is never given to another file: whoever saves over a prefix takes a
+// number of shards for which no file P.data-?????-of-N exists, so that the old indexes go on
+// pointing at old bytes until the rename. P.index goes first, because whatever mixture of old and
+// new indexes a power cut leaves, the rule for stale indexes then lands on a whole checkpoint (the
+// table in format/FORMAT.md, "Commit states").
+//
+// Which shards go? Those that the replaced indexes named, and those of a publisher that died. Of
+// the others nobody knows whose they are: a copy under way, TensorFlow's save. So an index is
+// written under its temporary name before its shards get theirs, and a replaced index gets a
+// temporary name before it is replaced: whatever moment a publisher dies at, what is to go is named
+// by a temporary index that nobody holds. sweep() reads those, and removes what no index that is
+// there names. (Where a power cut takes the temporary name and leaves the shard's, the shard stays:
+// that costs space, and one more sync a save would cost more.)
+
+#include "lib/write/publisher.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "format/cairn/index.h"
+#include "format/digest.h"
+#include "format/limits.h"
+#include "format/tensorflow/bundle.h"
+#include "lib/read/identity.h"
+#include "lib/read/names.h"
+#include "lib/try.h"
+#include "lib/write/layout.h"
+#include "lib/write/shard_names.h"
+
+namespace cairn::store {
+namespace {
+
+constexpr std::array kIndexSuffixes{kTensorFlowSuffix, kCairnSuffix};
+
+// What P.cairn says, and of which P.index.
+struct OwnIndex {
+  std::vector<std::string> shards;
+  format::TensorFlowIndexFacts recorded;
+  bool pinned = false;
+};
+
+// What P.index says, and by what it is recognised.
+struct ForeignIndex {
+  std::uint32_t shard_count = 0;
+  Digest128 digest;
+};
+
+// Nothing: it is not whole. Errors: it cannot be read.
+Result<std::optional<OwnIndex>> read_own(const os::File& file) {
+  CAIRN_TRY(bytes, os::read_whole(file, format::limits::kIndexBytesMax));
+  const auto index = format::IndexView::decode(bytes);
+  if (!index) return std::optional<OwnIndex>();
+  OwnIndex own{{}, index->tensorflow_index(), index->metadata(kPinnedKey).has_value()};
+  for (std::size_t i = 0; i < index->shard_count(); ++i)
+    own.shards.emplace_back(index->shard(i).name);
+  return std::optional(std::move(own));
+}
+
+Result<std::optional<ForeignIndex>> read_foreign(const os::File& file) {
+  CAIRN_TRY(bytes, os::read_whole(file, format::limits::kForeignIndexBytesMax));
+  const auto header = format::tensorflow::decode_bundle_header(bytes);
+  if (!header) return std::optional<ForeignIndex>();
+  return std::optional(
+      ForeignIndex{static_cast<std::uint32_t>(header->num_shards), format::xxh3_128(bytes)});
+}
+
+// Of an index that nobody holds. One that was torn has named nothing yet. Errors: it cannot be
+// read, so nobody knows.
+Result<void> add_claims(const os::File& file, std::string_view name, Claims& claims) {
+  if (name.ends_with(kCairnSuffix)) {
+    CAIRN_TRY(own, read_own(file));
+    if (own) claims.names.insert(own->shards.begin(), own->shards.end());
+  } else if (name.ends_with(kTensorFlowSuffix)) {
+    CAIRN_TRY(foreign, read_foreign(file));
+    if (foreign) claims.counts.insert(foreign->shard_count);
+  }
+  return {};
+}
+
+// A temporary name for an index (or P.meta) that is there: a copy, where it cannot be linked.
+Result<Draft> second_name(const os::Directory& directory, const std::string& name,
+                          const os::File& index) {
+  auto draft = Draft::link(directory, name, index);
+  if (draft) return draft;
+  const int number = draft.error().os_errno;
+  constexpr std::array kImpossible{EPERM, EOPNOTSUPP, ENOSYS, EMLINK, EXDEV, ENOENT};
+  if (std::ranges::find(kImpossible, number) == kImpossible.end()) return draft;
+  CAIRN_TRY(bytes, os::read_whole(index, format::limits::kForeignIndexBytesMax));
+  return draft_with(directory, name, bytes);
+}
+
+// The temporary files of publishers under `base`, or with nothing the directory's own.
+std::vector<std::string> temporaries_of(std::span<const std::string> names,
+                                        const std::optional<std::string>& base) {
+  std::vector<std::string> found;
+  for (const std::string& name : names) {
+    if (os::is_temporary_name(name) && base_of_file(os::without_temporary_tail(name)) == base)
+      found.push_back(name);
+  }
+  return found;
+}
+
+// Removes the shards that a dead publisher named and no index does. false: some are still there.
+bool remove_dead(const os::Directory& directory, std::span<const std::string> names,
+                 const std::string& base, const Claims& dead) {
+  const auto alive = claims_of(directory, base);
+  if (!alive || !*alive) return false;
+  bool all = true;
+  for (const std::string& name : names) {
+    if (dead.has(name, base) && !(*alive)->has(name, base))
+      all = static_cast<bool>(directory.remove(name)) && all;
+  }
+  return all;
+}
+
+void sweep(const os::Directory& directory, std::span<const std::string> names,
+           const std::optional<std::string>& base) {
+  Claims dead;
+  std::vector<std::string> going;
+  for (const std::string& name : temporaries_of(names, base)) {
+    const auto file = directory.open_file(name, os::Links::Refuse);
+    if (!file || !file->try_lock().value_or(false)) continue;
+    // One that cannot be read today goes when it can: it may be all that tells what else goes.
+    if (add_claims(*file, os::without_temporary_tail(name), dead)) going.push_back(name);
+  }
+  const bool named = !dead.names.empty() || !dead.counts.empty();
+  // They stay named until they have gone.
+  if (named && !remove_dead(directory, names, *base, dead)) return;
+  for (const std::string& name : going) (void)directory.remove(name);
+}
+
+}  // namespace
+
+bool Claims::has(std::string_view shard, std::string_view base) const {
+  const auto number = shard_number(shard, base);
+  return number && (counts.contains(number->count) || names.contains(shard));
+}
+
+std::set<std::string> Claims::shards_of(const std::string& base) const {
+  std::set<std::string> shards;
+  for (const std::string& name : names) {
+    if (shard_number(name, base)) shards.insert(name);
+  }
+  for (const std::uint32_t count : counts) {
+    for (std::string& name : shard_names(base, count, count)) shards.insert(std::move(name));
+  }
+  return shards;
+}
+
+Result<std::optional<Claims>> claims_of(const os::Directory& directory, const std::string& base) {
+  using Nobody = std::optional<Claims>;
+  Claims claims;
+  const auto own_file = directory.open_file(base + std::string(kCairnSuffix), os::Links::Refuse);
+  const auto file = directory.open_file(base + std::string(kTensorFlowSuffix), os::Links::Refuse);
+  for (const auto* each : {&own_file, &file}) {
+    if (!*each && each->error().code == Code::Unsafe) return Nobody();
+    if (!*each && each->error().code != Code::NotFound) return each->error();
+  }
+  std::optional<ForeignIndex> foreign;
+  std::optional<OwnIndex> own;
+  if (file) {
+    CAIRN_TRY(read, read_foreign(*file));
+    foreign = std::move(read);
+  }
+  if (own_file) {
+    CAIRN_TRY(read, read_own(*own_file));
+    own = std::move(read);
+  }
+  if ((file && !foreign) || (own_file && !own)) return Nobody();
+  if (foreign) claims.counts.insert(foreign->shard_count);
+  // One that P.index has overtaken speaks for nothing.
+  const bool overtaken =
+      own && foreign && (!own->recorded.present || own->recorded.digest != foreign->digest);
+  if (own && !overtaken) claims.names.insert(own->shards.begin(), own->shards.end());
+  return Nobody(std::move(claims));
+}
+
+Result<Claims> claims_of_temporaries(const os::Directory& directory,
+                                     std::span<const std::string> names, const std::string& base) {
+  Claims claims;
+  for (const std::string& name : temporaries_of(names, base)) {
+    const auto file = directory.open_file(name, os::Links::Refuse);
+    if (!file && file.error().code == Code::NotFound) continue;
+    if (!file) return file.error();
+    CAIRN_CHECK(add_claims(*file, os::without_temporary_tail(name), claims));
+  }
+  return claims;
+}
+
+Result<IndexIdentities> index_identities(const os::Directory& directory, const std::string& base) {
+  IndexIdentities identities;
+  for (const std::string_view suffix : kIndexSuffixes) {
+    CAIRN_TRY(info, directory.look(base + std::string(suffix)));
+    identities.push_back(info ? std::optional(identity_of(*info)) : std::nullopt);
+  }
+  return identities;
+}
+
+Result<Publisher> Publisher::begin(Target target, const LockWait& wait) {
+  CAIRN_TRY(lock, Lock::of_prefix(target.directory, target.base, wait));
+  return Publisher(std::move(target), std::move(lock));
+}
+
+Result<void> Publisher::refuse(std::span<const std::string_view> suffixes) const {
+  return refuse_existing(target_, suffixes);
+}
+
+Result<void> refuse_existing(const Target& target, std::span<const std::string_view> suffixes) {
+  for (const std::string_view suffix : suffixes) {
+    const std::string file = target.base + std::string(suffix);
+    if (!target.directory.exists(file)) continue;
+    return Error{Code::Exists, 0,
+                 target.shown + ": " + file + " is there; choose another output, or say replace"};
+  }
+  return {};
+}
+
+Result<const os::File*> Publisher::add(std::string_view suffix, std::span<const std::byte> bytes) {
+  CAIRN_TRY(draft, draft_with(target_.directory, name(suffix), bytes));
+  indexes_.push_back(std::move(draft));
+  return &indexes_.back().file();
+}
+
+Result<const os::File*> Publisher::add_link(std::string_view suffix, const os::File& file) {
+  CAIRN_TRY(info, file.info());
+  CAIRN_TRY(there, target_.directory.look(name(suffix)));
+  // To give a file the name that it has does nothing, and its temporary name would stay.
+  if (there && same_file(*there, info)) {
+    CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kForeignIndexBytesMax));
+    return add(suffix, bytes);
+  }
+  CAIRN_CHECK(file.sync());
+  CAIRN_TRY(draft, second_name(target_.directory, name(suffix), file));
+  indexes_.push_back(std::move(draft));
+  return &indexes_.back().file();
+}
+
+// Second names for the indexes that are replaced or go, so that their shards are known for what
+// they are until they have gone.
+Result<std::vector<Draft>> Publisher::keep_replaced(
+    std::span<const std::string_view> unwanted) const {
+  std::vector<Draft> kept;
+  for (const std::string_view suffix : kIndexSuffixes) {
+    const std::string index = name(suffix);
+    const bool goes = std::ranges::find(indexes_, index, &Draft::name) != indexes_.end() ||
+                      std::ranges::find(unwanted, suffix) != unwanted.end();
+    auto file = target_.directory.open_file(index, os::Links::Refuse);
+    // A link of somebody's: what it leads to is not ours to remove.
+    if (!goes ||
+        (!file && (file.error().code == Code::NotFound || file.error().code == Code::Unsafe)))
+      continue;
+    if (!file) return std::move(file).error();
+    CAIRN_TRY(draft, second_name(target_.directory, index, *file));
+    kept.push_back(std::move(draft));
+  }
+  return kept;
+}
+
+// After an error the names are gone again.
+Result<void> Publisher::name_shards(std::span<Draft> shards) {
+  std::size_t named = 0;
+  const auto name_all = [&]() -> Result<void> {
+    for (; named < shards.size(); ++named) CAIRN_CHECK(shards[named].publish(Draft::Taken::Refuse));
+    return target_.directory.sync();
+  };
+  auto done = name_all();
+  for (std::size_t i = 0; !done && i < named; ++i) (void)target_.directory.remove(shards[i].name());
+  return done;
+}
+
+Result<void> Publisher::name_indexes(bool last_first) {
+  for (std::size_t i = 0; i < indexes_.size(); ++i) {
+    if (i > 0 && last_first) CAIRN_CHECK(target_.directory.sync());
+    Draft& index = indexes_[last_first ? indexes_.size() - 1 - i : i];
+    auto done = index.publish(Draft::Taken::Replace);
+    if (!done) {
+      // Over a network a rename that is reported as failed may have happened.
+      const auto info = index.file().info();
+      const auto there = target_.directory.look(index.name());
+      const bool surely_not = info && there && (!*there || (*there)->inode != info->inode);
+      changed_ = changed_ || !surely_not;
+      return done;
+    }
+    changed_ = changed_ || !index.name().ends_with(kMetaSuffix);  // a graph names no shards
+  }
+  return target_.directory.sync();
+}
+
+// An index of the kind that is not wanted would be preferred to, or contradict, the new one, so its
+// removal is the moment of the commit.
+Result<void> Publisher::drop(std::span<const std::string_view> unwanted) const {
+  for (const std::string_view suffix : unwanted) {
+    CAIRN_TRY(there, target_.directory.look(name(suffix)));
+    if (!there) continue;
+    CAIRN_CHECK(target_.directory.remove(name(suffix)));
+    CAIRN_CHECK(target_.directory.sync());
+  }
+  return {};
+}
+
+// Whether what stands there is pinned, and what is to take its place is not.
+bool Publisher::loses_pin() const {
+  const auto is_pinned = [](const os::File& file) {
+    const auto own = read_own(file);
+    return own && *own && (*own)->pinned;
+  };
+  const auto there = target_.directory.open_file(name(kCairnSuffix), os::Links::Refuse);
+  if (!there || !is_pinned(*there)) return false;
+  return std::ranges::none_of(indexes_, [&](const Draft& index) {
+    return index.name() == name(kCairnSuffix) && is_pinned(index.file());
+  });
+}
+
+Result<void> Publisher::publish(std::span<Draft> shards, const How& how) {
+  std::vector<Draft> replaced;
+  if (!shards.empty()) {
+    lost_pin_ = loses_pin();
+    CAIRN_TRY(kept, keep_replaced(how.unwanted));
+    replaced = std::move(kept);
+    CAIRN_CHECK(name_shards(shards));
+  }
+  auto done = name_indexes(how.last_first);
+  if (!done && !changed_) {
+    for (const Draft& shard : shards) (void)target_.directory.remove(shard.name());
+    return done;
+  }
+  if (done) done = drop(how.unwanted);
+  for (Draft& index : replaced) index.abandon();  // to be read by a sweep, this one or a later one
+  replaced.clear();
+  if (done) sweep(target_.directory, target_.base);
+  return done;
+}
+
+std::optional<std::string> Publisher::notice() const {
+  if (!lost_pin_) return std::nullopt;
+  return target_.shown +
+         ": was pinned, and what took its place is not; Saver::pin() (cairn pin) pins it";
+}
+
+Result<void> Publisher::publish_file(Draft& file, bool replace) {
+  CAIRN_TRY(there, target_.directory.look(file.name()));
+  CAIRN_TRY(info, file.file().info());
+  // To give a file the name that it has does nothing, and its temporary name would stay.
+  const bool same = there && same_file(*there, info);
+  if (there && !same && !replace) {
+    return Error{
+        Code::Exists, 0,
+        target_.shown + ": " + file.name() + " is there; choose another output, or say replace"};
+  }
+  if (!same) CAIRN_CHECK(file.publish(replace ? Draft::Taken::Replace : Draft::Taken::Refuse));
+  auto done = target_.directory.sync();
+  // What was replaced does not come back, and the new file is whole.
+  if (!done && !there) (void)target_.directory.remove(file.name());
+  if (done) sweep(target_.directory, target_.base);
+  return done;
+}
+
+void sweep(const os::Directory& directory, const std::string& base) {
+  const auto names = directory.names();
+  if (names) sweep(directory, *names, base);
+}
+
+void sweep_all(const os::Directory& directory) {
+  const auto names = directory.names();
+  if (names) sweep_all(directory, *names);
+}
+
+void sweep_all(const os::Directory& directory, std::span<const std::string> names) {
+  std::set<std::string> bases;
+  for (const std::string& name : names) {
+    const auto base =
+        os::is_temporary_name(name) ? base_of_file(os::without_temporary_tail(name)) : std::nullopt;
+    if (base) bases.insert(*base);
+  }
+  for (const std::string& base : bases) {
+    // Who publishes there sweeps too.
+    const auto lock = Lock::of_prefix(directory, base, {std::chrono::milliseconds(0), {}});
+    if (lock) sweep(directory, base);
+  }
+  sweep(directory, names, std::nullopt);
+}
+
+}  // namespace cairn::store

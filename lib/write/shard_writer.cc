@@ -1,0 +1,120 @@
+#include "lib/write/shard_writer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "format/le.h"
+#include "format/tensorflow/bundle.h"
+#include "lib/read/identity.h"
+#include "lib/try.h"
+
+namespace cairn::store {
+
+namespace {
+
+// What is summed is still in the processor's cache when it is hashed.
+constexpr std::uint64_t kStepBytes = 64u << 10;
+static_assert(kChunkBytes % kStepBytes == 0);
+
+}  // namespace
+
+void TensorSums::update(std::span<const std::byte> bytes) {
+  size_bytes_ += bytes.size();
+  while (!bytes.empty()) {
+    const std::uint64_t step_bytes = kStepBytes - in_chunk_ % kStepBytes;
+    const auto part = bytes.first(std::min<std::uint64_t>(bytes.size(), step_bytes));
+    chunk_ = format::crc32c(part, chunk_);
+    hash_.update(part);
+    in_chunk_ += part.size();
+    bytes = bytes.subspan(part.size());
+    if (in_chunk_ == kChunkBytes) end_chunk();
+  }
+}
+
+void TensorSums::end_chunk() {
+  whole_ = format::crc32c_combine(whole_, chunk_, in_chunk_);
+  chunks_.push_back(chunk_);
+  chunk_ = 0;
+  in_chunk_ = 0;
+}
+
+Sums TensorSums::finish() {
+  if (in_chunk_ != 0) end_chunk();
+  if (size_bytes_ <= kChunkBytes) chunks_.clear();
+  return {whole_, std::move(chunks_), hash_.digest()};
+}
+
+Sums sums_of(std::span<const std::byte> bytes) {
+  if (bytes.size() <= kStepBytes) return {format::crc32c(bytes), {}, format::xxh3_128(bytes)};
+  TensorSums sums;
+  sums.update(bytes);
+  return sums.finish();
+}
+
+ShardWriter::ShardWriter(Layout layout)
+    : layout_(std::move(layout)), append_(std::make_unique<std::mutex>()) {}
+
+Result<ShardWriter> ShardWriter::create(const os::Directory& directory,
+                                        std::vector<std::string> names, Layout layout) {
+  ShardWriter writer(std::move(layout));
+  CAIRN_ASSERT(names.size() == writer.layout_.shards.size());
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const PlannedShard& plan = writer.layout_.shards[i];
+    CAIRN_TRY(draft, Draft::create(directory, std::move(names[i])));
+    CAIRN_CHECK(draft.file().reserve(plan.size_bytes));
+    CAIRN_CHECK(draft.file().write_at(0, format::as_bytes(plan.head)));
+    writer.drafts_.push_back(std::move(draft));
+  }
+  return writer;
+}
+
+Result<void> ShardWriter::write(std::size_t tensor, std::uint64_t at_bytes,
+                                std::span<const std::byte> bytes) const {
+  const PlannedTensor& plan = layout_.tensors[tensor];
+  return drafts_[plan.shard].file().write_at(plan.offset_bytes + at_bytes, bytes);
+}
+
+void ShardWriter::place_encoded(std::size_t tensor, std::uint64_t size_bytes) {
+  const std::lock_guard lock(*append_);
+  PlannedTensor& plan = layout_.tensors[tensor];
+  PlannedShard& shard = layout_.shards[plan.shard];
+  // The gap is a hole of the file, which reads as zeros; behind the last byte there may be none.
+  if (size_bytes != 0) shard.size_bytes = round_up(shard.size_bytes, layout_.alignment_bytes);
+  plan.offset_bytes = shard.size_bytes;
+  plan.size_bytes = size_bytes;
+  shard.size_bytes += size_bytes;
+}
+
+Result<void> ShardWriter::sync() const {
+  for (const Draft& draft : drafts_) {
+    CAIRN_CHECK(draft.file().make_read_only());
+    CAIRN_CHECK(draft.file().sync());
+  }
+  return {};
+}
+
+void ShardWriter::set_names(std::vector<std::string> names) {
+  CAIRN_ASSERT(names.size() == drafts_.size());
+  for (std::size_t i = 0; i < names.size(); ++i) drafts_[i].set_name(std::move(names[i]));
+}
+
+Result<std::vector<format::ShardFacts>> ShardWriter::facts() const {
+  std::vector<format::ShardFacts> shards;
+  for (std::size_t i = 0; i < drafts_.size(); ++i) {
+    CAIRN_TRY(info, drafts_[i].file().info());
+    const PlannedShard& plan = layout_.shards[i];
+    format::ShardFacts facts;
+    facts.name = drafts_[i].name();
+    facts.kind = plan.kind;
+    facts.identity = store::identity_of(info);
+    facts.head_bytes = plan.head.size();
+    facts.head_crc32c = format::crc32c(format::as_bytes(plan.head));
+    shards.push_back(std::move(facts));
+  }
+  for (const PlannedTensor& tensor : layout_.tensors) {
+    if (!tensor.same_as) shards[tensor.shard].live_bytes += tensor.size_bytes;
+  }
+  return shards;
+}
+
+}  // namespace cairn::store
