@@ -30,6 +30,11 @@ std::optional<To> fits(From value) noexcept {
   return static_cast<To>(value);
 }
 
+// The next multiple of the alignment. No offset of a checkpoint comes near 2^64.
+inline std::uint64_t round_up(std::uint64_t offset_bytes, unsigned alignment_bytes) noexcept {
+  return (offset_bytes + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
+}
+
 // Whether `size` bytes at `offset` lie inside `total` bytes.
 inline bool inside(std::uint64_t offset, std::uint64_t size, std::uint64_t total) noexcept {
   return offset <= total && size <= total - offset;

@@ -105,6 +105,10 @@ struct TensorFlowIndexFacts {
 
 using KeyValues = std::vector<std::pair<std::string, std::string>>;
 
+// Keys that begin so are Cairn's own.
+inline constexpr std::string_view kReservedKeys = "cairn.";
+inline constexpr std::string_view kPinnedKey = "cairn.pinned";  // a Saver never removes it
+
 struct IndexFacts {
   std::optional<std::int64_t> step;
   std::int64_t created_ns = 0;  // since the epoch; 0: not known

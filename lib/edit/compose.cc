@@ -24,7 +24,7 @@
 #include "lib/read/slices.h"
 #include "lib/try.h"
 
-namespace cairn::edit {
+namespace cairn::internal {
 namespace {
 
 using format::TensorFacts;
@@ -42,8 +42,7 @@ class ShardList {
  public:
   explicit ShardList(Composed& result) : result_(result) {}
 
-  Result<std::uint32_t> add(store::Parts& parts, const format::ShardFacts& facts,
-                            std::size_t shard);
+  Result<std::uint32_t> add(Parts& parts, const format::ShardFacts& facts, std::size_t shard);
 
  private:
   Composed& result_;
@@ -64,7 +63,7 @@ void join(format::ShardFacts& known, const format::ShardFacts& other) {
   known.live_bytes = std::min(known.live_bytes, room_bytes);
 }
 
-Result<std::uint32_t> ShardList::add(store::Parts& parts, const format::ShardFacts& facts,
+Result<std::uint32_t> ShardList::add(Parts& parts, const format::ShardFacts& facts,
                                      std::size_t shard) {
   CAIRN_TRY(info, parts.shards[shard].info());
   const auto next = static_cast<std::uint32_t>(result_.files.size());
@@ -84,7 +83,7 @@ Result<std::uint32_t> ShardList::add(store::Parts& parts, const format::ShardFac
 }
 
 // Takes over the tensors of a source, their spans in terms of the result's shards.
-Result<void> take(Source& source, std::size_t number, ShardList& shards,
+Result<void> take(MergeInput& source, std::size_t number, ShardList& shards,
                   std::vector<Tagged>& tensors, format::IndexFacts& facts) {
   std::vector<std::optional<std::uint32_t>> placed(facts.shards.size());
   const auto place = [&](format::Span& span) -> Result<void> {
@@ -106,16 +105,16 @@ Result<void> take(Source& source, std::size_t number, ShardList& shards,
 
 // ---- Tensors ------------------------------------------------------------------------------------
 
-std::string both(std::span<const Source> sources, const Tagged& a, const Tagged& b) {
+std::string both(std::span<const MergeInput> sources, const Tagged& a, const Tagged& b) {
   return sources[a.source].path.string() + " and " + sources[b.source].path.string();
 }
 
-std::string describe(const TensorFacts& tensor) {
-  return store::describe(tensor.dtype, tensor.shape, tensor.opaque_dtype);
+std::string described(const TensorFacts& tensor) {
+  return describe(tensor.dtype, tensor.shape, tensor.opaque_dtype);
 }
 
 // Whether the two are parts of one tensor.
-Result<void> check_parts(std::span<const Source> sources, const Tagged& a, const Tagged& b) {
+Result<void> check_parts(std::span<const MergeInput> sources, const Tagged& a, const Tagged& b) {
   if (a.facts.slices.empty() || b.facts.slices.empty()) {
     const bool graph = a.facts.name == kObjectGraphName;
     return Error{
@@ -128,26 +127,26 @@ Result<void> check_parts(std::span<const Source> sources, const Tagged& a, const
     return {};
   return Error{Code::Invalid, 0,
                "tensor " + format::quoted(a.facts.name) + " has slices in both " +
-                   both(sources, a, b) + ", but of different tensors: " + describe(a.facts) +
-                   " and " + describe(b.facts)};
+                   both(sources, a, b) + ", but of different tensors: " + described(a.facts) +
+                   " and " + described(b.facts)};
 }
 
 // One tensor out of its parts in several sources.
-Result<TensorFacts> joined(std::span<const Source> sources, std::span<Tagged> parts,
+Result<TensorFacts> joined(std::span<const MergeInput> sources, std::span<Tagged> parts,
                            std::vector<std::string>& notices) {
-  std::vector<store::Box> boxes;
+  std::vector<Box> boxes;
   std::vector<std::size_t> owners;  // the source of each
   std::uint64_t covered = 0;
   const TensorFacts& first = parts.front().facts;
   for (const Tagged& part : parts) {
     if (&part != &parts.front()) CAIRN_CHECK(check_parts(sources, parts.front(), part));
     for (const format::SliceFacts& slice : part.facts.slices) {
-      boxes.push_back(store::box_of(slice.extents, first.shape));
+      boxes.push_back(box_of(slice.extents, first.shape));
       owners.push_back(part.source);
-      covered += store::element_count(boxes.back());
+      covered += element_count(boxes.back());
     }
   }
-  const auto met = store::overlapping(boxes);
+  const auto met = overlapping(boxes);
   if (!met) {
     return Error{met.error().code, 0,
                  "tensor " + format::quoted(first.name) + " " + met.error().what};
@@ -167,7 +166,7 @@ Result<TensorFacts> joined(std::span<const Source> sources, std::span<Tagged> pa
   return whole;
 }
 
-Result<void> join_tensors(std::span<const Source> sources, std::vector<Tagged> tensors,
+Result<void> join_tensors(std::span<const MergeInput> sources, std::vector<Tagged> tensors,
                           Composed& result) {
   const auto name = [](const Tagged& tensor) -> const std::string& { return tensor.facts.name; };
   const auto by_name = [](const Tagged& a, const Tagged& b) {
@@ -190,14 +189,14 @@ Result<void> join_tensors(std::span<const Source> sources, std::vector<Tagged> t
 
 // ---- What is said of the checkpoint as a whole --------------------------------------------------
 
-Result<void> check_alike(std::span<const Source> sources) {
-  const auto header = [](const Source& source) {
+Result<void> check_alike(std::span<const MergeInput> sources) {
+  const auto header = [](const MergeInput& source) {
     format::BundleHeader each = source.found.parts.index.bundle();
     each.num_shards = 1;
     return each;
   };
   const format::BundleHeader first = header(sources.front());
-  for (const Source& source : sources.subspan(1)) {
+  for (const MergeInput& source : sources.subspan(1)) {
     const format::BundleHeader other = header(source);
     if (other == first) continue;
     const bool order = other.big_endian != first.big_endian;
@@ -210,15 +209,15 @@ Result<void> check_alike(std::span<const Source> sources) {
   return {};
 }
 
-std::optional<std::int64_t> step_of(const Source& source) {
-  const compat::Location& location = source.found.location;
+std::optional<std::int64_t> input_step(const MergeInput& source) {
+  const Location& location = source.found.location;
   if (const auto step = source.found.parts.index.step()) return step;
-  return location.kind == compat::Kind::Prefix ? store::step_of(location.base) : std::nullopt;
+  return location.kind == Kind::Prefix ? step_of(location.base) : std::nullopt;
 }
 
-std::optional<std::int64_t> common_step(std::span<const Source> sources) {
-  const auto first = step_of(sources.front());
-  const auto differs = [&](const Source& source) { return step_of(source) != first; };
+std::optional<std::int64_t> common_step(std::span<const MergeInput> sources) {
+  const auto first = input_step(sources.front());
+  const auto differs = [&](const MergeInput& source) { return input_step(source) != first; };
   return std::ranges::any_of(sources, differs) ? std::nullopt : first;
 }
 
@@ -253,7 +252,7 @@ void drop_savers_own(format::KeyValues& metadata) {
 
 }  // namespace
 
-Result<Composed> compose(std::vector<Source> sources) {
+Result<Composed> compose(std::vector<MergeInput> sources) {
   CAIRN_CHECK(check_alike(sources));
   Composed result;
   ShardList shards(result);
@@ -261,7 +260,7 @@ Result<Composed> compose(std::vector<Source> sources) {
   std::vector<format::KeyValues> metadata;
   std::vector<format::KeyValues> safetensors_metadata;
   for (std::size_t i = 0; i < sources.size(); ++i) {
-    store::Parts& parts = sources[i].found.parts;
+    Parts& parts = sources[i].found.parts;
     format::IndexFacts facts = parts.index.facts();
     if (i == 0) {
       result.facts.chunk_bytes = facts.chunk_bytes;
@@ -285,9 +284,9 @@ Result<Composed> compose(std::vector<Source> sources) {
   result.facts.safetensors_metadata = agreeing(safetensors_metadata, result.notices);
   if (sources.size() > 1 || result.facts.created_ns == 0) result.facts.created_ns = os::now_ns();
   result.facts.producer = "cairn " + std::string(version());
-  for (Source& source : sources)
+  for (MergeInput& source : sources)
     result.seen.push_back({std::move(source.found.location), std::move(source.found.seen)});
   return result;
 }
 
-}  // namespace cairn::edit
+}  // namespace cairn::internal

@@ -12,17 +12,17 @@
 #include "lib/open/load.h"
 #include "lib/os/file.h"
 
-namespace cairn::edit {
+namespace cairn::internal {
 
-struct Source {
+struct MergeInput {
   std::filesystem::path path;  // as the caller said it
-  compat::Found found;
+  Found found;
 };
 
 // Where a source lay, and what it was then.
 struct SeenSource {
-  compat::Location location;
-  store::IndexIdentities indexes;
+  Location location;
+  IndexIdentities indexes;
 };
 
 struct Composed {
@@ -36,6 +36,6 @@ struct Composed {
 };
 
 // Of one source everything is kept; for several the rules of cairn::merge hold.
-Result<Composed> compose(std::vector<Source> sources);
+Result<Composed> compose(std::vector<MergeInput> sources);
 
-}  // namespace cairn::edit
+}  // namespace cairn::internal

@@ -38,7 +38,7 @@ constexpr std::uint64_t kMetaBytesMax = std::uint64_t{1}
 using Sink = std::function<Result<void>(std::span<const std::byte>)>;
 
 // Puts a tensor together that lies in several pieces, or big-endian: some rows at a time.
-Result<void> pour_rows(const store::OpenCheckpoint& source, std::size_t position,
+Result<void> pour_rows(const internal::OpenCheckpoint& source, std::size_t position,
                        const Sink& sink) {
   const auto shape = source.index().tensor(position).shape;
   CAIRN_TRY(size_bytes, source.read_bytes(position, {}));
@@ -61,7 +61,7 @@ Result<void> pour_rows(const store::OpenCheckpoint& source, std::size_t position
 
 // The tensor's bytes, little-endian and row-major. What lies in one native piece is summed on the
 // way.
-Result<void> pour(const store::OpenCheckpoint& source, std::size_t position, const Sink& sink) {
+Result<void> pour(const internal::OpenCheckpoint& source, std::size_t position, const Sink& sink) {
   const auto tensor = source.index().tensor(position);
   if (tensor.partitioned() || source.index().big_endian()) return pour_rows(source, position, sink);
   std::vector<std::byte> block(std::min(kBlockBytes, tensor.size_bytes));
@@ -81,7 +81,7 @@ std::vector<TensorSpec> specs_of(const format::IndexView& index,
                                  std::span<const std::size_t> taken) {
   std::vector<TensorSpec> specs;
   specs.reserve(taken.size());
-  for (const std::size_t i : taken) specs.push_back(store::spec_of(index.tensor(i)));
+  for (const std::size_t i : taken) specs.push_back(internal::spec_of(index.tensor(i)));
   return specs;
 }
 
@@ -104,7 +104,7 @@ std::vector<std::optional<std::size_t>> tied(const format::IndexView& index,
   return same_as;
 }
 
-Result<void> write_encoded(const store::OpenCheckpoint& source, std::size_t position,
+Result<void> write_encoded(const internal::OpenCheckpoint& source, std::size_t position,
                            Writer& writer) {
   const auto tensor = source.index().tensor(position);
   const bool strings_alone = tensor.encoding == format::Encoding::TensorFlowString &&
@@ -119,39 +119,40 @@ Result<void> write_encoded(const store::OpenCheckpoint& source, std::size_t posi
 }
 
 struct Source {
-  const compat::Location& location;
-  const store::IndexIdentities& seen;
+  const internal::Location& location;
+  const internal::IndexIdentities& seen;
   const Checkpoint& checkpoint;
 };
 
 // A checkpoint that is converted onto itself must be what was read.
 Result<void> check_source(const Source& source, const TransferOptions& options) {
-  CAIRN_TRY(same, compat::is_beside(source.location, options));
-  return same ? compat::check_unchanged(source.location, source.seen) : Result<void>();
+  CAIRN_TRY(same, internal::is_beside(source.location, options));
+  return same ? internal::check_unchanged(source.location, source.seen) : Result<void>();
 }
 
 // Everything that the target can hold, with P.meta, under a prefix.
 Result<void> write_prefix(const Source& source, Format target, const TransferOptions& options,
                           Transfer& transfer) {
-  compat::Fit fit = compat::fit_of(store::OpenCheckpoint::of(source.checkpoint).index(), target);
-  CAIRN_CHECK(compat::accept(fit.misfits, target, options, transfer));
-  WriterOptions writing = compat::writer_options(source.checkpoint);
+  internal::Fit fit =
+      internal::fit_of(internal::OpenCheckpoint::of(source.checkpoint).index(), target);
+  CAIRN_CHECK(internal::accept(fit.misfits, target, options, transfer));
+  WriterOptions writing = internal::writer_options(source.checkpoint);
   writing.cairn_index = target == Format::Cairn;
-  if (target != Format::Cairn && writing.step != store::step_of(options.output.native())) {
+  if (target != Format::Cairn && writing.step != internal::step_of(options.output.native())) {
     transfer.notices.push_back(options.output.string() +
                                ": TensorFlow takes the step from the name alone, which does not "
                                "say the source's" +
                                (writing.step ? ", " + std::to_string(*writing.step) : ""));
   }
-  CAIRN_TRY(graph, compat::meta_graph(source.location, options.follow_links));
-  std::vector<std::string_view> stale{store::kSafetensorsSuffix};
-  if (graph.empty()) stale.push_back(store::kMetaSuffix);
+  CAIRN_TRY(graph, internal::meta_graph(source.location, options.follow_links));
+  std::vector<std::string_view> stale{internal::kSafetensorsSuffix};
+  if (graph.empty()) stale.push_back(internal::kMetaSuffix);
   writing.meta_graph = std::move(graph);
-  compat::Payload payload{source.checkpoint, std::move(fit.taken), std::move(writing), {}};
+  internal::Payload payload{source.checkpoint, std::move(fit.taken), std::move(writing), {}};
   payload.unchanged = [&] { return check_source(source, options); };
-  CAIRN_CHECK(compat::rewrite(payload, options, transfer));
-  compat::tell_of_fingerprint(options.output, transfer);
-  compat::tell_of_stale(options.output, stale, transfer);
+  CAIRN_CHECK(internal::rewrite(payload, options, transfer));
+  internal::tell_of_fingerprint(options.output, transfer);
+  internal::tell_of_stale(options.output, stale, transfer);
   return {};
 }
 
@@ -160,7 +161,7 @@ void note_about_file(const Source& source, std::span<const TensorSpec> specs, Tr
   const std::string file = transfer.prefix.string();
   std::set<std::string> newest;
   for (const TensorSpec& spec : specs) {
-    if (store::fits_header(spec, store::Readers::All)) continue;
+    if (internal::fits_header(spec, internal::Readers::All)) continue;
     newest.emplace(spec.dtype == DType::Opaque ? spec.opaque.name
                                                : format::safetensors_name(spec.dtype, false));
   }
@@ -169,21 +170,21 @@ void note_about_file(const Source& source, std::span<const TensorSpec> specs, Tr
                                ": only the newest readers of safetensors know it, and others "
                                "refuse the whole file");
   }
-  if (source.location.kind == compat::Kind::SafetensorsFile ||
-      !source.location.has(store::kMetaSuffix))
+  if (source.location.kind == internal::Kind::SafetensorsFile ||
+      !source.location.has(internal::kMetaSuffix))
     return;
-  transfer.notices.push_back(source.location.prefix.string() + std::string(store::kMetaSuffix) +
+  transfer.notices.push_back(source.location.prefix.string() + std::string(internal::kMetaSuffix) +
                              ": TensorFlow's graph stays behind");
 }
 
 // The file that a plan for these tensors gives, its header made.
-Result<store::Layout> plan_file(const Checkpoint& checkpoint, std::span<const TensorSpec> specs,
-                                const TransferOptions& options) {
-  const format::KeyValues metadata = compat::metadata_for_file(checkpoint, specs);
+Result<internal::Layout> plan_file(const Checkpoint& checkpoint, std::span<const TensorSpec> specs,
+                                   const TransferOptions& options) {
+  const format::KeyValues metadata = internal::metadata_for_file(checkpoint, specs);
   // safetensors has no shared bytes: each name gets its own.
   const std::vector<std::optional<std::size_t>> same_as(specs.size());
-  store::Layout layout =
-      store::plan_layout({specs, same_as, 0, metadata, store::Readers::Newest}, 1);
+  internal::Layout layout =
+      internal::plan_layout({specs, same_as, 0, metadata, internal::Readers::Newest}, 1);
   if (specs.empty()) {  // a file without tensors has a header all the same
     std::string head = format::safetensors::encode_header({}, metadata, 1);
     const std::uint64_t head_bytes = head.size();
@@ -198,17 +199,17 @@ Result<store::Layout> plan_file(const Checkpoint& checkpoint, std::span<const Te
 // One file with a header and everything that it can name.
 Result<void> write_safetensors(const Source& from, const TransferOptions& options,
                                Transfer& transfer) {
-  const store::OpenCheckpoint& source = store::OpenCheckpoint::of(from.checkpoint);
-  const compat::Fit selection = compat::fit_of(source.index(), Format::Safetensors);
-  CAIRN_CHECK(compat::accept(selection.misfits, Format::Safetensors, options, transfer));
+  const internal::OpenCheckpoint& source = internal::OpenCheckpoint::of(from.checkpoint);
+  const internal::Fit selection = internal::fit_of(source.index(), Format::Safetensors);
+  CAIRN_CHECK(internal::accept(selection.misfits, Format::Safetensors, options, transfer));
   const std::vector<TensorSpec> specs = specs_of(source.index(), selection.taken);
   CAIRN_TRY(layout, plan_file(from.checkpoint, specs, options));
-  const auto parts = store::Prefix::of(options.output);
+  const auto parts = internal::Prefix::of(options.output);
   CAIRN_TRY(directory, os::Directory::open_or_create(parts.directory));
-  const std::string name = store::safetensors_file(parts.base);
+  const std::string name = internal::safetensors_file(parts.base);
   transfer.prefix = parts.directory / name;
   note_about_file(from, specs, transfer);
-  CAIRN_TRY(shards, store::ShardWriter::create(directory, {name}, std::move(layout)));
+  CAIRN_TRY(shards, internal::ShardWriter::create(directory, {name}, std::move(layout)));
   std::uint64_t total_bytes = 0;
   for (const std::size_t i : selection.taken) total_bytes += source.index().tensor(i).size_bytes;
   const auto pour_one = [&](std::size_t i) -> Result<std::uint64_t> {
@@ -226,18 +227,18 @@ Result<void> write_safetensors(const Source& from, const TransferOptions& option
   CAIRN_CHECK(os::run_parallel(options.work, specs.size(), total_bytes, pour_one));
   transfer.payload_bytes_copied = total_bytes;
   CAIRN_CHECK(shards.sync());
-  CAIRN_TRY(publisher, store::Publisher::begin({directory, parts.base, options.output.string()},
-                                               {options.lock_wait, options.work.stop}));
+  CAIRN_TRY(publisher, internal::Publisher::begin({directory, parts.base, options.output.string()},
+                                                  {options.lock_wait, options.work.stop}));
   CAIRN_CHECK(publisher.publish_file(shards.drafts().front(), options.replace));
   return {};
 }
 
 }  // namespace
 
-namespace compat {
+namespace internal {
 
 WriterOptions writer_options(const Checkpoint& checkpoint) {
-  const format::IndexView& index = store::OpenCheckpoint::of(checkpoint).index();
+  const format::IndexView& index = OpenCheckpoint::of(checkpoint).index();
   WriterOptions options;
   options.step = checkpoint.step();
   for (std::size_t i = 0; i < index.metadata_count(); ++i)
@@ -249,28 +250,27 @@ WriterOptions writer_options(const Checkpoint& checkpoint) {
 
 Result<std::string> meta_graph(const Location& location, bool follow_links) {
   const os::Links links = follow_links ? os::Links::Follow : os::Links::Inside;
-  if (location.kind == Kind::SafetensorsFile || !location.has(store::kMetaSuffix))
-    return std::string();
-  CAIRN_TRY(meta, location.directory.open_file(location.file(store::kMetaSuffix), links));
+  if (location.kind == Kind::SafetensorsFile || !location.has(kMetaSuffix)) return std::string();
+  CAIRN_TRY(meta, location.directory.open_file(location.file(kMetaSuffix), links));
   CAIRN_TRY(bytes, os::read_whole(meta, kMetaBytesMax));
   return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
 Result<void> refuse_existing(const TransferOptions& options, Format target) {
   if (options.replace) return {};
-  const auto parts = store::Prefix::of(options.output);
+  const auto parts = Prefix::of(options.output);
   const auto directory = os::Directory::open(parts.directory);
   if (!directory) return {};
-  const std::string file = store::safetensors_file(parts.base);
-  const store::Target target_file{*directory, {}, options.output.string()};
+  const std::string file = safetensors_file(parts.base);
+  const Target target_file{*directory, {}, options.output.string()};
   if (target == Format::Safetensors)
-    return store::refuse_existing(target_file, std::array<std::string_view, 1>{file});
-  constexpr std::array kIndexes{store::kCairnSuffix, store::kTensorFlowSuffix};
-  return store::refuse_existing({*directory, parts.base, options.output.string()}, kIndexes);
+    return refuse_existing(target_file, std::array<std::string_view, 1>{file});
+  constexpr std::array kIndexes{kCairnSuffix, kTensorFlowSuffix};
+  return refuse_existing({*directory, parts.base, options.output.string()}, kIndexes);
 }
 
 Result<void> rewrite(const Payload& payload, const TransferOptions& options, Transfer& transfer) {
-  const store::OpenCheckpoint& source = store::OpenCheckpoint::of(payload.checkpoint);
+  const OpenCheckpoint& source = OpenCheckpoint::of(payload.checkpoint);
   std::vector<TensorSpec> specs = specs_of(source.index(), payload.taken);
   WriterOptions writing = payload.writing;
   writing.replace = options.replace;
@@ -316,7 +316,7 @@ Result<void> rewrite(const Payload& payload, const TransferOptions& options, Tra
   return {};
 }
 
-}  // namespace compat
+}  // namespace internal
 
 Result<Transfer> convert(const std::filesystem::path& source, Format target,
                          const TransferOptions& options) noexcept {
@@ -327,11 +327,11 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
       return Error{Code::Unsupported, 0,
                    source.string() + ": nothing writes TensorFlow V1 checkpoints any more"};
     }
-    CAIRN_CHECK(compat::refuse_existing(options, target));
-    CAIRN_TRY(found, compat::find(source, options.follow_links));
+    CAIRN_CHECK(internal::refuse_existing(options, target));
+    CAIRN_TRY(found, internal::find(source, options.follow_links));
     OpenOptions opening;
     opening.work = options.work;
-    CAIRN_TRY(checkpoint, store::OpenCheckpoint::make(std::move(found.parts), opening));
+    CAIRN_TRY(checkpoint, internal::OpenCheckpoint::make(std::move(found.parts), opening));
     Transfer transfer;
     transfer.prefix = options.output;
     transfer.used = Link::Copy;

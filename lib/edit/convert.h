@@ -12,7 +12,7 @@
 #include "cairn/writer.h"
 #include "lib/open/locate.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 
 // What is written, and what is said of it as a whole.
 struct Payload {
@@ -36,4 +36,4 @@ Result<void> refuse_existing(const TransferOptions& options, Format target);
 // Durable when it returns. Adds to `transfer`. Errors: Corrupt (damage); those of Writer.
 Result<void> rewrite(const Payload& payload, const TransferOptions& options, Transfer& transfer);
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

@@ -9,8 +9,8 @@ namespace {
 
 // Its variables are a checkpoint; all of it is more than one.
 Result<void> refuse_saved_model(const std::filesystem::path& source,
-                                const compat::Location& location) {
-  if (location.prefix == source || !compat::is_saved_model(source)) return {};
+                                const internal::Location& location) {
+  if (location.prefix == source || !internal::is_saved_model(source)) return {};
   return Error{Code::Unsupported, 0,
                source.string() +
                    ": is a SavedModel, a directory of more than its variables: 'cp -r' copies it; "
@@ -18,16 +18,16 @@ Result<void> refuse_saved_model(const std::filesystem::path& source,
                    location.prefix.string()};
 }
 
-Result<compat::Cargo> take(const std::filesystem::path& source, bool follow_links) {
-  compat::Trail trail;
-  auto cargo = compat::until_still(trail, [&]() -> Result<compat::Cargo> {
-    CAIRN_TRY(location, compat::locate(source, follow_links, trail));
+Result<internal::Cargo> take(const std::filesystem::path& source, bool follow_links) {
+  internal::Trail trail;
+  auto cargo = internal::until_still(trail, [&]() -> Result<internal::Cargo> {
+    CAIRN_TRY(location, internal::locate(source, follow_links, trail));
     CAIRN_CHECK(refuse_saved_model(source, location));
-    return compat::take(std::move(location), follow_links, trail);
+    return internal::take(std::move(location), follow_links, trail);
   });
   if (cargo) return cargo;
-  return compat::with_newest_whole(trail.explain(source, std::move(cargo).error()), trail,
-                                   follow_links);
+  return internal::with_newest_whole(trail.explain(source, std::move(cargo).error()), trail,
+                                     follow_links);
 }
 
 }  // namespace
@@ -44,10 +44,10 @@ Result<Transfer> copy_checkpoint(const std::filesystem::path& source,
                        "merge() make one whose shards are hard links"};
     }
     CAIRN_TRY(cargo, take(source, options.follow_links));
-    compat::NewDirectories made(options.output);
-    CAIRN_TRY(to, compat::destination_of(cargo.location, options.output));
+    internal::NewDirectories made(options.output);
+    CAIRN_TRY(to, internal::destination_of(cargo.location, options.output));
     Transfer transfer;
-    CAIRN_CHECK(compat::put_down(cargo, to, {.how = compat::Carry::Copy}, options, transfer));
+    CAIRN_CHECK(internal::put_down(cargo, to, {.how = internal::Carry::Copy}, options, transfer));
     made.keep();
     return transfer;
   });

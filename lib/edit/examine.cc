@@ -25,7 +25,7 @@
 #include "lib/read/sums.h"
 #include "lib/try.h"
 
-namespace cairn::edit {
+namespace cairn::internal {
 namespace {
 
 using Losses = std::vector<LostTensor>;
@@ -56,7 +56,7 @@ std::string_view unwritable(const format::TensorFacts& tensor) {
 // The shards that are there, as an index calls them, and the tensors that lie in them.
 class Present {
  public:
-  explicit Present(compat::Remains& remains) : remains_(remains) {
+  explicit Present(Remains& remains) : remains_(remains) {
     for (std::size_t i = 0; i < remains.shards.size(); ++i) add_shard(i);
   }
 
@@ -70,7 +70,7 @@ class Present {
   bool is_there(format::Span& span) const;
   LostRange gone(const format::Span& span) const;
 
-  compat::Remains& remains_;
+  Remains& remains_;
   std::vector<std::optional<std::uint32_t>> positions_;  // of the index's shards among these
   format::IndexFacts facts_;
 };
@@ -109,7 +109,7 @@ LostRange Present::gone(const format::Span& span) const {
   range.offset_bytes = span.offset_bytes;
   range.size_bytes = span.size_bytes;
   range.stored_crc32c = span.crc32c;
-  const Result<compat::OpenShard>& shard = remains_.shards[span.shard];
+  const Result<OpenShard>& shard = remains_.shards[span.shard];
   if (!shard) {
     range.why = shard.error().what;
   } else {
@@ -118,7 +118,7 @@ LostRange Present::gone(const format::Span& span) const {
                               std::to_string(shard->identity.size_bytes) + " bytes, too few for " +
                               std::to_string(span.size_bytes) + " at byte " +
                               std::to_string(span.offset_bytes) + ": the file is truncated"};
-    range.why = compat::named_for_what_it_is(shard->file, truncated).what;
+    range.why = named_for_what_it_is(shard->file, truncated).what;
   }
   return range;
 }
@@ -127,7 +127,7 @@ void Present::add(format::TensorFacts tensor, Losses& losses) {
   LostTensor lost;
   if (const std::string_view why = unwritable(tensor); !why.empty())
     lost.ranges.push_back(whole_tensor(std::string(why)));
-  compat::for_each_span(tensor, [&](format::Span& span) {
+  for_each_span(tensor, [&](format::Span& span) {
     const format::Span recorded = span;
     lost.size_bytes = saturating_add(lost.size_bytes, recorded.size_bytes);
     if (!is_there(span)) lost.ranges.push_back(gone(recorded));
@@ -148,22 +148,21 @@ Result<Checkpoint> Present::open(const Work& work) && {
   facts_.safetensors_metadata = said.safetensors_metadata;
   facts_.bundle = said.bundle;
   std::vector<os::File> files;
-  for (Result<compat::OpenShard>& shard : remains_.shards) {
+  for (Result<OpenShard>& shard : remains_.shards) {
     if (shard) files.push_back(std::move(shard->file));
   }
   const std::filesystem::path& prefix = remains_.location.prefix;
-  CAIRN_TRY(parts,
-            compat::assemble({remains_.format, prefix, prefix.string()}, facts_, std::move(files)));
+  CAIRN_TRY(parts, assemble({remains_.format, prefix, prefix.string()}, facts_, std::move(files)));
   OpenOptions options;
   options.work = work;
-  return store::OpenCheckpoint::make(std::move(parts), options);
+  return OpenCheckpoint::make(std::move(parts), options);
 }
 
 // ---- By the bytes -------------------------------------------------------------------------------
 
 // What is read and compared at once.
 struct Place {
-  store::Piece piece;
+  Piece piece;
   bool summed = false;
 
   auto key() const noexcept { return std::pair(piece.key(), summed); }
@@ -173,15 +172,14 @@ std::vector<Place> places_of(const format::IndexView& index, std::size_t positio
   const auto tensor = index.tensor(position);
   std::vector<Place> places;
   if (!tensor.partitioned())
-    places.push_back({store::piece_of(index, position), tensor.span.crc32c.has_value()});
+    places.push_back({piece_of(index, position), tensor.span.crc32c.has_value()});
   for (std::uint32_t i = tensor.slices_begin; i < tensor.slices_end; ++i) {
-    places.push_back(
-        {store::piece_of_slice(index, position, i), index.slice(i).span.crc32c.has_value()});
+    places.push_back({piece_of_slice(index, position, i), index.slice(i).span.crc32c.has_value()});
   }
   return places;
 }
 
-LostRange range_of(const store::OpenCheckpoint& source, const store::Piece& piece) {
+LostRange range_of(const OpenCheckpoint& source, const Piece& piece) {
   LostRange range;
   range.shard = source.index().shard(piece.shard).name;
   range.offset_bytes = piece.offset_bytes;
@@ -198,9 +196,9 @@ void differ(LostRange& range, std::uint32_t stored, std::uint32_t computed) {
 }
 
 // Which ranges of a place are lost: by its chunks where these have sums.
-Result<std::vector<LostRange>> compare(const store::OpenCheckpoint& source, const Place& place) {
-  const store::Piece& piece = place.piece;
-  const store::Summer summer(source);
+Result<std::vector<LostRange>> compare(const OpenCheckpoint& source, const Place& place) {
+  const Piece& piece = place.piece;
+  const Summer summer(source);
   const bool chunked = !piece.chunk_crc32cs.empty();
   const std::uint64_t step = chunked ? source.index().chunk_bytes() : piece.size_bytes;
   std::vector<LostRange> lost;
@@ -217,7 +215,7 @@ Result<std::vector<LostRange>> compare(const store::OpenCheckpoint& source, cons
       whole = format::crc32c_combine(whole, *sum, range.size_bytes);
       if (!place.summed || *sum == stored) continue;
       differ(range, stored, *sum);
-    } else if (compat::is_damage(sum.error()) || sum.error().code == Code::Unsupported) {
+    } else if (is_damage(sum.error()) || sum.error().code == Code::Unsupported) {
       if (place.summed) range.stored_crc32c = stored;
       range.why = sum.error().what;
     } else {
@@ -233,7 +231,7 @@ Result<std::vector<LostRange>> compare(const store::OpenCheckpoint& source, cons
 // The places of all tensors, each once, and what of them is lost.
 class Places {
  public:
-  explicit Places(const store::OpenCheckpoint& source) : source_(source) {
+  explicit Places(const OpenCheckpoint& source) : source_(source) {
     for (std::size_t i = 0; i < source.index().tensor_count(); ++i)
       std::ranges::move(places_of(source.index(), i), std::back_inserter(places_));
     std::ranges::sort(places_, {}, &Place::key);
@@ -267,16 +265,14 @@ class Places {
       const auto& ranges = lost_[static_cast<std::size_t>(at - places_.begin())];
       lost.insert(lost.end(), ranges.begin(), ranges.end());
     }
-    const Box whole = store::whole_box(source_.index().tensor_shape(position));
+    const Box whole = whole_box(source_.index().tensor_shape(position));
     if (const auto parts = source_.parts_of(position, whole); !parts)
       lost.push_back(whole_tensor(parts.error().what));
     return lost;
   }
 
  private:
-  using Box = store::Box;
-
-  const store::OpenCheckpoint& source_;
+  const OpenCheckpoint& source_;
   std::vector<Place> places_;                 // sorted by key
   std::vector<std::vector<LostRange>> lost_;  // parallel
   std::uint64_t bytes_ = 0;
@@ -284,7 +280,7 @@ class Places {
 
 }  // namespace
 
-Result<Examined> examine(compat::Remains remains, const Work& work, unsigned passes) {
+Result<Examined> examine(Remains remains, const Work& work, unsigned passes) {
   Salvageable found;
   found.notices = std::move(remains.notices);
   found.tensors_total = remains.facts.tensors.size();
@@ -292,7 +288,7 @@ Result<Examined> examine(compat::Remains remains, const Work& work, unsigned pas
   for (format::TensorFacts& tensor : remains.facts.tensors)
     present.add(std::move(tensor), found.lost);
   CAIRN_TRY(checkpoint, std::move(present).open(work));
-  const store::OpenCheckpoint& source = store::OpenCheckpoint::of(checkpoint);
+  const OpenCheckpoint& source = OpenCheckpoint::of(checkpoint);
   Places places(source);
   CAIRN_CHECK(places.read(os::part_of(work, {0, passes * places.bytes()})));
   std::vector<std::size_t> whole;
@@ -322,4 +318,4 @@ Result<Examined> examine(compat::Remains remains, const Work& work, unsigned pas
                   std::move(found), places.bytes()};
 }
 
-}  // namespace cairn::edit
+}  // namespace cairn::internal

@@ -13,10 +13,10 @@
 #include "lib/open/locate.h"
 #include "lib/open/recoverable.h"
 
-namespace cairn::edit {
+namespace cairn::internal {
 
 struct Examined {
-  compat::Location location;
+  Location location;
   Checkpoint checkpoint;           // of what lies within the shards that are there
   std::vector<std::size_t> whole;  // positions in it, ascending
   Salvageable found;
@@ -25,6 +25,6 @@ struct Examined {
 
 // The progress is that of the first of `passes` passes over the bytes. Errors: those of
 // cairn::salvageable.
-Result<Examined> examine(compat::Remains remains, const Work& work, unsigned passes);
+Result<Examined> examine(Remains remains, const Work& work, unsigned passes);
 
-}  // namespace cairn::edit
+}  // namespace cairn::internal

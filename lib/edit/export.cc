@@ -12,6 +12,7 @@
 #include "format/le.h"
 #include "format/limits.h"
 #include "format/safetensors/header.h"
+#include "format/safetensors/own_metadata.h"
 #include "lib/edit/fit.h"
 #include "lib/edit/publish.h"
 #include "lib/edit/transfer.h"
@@ -25,13 +26,13 @@
 namespace cairn {
 namespace {
 
-using compat::Location;
+using internal::Location;
 
 // Whether P.index is there with these bytes, durable. Exists: it is there with others, and
 // `replace` is not said.
 Result<bool> is_there(const Location& location, std::span<const std::byte> index, bool replace) {
   const auto file =
-      location.directory.open_file(location.file(store::kTensorFlowSuffix), os::Links::Refuse);
+      location.directory.open_file(location.file(internal::kTensorFlowSuffix), os::Links::Refuse);
   if (!file && (replace || file.error().code == Code::NotFound)) return false;
   if (!file) return file.error();
   CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kForeignIndexBytesMax));
@@ -47,7 +48,7 @@ Result<bool> is_there(const Location& location, std::span<const std::byte> index
 // An index that says no step of its own.
 void note_step(std::optional<std::int64_t> step, const TransferOptions& options,
                Transfer& transfer) {
-  if (!step || step == store::step_of(options.output.native())) return;
+  if (!step || step == internal::step_of(options.output.native())) return;
   transfer.notices.push_back(options.output.string() + ": does not say the step of its source, " +
                              std::to_string(*step));
 }
@@ -58,70 +59,71 @@ bool is_elsewhere(const Location& location, const TransferOptions& options) {
 
 // Whether P.index may lose what it does: these tensors; and, where no P.cairn lies beside,
 // metadata.
-Result<void> accept_bundle(const Location& location, const store::Parts& parts,
+Result<void> accept_bundle(const Location& location, const internal::Parts& parts,
                            std::span<const std::string> not_nameable,
                            const TransferOptions& options, Transfer& transfer) {
   constexpr std::string_view kNoSum =
       "for which no sum is stored, and P.index needs one: convert() computes it";
-  compat::Misfits misfits;
+  internal::Misfits misfits;
   for (const std::string& name : not_nameable) {
-    const TensorSpec spec = store::spec_of(parts.index.tensor(*parts.index.find(name)));
-    misfits.add_tensor(spec, store::fits_bundle(spec.dtype, name) ? kNoSum : "");
+    const TensorSpec spec = internal::spec_of(parts.index.tensor(*parts.index.find(name)));
+    misfits.add_tensor(spec, internal::fits_bundle(spec.dtype, name) ? kNoSum : "");
   }
   if (is_elsewhere(location, options)) {
-    compat::add_metadata_lost_to_bundle(parts.index, misfits);
+    internal::add_metadata_lost_to_bundle(parts.index, misfits);
     note_step(parts.index.step(), options, transfer);
   }
-  return compat::accept(misfits, Format::TensorFlow, options, transfer);
+  return internal::accept(misfits, Format::TensorFlow, options, transfer);
 }
 
-Result<Transfer> tensorflow_beside(compat::Held held, const TransferOptions& options) {
+Result<Transfer> tensorflow_beside(internal::Held held, const TransferOptions& options) {
   const auto& [location, parts, seen] = *held.found;
   format::IndexFacts facts = parts.index.facts();
-  CAIRN_TRY(bundle, compat::encode_bundle({location.base, location.prefix}, facts));
+  CAIRN_TRY(bundle, internal::encode_bundle({location.base, location.prefix}, facts));
   Transfer transfer;
   transfer.prefix = location.prefix;
   transfer.notices = parts.notices;
   CAIRN_CHECK(accept_bundle(location, parts, bundle.not_nameable, options, transfer));
   const auto bytes = format::as_bytes(bundle.bytes);
   CAIRN_TRY(there, is_there(location, bytes, options.replace));
-  CAIRN_CHECK(compat::sync_payload(parts.shards, location.directory));
+  CAIRN_CHECK(internal::sync_payload(parts.shards, location.directory));
   if (there) return transfer;
   // P.cairn remembers what P.index was; written by us, it is not to look like a stranger's.
   std::optional<format::IndexFacts> record;
   if (parts.format == Format::Cairn) record = std::move(facts);
-  CAIRN_CHECK(compat::add_indexes(held.publisher, std::move(record), bytes));
-  CAIRN_CHECK(compat::check_unchanged(location, seen));
+  CAIRN_CHECK(internal::add_indexes(held.publisher, std::move(record), bytes));
+  CAIRN_CHECK(internal::check_unchanged(location, seen));
   // P.cairn first: a P.index that it does not know would decide, and that knows no metadata and no
   // step.
   CAIRN_CHECK(held.publisher.publish({}, {.unwanted = {}, .last_first = true}));
-  compat::tell_of_fingerprint(location.prefix, transfer);
+  internal::tell_of_fingerprint(location.prefix, transfer);
   return transfer;
 }
 
-Result<Transfer> tensorflow_elsewhere(compat::Found& found, const TransferOptions& options) {
+Result<Transfer> tensorflow_elsewhere(internal::Found& found, const TransferOptions& options) {
   Transfer transfer;
   transfer.notices = found.parts.notices;
-  compat::Arrival arrival;
+  internal::Arrival arrival;
   arrival.facts = found.parts.index.facts();
   arrival.files = found.parts.shards;
   arrival.own_index = false;
-  CAIRN_CHECK(accept_bundle(found.location, found.parts, compat::not_nameable(arrival.facts),
+  CAIRN_CHECK(accept_bundle(found.location, found.parts, internal::not_nameable(arrival.facts),
                             options, transfer));
-  CAIRN_TRY(to, compat::destination_of(found.location, options));
+  CAIRN_TRY(to, internal::destination_of(found.location, options));
   transfer.prefix = to.prefix;
-  CAIRN_CHECK(compat::publish_elsewhere(to, std::move(arrival), options, transfer));
-  compat::tell_of_fingerprint(to.prefix, transfer);
+  CAIRN_CHECK(internal::publish_elsewhere(to, std::move(arrival), options, transfer));
+  internal::tell_of_fingerprint(to.prefix, transfer);
   return transfer;
 }
 
 // What the shard says as a safetensors file: of tied tensors the first alone, no strings.
-Result<format::safetensors::HeaderFacts> header_of(const store::Parts& parts, std::size_t shard) {
+Result<format::safetensors::HeaderFacts> header_of(const internal::Parts& parts,
+                                                   std::size_t shard) {
   const auto facts = parts.index.shard(shard);
   std::vector<std::byte> head(facts.head_bytes);
   CAIRN_CHECK(parts.shards[shard].read_at(0, head));
   auto header = format::safetensors::decode_header(head, facts.identity.size_bytes);
-  if (!header) return compat::error_of(parts.shards[shard].path(), header.error());
+  if (!header) return internal::error_of(parts.shards[shard].path(), header.error());
   return *std::move(header);
 }
 
@@ -140,7 +142,7 @@ bool is_in_index(const format::IndexView& index, const format::TensorFacts& said
 
 // The shards that are safetensors files of this checkpoint. The names in an adopted one's header
 // count only if they are the index's.
-Result<std::vector<std::size_t>> files_among(const store::Parts& parts) {
+Result<std::vector<std::size_t>> files_among(const internal::Parts& parts) {
   std::vector<std::size_t> files;
   for (std::size_t i = 0; i < parts.index.shard_count(); ++i) {
     const format::ShardKind kind = parts.index.shard(i).kind;
@@ -159,7 +161,7 @@ std::vector<std::string> keys_missing(const format::KeyValues& entries,
                                       const format::KeyValues& said) {
   std::vector<std::string> missing;
   for (const auto& entry : entries) {
-    if (!entry.first.starts_with(store::kReservedKeys) && !std::ranges::binary_search(said, entry))
+    if (!entry.first.starts_with(format::kReservedKeys) && !std::ranges::binary_search(said, entry))
       missing.push_back(entry.first);
   }
   return missing;
@@ -168,7 +170,8 @@ std::vector<std::string> keys_missing(const format::KeyValues& entries,
 // Whether a tensor that the file does not say lies in another shard: then it fits, and is
 // elsewhere. What older readers refuse is in no header that a Writer writes, wherever it lies.
 bool is_in_another(const format::IndexView::Tensor& tensor, std::size_t shard) {
-  return !tensor.partitioned() && store::fits_header(store::spec_of(tensor), store::Readers::All) &&
+  return !tensor.partitioned() &&
+         internal::fits_header(internal::spec_of(tensor), internal::Readers::All) &&
          tensor.span.size_bytes != 0 && tensor.span.shard != shard;
 }
 
@@ -179,21 +182,21 @@ Error in_several(const Location& location) {
 }
 
 // Whether the file may lose what its header does not say of the checkpoint.
-Result<void> accept_file(const Location& location, const store::Parts& parts, std::size_t shard,
+Result<void> accept_file(const Location& location, const internal::Parts& parts, std::size_t shard,
                          format::safetensors::HeaderFacts header, const TransferOptions& options,
                          Transfer& transfer) {
-  compat::Misfits misfits;
+  internal::Misfits misfits;
   for (std::size_t i = 0; i < parts.index.tensor_count(); ++i) {
     const auto tensor = parts.index.tensor(i);
     if (std::ranges::binary_search(header.tensors, tensor.name, {}, &format::TensorFacts::name))
       continue;
     if (is_in_another(tensor, shard)) return in_several(location);
-    misfits.add_tensor(store::spec_of(tensor));
+    misfits.add_tensor(internal::spec_of(tensor));
   }
   const format::IndexFacts here = parts.index.facts();
   format::IndexFacts there;  // what the file is read as
   there.safetensors_metadata = std::move(header.metadata);
-  compat::take_own_metadata(there);
+  format::safetensors::take_own_metadata(there);
   std::ranges::sort(there.safetensors_metadata);
   for (const auto& key : keys_missing(here.safetensors_metadata, there.safetensors_metadata))
     misfits.add_safetensors_metadata(key);
@@ -201,11 +204,11 @@ Result<void> accept_file(const Location& location, const store::Parts& parts, st
     for (const auto& key : keys_missing(here.metadata, there.metadata)) misfits.add_metadata(key);
     if (here.step != there.step) note_step(here.step, options, transfer);
   }
-  return compat::accept(misfits, Format::Safetensors, options, transfer);
+  return internal::accept(misfits, Format::Safetensors, options, transfer);
 }
 
 // A universal shard is a safetensors file already: it only needs the name.
-Result<Transfer> export_safetensors(Location& location, const store::Parts& parts,
+Result<Transfer> export_safetensors(Location& location, const internal::Parts& parts,
                                     const TransferOptions& options) {
   CAIRN_TRY(files, files_among(parts));
   if (files.size() > 1) return in_several(location);
@@ -218,13 +221,13 @@ Result<Transfer> export_safetensors(Location& location, const store::Parts& part
   Transfer transfer;
   transfer.notices = parts.notices;
   CAIRN_CHECK(accept_file(location, parts, files.front(), std::move(header), options, transfer));
-  CAIRN_TRY(to, compat::destination_of(location, options));
-  const std::string name = store::safetensors_file(to.base);
+  CAIRN_TRY(to, internal::destination_of(location, options));
+  const std::string name = internal::safetensors_file(to.base);
   transfer.prefix = to.prefix.parent_path() / name;
-  CAIRN_TRY(drafts, compat::draft_shards(std::span(parts.shards).subspan(files.front(), 1),
-                                         std::span(&name, 1), to, options, transfer));
-  CAIRN_TRY(publisher, store::Publisher::begin({to.directory, to.base, to.prefix.string()},
-                                               {options.lock_wait, options.work.stop}));
+  CAIRN_TRY(drafts, internal::draft_shards(std::span(parts.shards).subspan(files.front(), 1),
+                                           std::span(&name, 1), to, options, transfer));
+  CAIRN_TRY(publisher, internal::Publisher::begin({to.directory, to.base, to.prefix.string()},
+                                                  {options.lock_wait, options.work.stop}));
   CAIRN_CHECK(publisher.publish_file(drafts.front(), options.replace));
   return transfer;
 }
@@ -239,7 +242,7 @@ Result<Transfer> export_index(const std::filesystem::path& source, Format target
                    source.string() +
                        ": export goes to tensorflow or safetensors; import adds Cairn's index"};
     }
-    CAIRN_TRY(found, compat::find(source, options.follow_links));
+    CAIRN_TRY(found, internal::find(source, options.follow_links));
     if (found.parts.format == Format::TensorFlowV1) {
       return Error{Code::Unsupported, 0,
                    found.location.prefix.string() +
@@ -248,9 +251,9 @@ Result<Transfer> export_index(const std::filesystem::path& source, Format target
     }
     if (target == Format::Safetensors)
       return export_safetensors(found.location, found.parts, options);
-    CAIRN_TRY(beside, compat::is_beside(found.location, options));
+    CAIRN_TRY(beside, internal::is_beside(found.location, options));
     if (!beside) return tensorflow_elsewhere(found, options);
-    CAIRN_TRY(held, compat::find_and_hold(source, options));
+    CAIRN_TRY(held, internal::find_and_hold(source, options));
     return tensorflow_beside(std::move(held), options);
   });
 }

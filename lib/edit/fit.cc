@@ -1,22 +1,22 @@
 #include "lib/edit/fit.h"
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 #include <utility>
 
 #include "format/quoted.h"
 #include "format/safetensors/header.h"
+#include "format/safetensors/own_metadata.h"
 #include "lib/read/open_checkpoint.h"
 #include "lib/write/layout.h"
 #include "lib/write/remarks.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 namespace {
 
 using format::safetensors::is_utf8;
 
-bool is_own(std::string_view key) noexcept { return key.starts_with(store::kReservedKeys); }
+bool is_own(std::string_view key) noexcept { return key.starts_with(format::kReservedKeys); }
 
 // What every safetensors file says where nothing else is known, or of itself.
 bool is_made_anew(const format::KeyValues::value_type& entry) noexcept {
@@ -27,27 +27,19 @@ bool is_made_anew(const format::KeyValues::value_type& entry) noexcept {
 bool fits(const TensorSpec& spec, Format target) noexcept {
   switch (target) {
     case Format::Safetensors:
-      return store::fits_header(spec, store::Readers::Newest);
+      return fits_header(spec, Readers::Newest);
     case Format::TensorFlow:
-      return store::fits_bundle(spec.dtype, spec.name);
+      return fits_bundle(spec.dtype, spec.name);
     default:
       return true;
   }
-}
-
-// A step, if the text is one.
-std::optional<std::int64_t> step_of(std::string_view text) noexcept {
-  std::int64_t step = 0;
-  const auto [stopped, error] = std::from_chars(text.data(), text.data() + text.size(), step);
-  if (error != std::errc() || stopped != text.data() + text.size()) return std::nullopt;
-  return step;
 }
 
 }  // namespace
 
 void Misfits::add_tensor(const TensorSpec& spec, std::string_view why) {
   tensors.push_back(spec.name);
-  described.push_back("tensor " + format::quoted(spec.name) + " (" + store::describe(spec) +
+  described.push_back("tensor " + format::quoted(spec.name) + " (" + describe(spec) +
                       std::string(why.empty() ? "" : ", ").append(why) + ")");
 }
 
@@ -75,7 +67,7 @@ void add_metadata_lost_to_bundle(const format::IndexView& index, Misfits& misfit
 Fit fit_of(const format::IndexView& index, Format target) {
   Fit fit;
   for (std::size_t i = 0; i < index.tensor_count(); ++i) {
-    const TensorSpec spec = store::spec_of(index.tensor(i));
+    const TensorSpec spec = spec_of(index.tensor(i));
     if (fits(spec, target)) {
       fit.taken.push_back(i);
     } else {
@@ -104,7 +96,7 @@ Result<void> accept(const Misfits& misfits, Format target, const TransferOptions
   if (!options.allow_lossy) {
     return Error{Code::Unsupported, 0,
                  options.output.string() + (options.output.empty() ? "" : ": ") + holder +
-                     " cannot hold " + store::first_of(misfits.described) +
+                     " cannot hold " + first_of(misfits.described) +
                      ". Nothing is written unless it may be left out (--allow-lossy); " +
                      "a checkpoint of Cairn's holds everything"};
   }
@@ -118,31 +110,21 @@ Result<void> accept(const Misfits& misfits, Format target, const TransferOptions
 
 format::KeyValues metadata_for_file(const Checkpoint& checkpoint,
                                     std::span<const TensorSpec> specs) {
-  const format::IndexView& index = store::OpenCheckpoint::of(checkpoint).index();
+  const format::IndexView& index = OpenCheckpoint::of(checkpoint).index();
   format::KeyValues given;
   for (std::size_t i = 0; i < index.safetensors_metadata_count(); ++i) {
     const auto [key, value] = index.safetensors_metadata(i);
     if (is_utf8(key) && is_utf8(value)) given.emplace_back(key, value);
   }
-  given = store::metadata_anew(given, specs);
-  if (const auto step = checkpoint.step()) given.emplace_back(kStepKey, std::to_string(*step));
+  given = metadata_anew(given, specs);
+  if (const auto step = checkpoint.step())
+    given.emplace_back(format::safetensors::kStepKey, std::to_string(*step));
   for (std::size_t i = 0; i < index.metadata_count(); ++i) {
     const auto [key, value] = index.metadata(i);
     if (is_own(key) || !is_utf8(key) || !is_utf8(value)) continue;
-    given.emplace_back(std::string(kMetadataPrefix).append(key), value);
+    given.emplace_back(std::string(format::safetensors::kMetadataPrefix).append(key), value);
   }
-  return store::header_metadata(std::move(given));
+  return header_metadata(std::move(given));
 }
 
-void take_own_metadata(format::IndexFacts& facts) {
-  for (const auto& [key, value] : facts.safetensors_metadata) {
-    if (key == kStepKey) facts.step = step_of(value);
-    if (!key.starts_with(kMetadataPrefix)) continue;
-    std::string own = key.substr(kMetadataPrefix.size());
-    // What a Saver says of its own checkpoints is never taken from a file.
-    if (!is_own(own)) facts.metadata.emplace_back(std::move(own), value);
-  }
-  std::ranges::sort(facts.metadata);
-}
-
-}  // namespace cairn::compat
+}  // namespace cairn::internal

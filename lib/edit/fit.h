@@ -13,11 +13,7 @@
 #include "format/cairn/index.h"
 #include "format/facts.h"
 
-namespace cairn::compat {
-
-// A step, and what metadata() gives, in the __metadata__ of a safetensors file that Cairn writes.
-inline constexpr std::string_view kStepKey = "cairn.step";
-inline constexpr std::string_view kMetadataPrefix = "cairn.metadata.";
+namespace cairn::internal {
 
 // What does not fit: names, and for each a sentence's part that describes it.
 struct Misfits {
@@ -51,7 +47,4 @@ Result<void> accept(const Misfits& misfits, Format target, const TransferOptions
 format::KeyValues metadata_for_file(const Checkpoint& checkpoint,
                                     std::span<const TensorSpec> specs);
 
-// The other way: step and metadata out of the __metadata__ of a safetensors file.
-void take_own_metadata(format::IndexFacts& facts);
-
-}  // namespace cairn::compat
+}  // namespace cairn::internal

@@ -21,16 +21,16 @@
 namespace cairn {
 namespace {
 
-using compat::Location;
+using internal::Location;
 
 // A P.cairn that speaks for its checkpoint stays, with its record of the files renewed; where
 // shards were touched, their bytes decide whether it may. False: P.index speaks instead. `index`:
 // none where P.cairn is the only one.
-Result<bool> refreshed(Location& location, store::Publisher& publisher,
-                       const compat::TensorFlowIndex* index, const TransferOptions& options) {
-  CAIRN_TRY(seen, store::index_identities(location.directory, location.base));
-  compat::Trail trail(location.directory);
-  CAIRN_TRY(parts, compat::load(location, options.follow_links, trail));
+Result<bool> refreshed(Location& location, internal::Publisher& publisher,
+                       const internal::TensorFlowIndex* index, const TransferOptions& options) {
+  CAIRN_TRY(seen, internal::index_identities(location.directory, location.base));
+  internal::Trail trail(location.directory);
+  CAIRN_TRY(parts, internal::load(location, options.follow_links, trail));
   if (parts.format != Format::Cairn) return false;
   const format::IndexFacts before = parts.index.facts();
   format::IndexFacts facts = before;
@@ -41,32 +41,32 @@ Result<bool> refreshed(Location& location, store::Publisher& publisher,
   }
   for (std::size_t i = 0; i < parts.shards.size(); ++i) {
     CAIRN_TRY(info, parts.shards[i].info());
-    facts.shards[i].identity = store::identity_of(info);
+    facts.shards[i].identity = internal::identity_of(info);
   }
-  CAIRN_CHECK(compat::sync_payload(parts.shards, location.directory));
+  CAIRN_CHECK(internal::sync_payload(parts.shards, location.directory));
   if (facts == before) return true;
   if (parts.bytes_doubtful) {
     OpenOptions check;
     check.verify = Verify::Full;
     check.work = options.work;
-    CAIRN_CHECK(store::OpenCheckpoint::make(std::move(parts), check));
+    CAIRN_CHECK(internal::OpenCheckpoint::make(std::move(parts), check));
   }
-  CAIRN_CHECK(compat::add_indexes(publisher, std::move(facts), {}));
-  CAIRN_CHECK(compat::check_unchanged(location, seen));
+  CAIRN_CHECK(internal::add_indexes(publisher, std::move(facts), {}));
+  CAIRN_CHECK(internal::check_unchanged(location, seen));
   CAIRN_CHECK(publisher.publish({}, {}));
   return true;
 }
 
 // P.index as it goes elsewhere: its own bytes; or, where it counts shards that are not there, those
 // that TensorFlow can read.
-Result<std::vector<std::byte>> index_elsewhere(const compat::TensorFlowIndex& index,
+Result<std::vector<std::byte>> index_elsewhere(const internal::TensorFlowIndex& index,
                                                const format::IndexFacts& facts) {
   const auto bundle = format::tensorflow::decode_bundle(index.bytes);
   if (bundle && bundle->header.num_shards == facts.bundle.num_shards)
     return std::vector<std::byte>(index.bytes.begin(), index.bytes.end());
   const auto anew =
-      format::tensorflow::encode_bundle(facts.bundle, store::in_bundle(facts.tensors));
-  if (!anew) return compat::error_of(index.file->path(), anew.error());
+      format::tensorflow::encode_bundle(facts.bundle, internal::in_bundle(facts.tensors));
+  if (!anew) return internal::error_of(index.file->path(), anew.error());
   const auto bytes = format::as_bytes(*anew);
   return std::vector<std::byte>(bytes.begin(), bytes.end());
 }
@@ -74,16 +74,16 @@ Result<std::vector<std::byte>> index_elsewhere(const compat::TensorFlowIndex& in
 // What a P.cairn that speaks for the checkpoint knows beyond P.index: metadata, and tensors that
 // TensorFlow cannot hold. Nothing: P.index says all. A damaged P.cairn is an error unless it may be
 // replaced.
-Result<std::optional<store::Parts>> known_to_cairn(Location& location,
-                                                   const compat::TensorFlowIndex& index,
-                                                   const TransferOptions& options) {
-  if (!location.has(store::kCairnSuffix)) return std::optional<store::Parts>();
-  compat::Trail trail;
-  auto own = compat::load(location, options.follow_links, trail);
-  if (!own && options.replace) return std::optional<store::Parts>();
+Result<std::optional<internal::Parts>> known_to_cairn(Location& location,
+                                                      const internal::TensorFlowIndex& index,
+                                                      const TransferOptions& options) {
+  if (!location.has(internal::kCairnSuffix)) return std::optional<internal::Parts>();
+  internal::Trail trail;
+  auto own = internal::load(location, options.follow_links, trail);
+  if (!own && options.replace) return std::optional<internal::Parts>();
   if (!own) return std::move(own).error();
   if (own->format != Format::Cairn || own->index.tensorflow_index().digest != index.record.digest)
-    return std::optional<store::Parts>();
+    return std::optional<internal::Parts>();
   return std::optional(*std::move(own));
 }
 
@@ -95,20 +95,21 @@ Error not_tensorflows(const Location& location) {
 }
 
 Result<void> check_importable(const Location& location) {
-  if (location.kind == compat::Kind::TensorFlowV1) {
+  if (location.kind == internal::Kind::TensorFlowV1) {
     return Error{Code::Unsupported, 0,
                  location.prefix.string() +
                      ": is a V1 checkpoint, whose values no index can point to; convert() (cairn "
                      "convert) writes them anew"};
   }
-  if (location.kind == compat::Kind::Prefix) return {};
+  if (location.kind == internal::Kind::Prefix) return {};
   return not_tensorflows(location);
 }
 
 Result<Location> located(const std::filesystem::path& source, bool follow_links) {
-  compat::Trail trail;
-  auto location = compat::locate(source, follow_links, trail);
-  if (!location) return compat::with_newest_whole(std::move(location).error(), trail, follow_links);
+  internal::Trail trail;
+  auto location = internal::locate(source, follow_links, trail);
+  if (!location)
+    return internal::with_newest_whole(std::move(location).error(), trail, follow_links);
   CAIRN_CHECK(check_importable(*location));
   return location;
 }
@@ -117,15 +118,15 @@ Result<Location> located(const std::filesystem::path& source, bool follow_links)
 struct Read {
   explicit Read(const Location& location) : trail(location.directory) {}
 
-  compat::Trail trail;  // holds the index's file
-  std::optional<compat::TensorFlowIndex> index;
-  std::optional<store::Parts> parts;
+  internal::Trail trail;  // holds the index's file
+  std::optional<internal::TensorFlowIndex> index;
+  std::optional<internal::Parts> parts;
   format::IndexFacts facts;
 };
 
 Result<void> read(Location& location, bool follow_links, Read& read, Transfer& transfer) {
-  CAIRN_TRY(index, compat::read_tensorflow_index(location, read.trail));
-  CAIRN_TRY(parts, compat::load_tensorflow(location, follow_links, index, read.trail));
+  CAIRN_TRY(index, internal::read_tensorflow_index(location, read.trail));
+  CAIRN_TRY(parts, internal::load_tensorflow(location, follow_links, index, read.trail));
   transfer.notices = location.notices;
   transfer.notices.insert(transfer.notices.end(), parts.notices.begin(), parts.notices.end());
   read.facts = parts.index.facts();
@@ -150,34 +151,35 @@ Result<void> take_known(Location& location, Read& what, const TransferOptions& o
 // The location, found again under its lock.
 struct HeldLocation {
   Location location;
-  store::Lock lock;
+  internal::Lock lock;
 };
 
 Result<HeldLocation> locate_and_hold(const std::filesystem::path& source,
                                      const TransferOptions& options) {
   while (true) {
     CAIRN_TRY(before, located(source, options.follow_links));
-    CAIRN_TRY(lock, compat::lock_of(before, options));
+    CAIRN_TRY(lock, internal::lock_of(before, options));
     CAIRN_TRY(now, located(source, options.follow_links));
-    CAIRN_TRY(same, compat::same_place({before.directory, before.base}, {now.directory, now.base}));
+    CAIRN_TRY(same,
+              internal::same_place({before.directory, before.base}, {now.directory, now.base}));
     if (same) return HeldLocation{std::move(now), std::move(lock)};
   }
 }
 
 Result<Transfer> import_held(HeldLocation held, const TransferOptions& options) {
   Location& location = held.location;
-  store::Publisher publisher({location.directory, location.base, location.prefix.string()},
-                             std::move(held.lock));
-  CAIRN_TRY(seen, store::index_identities(location.directory, location.base));
+  internal::Publisher publisher({location.directory, location.base, location.prefix.string()},
+                                std::move(held.lock));
+  CAIRN_TRY(seen, internal::index_identities(location.directory, location.base));
   Transfer transfer;
   transfer.prefix = location.prefix;
-  const bool own_alone = !location.has(store::kTensorFlowSuffix);
+  const bool own_alone = !location.has(internal::kTensorFlowSuffix);
   Read what(location);
   if (!own_alone) CAIRN_CHECK(read(location, options.follow_links, what, transfer));
-  if (own_alone || (location.has(store::kCairnSuffix) && !options.replace)) {
+  if (own_alone || (location.has(internal::kCairnSuffix) && !options.replace)) {
     CAIRN_TRY(done, refreshed(location, publisher, own_alone ? nullptr : &*what.index, options));
     if (done || own_alone) {
-      transfer.notices.push_back(location.prefix.string() + std::string(store::kCairnSuffix) +
+      transfer.notices.push_back(location.prefix.string() + std::string(internal::kCairnSuffix) +
                                  ": is there and current");
       return transfer;
     }
@@ -185,9 +187,9 @@ Result<Transfer> import_held(HeldLocation held, const TransferOptions& options) 
   CAIRN_CHECK(take_known(location, what, options));
   // P.index must be as durable as what is to stand beside it.
   CAIRN_CHECK(what.index->file->sync());
-  CAIRN_CHECK(compat::sync_payload(what.parts->shards, location.directory));
-  CAIRN_CHECK(compat::add_indexes(publisher, std::move(what.facts), {}));
-  CAIRN_CHECK(compat::check_unchanged(location, seen));
+  CAIRN_CHECK(internal::sync_payload(what.parts->shards, location.directory));
+  CAIRN_CHECK(internal::add_indexes(publisher, std::move(what.facts), {}));
+  CAIRN_CHECK(internal::check_unchanged(location, seen));
   CAIRN_CHECK(publisher.publish({}, {}));
   return transfer;
 }
@@ -212,32 +214,32 @@ Result<Transfer> import_elsewhere(Location& location, const TransferOptions& opt
   transfer.prefix = options.output;
   Read what(location);
   CAIRN_CHECK(read(location, options.follow_links, what, transfer));
-  CAIRN_TRY(to, compat::destination_of(location, options));
+  CAIRN_TRY(to, internal::destination_of(location, options));
   CAIRN_CHECK(take_known(location, what, options));
   // The new prefix need not say it.
-  if (!what.facts.step) what.facts.step = store::step_of(location.base);
+  if (!what.facts.step) what.facts.step = internal::step_of(location.base);
   CAIRN_TRY(bytes, index_elsewhere(*what.index, what.facts));
-  compat::Arrival arrival;
+  internal::Arrival arrival;
   arrival.names = names_under(location.base, to.base, what.facts);
   arrival.facts = std::move(what.facts);
   arrival.files = what.parts->shards;
   arrival.tensorflow_index = bytes;
-  CAIRN_CHECK(compat::publish_elsewhere(to, std::move(arrival), options, transfer));
+  CAIRN_CHECK(internal::publish_elsewhere(to, std::move(arrival), options, transfer));
   return transfer;
 }
 
 Result<Transfer> import(const std::filesystem::path& source, const TransferOptions& options) {
   CAIRN_TRY(location, located(source, options.follow_links));
-  CAIRN_TRY(beside, compat::is_beside(location, options));
-  if (!beside && !location.has(store::kTensorFlowSuffix)) return not_tensorflows(location);
+  CAIRN_TRY(beside, internal::is_beside(location, options));
+  if (!beside && !location.has(internal::kTensorFlowSuffix)) return not_tensorflows(location);
   return beside ? import_beside(source, options) : import_elsewhere(location, options);
 }
 
 }  // namespace
 
-Result<Transfer> compat::import_in(const os::Directory& directory, const std::string& base,
-                                   const std::filesystem::path& prefix,
-                                   const TransferOptions& options) {
+Result<Transfer> internal::import_in(const os::Directory& directory, const std::string& base,
+                                     const std::filesystem::path& prefix,
+                                     const TransferOptions& options) {
   CAIRN_TRY(twin, directory.duplicate());
   CAIRN_TRY(location, locate_in(std::move(twin), base, prefix));
   location.links = links_of(options.follow_links);

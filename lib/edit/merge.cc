@@ -13,14 +13,14 @@ Result<Transfer> merge(std::span<const std::filesystem::path> sources,
   return at_boundary([&]() -> Result<Transfer> {
     if (sources.empty())
       return Error{Code::Invalid, 0, options.output.string() + ": nothing is given to merge"};
-    std::vector<edit::Source> found;
+    std::vector<internal::MergeInput> found;
     found.reserve(sources.size());
     for (const std::filesystem::path& path : sources) {
-      CAIRN_TRY(each, compat::find(path, options.follow_links));
+      CAIRN_TRY(each, internal::find(path, options.follow_links));
       found.push_back({path, std::move(each)});
     }
-    CAIRN_TRY(composed, edit::compose(std::move(found)));
-    return edit::put(std::move(composed), options);
+    CAIRN_TRY(composed, internal::compose(std::move(found)));
+    return internal::put(std::move(composed), options);
   });
 }
 

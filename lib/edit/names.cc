@@ -14,7 +14,7 @@
 #include "lib/read/nearest.h"
 #include "lib/try.h"
 
-namespace cairn::edit {
+namespace cairn::internal {
 namespace {
 
 // The names of one index on their way.
@@ -47,7 +47,7 @@ Result<void> Names::set(const NameChange& change) {
   const auto position = index_.find(change.from);
   if (!position) {
     std::string nearest;
-    for (const std::string& name : store::nearest_names(index_, change.from))
+    for (const std::string& name : nearest_names(index_, change.from))
       nearest += (nearest.empty() ? "; nearest: " : ", ") + format::quoted(name);
     return error(Code::NotFound, "no tensor " + format::quoted(change.from) + nearest);
   }
@@ -156,4 +156,4 @@ void apply(std::span<const NameChange> changes, format::IndexFacts& facts) {
     std::ranges::sort(facts.tensors, {}, &format::TensorFacts::name);
 }
 
-}  // namespace cairn::edit
+}  // namespace cairn::internal

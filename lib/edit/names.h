@@ -10,7 +10,7 @@
 #include "format/cairn/index.h"
 #include "format/facts.h"
 
-namespace cairn::edit {
+namespace cairn::internal {
 
 // What changes, in the order of the old names. Errors: those of cairn::name_changes.
 Result<std::vector<NameChange>> changes_of(const std::filesystem::path& path,
@@ -21,4 +21,4 @@ Result<std::vector<NameChange>> changes_of(const std::filesystem::path& path,
 // safetensors files that tell the truth, and are not called so any more.
 void apply(std::span<const NameChange> changes, format::IndexFacts& facts);
 
-}  // namespace cairn::edit
+}  // namespace cairn::internal

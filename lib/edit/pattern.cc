@@ -12,7 +12,7 @@
 #include "format/safetensors/header.h"
 #include "lib/try.h"
 
-namespace cairn::edit {
+namespace cairn::internal {
 namespace {
 
 using format::safetensors::is_utf8;
@@ -162,4 +162,4 @@ std::optional<std::string> Pattern::replaced(std::string_view name) const {
   return result;
 }
 
-}  // namespace cairn::edit
+}  // namespace cairn::internal

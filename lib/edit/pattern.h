@@ -15,7 +15,7 @@ namespace re2 {
 class RE2;
 }
 
-namespace cairn::edit {
+namespace cairn::internal {
 
 // An expression and what takes the place of its matches. Names are UTF-8 to it; a name that is not
 // is matched byte by byte.
@@ -49,4 +49,4 @@ class Pattern {
   std::vector<Part> replacement_;
 };
 
-}  // namespace cairn::edit
+}  // namespace cairn::internal

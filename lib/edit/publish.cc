@@ -15,7 +15,7 @@
 #include "lib/write/layout.h"
 #include "lib/write/shard_names.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 namespace {
 
 // TensorFlow knows a shard by the number in its name, Cairn's index by its position.
@@ -23,7 +23,7 @@ Result<std::vector<std::uint32_t>> shard_numbers(const BundleName& name,
                                                  const format::IndexFacts& facts) {
   std::vector<std::uint32_t> numbers;
   for (const format::ShardFacts& shard : facts.shards) {
-    const auto number = store::shard_number(shard.name, name.base);
+    const auto number = shard_number(shard.name, name.base);
     if (!number || number->count != static_cast<std::uint32_t>(facts.bundle.num_shards)) {
       return Error{Code::Unsupported, 0,
                    name.prefix.string() + ": TensorFlow cannot find the shard " + shard.name +
@@ -40,7 +40,7 @@ bool nameable(const format::TensorFacts& tensor) {
                           : std::ranges::all_of(tensor.slices, [](const auto& slice) {
                               return slice.span.crc32c.has_value();
                             });
-  return summed && store::fits_bundle(tensor.dtype, tensor.name);
+  return summed && fits_bundle(tensor.dtype, tensor.name);
 }
 
 }  // namespace
@@ -68,18 +68,17 @@ Result<BundleBytes> encode_bundle(const BundleName& name, const format::IndexFac
   return result;
 }
 
-Result<void> add_indexes(store::Publisher& publisher, std::optional<format::IndexFacts> own,
+Result<void> add_indexes(Publisher& publisher, std::optional<format::IndexFacts> own,
                          std::span<const std::byte> tensorflow_index) {
   if (!tensorflow_index.empty()) {
-    CAIRN_TRY(file, publisher.add(store::kTensorFlowSuffix, tensorflow_index));
+    CAIRN_TRY(file, publisher.add(kTensorFlowSuffix, tensorflow_index));
     CAIRN_TRY(info, file->info());
-    if (own)
-      own->tensorflow_index = {true, store::identity_of(info), format::xxh3_128(tensorflow_index)};
+    if (own) own->tensorflow_index = {true, identity_of(info), format::xxh3_128(tensorflow_index)};
   }
   if (!own) return {};
   const auto bytes = format::encode_index(*own);
   if (!bytes) return Error{Code::Invalid, 0, publisher.shown() + ": " + bytes.error().what};
-  CAIRN_CHECK(publisher.add(store::kCairnSuffix, *bytes));
+  CAIRN_CHECK(publisher.add(kCairnSuffix, *bytes));
   return {};
 }
 
@@ -89,7 +88,7 @@ namespace {
 // along counts, else as there are, at least one, as TensorFlow counts.
 std::uint32_t wished_count(const Destination& to, const Arrival& arrival) {
   const auto meant =
-      arrival.names.empty() ? std::nullopt : store::shard_number(arrival.names.front(), to.base);
+      arrival.names.empty() ? std::nullopt : shard_number(arrival.names.front(), to.base);
   if (meant) return meant->count;
   return std::max<std::uint32_t>(1, static_cast<std::uint32_t>(arrival.files.size()));
 }
@@ -100,7 +99,7 @@ bool wants_bundle(const Arrival& arrival) { return !arrival.whole || arrival.who
 Result<BundleBytes> name_shards(const Destination& to, std::uint32_t count, Arrival& arrival) {
   if (arrival.names.empty()) {
     arrival.facts.bundle.num_shards = static_cast<std::int32_t>(count);
-    const auto names = store::shard_names(to.base, arrival.files.size(), count);
+    const auto names = shard_names(to.base, arrival.files.size(), count);
     for (std::size_t i = 0; i < names.size(); ++i) arrival.facts.shards[i].name = names[i];
     if (!wants_bundle(arrival)) return BundleBytes{};
     return encode_bundle({to.base, to.prefix}, arrival.facts);
@@ -110,9 +109,8 @@ Result<BundleBytes> name_shards(const Destination& to, std::uint32_t count, Arri
   return BundleBytes{std::string(format::as_text(arrival.tensorflow_index)), {}};
 }
 
-Result<std::vector<store::Draft>> draft_arriving(const Destination& to, const Arrival& arrival,
-                                                 const TransferOptions& options,
-                                                 Transfer& transfer) {
+Result<std::vector<Draft>> draft_arriving(const Destination& to, const Arrival& arrival,
+                                          const TransferOptions& options, Transfer& transfer) {
   std::vector<std::string> names;
   for (const format::ShardFacts& shard : arrival.facts.shards) names.push_back(shard.name);
   const bool own_files = arrival.whole && arrival.whole->independent;
@@ -120,25 +118,24 @@ Result<std::vector<store::Draft>> draft_arriving(const Destination& to, const Ar
                    : draft_shards(arrival.files, names, to, options, transfer);
 }
 
-Result<void> add_graph(store::Publisher& publisher, const TakenAlong& whole) {
+Result<void> add_graph(Publisher& publisher, const TakenAlong& whole) {
   if (whole.graph == nullptr) return {};
   if (!whole.independent) {
-    CAIRN_CHECK(publisher.add_link(store::kMetaSuffix, *whole.graph));
+    CAIRN_CHECK(publisher.add_link(kMetaSuffix, *whole.graph));
     return {};
   }
   CAIRN_TRY(bytes, os::read_whole(*whole.graph, format::limits::kForeignIndexBytesMax));
-  CAIRN_CHECK(publisher.add(store::kMetaSuffix, bytes));
+  CAIRN_CHECK(publisher.add(kMetaSuffix, bytes));
   return {};
 }
 
 // P.index as the very file that it was, and P.cairn, which remembers it.
-Result<void> add_linked_indexes(store::Publisher& publisher, std::optional<format::IndexFacts> own,
+Result<void> add_linked_indexes(Publisher& publisher, std::optional<format::IndexFacts> own,
                                 const Arrival& arrival) {
-  CAIRN_TRY(file, publisher.add_link(store::kTensorFlowSuffix, *arrival.whole->index_file));
+  CAIRN_TRY(file, publisher.add_link(kTensorFlowSuffix, *arrival.whole->index_file));
   CAIRN_TRY(info, file->info());
   if (own) {
-    own->tensorflow_index = {true, store::identity_of(info),
-                             format::xxh3_128(arrival.tensorflow_index)};
+    own->tensorflow_index = {true, identity_of(info), format::xxh3_128(arrival.tensorflow_index)};
   }
   return add_indexes(publisher, std::move(own), {});
 }
@@ -146,34 +143,32 @@ Result<void> add_linked_indexes(store::Publisher& publisher, std::optional<forma
 // Suffixes of the indexes that the arriving checkpoint does not have.
 std::vector<std::string_view> absent(const Arrival& arrival) {
   std::vector<std::string_view> suffixes;
-  if (!wants_bundle(arrival)) suffixes.push_back(store::kTensorFlowSuffix);
-  if (!arrival.own_index) suffixes.push_back(store::kCairnSuffix);
+  if (!wants_bundle(arrival)) suffixes.push_back(kTensorFlowSuffix);
+  if (!arrival.own_index) suffixes.push_back(kCairnSuffix);
   return suffixes;
 }
 
 // P.safetensors, another name of a shard that has its own by now.
 Result<void> publish_alias(const Destination& to, const Arrival& arrival,
-                           std::span<const store::Draft> shards, store::Publisher& publisher,
-                           bool replace) {
+                           std::span<const Draft> shards, Publisher& publisher, bool replace) {
   if (!arrival.whole || !arrival.whole->safetensors) return {};
-  const std::string name = to.base + std::string(store::kSafetensorsSuffix);
-  CAIRN_TRY(alias,
-            store::Draft::link(to.directory, name, shards[*arrival.whole->safetensors].file()));
+  const std::string name = to.base + std::string(kSafetensorsSuffix);
+  CAIRN_TRY(alias, Draft::link(to.directory, name, shards[*arrival.whole->safetensors].file()));
   return publisher.publish_file(alias, replace);
 }
 
 // P.safetensors may be a shard's name that was there before, as it is where one is imported.
-void tell_of_stale(const Destination& to, const Arrival& arrival,
-                   std::span<const store::Draft> shards, Transfer& transfer) {
+void tell_of_what_stays(const Destination& to, const Arrival& arrival,
+                        std::span<const Draft> shards, Transfer& transfer) {
   std::vector<std::string_view> stale;
-  if (!arrival.whole || arrival.whole->graph == nullptr) stale.push_back(store::kMetaSuffix);
-  const auto alias = to.directory.look(to.base + std::string(store::kSafetensorsSuffix));
-  const bool ours = alias && *alias && std::ranges::any_of(shards, [&](const store::Draft& shard) {
+  if (!arrival.whole || arrival.whole->graph == nullptr) stale.push_back(kMetaSuffix);
+  const auto alias = to.directory.look(to.base + std::string(kSafetensorsSuffix));
+  const bool ours = alias && *alias && std::ranges::any_of(shards, [&](const Draft& shard) {
                       const auto info = shard.file().info();
-                      return info && store::same_file(*info, **alias);
+                      return info && same_file(*info, **alias);
                     });
-  if (!ours) stale.push_back(store::kSafetensorsSuffix);
-  compat::tell_of_stale(to.prefix, stale, transfer);
+  if (!ours) stale.push_back(kSafetensorsSuffix);
+  tell_of_stale(to.prefix, stale, transfer);
 }
 
 }  // namespace
@@ -188,21 +183,19 @@ void tell_of_stale(const std::filesystem::path& prefix, std::span<const std::str
   }
 }
 
-Result<store::Publisher> begin_with(
-    store::Target target, const TransferOptions& options,
-    const std::function<Result<store::Lock>(const store::Target&)>& hold) {
-  if (!hold)
-    return store::Publisher::begin(std::move(target), {options.lock_wait, options.work.stop});
+Result<Publisher> begin_with(Target target, const TransferOptions& options,
+                             const std::function<Result<Lock>(const Target&)>& hold) {
+  if (!hold) return Publisher::begin(std::move(target), {options.lock_wait, options.work.stop});
   CAIRN_TRY(lock, hold(target));
-  return store::Publisher(std::move(target), std::move(lock));
+  return Publisher(std::move(target), std::move(lock));
 }
 
 Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
                                const TransferOptions& options, Transfer& transfer) {
-  std::vector<std::string_view> members{store::kCairnSuffix, store::kTensorFlowSuffix};
-  if (arrival.whole && arrival.whole->safetensors) members.push_back(store::kSafetensorsSuffix);
-  const store::Target target{to.directory, to.base, to.prefix.string()};
-  if (!options.replace) CAIRN_CHECK(store::refuse_existing(target, members));
+  std::vector<std::string_view> members{kCairnSuffix, kTensorFlowSuffix};
+  if (arrival.whole && arrival.whole->safetensors) members.push_back(kSafetensorsSuffix);
+  const Target target{to.directory, to.base, to.prefix.string()};
+  if (!options.replace) CAIRN_CHECK(refuse_existing(target, members));
   // What cannot be said is found out before bytes are copied.
   const std::uint32_t wished = wished_count(to, arrival);
   CAIRN_TRY(bundle, name_shards(to, wished, arrival));
@@ -215,12 +208,12 @@ Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
             begin_with(target, options, arrival.whole ? arrival.whole->hold : TakenAlong{}.hold));
   if (!options.replace) CAIRN_CHECK(publisher.refuse(members));
   if (arrival.unchanged) CAIRN_CHECK(arrival.unchanged());
-  CAIRN_TRY(free, store::free_shard_count(to.directory, to.base, wished));
+  CAIRN_TRY(free, free_shard_count(to.directory, to.base, wished));
   const bool as_it_is = free == wished && arrival.whole && arrival.whole->index_file != nullptr &&
                         !arrival.names.empty();
   if (free != wished) {
     arrival.names.clear();
-    CAIRN_TRY(count, store::free_shard_count(to.directory, to.base, wished_count(to, arrival)));
+    CAIRN_TRY(count, free_shard_count(to.directory, to.base, wished_count(to, arrival)));
     CAIRN_TRY(anew, name_shards(to, count, arrival));
     bundle = std::move(anew);
   }
@@ -228,7 +221,7 @@ Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
     CAIRN_TRY(info, drafts[i].file().info());
     drafts[i].set_name(arrival.facts.shards[i].name);
     if (arrival.doubtful.empty() || !arrival.doubtful[i])
-      arrival.facts.shards[i].identity = store::identity_of(info);
+      arrival.facts.shards[i].identity = identity_of(info);
   }
   if (transfer.not_nameable.empty()) transfer.not_nameable = std::move(bundle.not_nameable);
   std::optional<format::IndexFacts> own;
@@ -241,8 +234,8 @@ Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
   CAIRN_CHECK(publisher.publish(drafts, {.unwanted = unwanted}));
   if (auto notice = publisher.notice()) transfer.notices.push_back(*std::move(notice));
   CAIRN_CHECK(publish_alias(to, arrival, drafts, publisher, options.replace));
-  tell_of_stale(to, arrival, drafts, transfer);
+  tell_of_what_stays(to, arrival, drafts, transfer);
   return {};
 }
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

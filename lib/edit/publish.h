@@ -15,7 +15,7 @@
 #include "lib/edit/transfer.h"
 #include "lib/write/publisher.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 
 // P.index, and the tensors that it had to leave out.
 struct BundleBytes {
@@ -36,7 +36,7 @@ std::vector<std::string> not_nameable(const format::IndexFacts& facts);
 
 // Adds the indexes that are to be published, P.index first. `tensorflow_index` empty: no P.index is
 // written, and what `own` says of one stays. `own` absent: no P.cairn is written.
-Result<void> add_indexes(store::Publisher& publisher, std::optional<format::IndexFacts> own,
+Result<void> add_indexes(Publisher& publisher, std::optional<format::IndexFacts> own,
                          std::span<const std::byte> tensorflow_index);
 
 // What a copy or a move takes along besides, as it is.
@@ -48,9 +48,9 @@ struct TakenAlong {
   bool independent = false;                // shares no file with where it comes from
   // Asked about the shards before anything is published. True: each byte was compared with its
   // sum.
-  std::function<Result<bool>(std::span<const store::Draft>)> check;
+  std::function<Result<bool>(std::span<const Draft>)> check;
   // Takes the target's lock, where others are to be held with it; empty: it alone.
-  std::function<Result<store::Lock>(const store::Target&)> hold;
+  std::function<Result<Lock>(const Target&)> hold;
 };
 
 // A checkpoint that comes to another place: its shards get second names there.
@@ -68,9 +68,8 @@ struct Arrival {
 };
 
 // Publishes there under the lock that `hold` takes, or where it is empty, under the target's alone.
-Result<store::Publisher> begin_with(
-    store::Target target, const TransferOptions& options,
-    const std::function<Result<store::Lock>(const store::Target&)>& hold);
+Result<Publisher> begin_with(Target target, const TransferOptions& options,
+                             const std::function<Result<Lock>(const Target&)>& hold);
 
 // A notice for each file by one of these suffixes that a checkpoint under the prefix did not bring:
 // it is of what was there before.
@@ -82,4 +81,4 @@ void tell_of_stale(const std::filesystem::path& prefix, std::span<const std::str
 Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
                                const TransferOptions& options, Transfer& transfer);
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

@@ -8,31 +8,31 @@
 #include "lib/read/names.h"
 #include "lib/try.h"
 
-namespace cairn::edit {
+namespace cairn::internal {
 
 Result<Transfer> put(Composed composed, const TransferOptions& options) {
   if (options.output.empty()) return Error{Code::Invalid, 0, "an output prefix is needed"};
-  const auto parts = store::Prefix::of(options.output);
+  const auto parts = Prefix::of(options.output);
   CAIRN_TRY(directory, os::Directory::open_or_create(parts.directory));
-  const compat::Destination to{std::move(directory), parts.base, options.output};
+  const Destination to{std::move(directory), parts.base, options.output};
   CAIRN_CHECK(add_sums(composed, options.work));
   Transfer transfer;
   transfer.prefix = to.prefix;
   transfer.notices = std::move(composed.notices);
-  compat::Arrival arrival;
+  Arrival arrival;
   arrival.facts = std::move(composed.facts);
   arrival.files = composed.files;
   arrival.doubtful = std::move(composed.doubtful);
   arrival.unchanged = [&]() -> Result<void> {
     for (const SeenSource& source : composed.seen) {
-      CAIRN_TRY(same, compat::same_place({source.location.directory, source.location.base},
-                                         {to.directory, to.base}));
-      if (same) CAIRN_CHECK(compat::check_unchanged(source.location, source.indexes));
+      CAIRN_TRY(same, same_place({source.location.directory, source.location.base},
+                                 {to.directory, to.base}));
+      if (same) CAIRN_CHECK(check_unchanged(source.location, source.indexes));
     }
     return {};
   };
-  CAIRN_CHECK(compat::publish_elsewhere(to, std::move(arrival), options, transfer));
+  CAIRN_CHECK(publish_elsewhere(to, std::move(arrival), options, transfer));
   return transfer;
 }
 
-}  // namespace cairn::edit
+}  // namespace cairn::internal

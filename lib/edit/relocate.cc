@@ -24,7 +24,7 @@
 #include "lib/try.h"
 #include "lib/write/remarks.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 namespace {
 
 os::Links links(bool follow) noexcept { return follow ? os::Links::Follow : os::Links::Inside; }
@@ -32,9 +32,8 @@ os::Links links(bool follow) noexcept { return follow ? os::Links::Follow : os::
 // P.meta, which lies beside V1 files too.
 Result<void> take_graph(bool follow_links, Cargo& cargo) {
   const Location& location = cargo.location;
-  if (location.kind == Kind::SafetensorsFile || !location.has(store::kMetaSuffix)) return {};
-  CAIRN_TRY(file,
-            location.directory.open_file(location.file(store::kMetaSuffix), links(follow_links)));
+  if (location.kind == Kind::SafetensorsFile || !location.has(kMetaSuffix)) return {};
+  CAIRN_TRY(file, location.directory.open_file(location.file(kMetaSuffix), links(follow_links)));
   cargo.graph.emplace(std::move(file));
   return {};
 }
@@ -54,13 +53,13 @@ Result<void> take_idle(bool follow_links, Cargo& cargo) {
   const format::IndexView& index = cargo.parts->index;
   std::vector<std::string> known;
   for (std::size_t i = 0; i < index.shard_count(); ++i) known.emplace_back(index.shard(i).name);
-  const auto counted = known.empty() ? std::optional<store::ShardNumber>()
-                                     : store::shard_number(known.front(), location.base);
+  const auto counted =
+      known.empty() ? std::optional<ShardNumber>() : shard_number(known.front(), location.base);
   if (!counted || counted->count == known.size()) return {};
   CAIRN_TRY(names, location.directory.names());
   std::ranges::sort(names);
   for (std::string& name : names) {
-    const auto number = store::shard_number(name, location.base);
+    const auto number = shard_number(name, location.base);
     if (!number || number->count != counted->count) continue;
     if (std::ranges::find(known, name) != known.end()) continue;
     CAIRN_TRY(shard, open_shard(location.directory, name, follow_links));
@@ -73,26 +72,26 @@ Result<void> take_idle(bool follow_links, Cargo& cargo) {
 // Whether P.safetensors is another name of a shard.
 Result<void> take_alias(Cargo& cargo) {
   const Location& location = cargo.location;
-  CAIRN_TRY(alias, location.directory.look(location.file(store::kSafetensorsSuffix)));
+  CAIRN_TRY(alias, location.directory.look(location.file(kSafetensorsSuffix)));
   if (!alias || alias->kind != os::FileKind::Regular) return {};
   for (std::size_t i = 0; i < cargo.parts->index.shard_count(); ++i) {
     CAIRN_TRY(shard, cargo.parts->shards[i].info());
-    if (store::same_file(shard, *alias)) cargo.safetensors = i;
+    if (same_file(shard, *alias)) cargo.safetensors = i;
   }
   return {};
 }
 
 Result<void> take_index(Cargo& cargo) {
   const Location& location = cargo.location;
-  if (!location.has(store::kTensorFlowSuffix)) return {};
-  CAIRN_TRY(file, location.directory.open_file(location.file(store::kTensorFlowSuffix),
-                                               os::Links::Follow));
+  if (!location.has(kTensorFlowSuffix)) return {};
+  CAIRN_TRY(file,
+            location.directory.open_file(location.file(kTensorFlowSuffix), os::Links::Follow));
   CAIRN_TRY(bytes, os::read_whole(file, format::limits::kForeignIndexBytesMax));
   const auto record = cargo.parts->index.tensorflow_index();
   if (cargo.own_index && record.present && format::xxh3_128(bytes) != record.digest) {
     return Error{Code::Corrupt, 0,
                  file.path() + ": is damaged: its digest is not the one that " +
-                     location.file(store::kCairnSuffix) +
+                     location.file(kCairnSuffix) +
                      " remembers; export with replace writes it anew"};
   }
   cargo.index_file.emplace(std::move(file));
@@ -113,7 +112,7 @@ Result<void> take_prefix(bool follow_links, Trail& trail, Cargo& cargo) {
 }  // namespace
 
 Result<Cargo> take(Location location, bool follow_links, Trail& trail) {
-  CAIRN_TRY(seen, store::index_identities(location.directory, location.base));
+  CAIRN_TRY(seen, index_identities(location.directory, location.base));
   Cargo cargo{.location = std::move(location), .seen = std::move(seen)};
   const Location& from = cargo.location;
   if (from.v1_files.size() > 1) {
@@ -142,15 +141,14 @@ namespace {
 Result<void> refuse_links_to(const Location& source, const Destination& to) {
   const bool is_file = source.kind == Kind::SafetensorsFile;
   const std::string base = is_file ? to.prefix.filename().string() : to.base;
-  for (const std::string_view suffix :
-       {std::string_view(), store::kCairnSuffix, store::kTensorFlowSuffix}) {
+  for (const std::string_view suffix : {std::string_view(), kCairnSuffix, kTensorFlowSuffix}) {
     const std::string name = base + std::string(suffix);
     CAIRN_TRY(there, to.directory.look(name));
     if (!there || there->kind != os::FileKind::Link) continue;
     const auto led_to = to.directory.look_from(name, os::Links::Follow);
     const auto own = source.directory.look_from(source.file(suffix), os::Links::Follow);
     const bool both = led_to && *led_to && own && *own;
-    if (!both || !store::same_file(**led_to, **own)) continue;
+    if (!both || !same_file(**led_to, **own)) continue;
     return Error{Code::Invalid, 0,
                  to.prefix.string() + ": " + name +
                      " is a symbolic link to the checkpoint itself; choose another place"};
@@ -182,17 +180,17 @@ Result<Destination> destination_of(const Location& source, const std::filesystem
   const bool into = info && info->kind == os::FileKind::Directory;
   std::filesystem::path prefix = into ? to / source.base : to;
   std::string base = prefix.filename().string();
-  if (to.empty() || !store::is_bare(base)) {
+  if (to.empty() || !is_bare(base)) {
     return Error{Code::Invalid, 0,
                  to.string() +
                      ": is no directory that is there, and no prefix, which has a name "
                      "behind the last slash"};
   }
   if (source.kind == Kind::SafetensorsFile) {
-    if (!into) prefix.replace_filename(store::safetensors_file(base));
+    if (!into) prefix.replace_filename(safetensors_file(base));
     base = prefix.stem().string();
   }
-  CAIRN_TRY(directory, os::Directory::open_or_create(store::Prefix::of(prefix).directory));
+  CAIRN_TRY(directory, os::Directory::open_or_create(Prefix::of(prefix).directory));
   const bool is_file = source.kind == Kind::SafetensorsFile;
   CAIRN_TRY(same, same_place({directory, is_file ? prefix.filename().string() : base},
                              {source.directory, source.base}));
@@ -230,11 +228,10 @@ void tell_of_unsummed(const std::string& shown, std::uint64_t bytes, Transfer& t
 }
 
 // Compares what has arrived with the sums of the index.
-Result<void> compare(const Cargo& cargo, const Destination& to,
-                     std::span<const store::Draft> drafts, const TransferOptions& options,
-                     Transfer& transfer) {
-  const store::Parts& source = *cargo.parts;
-  store::Parts parts{source.format, source.prefix, source.index_bytes, source.index};
+Result<void> compare(const Cargo& cargo, const Destination& to, std::span<const Draft> drafts,
+                     const TransferOptions& options, Transfer& transfer) {
+  const Parts& source = *cargo.parts;
+  Parts parts{source.format, source.prefix, source.index_bytes, source.index};
   for (std::size_t i = 0; i < source.index.shard_count(); ++i) {
     CAIRN_TRY(file, to.directory.open_file(drafts[i].temporary_name(), os::Links::Refuse));
     parts.shards.push_back(std::move(file));
@@ -243,7 +240,7 @@ Result<void> compare(const Cargo& cargo, const Destination& to,
   opening.verify = Verify::Full;
   opening.work.threads_max = options.work.threads_max;
   opening.work.stop = options.work.stop;
-  auto checked = store::OpenCheckpoint::make(std::move(parts), opening);
+  auto checked = OpenCheckpoint::make(std::move(parts), opening);
   if (!checked && checked.error().code == Code::Corrupt) {
     Error error = std::move(checked).error();
     error.what += "; it was not copied: salvage() keeps what is whole";
@@ -259,8 +256,7 @@ std::vector<std::string> names_under(const Cargo& cargo, const std::string& to) 
   const std::string& from = cargo.location.base;
   std::vector<std::string> names;
   const auto add = [&](std::string_view name) {
-    if (store::shard_number(name, from))
-      names.push_back(to + std::string(name.substr(from.size())));
+    if (shard_number(name, from)) names.push_back(to + std::string(name.substr(from.size())));
   };
   const format::IndexView& index = cargo.parts->index;
   for (std::size_t i = 0; i < index.shard_count(); ++i) add(index.shard(i).name);
@@ -275,18 +271,17 @@ Result<std::vector<bool>> doubtful(const Cargo& cargo) {
   if (!cargo.own_index) return doubtful;
   for (std::size_t i = 0; i < cargo.parts->index.shard_count(); ++i) {
     CAIRN_TRY(info, cargo.parts->shards[i].info());
-    doubtful.push_back(store::identity_of(info) != cargo.parts->index.shard(i).identity);
+    doubtful.push_back(identity_of(info) != cargo.parts->index.shard(i).identity);
   }
   doubtful.resize(doubtful.size() + cargo.idle.size(), false);
   return doubtful;
 }
 
 // What the checkpoint does away with where it is to go.
-std::vector<std::string> what_goes(const format::IndexView& index, const Destination& to) {
+std::vector<std::string> what_goes_at(const Destination& to, const format::IndexView& index) {
   std::vector<TensorSpec> specs;
-  for (std::size_t i = 0; i < index.tensor_count(); ++i)
-    specs.push_back(store::spec_of(index.tensor(i)));
-  return store::what_goes(to.directory, to.base, specs);
+  for (std::size_t i = 0; i < index.tensor_count(); ++i) specs.push_back(spec_of(index.tensor(i)));
+  return what_goes(to.directory, to.base, specs);
 }
 
 Result<void> put_prefix(const Cargo& cargo, const Destination& to, const Errand& errand,
@@ -296,7 +291,7 @@ Result<void> put_prefix(const Cargo& cargo, const Destination& to, const Errand&
   Arrival arrival;
   arrival.facts = cargo.parts->index.facts();
   arrival.facts.tensorflow_index = {};
-  if (!arrival.facts.step) arrival.facts.step = store::step_of(cargo.location.base);
+  if (!arrival.facts.step) arrival.facts.step = step_of(cargo.location.base);
   for (std::size_t i = 0; i < cargo.idle.size(); ++i)
     arrival.facts.shards.emplace_back().kind = format::ShardKind::TensorFlow;
   arrival.files = cargo.parts->shards;
@@ -312,15 +307,15 @@ Result<void> put_prefix(const Cargo& cargo, const Destination& to, const Errand&
   whole.safetensors = cargo.safetensors;
   whole.independent = errand.how == Carry::Copy;
   whole.hold = errand.hold;
-  whole.check = [&](std::span<const store::Draft> drafts) -> Result<bool> {
+  whole.check = [&](std::span<const Draft> drafts) -> Result<bool> {
     if (errand.how == Carry::Move && transfer.used <= Link::Hard) return false;
     CAIRN_CHECK(compare(cargo, to, drafts, options, transfer));
     return true;
   };
   const auto goes =
-      options.replace ? what_goes(cargo.parts->index, to) : std::vector<std::string>();
+      options.replace ? what_goes_at(to, cargo.parts->index) : std::vector<std::string>();
   CAIRN_CHECK(publish_elsewhere(to, std::move(arrival), options, transfer));
-  if (!goes.empty()) transfer.notices.push_back(to.prefix.string() + ": " + store::first_of(goes));
+  if (!goes.empty()) transfer.notices.push_back(to.prefix.string() + ": " + first_of(goes));
   return {};
 }
 
@@ -335,7 +330,7 @@ Error about_source(const Cargo& cargo, const std::string& copy, Error error) {
 }
 
 // What was copied opens as what it is; a V1 file's blocks are compared with their sums.
-Result<void> check_file(const Cargo& cargo, const Destination& to, const store::Draft& draft,
+Result<void> check_file(const Cargo& cargo, const Destination& to, const Draft& draft,
                         Transfer& transfer) {
   CAIRN_TRY(directory, to.directory.duplicate());
   const std::string& name = draft.temporary_name();
@@ -358,7 +353,7 @@ Result<void> check_file(const Cargo& cargo, const Destination& to, const store::
 Result<void> refuse_to_hide(const Destination& to) {
   CAIRN_TRY(names, to.directory.names());
   for (const std::string& name : names) {
-    const auto v1 = store::v1_name(name);
+    const auto v1 = v1_name(name);
     if (!v1 || !v1->shard || v1->base != to.base) continue;
     return Error{Code::Exists, 0,
                  to.prefix.string() + ": " + name +
@@ -372,7 +367,7 @@ Result<void> refuse_to_hide(const Destination& to) {
 Result<void> refuse_hidden(const Cargo& cargo, const Destination& to, bool replace) {
   if (cargo.location.kind != Kind::TensorFlowV1) return {};
   if (!replace) CAIRN_CHECK(refuse_to_hide(to));
-  for (const std::string_view suffix : {store::kCairnSuffix, store::kTensorFlowSuffix}) {
+  for (const std::string_view suffix : {kCairnSuffix, kTensorFlowSuffix}) {
     if (!to.directory.exists(to.base + std::string(suffix))) continue;
     return Error{Code::Exists, 0,
                  to.prefix.string() + ": " + to.base + std::string(suffix) +
@@ -382,9 +377,8 @@ Result<void> refuse_hidden(const Cargo& cargo, const Destination& to, bool repla
   return {};
 }
 
-Result<store::Draft> draft_file(const Cargo& cargo, const std::string& name, const Destination& to,
-                                const Errand& errand, const TransferOptions& options,
-                                Transfer& transfer) {
+Result<Draft> draft_file(const Cargo& cargo, const std::string& name, const Destination& to,
+                         const Errand& errand, const TransferOptions& options, Transfer& transfer) {
   const std::span<const os::File> file(&*cargo.file, 1);
   const std::span<const std::string> names(&name, 1);
   CAIRN_TRY(drafts, errand.how == Carry::Copy ? duplicate_shards(file, names, to, options, transfer)
@@ -392,12 +386,11 @@ Result<store::Draft> draft_file(const Cargo& cargo, const std::string& name, con
   return std::move(drafts.front());
 }
 
-Result<void> publish_graph(const Cargo& cargo, const Destination& to, store::Publisher& publisher,
+Result<void> publish_graph(const Cargo& cargo, const Destination& to, Publisher& publisher,
                            bool replace) {
   if (!cargo.graph) return {};
   CAIRN_TRY(bytes, os::read_whole(*cargo.graph, format::limits::kForeignIndexBytesMax));
-  CAIRN_TRY(draft,
-            store::draft_with(to.directory, to.base + std::string(store::kMetaSuffix), bytes));
+  CAIRN_TRY(draft, draft_with(to.directory, to.base + std::string(kMetaSuffix), bytes));
   return publisher.publish_file(draft, replace);
 }
 
@@ -405,11 +398,11 @@ Result<void> put_file(const Cargo& cargo, const Destination& to, const Errand& e
                       const TransferOptions& options, Transfer& transfer) {
   transfer.prefix = to.prefix;
   const std::string name = to.prefix.filename().string();
-  const store::Target target{to.directory, to.base, to.prefix.string()};
+  const Target target{to.directory, to.base, to.prefix.string()};
   CAIRN_CHECK(refuse_hidden(cargo, to, options.replace));
-  const store::Target itself{to.directory, name, to.prefix.string()};
+  const Target itself{to.directory, name, to.prefix.string()};
   constexpr std::array<std::string_view, 1> kItself{""};
-  if (!options.replace) CAIRN_CHECK(store::refuse_existing(itself, kItself));
+  if (!options.replace) CAIRN_CHECK(refuse_existing(itself, kItself));
   CAIRN_TRY(draft, draft_file(cargo, name, to, errand, options, transfer));
   if (transfer.used > Link::Hard) CAIRN_CHECK(check_file(cargo, to, draft, transfer));
   CAIRN_TRY(publisher, begin_with(target, options, errand.hold));
@@ -432,8 +425,8 @@ Result<void> refuse_beside_v1(const Destination& to) {
 // TensorFlow keeps a step in the name alone.
 void tell_of_step(const Cargo& cargo, const Destination& to, Transfer& transfer) {
   if (cargo.own_index || cargo.location.kind == Kind::SafetensorsFile) return;
-  const auto step = store::step_of(cargo.location.base);
-  if (!step || step == store::step_of(to.base)) return;
+  const auto step = step_of(cargo.location.base);
+  if (!step || step == step_of(to.base)) return;
   transfer.notices.push_back(to.prefix.string() + ": does not say the step of its source, " +
                              std::to_string(*step) +
                              ", which TensorFlow's files have in their name alone");
@@ -468,4 +461,4 @@ Result<void> put_down(const Cargo& cargo, const Destination& to, const Errand& e
   return put_prefix(cargo, to, errand, options, transfer);
 }
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

@@ -16,20 +16,20 @@
 #include "lib/open/locate.h"
 #include "lib/os/file.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 
 // All files of a checkpoint, open since one moment: what others do to their names from then on
 // changes nothing of them.
 struct Cargo {
   Location location;
-  store::IndexIdentities seen;
+  IndexIdentities seen;
   std::vector<std::string> notices;
 
   // Of a safetensors file, or of a V1 checkpoint in one file: that file. Else nothing.
   std::optional<os::File> file;
 
   // Of a prefix.
-  std::optional<store::Parts> parts;   // its shards, and behind them those that are `idle`
+  std::optional<Parts> parts;          // its shards, and behind them those that are `idle`
   bool own_index = false;              // P.cairn speaks for it
   std::optional<os::File> index_file;  // P.index
   std::optional<os::Bytes> index_bytes;
@@ -70,7 +70,7 @@ enum class Carry : std::uint8_t {
 struct Errand {
   Carry how{};
   std::function<Result<void>()> unchanged;  // asked before it is published; empty: nothing to ask
-  std::function<Result<store::Lock>(const store::Target&)> hold;  // as Arrival's
+  std::function<Result<Lock>(const Target&)> hold;  // as Arrival's
 };
 
 // Publishes it there, durably. Adds to `transfer`. Errors: Exists (without `replace`); Corrupt: a
@@ -81,4 +81,4 @@ Result<void> put_down(const Cargo& cargo, const Destination& to, const Errand& e
 // The base whose lock is that of the checkpoint.
 std::string lock_base(const Location& location);
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

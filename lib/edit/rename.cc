@@ -18,17 +18,17 @@
 namespace cairn {
 namespace {
 
-using compat::Location;
+using internal::Location;
 
 // Whether the result is to lie where the source does.
 Result<bool> is_in_place(const Location& source, const TransferOptions& options) {
   if (options.output.empty()) return true;
-  if (source.kind != compat::Kind::Prefix) return false;
-  return compat::is_beside(source, options);
+  if (source.kind != internal::Kind::Prefix) return false;
+  return internal::is_beside(source, options);
 }
 
 Result<void> check_in_place(const Location& location, const TransferOptions& options) {
-  if (location.kind != compat::Kind::Prefix) {
+  if (location.kind != internal::Kind::Prefix) {
     return Error{Code::Unsupported, 0,
                  location.directory.path() + "/" + location.base +
                      ": its names stand in the file itself; choose an output"};
@@ -41,7 +41,7 @@ Result<void> check_in_place(const Location& location, const TransferOptions& opt
 
 // What lies beside and goes on saying the old names.
 void note_old_names(const Location& location, std::vector<std::string>& notices) {
-  for (const std::string_view suffix : {store::kMetaSuffix, store::kSafetensorsSuffix}) {
+  for (const std::string_view suffix : {internal::kMetaSuffix, internal::kSafetensorsSuffix}) {
     if (location.has(suffix))
       notices.push_back(location.prefix.string() + std::string(suffix) + ": keeps the old names");
   }
@@ -49,10 +49,10 @@ void note_old_names(const Location& location, std::vector<std::string>& notices)
 
 // A rename that was killed between the names of its two indexes leaves a P.cairn that is passed
 // over, though it is of the very same shards. What it alone knows of the checkpoint is kept.
-void recover(const compat::Found& found, format::IndexFacts& facts) {
+void recover(const internal::Found& found, format::IndexFacts& facts) {
   const Location& location = found.location;
-  if (found.parts.format == Format::Cairn || !location.has(store::kCairnSuffix)) return;
-  const auto own = compat::load_own_index(location);
+  if (found.parts.format == Format::Cairn || !location.has(internal::kCairnSuffix)) return;
+  const auto own = internal::load_own_index(location);
   if (!own) return;
   const format::IndexFacts before = own->index.facts();
   const auto same = [](const format::ShardFacts& a, const format::ShardFacts& b) {
@@ -68,44 +68,45 @@ void recover(const compat::Found& found, format::IndexFacts& facts) {
 // The shards stay; the indexes that are there are replaced, and none is added.
 Result<Renamed> rename_in_place(const std::filesystem::path& path, const Renaming& renaming,
                                 const TransferOptions& options) {
-  CAIRN_TRY(held, compat::find_and_hold(path, options));
-  compat::Found& found = *held.found;
+  CAIRN_TRY(held, internal::find_and_hold(path, options));
+  internal::Found& found = *held.found;
   const Location& location = found.location;
   CAIRN_CHECK(check_in_place(location, options));
-  CAIRN_TRY(changes, edit::changes_of(path, found.parts.index, renaming));
+  CAIRN_TRY(changes, internal::changes_of(path, found.parts.index, renaming));
   Transfer transfer;
   transfer.prefix = location.prefix;
   transfer.notices = found.parts.notices;
   format::IndexFacts facts = found.parts.index.facts();
   recover(found, facts);
-  edit::apply(changes, facts);
+  internal::apply(changes, facts);
   facts.tensorflow_index = {};  // the one that is remembered says the old names
   facts.producer = "cairn " + std::string(version());
   if (facts.created_ns == 0) facts.created_ns = os::now_ns();
-  compat::BundleBytes bundle;
-  if (location.has(store::kTensorFlowSuffix)) {
-    CAIRN_TRY(encoded, compat::encode_bundle({location.base, location.prefix}, facts));
+  internal::BundleBytes bundle;
+  if (location.has(internal::kTensorFlowSuffix)) {
+    CAIRN_TRY(encoded, internal::encode_bundle({location.base, location.prefix}, facts));
     bundle = std::move(encoded);
   }
   transfer.not_nameable = std::move(bundle.not_nameable);
-  CAIRN_CHECK(compat::sync_payload(found.parts.shards, location.directory));
+  CAIRN_CHECK(internal::sync_payload(found.parts.shards, location.directory));
   std::optional<format::IndexFacts> own;
-  if (location.has(store::kCairnSuffix)) own = std::move(facts);
-  CAIRN_CHECK(compat::add_indexes(held.publisher, std::move(own), format::as_bytes(bundle.bytes)));
-  CAIRN_CHECK(compat::check_unchanged(location, found.seen));
+  if (location.has(internal::kCairnSuffix)) own = std::move(facts);
+  CAIRN_CHECK(
+      internal::add_indexes(held.publisher, std::move(own), format::as_bytes(bundle.bytes)));
+  CAIRN_CHECK(internal::check_unchanged(location, found.seen));
   CAIRN_CHECK(held.publisher.publish({}, {}));
   note_old_names(location, transfer.notices);
   return Renamed{std::move(transfer), std::move(changes)};
 }
 
-Result<Transfer> rename_elsewhere(const std::filesystem::path& path, compat::Found found,
+Result<Transfer> rename_elsewhere(const std::filesystem::path& path, internal::Found found,
                                   std::span<const NameChange> changes,
                                   const TransferOptions& options) {
-  std::vector<edit::Source> sources;
+  std::vector<internal::MergeInput> sources;
   sources.push_back({path, std::move(found)});
-  CAIRN_TRY(composed, edit::compose(std::move(sources)));
-  edit::apply(changes, composed.facts);
-  return edit::put(std::move(composed), options);
+  CAIRN_TRY(composed, internal::compose(std::move(sources)));
+  internal::apply(changes, composed.facts);
+  return internal::put(std::move(composed), options);
 }
 
 }  // namespace
@@ -113,18 +114,18 @@ Result<Transfer> rename_elsewhere(const std::filesystem::path& path, compat::Fou
 Result<std::vector<NameChange>> name_changes(const std::filesystem::path& path,
                                              const Renaming& renaming, bool follow_links) noexcept {
   return at_boundary([&]() -> Result<std::vector<NameChange>> {
-    CAIRN_TRY(found, compat::find(path, follow_links));
-    return edit::changes_of(path, found.parts.index, renaming);
+    CAIRN_TRY(found, internal::find(path, follow_links));
+    return internal::changes_of(path, found.parts.index, renaming);
   });
 }
 
 Result<Renamed> rename_tensors(const std::filesystem::path& path, const Renaming& renaming,
                                const TransferOptions& options) noexcept {
   return at_boundary([&]() -> Result<Renamed> {
-    CAIRN_TRY(found, compat::find(path, options.follow_links));
+    CAIRN_TRY(found, internal::find(path, options.follow_links));
     CAIRN_TRY(in_place, is_in_place(found.location, options));
     if (in_place) return rename_in_place(path, renaming, options);
-    CAIRN_TRY(changes, edit::changes_of(path, found.parts.index, renaming));
+    CAIRN_TRY(changes, internal::changes_of(path, found.parts.index, renaming));
     auto done = rename_elsewhere(path, std::move(found), changes, options);
     if (!done) return std::move(done).error();
     return Renamed{*std::move(done), std::move(changes)};

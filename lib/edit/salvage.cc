@@ -26,22 +26,22 @@ namespace cairn {
 namespace {
 
 // Whether the output is the checkpoint that is salvaged, however it is spelt.
-Result<bool> is_source(const compat::Location& source, const std::filesystem::path& output) {
-  const auto parts = store::Prefix::of(output);
+Result<bool> is_source(const internal::Location& source, const std::filesystem::path& output) {
+  const auto parts = internal::Prefix::of(output);
   if (parts.base != source.base) return false;
   const auto directory = os::Directory::open(parts.directory);
   if (!directory && directory.error().code == Code::NotFound) return false;
   if (!directory) return directory.error();
-  return compat::same_place({*directory, parts.base}, {source.directory, source.base});
+  return internal::same_place({*directory, parts.base}, {source.directory, source.base});
 }
 
 Result<void> check_output(const std::filesystem::path& source, const TransferOptions& options) {
   if (options.output.empty())
     return Error{Code::Invalid, 0, source.string() + ": salvage needs an output prefix"};
-  return compat::refuse_existing(options, Format::Cairn);
+  return internal::refuse_existing(options, Format::Cairn);
 }
 
-Error nothing_whole(const edit::Examined& examined) {
+Error nothing_whole(const internal::Examined& examined) {
   const Salvageable& found = examined.found;
   const LostTensor& first = found.lost.front();
   return {Code::Corrupt, 0,
@@ -50,13 +50,13 @@ Error nothing_whole(const edit::Examined& examined) {
               format::quoted(first.name) + ": " + first.ranges.front().why};
 }
 
-Result<Transfer> write(edit::Examined& examined, const TransferOptions& options) {
-  compat::Payload payload{examined.checkpoint,
-                          std::move(examined.whole),
-                          compat::writer_options(examined.checkpoint),
-                          {}};
-  auto graph = compat::meta_graph(examined.location, options.follow_links);
-  if (!graph && !compat::is_damage(graph.error())) return std::move(graph).error();
+Result<Transfer> write(internal::Examined& examined, const TransferOptions& options) {
+  internal::Payload payload{examined.checkpoint,
+                            std::move(examined.whole),
+                            internal::writer_options(examined.checkpoint),
+                            {}};
+  auto graph = internal::meta_graph(examined.location, options.follow_links);
+  if (!graph && !internal::is_damage(graph.error())) return std::move(graph).error();
   if (graph) {
     payload.writing.meta_graph = *std::move(graph);
   } else {
@@ -65,8 +65,8 @@ Result<Transfer> write(edit::Examined& examined, const TransferOptions& options)
   Transfer transfer;
   transfer.prefix = options.output;
   transfer.used = Link::Copy;
-  CAIRN_CHECK(compat::rewrite(payload, options, transfer));
-  compat::tell_of_fingerprint(options.output, transfer);
+  CAIRN_CHECK(internal::rewrite(payload, options, transfer));
+  internal::tell_of_fingerprint(options.output, transfer);
   std::ranges::move(transfer.notices, std::back_inserter(examined.found.notices));
   transfer.notices.clear();
   return transfer;
@@ -77,8 +77,8 @@ Result<Transfer> write(edit::Examined& examined, const TransferOptions& options)
 Result<Salvageable> salvageable(const std::filesystem::path& source, const Work& work,
                                 bool follow_links) noexcept {
   return at_boundary([&]() -> Result<Salvageable> {
-    CAIRN_TRY(remains, compat::find_remains(source, follow_links));
-    CAIRN_TRY(examined, edit::examine(std::move(remains), work, 1));
+    CAIRN_TRY(remains, internal::find_remains(source, follow_links));
+    CAIRN_TRY(examined, internal::examine(std::move(remains), work, 1));
     return std::move(examined.found);
   });
 }
@@ -92,13 +92,13 @@ Result<Salvaged> salvage(const std::filesystem::path& source,
     writing.follow_links = options.follow_links;
     writing.lock_wait = options.lock_wait;
     CAIRN_CHECK(check_output(source, writing));
-    CAIRN_TRY(remains, compat::find_remains(source, options.follow_links));
+    CAIRN_TRY(remains, internal::find_remains(source, options.follow_links));
     CAIRN_TRY(same, is_source(remains.location, options.output));
     if (same) {
       return Error{Code::Invalid, 0,
                    options.output.string() + ": is what is to be salvaged; choose another output"};
     }
-    CAIRN_TRY(examined, edit::examine(std::move(remains), options.work, 2));
+    CAIRN_TRY(examined, internal::examine(std::move(remains), options.work, 2));
     if (examined.whole.empty() && !examined.found.lost.empty()) return nothing_whole(examined);
     writing.work = os::part_of(options.work, {examined.pass_bytes, 2 * examined.pass_bytes});
     CAIRN_TRY(transfer, write(examined, writing));

@@ -9,7 +9,7 @@
 #include "lib/os/parallel.h"
 #include "lib/try.h"
 
-namespace cairn::edit {
+namespace cairn::internal {
 namespace {
 
 constexpr std::uint64_t kBlockBytes = 1u << 20;
@@ -56,4 +56,4 @@ Result<void> add_sums(Composed& composed, const Work& work) {
   return {};
 }
 
-}  // namespace cairn::edit
+}  // namespace cairn::internal

@@ -29,7 +29,7 @@ std::string_view name(Link link) noexcept {
 
 }  // namespace cairn
 
-namespace cairn::compat {
+namespace cairn::internal {
 namespace {
 
 constexpr std::uint64_t kBlockBytes = 1u << 20;
@@ -65,10 +65,9 @@ Result<void> copy_bytes(const os::File& from, const os::File& to, std::uint64_t 
 }
 
 // A new file with the shard's bytes: shared blocks where the file system can, else copied.
-Result<store::Draft> duplicate(const os::File& shard, const std::string& name,
-                               const Destination& to, const TransferOptions& options,
-                               Transfer& transfer) {
-  CAIRN_TRY(draft, store::Draft::create(to.directory, name));
+Result<Draft> duplicate(const os::File& shard, const std::string& name, const Destination& to,
+                        const TransferOptions& options, Transfer& transfer) {
+  CAIRN_TRY(draft, Draft::create(to.directory, name));
   Link used = Link::Reflink;
   auto done = options.link == Link::Copy ? Result<void>(Error{Code::Io, EOPNOTSUPP, {}})
                                          : os::clone_blocks(shard, draft.file());
@@ -86,13 +85,12 @@ Result<store::Draft> duplicate(const os::File& shard, const std::string& name,
   return std::move(draft);
 }
 
-Result<store::Draft> draft_shard(const os::File& shard, const std::string& name,
-                                 const Destination& to, const TransferOptions& options,
-                                 Transfer& transfer) {
+Result<Draft> draft_shard(const os::File& shard, const std::string& name, const Destination& to,
+                          const TransferOptions& options, Transfer& transfer) {
   if (options.link == Link::Auto || options.link == Link::Hard) {
     // Before the name: that of a safetensors file is its commit.
     CAIRN_CHECK(shard.sync());
-    auto linked = store::Draft::link(to.directory, name, shard);
+    auto linked = Draft::link(to.directory, name, shard);
     if (linked) transfer.used = std::max(transfer.used, Link::Hard);
     if (linked) return linked;
     if (options.link == Link::Hard || !linking_is_impossible(linked.error()))
@@ -108,14 +106,14 @@ Result<Destination> destination_of(const Location& source, const TransferOptions
     CAIRN_TRY(directory, source.directory.duplicate());
     return Destination{std::move(directory), source.base, source.prefix};
   }
-  const auto parts = store::Prefix::of(options.output);
+  const auto parts = Prefix::of(options.output);
   CAIRN_TRY(directory, os::Directory::open_or_create(parts.directory));
   return Destination{std::move(directory), parts.base, options.output};
 }
 
 Result<bool> is_beside(const Location& source, const TransferOptions& options) {
   if (options.output.empty()) return true;
-  const auto parts = store::Prefix::of(options.output);
+  const auto parts = Prefix::of(options.output);
   if (parts.base != source.base) return false;
   const auto directory = os::Directory::open(parts.directory);
   if (!directory && directory.error().code == Code::NotFound) return false;
@@ -123,12 +121,11 @@ Result<bool> is_beside(const Location& source, const TransferOptions& options) {
   return same_place({*directory, parts.base}, {source.directory, source.base});
 }
 
-Result<std::vector<store::Draft>> draft_shards(std::span<const os::File> files,
-                                               std::span<const std::string> names,
-                                               const Destination& to,
-                                               const TransferOptions& options, Transfer& transfer) {
-  store::make_room(to.directory);
-  std::vector<store::Draft> drafts;
+Result<std::vector<Draft>> draft_shards(std::span<const os::File> files,
+                                        std::span<const std::string> names, const Destination& to,
+                                        const TransferOptions& options, Transfer& transfer) {
+  make_room(to.directory);
+  std::vector<Draft> drafts;
   drafts.reserve(files.size());
   for (std::size_t i = 0; i < files.size(); ++i) {
     CAIRN_TRY(draft, draft_shard(files[i], names[i], to, options, transfer));
@@ -137,13 +134,12 @@ Result<std::vector<store::Draft>> draft_shards(std::span<const os::File> files,
   return drafts;
 }
 
-Result<std::vector<store::Draft>> duplicate_shards(std::span<const os::File> files,
-                                                   std::span<const std::string> names,
-                                                   const Destination& to,
-                                                   const TransferOptions& options,
-                                                   Transfer& transfer) {
-  store::make_room(to.directory);
-  std::vector<store::Draft> drafts;
+Result<std::vector<Draft>> duplicate_shards(std::span<const os::File> files,
+                                            std::span<const std::string> names,
+                                            const Destination& to, const TransferOptions& options,
+                                            Transfer& transfer) {
+  make_room(to.directory);
+  std::vector<Draft> drafts;
   drafts.reserve(files.size());
   for (std::size_t i = 0; i < files.size(); ++i) {
     CAIRN_CHECK(os::unless_stopped(options.work.stop));
@@ -157,12 +153,11 @@ Result<bool> same_place(const Spot& a, const Spot& b) {
   if (a.base != b.base) return false;
   CAIRN_TRY(one, a.directory.info());
   CAIRN_TRY(other, b.directory.info());
-  return store::same_file(one, other);
+  return same_file(one, other);
 }
 
-Result<store::Lock> lock_of(const Location& location, const TransferOptions& options) {
-  return store::Lock::of_prefix(location.directory, location.base,
-                                {options.lock_wait, options.work.stop});
+Result<Lock> lock_of(const Location& location, const TransferOptions& options) {
+  return Lock::of_prefix(location.directory, location.base, {options.lock_wait, options.work.stop});
 }
 
 Result<Held> find_and_hold(const std::filesystem::path& path, const TransferOptions& options) {
@@ -175,16 +170,16 @@ Result<Held> find_and_hold(const std::filesystem::path& path, const TransferOpti
     if (!same) continue;  // a catalog has another latest by now
     auto found = std::make_unique<Found>(std::move(now));
     const Location& location = found->location;
-    store::Publisher publisher({location.directory, location.base, location.prefix.string()},
-                               std::move(lock));
+    Publisher publisher({location.directory, location.base, location.prefix.string()},
+                        std::move(lock));
     return Held{std::move(found), std::move(publisher)};
   }
 }
 
-Result<void> check_unchanged(const Location& location, const store::IndexIdentities& seen) {
-  CAIRN_TRY(now, store::index_identities(location.directory, location.base));
+Result<void> check_unchanged(const Location& location, const IndexIdentities& seen) {
+  CAIRN_TRY(now, index_identities(location.directory, location.base));
   if (now == seen) return {};
-  return store::written_anew(location.prefix.string());
+  return written_anew(location.prefix.string());
 }
 
 Result<void> sync_payload(std::span<const os::File> shards, const os::Directory& directory) {
@@ -202,9 +197,9 @@ void tell_of_fingerprint(const std::filesystem::path& prefix, Transfer& transfer
       !is_there("fingerprint.pb"))
     return;
   transfer.notices.push_back(
-      prefix.string() + std::string(store::kTensorFlowSuffix) +
+      prefix.string() + std::string(kTensorFlowSuffix) +
       ": was written anew: the SavedModel's fingerprint.pb, which holds a hash of it, no longer "
       "matches where its bytes differ");
 }
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

@@ -16,7 +16,7 @@
 #include "lib/write/publisher.h"
 #include "lib/write/temp_file.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 
 // Where a result goes: an open directory and the base of its names.
 struct Destination {
@@ -33,18 +33,16 @@ Result<bool> is_beside(const Location& source, const TransferOptions& options);
 
 // Second names for files, under the temporary names of `names` in the destination, as
 // `options.link` says, and synced. Adds to `transfer`.
-Result<std::vector<store::Draft>> draft_shards(std::span<const os::File> files,
-                                               std::span<const std::string> names,
-                                               const Destination& to,
-                                               const TransferOptions& options, Transfer& transfer);
+Result<std::vector<Draft>> draft_shards(std::span<const os::File> files,
+                                        std::span<const std::string> names, const Destination& to,
+                                        const TransferOptions& options, Transfer& transfer);
 
 // The same by files that share none of theirs, but blocks where the file system can: reflinks, else
 // copies.
-Result<std::vector<store::Draft>> duplicate_shards(std::span<const os::File> files,
-                                                   std::span<const std::string> names,
-                                                   const Destination& to,
-                                                   const TransferOptions& options,
-                                                   Transfer& transfer);
+Result<std::vector<Draft>> duplicate_shards(std::span<const os::File> files,
+                                            std::span<const std::string> names,
+                                            const Destination& to, const TransferOptions& options,
+                                            Transfer& transfer);
 
 // Whether two checkpoints lie at one place, however that is spelt.
 struct Spot {
@@ -57,7 +55,7 @@ Result<bool> same_place(const Spot& a, const Spot& b);
 // then. Errors: those of find; Busy.
 struct Held {
   std::unique_ptr<Found> found;  // whose directory the publisher refers to
-  store::Publisher publisher;
+  Publisher publisher;
 };
 Result<Held> find_and_hold(const std::filesystem::path& path, const TransferOptions& options);
 
@@ -66,11 +64,11 @@ Result<Transfer> import_in(const os::Directory& directory, const std::string& ba
                            const std::filesystem::path& prefix, const TransferOptions& options);
 
 // The lock of a location's prefix, as the options say.
-Result<store::Lock> lock_of(const Location& location, const TransferOptions& options);
+Result<Lock> lock_of(const Location& location, const TransferOptions& options);
 
 // Busy: the indexes at the location are others than those that were seen when it was found.
 // TensorFlow takes no lock, and who makes a checkpoint anew elsewhere holds none while it reads.
-Result<void> check_unchanged(const Location& location, const store::IndexIdentities& seen);
+Result<void> check_unchanged(const Location& location, const IndexIdentities& seen);
 
 // Makes the bytes of foreign shards durable: nobody else has. TensorFlow calls no fsync.
 Result<void> sync_payload(std::span<const os::File> shards, const os::Directory& directory);
@@ -79,4 +77,4 @@ Result<void> sync_payload(std::span<const os::File> shards, const os::Directory&
 // notice that P.index was written anew.
 void tell_of_fingerprint(const std::filesystem::path& prefix, Transfer& transfer);
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

@@ -23,7 +23,7 @@
 #include "lib/read/names.h"
 #include "lib/try.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 namespace {
 
 bool same(const os::FileInfo& a, const os::FileInfo& b) noexcept {
@@ -80,12 +80,12 @@ bool Trail::links_moved(std::span<const os::File> shards) {
   return moved;
 }
 
-store::Origin Trail::origin(std::string base) const {
-  store::Origin origin{std::move(base), {}};
+Origin Trail::origin(std::string base) const {
+  Origin origin{std::move(base), {}};
   for (const auto& kept : indexes_) {
     if (!kept) continue;
-    const bool own = std::string_view(kept->file.path()).ends_with(store::kCairnSuffix);
-    origin.indexes[own ? 1 : 0] = {store::identity_of(kept->info), kept->info.device};
+    const bool own = std::string_view(kept->file.path()).ends_with(kCairnSuffix);
+    origin.indexes[own ? 1 : 0] = {identity_of(kept->info), kept->info.device};
   }
   return origin;
 }
@@ -106,4 +106,4 @@ bool may_be_a_race(const Error& error) noexcept {
          error.code == Code::Busy;
 }
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

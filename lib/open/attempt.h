@@ -11,7 +11,7 @@
 #include "lib/os/file.h"
 #include "lib/read/open_checkpoint.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 
 class Trail {
  public:
@@ -39,7 +39,7 @@ class Trail {
   bool links_moved(std::span<const os::File> shards);
 
   // By which indexes of a base the attempt went.
-  store::Origin origin(std::string base) const;
+  Origin origin(std::string base) const;
 
   // Whether another attempt may end better: what this one went by has changed, and not too often.
   bool may_go_on() const { return attempts_ < kAttemptsMax && changed(); }
@@ -89,4 +89,4 @@ std::invoke_result_t<Attempt> until_still(Trail& trail, Attempt attempt) {
                      [](const auto& answer) { return answer || !may_be_a_race(answer.error()); });
 }
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

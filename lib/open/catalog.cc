@@ -10,7 +10,7 @@
 #include "lib/read/names.h"
 #include "lib/try.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 namespace {
 
 // What cannot be looked at is there: to open it says why it cannot.
@@ -29,17 +29,17 @@ bool is_link(const Place& place, const std::filesystem::path& from) {
 bool any_first_file(const Place& place, const std::filesystem::path& from,
                     bool (*holds)(const Place&, const std::filesystem::path&)) {
   const std::string text = from.string();
-  return holds(place, text + std::string(store::kTensorFlowSuffix)) ||
-         holds(place, text + std::string(store::kCairnSuffix)) || holds(place, from);
+  return holds(place, text + std::string(kTensorFlowSuffix)) ||
+         holds(place, text + std::string(kCairnSuffix)) || holds(place, from);
 }
 
 // Whether one of the files is there that a catalog lists as "m-?????-of-00003".
 bool v1_files_exist(const Place& place, const std::string& base) {
-  const auto all = store::v1_name(base);
+  const auto all = v1_name(base);
   if (!all || all->shard) return false;
   const auto names = place.directory.names();
   return names && std::ranges::any_of(*names, [&](const std::string& name) {
-           const auto one = store::v1_name(name);
+           const auto one = v1_name(name);
            return one && one->shard && one->base == all->base && one->count == all->count;
          });
 }
@@ -49,7 +49,7 @@ Result<bool> is_own_directory(const Place& place, const std::filesystem::path& f
   if (from.empty() || from == ".") return true;
   CAIRN_TRY(own, place.directory.info());
   CAIRN_TRY(there, place.directory.look_from(from, os::Links::Follow));
-  return there && store::same_file(*there, own);
+  return there && same_file(*there, own);
 }
 
 // Whether a symbolic link stands there that leads out of its directory.
@@ -268,4 +268,4 @@ Error with_newest_whole(Error error, const Trail& trail, bool follow_links) {
   return error;
 }
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

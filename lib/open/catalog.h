@@ -12,7 +12,7 @@
 #include "lib/open/attempt.h"
 #include "lib/os/file.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 
 inline constexpr std::string_view kCatalogName = "checkpoint";
 
@@ -70,4 +70,4 @@ Result<std::vector<ListedCheckpoint>> look_at_entries(const std::filesystem::pat
 // checkpoint is named, not opened.
 Error with_newest_whole(Error error, const Trail& trail, bool follow_links);
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

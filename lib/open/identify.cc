@@ -9,7 +9,7 @@
 #include "format/tensorflow/table.h"
 #include "lib/try.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 namespace {
 
 constexpr std::size_t kHeadBytes = 512;  // of a Zip archive, the name of its first file is in it
@@ -269,4 +269,4 @@ std::string_view base_of_unfinished(std::string_view directory_name) noexcept {
   return base.substr(0, base.size() - kMark.size());
 }
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

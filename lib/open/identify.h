@@ -9,7 +9,7 @@
 #include "cairn/error.h"
 #include "lib/os/file.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 
 enum class FileType : std::uint8_t {
   Empty,
@@ -50,4 +50,4 @@ std::string describe(std::string_view name, FileType type);
 // name; empty: it is none of those.
 std::string_view base_of_unfinished(std::string_view directory_name) noexcept;
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

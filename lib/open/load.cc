@@ -27,8 +27,8 @@
 #include "format/limits.h"
 #include "format/quoted.h"
 #include "format/safetensors/header.h"
+#include "format/safetensors/own_metadata.h"
 #include "format/tensorflow/bundle.h"
-#include "lib/edit/fit.h"
 #include "lib/open/catalog.h"
 #include "lib/open/identify.h"
 #include "lib/open/v1.h"
@@ -37,17 +37,17 @@
 #include "lib/read/names.h"
 #include "lib/try.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 namespace {
 
 Result<os::OpenedFile> open_tensorflow_index(const Location& location) {
-  return location.directory.open_seen(location.file(store::kTensorFlowSuffix), location.links);
+  return location.directory.open_seen(location.file(kTensorFlowSuffix), location.links);
 }
 
 Result<TensorFlowIndex> read_whole(const os::File& file, const os::FileInfo& info) {
   CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kForeignIndexBytesMax));
   const Digest128 digest = format::xxh3_128(bytes);
-  return TensorFlowIndex{&file, std::move(bytes), {true, store::identity_of(info), digest}};
+  return TensorFlowIndex{&file, std::move(bytes), {true, identity_of(info), digest}};
 }
 
 Error written_meanwhile(const Location& location) {
@@ -74,7 +74,7 @@ bool place(format::Span& span, format::ShardFacts& shard) {
 
 std::string merged_notice(const Location& location, std::int32_t header_count,
                           std::int32_t named_count) {
-  return location.prefix.string() + ": " + location.file(store::kTensorFlowSuffix) + " counts " +
+  return location.prefix.string() + ": " + location.file(kTensorFlowSuffix) + " counts " +
          std::to_string(header_count) + " shards, but every tensor lies in the " +
          std::to_string(named_count) +
          " that are there, which TensorFlow's merge named without those that hold none; "
@@ -132,7 +132,7 @@ Result<Standing> standing_of(const Location& location, const format::TensorFlowI
   if (!opened) return std::move(opened).error();
   const os::FileInfo info = opened->info;
   const os::File& file = trail.keep_index(std::move(opened->file), info);
-  if (record.present && store::identity_of(info) == record.identity) return Standing::Current;
+  if (record.present && identity_of(info) == record.identity) return Standing::Current;
   CAIRN_TRY(read, read_whole(file, info));
   const bool same = record.present && read.record.digest == record.digest;
   foreign = std::move(read);
@@ -140,14 +140,14 @@ Result<Standing> standing_of(const Location& location, const format::TensorFlowI
 }
 
 // Opens the shards that P.cairn names; true where one of them was touched since.
-Result<bool> open_own_shards(const Location& location, bool follow_links, store::Parts& parts) {
+Result<bool> open_own_shards(const Location& location, bool follow_links, Parts& parts) {
   bool touched = false;
   for (std::size_t i = 0; i < parts.index.shard_count(); ++i) {
     const auto recorded = parts.index.shard(i);
     auto shard = open_shard(location.directory, std::string(recorded.name), follow_links);
-    if (!shard && shard.error().code == Code::NotFound && !location.has(store::kTensorFlowSuffix)) {
+    if (!shard && shard.error().code == Code::NotFound && !location.has(kTensorFlowSuffix)) {
       shard = Error{Code::NotFound, shard.error().os_errno,
-                    shard.error().what + ": " + location.file(store::kCairnSuffix) +
+                    shard.error().what + ": " + location.file(kCairnSuffix) +
                         " is a leftover of a checkpoint that was removed"};
     }
     if (!shard) return std::move(shard).error();
@@ -155,7 +155,7 @@ Result<bool> open_own_shards(const Location& location, bool follow_links, store:
       const Error resized{Code::Corrupt, 0,
                           shard->file.path() + ": has " +
                               std::to_string(shard->identity.size_bytes) + " bytes, but " +
-                              location.file(store::kCairnSuffix) + " was written for " +
+                              location.file(kCairnSuffix) + " was written for " +
                               std::to_string(recorded.identity.size_bytes) +
                               ": the file is truncated or another one"};
       return named_for_what_it_is(shard->file, resized);
@@ -215,8 +215,7 @@ struct Allowed {
   unsigned threads_max;
 };
 
-Result<store::Parts> load_cairn(Location& location, Allowed allowed, Trail& trail,
-                                os::OpenedFile opened) {
+Result<Parts> load_cairn(Location& location, Allowed allowed, Trail& trail, os::OpenedFile opened) {
   const os::FileInfo info = opened.info;
   const os::File& file = trail.keep_index(std::move(opened.file), info);
   // Not mapped: every call relies on it without bounds checks, and who truncated the file would end
@@ -225,8 +224,8 @@ Result<store::Parts> load_cairn(Location& location, Allowed allowed, Trail& trai
   auto index = decode(bytes, allowed.threads_max);
   if (!index) {
     Error error = named_for_what_it_is(file, error_of(file.path(), index.error()));
-    if (location.has(store::kTensorFlowSuffix)) {
-      error.what += "; TensorFlow's index " + location.file(store::kTensorFlowSuffix) +
+    if (location.has(kTensorFlowSuffix)) {
+      error.what += "; TensorFlow's index " + location.file(kTensorFlowSuffix) +
                     " is there: import with --replace writes this one anew";
     }
     return error;
@@ -236,12 +235,12 @@ Result<store::Parts> load_cairn(Location& location, Allowed allowed, Trail& trai
   CAIRN_TRY(standing, standing_of(location, index->tensorflow_index(), foreign, trail));
   if (standing == Standing::Stale) {
     location.notices.push_back(file.path() + ": passed over, since " +
-                               location.file(store::kTensorFlowSuffix) +
+                               location.file(kTensorFlowSuffix) +
                                " was written anew; import it again to refresh");
     return load_tensorflow(location, allowed.follow_links, *foreign, trail);
   }
   auto kept = std::make_shared<const os::Bytes>(std::move(bytes));
-  store::Parts parts{Format::Cairn, location.prefix, std::move(kept), *index};
+  Parts parts{Format::Cairn, location.prefix, std::move(kept), *index};
   CAIRN_TRY(touched, open_own_shards(location, allowed.follow_links, parts));
   if (touched) {
     // A name is used again by the save after the next.
@@ -256,7 +255,7 @@ Result<store::Parts> load_cairn(Location& location, Allowed allowed, Trail& trai
   return parts;
 }
 
-Result<store::Parts> load_safetensors(const Location& location) {
+Result<Parts> load_safetensors(const Location& location) {
   CAIRN_TRY(read, read_safetensors(location, true));
   std::string path = read.shard.file.path();
   std::vector<os::File> files;
@@ -267,13 +266,12 @@ Result<store::Parts> load_safetensors(const Location& location) {
 
 }  // namespace
 
-Result<store::Parts> load(Location& location, bool follow_links, Trail& trail,
-                          unsigned threads_max) {
+Result<Parts> load(Location& location, bool follow_links, Trail& trail, unsigned threads_max) {
   location.links = links_of(follow_links);
-  auto parts = [&]() -> Result<store::Parts> {
+  auto parts = [&]() -> Result<Parts> {
     if (location.kind == Kind::SafetensorsFile) return load_safetensors(location);
     if (location.kind == Kind::TensorFlowV1) return load_v1(location, follow_links, trail);
-    auto own = location.directory.open_seen(location.file(store::kCairnSuffix), location.links);
+    auto own = location.directory.open_seen(location.file(kCairnSuffix), location.links);
     if (own) return load_cairn(location, {follow_links, threads_max}, trail, *std::move(own));
     if (own.error().code != Code::NotFound) return std::move(own).error();
     CAIRN_TRY(index, read_tensorflow_index(location, trail));
@@ -291,7 +289,7 @@ Result<Found> find(const std::filesystem::path& path, bool follow_links) {
   Trail trail;
   auto found = until_still(trail, [&]() -> Result<Found> {
     CAIRN_TRY(location, locate(path, follow_links, trail));
-    CAIRN_TRY(seen, store::index_identities(location.directory, location.base));
+    CAIRN_TRY(seen, index_identities(location.directory, location.base));
     CAIRN_TRY(parts, load(location, follow_links, trail));
     return Found{std::move(location), std::move(parts), std::move(seen)};
   });
@@ -307,8 +305,8 @@ Result<TensorFlowIndex> read_tensorflow_index(const Location& location, Trail& t
   return read_whole(trail.keep_index(std::move(opened->file), info), info);
 }
 
-Result<store::Parts> load_tensorflow(const Location& location, bool follow_links,
-                                     const TensorFlowIndex& index, const Trail& trail) {
+Result<Parts> load_tensorflow(const Location& location, bool follow_links,
+                              const TensorFlowIndex& index, const Trail& trail) {
   auto bundle = format::tensorflow::decode_bundle(index.bytes);
   if (!bundle)
     return named_for_what_it_is(*index.file, error_of(index.file->path(), bundle.error()));
@@ -329,7 +327,7 @@ Result<store::Parts> load_tensorflow(const Location& location, bool follow_links
 }
 
 Result<OwnIndex> load_own_index(const Location& location) {
-  CAIRN_TRY(file, location.directory.open_file(location.file(store::kCairnSuffix), location.links));
+  CAIRN_TRY(file, location.directory.open_file(location.file(kCairnSuffix), location.links));
   CAIRN_TRY(bytes, os::read_whole(file, format::limits::kIndexBytesMax));
   auto index = format::IndexView::decode(bytes);
   if (!index) return error_of(file.path(), index.error());
@@ -366,7 +364,7 @@ Result<void> check_openable_in(const os::Directory& directory, const std::string
 Result<OpenShard> open_shard(const os::Directory& directory, const std::string& name,
                              bool follow_links) {
   CAIRN_TRY(opened, directory.open_seen(name, links_of(follow_links)));
-  return OpenShard{std::move(opened.file), store::identity_of(opened.info)};
+  return OpenShard{std::move(opened.file), identity_of(opened.info)};
 }
 
 Result<SafetensorsIndex> read_safetensors(const Location& location, bool whole) {
@@ -395,7 +393,7 @@ Result<SafetensorsIndex> read_safetensors(const Location& location, bool whole) 
   format::IndexFacts facts;
   facts.tensors = std::move(header->tensors);
   facts.safetensors_metadata = std::move(header->metadata);
-  take_own_metadata(facts);
+  format::safetensors::take_own_metadata(facts);
   format::ShardFacts shard_facts;
   shard_facts.name = location.base;
   shard_facts.kind = format::ShardKind::Safetensors;
@@ -425,7 +423,7 @@ Result<void> check_shard_names(const format::IndexView& index, const Location& l
   for (std::size_t i = 0; i < index.shard_count(); ++i) {
     std::string_view name = index.shard(i).name;
     if (name.starts_with(location.base)) name.remove_prefix(location.base.size());
-    if (!store::has_control_characters(name)) continue;
+    if (!has_control_characters(name)) continue;
     return Error{Code::Unsafe, 0,
                  path + ": shard " + format::quoted(index.shard(i).name) +
                      ": its name holds control characters that the prefix does not have"};
@@ -438,12 +436,12 @@ Error error_of(const std::string& path, const format::Reason& reason) {
           path + ": byte " + std::to_string(reason.byte_offset) + ": " + reason.what};
 }
 
-Result<store::Parts> assemble(const Assembled& what, const format::IndexFacts& facts,
-                              std::vector<os::File> shards) {
+Result<Parts> assemble(const Assembled& what, const format::IndexFacts& facts,
+                       std::vector<os::File> shards) {
   auto index = format::build_index(facts);
   if (!index) return Error{Code::Corrupt, 0, what.index_path + ": " + index.error().what};
   auto kept = std::make_shared<const std::vector<std::byte>>(std::move(index->bytes));
-  return store::Parts{what.format, what.prefix, std::move(kept), index->view, std::move(shards)};
+  return Parts{what.format, what.prefix, std::move(kept), index->view, std::move(shards)};
 }
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

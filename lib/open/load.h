@@ -9,22 +9,21 @@
 #include "format/facts.h"
 #include "lib/open/locate.h"
 #include "lib/read/open_checkpoint.h"
-#include "lib/write/publisher.h"
+#include "lib/read/origin.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 
 // By whichever index stands: P.cairn, unless TensorFlow wrote P.index anew since; else P.index; or
 // the safetensors header. One attempt: Busy, NotFound, Corrupt or Io may be a race. `threads_max`
 // as in Work: a large P.cairn is read and checked by two.
-Result<store::Parts> load(Location& location, bool follow_links, Trail& trail,
-                          unsigned threads_max = 1);
+Result<Parts> load(Location& location, bool follow_links, Trail& trail, unsigned threads_max = 1);
 
 // A checkpoint from whatever path the user has; again where writers came between. An error of a
 // catalog's latest names the newest that is whole.
 struct Found {
   Location location;
-  store::Parts parts;
-  store::IndexIdentities seen;  // of the indexes, before they were read
+  Parts parts;
+  IndexIdentities seen;  // of the indexes, before they were read
 };
 Result<Found> find(const std::filesystem::path& path, bool follow_links);
 
@@ -45,8 +44,8 @@ struct OwnIndex {
 Result<OwnIndex> load_own_index(const Location& location);
 
 // By P.index alone.
-Result<store::Parts> load_tensorflow(const Location& location, bool follow_links,
-                                     const TensorFlowIndex& index, const Trail& trail);
+Result<Parts> load_tensorflow(const Location& location, bool follow_links,
+                              const TensorFlowIndex& index, const Trail& trail);
 
 // Whether the checkpoint can be opened; the reason where not.
 Result<void> check_openable(const std::filesystem::path& prefix, bool follow_links);
@@ -98,7 +97,7 @@ struct Assembled {
   std::filesystem::path prefix;
   std::string index_path;  // for messages
 };
-Result<store::Parts> assemble(const Assembled& what, const format::IndexFacts& facts,
-                              std::vector<os::File> shards);
+Result<Parts> assemble(const Assembled& what, const format::IndexFacts& facts,
+                       std::vector<os::File> shards);
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

@@ -13,7 +13,7 @@
 #include "lib/read/names.h"
 #include "lib/try.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 namespace {
 
 using std::filesystem::path;
@@ -27,14 +27,13 @@ bool is_saved_model(const os::Directory& directory) {
 }
 
 bool has_index(const os::Directory& directory, const std::string& base) {
-  return directory.exists(base + std::string(store::kCairnSuffix)) ||
-         directory.exists(base + std::string(store::kTensorFlowSuffix));
+  return directory.exists(base + std::string(kCairnSuffix)) ||
+         directory.exists(base + std::string(kTensorFlowSuffix));
 }
 
 // The base of which `name` is a member file; empty optional: of none that has an index.
 std::optional<std::string> base_of_member(const os::Directory& directory, const std::string& name) {
-  for (const std::string_view suffix :
-       {store::kCairnSuffix, store::kTensorFlowSuffix, store::kMetaSuffix}) {
+  for (const std::string_view suffix : {kCairnSuffix, kTensorFlowSuffix, kMetaSuffix}) {
     if (!name.ends_with(suffix)) continue;
     std::string base = name.substr(0, name.size() - suffix.size());
     if (has_index(directory, base)) return base;
@@ -42,7 +41,7 @@ std::optional<std::string> base_of_member(const os::Directory& directory, const 
   const std::size_t data = name.rfind(".data-");
   if (data == std::string::npos) return std::nullopt;
   std::string base = name.substr(0, data);
-  if (store::shard_number(name, base) && has_index(directory, base)) return base;
+  if (shard_number(name, base) && has_index(directory, base)) return base;
   return std::nullopt;
 }
 
@@ -54,9 +53,9 @@ std::string prefixes_in(const os::Directory& directory) {
   std::vector<std::string> bases;
   for (const std::string& name : *names) {
     if (name.starts_with("._")) continue;  // what macOS keeps of a file that it copied here
-    if (name.ends_with(store::kSafetensorsSuffix)) bases.push_back(name);
+    if (name.ends_with(kSafetensorsSuffix)) bases.push_back(name);
     const auto base = base_of_member(directory, name);
-    const auto v1 = store::v1_name(name);
+    const auto v1 = v1_name(name);
     if (base) bases.push_back(*base);
     if (!base && v1 && v1->shard) bases.push_back(v1->base);
   }
@@ -108,7 +107,7 @@ Result<Location> at_saved_model(const path& dir) {
   const auto variables = os::Directory::open(dir / "variables");
   const auto names = variables ? variables->names() : std::vector<std::string>();
   const auto is_shard = [](const std::string& name) {
-    return store::shard_number(name, "variables").has_value();
+    return shard_number(name, "variables").has_value();
   };
   if (names && std::ranges::any_of(*names, is_shard)) {
     return Error{Code::NotFound, 0,
@@ -173,7 +172,7 @@ Result<Location> at_directory(const path& dir, bool follow_links, Trail& trail) 
 
 // What a file is that belongs to no checkpoint.
 Error no_checkpoint(const path& file_path, const std::string& name, FileType type) {
-  const bool graph = name.ends_with(store::kMetaSuffix);
+  const bool graph = name.ends_with(kMetaSuffix);
   const bool shard = name.find(".data-") != std::string::npos &&
                      name.find(".tempstate") == std::string::npos && !os::is_temporary_name(name);
   if (type != FileType::Table && (graph || shard)) {
@@ -197,16 +196,15 @@ Result<Location> at_file(const path& file_path, os::Directory directory, const s
     return at_prefix(std::move(directory), *base, file_path.parent_path() / *base);
   if (belongs_to_saved_model(directory, name)) return at_saved_model(file_path.parent_path());
   // A graph lies beside V1 files too.
-  const bool graph = name.ends_with(store::kMetaSuffix);
-  CAIRN_TRY(v1,
-            at_v1(directory, graph ? name.substr(0, name.size() - store::kMetaSuffix.size()) : name,
-                  file_path));
+  const bool graph = name.ends_with(kMetaSuffix);
+  CAIRN_TRY(v1, at_v1(directory, graph ? name.substr(0, name.size() - kMetaSuffix.size()) : name,
+                      file_path));
   if (v1) return *std::move(v1);
   CAIRN_TRY(file, directory.open_file(name, links));
   CAIRN_TRY(type, identify(file));
-  const bool so_named = name.ends_with(store::kSafetensorsSuffix);
+  const bool so_named = name.ends_with(kSafetensorsSuffix);
   if (type != FileType::Safetensors && !so_named) return no_checkpoint(file_path, name, type);
-  const std::size_t suffix_size = so_named ? store::kSafetensorsSuffix.size() : 0;
+  const std::size_t suffix_size = so_named ? kSafetensorsSuffix.size() : 0;
   path prefix = file_path.parent_path() / name.substr(0, name.size() - suffix_size);
   return Location{Kind::SafetensorsFile, std::move(directory), name, std::move(prefix), {}, {}};
 }
@@ -216,7 +214,7 @@ Result<Location> nothing_at(const path& given, os::Directory directory, const st
   if (has_index(directory, base)) return at_prefix(std::move(directory), base, given);
   const auto names = directory.names();
   const auto is_shard = [&](const std::string& name) {
-    return store::shard_number(name, base).has_value();
+    return shard_number(name, base).has_value();
   };
   if (names && std::ranges::any_of(*names, is_shard)) {
     return Error{Code::NotFound, 0,
@@ -254,7 +252,7 @@ Result<Location> locate_named(const path& given, bool follow_links) {
 }
 
 Result<Location> locate_prefix(const path& prefix) {
-  const auto parts = store::Prefix::of(prefix);
+  const auto parts = Prefix::of(prefix);
   CAIRN_TRY(directory, os::Directory::open(parts.directory));
   return locate_in(std::move(directory), parts.base, prefix);
 }
@@ -273,9 +271,9 @@ Result<Location> locate_in(os::Directory directory, const std::string& base, con
 namespace {
 
 Result<Location> locate_any(const path& given, bool follow_links, Trail& trail) {
-  if (!store::is_nameable(given.native()))
+  if (!is_nameable(given.native()))
     return Error{Code::NotFound, 0, given.string() + ": no file's name holds a NUL byte"};
-  const auto parts = store::Prefix::of(given);
+  const auto parts = Prefix::of(given);
   auto opened = os::Directory::open(parts.directory);
   if (!opened) {
     return Error{opened.error().code, opened.error().os_errno,
@@ -302,4 +300,4 @@ Result<Location> locate(const path& given, bool follow_links, Trail& trail) {
   return location;
 }
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

@@ -10,7 +10,7 @@
 #include "lib/open/attempt.h"
 #include "lib/os/file.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 
 enum class Kind : std::uint8_t { Prefix, SafetensorsFile, TensorFlowV1 };
 
@@ -54,4 +54,4 @@ Result<Location> locate_prefix(const std::filesystem::path& prefix);
 Result<Location> locate_in(os::Directory directory, const std::string& base,
                            const std::filesystem::path& prefix);
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

@@ -68,7 +68,7 @@ Result<ObjectGraph> read_object_graph(const Checkpoint& checkpoint) noexcept {
     if (!tensor) return tensor.error();
     if (tensor->dtype() != DType::String || !tensor->shape().empty())
       return error_in(checkpoint, Code::Unsupported, "is no scalar string");
-    const auto& opened = store::OpenCheckpoint::of(checkpoint);
+    const auto& opened = internal::OpenCheckpoint::of(checkpoint);
     CAIRN_TRY(position, opened.find(kObjectGraphName));
     CAIRN_TRY(strings, opened.copy_strings(position));
     auto graph = tensorflow::decode_object_graph(strings.values[0]);

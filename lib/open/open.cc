@@ -8,8 +8,8 @@ namespace cairn {
 Result<Checkpoint> Checkpoint::open(const std::filesystem::path& path,
                                     const OpenOptions& options) noexcept {
   return at_boundary([&] {
-    return compat::open_by<Checkpoint>(path, options, [&](store::Parts parts) {
-      return store::OpenCheckpoint::make(std::move(parts), options);
+    return internal::open_by<Checkpoint>(path, options, [&](internal::Parts parts) {
+      return internal::OpenCheckpoint::make(std::move(parts), options);
     });
   });
 }

@@ -7,7 +7,7 @@
 #include "lib/open/locate.h"
 #include "lib/try.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 
 // What `make` makes of the parts that lie at the path. Of the options, what finds them is heeded.
 // Errors: those of Checkpoint::open and of `make`.
@@ -27,4 +27,4 @@ Result<Opened> open_by(const std::filesystem::path& path, const OpenOptions& opt
   return whole ? error : with_newest_whole(std::move(error), trail, options.follow_links);
 }
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

@@ -27,7 +27,7 @@
 #include "lib/read/names.h"
 #include "lib/try.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 namespace {
 
 // What an index says, and which it is.
@@ -44,9 +44,8 @@ Error nothing_there(const Location& location, std::string_view suffix) {
 
 // Read, not mapped: a disk that fails then returns an error instead of killing the process.
 Result<format::IndexFacts> read_own(const Location& location, Trail& trail) {
-  if (!location.has(store::kCairnSuffix)) return nothing_there(location, store::kCairnSuffix);
-  CAIRN_TRY(opened,
-            location.directory.open_seen(location.file(store::kCairnSuffix), location.links));
+  if (!location.has(kCairnSuffix)) return nothing_there(location, kCairnSuffix);
+  CAIRN_TRY(opened, location.directory.open_seen(location.file(kCairnSuffix), location.links));
   const os::FileInfo info = opened.info;
   const os::File& file = trail.keep_index(std::move(opened.file), info);
   CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kIndexBytesMax));
@@ -86,8 +85,8 @@ struct Foreign {
 };
 
 Foreign read_foreign(const Location& location, Trail& trail) {
-  if (!location.has(store::kTensorFlowSuffix)) {
-    const Error gone = nothing_there(location, store::kTensorFlowSuffix);
+  if (!location.has(kTensorFlowSuffix)) {
+    const Error gone = nothing_there(location, kTensorFlowSuffix);
     return {gone, gone};
   }
   auto read = read_tensorflow_index(location, trail);
@@ -121,8 +120,8 @@ Result<Chosen> choose(const Location& location, Trail& trail, std::vector<std::s
   if (!own && !may_be_passed_over(own.error())) return std::move(own).error();
   if (!foreign.read && !may_be_passed_over(foreign.read.error()))
     return std::move(foreign.read).error();
-  const std::string own_name = location.file(store::kCairnSuffix);
-  const std::string foreign_name = location.file(store::kTensorFlowSuffix);
+  const std::string own_name = location.file(kCairnSuffix);
+  const std::string foreign_name = location.file(kTensorFlowSuffix);
   if (own && (!foreign.facts || remembers(*own, *foreign.read))) {
     if (!foreign.facts && foreign.facts.error().code != Code::NotFound)
       notices.push_back(foreign.facts.error().what + "; " + own_name + " is whole and was used");
@@ -220,4 +219,4 @@ bool is_damage(const Error& error) noexcept {
           std::ranges::find(kOfTheDisk, error.os_errno) != kOfTheDisk.end());
 }
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

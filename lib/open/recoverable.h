@@ -13,7 +13,7 @@
 #include "lib/open/load.h"
 #include "lib/open/locate.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 
 struct Remains {
   Location location;
@@ -32,4 +32,4 @@ Result<Remains> find_remains(const std::filesystem::path& path, bool follow_link
 // fails (EIO and its like), or they are Corrupt.
 bool is_damage(const Error& error) noexcept;
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

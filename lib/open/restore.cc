@@ -7,18 +7,18 @@
 namespace cairn {
 namespace {
 
-store::Loading loading_of(Way way) noexcept {
+internal::Loading loading_of(Way way) noexcept {
   switch (way) {
     case Way::Map:
-      return store::Loading::Mapped;
+      return internal::Loading::Mapped;
     case Way::Populate:
-      return store::Loading::Populated;
+      return internal::Loading::Populated;
     case Way::Read:
-      return store::Loading::Read;
+      return internal::Loading::Read;
     case Way::Direct:
-      return store::Loading::Direct;
+      return internal::Loading::Direct;
   }
-  return store::Loading::Mapped;
+  return internal::Loading::Mapped;
 }
 
 }  // namespace
@@ -44,19 +44,21 @@ Result<Restored> restore(const std::filesystem::path& path,
                         .follow_links = options.follow_links,
                         .expected = options.expected,
                         .work = options.work};
-    return compat::open_by<Restored>(path, opening, [&](store::Parts parts) -> Result<Restored> {
-      CAIRN_TRY(seen, store::surroundings_of(parts));
-      const store::Choice choice = options.way
-                                       ? store::Choice{*options.way, "the caller asked for it"}
-                                       : store::choose(seen);
-      const bool copies = choice.way == Way::Read || choice.way == Way::Direct;
-      opening.access = copies ? Access::Copy : Access::Shared;
-      CAIRN_TRY(checkpoint,
-                store::OpenCheckpoint::make(std::move(parts), opening, loading_of(choice.way)));
-      return Restored{std::move(checkpoint), choice.way,          choice.reason,
-                      seen.payload_bytes,    seen.resident_bytes, seen.available_bytes.value_or(0),
-                      seen.file_system.name};
-    });
+    return internal::open_by<Restored>(
+        path, opening, [&](internal::Parts parts) -> Result<Restored> {
+          CAIRN_TRY(seen, internal::surroundings_of(parts));
+          const internal::Choice choice =
+              options.way ? internal::Choice{*options.way, "the caller asked for it"}
+                          : internal::choose(seen);
+          const bool copies = choice.way == Way::Read || choice.way == Way::Direct;
+          opening.access = copies ? Access::Copy : Access::Shared;
+          CAIRN_TRY(checkpoint, internal::OpenCheckpoint::make(std::move(parts), opening,
+                                                               loading_of(choice.way)));
+          return Restored{std::move(checkpoint), choice.way,
+                          choice.reason,         seen.payload_bytes,
+                          seen.resident_bytes,   seen.available_bytes.value_or(0),
+                          seen.file_system.name};
+        });
   });
 }
 

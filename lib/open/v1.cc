@@ -3,7 +3,7 @@
 // (views, slices, checksums, copies, conversion) sees shards like any others, aligned, and with
 // sums that were computed while the bytes went by.
 //
-// Rejected: memory of the process, which all of lib/store would have to be told about; and decoding
+// Rejected: memory of the process, which all of lib/read would have to be told about; and decoding
 // a tensor on its first use, which saves nothing where a block's checksum covers many tensors, and
 // would find damage late.
 //
@@ -17,6 +17,7 @@
 #include <map>
 #include <set>
 
+#include "format/checked.h"
 #include "format/le.h"
 #include "format/limits.h"
 #include "format/quoted.h"
@@ -27,9 +28,8 @@
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
 #include "lib/try.h"
-#include "lib/write/layout.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 namespace {
 
 using format::tensorflow::V1Reader;
@@ -69,7 +69,7 @@ Result<bool> is_v1_file(const os::Directory& directory, const std::string& name)
 }
 
 // All shards, or the error that names one which is missing.
-Result<V1Files> all_shards(const os::Directory& directory, const store::V1Name& name) {
+Result<V1Files> all_shards(const os::Directory& directory, const V1Name& name) {
   if (name.count > format::limits::kShardsMax) {
     return Error{Code::Unsupported, 0,
                  name.base + ": has " + std::to_string(name.count) + " shards; the limit is " +
@@ -77,7 +77,7 @@ Result<V1Files> all_shards(const os::Directory& directory, const store::V1Name& 
   }
   V1Files files{name.base, {}};
   for (std::uint32_t i = 0; i < name.count; ++i) {
-    files.names.push_back(store::v1_file_name(name.base, i, name.count));
+    files.names.push_back(v1_file_name(name.base, i, name.count));
     if (directory.exists(files.names.back())) continue;
     return Error{Code::NotFound, 0,
                  (std::filesystem::path(directory.path()) / files.names.back()).string() +
@@ -88,19 +88,18 @@ Result<V1Files> all_shards(const os::Directory& directory, const store::V1Name& 
 }
 
 // What lies under a prefix that is no file itself; `count`: of so many files.
-Result<std::optional<store::V1Name>> sharded_under(const os::Directory& directory,
-                                                   const std::string& base,
-                                                   std::optional<std::uint32_t> count = {}) {
+Result<std::optional<V1Name>> sharded_under(const os::Directory& directory, const std::string& base,
+                                            std::optional<std::uint32_t> count = {}) {
   CAIRN_TRY(names, directory.names());
   std::map<std::uint32_t, std::string> first;  // a file of each number of shards
   for (const std::string& name : names) {
-    const auto v1 = store::v1_name(name);
+    const auto v1 = v1_name(name);
     if (!v1 || !v1->shard || v1->base != base || first.contains(v1->count)) continue;
     if (count && v1->count != *count) continue;
     CAIRN_TRY(is_v1, is_v1_file(directory, name));
     if (is_v1) first[v1->count] = name;
   }
-  if (first.empty()) return std::optional<store::V1Name>();
+  if (first.empty()) return std::optional<V1Name>();
   if (first.size() > 1) {
     return Error{Code::Invalid, 0,
                  (std::filesystem::path(directory.path()) / base).string() +
@@ -108,7 +107,7 @@ Result<std::optional<store::V1Name>> sharded_under(const os::Directory& director
                      "is meant, such as " +
                      first.begin()->second + " or " + first.rbegin()->second};
   }
-  return store::v1_name(first.begin()->second);
+  return v1_name(first.begin()->second);
 }
 
 // One of them, and what it was when it was opened.
@@ -122,8 +121,7 @@ bool replaced(const os::Directory& directory, const Opened& source) {
   const auto name = std::filesystem::path(source.file.path()).filename();
   const auto now = directory.look_from(name, os::Links::Follow);
   return !now || !*now || (*now)->inode != source.info.inode ||
-         (*now)->device != source.info.device ||
-         store::identity_of(**now) != store::identity_of(source.info);
+         (*now)->device != source.info.device || identity_of(**now) != identity_of(source.info);
 }
 
 // ---- Their values -----------------------------------------------------------------------------
@@ -173,7 +171,7 @@ class Decoding {
 
  private:
   Result<format::Span> take_slice(V1Reader& reader) {
-    format::Span span{shard_, store::round_up(end_, kAlignmentBytes), 0, {}};
+    format::Span span{shard_, format::round_up(end_, kAlignmentBytes), 0, {}};
     while (true) {
       const auto block = reader.next_block();
       if (!block) return error_of(path_, block.error());
@@ -207,7 +205,7 @@ Result<os::File> decode(const Opened& source, format::IndexFacts& facts, Tensors
   format::ShardFacts shard;
   shard.name = std::filesystem::path(path).filename().string();
   shard.kind = format::ShardKind::TensorFlow;
-  shard.identity = store::identity_of(decoded);
+  shard.identity = identity_of(decoded);
   shard.live_bytes = decoding.live_bytes();
   facts.shards.push_back(std::move(shard));
   return std::move(memory);
@@ -237,7 +235,7 @@ Result<void> refuse_twice(const std::filesystem::path& prefix, const format::Ten
   return {};
 }
 
-Result<store::Parts> load_opened(const Location& location, std::span<const Opened> sources) {
+Result<Parts> load_opened(const Location& location, std::span<const Opened> sources) {
   format::IndexFacts facts;
   Tensors tensors;
   std::vector<os::File> shards;
@@ -261,10 +259,10 @@ Result<store::Parts> load_opened(const Location& location, std::span<const Opene
 
 Result<std::optional<V1Files>> find_v1(const os::Directory& directory, const std::string& name) {
   using Answer = std::optional<V1Files>;
-  const auto v1 = store::v1_name(name);
+  const auto v1 = v1_name(name);
   CAIRN_TRY(is_file, is_v1_file(directory, name));
   if (is_file && !v1) return Answer(V1Files{name, {name}});
-  std::optional<store::V1Name> sharded = v1;
+  std::optional<V1Name> sharded = v1;
   if (!is_file) {
     const bool all_meant = v1 && !v1->shard;
     if (!all_meant && directory.exists(name)) return Answer();
@@ -277,7 +275,7 @@ Result<std::optional<V1Files>> find_v1(const os::Directory& directory, const std
   return Answer(std::move(files));
 }
 
-Result<store::Parts> load_v1(const Location& location, bool follow_links, Trail& trail) {
+Result<Parts> load_v1(const Location& location, bool follow_links, Trail& trail) {
   const os::Links links = links_of(follow_links);
   std::vector<Opened> sources;
   for (const std::string& name : location.v1_files) {
@@ -294,4 +292,4 @@ Result<store::Parts> load_v1(const Location& location, bool follow_links, Trail&
   return Error{Code::Busy, 0, location.prefix.string() + ": is being written anew"};
 }
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

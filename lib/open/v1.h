@@ -11,7 +11,7 @@
 #include "lib/open/locate.h"
 #include "lib/read/open_checkpoint.h"
 
-namespace cairn::compat {
+namespace cairn::internal {
 
 // The files of a V1 checkpoint, and its base, without the tail that a sharded one has.
 struct V1Files {
@@ -29,6 +29,6 @@ Result<std::optional<V1Files>> find_v1(const os::Directory& directory, const std
 // memory for each file on the disk, whose name it has; so shards and spans are those of the memory.
 // Everything is checked on the way. One attempt. Cost: O(bytes) of time, and memory for the values.
 // Where there are several files, `follow_links` counts for them as for any shard.
-Result<store::Parts> load_v1(const Location& location, bool follow_links, Trail& trail);
+Result<Parts> load_v1(const Location& location, bool follow_links, Trail& trail);
 
-}  // namespace cairn::compat
+}  // namespace cairn::internal

@@ -23,7 +23,7 @@
 #include "lib/read/sums.h"
 #include "lib/try.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 Damage damage_of(const OpenCheckpoint& checkpoint, const Piece& piece) {
@@ -190,10 +190,11 @@ Result<void> check_tensorflow_index(const Parts& parts) {
 
 Result<Verification> OpenCheckpoint::verify(const Work& work) const {
   Pass pass(*this);
-  return check_by(pass, access_ == Access::Copy ? Source::Memory : Source::File, work);
+  return check_by(pass, access_ == Access::Copy ? ByteSource::Memory : ByteSource::File, work);
 }
 
-Result<Verification> OpenCheckpoint::check_by(Pass& pass, Source source, const Work& work) const {
+Result<Verification> OpenCheckpoint::check_by(Pass& pass, ByteSource source,
+                                              const Work& work) const {
   CAIRN_CHECK(ensure_not_faulted());
   CAIRN_CHECK(check_tensorflow_index(parts_));
   for (std::size_t i = 0; i < index().tensor_count(); ++i) CAIRN_CHECK(ensure_disjoint(i));
@@ -213,7 +214,7 @@ Result<Verification> OpenCheckpoint::check_by(Pass& pass, Source source, const W
   return seen;
 }
 
-Result<std::uint64_t> OpenCheckpoint::check_whole(Pass& pass, Source source, const Work& work) {
+Result<std::uint64_t> OpenCheckpoint::check_whole(Pass& pass, ByteSource source, const Work& work) {
   CAIRN_TRY(seen, check_by(pass, source, work));
   if (!seen.damage.empty()) {
     const Damage& first = seen.damage.front();
@@ -233,4 +234,4 @@ Result<std::uint64_t> OpenCheckpoint::check_whole(Pass& pass, Source source, con
   return seen.bytes_checked;
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

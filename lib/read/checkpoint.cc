@@ -1,8 +1,8 @@
-// The public Checkpoint and Tensor: thin handles over store::OpenCheckpoint, and the wall that no
-// exception crosses.
+// The public Checkpoint and Tensor: thin handles over internal::OpenCheckpoint, and the wall that
+// no exception crosses.
 //
 // A checkpoint becomes open in three steps, each cheap: the index is checked (by whoever found it:
-// lib/compat), each shard is mapped once, and nothing else. Tensors are handles of two words into
+// lib/open), each shard is mapped once, and nothing else. Tensors are handles of two words into
 // that; their bytes are looked at when asked for.
 
 #include "cairn/checkpoint.h"
@@ -45,7 +45,7 @@ const std::filesystem::path& Checkpoint::prefix() const noexcept { return state_
 std::optional<std::int64_t> Checkpoint::step() const noexcept {
   if (const auto step = state_->index().step()) return step;
   if (format() == Format::Safetensors) return std::nullopt;  // "model-00002-of-00002", "resnet-50"
-  return store::step_of(prefix().native());
+  return internal::step_of(prefix().native());
 }
 
 std::optional<std::string_view> Checkpoint::metadata(std::string_view key) const noexcept {
@@ -220,7 +220,7 @@ Result<std::uint64_t> Tensor::read_bytes(Slice slice) const noexcept {
 
 }  // namespace cairn
 
-namespace cairn::store {
+namespace cairn::internal {
 
 // ---- OpenCheckpoint: how it comes to be ---------------------------------------------------------
 
@@ -280,17 +280,17 @@ Result<os::Mapping> OpenCheckpoint::place_shard(std::uint32_t shard) {
 // Brings the bytes there, and checks them on the way.
 Result<void> OpenCheckpoint::load(Loading loading, bool check, const Work& work) {
   Pass pass(*this);
-  Source source = Source::File;
+  ByteSource source = ByteSource::File;
   const bool by_reading =
       std::ranges::any_of(fetched_, [](const auto& fetched) { return fetched != nullptr; });
   if (loading == Loading::Populated && !by_reading) {
     // A cold file then comes in huge folios, whatever its device reads ahead.
     for (const os::Mapping& shard : shard_bytes_) os::want_huge_pages(shard.bytes());
-    source = Source::Populated;
+    source = ByteSource::Populated;
   } else if (loading == Loading::Read || loading == Loading::Direct) {
     for (std::uint32_t i = 0; i < shard_bytes_.size(); ++i)
       pass.copy(i, 0, shard_bytes_[i].bytes());
-    source = loading == Loading::Direct ? Source::PastCache : Source::File;
+    source = loading == Loading::Direct ? ByteSource::PastCache : ByteSource::File;
   }
   if (check) {
     CAIRN_TRY(checked_bytes, check_whole(pass, source, work));
@@ -358,4 +358,4 @@ std::optional<std::string> difference(const format::IndexView& index,
   return text;
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -12,7 +12,7 @@
 #include "lib/read/open_checkpoint.h"
 #include "lib/try.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 Error about(const OpenCheckpoint& checkpoint, std::size_t position, Code code,
@@ -100,4 +100,4 @@ std::optional<format::Span> OpenCheckpoint::one_span(std::size_t position) const
   return whole;
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

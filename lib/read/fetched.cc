@@ -5,7 +5,7 @@
 
 #include "lib/try.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 Result<void> Fetched::ensure(const os::File& file, std::uint64_t offset_bytes,
                              std::span<std::byte> to) {
@@ -40,4 +40,4 @@ void Fetched::add(std::uint64_t begin, std::uint64_t size_bytes) {
   }
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -11,7 +11,7 @@
 #include "cairn/error.h"
 #include "lib/os/file.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 class Fetched {
  public:
@@ -27,4 +27,4 @@ class Fetched {
   std::map<std::uint64_t, std::uint64_t> ranges_;  // begin → end; none touches another
 };
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

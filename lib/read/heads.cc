@@ -5,7 +5,7 @@
 #include "lib/os/parallel.h"
 #include "lib/try.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 using format::tensorflow::StringHeads;
@@ -65,9 +65,9 @@ Result<void> read_group(const OpenCheckpoint& checkpoint, std::span<const Piece>
 
 }  // namespace
 
-Result<std::vector<StringStart>> read_heads(const OpenCheckpoint& checkpoint,
-                                            std::span<const Piece> pieces, bool in_memory,
-                                            const Work& work) {
+Result<std::vector<StringStart>> read_string_heads(const OpenCheckpoint& checkpoint,
+                                                   std::span<const Piece> pieces, bool in_memory,
+                                                   const Work& work) {
   std::vector<StringStart> starts(pieces.size());
   const std::vector<Group> groups = groups_of(pieces);
   Work quiet = work;
@@ -82,4 +82,4 @@ Result<std::vector<StringStart>> read_heads(const OpenCheckpoint& checkpoint,
   return starts;
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

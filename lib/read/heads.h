@@ -10,13 +10,13 @@
 #include "format/tensorflow/string_heads.h"
 #include "lib/read/sums.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 // Parallel to `pieces`, which hold strings and come in the order of the files. Each byte is read
 // once, however many of them lie over it. `in_memory`: of the checkpoint's memory, not of the
 // files. Memory: grows with the pieces. Errors: Io, Cancelled.
-Result<std::vector<format::tensorflow::StringStart>> read_heads(const OpenCheckpoint& checkpoint,
-                                                                std::span<const Piece> pieces,
-                                                                bool in_memory, const Work& work);
+Result<std::vector<format::tensorflow::StringStart>> read_string_heads(
+    const OpenCheckpoint& checkpoint, std::span<const Piece> pieces, bool in_memory,
+    const Work& work);
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

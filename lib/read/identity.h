@@ -5,7 +5,7 @@
 #include "format/facts.h"
 #include "lib/os/file.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 inline format::FileIdentity identity_of(const os::FileInfo& info) noexcept {
   return {info.size_bytes, info.mtime_ns, info.inode};
@@ -16,4 +16,4 @@ inline bool same_file(const os::FileInfo& a, const os::FileInfo& b) noexcept {
   return a.device == b.device && a.inode == b.inode;
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -7,7 +7,7 @@
 #include "lib/os/mapping.h"
 #include "lib/try.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 std::string bytes(std::uint64_t count) { return std::to_string(count) + " bytes"; }
@@ -76,4 +76,4 @@ Choice choose(const Surroundings& seen) {
   return {Way::Populate, resident + ": the rest is read into it once, for all processes"};
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -10,7 +10,7 @@
 #include "lib/os/file_system.h"
 #include "lib/read/open_checkpoint.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 struct Surroundings {
   std::uint64_t payload_bytes = 0;
@@ -30,4 +30,4 @@ struct Choice {
 };
 Choice choose(const Surroundings& seen);
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

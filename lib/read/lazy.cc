@@ -13,7 +13,7 @@
 #include "lib/read/sums.h"
 #include "lib/try.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 bool is_set(const std::atomic<bool>& flag) noexcept { return flag.load(std::memory_order_acquire); }
@@ -88,4 +88,4 @@ Error OpenCheckpoint::damaged(std::size_t position, const format::Span& span,
               format::crc32c_hex(span.crc32c.value_or(0)) + " is stored"};
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -5,7 +5,7 @@
 
 #include "format/tensorflow/bundle.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 // At least five digits, as TensorFlow writes them; takes them off the front.
@@ -130,4 +130,4 @@ std::string_view without_v1_tail(std::string_view name) noexcept {
   return tail ? name.substr(0, tail->at) : name;
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-namespace cairn::store {
+namespace cairn::internal {
 
 inline constexpr std::string_view kCairnSuffix = ".cairn";
 inline constexpr std::string_view kTensorFlowSuffix = ".index";
@@ -67,4 +67,4 @@ std::string v1_file_name(std::string_view base, std::uint32_t shard, std::uint32
 // What the other files of a checkpoint are named after: without the tail of a sharded V1 one.
 std::string_view without_v1_tail(std::string_view name) noexcept;
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

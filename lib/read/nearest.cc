@@ -14,7 +14,7 @@
 #include <numeric>
 #include <utility>
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 constexpr std::size_t kNamesMax = 3;
@@ -146,4 +146,4 @@ std::vector<std::string> nearest_names(const format::IndexView& index, std::stri
   return names;
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

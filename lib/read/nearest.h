@@ -8,10 +8,10 @@
 
 #include "format/cairn/index.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 // At most three names, nearest first; those that share no more than chance with `name` are left
 // out. Cost: up to a millisecond, however many names there are.
 std::vector<std::string> nearest_names(const format::IndexView& index, std::string_view name);
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -23,7 +23,7 @@
 #include "lib/read/fetched.h"
 #include "lib/read/slices.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 // Which files an index was read from, by what they are found to be others by now.
 struct Origin {
@@ -66,7 +66,7 @@ struct CopiedStrings {
 };
 
 class Pass;
-enum class Source : std::uint8_t;
+enum class ByteSource : std::uint8_t;
 
 // How the bytes come into this process, by Access or by Way.
 enum class Loading : std::uint8_t {
@@ -175,9 +175,9 @@ class OpenCheckpoint {
   Result<os::Mapping> place_shard(std::uint32_t shard);
   Result<void> load(Loading loading, bool check, const Work& work);
   // Everything that has a sum, in one pass with what else was wanted of it.
-  Result<Verification> check_by(Pass& pass, Source source, const Work& work) const;
+  Result<Verification> check_by(Pass& pass, ByteSource source, const Work& work) const;
   // The same, and Corrupt where anything is damaged. How many bytes have a sum.
-  Result<std::uint64_t> check_whole(Pass& pass, Source source, const Work& work);
+  Result<std::uint64_t> check_whole(Pass& pass, ByteSource source, const Work& work);
   // Where a tensor lies that can be viewed: in one place, native, checked.
   Result<format::Span> checked_span(std::size_t position) const;
   // The strings of a request. With `copies` they are views into these and not into the mapping.
@@ -216,4 +216,4 @@ std::optional<std::string> difference(const format::IndexView& index,
 std::string describe(DType dtype, std::span<const std::int64_t> shape,
                      std::string_view opaque = {});
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

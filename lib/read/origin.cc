@@ -7,7 +7,7 @@
 #include "lib/read/names.h"
 #include "lib/try.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 constexpr std::array kSuffixes{kTensorFlowSuffix, kCairnSuffix};  // in the order of Origin
@@ -24,6 +24,15 @@ bool is_at(const std::filesystem::path& path, const os::Directory& directory) {
 }
 
 }  // namespace
+
+Result<IndexIdentities> index_identities(const os::Directory& directory, const std::string& base) {
+  IndexIdentities identities;
+  for (std::size_t i = 0; i < kSuffixes.size(); ++i) {
+    CAIRN_TRY(info, directory.look(base + std::string(kSuffixes[i])));
+    if (info) identities[i] = identity_of(*info);
+  }
+  return identities;
+}
 
 bool was_read_from(const Parts& parts, const os::Directory& directory, const std::string& base) {
   const Origin& origin = parts.origin;
@@ -57,4 +66,4 @@ Error written_anew(const std::string& shown) {
               "again"};
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

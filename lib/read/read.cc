@@ -21,7 +21,7 @@
 #include "lib/read/slices.h"
 #include "lib/try.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 constexpr std::uint64_t kBlockBytes = 256u << 10;  // copied and summed while it is in the cache
@@ -409,4 +409,4 @@ Result<std::uint64_t> OpenCheckpoint::resident_bytes() const {
   return total_bytes;
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

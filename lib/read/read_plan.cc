@@ -17,7 +17,7 @@
 #include "lib/read/slices.h"
 #include "lib/try.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 // A run takes 24 bytes of the plan.
@@ -74,7 +74,8 @@ class ReadPlan {
     for (const Check& check : checks_) pass_.sum(piece_of(check), check.span.size_bytes);
     const std::uint64_t pass_bytes = pass_.plan();
     const std::uint64_t total_bytes = pass_bytes + single_bytes_;
-    const Source source = checkpoint_.access() == Access::Copy ? Source::Memory : Source::File;
+    const ByteSource source =
+        checkpoint_.access() == Access::Copy ? ByteSource::Memory : ByteSource::File;
     CAIRN_CHECK(pass_.run(source, os::part_of(work, {0, total_bytes}), share));
     for (std::size_t i = 0; i < checks_.size(); ++i) CAIRN_CHECK(end(checks_[i], i));
     for (const auto& [bytes, width] : swapped_) swap_in_place(bytes, width);
@@ -177,4 +178,4 @@ Result<void> OpenCheckpoint::read_all(std::span<const Read> reads, const Work& w
   return plan.run(work, share);
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

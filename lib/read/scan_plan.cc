@@ -25,7 +25,7 @@
 #include "lib/read/heads.h"
 #include "lib/try.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 constexpr std::uint64_t kWindowBytes = 4u << 20;     // a multiple of a huge page
@@ -123,14 +123,14 @@ std::vector<std::size_t> Pass::shared_strings() const {
   return shared;
 }
 
-Result<void> Pass::read_heads(Source source, const Work& work) {
+Result<void> Pass::read_heads(ByteSource source, const Work& work) {
   // What is copied is to be the very bytes that were summed.
-  if (source == Source::PastCache || !copies_.empty()) return {};
+  if (source == ByteSource::PastCache || !copies_.empty()) return {};
   const std::vector<std::size_t> numbers = shared_strings();
   if (numbers.empty()) return {};
   std::vector<Piece> pieces;
   for (const std::size_t number : numbers) pieces.push_back(pieces_[number].piece);
-  CAIRN_TRY(starts, store::read_heads(checkpoint_, pieces, source == Source::Memory, work));
+  CAIRN_TRY(starts, read_string_heads(checkpoint_, pieces, source == ByteSource::Memory, work));
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     Wanted& wanted = pieces_[numbers[i]];
     const std::uint64_t end = wanted.end().offset_bytes;
@@ -245,11 +245,11 @@ void Pass::plan_tasks() {
 // One thread's way through a task.
 class Pass::Walk {
  public:
-  Walk(Pass& pass, Source source, const Work& work)
+  Walk(Pass& pass, ByteSource source, const Work& work)
       : pass_(pass), source_(source), stop_(work.stop) {}
 
   Result<void> go(const Task& task) {
-    if (source_ == Source::Populated) CAIRN_CHECK(populate(task));
+    if (source_ == ByteSource::Populated) CAIRN_CHECK(populate(task));
     Cursor<Unit> units(pass_.units_, task.units_begin);
     Cursor<Copy> copies(pass_.copies_, task.copies_begin);
     for (std::uint64_t at = task.begin; at < task.end;) {
@@ -279,7 +279,7 @@ class Pass::Walk {
   // Up to kBlockBytes from `at` on: where they lie, where somebody wants them, or in the buffer.
   Block next_block(const Task& task, std::uint64_t at, Cursor<Copy>& copies) {
     std::uint64_t size_bytes = std::min(kBlockBytes, task.end - at);
-    if (source_ == Source::Memory) {
+    if (source_ == ByteSource::Memory) {
       return {pass_.checkpoint_.in_memory({task.shard, at, size_bytes, {}}), true};
     }
     std::byte* place = nullptr;
@@ -312,12 +312,12 @@ class Pass::Walk {
   }
 
   Pass& pass_;
-  const Source source_;
+  const ByteSource source_;
   const std::stop_token stop_;  // asked at each block: windows of a huge sparse file are huge
   std::unique_ptr<std::byte[]> buffer_;
 };
 
-Result<void> Pass::run(Source source, const Work& work, const Share& share) {
+Result<void> Pass::run(ByteSource source, const Work& work, const Share& share) {
   const std::uint64_t total_bytes = head_bytes_ + raw_bytes_ + encoded_bytes_;
   if (!tasks_.empty() || encoded_.empty())
     CAIRN_CHECK(read_all(source, os::part_of(work, {head_bytes_, total_bytes}), share));
@@ -326,8 +326,8 @@ Result<void> Pass::run(Source source, const Work& work, const Share& share) {
   return sum_encoded(os::part_of(work, {head_bytes_ + raw_bytes_, total_bytes}));
 }
 
-Result<void> Pass::read_all(Source source, const Work& work, const Share& share) {
-  if (source == Source::PastCache) return read_past_cache(work);
+Result<void> Pass::read_all(ByteSource source, const Work& work, const Share& share) {
+  if (source == ByteSource::PastCache) return read_past_cache(work);
   const std::size_t first = tasks_.size() * share.index / share.count;
   const auto threads =
       std::min<std::size_t>(os::thread_count(work), std::max<std::size_t>(1, tasks_.size()));
@@ -358,7 +358,7 @@ Result<void> Pass::read_past_cache(const Work& work) {
     reads.push_back({&files[task.shard], task.begin,
                      checkpoint_.in_memory({task.shard, task.begin, whole_bytes(task), {}})});
   }
-  Walk walk(*this, Source::Memory, work);  // its buffer, which would be shared, stays unused
+  Walk walk(*this, ByteSource::Memory, work);  // its buffer, which would be shared, stays unused
   return os::read_direct(work, reads, [&](std::size_t number) -> Result<void> {
     const Task& task = tasks_[number];
     const std::uint64_t rest = task.begin + whole_bytes(task);
@@ -432,4 +432,4 @@ std::optional<Pass::Sums> Pass::sums(std::size_t piece) const {
   return sums;
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -15,10 +15,10 @@
 #include "lib/read/open_checkpoint.h"
 #include "lib/read/sums.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 // Where a pass gets its bytes.
-enum class Source : std::uint8_t {
+enum class ByteSource : std::uint8_t {
   File,       // the descriptor, through the page cache
   Populated,  // the same, each range brought into the page cache and the mapping first
   PastCache,  // the descriptor, past the page cache: every byte must be wanted in its place in
@@ -37,7 +37,7 @@ class Pass {
   // The heads of string pieces that overlap, or are large, say where their strings lie, which are
   // then summed with all other bytes; the rest is read one by one by run(). After all of sum() and
   // copy(), before plan(). Errors: Io, Cancelled.
-  Result<void> read_heads(Source source, const Work& work);
+  Result<void> read_heads(ByteSource source, const Work& work);
 
   // These bytes of a shard are wanted there.
   void copy(std::uint32_t shard, std::uint64_t offset_bytes, std::span<std::byte> to);
@@ -46,7 +46,7 @@ class Pass {
   std::uint64_t plan();
 
   // After plan(). Begins where `share` says. Errors: Io, Cancelled.
-  Result<void> run(Source source, const Work& work, const Share& share = {});
+  Result<void> run(ByteSource source, const Work& work, const Share& share = {});
 
   // After run(): a piece's sums, chunk after chunk, and the sum of it all. Of an encoded piece one;
   // none where its bytes break the rules of their encoding.
@@ -114,7 +114,7 @@ class Pass {
   void plan_tasks();
   void add_up();
   std::uint32_t sum_of_units(std::size_t begin, std::size_t end) const;
-  Result<void> read_all(Source source, const Work& work, const Share& share);
+  Result<void> read_all(ByteSource source, const Work& work, const Share& share);
   Result<void> read_past_cache(const Work& work);
   Result<void> sum_encoded(const Work& work);
 
@@ -132,4 +132,4 @@ class Pass {
   std::uint64_t encoded_bytes_ = 0;
 };
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

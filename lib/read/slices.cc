@@ -6,7 +6,7 @@
 
 #include "lib/try.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 constexpr std::size_t kComparisonsMax = 20'000'000;  // about a second
@@ -193,4 +193,4 @@ void swap_in_place(std::span<std::byte> bytes, std::uint32_t width) {
   }
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -13,7 +13,7 @@
 #include "cairn/tensor.h"
 #include "format/facts.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 // start and count for each dimension, inside the shape.
 using Box = std::vector<Range>;
@@ -58,4 +58,4 @@ std::vector<bool> touched_blocks(const Box& piece, const Box& shared, std::uint6
 // Reverses each `width` bytes.
 void swap_in_place(std::span<std::byte> bytes, std::uint32_t width);
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -10,7 +10,7 @@
 #include "lib/read/slices.h"
 #include "lib/try.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 constexpr std::uint64_t kBlockBytes = 256u << 10;  // one read; stays in the second-level cache
@@ -108,4 +108,4 @@ Result<std::span<const std::byte>> Summer::stored_bytes(const Piece& piece,
   return std::span<const std::byte>(read);
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -9,7 +9,7 @@
 
 #include "lib/read/open_checkpoint.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 inline constexpr std::size_t kNoTensor = static_cast<std::size_t>(-1);  // a header, or padding
 
@@ -56,4 +56,4 @@ class Summer {
   const OpenCheckpoint& checkpoint_;
 };
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

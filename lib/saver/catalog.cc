@@ -30,7 +30,7 @@ Result<format::tensorflow::StateFacts> written(const std::filesystem::path& dir,
   }
   format::tensorflow::StateFacts facts;
   for (const auto& path : paths) {
-    facts.all_model_checkpoint_paths.push_back(saver::written_path(dir, path));
+    facts.all_model_checkpoint_paths.push_back(internal::written_path(dir, path));
   }
   facts.model_checkpoint_path = facts.all_model_checkpoint_paths.back();
   facts.all_model_checkpoint_timestamps = std::move(stamps);
@@ -47,8 +47,8 @@ Result<void> refuse_itself(const std::filesystem::path& dir, const std::string& 
 }
 
 // Who waited for the directory's lock may have waited for its removal. `latest`: as written.
-Result<void> refuse_gone(const compat::Place& place, const std::string& latest) {
-  if (compat::checkpoint_exists(place, place.dir / latest)) return {};
+Result<void> refuse_gone(const internal::Place& place, const std::string& latest) {
+  if (internal::checkpoint_exists(place, place.dir / latest)) return {};
   return Error{
       Code::NotFound, 0,
       (place.dir / latest).string() + ": no checkpoint is there, so the catalog does not list it"};
@@ -82,10 +82,10 @@ void move_to_end(CheckpointState& state, const std::filesystem::path& prefix) {
 Result<std::optional<CheckpointState>> get_checkpoint_state(
     const std::filesystem::path& dir, std::string_view latest_filename) noexcept {
   return at_boundary([&]() -> Result<std::optional<CheckpointState>> {
-    CAIRN_CHECK(saver::check_catalog_name(dir, latest_filename));
-    compat::Trail trail;
-    return compat::until_still(trail,
-                               [&] { return compat::read_catalog(dir, latest_filename, trail); });
+    CAIRN_CHECK(internal::check_catalog_name(dir, latest_filename));
+    internal::Trail trail;
+    return internal::until_still(
+        trail, [&] { return internal::read_catalog(dir, latest_filename, trail); });
   });
 }
 
@@ -95,14 +95,14 @@ Result<void> update_checkpoint_state(const std::filesystem::path& dir, const Che
     if (state.model_checkpoint_path.empty()) {
       return Error{Code::Invalid, 0, dir.string() + ": a catalog needs a latest checkpoint"};
     }
-    CAIRN_CHECK(saver::check_written_name(dir, latest_filename));
+    CAIRN_CHECK(internal::check_written_name(dir, latest_filename));
     CAIRN_TRY(facts, written(dir, state));
     CAIRN_CHECK(refuse_itself(dir, facts.model_checkpoint_path, latest_filename));
     CAIRN_TRY(directory, os::Directory::open(dir));
-    const auto lock = store::Lock::of_directory(directory, {});
+    const auto lock = internal::Lock::of_directory(directory, {});
     if (!lock) return lock.error();
-    CAIRN_CHECK(saver::publish_catalog(directory, latest_filename, facts));
-    store::sweep_all(directory);
+    CAIRN_CHECK(internal::publish_catalog(directory, latest_filename, facts));
+    internal::sweep_all(directory);
     return {};
   });
 }
@@ -111,20 +111,20 @@ Result<void> set_latest_checkpoint(const std::filesystem::path& dir,
                                    const std::filesystem::path& prefix,
                                    std::string_view latest_filename) noexcept {
   return at_boundary([&]() -> Result<void> {
-    CAIRN_CHECK(saver::check_written_name(dir, latest_filename));
+    CAIRN_CHECK(internal::check_written_name(dir, latest_filename));
     CAIRN_TRY(directory, os::Directory::open(dir));
-    const auto lock = store::Lock::of_directory(directory, {});
+    const auto lock = internal::Lock::of_directory(directory, {});
     if (!lock) return lock.error();
-    const compat::Place place{dir, directory, latest_filename};
-    compat::Trail trail;
-    CAIRN_TRY(before, compat::read_catalog(place, trail));
+    const internal::Place place{dir, directory, latest_filename};
+    internal::Trail trail;
+    CAIRN_TRY(before, internal::read_catalog(place, trail));
     CheckpointState state = before.value_or(CheckpointState{});
     move_to_end(state, prefix);
     CAIRN_TRY(facts, written(dir, state));
     CAIRN_CHECK(refuse_itself(dir, facts.model_checkpoint_path, latest_filename));
     CAIRN_CHECK(refuse_gone(place, facts.model_checkpoint_path));
-    CAIRN_CHECK(saver::publish_catalog(directory, latest_filename, facts));
-    store::sweep_all(directory);
+    CAIRN_CHECK(internal::publish_catalog(directory, latest_filename, facts));
+    internal::sweep_all(directory);
     return {};
   });
 }
@@ -133,15 +133,16 @@ Result<std::optional<std::filesystem::path>> latest_checkpoint(
     const std::filesystem::path& dir, std::string_view latest_filename) noexcept {
   using Latest = std::optional<std::filesystem::path>;
   return at_boundary([&]() -> Result<Latest> {
-    CAIRN_CHECK(saver::check_catalog_name(dir, latest_filename));
-    compat::Trail trail;
+    CAIRN_CHECK(internal::check_catalog_name(dir, latest_filename));
+    internal::Trail trail;
     const auto attempt = [&]() -> Result<Latest> {
-      CAIRN_TRY(state, compat::read_catalog(dir, latest_filename, trail));
-      if (!state || !compat::checkpoint_exists(dir, state->model_checkpoint_path)) return Latest();
+      CAIRN_TRY(state, internal::read_catalog(dir, latest_filename, trail));
+      if (!state || !internal::checkpoint_exists(dir, state->model_checkpoint_path))
+        return Latest();
       return Latest(state->model_checkpoint_path);
     };
-    return compat::until_still(trail, attempt, [](const Result<Latest>& answer) {
-      return answer ? answer->has_value() : !compat::may_be_a_race(answer.error());
+    return internal::until_still(trail, attempt, [](const Result<Latest>& answer) {
+      return answer ? answer->has_value() : !internal::may_be_a_race(answer.error());
     });
   });
 }
@@ -149,8 +150,8 @@ Result<std::optional<std::filesystem::path>> latest_checkpoint(
 Result<LatestWhole> latest_whole(const std::filesystem::path& dir, std::string_view latest_filename,
                                  bool follow_links) noexcept {
   return at_boundary([&]() -> Result<LatestWhole> {
-    CAIRN_CHECK(saver::check_catalog_name(dir, latest_filename));
-    return compat::find_latest_whole(dir, latest_filename, follow_links);
+    CAIRN_CHECK(internal::check_catalog_name(dir, latest_filename));
+    return internal::find_latest_whole(dir, latest_filename, follow_links);
   });
 }
 
@@ -158,8 +159,8 @@ Result<std::vector<ListedCheckpoint>> listed_checkpoints(const std::filesystem::
                                                          std::string_view latest_filename,
                                                          bool follow_links) noexcept {
   return at_boundary([&]() -> Result<std::vector<ListedCheckpoint>> {
-    CAIRN_CHECK(saver::check_catalog_name(dir, latest_filename));
-    return compat::look_at_entries(dir, latest_filename, follow_links);
+    CAIRN_CHECK(internal::check_catalog_name(dir, latest_filename));
+    return internal::look_at_entries(dir, latest_filename, follow_links);
   });
 }
 

@@ -10,7 +10,7 @@
 #include "lib/try.h"
 #include "lib/write/temp_file.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 namespace {
 
 // Absolute and without ".", ".." and a slash at the end; links are not looked at.
@@ -36,7 +36,7 @@ bool is_tensorflow_temporary(std::string_view name) {
 }  // namespace
 
 bool is_taken_name(std::string_view name) {
-  return name.starts_with(".cairn-") || os::is_temporary_name(name) || store::base_of_file(name);
+  return name.starts_with(".cairn-") || os::is_temporary_name(name) || base_of_file(name);
 }
 
 bool is_backup_name(std::string_view name) {
@@ -53,7 +53,7 @@ std::string written_path(const std::filesystem::path& dir, const std::filesystem
 }
 
 Result<void> check_catalog_name(const std::filesystem::path& dir, std::string_view name) {
-  if (!store::is_bare(name)) {
+  if (!is_bare(name)) {
     return Error{Code::Invalid, 0, refused(dir, name) + "it is to be a file name without slashes"};
   }
   if (!is_taken_name(name)) return {};
@@ -80,10 +80,9 @@ Result<void> publish_catalog(const os::Directory& directory, std::string_view la
                  path + ": a catalog names checkpoints in UTF-8, and this name is not"};
   }
   const std::string text = format::tensorflow::encode_state(facts);
-  CAIRN_TRY(draft,
-            store::draft_with(directory, std::string(latest_filename), format::as_bytes(text)));
-  CAIRN_CHECK(draft.publish(store::Draft::Taken::Replace));
+  CAIRN_TRY(draft, draft_with(directory, std::string(latest_filename), format::as_bytes(text)));
+  CAIRN_CHECK(draft.publish(Draft::Taken::Replace));
   return directory.sync();
 }
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

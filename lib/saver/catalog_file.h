@@ -1,6 +1,6 @@
 #pragma once
 
-// Writing the file `checkpoint`. Reading it is lib/compat's.
+// Writing the file `checkpoint`. Reading it is lib/open's.
 
 #include <filesystem>
 #include <string>
@@ -10,7 +10,7 @@
 #include "format/tensorflow/state_text.h"
 #include "lib/os/file.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 
 // What TensorFlow writes for a checkpoint that lies anywhere: where the directory itself is
 // relative, relative paths are rewritten relative to it; everything else stays as it is.
@@ -36,4 +36,4 @@ bool is_backup_name(std::string_view name);
 Result<void> publish_catalog(const os::Directory& directory, std::string_view latest_filename,
                              const format::tensorflow::StateFacts& facts);
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

@@ -16,13 +16,13 @@
 #include "lib/write/lock.h"
 #include "lib/write/publisher.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 namespace {
 
-constexpr std::array kIndexSuffixes{store::kTensorFlowSuffix, store::kCairnSuffix};
+constexpr std::array kIndexSuffixes{kTensorFlowSuffix, kCairnSuffix};
 
 bool is_shard(std::string_view name, std::string_view base) noexcept {
-  return store::shard_number(name, base).has_value();
+  return shard_number(name, base).has_value();
 }
 
 bool is_index(std::string_view name, std::string_view base) noexcept {
@@ -38,15 +38,15 @@ int turn(std::string_view name, std::string_view base) noexcept {
 // Named as a V1 checkpoint's file is: as the base, or as one of those that the base stands for.
 bool is_named_v1(std::string_view file_name, std::string_view base) {
   if (file_name == base) return true;
-  const auto one = store::v1_name(file_name);
-  const auto all = store::v1_name(base);
+  const auto one = v1_name(file_name);
+  const auto all = v1_name(base);
   if (!one || !one->shard) return false;
   return all ? one->base == all->base && one->count == all->count : one->base == base;
 }
 
 // The files of the V1 checkpoint that the base is; none where it is none for certain.
 std::vector<std::string> v1_files(const os::Directory& directory, std::string_view base) {
-  const auto v1 = compat::find_v1(directory, std::string(base));
+  const auto v1 = find_v1(directory, std::string(base));
   return v1 && *v1 ? (*v1)->names : std::vector<std::string>();
 }
 
@@ -54,8 +54,8 @@ std::vector<std::string> v1_files(const os::Directory& directory, std::string_vi
 // of its own, the graph belongs to that.
 bool is_graph_of_v1(std::string_view name, std::string_view base,
                     std::span<const std::string> names) {
-  const std::string whole(store::without_v1_tail(base));
-  return name == whole + std::string(store::kMetaSuffix) &&
+  const std::string whole(without_v1_tail(base));
+  return name == whole + std::string(kMetaSuffix) &&
          std::ranges::none_of(names, [&](const std::string& other) {
            return other.starts_with(whole) && is_index(other, whole);
          });
@@ -64,22 +64,21 @@ bool is_graph_of_v1(std::string_view name, std::string_view base,
 // The numbered shards among the names. Where no index tells whose they are and `unread` takes them,
 // those of one count are taken for the checkpoint's; of several counts nobody knows.
 void claim_unread(std::span<const std::string> names, std::string_view base, Unread unread,
-                  store::Claims& claims) {
+                  Claims& claims) {
   std::set<std::uint32_t> counts;
   for (const std::string& name : names) {
-    if (const auto number = store::shard_number(name, base)) counts.insert(number->count);
+    if (const auto number = shard_number(name, base)) counts.insert(number->count);
   }
   if (unread == Unread::Take && counts.size() == 1) claims.counts.insert(*counts.begin());
 }
 
 // The shards that the checkpoint's indexes name. Errors: the disk's, which may pass.
-Result<store::Claims> claims_of_members(const os::Directory& directory,
-                                        std::span<const std::string> names, const std::string& base,
-                                        Unread unread) {
-  auto read = store::claims_of(directory, base);
+Result<Claims> claims_of_members(const os::Directory& directory, std::span<const std::string> names,
+                                 const std::string& base, Unread unread) {
+  auto read = claims_of(directory, base);
   if (!read && may_pass(read.error())) return std::move(read).error();
   const bool known = read && *read;
-  store::Claims claims = known ? **std::move(read) : store::Claims();
+  Claims claims = known ? **std::move(read) : Claims();
   const auto unnamed = [&](const std::string& name) {
     return is_shard(name, base) && !claims.has(name, base);
   };
@@ -92,13 +91,13 @@ Result<store::Claims> claims_of_members(const os::Directory& directory,
 
 }  // namespace
 
-bool add_opened(const os::Directory& directory, const std::string& base, store::Claims& claims) {
+bool add_opened(const os::Directory& directory, const std::string& base, Claims& claims) {
   auto twin = directory.duplicate();
   if (!twin) return false;
-  auto location = compat::locate_in(*std::move(twin), base, base);
+  auto location = locate_in(*std::move(twin), base, base);
   if (!location) return false;
-  compat::Trail trail(directory);
-  const auto parts = compat::load(*location, true, trail);
+  Trail trail(directory);
+  const auto parts = load(*location, true, trail);
   for (std::size_t i = 0; parts && i < parts->index.shard_count(); ++i)
     claims.names.emplace(parts->index.shard(i).name);
   return parts.has_value();
@@ -106,13 +105,11 @@ bool add_opened(const os::Directory& directory, const std::string& base, store::
 
 bool is_member(std::string_view file_name, std::string_view base) {
   if (is_named_v1(file_name, base)) return true;
-  if (file_name == std::string(store::without_v1_tail(base)).append(store::kMetaSuffix))
-    return true;
+  if (file_name == std::string(without_v1_tail(base)).append(kMetaSuffix)) return true;
   if (!file_name.starts_with(base)) return false;
   const std::string_view suffix = file_name.substr(base.size());
-  return suffix == store::kTensorFlowSuffix || suffix == store::kCairnSuffix ||
-         suffix == store::kMetaSuffix || suffix == store::kSafetensorsSuffix ||
-         is_shard(file_name, base);
+  return suffix == kTensorFlowSuffix || suffix == kCairnSuffix || suffix == kMetaSuffix ||
+         suffix == kSafetensorsSuffix || is_shard(file_name, base);
 }
 
 std::vector<std::string> checkpoints_among(std::span<const std::string> names) {
@@ -147,11 +144,10 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
     CAIRN_TRY(info, directory.look(name));
     if (!info) continue;
     if (is_shard(name, base)) shard_inodes.insert(info->inode);
-    what.files.push_back({name, store::identity_of(*info), info->ctime_ns});
+    what.files.push_back({name, identity_of(*info), info->ctime_ns});
   }
   std::erase_if(what.files, [&](const format::JournalFile& file) {
-    return file.name.ends_with(store::kSafetensorsSuffix) &&
-           !shard_inodes.contains(file.identity.inode);
+    return file.name.ends_with(kSafetensorsSuffix) && !shard_inodes.contains(file.identity.inode);
   });
   std::ranges::sort(what.files, {}, [&](const format::JournalFile& file) {
     return std::pair(turn(file.name, base), file.name);
@@ -174,7 +170,7 @@ const format::JournalFile* find(const format::JournalCheckpoint& what, const std
 bool is_meant(const format::JournalCheckpoint& what, const std::string& name,
               const os::FileInfo& info, Recognised recognised) {
   const format::JournalFile* file = find(what, name);
-  if (file == nullptr || store::identity_of(info) != file->identity) return false;
+  if (file == nullptr || identity_of(info) != file->identity) return false;
   // A shard's names change when another name of it goes.
   const bool by_names = recognised == Recognised::ByFileAndNames && makes(name, what.base);
   return !by_names || info.ctime_ns == file->ctime_ns;
@@ -235,8 +231,8 @@ Result<bool> still_stands(const os::Directory& directory, const format::JournalC
 
 Result<std::string> step_aside(const os::Directory& directory,
                                const format::JournalCheckpoint& what) {
-  const std::string own = what.base + std::string(store::kCairnSuffix);
-  CAIRN_TRY(index, directory.look(what.base + std::string(store::kTensorFlowSuffix)));
+  const std::string own = what.base + std::string(kCairnSuffix);
+  CAIRN_TRY(index, directory.look(what.base + std::string(kTensorFlowSuffix)));
   CAIRN_TRY(info, directory.look(own));
   if (!index || !info || !is_meant(what, own, *info, Recognised::ByFile)) return std::string();
   std::string aside = os::temporary_name(own);
@@ -245,8 +241,8 @@ Result<std::string> step_aside(const os::Directory& directory,
 }
 
 Result<void> come_back(const os::Directory& directory, const format::JournalCheckpoint& what) {
-  const std::string own = what.base + std::string(store::kCairnSuffix);
-  const std::string foreign = what.base + std::string(store::kTensorFlowSuffix);
+  const std::string own = what.base + std::string(kCairnSuffix);
+  const std::string foreign = what.base + std::string(kTensorFlowSuffix);
   CAIRN_TRY(index, directory.look(foreign));
   if (!index || !is_meant(what, foreign, *index, Recognised::ByFileAndNames)) return {};
   const format::JournalFile* before = find(what, own);
@@ -255,7 +251,7 @@ Result<void> come_back(const os::Directory& directory, const format::JournalChec
   for (const std::string& name : names) {
     if (!os::is_temporary_name(name) || os::without_temporary_tail(name) != own) continue;
     CAIRN_TRY(info, directory.look(name));
-    if (!info || store::identity_of(*info) != before->identity) continue;
+    if (!info || identity_of(*info) != before->identity) continue;
     return directory.rename_new(name, own);
   }
   return {};
@@ -275,7 +271,7 @@ std::optional<Error> refusal_of(const os::Directory& directory,
 
 Result<Removal> remove_members(const os::Directory& directory,
                                const format::JournalCheckpoint& what, Recognised recognised) {
-  const auto lock = store::Lock::of_prefix(directory, what.base, {});
+  const auto lock = Lock::of_prefix(directory, what.base, {});
   if (!lock) return lock.error();
   return remove_members_held(directory, what, recognised);
 }
@@ -289,7 +285,7 @@ Result<Removal> remove_members_held(const os::Directory& directory,
   if (auto refused = refusal_of(directory, what); refused && stands)
     return Removal{Outcome::Stays, std::move(refused)};
   // The files were listed while others published, so shards of these very indexes may be missing.
-  CAIRN_TRY(claims, store::claims_of(directory, what.base));
+  CAIRN_TRY(claims, claims_of(directory, what.base));
   Removal removal;
   // What this user may not remove stays, and the rest goes on. true: it has gone.
   const auto remove = [&](const std::string& name) -> Result<bool> {
@@ -313,4 +309,4 @@ Result<Removal> remove_members_held(const os::Directory& directory,
   return removal;
 }
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

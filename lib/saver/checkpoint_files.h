@@ -14,7 +14,7 @@
 #include "lib/os/file.h"
 #include "lib/write/publisher.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 
 // Whether the file is named as one of the checkpoint's: an index, P.meta, a shard, or a V1 file.
 bool is_member(std::string_view file_name, std::string_view base);
@@ -38,7 +38,7 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
 
 // Adds the shards that a reader of the checkpoint finds, which may have other names than the index
 // says (TensorFlow's merge counts shards that it does not name). false: it cannot be opened.
-bool add_opened(const os::Directory& directory, const std::string& base, store::Claims& claims);
+bool add_opened(const os::Directory& directory, const std::string& base, Claims& claims);
 
 // How a file that is to go is recognised. After a crash its names tell too (by its ctime) whether
 // it is where it is by somebody's doing since: a link made anew is the same file otherwise.
@@ -87,4 +87,4 @@ Result<Removal> remove_members(const os::Directory& directory,
 Result<Removal> remove_members_held(const os::Directory& directory,
                                     const format::JournalCheckpoint& what, Recognised recognised);
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

@@ -9,34 +9,34 @@
 #include "lib/saver/catalog_file.h"
 #include "lib/try.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 namespace {
 
 constexpr double kNanosecond = 1e-9;
 
 // What its files' times say, where nothing else does.
 Result<double> file_time_s(const Place& place, const std::string& base) {
-  for (const std::string_view suffix : {store::kTensorFlowSuffix, store::kCairnSuffix}) {
+  for (const std::string_view suffix : {kTensorFlowSuffix, kCairnSuffix}) {
     CAIRN_TRY(info, place.directory.look(base + std::string(suffix)));
     if (info) return static_cast<double>(info->mtime_ns) * kNanosecond;
   }
-  const auto v1 = compat::find_v1(place.directory, base);
+  const auto v1 = find_v1(place.directory, base);
   if (!v1 || !*v1) return 0;
   CAIRN_TRY(info, place.directory.look((*v1)->names.front()));
   return info ? static_cast<double>(info->mtime_ns) * kNanosecond : 0;
 }
 
 // Nothing: there is none that can be read.
-Result<std::optional<compat::OwnIndex>> own_index(const Place& place, const std::string& base) {
-  CAIRN_TRY(there, place.directory.look(base + std::string(store::kCairnSuffix)));
-  if (!there) return std::optional<compat::OwnIndex>();
+Result<std::optional<OwnIndex>> own_index(const Place& place, const std::string& base) {
+  CAIRN_TRY(there, place.directory.look(base + std::string(kCairnSuffix)));
+  if (!there) return std::optional<OwnIndex>();
   CAIRN_TRY(twin, place.directory.duplicate());
-  CAIRN_TRY(location, compat::locate_in(std::move(twin), base, place.dir / base));
-  location.links = compat::links_of(place.follow_links);
-  auto own = compat::load_own_index(location);
+  CAIRN_TRY(location, locate_in(std::move(twin), base, place.dir / base));
+  location.links = links_of(place.follow_links);
+  auto own = load_own_index(location);
   if (own) return std::optional(*std::move(own));
   if (may_pass(own.error())) return std::move(own).error();
-  return std::optional<compat::OwnIndex>();
+  return std::optional<OwnIndex>();
 }
 
 // Not one that was imported: its index is younger than it.
@@ -48,16 +48,16 @@ bool saved_by_cairn(const format::IndexView& index) {
 
 // The base in this directory that an entry means; empty: it lies elsewhere. Nothing: it is gone.
 Result<std::optional<std::string>> base_of(const Place& place, const std::filesystem::path& path) {
-  auto entry = compat::resolve_entry(place, path, place.follow_links);
+  auto entry = resolve_entry(place, path, place.follow_links);
   if (!entry && entry.error().code != Code::Unsafe) return std::move(entry).error();
   const std::filesystem::path& prefix = entry ? entry->prefix : path;
-  if (!compat::checkpoint_exists(place, prefix)) return std::optional<std::string>();
+  if (!checkpoint_exists(place, prefix)) return std::optional<std::string>();
   return std::optional(entry ? entry->base : std::string());
 }
 
 // What lies elsewhere keeps the spelling that it came with.
 std::string written_from(const std::filesystem::path& dir, const std::filesystem::path& path) {
-  const std::filesystem::path from = compat::from_directory(dir, path);
+  const std::filesystem::path from = from_directory(dir, path);
   return from.is_absolute() || from == path ? written_path(dir, path) : from.string();
 }
 
@@ -94,7 +94,7 @@ namespace {
 Result<Listed> look_at(const Place& place, const std::string& base) {
   Listed listed{place.dir / base, base, {}, {}};
   Known& known = listed.known;
-  known.step = store::step_of(base);
+  known.step = step_of(base);
   CAIRN_TRY(file_s, file_time_s(place, base));
   known.saved_s = file_s;
   CAIRN_TRY(own, own_index(place, base));
@@ -123,8 +123,8 @@ Result<bool> is_pinned(const Place& place, const std::string& base) {
 }
 
 Result<History> read_history(const Place& place) {
-  compat::Trail trail;
-  auto read = compat::read_catalog(place, trail);
+  Trail trail;
+  auto read = read_catalog(place, trail);
   if (!read && read.error().code == Code::Corrupt) {
     Error error = std::move(read).error();
     error.what += "; repair_catalog() (cairn state --repair) makes it anew from the files";
@@ -172,4 +172,4 @@ Result<void> write_history(const Place& place, const History& history) {
   return publish_catalog(place.directory, place.latest_filename, facts);
 }
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

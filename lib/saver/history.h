@@ -15,7 +15,7 @@
 #include "lib/saver/retention.h"
 #include "lib/saver/saver_metadata.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 
 struct Listed {
   std::filesystem::path path;  // joined to the directory as that is spelt
@@ -30,8 +30,6 @@ struct History {
   double last_preserved_s = 0;
   std::optional<KeepGrid> grid;  // the newest that is written down
 };
-
-using compat::Place;
 
 // Whether an error says how the disk is today, not what a file is. Who takes the one for the other
 // overlooks a pin, or a commit, and deletes.
@@ -51,4 +49,4 @@ Result<bool> is_pinned(const Place& place, const std::string& base);
 // happens.
 Result<void> write_history(const Place& place, const History& history);
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

@@ -33,7 +33,7 @@
 #include "lib/write/publisher.h"
 #include "lib/write/temp_file.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 namespace {
 
 // Nothing: there is no journal, or none that can be believed.
@@ -62,11 +62,11 @@ Result<bool> is_of(const Place& place, const std::string& name,
 
 // P.index gets its name first; a P.cairn that has none yet still says whose it is.
 Result<bool> is_own(const Place& place, const format::JournalCheckpoint& adding) {
-  const std::string own = adding.base + std::string(store::kCairnSuffix);
+  const std::string own = adding.base + std::string(kCairnSuffix);
   CAIRN_TRY(named, is_of(place, own, adding, nullptr));
   if (named) return true;
-  const auto file = place.directory.open_file(adding.base + std::string(store::kTensorFlowSuffix),
-                                              os::Links::Refuse);
+  const auto file =
+      place.directory.open_file(adding.base + std::string(kTensorFlowSuffix), os::Links::Refuse);
   if (!file && may_pass(file.error())) return file.error();
   if (!file) return false;
   CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kForeignIndexBytesMax));
@@ -81,12 +81,12 @@ Result<bool> is_own(const Place& place, const format::JournalCheckpoint& adding)
 
 Result<bool> committed(const Place& place, const format::JournalCheckpoint& adding) {
   bool same = true;
-  for (const std::string_view suffix : {store::kTensorFlowSuffix, store::kCairnSuffix}) {
+  for (const std::string_view suffix : {kTensorFlowSuffix, kCairnSuffix}) {
     CAIRN_TRY(index, unchanged(place, adding, adding.base + std::string(suffix)));
     same = same && index;
   }
   if (same) return false;
-  auto openable = compat::check_openable_in(place.directory, adding.base, place.dir / adding.base);
+  auto openable = check_openable_in(place.directory, adding.base, place.dir / adding.base);
   if (!openable && may_pass(openable.error())) return std::move(openable).error();
   if (!openable) return false;
   return is_own(place, adding);
@@ -167,17 +167,17 @@ Result<void> write_journal(const os::Directory& directory, const format::Journal
                      "the sticky bit; take that away (chmod -t), or save to another directory"};
   }
   const std::string text = format::encode_journal(facts);
-  CAIRN_TRY(draft, store::draft_with(directory, std::string(kJournalName), format::as_bytes(text)));
-  return draft.publish(store::Draft::Taken::Replace);
+  CAIRN_TRY(draft, draft_with(directory, std::string(kJournalName), format::as_bytes(text)));
+  return draft.publish(Draft::Taken::Replace);
 }
 
 Result<format::JournalCheckpoint> before_adding(const Place& place, const std::string& base) {
   format::JournalCheckpoint before{base, {}, os::now_ns()};
   for (const std::string& name :
-       {base + std::string(store::kTensorFlowSuffix), base + std::string(store::kCairnSuffix),
+       {base + std::string(kTensorFlowSuffix), base + std::string(kCairnSuffix),
         std::string(place.latest_filename)}) {
     CAIRN_TRY(info, place.directory.look(name));
-    if (info) before.files.push_back({name, store::identity_of(*info), info->ctime_ns});
+    if (info) before.files.push_back({name, identity_of(*info), info->ctime_ns});
   }
   return before;
 }
@@ -187,7 +187,7 @@ Result<bool> unchanged(const Place& place, const format::JournalCheckpoint& befo
   const auto was = std::ranges::find(before.files, name, &format::JournalFile::name);
   CAIRN_TRY(info, place.directory.look(name));
   if (!info) return was == before.files.end();
-  return was != before.files.end() && was->identity == store::identity_of(*info);
+  return was != before.files.end() && was->identity == identity_of(*info);
 }
 
 Result<Settled> settle(const Place& place) {
@@ -199,7 +199,7 @@ Result<Settled> settle(const Place& place) {
   }
   drop_journal(place.directory);
   CAIRN_TRY(names, place.directory.names());
-  store::sweep_all(place.directory, names);
+  sweep_all(place.directory, names);
   remove_orphan_indexes(place.directory, names);
   settled.names = std::move(names);
   return settled;
@@ -212,4 +212,4 @@ void undo(const Place& place, const format::JournalFacts& facts) {
 
 void drop_journal(const os::Directory& directory) { (void)directory.remove(kJournalName); }
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

@@ -12,7 +12,7 @@
 #include "format/cairn/journal.h"
 #include "lib/saver/history.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 
 inline constexpr std::string_view kJournalName = ".cairn-journal";
 
@@ -49,4 +49,4 @@ void undo(const Place& place, const format::JournalFacts& facts);
 // There is nothing to finish any more. Not synced: to settle twice is to settle once.
 void drop_journal(const os::Directory& directory);
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

@@ -6,7 +6,7 @@
 #include "lib/saver/other_catalogs.h"
 #include "lib/try.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 
 namespace {
 
@@ -15,7 +15,7 @@ bool goes(const Judged& judged) { return judged.fate == Fate::Deleted; }
 // What is no checkpoint of the directory's own cannot be judged: not whether it is pinned either.
 void spare_unjudged(const Place& place, const Listed& listed, Judged& judged,
                     std::vector<std::string>& notices) {
-  const auto from = compat::from_directory(place.dir, listed.path);
+  const auto from = from_directory(place.dir, listed.path);
   const bool in_directory = !from.has_parent_path();
   const std::string why =
       in_directory ? "stays listed, since its index is a link that leads out of the directory, so "
@@ -88,4 +88,4 @@ Result<std::vector<format::JournalCheckpoint>> going(const Place& place,
   return going;
 }
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

@@ -11,7 +11,7 @@
 #include "lib/saver/history.h"
 #include "lib/saver/retention.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 
 // What lies in another directory leaves the catalog and stays; what leads there by a link stays
 // listed. Of those that are to go, the ones that another catalog of the directory lists leave this
@@ -29,4 +29,4 @@ Result<std::vector<format::JournalCheckpoint>> going(const Place& place,
                                                      const History& history,
                                                      const Judgement& judgement);
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

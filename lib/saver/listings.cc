@@ -12,13 +12,12 @@
 #include "lib/saver/other_catalogs.h"
 #include "lib/try.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 namespace {
 
 // An entry that leads elsewhere, as a symbolic link may, has no base of its own.
 bool is_entry_of(const Place& place, const Listed& listed, const std::string& base) {
-  if (!listed.base.empty())
-    return listed.base == base || store::without_v1_tail(listed.base) == base;
+  if (!listed.base.empty()) return listed.base == base || without_v1_tail(listed.base) == base;
   return listed.path.lexically_normal() == (place.dir / base).lexically_normal();
 }
 
@@ -127,7 +126,7 @@ Result<bool> leave(const Place& place, const Leaving& leaving, const Listings& l
 bool is_untouched(const os::Directory& directory, const format::JournalCheckpoint& what) {
   return std::ranges::all_of(what.files, [&](const format::JournalFile& file) {
     const auto there = directory.look(file.name);
-    return there && *there && store::identity_of(**there) == file.identity;
+    return there && *there && identity_of(**there) == file.identity;
   });
 }
 
@@ -169,31 +168,31 @@ Result<bool> let_leave(const Place& place, const Leaving& leaving, const Listing
   return error;
 }
 
-Result<bool> let_leave_file(const compat::Location& location, const os::File& file) {
+Result<bool> let_leave_file(const Location& location, const os::File& file) {
   CAIRN_TRY(meant, file.info());
   CAIRN_TRY(now, location.directory.look_from(location.base, os::Links::Follow));
-  if (now && !store::same_file(*now, meant)) return false;
+  if (now && !same_file(*now, meant)) return false;
   CAIRN_CHECK(location.directory.remove(location.base));
   CAIRN_CHECK(location.directory.sync());
   return true;
 }
 
-Result<compat::Location> locate_leaving(const Asked& asked, const store::LockWait& wait) {
-  auto found = compat::locate_named(asked.path, asked.follow_links);
+Result<Location> locate_leaving(const Asked& asked, const LockWait& wait) {
+  auto found = locate_named(asked.path, asked.follow_links);
   if (found || found.error().code != Code::NotFound) return found;
-  const auto parent = store::Prefix::of(asked.path).directory;
+  const auto parent = Prefix::of(asked.path).directory;
   const auto directory = os::Directory::open(parent);
   if (!directory || !directory->exists(kJournalName)) return found;
-  const auto lock = store::Lock::of_directory(*directory, wait);
+  const auto lock = Lock::of_directory(*directory, wait);
   if (!lock) return lock.error();
   CAIRN_CHECK(settle({parent, *directory, asked.latest_filename}));
-  return compat::locate_named(asked.path, asked.follow_links);
+  return locate_named(asked.path, asked.follow_links);
 }
 
-Result<void> refuse_saved_model(const compat::Location& location) {
+Result<void> refuse_saved_model(const Location& location) {
   const std::filesystem::path model =
-      store::Prefix::of(location.prefix).directory / std::filesystem::path("..");
-  if (location.base != "variables" || !compat::is_saved_model(model)) return {};
+      Prefix::of(location.prefix).directory / std::filesystem::path("..");
+  if (location.base != "variables" || !is_saved_model(model)) return {};
   return Error{Code::Unsupported, 0,
                location.prefix.string() +
                    ": is the variables of a SavedModel, which is none without them; move or "
@@ -207,4 +206,4 @@ std::string latest_now(const Place& place) {
   return catalog + ": its latest is " + history->listed.back().path.string() + " now";
 }
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

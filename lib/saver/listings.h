@@ -16,7 +16,7 @@
 #include "lib/saver/history.h"
 #include "lib/write/lock.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 
 struct Listings {
   bool own = false;                 // the place's own catalog lists it
@@ -53,21 +53,21 @@ Result<bool> let_leave(const Place& place, const Leaving& leaving, const Listing
 
 // The same of a checkpoint in one file that no catalog can name: removes it, durably, where it is
 // `file` still. The caller holds its prefix's lock.
-Result<bool> let_leave_file(const compat::Location& location, const os::File& file);
+Result<bool> let_leave_file(const Location& location, const os::File& file);
 
-// The location of a checkpoint that is to leave, as compat::locate_named. Where what is left of it
+// The location of a checkpoint that is to leave, as locate_named. Where what is left of it
 // has no index, a process may have died while it left: that is finished first.
 struct Asked {
   const std::filesystem::path& path;
   bool follow_links = false;
   std::string_view latest_filename;
 };
-Result<compat::Location> locate_leaving(const Asked& asked, const store::LockWait& wait);
+Result<Location> locate_leaving(const Asked& asked, const LockWait& wait);
 
 // Unsupported: it is the variables of a SavedModel, which is a directory.
-Result<void> refuse_saved_model(const compat::Location& location);
+Result<void> refuse_saved_model(const Location& location);
 
 // A sentence about what is left of the place's own catalog when its latest has left.
 std::string latest_now(const Place& place);
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

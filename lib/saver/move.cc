@@ -25,10 +25,9 @@
 namespace cairn {
 namespace {
 
-using compat::Cargo;
-using compat::Destination;
-using compat::Location;
-using saver::Place;
+using internal::Cargo;
+using internal::Destination;
+using internal::Location;
 
 // Where the old files could not be removed, or a catalog not told.
 Error whole_twice(const Location& from, const Destination& to, Error error) {
@@ -41,7 +40,7 @@ Error whole_twice(const Location& from, const Destination& to, Error error) {
 Result<void> refuse_links(const os::Directory& directory, const Location& from,
                           std::span<const std::string> names) {
   for (const std::string& name : names) {
-    if (!saver::is_member(name, from.base)) continue;
+    if (!internal::is_member(name, from.base)) continue;
     CAIRN_TRY(info, directory.look(name));
     if (!info || info->kind != os::FileKind::Link) continue;
     return Error{Code::Unsupported, 0,
@@ -53,8 +52,8 @@ Result<void> refuse_links(const os::Directory& directory, const Location& from,
 }
 
 // What cannot be listed under its new name is found out before it has it.
-Result<void> check_successor(const Place& place, const Destination& to,
-                             const saver::Listings& listings) {
+Result<void> check_successor(const internal::Place& place, const Destination& to,
+                             const internal::Listings& listings) {
   for (const std::string& catalog : listings.names(place)) {
     if (to.base != catalog) continue;
     return Error{Code::Invalid, 0,
@@ -66,9 +65,9 @@ Result<void> check_successor(const Place& place, const Destination& to,
 }
 
 // A pin that stands where nobody reads on would be lost.
-Result<void> check_pin(const Place& place, const Cargo& cargo) {
+Result<void> check_pin(const internal::Place& place, const Cargo& cargo) {
   if (cargo.own_index || cargo.file) return {};
-  CAIRN_TRY(pinned, saver::is_pinned(place, cargo.location.base));
+  CAIRN_TRY(pinned, internal::is_pinned(place, cargo.location.base));
   if (!pinned) return {};
   return Error{Code::Unsupported, 0,
                cargo.location.prefix.string() +
@@ -78,15 +77,15 @@ Result<void> check_pin(const Place& place, const Cargo& cargo) {
 
 Result<bool> is_within(const os::Directory& directory, const Destination& to) {
   const std::string nothing;
-  return compat::same_place({directory, nothing}, {to.directory, nothing});
+  return internal::same_place({directory, nothing}, {to.directory, nothing});
 }
 
 Result<Cargo> take_held(const Location& named, bool follow_links) {
-  compat::Trail trail(named.directory);
-  auto cargo = compat::until_still(trail, [&]() -> Result<Cargo> {
+  internal::Trail trail(named.directory);
+  auto cargo = internal::until_still(trail, [&]() -> Result<Cargo> {
     CAIRN_TRY(twin, named.directory.duplicate());
-    CAIRN_TRY(location, compat::locate_in(std::move(twin), named.base, named.prefix));
-    return compat::take(std::move(location), follow_links, trail);
+    CAIRN_TRY(location, internal::locate_in(std::move(twin), named.base, named.prefix));
+    return internal::take(std::move(location), follow_links, trail);
   });
   if (cargo) return cargo;
   return trail.explain(named.prefix, std::move(cargo).error());
@@ -95,19 +94,19 @@ Result<Cargo> take_held(const Location& named, bool follow_links) {
 // The locks of the old place, until it is left, and of the new one.
 class Holding {
  public:
-  Holding(const Location& from, store::LockWait wait) : from_(from), wait_(std::move(wait)) {}
+  Holding(const Location& from, internal::LockWait wait) : from_(from), wait_(std::move(wait)) {}
 
   // That of the target.
-  Result<store::Lock> take_both(const store::Target& to) {
+  Result<internal::Lock> take_both(const internal::Target& to) {
     CAIRN_TRY(here, from_.directory.info());
     CAIRN_TRY(there, to.directory.info());
     const auto rank = [](const os::FileInfo& directory, const std::string& base) {
       return std::tuple(directory.device, directory.inode, base);
     };
-    const auto source = rank(here, compat::lock_base(from_));
+    const auto source = rank(here, internal::lock_base(from_));
     const auto target = rank(there, to.base);
     if (source < target) CAIRN_CHECK(take_source());
-    CAIRN_TRY(lock, store::Lock::of_prefix(to.directory, to.base, wait_));
+    CAIRN_TRY(lock, internal::Lock::of_prefix(to.directory, to.base, wait_));
     if (target < source) CAIRN_CHECK(take_source());
     return std::move(lock);
   }
@@ -115,25 +114,25 @@ class Holding {
   // Where both have one lock, the target has let go of it by now.
   Result<void> take_source() {
     if (source_) return {};
-    CAIRN_TRY(taken, store::Lock::of_prefix(from_.directory, compat::lock_base(from_), wait_));
+    CAIRN_TRY(taken, internal::Lock::of_prefix(from_.directory, internal::lock_base(from_), wait_));
     source_.emplace(std::move(taken));
     return {};
   }
 
  private:
   const Location& from_;
-  store::LockWait wait_;
-  std::optional<store::Lock> source_;
+  internal::LockWait wait_;
+  std::optional<internal::Lock> source_;
 };
 
 // Publishes it at its new place; the locks that the old one needs are held then.
 Result<void> arrive(const Cargo& cargo, const Destination& to, const TransferOptions& options,
                     Holding& holding, Transfer& transfer) {
-  compat::Errand errand;
-  errand.how = compat::Carry::Move;
-  errand.unchanged = [&] { return compat::check_unchanged(cargo.location, cargo.seen); };
-  errand.hold = [&](const store::Target& target) { return holding.take_both(target); };
-  CAIRN_CHECK(compat::put_down(cargo, to, errand, options, transfer));
+  internal::Errand errand;
+  errand.how = internal::Carry::Move;
+  errand.unchanged = [&] { return internal::check_unchanged(cargo.location, cargo.seen); };
+  errand.hold = [&](const internal::Target& target) { return holding.take_both(target); };
+  CAIRN_CHECK(internal::put_down(cargo, to, errand, options, transfer));
   return holding.take_source();
 }
 
@@ -142,9 +141,9 @@ std::string stays(const std::string& shown) {
 }
 
 // Who gives a checkpoint a name of its own mostly means it to stay.
-Result<void> tell_of_age(const Place& place, const Destination& to,
+Result<void> tell_of_age(const internal::Place& place, const Destination& to,
                          std::vector<std::string>& notices) {
-  CAIRN_TRY(pinned, saver::is_pinned(place, to.base));
+  CAIRN_TRY(pinned, internal::is_pinned(place, to.base));
   if (pinned) return {};
   notices.push_back(to.prefix.string() + ": keeps its place and age in \"" +
                     std::string(place.latest_filename) +
@@ -155,23 +154,23 @@ Result<void> tell_of_age(const Place& place, const Destination& to,
 
 Result<Moved> move_listed(const Location& named, const TransferOptions& options,
                           std::string_view latest_filename) {
-  const auto parent = store::Prefix::of(named.prefix).directory;
+  const auto parent = internal::Prefix::of(named.prefix).directory;
   const std::filesystem::path dir = parent.empty() ? "." : parent;
-  const Place place{dir, named.directory, latest_filename};
-  CAIRN_CHECK(saver::check_written_name(dir, latest_filename));
-  const store::LockWait wait{options.lock_wait, options.work.stop};
-  const auto lock = store::Lock::of_directory(named.directory, wait);
+  const internal::Place place{dir, named.directory, latest_filename};
+  CAIRN_CHECK(internal::check_written_name(dir, latest_filename));
+  const internal::LockWait wait{options.lock_wait, options.work.stop};
+  const auto lock = internal::Lock::of_directory(named.directory, wait);
   if (!lock) return lock.error();
-  CAIRN_TRY(settled, saver::settle(place));
+  CAIRN_TRY(settled, internal::settle(place));
   const std::vector<std::string>& names = settled.names;
   CAIRN_CHECK(refuse_links(named.directory, named, names));
   CAIRN_TRY(cargo, take_held(named, options.follow_links));
   CAIRN_CHECK(check_pin(place, cargo));
-  CAIRN_TRY(what, saver::members_of(named.directory, names, named.base));
-  CAIRN_TRY(listings, saver::listings_of(place, names, named.base));
+  CAIRN_TRY(what, internal::members_of(named.directory, names, named.base));
+  CAIRN_TRY(listings, internal::listings_of(place, names, named.base));
   if (listings.damaged) return *listings.damaged;
-  CAIRN_CHECK(saver::check_may_leave(place, what, listings));
-  CAIRN_TRY(to, compat::destination_of(cargo.location, options.output));
+  CAIRN_CHECK(internal::check_may_leave(place, what, listings));
+  CAIRN_TRY(to, internal::destination_of(cargo.location, options.output));
   CAIRN_TRY(within, is_within(named.directory, to));
   if (within) CAIRN_CHECK(check_successor(place, to, listings));
 
@@ -180,15 +179,15 @@ Result<Moved> move_listed(const Location& named, const TransferOptions& options,
   moved.catalogs = listings.names(place);
   Holding holding(named, wait);
   CAIRN_CHECK(arrive(cargo, to, options, holding, moved.transfer));
-  saver::Leaving leaving{std::move(what), std::nullopt};
+  internal::Leaving leaving{std::move(what), std::nullopt};
   if (within) leaving.successor = to.base;
-  const auto left = saver::let_leave(place, leaving, listings);
-  if (!left) return whole_twice(cargo.location, to, saver::told_what_to_free(left.error()));
+  const auto left = internal::let_leave(place, leaving, listings);
+  if (!left) return whole_twice(cargo.location, to, internal::told_what_to_free(left.error()));
   std::vector<std::string>& notices = moved.transfer.notices;
   if (!*left) notices.push_back(stays(named.prefix.string()));
   if (within && listings.own) CAIRN_CHECK(tell_of_age(place, to, notices));
   if (within || moved.catalogs.empty()) return moved;
-  if (listings.latest) notices.push_back(saver::latest_now(place));
+  if (listings.latest) notices.push_back(internal::latest_now(place));
   notices.push_back(to.prefix.string() +
                     ": no catalog lists it there; set_latest_checkpoint() (cairn set-latest) does");
   return moved;
@@ -196,15 +195,15 @@ Result<Moved> move_listed(const Location& named, const TransferOptions& options,
 
 // No catalog can name it.
 Result<Moved> move_file(Location named, const TransferOptions& options) {
-  compat::Trail trail;
-  CAIRN_TRY(cargo, compat::take(std::move(named), options.follow_links, trail));
+  internal::Trail trail;
+  CAIRN_TRY(cargo, internal::take(std::move(named), options.follow_links, trail));
   const Location& from = cargo.location;
   CAIRN_CHECK(refuse_links(from.directory, from, std::span(&from.base, 1)));
-  CAIRN_TRY(to, compat::destination_of(from, options.output));
+  CAIRN_TRY(to, internal::destination_of(from, options.output));
   Moved moved;
   Holding holding(from, {options.lock_wait, options.work.stop});
   CAIRN_CHECK(arrive(cargo, to, options, holding, moved.transfer));
-  const auto left = saver::let_leave_file(from, *cargo.file);
+  const auto left = internal::let_leave_file(from, *cargo.file);
   if (!left) return whole_twice(from, to, left.error());
   if (!*left) moved.transfer.notices.push_back(stays(cargo.file->path()));
   return moved;
@@ -217,10 +216,10 @@ Result<Moved> move_checkpoint(const std::filesystem::path& source, const Transfe
   return at_boundary([&]() -> Result<Moved> {
     if (options.output.empty())
       return Error{Code::Invalid, 0, source.string() + ": a move needs a place to go to"};
-    CAIRN_TRY(named, saver::locate_leaving({source, options.follow_links, latest_filename},
-                                           {options.lock_wait, options.work.stop}));
-    CAIRN_CHECK(saver::refuse_saved_model(named));
-    if (named.kind == compat::Kind::SafetensorsFile) return move_file(std::move(named), options);
+    CAIRN_TRY(named, internal::locate_leaving({source, options.follow_links, latest_filename},
+                                              {options.lock_wait, options.work.stop}));
+    CAIRN_CHECK(internal::refuse_saved_model(named));
+    if (named.kind == internal::Kind::SafetensorsFile) return move_file(std::move(named), options);
     return move_listed(named, options, latest_filename);
   });
 }

@@ -16,12 +16,12 @@
 #include "lib/read/names.h"
 #include "lib/write/lock.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 namespace {
 
 bool is_orphan(const os::Directory& directory, const std::string& name) {
-  const std::string base = name.substr(0, name.size() - store::kCairnSuffix.size());
-  if (directory.exists(base + std::string(store::kTensorFlowSuffix))) return false;
+  const std::string base = name.substr(0, name.size() - kCairnSuffix.size());
+  if (directory.exists(base + std::string(kTensorFlowSuffix))) return false;
   const auto file = directory.open_file(name, os::Links::Refuse);
   if (!file) return false;
   const auto bytes = os::read_whole(*file, format::limits::kIndexBytesMax);
@@ -43,7 +43,7 @@ std::vector<std::string> orphan_indexes(const os::Directory& directory,
                                         std::span<const std::string> names) {
   std::vector<std::string> orphans;
   for (const std::string& name : names) {
-    if (!name.ends_with(store::kCairnSuffix)) continue;
+    if (!name.ends_with(kCairnSuffix)) continue;
     if (is_orphan(directory, name)) orphans.push_back(name);
   }
   std::ranges::sort(orphans);
@@ -52,10 +52,10 @@ std::vector<std::string> orphan_indexes(const os::Directory& directory,
 
 void remove_orphan_indexes(const os::Directory& directory, std::span<const std::string> names) {
   for (const std::string& name : orphan_indexes(directory, names)) {
-    const std::string base = name.substr(0, name.size() - store::kCairnSuffix.size());
-    const auto lock = store::Lock::of_prefix(directory, base, {std::chrono::milliseconds(0), {}});
+    const std::string base = name.substr(0, name.size() - kCairnSuffix.size());
+    const auto lock = Lock::of_prefix(directory, base, {std::chrono::milliseconds(0), {}});
     if (lock && is_orphan(directory, name)) (void)directory.remove(name);
   }
 }
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

@@ -8,7 +8,7 @@
 
 #include "lib/os/file.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 
 // The P.cairn files in the directory that outlived their checkpoints: P.index is gone, and so are
 // shards. One that cannot be read is none of them: nobody knows what it stands for.
@@ -20,4 +20,4 @@ std::vector<std::string> orphan_indexes(const os::Directory& directory,
 // somebody publishes under stays, as does what cannot be removed.
 void remove_orphan_indexes(const os::Directory& directory, std::span<const std::string> names);
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

@@ -9,7 +9,7 @@
 #include "lib/saver/catalog_file.h"
 #include "lib/try.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 namespace {
 
 // Where a catalog says what it is: behind comments at most.
@@ -65,7 +65,7 @@ bool leads_to_own(const Place& place, const std::string& name) {
   if (!link || !*link || (*link)->kind != os::FileKind::Link) return false;
   const auto own = place.directory.look_from(place.latest_filename, os::Links::Follow);
   const auto there = place.directory.look_from(name, os::Links::Follow);
-  return own && *own && there && *there && store::same_file(**own, **there);
+  return own && *own && there && *there && same_file(**own, **there);
 }
 
 void add_unread(Error error, std::optional<Error>& unread) {
@@ -80,8 +80,8 @@ void add_catalog(const Place& place, const std::string& name, OtherCatalogs& cat
   const auto head = head_of(place.directory, name);
   if (!head) return add_unread(head.error(), catalogs.unread);
   if (!*head || (*head)->find(kField) == std::string::npos || leads_to_own(place, name)) return;
-  compat::Trail trail;
-  auto state = compat::read_catalog({place.dir, place.directory, name}, trail);
+  Trail trail;
+  auto state = read_catalog({place.dir, place.directory, name}, trail);
   if (state && *state) {
     catalogs.states.emplace(name, **std::move(state));
   } else if (!state && may_pass(state.error())) {
@@ -106,8 +106,8 @@ bool is_copys_name(std::string_view name, std::string_view original) {
   }
   if (!name.starts_with(original)) return false;
   const std::string_view behind = name.substr(original.size());
-  const auto step = store::step_of(name);
-  return !is_digit(behind.front()) && (!step || step == store::step_of(original));
+  const auto step = step_of(name);
+  return !is_digit(behind.front()) && (!step || step == step_of(original));
 }
 
 // Whether both have an index with this suffix, of the same bytes.
@@ -148,7 +148,7 @@ Elsewhere listed_elsewhere(const Place& place, std::span<const std::string> name
     auto paths = std::move(state.all_model_checkpoint_paths);
     paths.push_back(state.model_checkpoint_path);
     for (const auto& path : paths) {
-      const auto entry = compat::resolve_entry(other, path, true);
+      const auto entry = resolve_entry(other, path, true);
       if (!entry) add_unread(entry.error(), elsewhere.unread);
       if (entry && !entry->base.empty()) elsewhere.listed.emplace(entry->base, name);
     }
@@ -160,11 +160,11 @@ std::optional<std::string> original_of(const Place& place, const std::string& ba
                                        std::span<const std::string> bases) {
   for (const std::string& other : bases) {
     if (!is_copys_name(base, other)) continue;
-    if (same_index(place.directory, base, other, store::kTensorFlowSuffix) ||
-        same_index(place.directory, base, other, store::kCairnSuffix))
+    if (same_index(place.directory, base, other, kTensorFlowSuffix) ||
+        same_index(place.directory, base, other, kCairnSuffix))
       return other;
   }
   return std::nullopt;
 }
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

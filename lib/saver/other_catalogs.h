@@ -11,7 +11,7 @@
 #include "cairn/error.h"
 #include "lib/saver/history.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 
 // The other catalogs of the directory, by their names: whatever is called as a catalog may be and
 // reads as one, links to one too; not backups (is_backup_name). `names`: what is in the directory.
@@ -41,4 +41,4 @@ Elsewhere listed_elsewhere(const Place& place, std::span<const std::string> name
 std::optional<std::string> original_of(const Place& place, const std::string& base,
                                        std::span<const std::string> bases);
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

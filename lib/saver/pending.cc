@@ -44,7 +44,7 @@ Result<Saved> PendingSave::wait() const noexcept {
   return at_boundary([&] { return state_->wait(); });
 }
 
-namespace saver {
+namespace internal {
 namespace {
 
 std::uint64_t size_of(const NamedTensor& tensor) {
@@ -126,17 +126,17 @@ void Staging::let_go() {
 Result<void> write_all(Writer& writer, std::span<const NamedTensor> tensors, const Work& work) {
   std::vector<NamedBytes> raw;
   for (const NamedTensor& tensor : tensors) {
-    if (!store::is_encoded(tensor.spec.dtype)) raw.push_back({tensor.spec.name, tensor.bytes});
+    if (!is_encoded(tensor.spec.dtype)) raw.push_back({tensor.spec.name, tensor.bytes});
   }
   CAIRN_CHECK(writer.write_all(raw, work));
   for (const NamedTensor& tensor : tensors) {
     const std::string& name = tensor.spec.name;
-    if (!store::is_encoded(tensor.spec.dtype)) continue;
+    if (!is_encoded(tensor.spec.dtype)) continue;
     CAIRN_CHECK(tensor.spec.dtype == DType::String ? writer.write_strings(name, tensor.strings)
                                                    : writer.write_encoded(name, tensor.bytes));
   }
   return {};
 }
 
-}  // namespace saver
+}  // namespace internal
 }  // namespace cairn

@@ -32,7 +32,7 @@ class PendingSave::State {
   bool heard_ = false;
 };
 
-namespace saver {
+namespace internal {
 
 // The tensors of a save that copies. What fits into the staging memory is copied, the rest is
 // written from the caller's own memory, with all that makes save() fast, and the caller waits for
@@ -72,5 +72,5 @@ class Staging {
 // What is in memory already.
 Result<void> write_all(Writer& writer, std::span<const NamedTensor> tensors, const Work& work);
 
-}  // namespace saver
+}  // namespace internal
 }  // namespace cairn

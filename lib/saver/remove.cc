@@ -14,16 +14,15 @@
 namespace cairn {
 namespace {
 
-using compat::Location;
-using saver::Place;
+using internal::Location;
 
 Error refused(const Location& location, const std::string& why) {
   return {Code::Unsupported, 0, location.prefix.string() + ": " + why};
 }
 
-Result<void> check_removable(const Place& place, const Location& location,
-                             const saver::Listings& listings, bool force) {
-  CAIRN_TRY(pinned, saver::is_pinned(place, location.base));
+Result<void> check_removable(const internal::Place& place, const Location& location,
+                             const internal::Listings& listings, bool force) {
+  CAIRN_TRY(pinned, internal::is_pinned(place, location.base));
   if (pinned) return refused(location, "is pinned: Saver::pin() (cairn pin --remove) unpins it");
   if (force) return {};
   if (listings.latest) {
@@ -42,40 +41,40 @@ Result<void> check_removable(const Place& place, const Location& location,
                                "with force (--force)");
 }
 
-Result<std::vector<std::string>> settled_names(const Place& place) {
-  return saver::settle(place).transform([](auto settled) { return std::move(settled.names); });
+Result<std::vector<std::string>> settled_names(const internal::Place& place) {
+  return internal::settle(place).transform([](auto settled) { return std::move(settled.names); });
 }
 
 Result<Removed> remove_listed(const Location& location, const RemoveOptions& options) {
-  const auto parent = store::Prefix::of(location.prefix).directory;
+  const auto parent = internal::Prefix::of(location.prefix).directory;
   const std::filesystem::path dir = parent.empty() ? "." : parent;
   const os::Directory& directory = location.directory;
-  const Place place{dir, directory, options.latest_filename};
-  CAIRN_CHECK(saver::check_written_name(dir, options.latest_filename));
-  std::optional<store::Lock> lock;
+  const internal::Place place{dir, directory, options.latest_filename};
+  CAIRN_CHECK(internal::check_written_name(dir, options.latest_filename));
+  std::optional<internal::Lock> lock;
   if (!options.dry_run) {
-    CAIRN_TRY(taken, store::Lock::of_directory(directory, {options.lock_wait, options.stop}));
+    CAIRN_TRY(taken, internal::Lock::of_directory(directory, {options.lock_wait, options.stop}));
     lock.emplace(std::move(taken));
   }
   CAIRN_TRY(names, options.dry_run ? directory.names() : settled_names(place));
   // What a writer that died was to remove has gone by now.
   CAIRN_TRY(twin, directory.duplicate());
-  CAIRN_CHECK(compat::locate_in(std::move(twin), location.base, location.prefix));
-  CAIRN_TRY(listings, saver::listings_of(place, names, location.base));
+  CAIRN_CHECK(internal::locate_in(std::move(twin), location.base, location.prefix));
+  CAIRN_TRY(listings, internal::listings_of(place, names, location.base));
   CAIRN_CHECK(check_removable(place, location, listings, options.force));
-  std::optional<store::Lock> of_prefix;
+  std::optional<internal::Lock> of_prefix;
   if (!options.dry_run) {
-    CAIRN_TRY(taken,
-              store::Lock::of_prefix(directory, location.base, {options.lock_wait, options.stop}));
+    CAIRN_TRY(taken, internal::Lock::of_prefix(directory, location.base,
+                                               {options.lock_wait, options.stop}));
     of_prefix.emplace(std::move(taken));
   }
-  CAIRN_TRY(what, saver::members_of(directory, names, location.base, saver::Unread::Take));
+  CAIRN_TRY(what, internal::members_of(directory, names, location.base, internal::Unread::Take));
   Removed removed{location.prefix, {}, listings.names(place)};
-  CAIRN_CHECK(saver::check_may_leave(place, what, listings));
+  CAIRN_CHECK(internal::check_may_leave(place, what, listings));
   for (const format::JournalFile& file : what.files) removed.files.push_back(file.name);
   if (options.dry_run) return removed;
-  const auto gone = saver::let_leave(place, {std::move(what), {}}, listings);
-  if (!gone) return saver::told_what_to_free(gone.error());
+  const auto gone = internal::let_leave(place, {std::move(what), {}}, listings);
+  if (!gone) return internal::told_what_to_free(gone.error());
   if (*gone) return removed;
   return Error{Code::Busy, 0,
                location.prefix.string() +
@@ -87,10 +86,10 @@ Result<Removed> remove_one_file(const Location& location, const RemoveOptions& o
   const std::filesystem::path path = location.prefix.parent_path() / location.base;
   CAIRN_TRY(file, location.directory.open_file(location.base, os::Links::Follow));
   if (options.dry_run) return Removed{path, {location.base}, {}};
-  const auto lock = store::Lock::of_prefix(location.directory, compat::lock_base(location),
-                                           {options.lock_wait, options.stop});
+  const auto lock = internal::Lock::of_prefix(location.directory, internal::lock_base(location),
+                                              {options.lock_wait, options.stop});
   if (!lock) return lock.error();
-  CAIRN_TRY(gone, saver::let_leave_file(location, file));
+  CAIRN_TRY(gone, internal::let_leave_file(location, file));
   if (gone) return Removed{path, {location.base}, {}};
   return Error{Code::Busy, 0, path.string() + ": another has written it anew meanwhile; it stays"};
 }
@@ -100,10 +99,10 @@ Result<Removed> remove_one_file(const Location& location, const RemoveOptions& o
 Result<Removed> remove_checkpoint(const std::filesystem::path& prefix,
                                   const RemoveOptions& options) noexcept {
   return at_boundary([&]() -> Result<Removed> {
-    CAIRN_TRY(location, saver::locate_leaving({prefix, true, options.latest_filename},
-                                              {options.lock_wait, options.stop}));
-    CAIRN_CHECK(saver::refuse_saved_model(location));
-    if (location.kind == compat::Kind::SafetensorsFile) return remove_one_file(location, options);
+    CAIRN_TRY(location, internal::locate_leaving({prefix, true, options.latest_filename},
+                                                 {options.lock_wait, options.stop}));
+    CAIRN_CHECK(internal::refuse_saved_model(location));
+    if (location.kind == internal::Kind::SafetensorsFile) return remove_one_file(location, options);
     return remove_listed(location, options);
   });
 }

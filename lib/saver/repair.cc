@@ -30,30 +30,29 @@
 namespace cairn {
 namespace {
 
-using saver::Listed;
-using saver::Place;
+using internal::Listed;
 
 auto by_age(const Listed& listed) {
   return std::tuple(listed.known.saved_s, listed.known.step.value_or(-1), listed.base);
 }
 
 // Why a checkpoint of this directory cannot be listed; nothing: it can.
-Result<std::optional<std::string>> obstacle(const Place& place, const std::string& base) {
+Result<std::optional<std::string>> obstacle(const internal::Place& place, const std::string& base) {
   const std::string prefix = (place.dir / base).string();
   if (base.empty())
     return std::optional(prefix + ": has files without a name, which no catalog can list");
   if (base == place.latest_filename) return std::optional(prefix + ": is named like the catalog");
   if (!format::safetensors::is_utf8(base))
     return std::optional(prefix + ": its name is not UTF-8, and a catalog is");
-  auto whole = compat::check_openable_in(place.directory, base, place.dir / base);
+  auto whole = internal::check_openable_in(place.directory, base, place.dir / base);
   if (whole) return std::optional<std::string>();
-  if (saver::may_pass(whole.error())) return std::move(whole).error();
+  if (internal::may_pass(whole.error())) return std::move(whole).error();
   return std::optional(std::move(whole).error().what);
 }
 
 class Repair {
  public:
-  Repair(const Place& place, bool all) : place_(place), all_(all) {}
+  Repair(const internal::Place& place, bool all) : place_(place), all_(all) {}
 
   // The entries of a catalog that can be read: those that are whole stay.
   Result<void> keep(const CheckpointState& state) {
@@ -77,13 +76,13 @@ class Repair {
   // The checkpoints in the directory that the catalog does not list.
   Result<void> look_around() {
     CAIRN_TRY(names, place_.directory.names());
-    const auto elsewhere = saver::listed_elsewhere(place_, names);
-    const auto bases = saver::checkpoints_among(names);
+    const auto elsewhere = internal::listed_elsewhere(place_, names);
+    const auto bases = internal::checkpoints_among(names);
     for (const std::string& base : bases) {
       if (seen_.contains(base)) continue;
       const std::string prefix = (place_.dir / base).string();
       const auto other = elsewhere.listed.find(base);
-      const auto original = all_ ? std::nullopt : saver::original_of(place_, base, bases);
+      const auto original = all_ ? std::nullopt : internal::original_of(place_, base, bases);
       // Who asks for all may mean what a damaged catalog lists, not what one of another's does.
       const auto& doubt = all_ || elsewhere.unread ? elsewhere.unread : elsewhere.damaged;
       if (other != elsewhere.listed.end()) {
@@ -102,7 +101,7 @@ class Repair {
   }
 
   // `history` is what is to be written.
-  Repaired finish(saver::History& history) {
+  Repaired finish(internal::History& history) {
     std::ranges::sort(found_, {}, by_age);
     std::ranges::move(found_, std::back_inserter(history_.listed));
     if (!believed_) std::ranges::sort(history_.listed, {}, by_age);
@@ -129,12 +128,12 @@ class Repair {
   }
 
   Result<void> keep(const std::filesystem::path& path, std::optional<double> time_s) {
-    const auto entry = compat::resolve_entry(place_, path, false);
+    const auto entry = internal::resolve_entry(place_, path, false);
     if (!entry || entry->base.empty()) return keep_unjudged(path, entry, time_s);
     if (!entry->notice.empty()) sound_ = false;  // it is not where the catalog says
     const std::string& base = entry->base;
     std::erase_if(history_.listed, [&](const Listed& other) { return other.base == base; });
-    CAIRN_TRY(known, saver::known_of(place_, base));
+    CAIRN_TRY(known, internal::known_of(place_, base));
     const double saved_s = time_s.value_or(std::nan(""));
     if (!std::isnan(saved_s)) known.saved_s = saved_s;
     newest_s_ = std::max(newest_s_, known.saved_s);
@@ -150,8 +149,8 @@ class Repair {
 
   // An entry that is not to be opened: a symbolic link, or in another directory. It stays where
   // something is there.
-  Result<void> keep_unjudged(const std::filesystem::path& path, const Result<compat::Entry>& entry,
-                             std::optional<double> time_s) {
+  Result<void> keep_unjudged(const std::filesystem::path& path,
+                             const Result<internal::Entry>& entry, std::optional<double> time_s) {
     if (!entry && entry.error().code != Code::Unsafe) return entry.error();
     const std::string base = path.filename().string();
     const std::string why =
@@ -161,13 +160,13 @@ class Repair {
     if (path == place_.dir / base) seen_.insert(base);
     const auto same = [&](const auto& other) { return other.path == path; };
     if (std::erase_if(history_.listed, same) == 0) {
-      if (!compat::checkpoint_exists(place_, path)) {
+      if (!internal::checkpoint_exists(place_, path)) {
         leave_out(path, path.string() + ": is gone");
         return {};
       }
       kept_.push_back({path, why});
     }
-    saver::Known known;
+    internal::Known known;
     if (time_s && !std::isnan(*time_s)) known.saved_s = *time_s;
     history_.listed.push_back({path, {}, std::move(known), {}});
     return {};
@@ -179,7 +178,7 @@ class Repair {
       leave_out(place_.dir / base, *std::move(why));
       return {};
     }
-    CAIRN_TRY(known, saver::known_of(place_, base));
+    CAIRN_TRY(known, internal::known_of(place_, base));
     if (!believed_ || known.saved_s > newest_s_) {
       found_.push_back({place_.dir / base, base, std::move(known), {}});
       return {};
@@ -191,7 +190,7 @@ class Repair {
     return {};
   }
 
-  const Place& place_;
+  const internal::Place& place_;
   bool all_;
   bool believed_ = false;
   bool sound_ = true;  // the catalog lists what it should, and where it is
@@ -199,31 +198,31 @@ class Repair {
   std::set<std::string> seen_;
   std::vector<std::filesystem::path> before_;
   std::vector<Listed> found_;
-  saver::History history_;
+  internal::History history_;
   std::vector<PassedOver> left_out_;
   std::vector<PassedOver> kept_;
 };
 
-Result<Repaired> repair(const Place& place, const RepairOptions& options) {
-  std::optional<store::Lock> lock;
+Result<Repaired> repair(const internal::Place& place, const RepairOptions& options) {
+  std::optional<internal::Lock> lock;
   if (!options.dry_run) {
-    CAIRN_TRY(taken, store::Lock::of_directory(place.directory, {}));
+    CAIRN_TRY(taken, internal::Lock::of_directory(place.directory, {}));
     lock.emplace(std::move(taken));
   }
-  compat::Trail trail;
-  const auto state = compat::read_catalog(place, trail);
+  internal::Trail trail;
+  const auto state = internal::read_catalog(place, trail);
   const bool damaged =
       !state && (state.error().code == Code::Corrupt || state.error().code == Code::Unsupported);
   if (!state && !damaged) return state.error();
   Repair repair(place, options.all);
   if (state && *state) CAIRN_CHECK(repair.keep(**state));
   CAIRN_CHECK(repair.look_around());
-  saver::History history;
+  internal::History history;
   Repaired repaired = repair.finish(history);
   if (options.dry_run) return repaired;
-  if (repaired.changed) CAIRN_CHECK(saver::write_history(place, history));
+  if (repaired.changed) CAIRN_CHECK(internal::write_history(place, history));
   // What a save that died left needs a catalog that can be read, so it comes second.
-  if (repaired.changed || (state && *state)) CAIRN_CHECK(saver::settle(place));
+  if (repaired.changed || (state && *state)) CAIRN_CHECK(internal::settle(place));
   return repaired;
 }
 
@@ -232,7 +231,7 @@ Result<Repaired> repair(const Place& place, const RepairOptions& options) {
 Result<Repaired> repair_catalog(const std::filesystem::path& dir, std::string_view latest_filename,
                                 const RepairOptions& options) noexcept {
   return at_boundary([&]() -> Result<Repaired> {
-    CAIRN_CHECK(saver::check_written_name(dir, latest_filename));
+    CAIRN_CHECK(internal::check_written_name(dir, latest_filename));
     CAIRN_TRY(directory, os::Directory::open(dir));
     return repair({dir, directory, latest_filename}, options);
   });

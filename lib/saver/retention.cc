@@ -50,7 +50,7 @@ Retention Retention::best_by(std::string metric, Order best, std::uint64_t count
   return {.rule = Rule::Best, .count = count, .metric = std::move(metric), .best = best};
 }
 
-namespace saver {
+namespace internal {
 namespace {
 
 using Rule = Retention::Rule;
@@ -326,5 +326,5 @@ Judgement judge(std::span<const Retention> rules, std::span<const Known> listed,
   return judgement;
 }
 
-}  // namespace saver
+}  // namespace internal
 }  // namespace cairn

@@ -11,7 +11,7 @@
 
 #include "cairn/saver.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 
 // What retention knows of a checkpoint that the catalog lists.
 struct Known {
@@ -64,4 +64,4 @@ Grid first_grid(std::span<const Retention> rules, double now_s);
 Judgement judge(std::span<const Retention> rules, std::span<const Known> listed, const Grid& grid,
                 Pace pace);
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

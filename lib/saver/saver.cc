@@ -43,12 +43,11 @@
 namespace cairn {
 namespace {
 
-using saver::Fate;
-using saver::History;
-using saver::Judgement;
-using saver::Known;
-using saver::Listed;
-using saver::Place;
+using internal::Fate;
+using internal::History;
+using internal::Judgement;
+using internal::Known;
+using internal::Listed;
 
 constexpr int kPaddedDigits = 8;
 
@@ -107,18 +106,18 @@ class Saver::State {
     std::vector<std::string> notices;
   };
 
-  Place place() const {
+  internal::Place place() const {
     return {dir_, directory_, options_.latest_filename, options_.follow_links};
   }
-  store::LockWait lock_wait(const Work& work) const { return {options_.lock_wait, work.stop}; }
-  store::LockWait lock_wait() const { return lock_wait(options_.work); }
+  internal::LockWait lock_wait(const Work& work) const { return {options_.lock_wait, work.stop}; }
+  internal::LockWait lock_wait() const { return lock_wait(options_.work); }
   double now_s() const;
   void join();
   Result<void> hear_pending();
   Result<std::vector<std::string>> settle();
   Result<std::string> checked_base(std::string_view name, const SaveOptions& what) const;
-  saver::Grid grid_of(const History& history) const;
-  Judgement judge(const History& history, saver::Pace pace) const;
+  internal::Grid grid_of(const History& history) const;
+  Judgement judge(const History& history, internal::Pace pace) const;
   Result<Plan> plan_of(const std::string& base, const SaveOptions& what,
                        std::span<const std::string> names) const;
   std::optional<std::string> moved(const std::string& done) const;
@@ -151,7 +150,7 @@ double Saver::State::now_s() const {
 
 Result<std::string> Saver::State::checked_base(std::string_view name,
                                                const SaveOptions& what) const {
-  if (!store::is_bare(name)) {
+  if (!internal::is_bare(name)) {
     return invalid(dir_.string() + ": " + format::quoted(name) +
                    " cannot be a checkpoint's name: it is to be a file name, without slashes");
   }
@@ -160,7 +159,7 @@ Result<std::string> Saver::State::checked_base(std::string_view name,
                    " cannot be a checkpoint's name: a catalog names checkpoints in UTF-8");
   }
   for (const auto& [key, value] : what.metadata) {
-    if (!key.starts_with(saver::kReservedKeys)) continue;
+    if (!key.starts_with(format::kReservedKeys)) continue;
     return invalid(dir_.string() + ": metadata " + format::quoted(key) +
                    ": keys that begin with \"cairn.\" are the Saver's own");
   }
@@ -169,9 +168,9 @@ Result<std::string> Saver::State::checked_base(std::string_view name,
   return invalid(dir_.string() + ": a checkpoint named " + base + " would be the catalog itself");
 }
 
-saver::Grid Saver::State::grid_of(const History& history) const {
-  saver::Grid grid = saver::first_grid(options_.keep_any_of, opened_s_);
-  const auto* rule = saver::rule_of(options_.keep_any_of, Retention::Rule::TensorFlowSaver);
+internal::Grid Saver::State::grid_of(const History& history) const {
+  internal::Grid grid = internal::first_grid(options_.keep_any_of, opened_s_);
+  const auto* rule = internal::rule_of(options_.keep_any_of, Retention::Rule::TensorFlowSaver);
   if (rule != nullptr && history.grid && history.grid->hours == rule->hours)
     grid.next_keep_s = history.grid->next_keep_s;
   if (history.last_preserved_s != 0) grid.last_preserved_s = history.last_preserved_s;
@@ -180,39 +179,39 @@ saver::Grid Saver::State::grid_of(const History& history) const {
   return grid;
 }
 
-Judgement Saver::State::judge(const History& history, saver::Pace pace) const {
+Judgement Saver::State::judge(const History& history, internal::Pace pace) const {
   std::vector<Known> known;
   for (const Listed& listed : history.listed) known.push_back(listed.known);
-  return saver::judge(options_.keep_any_of, known, grid_of(history), pace);
+  return internal::judge(options_.keep_any_of, known, grid_of(history), pace);
 }
 
 Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base, const SaveOptions& what,
                                                  std::span<const std::string> names) const {
-  CAIRN_TRY(history, saver::read_history(place()));
+  CAIRN_TRY(history, internal::read_history(place()));
   // A pin belongs to the name: to save under it again does not take it away.
   const auto same = std::ranges::find(history.listed, base, &Listed::base);
-  CAIRN_TRY(was_pinned, same == history.listed.end() ? saver::is_pinned(place(), base)
+  CAIRN_TRY(was_pinned, same == history.listed.end() ? internal::is_pinned(place(), base)
                                                      : Result<bool>(same->known.pinned));
   const bool pinned = what.pinned || was_pinned;
   const double now = now_s();
   std::erase_if(history.listed, [&](const Listed& listed) { return listed.base == base; });
   history.listed.push_back({dir_ / base, base, {now, what.step, what.metrics, pinned}, {}});
-  Judgement judgement = judge(history, saver::Pace::Save);
+  Judgement judgement = judge(history, internal::Pace::Save);
 
   Plan plan;
   plan.base = base;
-  plan.notices = saver::spare_others(place(), names, history, judgement);
-  CAIRN_TRY(leaving, saver::going(place(), names, history, judgement));
-  saver::apply(judgement, options_.keep_any_of, history);
+  plan.notices = internal::spare_others(place(), names, history, judgement);
+  CAIRN_TRY(leaving, internal::going(place(), names, history, judgement));
+  internal::apply(judgement, options_.keep_any_of, history);
   plan.history = std::move(history);
   plan.journal.catalog = options_.latest_filename;
-  CAIRN_TRY(before, saver::before_adding(place(), base));
+  CAIRN_TRY(before, internal::before_adding(place(), base));
   plan.journal.adding = std::move(before);
   plan.journal.removing = std::move(leaving);
   plan.writer.step = what.step;
   plan.writer.metadata = what.metadata;
   plan.writer.safetensors_metadata = what.safetensors_metadata;
-  for (auto& entry : saver::metadata_of({now, what.metrics, pinned, plan.history.grid}))
+  for (auto& entry : internal::metadata_of({now, what.metrics, pinned, plan.history.grid}))
     plan.writer.metadata.push_back(std::move(entry));
   plan.writer.tensorflow_index = options_.tensorflow_index;
   plan.writer.meta_graph = what.meta_graph;
@@ -241,16 +240,16 @@ Result<std::vector<std::string>> Saver::State::write_checkpoint(const Plan& plan
 Result<void> Saver::State::check_replaced(const std::string& base,
                                           std::vector<TensorSpec> specs) const {
   std::ranges::sort(specs, {}, &TensorSpec::name);
-  const auto goes = store::what_goes(directory_, base, specs);
+  const auto goes = internal::what_goes(directory_, base, specs);
   if (goes.empty()) return {};
   return Error{Code::Exists, 0,
-               (dir_ / base).string() +
-                   ": is there, and is not replaced unasked (--replace): " + store::first_of(goes)};
+               (dir_ / base).string() + ": is there, and is not replaced unasked (--replace): " +
+                   internal::first_of(goes)};
 }
 
 // TensorFlow takes no lock. What it has listed while the checkpoint was written is to stay listed.
 Result<void> Saver::State::catch_up(Plan& plan, const SaveOptions& what) const {
-  CAIRN_TRY(same, saver::unchanged(place(), plan.journal.adding, options_.latest_filename));
+  CAIRN_TRY(same, internal::unchanged(place(), plan.journal.adding, options_.latest_filename));
   if (same) return {};
   CAIRN_TRY(names, directory_.names());
   CAIRN_TRY(anew, plan_of(plan.base, what, names));
@@ -264,25 +263,25 @@ Result<void> Saver::State::catch_up(Plan& plan, const SaveOptions& what) const {
   };
   std::erase_if(files, is_catalog);
   std::ranges::copy_if(anew.journal.adding.files, std::back_inserter(files), is_catalog);
-  return saver::write_journal(directory_, plan.journal);
+  return internal::write_journal(directory_, plan.journal);
 }
 
 // The caller's lock covers all of it.
 Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec> specs,
                                 const Fill& fill, const SaveOptions& what, const Work& work) const {
-  CAIRN_TRY(settled, saver::settle(place()));
+  CAIRN_TRY(settled, internal::settle(place()));
   if (!what.replace) CAIRN_CHECK(check_replaced(base, specs));
   CAIRN_TRY(plan, plan_of(base, what, settled.names));
-  CAIRN_CHECK(saver::write_journal(directory_, plan.journal));
+  CAIRN_CHECK(internal::write_journal(directory_, plan.journal));
   const auto written = write_checkpoint(plan, std::move(specs), fill, work);
   if (!written) {
     // Busy: for certain nothing was published, whatever another has published there meanwhile.
-    if (written.error().code == Code::Busy) saver::drop_journal(directory_);
-    if (written.error().code != Code::Busy) saver::undo(place(), plan.journal);
+    if (written.error().code == Code::Busy) internal::drop_journal(directory_);
+    if (written.error().code != Code::Busy) internal::undo(place(), plan.journal);
     return written.error();
   }
   auto done =
-      catch_up(plan, what).and_then([&] { return saver::write_history(place(), plan.history); });
+      catch_up(plan, what).and_then([&] { return internal::write_history(place(), plan.history); });
   if (!done) {
     Error error = std::move(done).error();
     error.what = (dir_ / base).string() +
@@ -295,14 +294,14 @@ Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec>
   std::ranges::move(plan.notices, std::back_inserter(saved.notices));
   bool all = true;
   for (const auto& removed : plan.journal.removing) {
-    const auto went = saver::remove_members(directory_, removed, saver::Recognised::ByFile);
+    const auto went = internal::remove_members(directory_, removed, internal::Recognised::ByFile);
     all = all && went;
     if (went && went->gone()) saved.deleted.push_back(dir_ / removed.base);
     if (!went) saved.notices.push_back(went.error().what + "; the next save tries again");
     if (went && !went->gone())
-      saved.notices.push_back((dir_ / removed.base).string() + ": " + saver::why_left(*went));
+      saved.notices.push_back((dir_ / removed.base).string() + ": " + internal::why_left(*went));
   }
-  if (all) saver::drop_journal(directory_);
+  if (all) internal::drop_journal(directory_);
   for (const Listed& listed : plan.history.listed) saved.kept.push_back(listed.path);
   if (auto elsewhere = moved("saved into")) saved.notices.push_back(*std::move(elsewhere));
   return saved;
@@ -313,7 +312,7 @@ std::optional<std::string> Saver::State::moved(const std::string& done) const {
   const auto own = directory_.info();
   const auto there = os::look(dir_.empty() ? "." : dir_);
   if (!own || !there) return std::nullopt;
-  if (*there && store::same_file(**there, *own)) return std::nullopt;
+  if (*there && internal::same_file(**there, *own)) return std::nullopt;
   const std::string now = directory_.path_now();
   return dir_.string() +
          (*there ? ": is another directory by now than the one that was opened"
@@ -327,7 +326,7 @@ Result<Saved> Saver::State::save(std::string_view name, std::vector<TensorSpec> 
   CAIRN_CHECK(hear_pending());
   CAIRN_TRY(base, checked_base(name, what));
   const Work& work = work_of(what);
-  const auto lock = store::Lock::of_directory(directory_, lock_wait(work));
+  const auto lock = internal::Lock::of_directory(directory_, lock_wait(work));
   if (!lock) return lock.error();
   return run(base, std::move(specs), fill, what, work);
 }
@@ -374,18 +373,18 @@ Result<PendingSave> Saver::State::save_async(std::string_view name,
   // Progress is told to the thread that called, and that one has gone on.
   Work work = work_of(what);
   work.progress = nullptr;
-  CAIRN_TRY(lock, store::Lock::of_directory(directory_, lock_wait(work)));
+  CAIRN_TRY(lock, internal::Lock::of_directory(directory_, lock_wait(work)));
   std::vector<TensorSpec> specs;
   for (const NamedTensor& tensor : tensors) specs.push_back(tensor.spec);
   std::vector<NamedTensor> lent;
-  std::shared_ptr<saver::Staging> staging;
+  std::shared_ptr<internal::Staging> staging;
   if (memory == Memory::Lend) {
     lent.assign(tensors.begin(), tensors.end());
   } else {
-    staging = std::make_shared<saver::Staging>(tensors, options_.staging_bytes_max);
+    staging = std::make_shared<internal::Staging>(tensors, options_.staging_bytes_max);
   }
   const auto fill = [lent = std::move(lent), staging, work](Writer& writer) {
-    return staging ? staging->write(writer, work) : saver::write_all(writer, lent, work);
+    return staging ? staging->write(writer, work) : internal::write_all(writer, lent, work);
   };
   auto pending = std::make_shared<PendingSave::State>();
   auto write = [this, base, specs = std::move(specs), fill, what, work, staging, pending,
@@ -394,7 +393,7 @@ Result<PendingSave> Saver::State::save_async(std::string_view name,
     if (staging) staging->let_go();
     // Whoever is told that the save is done may take the lock at once.
     {
-      const store::Lock released = std::move(lock);
+      const internal::Lock released = std::move(lock);
     }
     pending->finish(std::move(result));
   };
@@ -411,7 +410,7 @@ Result<PendingSave> Saver::State::save_async(std::string_view name,
 // ---- The directory ------------------------------------------------------------------------------
 
 Result<std::vector<std::filesystem::path>> Saver::State::last_checkpoints() const {
-  CAIRN_TRY(history, saver::read_history(place()));
+  CAIRN_TRY(history, internal::read_history(place()));
   std::vector<std::filesystem::path> paths;
   for (const Listed& listed : history.listed) paths.push_back(listed.path);
   return paths;
@@ -419,20 +418,20 @@ Result<std::vector<std::filesystem::path>> Saver::State::last_checkpoints() cons
 
 // The names in the directory; what there is to say of it is a notice of the Saver's.
 Result<std::vector<std::string>> Saver::State::settle() {
-  CAIRN_TRY(settled, saver::settle(place()));
+  CAIRN_TRY(settled, internal::settle(place()));
   std::ranges::move(settled.notices, std::back_inserter(notices_));
   return std::move(settled.names);
 }
 
 Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned) {
   CAIRN_CHECK(hear_pending());
-  const auto lock = store::Lock::of_directory(directory_, lock_wait());
+  const auto lock = internal::Lock::of_directory(directory_, lock_wait());
   if (!lock) return lock.error();
   CAIRN_CHECK(settle());
   const std::string base = prefix.filename().string();
   CAIRN_TRY(twin, directory_.duplicate());
-  CAIRN_TRY(location, compat::locate_in(std::move(twin), base, dir_ / base));
-  location.links = compat::links_of(options_.follow_links);
+  CAIRN_TRY(location, internal::locate_in(std::move(twin), base, dir_ / base));
+  location.links = internal::links_of(options_.follow_links);
   TransferOptions importing;
   importing.follow_links = options_.follow_links;
   importing.lock_wait = options_.lock_wait;
@@ -440,11 +439,11 @@ Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned)
   constexpr int kAttempts = 8;
   for (int attempt = 1;; ++attempt) {
     // Of TensorFlow's making, or written anew by it since.
-    const bool own = location.has(store::kCairnSuffix);
-    const auto current = own ? compat::load_own_index(location) : Error{Code::NotFound, 0, {}};
+    const bool own = location.has(internal::kCairnSuffix);
+    const auto current = own ? internal::load_own_index(location) : Error{Code::NotFound, 0, {}};
     if (!current || !current->current)
-      CAIRN_CHECK(compat::import_in(directory_, base, dir_ / base, importing));
-    auto done = saver::change_marks(location, lock_wait(), [pinned](saver::Marks& marks) {
+      CAIRN_CHECK(internal::import_in(directory_, base, dir_ / base, importing));
+    auto done = internal::change_marks(location, lock_wait(), [pinned](internal::Marks& marks) {
       return std::exchange(marks.pinned, pinned) != pinned;
     });
     // Another may have published without P.cairn between the two.
@@ -455,12 +454,12 @@ Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned)
 // Those that the catalog does not list: nobody's to remove.
 Result<void> Saver::State::add_unlisted(const History& history, std::span<const std::string> names,
                                         std::multimap<double, Verdict>& verdicts) const {
-  for (const std::string& base : saver::checkpoints_among(names)) {
+  for (const std::string& base : internal::checkpoints_among(names)) {
     const auto is_it = [&](const Listed& listed) {
       return listed.base == base || (listed.base.empty() && listed.path == dir_ / base);
     };
     if (std::ranges::any_of(history.listed, is_it)) continue;
-    CAIRN_TRY(known, saver::known_of(place(), base));
+    CAIRN_TRY(known, internal::known_of(place(), base));
     verdicts.emplace(
         known.saved_s,
         Verdict{dir_ / base, true, known.pinned ? "pinned" : "the catalog does not list it"});
@@ -473,12 +472,12 @@ Result<void> Saver::State::write_grid(const History& history) const {
   for (auto at = history.listed.rbegin(); history.grid && at != history.listed.rend(); ++at) {
     if (at->base.empty()) continue;
     CAIRN_TRY(twin, directory_.duplicate());
-    auto location = compat::locate_in(std::move(twin), at->base, at->path);
-    if (location) location->links = compat::links_of(options_.follow_links);
-    if (!location || !location->has(store::kCairnSuffix)) continue;
-    CAIRN_TRY(index, compat::load_own_index(*location));
+    auto location = internal::locate_in(std::move(twin), at->base, at->path);
+    if (location) location->links = internal::links_of(options_.follow_links);
+    if (!location || !location->has(internal::kCairnSuffix)) continue;
+    CAIRN_TRY(index, internal::load_own_index(*location));
     if (!index.current) continue;
-    auto done = saver::change_marks(*location, lock_wait(), [&](saver::Marks& marks) {
+    auto done = internal::change_marks(*location, lock_wait(), [&](internal::Marks& marks) {
       marks.grid = history.grid;
       return true;
     });
@@ -491,33 +490,33 @@ Result<void> Saver::State::write_grid(const History& history) const {
 Result<std::map<std::string, std::string>> Saver::State::let_go(
     History history, const Judgement& judgement, std::span<const std::string> names) const {
   const double grid_before_s = grid_of(history).next_keep_s;
-  CAIRN_TRY(leaving, saver::going(place(), names, history, judgement));
-  saver::apply(judgement, options_.keep_any_of, history);
-  CAIRN_CHECK(saver::write_journal(directory_, {options_.latest_filename, {}, leaving, {}}));
+  CAIRN_TRY(leaving, internal::going(place(), names, history, judgement));
+  internal::apply(judgement, options_.keep_any_of, history);
+  CAIRN_CHECK(internal::write_journal(directory_, {options_.latest_filename, {}, leaving, {}}));
   if (history.grid && history.grid->next_keep_s != grid_before_s) CAIRN_CHECK(write_grid(history));
-  CAIRN_CHECK(saver::write_history(place(), history));
+  CAIRN_CHECK(internal::write_history(place(), history));
   std::map<std::string, std::string> stayed;
   for (const auto& what : leaving) {
-    CAIRN_TRY(removal, saver::remove_members(directory_, what, saver::Recognised::ByFile));
-    if (!removal.gone()) stayed.emplace(what.base, saver::why_left(removal));
+    CAIRN_TRY(removal, internal::remove_members(directory_, what, internal::Recognised::ByFile));
+    if (!removal.gone()) stayed.emplace(what.base, internal::why_left(removal));
   }
-  saver::drop_journal(directory_);
+  internal::drop_journal(directory_);
   return stayed;
 }
 
 Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
   CAIRN_CHECK(hear_pending());
-  std::optional<store::Lock> lock;
+  std::optional<internal::Lock> lock;
   if (!dry_run) {
-    CAIRN_TRY(taken, store::Lock::of_directory(directory_, lock_wait()));
+    CAIRN_TRY(taken, internal::Lock::of_directory(directory_, lock_wait()));
     lock.emplace(std::move(taken));
   }
   CAIRN_TRY(names, dry_run ? directory_.names() : settle());
-  CAIRN_TRY(history, saver::read_history(place()));
+  CAIRN_TRY(history, internal::read_history(place()));
   std::multimap<double, Verdict> by_age;  // those of the same age in the order of the catalog
   CAIRN_CHECK(add_unlisted(history, names, by_age));
-  Judgement judgement = judge(history, saver::Pace::Prune);
-  (void)saver::spare_others(place(), names, history, judgement);  // the verdicts say it
+  Judgement judgement = judge(history, internal::Pace::Prune);
+  (void)internal::spare_others(place(), names, history, judgement);  // the verdicts say it
   bool changes = false;
   for (std::size_t i = 0; i < history.listed.size(); ++i) {
     const Listed& listed = history.listed[i];
@@ -529,7 +528,7 @@ Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
   for (auto& [time_s, verdict] : by_age) verdicts.push_back(std::move(verdict));
   if (dry_run || !changes) return verdicts;
   auto stayed = let_go(std::move(history), judgement, names);
-  if (!stayed) return saver::told_what_to_free(std::move(stayed).error());
+  if (!stayed) return internal::told_what_to_free(std::move(stayed).error());
   for (Verdict& verdict : verdicts) {
     const auto why = stayed->find(verdict.prefix.filename().string());
     if (!verdict.kept && why != stayed->end()) verdict = {verdict.prefix, true, why->second};
@@ -541,10 +540,10 @@ Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
 
 Result<Saver> Saver::open(const std::filesystem::path& dir, const SaverOptions& options) noexcept {
   return at_boundary([&]() -> Result<Saver> {
-    if (auto sound = saver::check_rules(options.keep_any_of); !sound) {
+    if (auto sound = internal::check_rules(options.keep_any_of); !sound) {
       return invalid(dir.string() + ": " + sound.error().what);
     }
-    CAIRN_CHECK(saver::check_written_name(dir, options.latest_filename));
+    CAIRN_CHECK(internal::check_written_name(dir, options.latest_filename));
     CAIRN_TRY(directory, os::Directory::open_or_create(dir));
     return Saver(std::make_unique<State>(dir, std::move(directory), options));
   });
@@ -561,7 +560,7 @@ Result<Saved> Saver::save(std::string_view name, std::span<const NamedTensor> te
     std::vector<TensorSpec> specs;
     for (const NamedTensor& tensor : tensors) specs.push_back(tensor.spec);
     const auto fill = [tensors, &work = state_->work_of(options)](Writer& writer) {
-      return saver::write_all(writer, tensors, work);
+      return internal::write_all(writer, tensors, work);
     };
     return state_->save(name, std::move(specs), fill, options);
   });

@@ -11,7 +11,7 @@
 #include "lib/try.h"
 #include "lib/write/publisher.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 namespace {
 
 constexpr std::string_view kSaved = "cairn.saved_s";
@@ -46,7 +46,7 @@ std::optional<double> number_under(const format::IndexView& index, std::string_v
 Marks marks_of(const format::IndexView& index) {
   Marks marks;
   marks.saved_s = number_under(index, kSaved);
-  marks.pinned = index.metadata(store::kPinnedKey).has_value();
+  marks.pinned = index.metadata(format::kPinnedKey).has_value();
   const auto hours = number_under(index, kKeepEvery);
   const auto next = number_under(index, kNextKeep);
   if (hours && next) marks.grid = {*hours, *next};
@@ -61,7 +61,7 @@ Marks marks_of(const format::IndexView& index) {
 format::KeyValues metadata_of(const Marks& marks) {
   format::KeyValues metadata;
   if (marks.saved_s) metadata.emplace_back(kSaved, text_of(*marks.saved_s));
-  if (marks.pinned) metadata.emplace_back(store::kPinnedKey, "1");
+  if (marks.pinned) metadata.emplace_back(format::kPinnedKey, "1");
   if (marks.grid) {
     metadata.emplace_back(kKeepEvery, text_of(marks.grid->hours));
     metadata.emplace_back(kNextKeep, text_of(marks.grid->next_keep_s));
@@ -71,12 +71,12 @@ format::KeyValues metadata_of(const Marks& marks) {
   return metadata;
 }
 
-Result<void> change_marks(const compat::Location& location, const store::LockWait& wait,
+Result<void> change_marks(const Location& location, const LockWait& wait,
                           const std::function<bool(Marks&)>& change) {
-  CAIRN_TRY(publisher, store::Publisher::begin(
-                           {location.directory, location.base, location.prefix.string()}, wait));
-  CAIRN_TRY(seen, store::index_identities(location.directory, location.base));
-  CAIRN_TRY(index, compat::load_own_index(location));
+  CAIRN_TRY(publisher,
+            Publisher::begin({location.directory, location.base, location.prefix.string()}, wait));
+  CAIRN_TRY(seen, index_identities(location.directory, location.base));
+  CAIRN_TRY(index, load_own_index(location));
   if (!index.current) {
     return Error{Code::NotFound, 0,
                  location.prefix.string() + ": has no P.cairn of its present P.index"};
@@ -85,12 +85,12 @@ Result<void> change_marks(const compat::Location& location, const store::LockWai
   if (!change(marks)) return {};
   format::IndexFacts facts = index.index.facts();
   std::erase_if(facts.metadata,
-                [](const auto& entry) { return entry.first.starts_with(kReservedKeys); });
+                [](const auto& entry) { return entry.first.starts_with(format::kReservedKeys); });
   for (auto& entry : metadata_of(marks)) facts.metadata.push_back(std::move(entry));
   std::ranges::sort(facts.metadata);
-  CAIRN_CHECK(compat::add_indexes(publisher, std::move(facts), {}));
-  CAIRN_CHECK(compat::check_unchanged(location, seen));
+  CAIRN_CHECK(add_indexes(publisher, std::move(facts), {}));
+  CAIRN_CHECK(check_unchanged(location, seen));
   return publisher.publish({}, {});
 }
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

@@ -16,10 +16,9 @@
 #include "lib/write/layout.h"
 #include "lib/write/lock.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 
 // Keys that begin so are ours.
-inline constexpr std::string_view kReservedKeys = store::kReservedKeys;
 
 // A point of the grid, and the hours between two: with other hours it is another grid.
 struct KeepGrid {
@@ -42,7 +41,7 @@ format::KeyValues metadata_of(const Marks& marks);
 // Replaces the marks in the P.cairn of a checkpoint, durably, unless `change`, which is asked under
 // the prefix's lock, says that they stay; everything else in it stays. NotFound: by then there is
 // no P.cairn, or P.index has overtaken it.
-Result<void> change_marks(const compat::Location& location, const store::LockWait& wait,
+Result<void> change_marks(const Location& location, const LockWait& wait,
                           const std::function<bool(Marks&)>& change);
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

@@ -22,11 +22,11 @@ namespace {
 // Adds what every index of the base names, and what somebody is about to publish there. false: an
 // index cannot be read, and nobody knows.
 Result<bool> add_named(const os::Directory& directory, std::span<const std::string> names,
-                       const std::string& base, store::Claims& all) {
-  CAIRN_TRY(claims, store::claims_of(directory, base));
+                       const std::string& base, internal::Claims& all) {
+  CAIRN_TRY(claims, internal::claims_of(directory, base));
   if (!claims) return false;
-  CAIRN_TRY(coming, store::claims_of_temporaries(directory, names, base));
-  for (const store::Claims* each : {&*claims, &coming}) {
+  CAIRN_TRY(coming, internal::claims_of_temporaries(directory, names, base));
+  for (const internal::Claims* each : {&*claims, &coming}) {
     all.names.insert(each->names.begin(), each->names.end());
     all.counts.insert(each->counts.begin(), each->counts.end());
   }
@@ -39,16 +39,16 @@ Result<std::set<std::string>> look_once(const os::Directory& directory) {
   std::map<std::string, std::vector<std::string>> shards;  // by the base of their prefix
   for (const std::string& name : names) {
     if (os::is_temporary_name(name)) temporaries.push_back(name);
-    const auto base = store::base_of_file(name);
-    if (base && store::shard_number(name, *base)) shards[*base].push_back(name);
+    const auto base = internal::base_of_file(name);
+    if (base && internal::shard_number(name, *base)) shards[*base].push_back(name);
   }
   std::set<std::string> unnamed;
   for (auto& [base, files] : shards) {
-    store::Claims claims;
+    internal::Claims claims;
     CAIRN_TRY(known, add_named(directory, temporaries, base, claims));
     const auto named = [&](const std::string& file) { return claims.has(file, base); };
     if (!known || std::ranges::all_of(files, named)) continue;
-    saver::add_opened(directory, base, claims);
+    internal::add_opened(directory, base, claims);
     std::ranges::copy_if(files, std::inserter(unnamed, unnamed.end()), std::not_fn(named));
   }
   return unnamed;

@@ -27,7 +27,7 @@
 #include "lib/read/names.h"
 #include "lib/try.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 namespace {
 
 // Entries that have left the catalog may come back to it: `set-latest`, or a catalog that was met
@@ -75,8 +75,8 @@ class TensorDigest {
 
 Result<Digest128> digest_of_whole(const std::filesystem::path& dir,
                                   const std::filesystem::path& prefix, bool follow_links) {
-  CAIRN_TRY(entry, compat::resolve_entry(dir, prefix, follow_links));
-  CAIRN_TRY(found, compat::find(entry.prefix, follow_links));
+  CAIRN_TRY(entry, resolve_entry(dir, prefix, follow_links));
+  CAIRN_TRY(found, find(entry.prefix, follow_links));
   return TensorDigest(found.parts.index).digest();
 }
 
@@ -94,7 +94,7 @@ std::optional<Digest128> digest_from(std::string_view digits) {
 
 std::string why(const std::filesystem::path& dir, const std::filesystem::path& prefix,
                 const Error& error) {
-  if (compat::checkpoint_exists(dir, prefix)) return error.what;
+  if (checkpoint_exists(dir, prefix)) return error.what;
   return prefix.string() + ": was removed before its turn";
 }
 
@@ -156,7 +156,7 @@ std::optional<std::filesystem::path> Ledger::advance(std::vector<PassedOver>& pa
 }
 
 Ledger::Entry Ledger::entry_of(const std::filesystem::path& path) const {
-  const auto resolved = compat::resolve_entry(dir_, path, follow_links_);
+  const auto resolved = resolve_entry(dir_, path, follow_links_);
   if (!resolved) return {path.string(), path};
   return {resolved->prefix.filename().string(), resolved->prefix};
 }
@@ -211,7 +211,7 @@ Ledger::Stamp Ledger::stamp_of(const std::filesystem::path& prefix) {
     if (!info || !*info) return {};
     return {(*info)->size_bytes, (*info)->mtime_ns, (*info)->inode};
   };
-  return {identity(store::kTensorFlowSuffix), identity(store::kCairnSuffix)};
+  return {identity(kTensorFlowSuffix), identity(kCairnSuffix)};
 }
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

@@ -18,7 +18,7 @@
 #include "cairn/tensor.h"
 #include "format/facts.h"
 
-namespace cairn::saver {
+namespace cairn::internal {
 
 class Ledger {
  public:
@@ -77,4 +77,4 @@ class Ledger {
   std::optional<std::pair<std::string, std::chrono::steady_clock::time_point>> doubted_;
 };
 
-}  // namespace cairn::saver
+}  // namespace cairn::internal

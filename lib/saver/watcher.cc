@@ -82,8 +82,8 @@ class Watcher::State {
   // A checkpoint to give, if there is one. An unreadable catalog may be one that is being written
   // in place, and is borne for a while.
   Result<std::optional<std::filesystem::path>> look(bool last_look) {
-    compat::Trail trail;
-    const auto catalog = compat::read_catalog(dir_, options_.latest_filename, trail);
+    internal::Trail trail;
+    const auto catalog = internal::read_catalog(dir_, options_.latest_filename, trail);
     if (catalog) {
       unreadable_since_.reset();
       return options_.only_latest ? latest(*catalog) : next_whole(*catalog);
@@ -105,7 +105,7 @@ class Watcher::State {
 
   std::optional<std::filesystem::path> latest(const std::optional<CheckpointState>& catalog) {
     if (!catalog || catalog->model_checkpoint_path.native() == latest_.native() ||
-        !compat::checkpoint_exists(dir_, catalog->model_checkpoint_path))
+        !internal::checkpoint_exists(dir_, catalog->model_checkpoint_path))
       return std::nullopt;
     latest_ = catalog->model_checkpoint_path;
     cursor_ = std::string(kLatestMark) + latest_.string();
@@ -119,7 +119,7 @@ class Watcher::State {
 
   std::filesystem::path dir_;
   WatcherOptions options_;
-  saver::Ledger ledger_;          // of every checkpoint
+  internal::Ledger ledger_;       // of every checkpoint
   std::filesystem::path latest_;  // with only_latest: what was given last
   std::string cursor_;
   std::vector<PassedOver> passed_over_;
@@ -135,7 +135,7 @@ Result<Watcher> Watcher::open(const std::filesystem::path& dir,
                    dir.string() + ": polls every " + std::to_string(options.poll.count()) +
                        " ms; it must be 1 ms at least, and a day at most"};
     }
-    CAIRN_CHECK(saver::check_catalog_name(dir, options.latest_filename));
+    CAIRN_CHECK(internal::check_catalog_name(dir, options.latest_filename));
     auto state = std::make_unique<State>(dir, options);
     CAIRN_CHECK(state->take_up(options.cursor));
     return Watcher(std::move(state));

@@ -29,7 +29,7 @@
 #include "lib/os/parallel.h"
 #include "lib/try.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 constexpr std::uint64_t kWritebackBytes = 8u << 20;
@@ -225,4 +225,4 @@ Result<void> write_batch(const ShardWriter& shards, std::span<Load> loads, const
   return Batch(shards, loads).run(work);
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

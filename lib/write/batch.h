@@ -11,7 +11,7 @@
 #include "cairn/work.h"
 #include "lib/write/shard_writer.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 // A raw tensor with all its bytes; `sums` is what comes back.
 struct Load {
@@ -43,4 +43,4 @@ std::vector<Block> cut_into_blocks(const Layout& layout, std::span<const Load> l
 // up to four. Memory: 64 bytes a block; no byte is copied but into the page cache.
 Result<void> write_batch(const ShardWriter& shards, std::span<Load> loads, const Work& work);
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -12,7 +12,7 @@
 #include "lib/write/layout.h"
 #include "lib/write/remarks.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 constexpr std::uint64_t kAlignmentBytesMax = 4096;
@@ -86,4 +86,4 @@ Result<void> check_announced(const std::string& prefix, std::span<const TensorSp
   return options.cairn_index ? Result<void>() : check_bundle(prefix, specs);
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

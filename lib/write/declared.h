@@ -8,11 +8,11 @@
 #include "cairn/error.h"
 #include "cairn/writer.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 // What can be said of specs, sorted by name, and of the options without looking at the disk.
 // Errors: those of Writer::create.
 Result<void> check_announced(const std::string& prefix, std::span<const TensorSpec> specs,
                              const WriterOptions& options);
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

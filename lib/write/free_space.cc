@@ -6,7 +6,7 @@
 #include "lib/write/lock.h"
 #include "lib/write/publisher.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 void make_room(const os::Directory& directory) {
   const auto names = directory.names();
@@ -16,4 +16,4 @@ void make_room(const os::Directory& directory) {
   if (lock) sweep_all(directory, *names);
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -4,11 +4,11 @@
 
 #include "lib/os/file.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 // Removes what publishers left in the directory that died, before bytes are written there: a sweep
 // after the commit would come too late on a disk that their files fill. Waits for nobody: where
 // another holds the directory's lock, he sweeps, or everything stays. What cannot be removed stays.
 void make_room(const os::Directory& directory);
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -22,7 +22,7 @@
 #include "format/safetensors/header.h"
 #include "lib/try.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 constexpr std::uint64_t kPageBytes = 4096;
@@ -140,7 +140,7 @@ std::string header_of(const LayoutRequest& request, std::span<const std::size_t>
 void place(const LayoutRequest& request, std::span<const std::size_t> owners, Layout& layout) {
   PlannedShard& shard = layout.shards.back();
   for (const std::size_t i : owners) {
-    shard.size_bytes = round_up(shard.size_bytes, layout.alignment_bytes);
+    shard.size_bytes = format::round_up(shard.size_bytes, layout.alignment_bytes);
     layout.tensors[i].shard = static_cast<std::uint32_t>(layout.shards.size() - 1);
     layout.tensors[i].offset_bytes = shard.size_bytes;
     layout.tensors[i].size_bytes = raw_bytes(request.specs[i]);
@@ -154,7 +154,7 @@ format::KeyValues metadata_anew(const format::KeyValues& metadata,
                                 std::span<const TensorSpec> specs) {
   format::KeyValues anew;
   for (const auto& [key, value] : metadata) {
-    if (key.starts_with(kReservedKeys)) continue;
+    if (key.starts_with(format::kReservedKeys)) continue;
     anew.emplace_back(key, value);
     if (key != kTotalSizeKey) continue;
     std::uint64_t total_bytes = 0;
@@ -186,10 +186,6 @@ bool fits_header(const TensorSpec& spec, Readers readers) noexcept {
 
 bool fits_bundle(DType dtype, std::string_view name) noexcept {
   return format::storable(dtype) && !name.empty();
-}
-
-std::uint64_t round_up(std::uint64_t offset_bytes, unsigned alignment_bytes) noexcept {
-  return (offset_bytes + alignment_bytes - 1) / alignment_bytes * alignment_bytes;
 }
 
 std::uint64_t alignment_class(std::uint64_t size_bytes) noexcept {
@@ -269,4 +265,4 @@ Layout plan_layout(const LayoutRequest& request, std::uint32_t shard_count) {
   return layout;
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

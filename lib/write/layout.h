@@ -13,7 +13,7 @@
 #include "cairn/tensor.h"
 #include "format/facts.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 struct PlannedTensor {
   std::uint32_t shard = 0;
@@ -64,10 +64,6 @@ format::KeyValues metadata_anew(const format::KeyValues& metadata,
 // none, which torch's loaders ask for.
 format::KeyValues header_metadata(format::KeyValues metadata);
 
-// Keys that begin so are Cairn's own.
-inline constexpr std::string_view kReservedKeys = "cairn.";
-inline constexpr std::string_view kPinnedKey = "cairn.pinned";  // a Saver never removes it
-
 // Invalid or Unsupported: a spec that cannot be written. Gives its bytes, 0 for strings and
 // variants.
 Result<std::uint64_t> spec_bytes(const TensorSpec& spec);
@@ -81,11 +77,8 @@ bool fits_header(const TensorSpec& spec, Readers readers) noexcept;
 // Whether a P.index can.
 bool fits_bundle(DType dtype, std::string_view name) noexcept;
 
-// The next multiple of the alignment. Writer::create has seen that no offset comes near 2^64.
-std::uint64_t round_up(std::uint64_t offset_bytes, unsigned alignment_bytes) noexcept;
-
 // The largest power of two that divides the size, at most 4,096: what every tensor is aligned to.
 // 4,096 for 0.
 std::uint64_t alignment_class(std::uint64_t size_bytes) noexcept;
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -35,7 +35,7 @@
 #include "lib/os/parallel.h"
 #include "lib/try.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 constexpr std::uint64_t kDirectoryByte = 0;
@@ -249,4 +249,4 @@ Result<Lock> Lock::take(const os::Directory& directory, const Wanted& wanted,
   }
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -18,7 +18,7 @@
 #include "cairn/error.h"
 #include "lib/os/file.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 inline constexpr std::string_view kLockName = ".cairn-lock";
 
@@ -53,4 +53,4 @@ class Lock {
   bool held_ = true;
 };
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

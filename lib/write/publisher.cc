@@ -36,7 +36,7 @@
 #include "lib/write/layout.h"
 #include "lib/write/shard_names.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 constexpr std::array kIndexSuffixes{kTensorFlowSuffix, kCairnSuffix};
@@ -59,7 +59,7 @@ Result<std::optional<OwnIndex>> read_own(const os::File& file) {
   CAIRN_TRY(bytes, os::read_whole(file, format::limits::kIndexBytesMax));
   const auto index = format::IndexView::decode(bytes);
   if (!index) return std::optional<OwnIndex>();
-  OwnIndex own{{}, index->tensorflow_index(), index->metadata(kPinnedKey).has_value()};
+  OwnIndex own{{}, index->tensorflow_index(), index->metadata(format::kPinnedKey).has_value()};
   for (std::size_t i = 0; i < index->shard_count(); ++i)
     own.shards.emplace_back(index->shard(i).name);
   return std::optional(std::move(own));
@@ -194,15 +194,6 @@ Result<Claims> claims_of_temporaries(const os::Directory& directory,
     CAIRN_CHECK(add_claims(*file, os::without_temporary_tail(name), claims));
   }
   return claims;
-}
-
-Result<IndexIdentities> index_identities(const os::Directory& directory, const std::string& base) {
-  IndexIdentities identities;
-  for (const std::string_view suffix : kIndexSuffixes) {
-    CAIRN_TRY(info, directory.look(base + std::string(suffix)));
-    identities.push_back(info ? std::optional(identity_of(*info)) : std::nullopt);
-  }
-  return identities;
 }
 
 Result<Publisher> Publisher::begin(Target target, const LockWait& wait) {
@@ -389,4 +380,4 @@ void sweep_all(const os::Directory& directory, std::span<const std::string> name
   sweep(directory, names, std::nullopt);
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

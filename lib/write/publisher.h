@@ -17,7 +17,7 @@
 #include "lib/write/lock.h"
 #include "lib/write/temp_file.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 // The shards that indexes name: P.cairn by their names, P.index by how many there are.
 struct Claims {
@@ -37,10 +37,6 @@ Result<std::optional<Claims>> claims_of(const os::Directory& directory, const st
 // is in the directory.
 Result<Claims> claims_of_temporaries(const os::Directory& directory,
                                      std::span<const std::string> names, const std::string& base);
-
-// The files of a prefix by which an index is seen to be replaced.
-using IndexIdentities = std::vector<std::optional<format::FileIdentity>>;
-Result<IndexIdentities> index_identities(const os::Directory& directory, const std::string& base);
 
 // Where something is published: under `base` in the directory. `shown`: the prefix, for messages.
 struct Target {
@@ -119,4 +115,4 @@ void sweep(const os::Directory& directory, const std::string& base);
 void sweep_all(const os::Directory& directory);
 void sweep_all(const os::Directory& directory, std::span<const std::string> names);  // those in it
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -16,7 +16,7 @@
 #include "lib/try.h"
 #include "lib/write/layout.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 constexpr std::size_t kShown = 10;
@@ -140,4 +140,4 @@ std::string first_of(std::span<const std::string> sentences) {
   return text;
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

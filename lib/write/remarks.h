@@ -13,7 +13,7 @@
 #include "format/facts.h"
 #include "lib/os/file.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 TensorSpec spec_of(const format::IndexView::Tensor& tensor);
 
@@ -37,4 +37,4 @@ std::vector<std::string> what_goes(const os::Directory& directory, const std::st
 // "A; B; and 3 more".
 std::string first_of(std::span<const std::string> sentences);
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -6,7 +6,7 @@
 #include "lib/read/names.h"
 #include "lib/try.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 constexpr std::uint32_t kLookedUpMax = 16;  // for more names than that the directory is listed
@@ -44,4 +44,4 @@ std::vector<std::string> shard_names(const std::string& base, std::size_t names,
   return result;
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -9,7 +9,7 @@
 #include "cairn/error.h"
 #include "lib/os/file.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 // The smallest N, `needed` at least, for which no BASE.data-?????-of-N is there: a published name
 // is never written again. It stays free while the prefix's lock is held.
@@ -20,4 +20,4 @@ Result<std::uint32_t> free_shard_count(const os::Directory& directory, const std
 std::vector<std::string> shard_names(const std::string& base, std::size_t names,
                                      std::uint32_t count);
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "format/checked.h"
 #include "format/le.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/read/identity.h"
 #include "lib/try.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 namespace {
 
@@ -79,7 +80,8 @@ void ShardWriter::place_encoded(std::size_t tensor, std::uint64_t size_bytes) {
   PlannedTensor& plan = layout_.tensors[tensor];
   PlannedShard& shard = layout_.shards[plan.shard];
   // The gap is a hole of the file, which reads as zeros; behind the last byte there may be none.
-  if (size_bytes != 0) shard.size_bytes = round_up(shard.size_bytes, layout_.alignment_bytes);
+  if (size_bytes != 0)
+    shard.size_bytes = format::round_up(shard.size_bytes, layout_.alignment_bytes);
   plan.offset_bytes = shard.size_bytes;
   plan.size_bytes = size_bytes;
   shard.size_bytes += size_bytes;
@@ -106,7 +108,7 @@ Result<std::vector<format::ShardFacts>> ShardWriter::facts() const {
     format::ShardFacts facts;
     facts.name = drafts_[i].name();
     facts.kind = plan.kind;
-    facts.identity = store::identity_of(info);
+    facts.identity = identity_of(info);
     facts.head_bytes = plan.head.size();
     facts.head_crc32c = format::crc32c(format::as_bytes(plan.head));
     shards.push_back(std::move(facts));
@@ -117,4 +119,4 @@ Result<std::vector<format::ShardFacts>> ShardWriter::facts() const {
   return shards;
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

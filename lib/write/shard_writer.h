@@ -18,7 +18,7 @@
 #include "lib/write/layout.h"
 #include "lib/write/temp_file.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 inline constexpr std::uint32_t kChunkBytes = 1u << 20;
 
@@ -92,4 +92,4 @@ class ShardWriter {
   std::unique_ptr<std::mutex> append_;
 };
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -5,7 +5,7 @@
 
 #include "lib/try.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 Draft::Draft(const os::Directory& directory, std::string name, std::string temporary,
              os::File file) noexcept
@@ -100,4 +100,4 @@ Result<Draft> draft_with(const os::Directory& directory, std::string name,
   return std::move(draft);
 }
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -12,7 +12,7 @@
 #include "cairn/error.h"
 #include "lib/os/file.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 
 class Draft {
  public:
@@ -53,4 +53,4 @@ class Draft {
 Result<Draft> draft_with(const os::Directory& directory, std::string name,
                          std::span<const std::byte> bytes);
 
-}  // namespace cairn::store
+}  // namespace cairn::internal

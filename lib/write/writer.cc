@@ -36,15 +36,15 @@
 namespace cairn {
 namespace {
 
-constexpr std::uint64_t kBlockBytes = store::kBlockBytes;
+constexpr std::uint64_t kBlockBytes = internal::kBlockBytes;
 
 enum class Stage : std::uint8_t { Empty, Writing, Whole };
 
 // One tensor on its way.
 struct Incoming {
   std::atomic<Stage> stage = Stage::Empty;
-  std::unique_ptr<store::TensorSums> coming;  // while its bytes come piece by piece
-  store::Sums sums;                           // when they are all there
+  std::unique_ptr<internal::TensorSums> coming;  // while its bytes come piece by piece
+  internal::Sums sums;                           // when they are all there
 };
 
 // Does it at the end of the block, however that is left.
@@ -69,15 +69,16 @@ class Writer::State {
   State(std::filesystem::path prefix, std::vector<TensorSpec> specs, WriterOptions options,
         os::Directory directory)
       : prefix_(std::move(prefix)),
-        base_(store::Prefix::of(prefix_).base),
+        base_(internal::Prefix::of(prefix_).base),
         specs_(std::move(specs)),
         same_as_(specs_.size()),
         options_(std::move(options)),
         directory_(std::move(directory)),
         incoming_(specs_.size()) {
-    options_.safetensors_metadata = store::metadata_anew(options_.safetensors_metadata, specs_);
-    if (options_.tensorflow_index) notices_ = store::left_out_of_bundle(prefix_.string(), specs_);
-    if (options_.read_from) stays_ = store::was_read_from(source(), directory_, base_);
+    options_.safetensors_metadata = internal::metadata_anew(options_.safetensors_metadata, specs_);
+    if (options_.tensorflow_index)
+      notices_ = internal::left_out_of_bundle(prefix_.string(), specs_);
+    if (options_.read_from) stays_ = internal::was_read_from(source(), directory_, base_);
   }
 
   Result<void> write_all(std::span<const NamedBytes> tensors, const Work& work);
@@ -93,21 +94,21 @@ class Writer::State {
   std::span<const std::string> notices() const noexcept { return notices_; }
 
  private:
-  const store::Parts& source() const noexcept {
-    return store::OpenCheckpoint::of(*options_.read_from).parts();
+  const internal::Parts& source() const noexcept {
+    return internal::OpenCheckpoint::of(*options_.read_from).parts();
   }
   Result<std::size_t> find(std::string_view name) const;
   Result<void> prepare();
   Result<std::size_t> begin(std::string_view name, bool encoded);
-  Result<void> take(const NamedBytes& given, std::vector<store::Load>& loads);
+  Result<void> take(const NamedBytes& given, std::vector<internal::Load>& loads);
   Result<void> append_raw(std::size_t tensor, std::span<const std::byte> bytes);
   void finish(std::size_t tensor);
   Result<void> store_encoded(std::string_view name,
                              std::span<const std::span<const std::byte>> parts,
                              std::uint32_t crc32c);
   Result<void> check_whole();
-  Result<void> publish(store::Publisher& publisher);
-  Result<void> add_indexes(store::Publisher& publisher, std::uint32_t shard_count);
+  Result<void> publish(internal::Publisher& publisher);
+  Result<void> add_indexes(internal::Publisher& publisher, std::uint32_t shard_count);
   void note_what_goes();
   std::vector<format::TensorFacts> tensor_facts() const;
   format::IndexFacts index_facts(std::uint32_t shard_count) const;
@@ -122,7 +123,7 @@ class Writer::State {
   os::Directory directory_;
   std::mutex prepare_mutex_;
   std::atomic<bool> prepared_ = false;
-  std::optional<store::ShardWriter> shards_;
+  std::optional<internal::ShardWriter> shards_;
   std::vector<Incoming> incoming_;
   std::function<Result<void>()> before_publishing_;
   std::optional<std::int64_t> created_ns_;
@@ -139,10 +140,10 @@ namespace {
 // Sorts the specs, and says what is wrong without looking at the disk.
 Result<void> check(const std::filesystem::path& prefix, std::vector<TensorSpec>& specs,
                    const WriterOptions& options) {
-  if (!store::is_nameable(prefix.native()))
+  if (!internal::is_nameable(prefix.native()))
     return invalid(prefix.string() + ": a file's name cannot hold a NUL byte");
   std::ranges::sort(specs, {}, &TensorSpec::name);  // std::string compares bytes unsigned
-  return store::check_announced(prefix.string(), specs, options);
+  return internal::check_announced(prefix.string(), specs, options);
 }
 
 }  // namespace
@@ -151,7 +152,7 @@ Result<Writer> Writer::create(const std::filesystem::path& prefix, std::vector<T
                               const WriterOptions& options) noexcept {
   return at_boundary([&]() -> Result<Writer> {
     CAIRN_CHECK(check(prefix, specs, options));
-    CAIRN_TRY(directory, os::Directory::open_or_create(store::Prefix::of(prefix).directory));
+    CAIRN_TRY(directory, os::Directory::open_or_create(internal::Prefix::of(prefix).directory));
     return Writer(std::make_unique<State>(prefix, std::move(specs), options, std::move(directory)));
   });
 }
@@ -183,9 +184,9 @@ Result<void> Writer::State::tie(std::string_view name, std::string_view same_as)
   const std::size_t root = same_as_[owner].value_or(owner);
   const TensorSpec& a = specs_[alias];
   const TensorSpec& b = specs_[root];
-  const bool encoded = store::is_encoded(a.dtype);
+  const bool encoded = internal::is_encoded(a.dtype);
   if (alias == root || encoded || a.dtype != b.dtype || a.opaque != b.opaque ||
-      *store::spec_bytes(a) != *store::spec_bytes(b)) {
+      *internal::spec_bytes(a) != *internal::spec_bytes(b)) {
     return invalid(
         prefix_.string() + ": " + format::quoted(name) + " and " + format::quoted(same_as) +
         " cannot share bytes: that needs two numeric tensors of the same dtype and size");
@@ -218,13 +219,13 @@ Result<void> Writer::State::prepare() {
   const std::lock_guard lock(prepare_mutex_);
   if (prepared_.load(std::memory_order_relaxed)) return {};
   normalise(same_as_);
-  const store::LayoutRequest request{specs_, same_as_, options_.alignment_bytes,
-                                     options_.safetensors_metadata};
-  CAIRN_TRY(count, store::free_shard_count(directory_, base_, store::shards_needed(request)));
-  store::Layout layout = store::plan_layout(request, count);
+  const internal::LayoutRequest request{specs_, same_as_, options_.alignment_bytes,
+                                        options_.safetensors_metadata};
+  CAIRN_TRY(count, internal::free_shard_count(directory_, base_, internal::shards_needed(request)));
+  internal::Layout layout = internal::plan_layout(request, count);
   // For now: commit() gives them those that are free then.
-  std::vector<std::string> names = store::shard_names(base_, layout.shards.size(), count);
-  CAIRN_TRY(shards, store::ShardWriter::create(directory_, std::move(names), std::move(layout)));
+  std::vector<std::string> names = internal::shard_names(base_, layout.shards.size(), count);
+  CAIRN_TRY(shards, internal::ShardWriter::create(directory_, std::move(names), std::move(layout)));
   shards_.emplace(std::move(shards));
   prepared_.store(true, std::memory_order_release);
   return {};
@@ -247,7 +248,7 @@ Result<void> Writer::State::check_verb(std::size_t tensor, bool encoded) const {
                    format::quoted(specs_[*same_as_[tensor]].name) +
                    ", which is to be written instead");
   }
-  if (store::is_encoded(spec.dtype) == encoded) return {};
+  if (internal::is_encoded(spec.dtype) == encoded) return {};
   return invalid(prefix_.string() + ": " + format::quoted(spec.name) + " is " +
                  std::string(cairn::name(spec.dtype)) +
                  (encoded ? ": use write()" : ": use write_strings() or write_encoded()"));
@@ -268,7 +269,7 @@ Result<std::size_t> Writer::State::begin(std::string_view name, bool encoded) {
   return tensor;
 }
 
-Result<void> Writer::State::take(const NamedBytes& given, std::vector<store::Load>& loads) {
+Result<void> Writer::State::take(const NamedBytes& given, std::vector<internal::Load>& loads) {
   CAIRN_TRY(tensor, begin(given.name, false));
   const std::uint64_t wanted_bytes = shards_->layout().tensors[tensor].size_bytes;
   if (given.bytes.size() != wanted_bytes) {
@@ -284,19 +285,19 @@ Result<void> Writer::State::take(const NamedBytes& given, std::vector<store::Loa
 Result<void> Writer::State::write_all(std::span<const NamedBytes> tensors, const Work& work) {
   CAIRN_CHECK(usable());
   if (tensors.empty()) return {};
-  std::vector<store::Load> loads;
+  std::vector<internal::Load> loads;
   loads.reserve(tensors.size());
   bool whole = false;
   const Defer give_back([&] {
-    for (const store::Load& load : loads)
+    for (const internal::Load& load : loads)
       if (!whole) incoming_[load.tensor].stage = Stage::Empty;
   });
   for (const NamedBytes& given : tensors) CAIRN_CHECK(take(given, loads));
-  if (auto done = store::write_batch(*shards_, loads, work); !done) {
+  if (auto done = internal::write_batch(*shards_, loads, work); !done) {
     broken_ = done.error().code != Code::OutOfMemory;
     return done;
   }
-  for (store::Load& load : loads) {
+  for (internal::Load& load : loads) {
     incoming_[load.tensor].sums = std::move(load.sums);
     incoming_[load.tensor].stage = Stage::Whole;
   }
@@ -308,9 +309,9 @@ Result<void> Writer::State::append(std::string_view name, std::span<const std::b
   CAIRN_CHECK(usable());
   CAIRN_TRY(position, find(name));
   const bool first = incoming_[position].stage == Stage::Empty;
-  std::unique_ptr<store::TensorSums> fresh;
+  std::unique_ptr<internal::TensorSums> fresh;
   if (first) {
-    fresh = std::make_unique<store::TensorSums>(*store::spec_bytes(specs_[position]));
+    fresh = std::make_unique<internal::TensorSums>(*internal::spec_bytes(specs_[position]));
     CAIRN_CHECK(begin(name, false));
   }
   if (incoming_[position].stage != Stage::Writing) {
@@ -332,7 +333,7 @@ Result<void> Writer::State::append(std::string_view name, std::span<const std::b
 }
 
 Result<void> Writer::State::append_raw(std::size_t tensor, std::span<const std::byte> bytes) {
-  store::TensorSums& sums = *incoming_[tensor].coming;
+  internal::TensorSums& sums = *incoming_[tensor].coming;
   const std::uint64_t offset_bytes = shards_->layout().tensors[tensor].offset_bytes;
   while (!bytes.empty()) {
     // Aligned blocks of the file get large folios: lib/write/batch.cc.
@@ -401,7 +402,7 @@ Result<void> Writer::State::store_encoded(std::string_view name,
                                           std::uint32_t crc32c) {
   std::uint64_t size_bytes = 0;
   for (const auto part : parts) size_bytes += part.size();
-  auto sums = std::make_unique<store::TensorSums>(size_bytes);
+  auto sums = std::make_unique<internal::TensorSums>(size_bytes);
   // Many small strings become few writes; large ones are not copied.
   std::vector<std::byte> block;
   block.reserve(std::min(kBlockBytes, size_bytes));
@@ -452,8 +453,8 @@ Result<void> Writer::State::commit(const Work& work) {
   CAIRN_CHECK(os::unless_stopped(work.stop));
   broken_ = true;  // whatever comes now: this writer is not for a second commit
   CAIRN_CHECK(shards_->sync());
-  auto publisher = store::Publisher::begin({directory_, base_, prefix_.string()},
-                                           {options_.lock_wait, work.stop});
+  auto publisher = internal::Publisher::begin({directory_, base_, prefix_.string()},
+                                              {options_.lock_wait, work.stop});
   if (!publisher) {
     broken_ = false;  // but where nothing has happened yet
     return std::move(publisher).error();
@@ -464,19 +465,19 @@ Result<void> Writer::State::commit(const Work& work) {
 }
 
 // The caller's lock covers all of it.
-Result<void> Writer::State::publish(store::Publisher& publisher) {
-  constexpr std::array kIndexes{store::kCairnSuffix, store::kTensorFlowSuffix};
+Result<void> Writer::State::publish(internal::Publisher& publisher) {
+  constexpr std::array kIndexes{internal::kCairnSuffix, internal::kTensorFlowSuffix};
   if (!options_.replace) CAIRN_CHECK(publisher.refuse(kIndexes));
   if (before_publishing_) CAIRN_CHECK(before_publishing_());
-  if (stays_) CAIRN_CHECK(store::check_unchanged(source().origin, directory_, prefix_.string()));
+  if (stays_) CAIRN_CHECK(internal::check_unchanged(source().origin, directory_, prefix_.string()));
   note_what_goes();
   const auto shards = static_cast<std::uint32_t>(shards_->drafts().size());
-  CAIRN_TRY(count, store::free_shard_count(directory_, base_, shards));
-  shards_->set_names(store::shard_names(base_, shards, count));
+  CAIRN_TRY(count, internal::free_shard_count(directory_, base_, shards));
+  shards_->set_names(internal::shard_names(base_, shards, count));
   CAIRN_CHECK(add_indexes(publisher, count));
   std::vector<std::string_view> unwanted;
-  if (!options_.tensorflow_index) unwanted.push_back(store::kTensorFlowSuffix);
-  if (!options_.cairn_index) unwanted.push_back(store::kCairnSuffix);
+  if (!options_.tensorflow_index) unwanted.push_back(internal::kTensorFlowSuffix);
+  if (!options_.cairn_index) unwanted.push_back(internal::kCairnSuffix);
   CAIRN_CHECK(publisher.publish(shards_->drafts(), {unwanted}));
   if (auto notice = publisher.notice()) notices_.push_back(*std::move(notice));
   return {};
@@ -485,8 +486,8 @@ Result<void> Writer::State::publish(store::Publisher& publisher) {
 std::vector<format::TensorFacts> Writer::State::tensor_facts() const {
   std::vector<format::TensorFacts> tensors(specs_.size());
   for (std::size_t i = 0; i < specs_.size(); ++i) {
-    const store::Sums& sums = incoming_[same_as_[i].value_or(i)].sums;
-    const store::PlannedTensor& plan = shards_->layout().tensors[same_as_[i].value_or(i)];
+    const internal::Sums& sums = incoming_[same_as_[i].value_or(i)].sums;
+    const internal::PlannedTensor& plan = shards_->layout().tensors[same_as_[i].value_or(i)];
     format::TensorFacts& facts = tensors[i];
     facts.name = specs_[i].name;
     facts.dtype = specs_[i].dtype;
@@ -508,7 +509,7 @@ format::IndexFacts Writer::State::index_facts(std::uint32_t shard_count) const {
   facts.step = options_.step;
   facts.created_ns = created_ns_.value_or(os::now_ns());
   facts.producer = "cairn " + std::string(version());
-  facts.chunk_bytes = store::kChunkBytes;
+  facts.chunk_bytes = internal::kChunkBytes;
   facts.metadata = options_.metadata;
   std::ranges::sort(facts.metadata);
   facts.safetensors_metadata = options_.safetensors_metadata;
@@ -519,31 +520,31 @@ format::IndexFacts Writer::State::index_facts(std::uint32_t shard_count) const {
 
 // What the checkpoint that is there has, and this one has not.
 void Writer::State::note_what_goes() {
-  const auto goes = store::what_goes(directory_, base_, specs_);
+  const auto goes = internal::what_goes(directory_, base_, specs_);
   if (goes.empty()) return;
   notices_.push_back(prefix_.string() +
-                     ": took the place of another checkpoint: " + store::first_of(goes));
+                     ": took the place of another checkpoint: " + internal::first_of(goes));
 }
 
-Result<void> Writer::State::add_indexes(store::Publisher& publisher, std::uint32_t shard_count) {
+Result<void> Writer::State::add_indexes(internal::Publisher& publisher, std::uint32_t shard_count) {
   format::IndexFacts facts = index_facts(shard_count);
   CAIRN_TRY(shards, shards_->facts());
   facts.shards = std::move(shards);
   if (!options_.meta_graph.empty())
-    CAIRN_CHECK(publisher.add(store::kMetaSuffix, format::as_bytes(options_.meta_graph)));
+    CAIRN_CHECK(publisher.add(internal::kMetaSuffix, format::as_bytes(options_.meta_graph)));
   if (options_.tensorflow_index) {
     const auto index =
-        format::tensorflow::encode_bundle(facts.bundle, store::in_bundle(facts.tensors));
+        format::tensorflow::encode_bundle(facts.bundle, internal::in_bundle(facts.tensors));
     if (!index) return invalid(prefix_.string() + ": " + index.error().what);
-    CAIRN_TRY(file, publisher.add(store::kTensorFlowSuffix, format::as_bytes(*index)));
+    CAIRN_TRY(file, publisher.add(internal::kTensorFlowSuffix, format::as_bytes(*index)));
     CAIRN_TRY(info, file->info());
-    facts.tensorflow_index = {true, store::identity_of(info),
+    facts.tensorflow_index = {true, internal::identity_of(info),
                               format::xxh3_128(format::as_bytes(*index))};
   }
   if (!options_.cairn_index) return {};
   const auto bytes = format::encode_index(facts);
   if (!bytes) return invalid(prefix_.string() + ": " + bytes.error().what);
-  CAIRN_CHECK(publisher.add(store::kCairnSuffix, *bytes));
+  CAIRN_CHECK(publisher.add(internal::kCairnSuffix, *bytes));
   return {};
 }
 

@@ -104,7 +104,7 @@ class Subject {
   // A Saver without hours has none.
   std::optional<double> grid_s() const {
     const auto directory = must(cairn::os::Directory::open(dir_));
-    const auto history = must(cairn::saver::read_history({dir_, directory, "checkpoint"}));
+    const auto history = must(cairn::internal::read_history({dir_, directory, "checkpoint"}));
     if (rule_.rule == Retention::Rule::TensorFlowManager) return history.last_preserved_s;
     return history.grid ? std::optional(history.grid->next_keep_s) : std::nullopt;
   }

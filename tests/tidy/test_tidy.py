@@ -30,7 +30,7 @@ BREAKS = [
     ("includes follow", {"tools/main.cc": '#include "lib/os/file.h"\n'}),
     ("includes follow", {"format/cairn/index.cc": '#include "lib/os/file.h"\n'}),
     ("includes follow", {"lib/os/file.cc": '#include "format/cairn/index.h"\n'}),
-    ("includes follow", {"lib/read/checkpoint.cc": '#include "lib/compat/x.h"\n', "lib/compat/x.h": ""}),
+    ("includes follow", {"lib/read/checkpoint.cc": '#include "lib/open/x.h"\n', "lib/open/x.h": ""}),
     ("includes follow", {"lib/include/cairn/error.h": '#include "lib/os/file.h"\n'}),
     ("a header from outside", {"format/cairn/index.cc": "#include <unistd.h>\n"}),
     ("a header from outside", {"lib/read/checkpoint.cc": "#include <sys/mman.h>\n"}),

@@ -13,7 +13,7 @@
 #include "tests/unit/golden.h"
 #include "tests/unit/scratch.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 using test::Content;
@@ -222,4 +222,4 @@ TEST_CASE("progress of write_all never falls, and reaches all bytes") {
 }
 
 }  // namespace
-}  // namespace cairn::store
+}  // namespace cairn::internal

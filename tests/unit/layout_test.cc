@@ -13,7 +13,7 @@
 #include "format/safetensors/header.h"
 #include "tests/unit/scratch.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 using test::refusal;
@@ -227,4 +227,4 @@ TEST_CASE("a spec that cannot be written is refused, in a sentence that names it
 }
 
 }  // namespace
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -22,7 +22,7 @@ Names orphans_in(const path& dir) {
   REQUIRE(directory);
   const auto names = directory->names();
   REQUIRE(names);
-  return saver::orphan_indexes(*directory, *names);
+  return internal::orphan_indexes(*directory, *names);
 }
 
 TEST_CASE("a draft is made beside those who sweep, whatever moment they come at") {
@@ -34,12 +34,12 @@ TEST_CASE("a draft is made beside those who sweep, whatever moment they come at"
   REQUIRE(source);
   std::atomic<bool> over = false;
   std::thread sweeping([&] {
-    while (!over) store::sweep_all(*directory);
+    while (!over) internal::sweep_all(*directory);
   });
   std::string refused;
   for (int i = 0; i < 10'000 && refused.empty(); ++i) {
-    const auto linked = store::Draft::link(*directory, "m.data-00000-of-00001", *source);
-    const auto made = store::Draft::create(*directory, "m.index");
+    const auto linked = internal::Draft::link(*directory, "m.data-00000-of-00001", *source);
+    const auto made = internal::Draft::create(*directory, "m.index");
     if (!linked) refused = linked.error().what;
     if (!made) refused = made.error().what;
   }

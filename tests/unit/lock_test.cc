@@ -22,7 +22,7 @@
 
 #include "tests/unit/scratch.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 using std::chrono::milliseconds;
@@ -263,4 +263,4 @@ TEST_CASE("who finds that somebody removed the lock's file takes the lock of the
 }
 
 }  // namespace
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -167,7 +167,7 @@ TEST_CASE("the step stands behind the last dash of a prefix, and the number of a
   };
   for (const auto& [prefix, step] : rows) {
     INFO(prefix);
-    CHECK(store::step_of(prefix) == step);
+    CHECK(internal::step_of(prefix) == step);
   }
 }
 

@@ -23,7 +23,7 @@ namespace {
 
 using format::SliceFacts;
 using format::TensorFacts;
-using store::Box;
+using internal::Box;
 using test::bytes_of;
 using test::open_checkpoint;
 using test::refusal;
@@ -54,7 +54,7 @@ struct Variable {
 // Splits boxes at random places until there are `count`, or none can be split, and shuffles them.
 std::vector<Box> random_boxes(std::mt19937_64& random, std::span<const std::int64_t> shape,
                               std::size_t count) {
-  std::vector<Box> boxes{store::whole_box(shape)};
+  std::vector<Box> boxes{internal::whole_box(shape)};
   for (int attempt = 0; attempt < 200 && boxes.size() < count && !shape.empty(); ++attempt) {
     Box& box = boxes[random() % boxes.size()];
     const std::size_t d = random() % shape.size();

@@ -14,7 +14,7 @@ using test::has;
 
 // What one pattern makes of a name, or why it does not.
 std::string replaced(const std::string& name, const std::string& from, const std::string& to) {
-  const auto pattern = edit::Pattern::compile({from, to});
+  const auto pattern = internal::Pattern::compile({from, to});
   return pattern ? pattern->replaced(name).value_or("no match") : test::refusal(pattern);
 }
 
@@ -68,7 +68,7 @@ TEST_CASE("random patterns replace as the standard library's do") {
     const std::string to = "<" + pick("x$", random() % 2) + "$&>";
     const std::string name = pick("abc/", random() % 12);
     INFO("pattern ", from, " to ", to, " in ", name);
-    const auto pattern = edit::Pattern::compile({from, to});
+    const auto pattern = internal::Pattern::compile({from, to});
     REQUIRE(pattern);
     const auto replaced = pattern->replaced(name);
     const std::regex oracle(from);

@@ -146,7 +146,7 @@ TEST_CASE("the way follows from what is seen") {
   const os::FileSystem network{"nfs", false, false};
   const os::FileSystem unknown{"0x12345678", false, false};
   struct Case {
-    store::Surroundings seen;
+    internal::Surroundings seen;
     Way way;
     const char* said;
   };
@@ -171,7 +171,7 @@ TEST_CASE("the way follows from what is seen") {
       {{0, 0, 20 * kGiB, network, false}, Way::Populate, "not copied"},
   };
   for (const Case& each : cases) {
-    const store::Choice choice = store::choose(each.seen);
+    const internal::Choice choice = internal::choose(each.seen);
     INFO(choice.reason);
     CHECK(choice.way == each.way);
     CHECK(choice.reason.find(each.said) != std::string::npos);

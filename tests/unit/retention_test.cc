@@ -6,7 +6,7 @@
 #include <limits>
 #include <random>
 
-namespace cairn::saver {
+namespace cairn::internal {
 namespace {
 
 constexpr double kHour = 3600;
@@ -499,4 +499,4 @@ TEST_CASE("a pin changes the fate of no other checkpoint under TensorFlow's rule
 }
 
 }  // namespace
-}  // namespace cairn::saver
+}  // namespace cairn::internal

@@ -291,11 +291,11 @@ TEST_CASE("what the caller can mend loses no tensor") {
 
 TEST_CASE("a disk that fails is damage, and too few descriptors are not") {
   for (const int number : {EIO, EBADMSG, EUCLEAN, ENODATA})
-    CHECK(compat::is_damage({Code::Io, number, {}}));
+    CHECK(internal::is_damage({Code::Io, number, {}}));
   for (const int number : {0, EMFILE, EINVAL})
-    CHECK_FALSE(compat::is_damage({Code::Io, number, {}}));
-  CHECK(compat::is_damage({Code::Corrupt, 0, {}}));
-  CHECK_FALSE(compat::is_damage({Code::OutOfMemory, EIO, {}}));
+    CHECK_FALSE(internal::is_damage({Code::Io, number, {}}));
+  CHECK(internal::is_damage({Code::Corrupt, 0, {}}));
+  CHECK_FALSE(internal::is_damage({Code::OutOfMemory, EIO, {}}));
 }
 
 // ---- Partitioned variables

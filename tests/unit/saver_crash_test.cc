@@ -32,19 +32,19 @@ struct Begun {
   Sandbox box;
   path dir;
   os::Directory directory = *os::Directory::open(box.root());
-  saver::Place place{dir, directory, "checkpoint"};
+  internal::Place place{dir, directory, "checkpoint"};
   format::JournalFacts journal;
 
   Begun() : dir(box.root()) {
     Trainer trainer(dir, keeping({Retention::newest(2)}));
     trainer.save(1);
     trainer.save(2);
-    journal = {"checkpoint", *saver::before_adding(place, "m-3"), {members("m-1")}};
-    REQUIRE(saver::write_journal(directory, journal));
+    journal = {"checkpoint", *internal::before_adding(place, "m-3"), {members("m-1")}};
+    REQUIRE(internal::write_journal(directory, journal));
   }
 
   format::JournalCheckpoint members(const char* base) {
-    return *saver::members_of(directory, *directory.names(), base);
+    return *internal::members_of(directory, *directory.names(), base);
   }
 
   static void write(const path& prefix, std::int32_t value) {
@@ -62,7 +62,7 @@ struct Begun {
   }
 
   void settle() {
-    const auto done = saver::settle(place);
+    const auto done = internal::settle(place);
     REQUIRE_MESSAGE(done, refusal(done));
     CHECK(strays_in(dir).empty());
   }
@@ -96,8 +96,8 @@ TEST_CASE("a save that died before its commit has never been") {
 
 TEST_CASE("a save over a prefix that died before its commit leaves the old one") {
   Begun begun;
-  begun.journal = {"checkpoint", *saver::before_adding(begun.place, "m-2"), {}};
-  REQUIRE(saver::write_journal(begun.directory, begun.journal));
+  begun.journal = {"checkpoint", *internal::before_adding(begun.place, "m-2"), {}};
+  REQUIRE(internal::write_journal(begun.directory, begun.journal));
   const std::array before{"m-2.index", "m-2.cairn", "m-2.data-00000-of-00001"};
   for (const char* name : before)
     test::fs::create_hard_link(begun.dir / name, begun.dir / (std::string("m-kept-") + name));
@@ -144,7 +144,7 @@ TEST_CASE("what was saved under a doomed name after the crash stays") {
 TEST_CASE("a prune that died before the catalog was written has never been") {
   Begun begun;
   begun.journal.adding = {};
-  REQUIRE(saver::write_journal(begun.directory, begun.journal));
+  REQUIRE(internal::write_journal(begun.directory, begun.journal));
   begun.settle();
   CHECK(steps_in(begun.dir) == std::vector{1, 2});
 }
@@ -185,7 +185,7 @@ struct Left : Begun {
   }
 
   void write_journal(std::vector<format::JournalCheckpoint> leaving) {
-    REQUIRE(saver::write_journal(directory, {"checkpoint", {}, {}, std::move(leaving)}));
+    REQUIRE(internal::write_journal(directory, {"checkpoint", {}, {}, std::move(leaving)}));
   }
 };
 
@@ -227,7 +227,7 @@ TEST_CASE("what was linked back under a doomed name is another's, though it is t
   begun.journal.adding = {};
   SUBCASE("let go of by retention") {}
   SUBCASE("moved or removed") { begun.journal.leaving.swap(begun.journal.removing); }
-  REQUIRE(saver::write_journal(begun.directory, begun.journal));
+  REQUIRE(internal::write_journal(begun.directory, begun.journal));
   test::write_file(begun.dir / "checkpoint", catalog_of({"m-2"}));
   for (const char* name : {"m-1.index", "m-1.cairn", "m-1.data-00000-of-00001"}) {
     const path kept = begun.dir / (std::string("kept-") + name);
@@ -254,7 +254,7 @@ TEST_CASE("a journal removes files of checkpoints only, and only in its director
     begun.journal.removing.push_back(
         {"m", {{name, {info->size_bytes, info->mtime_ns, info->inode}}}});
   }
-  REQUIRE(saver::write_journal(begun.directory, begun.journal));
+  REQUIRE(internal::write_journal(begun.directory, begun.journal));
   begun.settle();
   CHECK(test::fs::exists(begun.dir / "m-train.py"));
   CHECK(test::fs::exists(outside));

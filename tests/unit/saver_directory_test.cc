@@ -331,10 +331,10 @@ TEST_CASE("what a dead save was to remove stays where another catalog lists it b
   const auto names = directory->names();
   format::JournalFacts died{"checkpoint", {}, {}, {}};
   for (const char* base : {"m-1", "m-2"})
-    died.removing.push_back(*saver::members_of(*directory, *names, base));
+    died.removing.push_back(*internal::members_of(*directory, *names, base));
   test::write_file(box / "checkpoint",
                    "model_checkpoint_path: \"m-3\"\nall_model_checkpoint_paths: \"m-3\"\n");
-  REQUIRE(saver::write_journal(*directory, died));
+  REQUIRE(internal::write_journal(*directory, died));
   REQUIRE(set_latest_checkpoint(box.root(), box / "m-1", "best_checkpoint"));
   REQUIRE(save(saver, 4));
   CHECK(bases_in(box.root()) == std::set<std::string>{"m-1", "m-3", "m-4"});

@@ -413,9 +413,9 @@ TEST_CASE("one writer at a time: a second is told who holds the lock, or waits f
   Trainer trainer(box.root(), hasty);
   trainer.save(0);
   const auto directory = os::Directory::open(box.root());
-  auto taken = store::Lock::of_directory(*directory, {});
+  auto taken = internal::Lock::of_directory(*directory, {});
   REQUIRE(taken);
-  std::optional<store::Lock> lock(*std::move(taken));
+  std::optional<internal::Lock> lock(*std::move(taken));
   const std::string said = refusal(trainer.try_save(1));
   CHECK(has(said, "Busy: "));
   CHECK(has(said, "process " + std::to_string(::getpid()) + " on "));

@@ -9,7 +9,7 @@
 #include "tests/unit/naive.h"
 #include "tests/unit/scratch.h"
 
-namespace cairn::store {
+namespace cairn::internal {
 namespace {
 
 using test::refusal;
@@ -164,4 +164,4 @@ TEST_CASE("a box is one run of the whole where its elements follow each other in
 }
 
 }  // namespace
-}  // namespace cairn::store
+}  // namespace cairn::internal

@@ -12,7 +12,7 @@
 namespace cairn {
 namespace {
 
-using compat::Trail;
+using internal::Trail;
 using test::has;
 using test::refusal;
 using test::Sandbox;
@@ -36,7 +36,7 @@ template <class Meanwhile>
 Opening open_right(const path& index, Meanwhile meanwhile, Code code = Code::Corrupt) {
   Trail trail;
   Opening opening;
-  const auto answer = compat::until_still(trail, [&]() -> Result<std::string> {
+  const auto answer = internal::until_still(trail, [&]() -> Result<std::string> {
     ++opening.attempts;
     auto text = read_index(index, trail);
     meanwhile(opening.attempts);

@@ -247,22 +247,22 @@ TEST_CASE("a V1 checkpoint is converted, and neither imported nor exported") {
 // ---- Names
 
 TEST_CASE("names of V1 shards are told from other names") {
-  const auto one = store::v1_name("a-b-00001-of-00003");
+  const auto one = internal::v1_name("a-b-00001-of-00003");
   REQUIRE(one.has_value());
   CHECK(one->base == "a-b");
   CHECK(one->shard == 1);
   CHECK(one->count == 3);
-  CHECK(store::v1_file_name("a-b", 1, 3) == "a-b-00001-of-00003");
-  CHECK(store::v1_file_name("a", 123'456, 200'000) == "a-123456-of-200000");
-  CHECK(store::v1_name(pattern("m", 3))->shard == std::nullopt);
-  CHECK(store::without_v1_tail(pattern("m-3", 3)) == "m-3");
-  CHECK(store::without_v1_tail("m-3") == "m-3");
+  CHECK(internal::v1_file_name("a-b", 1, 3) == "a-b-00001-of-00003");
+  CHECK(internal::v1_file_name("a", 123'456, 200'000) == "a-123456-of-200000");
+  CHECK(internal::v1_name(pattern("m", 3))->shard == std::nullopt);
+  CHECK(internal::without_v1_tail(pattern("m-3", 3)) == "m-3");
+  CHECK(internal::without_v1_tail("m-3") == "m-3");
   for (const char* name :
        {"", "m", "m-00000-of-00000", "m-00003-of-00003", "m-1-of-3", "-00000-of-00001",
         "00000-of-00001", "m-00000-of-00001x", "-of-", "m.data-00000-of-00001",
         "m-\?\?\?\?-of-00001", "m-00000-of-99999999999"}) {
     INFO("name: ", name);
-    CHECK_FALSE(store::v1_name(name).has_value());
+    CHECK_FALSE(internal::v1_name(name).has_value());
   }
 }
 

@@ -545,8 +545,8 @@ TEST_CASE("a commit waits for who publishes under its prefix, as long as it is t
   Writer hasty = writer_of("p", milliseconds(0));
   Writer patient = writer_of("p", milliseconds::max());
   Writer elsewhere = writer_of("q", milliseconds(0));
-  std::optional<store::Lock> lock;
-  auto taken = store::Lock::of_prefix(*directory, "p", {});
+  std::optional<internal::Lock> lock;
+  auto taken = internal::Lock::of_prefix(*directory, "p", {});
   REQUIRE_OK(taken);
   lock.emplace(*std::move(taken));
   CHECK(refusal(hasty.commit(), {"/p: is being written to by", "process ", "0 ms"}) == Code::Busy);

@@ -196,11 +196,11 @@ class CAIRN_API Checkpoint {
                     const Share& share = {}) const noexcept;
 
  private:
-  friend class store::OpenCheckpoint;
-  explicit Checkpoint(std::shared_ptr<const store::OpenCheckpoint> state) noexcept
+  friend class internal::OpenCheckpoint;
+  explicit Checkpoint(std::shared_ptr<const internal::OpenCheckpoint> state) noexcept
       : state_(std::move(state)) {}
 
-  std::shared_ptr<const store::OpenCheckpoint> state_;
+  std::shared_ptr<const internal::OpenCheckpoint> state_;
 };
 
 }  // namespace cairn

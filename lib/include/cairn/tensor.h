@@ -16,7 +16,7 @@
 
 namespace cairn {
 
-namespace store {
+namespace internal {
 class OpenCheckpoint;
 }
 
@@ -151,8 +151,8 @@ class CAIRN_API Tensor {
   Result<std::uint64_t> read_bytes(Slice slice = {}) const noexcept;
 
  private:
-  friend class store::OpenCheckpoint;
-  Tensor(const store::OpenCheckpoint* owner, std::size_t position) noexcept
+  friend class internal::OpenCheckpoint;
+  Tensor(const internal::OpenCheckpoint* owner, std::size_t position) noexcept
       : owner_(owner), position_(position) {}
 
   Result<std::span<const std::byte>> native_bytes(DType wanted,
@@ -161,7 +161,7 @@ class CAIRN_API Tensor {
                                                     std::size_t alignment) const noexcept;
   Result<std::uint64_t> values_bytes(DType wanted, Slice slice) const noexcept;
 
-  const store::OpenCheckpoint* owner_;
+  const internal::OpenCheckpoint* owner_;
   std::size_t position_;
 };
 

@@ -30,7 +30,7 @@ Result<void> Recorder::step(std::string name, const std::function<Result<void>()
 
 void Recorder::write_foreign(const std::string& prefix, const std::vector<ForeignFile>& files) {
   const auto write_all = [&]() -> Result<void> {
-    const auto parts = store::Prefix::of(prefix);
+    const auto parts = internal::Prefix::of(prefix);
     CAIRN_TRY(directory, os::Directory::open(parts.directory));
     for (const ForeignFile& foreign : files) {
       const std::string name = parts.base + foreign.suffix;

@@ -151,7 +151,7 @@ Result<void> listed_saves(Recorder& recorder) {
 // A plain copy of all files, which nobody syncs; times and inodes are not those that P.cairn knows.
 void copy(Recorder& recorder, const std::string& from, const std::string& to) {
   const Machine& machine = recorder.machine();
-  const auto parts = store::Prefix::of(from);
+  const auto parts = internal::Prefix::of(from);
   std::vector<Recorder::ForeignFile> files;
   for (const auto& [name, inode] : machine.names(machine.find(parts.directory))) {
     if (!name.starts_with(parts.base + ".")) continue;

@@ -223,7 +223,7 @@ Result<void> save(const std::string& prefix, const Contents& contents) {
 
 bool is_foreign(const World& world, const std::string& name) {
   return std::ranges::any_of(world.checkpoints, [&](const auto& entry) {
-    const std::string base = store::Prefix::of(entry.first).base;
+    const std::string base = internal::Prefix::of(entry.first).base;
     return entry.second.claim == Claim::Anything && name.find(base) != std::string::npos;
   });
 }
@@ -303,7 +303,7 @@ Breach breach_of_next_save(const Image& image, const World& world, After what) {
     const auto checkpoint = Checkpoint::open(prefix);
     if (!checkpoint) return checkpoint.error().what;
     if (auto found = differs(*checkpoint, contents)) return found;
-    const auto parts = store::Prefix::of(prefix);
+    const auto parts = internal::Prefix::of(prefix);
     for (const auto& [name, inode] : machine.names(machine.find(parts.directory))) {
       if (what == After::PowerCut && !os::is_temporary_name(name)) continue;  // see publisher.cc
       if (world.foreign_shards.contains((parts.directory / name).string())) continue;
