@@ -269,6 +269,20 @@ std::optional<Error> refusal_of(const os::Directory& directory,
   return std::nullopt;
 }
 
+Result<std::vector<std::string>> what_is_left(const os::Directory& directory,
+                                              const format::JournalCheckpoint& what,
+                                              Recognised recognised) {
+  std::vector<std::string> left;
+  CAIRN_TRY(another, is_another(directory, what, recognised));
+  if (another) return left;
+  for (const format::JournalFile& file : what.files) {
+    if (!is_member(file.name, what.base)) continue;
+    CAIRN_TRY(info, directory.look(file.name));
+    if (info && is_meant(what, file.name, *info, recognised)) left.push_back(file.name);
+  }
+  return left;
+}
+
 Result<Removal> remove_members(const os::Directory& directory,
                                const format::JournalCheckpoint& what, Recognised recognised) {
   const auto lock = Lock::of_prefix(directory, what.base, {});

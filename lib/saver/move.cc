@@ -216,11 +216,15 @@ Result<Moved> move_checkpoint(const std::filesystem::path& source, const Transfe
   return at_boundary([&]() -> Result<Moved> {
     if (options.output.empty())
       return Error{Code::Invalid, 0, source.string() + ": a move needs a place to go to"};
-    CAIRN_TRY(named, internal::locate_leaving({source, options.follow_links, latest_filename},
+    CAIRN_TRY(found, internal::locate_leaving({source, options.follow_links, latest_filename},
                                               {options.lock_wait, options.work.stop}));
+    Location& named = found.location;
     CAIRN_CHECK(internal::refuse_saved_model(named));
-    if (named.kind == internal::Kind::SafetensorsFile) return move_file(std::move(named), options);
-    return move_listed(named, options, latest_filename);
+    auto moved = named.kind == internal::Kind::SafetensorsFile
+                     ? move_file(std::move(named), options)
+                     : move_listed(named, options, latest_filename);
+    if (moved) std::ranges::move(found.notices, std::back_inserter(moved->transfer.notices));
+    return moved;
   });
 }
 

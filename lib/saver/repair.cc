@@ -222,7 +222,9 @@ Result<Repaired> repair(const internal::Place& place, const RepairOptions& optio
   if (options.dry_run) return repaired;
   if (repaired.changed) CAIRN_CHECK(internal::write_history(place, history));
   // What a save that died left needs a catalog that can be read, so it comes second.
-  if (repaired.changed || (state && *state)) CAIRN_CHECK(internal::settle(place));
+  if (!repaired.changed && damaged) return repaired;
+  CAIRN_TRY(settled, internal::settle(place));
+  repaired.notices = std::move(settled.notices);
   return repaired;
 }
 

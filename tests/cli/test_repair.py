@@ -33,6 +33,8 @@ class Repair(CommandTest):
                 "checkpoints": [{"prefix": name, "whole": True, "opens_as": name, "why": None} for name in ["saved/train1", *STEPS]],
                 "changed": True,
                 "unnamed_shards": [],
+                "unfinished": [],
+                "left_files": [],
                 "left_out": [],
             },
         )

@@ -2,8 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 
+#include "cairn/catalog.h"
 #include "cairn/copy.h"
 #include "format/cairn/journal.h"
 #include "format/digest.h"
@@ -34,6 +36,7 @@ struct Begun {
   os::Directory directory = *os::Directory::open(box.root());
   internal::Place place{dir, directory, "checkpoint"};
   format::JournalFacts journal;
+  std::vector<std::string> notices;  // of settle()
 
   Begun() : dir(box.root()) {
     Trainer trainer(dir, keeping({Retention::newest(2)}));
@@ -61,10 +64,27 @@ struct Begun {
     REQUIRE(writer->commit());
   }
 
+  // What was foreseen of a checkpoint is said of it, or it is another's by now.
   void settle() {
+    const auto files = test::read_files(dir);
+    const auto left = left_behind(dir);
+    REQUIRE_MESSAGE(left, refusal(left));
+    CHECK(test::read_files(dir) == files);
     const auto done = internal::settle(place);
     REQUIRE_MESSAGE(done, refusal(done));
     CHECK(strays_in(dir).empty());
+    notices = done->notices;
+    for (const PassedOver& each : left->unfinished) {
+      const std::string begins = each.prefix.string() + ": ";
+      CHECK(each.why.starts_with(begins));
+      CHECK(std::ranges::any_of(
+          notices, [&](const std::string& notice) { return notice.starts_with(begins); }));
+    }
+    for (const LeftFile& file : left->files) CHECK(!test::fs::exists(file.path));
+    const auto now = left_behind(dir);
+    REQUIRE_MESSAGE(now, refusal(now));
+    CHECK(now->unfinished.empty());
+    CHECK(now->files.empty());
   }
 };
 
@@ -74,6 +94,12 @@ TEST_CASE("a save that died after its commit is finished: listed, and the old on
   begun.settle();
   CHECK(catalog_in(begun.dir) == catalog_of({"m-2", "m-3"}));
   CHECK(steps_in(begun.dir) == std::vector{2, 3});
+  const std::string dir = begun.dir.string();
+  CHECK(begun.notices ==
+        std::vector{dir +
+                        "/m-3: a save of it was cut short when it was whole; \"checkpoint\" lists "
+                        "it now",
+                    dir + "/m-1: its removal was cut short, and is finished now"});
 }
 
 // As it is left by a publisher that died when its shards had their names.
@@ -88,6 +114,10 @@ TEST_CASE("a save that died before its commit has never been") {
   unpublish(begun.dir, "m-3");
   test::write_file(begun.dir / "m-4.data-00000-of-00001", "a copy under way");
   begun.settle();
+  CHECK(begun.notices ==
+        std::vector{begun.dir.string() +
+                    "/m-3: a save of it was cut short before it was whole; what it "
+                    "had written is gone"});
   CHECK(!test::fs::exists(begun.dir / "m-3.data-00000-of-00001"));
   CHECK(test::fs::exists(begun.dir / "m-4.data-00000-of-00001"));
   CHECK(catalog_in(begun.dir) == catalog_of({"m-1", "m-2"}));

@@ -100,6 +100,7 @@ struct Repaired {
   std::vector<PassedOver> left_out;  // those that are not listed
   std::vector<PassedOver> kept;      // those that are, though nobody could judge them
   bool changed = false;
+  std::vector<std::string> notices;  // such as: what a process that died had begun was finished
 };
 
 // Makes the catalog of `dir` say what is there. Of a catalog that can be read, the entries that are
@@ -131,5 +132,26 @@ struct UnnamedShard {
 // directory), Io. Cost: reads the indexes of every prefix that has shards, no tensor.
 CAIRN_API Result<std::vector<UnnamedShard>> unnamed_shards(
     const std::filesystem::path& dir) noexcept;
+
+struct LeftFile {
+  std::filesystem::path path;
+  std::uint64_t size_bytes = 0;
+};
+
+// What processes that died left in a directory.
+struct LeftBehind {
+  std::vector<PassedOver> unfinished;  // checkpoints, and what becomes of each
+  std::vector<LeftFile> files;         // that go
+  std::vector<std::string> notices;    // why some of it will not, or is not known
+};
+
+// What the next save, prune, pin, move, removal or repair in `dir` does before its own work: of a
+// save, a move or a removal that was cut short it finishes or takes back what that had begun
+// (`unfinished`), and it removes temporary files that nobody holds any more, the shards that these
+// alone name, and each P.cairn that outlived its checkpoint (`files`). This call changes nothing.
+// What a process that lives is about is not among it: each file is asked for twice, a moment apart.
+// Errors: NotFound (no such directory), Io; what a catalog that cannot be read leaves open is a
+// notice. Cost: a list of the directory, and where something is left, those indexes; no tensor.
+CAIRN_API Result<LeftBehind> left_behind(const std::filesystem::path& dir) noexcept;
 
 }  // namespace cairn

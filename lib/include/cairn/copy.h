@@ -77,6 +77,7 @@ struct Removed {
   std::filesystem::path prefix;
   std::vector<std::string> files;     // their names, in the order in which they went
   std::vector<std::string> catalogs;  // that listed it: their names
+  std::vector<std::string> notices;   // such as: what a process that died had begun was finished
 };
 
 // Removes a checkpoint, named by its prefix or as its one file, whole or damaged: takes it out of

@@ -103,7 +103,7 @@ struct Saved {
   std::filesystem::path prefix;
   std::vector<std::filesystem::path> kept;  // what the catalog lists now, oldest first
   std::vector<std::filesystem::path> deleted;
-  std::vector<std::string> notices;  // such as: an old checkpoint could not be removed
+  std::vector<std::string> notices;  // such as: what was done for one that died
 };
 
 // What retention says of one checkpoint of the directory.
@@ -191,8 +191,8 @@ class CAIRN_API Saver {
   // `dry_run`, removes those that do not. Errors: Busy, Io.
   Result<std::vector<Verdict>> prune(bool dry_run) noexcept;
 
-  // What the last call of pin() or prune() has to say beside its answer: that the directory's path
-  // leads elsewhere by now. Lifetime: until the next call.
+  // What the last call of pin() or prune() has to say beside its answer: what it finished for a
+  // process that died, that the path leads elsewhere by now. Lifetime: until the next call.
   std::span<const std::string> notices() const noexcept;
 
   Saver(Saver&&) noexcept;
