@@ -8,6 +8,7 @@
 
 #include "cairn/catalog.h"
 #include "output.h"
+#include "retention.h"
 #include "verb.h"
 #include "words.h"
 
@@ -263,6 +264,7 @@ int state(Arguments arguments) {
   line.add_flag("--all", options.all, "Repair: list every whole checkpoint").needs(repair_option);
   line.add_flag("--dry-run", options.dry_run, "Repair: say what would be done, and change nothing")
       .needs(repair_option);
+  add_lock_wait(line, options.lock_wait).needs(repair_option);
   add_json(line, json);
   add_follow_links(line, follow_links);
   if (const auto exit = line.parse(arguments)) return *exit;

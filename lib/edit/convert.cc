@@ -21,6 +21,7 @@
 #include "lib/read/names.h"
 #include "lib/read/open_checkpoint.h"
 #include "lib/try.h"
+#include "lib/write/free_space.h"
 #include "lib/write/layout.h"
 #include "lib/write/publisher.h"
 #include "lib/write/remarks.h"
@@ -209,6 +210,7 @@ Result<void> write_safetensors(const Source& from, const TransferOptions& option
   const std::string name = internal::safetensors_file(parts.base);
   transfer.prefix = parts.directory / name;
   note_about_file(from, specs, transfer);
+  internal::make_room(directory);
   CAIRN_TRY(shards, internal::ShardWriter::create(directory, {name}, std::move(layout)));
   std::uint64_t total_bytes = 0;
   for (const std::size_t i : selection.taken) total_bytes += source.index().tensor(i).size_bytes;

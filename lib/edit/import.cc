@@ -16,6 +16,7 @@
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
 #include "lib/try.h"
+#include "lib/write/free_space.h"
 #include "lib/write/remarks.h"
 
 namespace cairn {
@@ -158,6 +159,7 @@ Result<HeldLocation> locate_and_hold(const std::filesystem::path& source,
                                      const TransferOptions& options) {
   while (true) {
     CAIRN_TRY(before, located(source, options.follow_links));
+    internal::make_room(before.directory);
     CAIRN_TRY(lock, internal::lock_of(before, options));
     CAIRN_TRY(now, located(source, options.follow_links));
     CAIRN_TRY(same,

@@ -100,7 +100,7 @@ Result<void> take_index(Cargo& cargo) {
 }
 
 Result<void> take_prefix(bool follow_links, Trail& trail, Cargo& cargo) {
-  CAIRN_TRY(parts, load(cargo.location, follow_links, trail));
+  CAIRN_TRY(parts, load_quietly(cargo.location, follow_links, trail));
   cargo.notices = parts.notices;
   cargo.own_index = parts.format == Format::Cairn;
   cargo.parts.emplace(std::move(parts));
@@ -321,10 +321,7 @@ Result<void> put_prefix(const Cargo& cargo, const Destination& to, const Errand&
 
 // ---- One file -----------------------------------------------------------------------------------
 
-// A sentence about the copy, which nobody will see, as one about the file.
-Error about_source(const Cargo& cargo, const std::string& copy, Error error) {
-  const std::size_t at = error.what.find(copy);
-  if (at != std::string::npos) error.what.replace(at, copy.size(), cargo.file->path());
+Error not_copied(Error error) {
   if (error.code == Code::Corrupt) error.what += "; it was not copied";
   return error;
 }
@@ -332,19 +329,14 @@ Error about_source(const Cargo& cargo, const std::string& copy, Error error) {
 // What was copied opens as what it is; a V1 file's blocks are compared with their sums.
 Result<void> check_file(const Cargo& cargo, const Destination& to, const Draft& draft,
                         Transfer& transfer) {
-  CAIRN_TRY(directory, to.directory.duplicate());
-  const std::string& name = draft.temporary_name();
-  const Kind kind = cargo.location.kind;
-  Location location{kind, std::move(directory), name, cargo.location.prefix, {}, {}};
-  if (kind == Kind::TensorFlowV1) {
-    location.v1_files = {name};
-    Trail trail;
-    auto loaded = load_v1(location, false, trail);
-    if (loaded) return {};
-    return about_source(cargo, draft.file().path(), std::move(loaded).error());
+  CAIRN_TRY(copy, open_shard(to.directory, draft.temporary_name(), false));
+  copy.file.call(cargo.file->path());  // the copy itself nobody will see
+  if (cargo.location.kind == Kind::TensorFlowV1) {
+    auto loaded = load_v1_file(std::move(copy.file), cargo.location.prefix);
+    return loaded ? Result<void>() : not_copied(std::move(loaded).error());
   }
-  auto read = read_safetensors(location, true);
-  if (!read) return about_source(cargo, draft.file().path(), std::move(read).error());
+  auto read = read_safetensors(std::move(copy), draft.name(), true);
+  if (!read) return not_copied(std::move(read).error());
   tell_of_unsummed(cargo.file->path(), read->facts.shards.front().live_bytes, transfer);
   return {};
 }
@@ -432,16 +424,6 @@ void tell_of_step(const Cargo& cargo, const Destination& to, Transfer& transfer)
                              ", which TensorFlow's files have in their name alone");
 }
 
-// What a notice tells the user to type names the checkpoint as it is called when he reads it.
-void name_anew(const std::filesystem::path& from, const std::filesystem::path& to,
-               std::string& notice) {
-  const std::string before = "'cairn import " + from.string() + "'";
-  const std::size_t at = notice.find(before);
-  if (at == std::string::npos) return;
-  notice.replace(at, before.size(), "'cairn import " + to.string() + "'");
-  if (notice.starts_with(from.string() + ":")) notice.replace(0, from.string().size(), to.string());
-}
-
 }  // namespace
 
 std::string lock_base(const Location& location) {
@@ -451,9 +433,11 @@ std::string lock_base(const Location& location) {
 
 Result<void> put_down(const Cargo& cargo, const Destination& to, const Errand& errand,
                       const TransferOptions& options, Transfer& transfer) {
-  for (std::string notice : cargo.notices) {
-    if (errand.how == Carry::Move) name_anew(cargo.location.prefix, to.prefix, notice);
-    transfer.notices.push_back(std::move(notice));
+  transfer.notices.insert(transfer.notices.end(), cargo.notices.begin(), cargo.notices.end());
+  // It tells what to type, so it names the checkpoint as that is called when it is read.
+  if (cargo.parts && cargo.parts->bytes_doubtful) {
+    const bool moves = errand.how == Carry::Move;
+    transfer.notices.push_back(doubt_notice(moves ? to.prefix : cargo.location.prefix));
   }
   tell_of_step(cargo, to, transfer);
   if (cargo.file) return put_file(cargo, to, errand, options, transfer);

@@ -68,6 +68,7 @@ Result<void> copy_bytes(const os::File& from, const os::File& to, std::uint64_t 
 Result<Draft> duplicate(const os::File& shard, const std::string& name, const Destination& to,
                         const TransferOptions& options, Transfer& transfer) {
   CAIRN_TRY(draft, Draft::create(to.directory, name));
+  CAIRN_CHECK(check_locks(to.directory, draft.file()));
   Link used = Link::Reflink;
   auto done = options.link == Link::Copy ? Result<void>(Error{Code::Io, EOPNOTSUPP, {}})
                                          : os::clone_blocks(shard, draft.file());
@@ -163,6 +164,7 @@ Result<Lock> lock_of(const Location& location, const TransferOptions& options) {
 Result<Held> find_and_hold(const std::filesystem::path& path, const TransferOptions& options) {
   while (true) {
     CAIRN_TRY(before, find(path, options.follow_links));
+    make_room(before.location.directory);
     CAIRN_TRY(lock, lock_of(before.location, options));
     CAIRN_TRY(now, find(path, options.follow_links));
     CAIRN_TRY(same, same_place({before.location.directory, before.location.base},

@@ -83,6 +83,12 @@ Result<std::vector<std::string>> what_is_left(const os::Directory& directory,
                                               const format::JournalCheckpoint& what,
                                               Recognised recognised);
 
+// Why nothing may be removed at all: the checkpoint is another by now, or another user's. Nothing:
+// it may.
+Result<std::optional<Removal>> obstacle_to_removal(const os::Directory& directory,
+                                                   const format::JournalCheckpoint& what,
+                                                   Recognised recognised = Recognised::ByFile);
+
 // Removes the files of a checkpoint, under its prefix's lock, as far as they are those that were
 // meant; what is gone already is fine. What the system does not let this user remove is an outcome.
 // Errors: Busy, Io.

@@ -19,6 +19,7 @@
 #include "lib/saver/checkpoint_files.h"
 #include "lib/saver/journal.h"
 #include "lib/saver/listings.h"
+#include "lib/saver/without_room.h"
 #include "lib/try.h"
 #include "lib/write/lock.h"
 
@@ -173,6 +174,8 @@ Result<Moved> move_listed(const Location& named, const TransferOptions& options,
   CAIRN_TRY(to, internal::destination_of(cargo.location, options.output));
   CAIRN_TRY(within, is_within(named.directory, to));
   if (within) CAIRN_CHECK(check_successor(place, to, listings));
+  if (auto room = internal::check_room(place, what, listings); !room)
+    return internal::told_what_to_free(std::move(room).error());
 
   Moved moved;
   moved.transfer.notices = std::move(settled.notices);

@@ -10,6 +10,7 @@
 #include "lib/saver/checkpoint_files.h"
 #include "lib/saver/journal.h"
 #include "lib/saver/listings.h"
+#include "lib/saver/without_room.h"
 #include "lib/try.h"
 #include "lib/write/lock.h"
 
@@ -45,9 +46,13 @@ Result<void> check_removable(const internal::Place& place, const Location& locat
 
 // A dry run finishes nothing.
 Result<internal::Settled> settled(const internal::Place& place, bool dry_run) {
-  if (!dry_run) return internal::settle(place);
-  return place.directory.names().transform(
-      [](auto names) { return internal::Settled{std::move(names), {}}; });
+  if (dry_run) {
+    return place.directory.names().transform(
+        [](auto names) { return internal::Settled{std::move(names), {}}; });
+  }
+  auto settled = internal::settle(place);
+  if (!settled) return internal::told_what_to_free(std::move(settled).error());
+  return settled;
 }
 
 Result<Removed> remove_listed(const Location& location, const RemoveOptions& options) {
@@ -79,7 +84,9 @@ Result<Removed> remove_listed(const Location& location, const RemoveOptions& opt
   CAIRN_CHECK(internal::check_may_leave(place, what, listings));
   for (const format::JournalFile& file : what.files) removed.files.push_back(file.name);
   if (options.dry_run) return removed;
-  const auto gone = internal::let_leave(place, {std::move(what), {}}, listings);
+  auto gone = internal::let_leave(place, {what, {}}, listings);
+  if (!gone && internal::is_full(gone.error()))
+    gone = internal::let_leave_first(place, what, listings, std::move(gone).error());
   if (!gone) return internal::told_what_to_free(gone.error());
   if (*gone) return removed;
   return Error{Code::Busy, 0,

@@ -26,6 +26,7 @@
 #include "lib/saver/other_catalogs.h"
 #include "lib/try.h"
 #include "lib/write/lock.h"
+#include "lib/write/publisher.h"
 
 namespace cairn {
 namespace {
@@ -206,7 +207,7 @@ class Repair {
 Result<Repaired> repair(const internal::Place& place, const RepairOptions& options) {
   std::optional<internal::Lock> lock;
   if (!options.dry_run) {
-    CAIRN_TRY(taken, internal::Lock::of_directory(place.directory, {}));
+    CAIRN_TRY(taken, internal::Lock::of_directory(place.directory, {options.lock_wait, {}}));
     lock.emplace(std::move(taken));
   }
   internal::Trail trail;
@@ -220,6 +221,8 @@ Result<Repaired> repair(const internal::Place& place, const RepairOptions& optio
   internal::History history;
   Repaired repaired = repair.finish(history);
   if (options.dry_run) return repaired;
+  // What publishers left that died may fill the disk.
+  if (repaired.changed) internal::sweep_all(place.directory);
   if (repaired.changed) CAIRN_CHECK(internal::write_history(place, history));
   // What a save that died left needs a catalog that can be read, so it comes second.
   if (!repaired.changed && damaged) return repaired;

@@ -13,8 +13,6 @@
 #include "cairn/saver.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <iterator>
 #include <map>
 #include <system_error>
@@ -35,6 +33,7 @@
 #include "lib/saver/leaving.h"
 #include "lib/saver/pending.h"
 #include "lib/saver/retention.h"
+#include "lib/saver/without_room.h"
 #include "lib/try.h"
 #include "lib/write/lock.h"
 #include "lib/write/remarks.h"
@@ -49,18 +48,7 @@ using internal::Judgement;
 using internal::Known;
 using internal::Listed;
 
-constexpr int kPaddedDigits = 8;
-
 Error invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
-
-// As Python's %d and %08d write it.
-std::string base_of(std::string_view name, std::optional<std::int64_t> step, bool padded) {
-  if (!step) return std::string(name);
-  std::array<char, 24> digits{};
-  std::snprintf(digits.data(), digits.size(), "%0*lld", padded ? kPaddedDigits : 1,
-                static_cast<long long>(*step));
-  return std::string(name).append("-").append(digits.data());
-}
 
 }  // namespace
 
@@ -163,7 +151,8 @@ Result<std::string> Saver::State::checked_base(std::string_view name,
     return invalid(dir_.string() + ": metadata " + format::quoted(key) +
                    ": keys that begin with \"cairn.\" are the Saver's own");
   }
-  std::string base = base_of(name, what.step, options_.pad_step_number);
+  std::string base = what.step ? internal::with_step(name, *what.step, options_.pad_step_number)
+                               : std::string(name);
   if (base != options_.latest_filename) return base;
   return invalid(dir_.string() + ": a checkpoint named " + base + " would be the catalog itself");
 }
@@ -418,9 +407,10 @@ Result<std::vector<std::filesystem::path>> Saver::State::last_checkpoints() cons
 
 // The names in the directory; what there is to say of it is a notice of the Saver's.
 Result<std::vector<std::string>> Saver::State::settle() {
-  CAIRN_TRY(settled, internal::settle(place()));
-  std::ranges::move(settled.notices, std::back_inserter(notices_));
-  return std::move(settled.names);
+  auto settled = internal::settle(place());
+  if (!settled) return internal::told_what_to_free(std::move(settled).error());
+  std::ranges::move(settled->notices, std::back_inserter(notices_));
+  return std::move(settled->names);
 }
 
 Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned) {
@@ -492,9 +482,14 @@ Result<std::map<std::string, std::string>> Saver::State::let_go(
   const double grid_before_s = grid_of(history).next_keep_s;
   CAIRN_TRY(leaving, internal::going(place(), names, history, judgement));
   internal::apply(judgement, options_.keep_any_of, history);
-  CAIRN_CHECK(internal::write_journal(directory_, {options_.latest_filename, {}, leaving, {}}));
-  if (history.grid && history.grid->next_keep_s != grid_before_s) CAIRN_CHECK(write_grid(history));
-  CAIRN_CHECK(internal::write_history(place(), history));
+  const bool grid_moved = history.grid && history.grid->next_keep_s != grid_before_s;
+  const auto announce = [&](std::size_t left) -> Result<void> {
+    if (left > 0 || leaving.empty())
+      CAIRN_CHECK(internal::write_journal(directory_, {options_.latest_filename, {}, leaving, {}}));
+    if (grid_moved) CAIRN_CHECK(write_grid(history));
+    return internal::write_history(place(), history);
+  };
+  CAIRN_CHECK(internal::with_room(place(), leaving, announce));
   std::map<std::string, std::string> stayed;
   for (const auto& what : leaving) {
     CAIRN_TRY(removal, internal::remove_members(directory_, what, internal::Recognised::ByFile));

@@ -26,6 +26,7 @@
 #include "lib/try.h"
 #include "lib/write/batch.h"
 #include "lib/write/declared.h"
+#include "lib/write/free_space.h"
 #include "lib/write/layout.h"
 #include "lib/write/publisher.h"
 #include "lib/write/remarks.h"
@@ -91,6 +92,7 @@ class Writer::State {
     before_publishing_ = std::move(check);
   }
   void created_at(std::int64_t created_ns) { created_ns_ = created_ns; }
+  void swept() { swept_ = true; }
   std::span<const std::string> notices() const noexcept { return notices_; }
 
  private:
@@ -127,6 +129,7 @@ class Writer::State {
   std::vector<Incoming> incoming_;
   std::function<Result<void>()> before_publishing_;
   std::optional<std::int64_t> created_ns_;
+  bool swept_ = false;  // what publishers left that died is gone
   bool stays_ = false;  // what was read lies under this prefix, and is to be there until commit()
   std::vector<std::string> notices_;
   std::atomic<bool> broken_ = false;
@@ -161,8 +164,10 @@ Result<Writer> WriterAccess::create_in(os::Directory directory, const std::files
                                        std::vector<TensorSpec> specs,
                                        const WriterOptions& options) {
   CAIRN_CHECK(check(prefix, specs, options));
-  return Writer(
+  Writer writer(
       std::make_unique<Writer::State>(prefix, std::move(specs), options, std::move(directory)));
+  writer.state_->swept();
+  return writer;
 }
 
 Result<std::size_t> Writer::State::find(std::string_view name) const {
@@ -219,6 +224,7 @@ Result<void> Writer::State::prepare() {
   const std::lock_guard lock(prepare_mutex_);
   if (prepared_.load(std::memory_order_relaxed)) return {};
   normalise(same_as_);
+  if (!swept_) internal::make_room(directory_);
   const internal::LayoutRequest request{specs_, same_as_, options_.alignment_bytes,
                                         options_.safetensors_metadata};
   CAIRN_TRY(count, internal::free_shard_count(directory_, base_, internal::shards_needed(request)));

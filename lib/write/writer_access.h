@@ -13,8 +13,8 @@
 namespace cairn {
 
 struct WriterAccess {
-  // Writer::create() in a directory that is open; of `prefix` the last part counts, the rest is for
-  // messages.
+  // Writer::create() in a directory that is open, and from which the caller has swept what died; of
+  // `prefix` the last part counts, the rest is for messages.
   static Result<Writer> create_in(os::Directory directory, const std::filesystem::path& prefix,
                                   std::vector<TensorSpec> specs, const WriterOptions& options);
 

@@ -13,6 +13,7 @@
 #include "lib/os/file.h"
 #include "lib/saver/checkpoint_files.h"
 #include "lib/saver/journal.h"
+#include "lib/saver/without_room.h"
 #include "lib/write/writer_access.h"
 #include "saver_parts.h"
 
@@ -289,6 +290,48 @@ TEST_CASE("a journal removes files of checkpoints only, and only in its director
   CHECK(test::fs::exists(begun.dir / "m-train.py"));
   CHECK(test::fs::exists(outside));
   test::fs::remove(outside);
+}
+
+TEST_CASE("a removal without a journal goes as far as it came, and the next writer ends it") {
+  // How many of its indexes have their temporary names.
+  for (const int aside : {0, 1, 2}) {
+    Sandbox box;
+    Trainer trainer(box.root(), keeping({Retention::newest(9)}));
+    for (int step = 1; step <= 3; ++step) trainer.save(step);
+    const std::array names{"m-1.index", "m-1.cairn"};
+    for (int i = 0; i < aside; ++i)
+      test::fs::rename(box / names[i], box / os::temporary_name(names[i]));
+    trainer.save(4);
+    CHECK(strays_in(box.root()).empty());
+    CHECK(test::fs::exists(box / "m-1.data-00000-of-00001") == (aside < 2));
+    CHECK(steps_in(box.root()) == (aside < 2 ? std::vector{1, 2, 3, 4} : std::vector{2, 3, 4}));
+    CHECK(test::has(catalog_in(box.root()), "\"m-1\"") == (aside < 2));
+  }
+}
+
+TEST_CASE("what goes without a journal is gone, and what is another by now stays") {
+  for (const bool tensorflow_index : {true, false}) {
+    Sandbox box;
+    SaverOptions options = keeping({Retention::newest(9)});
+    options.tensorflow_index = tensorflow_index;
+    Trainer trainer(box.root(), options);
+    trainer.save(1);
+    trainer.save(2);
+    const auto directory = *os::Directory::open(box.root());
+    const auto what = *internal::members_of(directory, *directory.names(), "m-1");
+    trainer.save(1);
+    const auto another = internal::remove_unannounced(directory, what);
+    REQUIRE(another);
+    CHECK(another->outcome == internal::Removal::Outcome::Another);
+    CHECK(steps_in(box.root()) == std::vector{1, 2});
+    const auto now = *internal::members_of(directory, *directory.names(), "m-1");
+    const auto removal = internal::remove_unannounced(directory, now);
+    REQUIRE(removal);
+    CHECK(removal->gone());
+    CHECK(strays_in(box.root()).empty());
+    CHECK(steps_in(box.root()) == std::vector{2});
+    for (const auto& [name, bytes] : test::read_files(box.root())) CHECK(!name.starts_with("m-1"));
+  }
 }
 
 TEST_CASE("a journal that is cut anywhere, or has a flipped bit, is none") {

@@ -87,12 +87,14 @@ struct Removed {
 // ones go if all are of one count. Files that are symbolic links go themselves, not what they lead
 // to. Who has it open keeps it. Takes the directory's lock as a Saver does. Of what a process that
 // died left, that without an index goes with the next change of the directory, and the rest stays,
-// unlisted.
+// unlisted. On a full disk the files go first and make room for the catalog; what dies between the
+// two leaves an entry that the next writer leaves out.
 //
 // Errors: NotFound (no such checkpoint); Invalid (a path that only leads to one); Unsupported (it
 // is pinned; it is the latest, or another catalog lists it, without `force`; it is the variables of
 // a SavedModel): nothing is changed. Busy (a lock; another has written it anew meanwhile: that one
-// stays, unlisted); Io, Corrupt (a catalog that cannot be read).
+// stays, unlisted); NoSpace (not even that was possible; says what to free); Io, Corrupt (a catalog
+// that cannot be read).
 CAIRN_API Result<Removed> remove_checkpoint(const std::filesystem::path& prefix,
                                             const RemoveOptions& options = {}) noexcept;
 

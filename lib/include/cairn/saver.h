@@ -188,7 +188,8 @@ class CAIRN_API Saver {
   Result<void> pin(const std::filesystem::path& prefix, bool pinned = true) noexcept;
 
   // Says of every checkpoint in the directory whether it stays, and why, oldest first; unless
-  // `dry_run`, removes those that do not. Errors: Busy, Io.
+  // `dry_run`, removes those that do not; on a full disk too, as remove_checkpoint. Errors: Busy,
+  // Io, NoSpace (says what to free).
   Result<std::vector<Verdict>> prune(bool dry_run) noexcept;
 
   // What the last call of pin() or prune() has to say beside its answer: what it finished for a
