@@ -204,6 +204,15 @@ class Repair {
   std::vector<PassedOver> kept_;
 };
 
+// What publishers left that died may fill the disk. Otherwise it stays for settle(), which says
+// what becomes of it.
+Result<void> write(const internal::Place& place, const internal::History& history) {
+  auto written = internal::write_history(place, history);
+  if (written || written.error().code != Code::NoSpace) return written;
+  internal::sweep_all(place.directory);
+  return internal::write_history(place, history);
+}
+
 Result<Repaired> repair(const internal::Place& place, const RepairOptions& options) {
   std::optional<internal::Lock> lock;
   if (!options.dry_run) {
@@ -221,9 +230,7 @@ Result<Repaired> repair(const internal::Place& place, const RepairOptions& optio
   internal::History history;
   Repaired repaired = repair.finish(history);
   if (options.dry_run) return repaired;
-  // What publishers left that died may fill the disk.
-  if (repaired.changed) internal::sweep_all(place.directory);
-  if (repaired.changed) CAIRN_CHECK(internal::write_history(place, history));
+  if (repaired.changed) CAIRN_CHECK(write(place, history));
   // What a save that died left needs a catalog that can be read, so it comes second.
   if (!repaired.changed && damaged) return repaired;
   CAIRN_TRY(settled, internal::settle(place));
