@@ -266,7 +266,9 @@ Result<void> refuse_existing(const TransferOptions& options, Format target) {
   if (target == Format::Safetensors)
     return refuse_existing(target_file, std::array<std::string_view, 1>{file});
   constexpr std::array kIndexes{kCairnSuffix, kTensorFlowSuffix};
-  return refuse_existing({*directory, parts.base, options.output.string()}, kIndexes);
+  const Target prefix{*directory, parts.base, options.output.string()};
+  CAIRN_CHECK(refuse_existing(prefix, kIndexes));
+  return refuse_to_hide_v1(prefix);
 }
 
 Result<void> rewrite(const Payload& payload, const TransferOptions& options, Transfer& transfer) {
@@ -313,6 +315,9 @@ Result<void> rewrite(const Payload& payload, const TransferOptions& options, Tra
   transfer.payload_bytes_copied += total_bytes;
   CAIRN_CHECK(writer.commit(options.work));
   std::ranges::copy(writer.notices(), std::back_inserter(transfer.notices));
+  const auto parts = Prefix::of(options.output);
+  if (const auto directory = os::Directory::open(parts.directory))
+    tell_of_hidden_v1({*directory, parts.base, options.output.string()}, transfer.notices);
   return {};
 }
 

@@ -195,7 +195,10 @@ Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
   std::vector<std::string_view> members{kCairnSuffix, kTensorFlowSuffix};
   if (arrival.whole && arrival.whole->safetensors) members.push_back(kSafetensorsSuffix);
   const Target target{to.directory, to.base, to.prefix.string()};
-  if (!options.replace) CAIRN_CHECK(refuse_existing(target, members));
+  if (!options.replace) {
+    CAIRN_CHECK(refuse_existing(target, members));
+    CAIRN_CHECK(refuse_to_hide_v1(target));
+  }
   // What cannot be said is found out before bytes are copied.
   const std::uint32_t wished = wished_count(to, arrival);
   CAIRN_TRY(bundle, name_shards(to, wished, arrival));
@@ -235,6 +238,7 @@ Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
   if (auto notice = publisher.notice()) transfer.notices.push_back(*std::move(notice));
   CAIRN_CHECK(publish_alias(to, arrival, drafts, publisher, options.replace));
   tell_of_what_stays(to, arrival, drafts, transfer);
+  tell_of_hidden_v1(target, transfer.notices);
   return {};
 }
 

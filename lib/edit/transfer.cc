@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "lib/open/v1.h"
 #include "lib/os/parallel.h"
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
@@ -99,7 +100,40 @@ Result<Draft> draft_shard(const os::File& shard, const std::string& name, const 
   return duplicate(shard, name, to, options, transfer);
 }
 
+// The V1 checkpoint of this name, also where it is damaged or not all there; empty: none.
+std::string v1_under(const Target& target) {
+  const auto v1 = find_v1(target.directory, target.base);
+  if (!v1) return v1.error().code == Code::Io ? std::string() : v1.error().what;
+  if (!*v1) return {};
+  const std::vector<std::string>& names = (*v1)->names;
+  return names.front() + (names.size() > 1 ? " to " + names.back() : "");
+}
+
 }  // namespace
+
+bool is_named_as_v1(std::span<const std::string> names, const std::string& base) {
+  return std::ranges::any_of(names, [&](const std::string& name) {
+    const auto v1 = v1_name(name);
+    return name == base || (v1 && v1->base == base);
+  });
+}
+
+Result<void> refuse_to_hide_v1(const Target& target) {
+  const std::string v1 = v1_under(target);
+  if (v1.empty()) return {};
+  return Error{Code::Exists, 0,
+               target.shown + ": a V1 checkpoint is there, which nobody would read any more (" +
+                   v1 + "); choose another output, or say replace"};
+}
+
+void tell_of_hidden_v1(const Target& target, std::vector<std::string>& notices) {
+  const std::string v1 = v1_under(target);
+  if (v1.empty()) return;
+  notices.push_back(target.shown +
+                    ": takes the name of a V1 checkpoint, which nobody reads any "
+                    "more; remove it by hand: " +
+                    v1);
+}
 
 Result<Destination> destination_of(const Location& source, const TransferOptions& options) {
   if (options.output.empty()) {

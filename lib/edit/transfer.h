@@ -44,6 +44,15 @@ Result<std::vector<Draft>> duplicate_shards(std::span<const os::File> files,
                                             const Destination& to, const TransferOptions& options,
                                             Transfer& transfer);
 
+// Whether one of these names may be a V1 checkpoint's that has the base. Who has listed the
+// directory asks this first: the next two list it once more.
+bool is_named_as_v1(std::span<const std::string> names, const std::string& base);
+
+// Exists: a V1 checkpoint has the target's name, and nobody would read it beside an index of that
+// name. Only who replaces what is there may hide it, and then says which files those are.
+Result<void> refuse_to_hide_v1(const Target& target);
+void tell_of_hidden_v1(const Target& target, std::vector<std::string>& notices);
+
 // Whether two checkpoints lie at one place, however that is spelt.
 struct Spot {
   const os::Directory& directory;

@@ -521,9 +521,10 @@ format::IndexFacts Writer::State::index_facts(std::uint32_t shard_count) const {
 // What the checkpoint that is there has, and this one has not.
 void Writer::State::note_what_goes() {
   const auto goes = internal::what_goes(directory_, base_, specs_);
-  if (goes.empty()) return;
-  notices_.push_back(prefix_.string() +
-                     ": took the place of another checkpoint: " + internal::first_of(goes));
+  if (goes && goes->empty()) return;
+  notices_.push_back(prefix_.string() + ": took the place of another checkpoint" +
+                     (goes ? ": " + internal::first_of(*goes)
+                           : ", whose tensors nobody can tell: " + goes.error().what));
 }
 
 Result<void> Writer::State::add_indexes(internal::Publisher& publisher, std::uint32_t shard_count) {

@@ -69,6 +69,10 @@ CAIRN_API Result<Transfer> import_index(const std::filesystem::path& source,
 // ".safetensors" that is the file's name. Errors: as import_index; Unsupported (the payload does
 // not lie as the target needs it: the sentence names convert(); the target cannot hold a tensor or
 // what is known of the whole, and `allow_lossy` is not said: then nothing is written).
+//
+// Of all that writes indexes under an output: Exists, too, without `replace`, where a V1 checkpoint
+// has the name, which nobody would read beside them; with `replace` its files stay, and a notice
+// names them.
 CAIRN_API Result<Transfer> export_index(const std::filesystem::path& source, Format target,
                                         const TransferOptions& options = {}) noexcept;
 
