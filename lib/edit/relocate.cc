@@ -443,7 +443,9 @@ Result<void> put_file(const Cargo& cargo, const Destination& to, const Errand& e
   if (errand.unchanged) CAIRN_CHECK(errand.unchanged());
   CAIRN_CHECK(refuse_hidden(cargo, to, options.replace));
   CAIRN_CHECK(publish_graph(cargo, to, publisher, options.replace));
-  return publisher.publish_file(draft, options.replace);
+  CAIRN_CHECK(publisher.publish_file(draft, options.replace));
+  tell_where(to.directory, transfer);
+  return {};
 }
 
 // Files of V1 would lie beside, unread.

@@ -183,6 +183,35 @@ Result<std::vector<Draft>> duplicate_shards(std::span<const os::File> files,
   return drafts;
 }
 
+std::optional<std::int64_t> step_of(const Location& location, const format::IndexView& index) {
+  if (const auto step = index.step()) return step;
+  return location.kind == Kind::SafetensorsFile ? std::nullopt : step_of(location.base);
+}
+
+void tell_where(const os::Directory& directory, Transfer& transfer) {
+  const auto parts = Prefix::of(transfer.prefix);
+  const auto own = directory.info();
+  const auto leads_there = [&](const std::filesystem::path& path) {
+    const auto there = os::look(path.empty() ? "." : path);
+    return there && *there && own && same_file(**there, *own);
+  };
+  if (!own || leads_there(parts.directory)) return;
+  const std::filesystem::path now = directory.path_now();
+  const bool known = !now.empty() && leads_there(now);
+  const std::string shown = transfer.prefix.string();
+  if (known) transfer.prefix = now / parts.base;
+  transfer.notices.push_back(shown +
+                             ": its directory has been renamed or removed meanwhile; the result is "
+                             "in the one that was opened" +
+                             (known ? ", as " + transfer.prefix.string() : ""));
+}
+
+void tell_of_graph(const Location& source, std::vector<std::string>& notices) {
+  if (source.kind == Kind::SafetensorsFile || !source.has(kMetaSuffix)) return;
+  notices.push_back(source.prefix.string() + std::string(kMetaSuffix) +
+                    ": TensorFlow's graph stays behind");
+}
+
 Result<bool> same_place(const Spot& a, const Spot& b) {
   if (a.base != b.base) return false;
   CAIRN_TRY(one, a.directory.info());

@@ -161,6 +161,18 @@ Result<void> refuse_what_goes(const Target& target, std::vector<TensorSpec> spec
                       "whole")};
 }
 
+std::vector<std::string> stale_beside(const Target& target,
+                                      std::span<const std::string_view> suffixes) {
+  std::vector<std::string> notices;
+  for (const std::string_view suffix : suffixes) {
+    const auto info = target.directory.look(target.base + std::string(suffix));
+    if (!info || !*info) continue;
+    notices.push_back(target.shown + std::string(suffix) +
+                      ": is of what was there before; remove it by hand");
+  }
+  return notices;
+}
+
 std::string first_of(std::span<const std::string> sentences) {
   std::string text;
   for (const std::string& sentence : sentences.first(std::min(kShown, sentences.size())))

@@ -39,6 +39,11 @@ Result<std::vector<std::string>> what_goes(const os::Directory& directory, const
 // Exists: what_goes() is not nothing, or nobody knows. The specs are in any order.
 Result<void> refuse_what_goes(const Target& target, std::vector<TensorSpec> specs);
 
+// A sentence for each file by one of these suffixes: what was under the prefix before had it, and
+// what is there now has not brought its own.
+std::vector<std::string> stale_beside(const Target& target,
+                                      std::span<const std::string_view> suffixes);
+
 // "A; B; and 3 more".
 std::string first_of(std::span<const std::string> sentences);
 
