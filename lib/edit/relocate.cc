@@ -17,6 +17,7 @@
 #include "format/limits.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/edit/publish.h"
+#include "lib/open/catalog.h"
 #include "lib/open/v1.h"
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
@@ -156,6 +157,25 @@ Result<void> refuse_links_to(const Location& source, const Destination& to) {
   return {};
 }
 
+// A V1 file may have any name, but by some it would be taken for something else.
+Result<void> check_v1_name(const std::filesystem::path& prefix, const std::string& base) {
+  const auto shard = v1_name(base);
+  std::string_view taken_for;
+  if (base.starts_with(".cairn-") || os::is_temporary_name(base)) {
+    taken_for = "a file of Cairn's own, which it may remove";
+  } else if (base == kCatalogName) {
+    taken_for = "the directory's catalog";
+  } else if (base_of_file(base)) {
+    taken_for = "a file of another checkpoint";
+  } else if (shard && shard->count != 1) {
+    taken_for = "one of several files of a V1 checkpoint";
+  }
+  if (taken_for.empty()) return {};
+  return Error{Code::Invalid, 0,
+               prefix.string() + ": a V1 checkpoint is one file, and one of this name would be " +
+                   std::string(taken_for) + "; choose another name"};
+}
+
 }  // namespace
 
 NewDirectories::NewDirectories(const std::filesystem::path& to) {
@@ -190,6 +210,7 @@ Result<Destination> destination_of(const Location& source, const std::filesystem
     if (!into) prefix.replace_filename(safetensors_file(base));
     base = prefix.stem().string();
   }
+  if (source.kind == Kind::TensorFlowV1) CAIRN_CHECK(check_v1_name(prefix, base));
   CAIRN_TRY(directory, os::Directory::open_or_create(Prefix::of(prefix).directory));
   const bool is_file = source.kind == Kind::SafetensorsFile;
   CAIRN_TRY(same, same_place({directory, is_file ? prefix.filename().string() : base},
@@ -277,11 +298,13 @@ Result<std::vector<bool>> doubtful(const Cargo& cargo) {
   return doubtful;
 }
 
-// What the checkpoint does away with where it is to go.
-std::vector<std::string> what_goes_at(const Destination& to, const format::IndexView& index) {
+// What the checkpoint does away with where it is to go; empty: nothing.
+std::string what_goes_at(const Destination& to, const format::IndexView& index) {
   std::vector<TensorSpec> specs;
   for (std::size_t i = 0; i < index.tensor_count(); ++i) specs.push_back(spec_of(index.tensor(i)));
-  return what_goes(to.directory, to.base, specs);
+  const auto goes = what_goes(to.directory, to.base, specs);
+  if (goes) return first_of(*goes);
+  return "nobody can tell which tensors went with what was there: " + goes.error().what;
 }
 
 Result<void> put_prefix(const Cargo& cargo, const Destination& to, const Errand& errand,
@@ -312,10 +335,9 @@ Result<void> put_prefix(const Cargo& cargo, const Destination& to, const Errand&
     CAIRN_CHECK(compare(cargo, to, drafts, options, transfer));
     return true;
   };
-  const auto goes =
-      options.replace ? what_goes_at(to, cargo.parts->index) : std::vector<std::string>();
+  const auto goes = options.replace ? what_goes_at(to, cargo.parts->index) : std::string();
   CAIRN_CHECK(publish_elsewhere(to, std::move(arrival), options, transfer));
-  if (!goes.empty()) transfer.notices.push_back(to.prefix.string() + ": " + first_of(goes));
+  if (!goes.empty()) transfer.notices.push_back(to.prefix.string() + ": " + goes);
   return {};
 }
 
@@ -355,10 +377,22 @@ Result<void> refuse_to_hide(const Destination& to) {
   return {};
 }
 
+// Only another V1 checkpoint is replaced by one: whatever else has the name is no checkpoint.
+Result<void> refuse_to_overwrite(const Destination& to) {
+  CAIRN_TRY(there, to.directory.look(to.base));
+  if (!there) return {};
+  const auto v1 = find_v1(to.directory, to.base);
+  if (v1 ? v1->has_value() : v1.error().code == Code::Corrupt) return {};
+  return Error{Code::Exists, 0,
+               to.prefix.string() +
+                   ": is there, and is no checkpoint, which alone is replaced; choose another "
+                   "output"};
+}
+
 // An index under the name would be preferred to a V1 file.
 Result<void> refuse_hidden(const Cargo& cargo, const Destination& to, bool replace) {
   if (cargo.location.kind != Kind::TensorFlowV1) return {};
-  if (!replace) CAIRN_CHECK(refuse_to_hide(to));
+  CAIRN_CHECK(replace ? refuse_to_overwrite(to) : refuse_to_hide(to));
   for (const std::string_view suffix : {kCairnSuffix, kTensorFlowSuffix}) {
     if (!to.directory.exists(to.base + std::string(suffix))) continue;
     return Error{Code::Exists, 0,
@@ -401,7 +435,9 @@ Result<void> put_file(const Cargo& cargo, const Destination& to, const Errand& e
   if (errand.unchanged) CAIRN_CHECK(errand.unchanged());
   CAIRN_CHECK(refuse_hidden(cargo, to, options.replace));
   CAIRN_CHECK(publish_graph(cargo, to, publisher, options.replace));
-  return publisher.publish_file(draft, options.replace);
+  CAIRN_CHECK(publisher.publish_file(draft, options.replace));
+  tell_where(to.directory, transfer);
+  return {};
 }
 
 // Files of V1 would lie beside, unread.

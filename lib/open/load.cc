@@ -225,8 +225,10 @@ Result<Parts> load_cairn(Location& location, Allowed allowed, Trail& trail, os::
   if (!index) {
     Error error = named_for_what_it_is(file, error_of(file.path(), index.error()));
     if (location.has(kTensorFlowSuffix)) {
-      error.what += "; TensorFlow's index " + location.file(kTensorFlowSuffix) +
-                    " is there: import with --replace writes this one anew";
+      error.what += std::string(error.code == Code::Unsupported ? "; a newer Cairn reads it" : "") +
+                    "; TensorFlow's index " + location.file(kTensorFlowSuffix) +
+                    " is there: import with --replace writes this one anew, without what it alone "
+                    "held";
     }
     return error;
   }

@@ -113,7 +113,6 @@ class Saver::State {
                     const SaveOptions& what, const Work& work) const;
   Result<std::vector<std::string>> write_checkpoint(const Plan& plan, std::vector<TensorSpec> specs,
                                                     const Fill& fill, const Work& work) const;
-  Result<void> check_replaced(const std::string& base, std::vector<TensorSpec> specs) const;
   Result<void> catch_up(Plan& plan, const SaveOptions& what) const;
   Result<void> write_grid(const History& history) const;
   Result<void> add_unlisted(const History& history, std::span<const std::string> names,
@@ -225,17 +224,6 @@ Result<std::vector<std::string>> Saver::State::write_checkpoint(const Plan& plan
   return std::vector<std::string>(writer.notices().begin(), writer.notices().end());
 }
 
-// Exists: of the checkpoint that is there a tensor would go or change.
-Result<void> Saver::State::check_replaced(const std::string& base,
-                                          std::vector<TensorSpec> specs) const {
-  std::ranges::sort(specs, {}, &TensorSpec::name);
-  const auto goes = internal::what_goes(directory_, base, specs);
-  if (goes.empty()) return {};
-  return Error{Code::Exists, 0,
-               (dir_ / base).string() + ": is there, and is not replaced unasked (--replace): " +
-                   internal::first_of(goes)};
-}
-
 // TensorFlow takes no lock. What it has listed while the checkpoint was written is to stay listed.
 Result<void> Saver::State::catch_up(Plan& plan, const SaveOptions& what) const {
   CAIRN_TRY(same, internal::unchanged(place(), plan.journal.adding, options_.latest_filename));
@@ -259,7 +247,10 @@ Result<void> Saver::State::catch_up(Plan& plan, const SaveOptions& what) const {
 Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec> specs,
                                 const Fill& fill, const SaveOptions& what, const Work& work) const {
   CAIRN_TRY(settled, internal::settle(place()));
-  if (!what.replace) CAIRN_CHECK(check_replaced(base, specs));
+  const internal::Target target{directory_, base, (dir_ / base).string()};
+  const bool over_v1 = internal::is_named_as_v1(settled.names, base);
+  if (!what.replace) CAIRN_CHECK(internal::refuse_what_goes(target, specs));
+  if (!what.replace && over_v1) CAIRN_CHECK(internal::refuse_to_hide_v1(target));
   CAIRN_TRY(plan, plan_of(base, what, settled.names));
   CAIRN_CHECK(internal::write_journal(directory_, plan.journal));
   const auto written = write_checkpoint(plan, std::move(specs), fill, work);
@@ -279,6 +270,7 @@ Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec>
     return error;
   }
   Saved saved{dir_ / base, {}, {}, *written};
+  if (over_v1) internal::tell_of_hidden_v1(target, saved.notices);
   std::ranges::move(settled.notices, std::back_inserter(saved.notices));
   std::ranges::move(plan.notices, std::back_inserter(saved.notices));
   bool all = true;

@@ -22,6 +22,9 @@ struct WriterAccess {
   // happened. For who makes a checkpoint of what it replaces.
   static void before_publishing(Writer& writer, std::function<Result<void>()> check);
 
+  // Where the checkpoint is written, whatever has happened to the path since.
+  static const os::Directory& directory(const Writer& writer) noexcept;
+
   // What P.cairn is to say of when it was made, by which a journal recognises it.
   static void created_at(Writer& writer, std::int64_t created_ns);
 };

@@ -32,11 +32,12 @@ namespace cairn {
 // `replace` what is there goes, and its pin with it.
 //
 // Errors: those of open; Corrupt (damage: nothing is published); Exists (`output` is there, without
-// `replace`); Invalid (no output; it is where the source lies; Link::Hard); Unsupported (a
-// SavedModel's directory; a V1 checkpoint in several files); Busy (`lock_wait` is over); Io,
-// NoSpace, Cancelled. Durable when it returns: until then nothing is under `output`, or with
-// `replace` what was there, whole. Cost: reads each byte twice, the second time from memory where
-// it holds them.
+// `replace`; for a V1 file, also with it, where what is there is no V1 file); Invalid (no output;
+// it is where the source lies; Link::Hard; a name by which a V1 file would be the catalog, a file
+// of Cairn's own or of another checkpoint); Unsupported (a SavedModel's directory; a V1 checkpoint
+// in several files); Busy (`lock_wait` is over); Io, NoSpace, Cancelled. Durable when it returns:
+// until then nothing is under `output`, or with `replace` what was there, whole. Cost: reads each
+// byte twice, the second time from memory where it holds them.
 CAIRN_API Result<Transfer> copy_checkpoint(const std::filesystem::path& source,
                                            const TransferOptions& options) noexcept;
 

@@ -84,7 +84,9 @@ struct SaveOptions {
   std::vector<std::pair<std::string, std::string>> safetensors_metadata;  // as in WriterOptions
   bool pinned = false;                                                    // never to be let go of
   // A checkpoint of this name is there, and a tensor of it would go, or become another dtype or
-  // shape. True: it is replaced, and notices say so; false: Exists, in a sentence that names them.
+  // shape, where an index that cannot be read hides which they are, or where a V1 checkpoint has
+  // the name. True: it is replaced, and notices say so; false: Exists, in a sentence that names
+  // them.
   bool replace = true;
   // The checkpoint whose tensors are saved again. Where it lies under this save's prefix itself,
   // the save is Busy, and nothing has changed, if another has published there since it was opened.
