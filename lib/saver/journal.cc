@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <set>
 
 #include "format/cairn/index.h"
 #include "format/digest.h"
@@ -27,6 +28,7 @@
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
 #include "lib/saver/checkpoint_files.h"
+#include "lib/saver/links_here.h"
 #include "lib/saver/orphan_indexes.h"
 #include "lib/saver/other_catalogs.h"
 #include "lib/try.h"
@@ -123,10 +125,17 @@ Result<std::vector<std::string>> remove_unlisted(const Place& place,
   CAIRN_TRY(history, read_history(place));
   CAIRN_TRY(names, place.directory.names());
   const auto elsewhere = listed_elsewhere(place, names);
+  CAIRN_TRY(links, LinksHere::read(place, names, outside_of(history, elsewhere)));
+  std::set<std::string> unlisted;
   for (const format::JournalCheckpoint* what : going) {
-    if (std::ranges::find(history.listed, what->base, &Listed::base) != history.listed.end() ||
-        elsewhere.may_list(what->base))
-      continue;
+    const auto at = std::ranges::find(history.listed, what->base, &Listed::base);
+    if (at == history.listed.end() && !elsewhere.may_list(what->base)) unlisted.insert(what->base);
+  }
+  for (const format::JournalCheckpoint* what : going) {
+    if (!unlisted.contains(what->base)) continue;
+    CAIRN_TRY(link, links.to(*what, unlisted));
+    if (link) notices.push_back((place.dir / what->base).string() + ": stays, since " + *link);
+    if (link) continue;
     CAIRN_TRY(removal, remove_members(place.directory, *what, Recognised::ByFileAndNames));
     if (removal.refused)
       notices.push_back((place.dir / what->base).string() + ": " + why_left(removal));

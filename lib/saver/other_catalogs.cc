@@ -142,7 +142,7 @@ std::string Elsewhere::doubt() const {
 
 Elsewhere listed_elsewhere(const Place& place, std::span<const std::string> names) {
   OtherCatalogs catalogs = other_catalogs(place, names);
-  Elsewhere elsewhere{{}, std::move(catalogs.unread), std::move(catalogs.damaged)};
+  Elsewhere elsewhere{{}, {}, std::move(catalogs.unread), std::move(catalogs.damaged)};
   for (auto& [name, state] : catalogs.states) {
     const Place other{place.dir, place.directory, name};
     auto paths = std::move(state.all_model_checkpoint_paths);
@@ -151,9 +151,18 @@ Elsewhere listed_elsewhere(const Place& place, std::span<const std::string> name
       const auto entry = resolve_entry(other, path, true);
       if (!entry) add_unread(entry.error(), elsewhere.unread);
       if (entry && !entry->base.empty()) elsewhere.listed.emplace(entry->base, name);
+      if (entry && entry->base.empty()) elsewhere.outside.push_back(entry->prefix);
     }
   }
   return elsewhere;
+}
+
+std::vector<std::filesystem::path> outside_of(const History& history, const Elsewhere& elsewhere) {
+  std::vector<std::filesystem::path> outside = elsewhere.outside;
+  for (const Listed& listed : history.listed) {
+    if (listed.base.empty()) outside.push_back(listed.path);
+  }
+  return outside;
 }
 
 std::optional<std::string> original_of(const Place& place, const std::string& base,

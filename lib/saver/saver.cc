@@ -127,7 +127,6 @@ class Saver::State {
                                                     const Fill& fill, const Work& work) const;
   Result<void> check_replaced(const std::string& base, std::vector<TensorSpec> specs) const;
   Result<void> catch_up(Plan& plan, const SaveOptions& what) const;
-  Result<void> write_grid(const History& history) const;
   Result<void> add_unlisted(const History& history, std::span<const std::string> names,
                             std::multimap<double, Verdict>& verdicts) const;
   Result<std::map<std::string, std::string>> let_go(History history, const Judgement& judgement,
@@ -190,23 +189,31 @@ Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base, const 
   CAIRN_TRY(history, internal::read_history(place()));
   // A pin belongs to the name: to save under it again does not take it away.
   const auto same = std::ranges::find(history.listed, base, &Listed::base);
-  CAIRN_TRY(was_pinned, same == history.listed.end() ? internal::is_pinned(place(), base)
-                                                     : Result<bool>(same->known.pinned));
-  const bool pinned = what.pinned || was_pinned;
+  const bool known = same != history.listed.end();
+  CAIRN_TRY(before,
+            known ? Result<internal::Pin>(internal::Pin{same->known.pinned, same->known.unread})
+                  : internal::pin_of(place(), base));
+  const bool pinned = what.pinned || before.pinned || !before.unread.empty();
   const double now = now_s();
   std::erase_if(history.listed, [&](const Listed& listed) { return listed.base == base; });
-  history.listed.push_back({dir_ / base, base, {now, what.step, what.metrics, pinned}, {}});
+  history.listed.push_back({dir_ / base, base, {now, what.step, what.metrics, pinned, {}}, {}});
   Judgement judgement = judge(history, internal::Pace::Save);
 
   Plan plan;
   plan.base = base;
-  plan.notices = internal::spare_others(place(), names, history, judgement);
+  CAIRN_TRY(spared, internal::spare_others(place(), names, history, judgement));
+  plan.notices = std::move(spared);
+  if (!what.pinned && !before.unread.empty()) {
+    plan.notices.push_back((dir_ / base).string() +
+                           ": is pinned, as what it replaces may have been: " + before.unread +
+                           "; Saver::pin() (cairn pin --remove) unpins it");
+  }
   CAIRN_TRY(leaving, internal::going(place(), names, history, judgement));
   internal::apply(judgement, options_.keep_any_of, history);
   plan.history = std::move(history);
   plan.journal.catalog = options_.latest_filename;
-  CAIRN_TRY(before, internal::before_adding(place(), base));
-  plan.journal.adding = std::move(before);
+  CAIRN_TRY(adding, internal::before_adding(place(), base));
+  plan.journal.adding = std::move(adding);
   plan.journal.removing = std::move(leaving);
   plan.writer.step = what.step;
   plan.writer.metadata = what.metadata;
@@ -467,25 +474,6 @@ Result<void> Saver::State::add_unlisted(const History& history, std::span<const 
   return {};
 }
 
-// TensorFlow's grid has moved, and no save is there to write it down.
-Result<void> Saver::State::write_grid(const History& history) const {
-  for (auto at = history.listed.rbegin(); history.grid && at != history.listed.rend(); ++at) {
-    if (at->base.empty()) continue;
-    CAIRN_TRY(twin, directory_.duplicate());
-    auto location = internal::locate_in(std::move(twin), at->base, at->path);
-    if (location) location->links = internal::links_of(options_.follow_links);
-    if (!location || !location->has(internal::kCairnSuffix)) continue;
-    CAIRN_TRY(index, internal::load_own_index(*location));
-    if (!index.current) continue;
-    auto done = internal::change_marks(*location, lock_wait(), [&](internal::Marks& marks) {
-      marks.grid = history.grid;
-      return true;
-    });
-    if (done || done.error().code != Code::NotFound) return done;
-  }
-  return {};
-}
-
 // The bases of those whose files stay, and why.
 Result<std::map<std::string, std::string>> Saver::State::let_go(
     History history, const Judgement& judgement, std::span<const std::string> names) const {
@@ -493,7 +481,8 @@ Result<std::map<std::string, std::string>> Saver::State::let_go(
   CAIRN_TRY(leaving, internal::going(place(), names, history, judgement));
   internal::apply(judgement, options_.keep_any_of, history);
   CAIRN_CHECK(internal::write_journal(directory_, {options_.latest_filename, {}, leaving, {}}));
-  if (history.grid && history.grid->next_keep_s != grid_before_s) CAIRN_CHECK(write_grid(history));
+  if (history.grid && history.grid->next_keep_s != grid_before_s)
+    CAIRN_CHECK(internal::write_grid(place(), history, lock_wait()));
   CAIRN_CHECK(internal::write_history(place(), history));
   std::map<std::string, std::string> stayed;
   for (const auto& what : leaving) {
@@ -516,7 +505,7 @@ Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
   std::multimap<double, Verdict> by_age;  // those of the same age in the order of the catalog
   CAIRN_CHECK(add_unlisted(history, names, by_age));
   Judgement judgement = judge(history, internal::Pace::Prune);
-  (void)internal::spare_others(place(), names, history, judgement);  // the verdicts say it
+  CAIRN_CHECK(internal::spare_others(place(), names, history, judgement));  // verdicts say it
   bool changes = false;
   for (std::size_t i = 0; i < history.listed.size(); ++i) {
     const Listed& listed = history.listed[i];
