@@ -29,7 +29,6 @@
 #include "lib/read/names.h"
 #include "lib/saver/checkpoint_files.h"
 #include "lib/saver/links_here.h"
-#include "lib/saver/orphan_indexes.h"
 #include "lib/saver/other_catalogs.h"
 #include "lib/try.h"
 #include "lib/write/publisher.h"
@@ -209,7 +208,6 @@ Result<Settled> settle(const Place& place) {
   drop_journal(place.directory);
   CAIRN_TRY(names, place.directory.names());
   sweep_all(place.directory, names);
-  remove_orphan_indexes(place.directory, names);
   settled.names = std::move(names);
   return settled;
 }

@@ -38,8 +38,8 @@ struct Settled {
 
 // Finishes what a writer that died has begun, or removes what it left: the directory is then as if
 // its last save had either returned or never begun; what somebody was moving or removing is there
-// unless an index of it had gone. Nothing was begun: nothing happens, but temporary files and
-// indexes that outlived their checkpoints go. The caller holds the lock.
+// unless an index of it had gone. Nothing was begun: nothing happens, but temporary files go. The
+// caller holds the lock.
 Result<Settled> settle(const Place& place);
 
 // After a save that failed: takes back what it announced, unless its checkpoint may have been

@@ -33,6 +33,7 @@
 #include "lib/saver/history.h"
 #include "lib/saver/journal.h"
 #include "lib/saver/leaving.h"
+#include "lib/saver/orphan_indexes.h"
 #include "lib/saver/pending.h"
 #include "lib/saver/retention.h"
 #include "lib/try.h"
@@ -276,7 +277,7 @@ Result<void> Saver::State::catch_up(Plan& plan, const SaveOptions& what) const {
 // The caller's lock covers all of it.
 Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec> specs,
                                 const Fill& fill, const SaveOptions& what, const Work& work) const {
-  CAIRN_TRY(settled, internal::settle(place()));
+  CAIRN_TRY(settled, internal::settle_and_clear(place(), now_s()));
   if (!what.replace) CAIRN_CHECK(check_replaced(base, specs));
   CAIRN_TRY(plan, plan_of(base, what, settled.names));
   CAIRN_CHECK(internal::write_journal(directory_, plan.journal));
@@ -425,7 +426,7 @@ Result<std::vector<std::filesystem::path>> Saver::State::last_checkpoints() cons
 
 // The names in the directory; what there is to say of it is a notice of the Saver's.
 Result<std::vector<std::string>> Saver::State::settle() {
-  CAIRN_TRY(settled, internal::settle(place()));
+  CAIRN_TRY(settled, internal::settle_and_clear(place(), now_s()));
   std::ranges::move(settled.notices, std::back_inserter(notices_));
   return std::move(settled.names);
 }

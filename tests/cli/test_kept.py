@@ -226,6 +226,33 @@ class Unread(Kept):
                 self.assertEqual(self.listed(), ["m-3"])
 
 
+class Arriving(Kept):
+    """A P.cairn whose other files are not there, or not there yet."""
+
+    def test_what_comes_first_of_a_move_is_there_when_the_rest_arrives(self):
+        self.cairn("save", "a/m", "a:int32=1", exit=YES)
+        (self.dir / "d").mkdir()
+        names = sorted(path.name for path in (self.dir / "a").glob("m.*"))
+        self.assertEqual(names[0], "m.cairn")
+        for name in names:
+            shutil.move(self.dir / "a" / name, self.dir / "d" / name)
+            self.assertEqual(self.save(1, name="n").err, "")
+            self.cairn("prune", "d", exit=YES)
+        self.assertEqual(self.cairn("verify", "d/m", exit=YES).err, "")
+        self.assertEqual(self.value("d/m"), "1\n")
+
+    def test_a_damaged_one_can_be_salvaged_whatever_is_done_beside_it(self):
+        self.cairn("save", "d/m", "a:int32=1", "b:string=x", "--pin", exit=YES)
+        (self.dir / "d/m.index").unlink()
+        (self.dir / "d/m.data-00001-of-00002").unlink()
+        self.save(1, name="n")
+        self.save(2, name="n")
+        for words in (("prune", "d"), ("pin", "d/n-1"), ("state", "d", "--repair"), ("rm", "d/n-1", "--force"),
+                      ("mv", "d/n-2", "d/k")):
+            self.cairn(*words)
+        self.assertIn("kept 1 of 2", self.cairn("salvage", "d/m", "o/m").text)
+
+
 if __name__ == "__main__":
     import unittest
     unittest.main()

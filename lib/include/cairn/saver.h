@@ -194,7 +194,8 @@ class CAIRN_API Saver {
   Result<std::vector<Verdict>> prune(bool dry_run) noexcept;
 
   // What the last call of pin() or prune() has to say beside its answer: that the directory's path
-  // leads elsewhere by now. Lifetime: until the next call.
+  // leads elsewhere by now, that a P.cairn which outlived its checkpoint went. Lifetime: until the
+  // next call.
   std::span<const std::string> notices() const noexcept;
 
   Saver(Saver&&) noexcept;
