@@ -12,6 +12,7 @@
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
 #include "lib/saver/history.h"
+#include "lib/saver/other_catalogs.h"
 #include "lib/try.h"
 #include "lib/write/lock.h"
 #include "lib/write/publisher.h"
@@ -148,6 +149,10 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
   };
   for (const std::string& name : names) {
     if (!is_member(name, base) || is_others(name)) continue;
+    if (name.ends_with(kMetaSuffix)) {
+      CAIRN_TRY(catalog, reads_as_catalog(directory, name));
+      if (catalog) continue;
+    }
     CAIRN_TRY(info, directory.look(name));
     if (!info) continue;
     if (is_shard(name, base)) shard_inodes.insert(info->inode);

@@ -13,8 +13,9 @@
 
 namespace cairn::internal {
 
-// The other catalogs of the directory, by their names: whatever is called as a catalog may be and
-// reads as one, links to one too; not backups (is_backup_name). `names`: what is in the directory.
+// The other catalogs of the directory, by their names: whatever reads as one, links to one too,
+// also under a name that no verb gives to one; not backups (is_backup_name), and not Cairn's
+// temporary files. `names`: what is in the directory.
 struct OtherCatalogs {
   std::map<std::string, CheckpointState> states;
   // In sentences that say what to do about it.
@@ -22,6 +23,9 @@ struct OtherCatalogs {
   std::optional<Error> damaged;  // a file that is one, and of which nobody can say what it lists
 };
 OtherCatalogs other_catalogs(const Place& place, std::span<const std::string> names);
+
+// Whether a file, whatever its name, reads as a catalog, be it damaged. Errors: Io.
+Result<bool> reads_as_catalog(const os::Directory& directory, const std::string& name);
 
 // What the other catalogs of the directory list. `names`: what is in it.
 struct Elsewhere {
