@@ -166,9 +166,9 @@ class Unread(Kept):
 
     def test_the_best_by_a_metric_that_nobody_can_read_stays(self):
         def check(path):
-            self.save(2, "--metric", "loss=2", "--best", "loss:1")
-            self.save(3, "--metric", "loss=3", "--best", "loss:1")
-            self.assertEqual(self.listed(), ["m-1", "m-2", "m-3"])
+            for step in (2, 3, 4):
+                self.save(step, "--metric", "loss=%d" % step, "--best", "loss:1", "--max-to-keep", "1")
+            self.assertEqual(self.listed(), ["m-1", "m-2", "m-4"])
 
         self.each(check, "--metric", "loss=1")
 
@@ -238,6 +238,7 @@ class Arriving(Kept):
             shutil.move(self.dir / "a" / name, self.dir / "d" / name)
             self.assertEqual(self.save(1, name="n").err, "")
             self.cairn("prune", "d", exit=YES)
+            self.assertTrue((self.dir / "d/m.cairn").exists())
         self.assertEqual(self.cairn("verify", "d/m", exit=YES).err, "")
         self.assertEqual(self.value("d/m"), "1\n")
 
