@@ -159,6 +159,9 @@ class Directory {
   // What stands at a path that begins in this directory, or is absolute; `links`: in its last part.
   Result<std::optional<FileInfo>> look_from(const std::filesystem::path& path, Links links) const;
 
+  // Where the symbolic link of this name leads, as it says so. Nothing: no link has the name.
+  Result<std::optional<std::string>> link_text(std::string_view name) const;
+
   // Whether something may stand under the name, of whatever kind, links followed: false only where
   // there is nothing for certain. What cannot be looked at is there; to open it says why it cannot.
   bool exists(std::string_view name) const;

@@ -30,6 +30,7 @@
 #include <system_error>
 #include <vector>
 
+#include "lib/os/file.h"
 #include "lib/os/refused.h"
 
 namespace cairn::os {
@@ -234,6 +235,13 @@ int open_link_inside(int directory, const std::string& name, int flags) noexcept
   } catch (...) {
     return fail(ENOMEM);
   }
+}
+
+Result<std::optional<std::string>> Directory::link_text(std::string_view name) const {
+  const std::string file(name);
+  auto text = os::link_text(dir_.fd(), file.c_str());
+  if (text || errno == EINVAL || errno == ENOENT || errno == ENAMETOOLONG) return text;
+  return system_error(path() + "/" + file, "cannot look at it");
 }
 
 }  // namespace cairn::os

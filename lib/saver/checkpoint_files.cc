@@ -12,6 +12,7 @@
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
 #include "lib/saver/history.h"
+#include "lib/saver/other_catalogs.h"
 #include "lib/try.h"
 #include "lib/write/lock.h"
 #include "lib/write/publisher.h"
@@ -134,13 +135,24 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
   const std::vector<std::string> v1 =
       indexed ? std::vector<std::string>() : v1_files(directory, base);
   CAIRN_TRY(claims, claims_of_members(directory, names, what.base, unread));
+  // Where P.cairn is a link it names the shards of what it leads to, as do links beside it.
+  const auto is_own_shard = [&](const std::string& name) {
+    if (claims.has(name, base)) return true;
+    const auto text = directory.link_text(name);
+    return text && *text &&
+           claims.names.contains(std::filesystem::path(**text).filename().string());
+  };
   const auto is_others = [&](const std::string& name) {
     if (is_named_v1(name, base)) return std::ranges::find(v1, name) == v1.end();
-    if (is_shard(name, base)) return !claims.has(name, base);
+    if (is_shard(name, base)) return !is_own_shard(name);
     return !name.starts_with(base) && (v1.empty() || !is_graph_of_v1(name, base, names));
   };
   for (const std::string& name : names) {
     if (!is_member(name, base) || is_others(name)) continue;
+    if (name.ends_with(kMetaSuffix)) {
+      CAIRN_TRY(catalog, reads_as_catalog(directory, name));
+      if (catalog) continue;
+    }
     CAIRN_TRY(info, directory.look(name));
     if (!info) continue;
     if (is_shard(name, base)) shard_inodes.insert(info->inode);

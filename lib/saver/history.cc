@@ -26,17 +26,27 @@ Result<double> file_time_s(const Place& place, const std::string& base) {
   return info ? static_cast<double>(info->mtime_ns) * kNanosecond : 0;
 }
 
-// Nothing: there is none that can be read.
-Result<std::optional<OwnIndex>> own_index(const Place& place, const std::string& base) {
-  CAIRN_TRY(there, place.directory.look(base + std::string(kCairnSuffix)));
-  if (!there) return std::optional<OwnIndex>();
+// P.cairn. Neither: there is none.
+struct Own {
+  std::optional<OwnIndex> index;
+  std::string unread;  // why it cannot be read
+};
+
+Result<Own> own_index(const Place& place, const std::string& base) {
+  const std::string name = base + std::string(kCairnSuffix);
+  CAIRN_TRY(there, place.directory.look(name));
+  if (!there) return Own();
   CAIRN_TRY(twin, place.directory.duplicate());
   CAIRN_TRY(location, locate_in(std::move(twin), base, place.dir / base));
   location.links = links_of(place.follow_links);
   auto own = load_own_index(location);
-  if (own) return std::optional(*std::move(own));
+  if (own) return Own{*std::move(own), {}};
   if (may_pass(own.error())) return std::move(own).error();
-  return std::optional<OwnIndex>();
+  // What a link leads to elsewhere is another's, and so is the pin.
+  if (there->kind == os::FileKind::Link && own.error().code == Code::Unsafe) return Own();
+  CAIRN_TRY(still, place.directory.look(name));
+  if (!still) return Own();
+  return Own{{}, "nobody knows whether it is pinned: " + own.error().what};
 }
 
 // Not one that was imported: its index is younger than it.
@@ -97,7 +107,9 @@ Result<Listed> look_at(const Place& place, const std::string& base) {
   known.step = step_of(base);
   CAIRN_TRY(file_s, file_time_s(place, base));
   known.saved_s = file_s;
-  CAIRN_TRY(own, own_index(place, base));
+  CAIRN_TRY(read, own_index(place, base));
+  known.unread = std::move(read.unread);
+  const std::optional<OwnIndex>& own = read.index;
   if (!own) return listed;
   Marks marks = marks_of(own->index);
   known.pinned = marks.pinned;  // whatever was written under the name since
@@ -117,9 +129,9 @@ Result<Known> known_of(const Place& place, const std::string& base) {
   return look_at(place, base).transform([](Listed listed) { return std::move(listed.known); });
 }
 
-Result<bool> is_pinned(const Place& place, const std::string& base) {
+Result<Pin> pin_of(const Place& place, const std::string& base) {
   CAIRN_TRY(own, own_index(place, base));
-  return own && marks_of(own->index).pinned;
+  return Pin{own.index && marks_of(own.index->index).pinned, std::move(own.unread)};
 }
 
 Result<History> read_history(const Place& place) {

@@ -43,7 +43,11 @@ Result<History> read_history(const Place& place);
 Result<Known> known_of(const Place& place, const std::string& base);
 
 // Whether the name is pinned, whatever was written under it since.
-Result<bool> is_pinned(const Place& place, const std::string& base);
+struct Pin {
+  bool pinned = false;
+  std::string unread;  // as in Known
+};
+Result<Pin> pin_of(const Place& place, const std::string& base);
 
 // Replaces the catalog, durably: names in this directory without it. Nothing is listed: nothing
 // happens.

@@ -19,6 +19,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <iterator>
+#include <set>
 #include <utility>
 
 #include "format/cairn/index.h"
@@ -30,7 +31,7 @@
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
 #include "lib/saver/checkpoint_files.h"
-#include "lib/saver/orphan_indexes.h"
+#include "lib/saver/links_here.h"
 #include "lib/saver/other_catalogs.h"
 #include "lib/try.h"
 #include "lib/write/publisher.h"
@@ -131,7 +132,7 @@ Result<bool> list_added(const Place& place, const format::JournalFacts& facts) {
 struct Doomed {
   enum class Fate : std::uint8_t {
     Goes,
-    Listed,   // it stays: a catalog lists it
+    Listed,   // it stays: a catalog lists it, or a link leads to it
     InDoubt,  // it stays: another catalog may list it
     Whole,    // it stays: its move or removal had not got to a file
   };
@@ -183,6 +184,16 @@ Result<std::vector<Doomed>> doomed_by(const Place& place, const format::JournalF
   CAIRN_TRY(names, place.directory.names());
   const auto elsewhere = listed_elsewhere(place, names);
   for (Doomed& each : doomed) spare(place, listing, elsewhere, each);
+  std::set<std::string> going;
+  for (const Doomed& each : doomed) {
+    if (each.fate == Fate::Goes) going.insert(each.what->base);
+  }
+  CAIRN_TRY(links, LinksHere::read(place, names, outside_of(listing, elsewhere)));
+  for (Doomed& each : doomed) {
+    if (each.fate != Fate::Goes) continue;
+    CAIRN_TRY(link, links.to(*each.what, going));
+    if (link) each = {each.what, Fate::Listed, *std::move(link)};
+  }
   return doomed;
 }
 
@@ -345,7 +356,6 @@ Result<Settled> settle(const Place& place) {
   if (!refused) drop_journal(place.directory);
   CAIRN_TRY(names, place.directory.names());
   sweep_all(place.directory, names);
-  remove_orphan_indexes(place.directory, names);
   settled.names = std::move(names);
   std::ranges::move(finished.notices, std::back_inserter(settled.notices));
   for (const Doomed& each : finished.in_doubt) {

@@ -44,9 +44,9 @@ struct Settled {
 
 // Finishes what a writer that died has begun, or removes what it left: the directory is then as if
 // its last save had either returned or never begun; what somebody was moving or removing is there
-// unless an index of it had gone. Nothing was begun: nothing happens, but temporary files and
-// indexes that outlived their checkpoints go. A journal that refusal_of_journal() speaks of is left
-// alone, and a notice says so. The caller holds the lock.
+// unless an index of it had gone. Nothing was begun: nothing happens, but temporary files go. A
+// journal that refusal_of_journal() speaks of is left alone, and a notice says so. The caller holds
+// the lock.
 Result<Settled> settle(const Place& place);
 
 // What settle() would do about a journal, without doing it. Whoever wrote the journal must have

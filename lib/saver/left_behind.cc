@@ -32,7 +32,8 @@ constexpr std::chrono::milliseconds kBetweenLooks{50};
 Result<std::set<std::string>> look_once(const os::Directory& directory) {
   CAIRN_TRY(names, directory.names());
   CAIRN_TRY(left, internal::left_by_dead(directory, names));
-  std::ranges::move(internal::orphan_indexes(directory, names), std::back_inserter(left));
+  const double now_s = static_cast<double>(os::now_ns()) / 1e9;
+  std::ranges::move(internal::orphan_indexes(directory, names, now_s), std::back_inserter(left));
   return std::set<std::string>(left.begin(), left.end());
 }
 

@@ -9,6 +9,7 @@
 #include "lib/read/names.h"
 #include "lib/saver/checkpoint_files.h"
 #include "lib/saver/journal.h"
+#include "lib/saver/links_here.h"
 #include "lib/saver/other_catalogs.h"
 #include "lib/try.h"
 
@@ -78,8 +79,26 @@ Result<Listings> listings_of(const Place& place, std::span<const std::string> na
   return listings;
 }
 
-Result<void> check_may_leave(const Place& place, const format::JournalCheckpoint& what,
-                             const Listings& listings) {
+namespace {
+
+Result<void> refuse_linked(const Place& place, std::span<const std::string> names,
+                           const format::JournalCheckpoint& what) {
+  CAIRN_TRY(history, read_history(place));
+  const auto elsewhere = listed_elsewhere(place, names);
+  CAIRN_TRY(links, LinksHere::read(place, names, outside_of(history, elsewhere)));
+  CAIRN_TRY(link, links.to(what, {what.base}));
+  if (!link) return {};
+  return Error{Code::Unsupported, 0,
+               (place.dir / what.base).string() + ": stays, since " + *link +
+                   "; remove that link first; of a checkpoint that consists of links "
+                   "remove_checkpoint() removes the links alone"};
+}
+
+}  // namespace
+
+Result<void> check_may_leave(const Place& place, std::span<const std::string> names,
+                             const format::JournalCheckpoint& what, const Listings& listings) {
+  CAIRN_CHECK(refuse_linked(place, names, what));
   if (auto refused = refusal_of_journal(place.directory)) return *std::move(refused);
   if (auto refused = refusal_of(place.directory, what)) return *std::move(refused);
   for (const std::string& catalog : listings.names(place)) {

@@ -40,9 +40,10 @@ struct Leaving {
 };
 
 // Whether this user may take it away, and take it out of the catalogs, as far as the sticky bit
-// says. Errors: Io (refusal_of_journal(), too).
-Result<void> check_may_leave(const Place& place, const format::JournalCheckpoint& what,
-                             const Listings& listings);
+// says, and nothing that stays is a link to it. `names`: what is in the directory. Errors: Io
+// (refusal_of_journal(), too); Unsupported: such a link is there.
+Result<void> check_may_leave(const Place& place, std::span<const std::string> names,
+                             const format::JournalCheckpoint& what, const Listings& listings);
 
 // Tells the catalogs, the place's own last, and removes the files, all of it durably. Who finds
 // that its process died in between finishes it by the journal where the removal has begun. False:

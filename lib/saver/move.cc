@@ -68,8 +68,11 @@ Result<void> check_successor(const internal::Place& place, const Destination& to
 // A pin that stands where nobody reads on would be lost.
 Result<void> check_pin(const internal::Place& place, const Cargo& cargo) {
   if (cargo.own_index || cargo.file) return {};
-  CAIRN_TRY(pinned, internal::is_pinned(place, cargo.location.base));
-  if (!pinned) return {};
+  CAIRN_TRY(pin, internal::pin_of(place, cargo.location.base));
+  if (!pin.unread.empty()) {
+    return Error{Code::Unsupported, 0, cargo.location.prefix.string() + ": " + pin.unread};
+  }
+  if (!pin.pinned) return {};
   return Error{Code::Unsupported, 0,
                cargo.location.prefix.string() +
                    ": is pinned by a P.cairn that P.index has overtaken; import_index() renews it "
@@ -144,8 +147,8 @@ std::string stays(const std::string& shown) {
 // Who gives a checkpoint a name of its own mostly means it to stay.
 Result<void> tell_of_age(const internal::Place& place, const Destination& to,
                          std::vector<std::string>& notices) {
-  CAIRN_TRY(pinned, internal::is_pinned(place, to.base));
-  if (pinned) return {};
+  CAIRN_TRY(pin, internal::pin_of(place, to.base));
+  if (pin.pinned) return {};
   notices.push_back(to.prefix.string() + ": keeps its place and age in \"" +
                     std::string(place.latest_filename) +
                     "\", so a save may let go of it in its turn; 'cairn pin " + to.prefix.string() +
@@ -170,8 +173,8 @@ Result<Moved> move_listed(const Location& named, const TransferOptions& options,
   CAIRN_TRY(what, internal::members_of(named.directory, names, named.base));
   CAIRN_TRY(listings, internal::listings_of(place, names, named.base));
   if (listings.damaged) return *listings.damaged;
-  CAIRN_CHECK(internal::check_may_leave(place, what, listings));
   CAIRN_TRY(to, internal::destination_of(cargo.location, options.output));
+  CAIRN_CHECK(internal::check_may_leave(place, names, what, listings));
   CAIRN_TRY(within, is_within(named.directory, to));
   if (within) CAIRN_CHECK(check_successor(place, to, listings));
   if (auto room = internal::check_room(place, what, listings); !room)

@@ -12,11 +12,42 @@
 namespace cairn::internal {
 namespace {
 
-// Where a catalog says what it is: behind comments at most.
+// Where a catalog says what it is: in so many bytes behind its first comments.
 constexpr std::size_t kHeadBytes = 4096;
 
 constexpr std::string_view kField = "model_checkpoint_path";
 constexpr std::string_view kBlanks = " \t\r";
+constexpr std::string_view kBetween = " \t\r\n\f\v";
+
+// How much a text has of comments and of what stands between them, from the beginning. `comment`:
+// whether the beginning lies in one; then, whether the end does.
+std::size_t skipped_bytes(std::string_view text, bool& comment) {
+  std::size_t at = 0;
+  while (at < text.size()) {
+    if (comment) {
+      at = std::min(text.find('\n', at), text.size());
+    } else {
+      at = std::min(text.find_first_not_of(kBetween, at), text.size());
+      if (at < text.size() && text[at] != '#') return at;
+    }
+    if (at < text.size()) comment = !comment;
+  }
+  return at;
+}
+
+// The first bytes behind comments.
+Result<std::string> read_head(const os::File& file) {
+  std::vector<std::byte> block(kHeadBytes);
+  std::uint64_t offset_bytes = 0;
+  bool comment = false;
+  while (true) {
+    CAIRN_TRY(count, file.read_some_at(offset_bytes, block));
+    const std::string_view text = format::as_text(std::span(block).first(count));
+    const std::size_t skipped = skipped_bytes(text, comment);
+    if (skipped == 0 || offset_bytes > format::limits::kCatalogBytesMax) return std::string(text);
+    offset_bytes += skipped;
+  }
+}
 
 // Nothing: no file that could be one.
 Result<std::optional<std::string>> head_of(const os::Directory& directory,
@@ -27,9 +58,8 @@ Result<std::optional<std::string>> head_of(const os::Directory& directory,
   if (!file && (file.error().code == Code::NotFound || file.error().code == Code::Unsafe))
     return std::optional<std::string>();
   if (!file) return file.error();
-  std::vector<std::byte> head(kHeadBytes);
-  CAIRN_TRY(count, file->read_some_at(0, head));
-  return std::optional<std::string>(format::as_text(std::span(head).first(count)));
+  CAIRN_TRY(head, read_head(*file));
+  return std::optional(std::move(head));
 }
 
 // Whether a line begins as those of a catalog do, which speaks for one that is damaged, and not for
@@ -75,9 +105,12 @@ void add_unread(Error error, std::optional<Error>& unread) {
   unread = std::move(error);
 }
 
-// Adds the file where it is a catalog, or may be.
+// Adds the file where it is a catalog, or may be. One that is named like a checkpoint's file, and
+// that nobody can read, is just that.
 void add_catalog(const Place& place, const std::string& name, OtherCatalogs& catalogs) {
+  const bool taken = is_taken_name(name);
   const auto head = head_of(place.directory, name);
+  if (!head && taken) return;
   if (!head) return add_unread(head.error(), catalogs.unread);
   if (!*head || (*head)->find(kField) == std::string::npos || leads_to_own(place, name)) return;
   Trail trail;
@@ -88,9 +121,10 @@ void add_catalog(const Place& place, const std::string& name, OtherCatalogs& cat
     add_unread(std::move(state).error(), catalogs.unread);
   } else if (!state && has_catalogs_line(**head)) {
     Error error = std::move(state).error();
-    error.what +=
-        "; so nobody knows what this catalog lists: repair_catalog() (cairn state --repair) with "
-        "its name (--catalog) makes it anew, or remove it";
+    error.what += "; so nobody knows what this catalog lists: ";
+    error.what += taken ? "mend or remove it"
+                        : "repair_catalog() (cairn state --repair) with its name (--catalog) makes "
+                          "it anew, or remove it";
     catalogs.damaged = std::move(error);
   }
 }
@@ -129,10 +163,15 @@ bool same_index(const os::Directory& directory, const std::string& a, const std:
 OtherCatalogs other_catalogs(const Place& place, std::span<const std::string> names) {
   OtherCatalogs catalogs;
   for (const std::string& name : names) {
-    if (name != place.latest_filename && !is_taken_name(name) && !is_backup_name(name))
+    if (name != place.latest_filename && !os::is_temporary_name(name) && !is_backup_name(name))
       add_catalog(place, name, catalogs);
   }
   return catalogs;
+}
+
+Result<bool> reads_as_catalog(const os::Directory& directory, const std::string& name) {
+  CAIRN_TRY(head, head_of(directory, name));
+  return head && has_catalogs_line(*head);
 }
 
 std::string Elsewhere::doubt() const {
@@ -142,7 +181,7 @@ std::string Elsewhere::doubt() const {
 
 Elsewhere listed_elsewhere(const Place& place, std::span<const std::string> names) {
   OtherCatalogs catalogs = other_catalogs(place, names);
-  Elsewhere elsewhere{{}, std::move(catalogs.unread), std::move(catalogs.damaged)};
+  Elsewhere elsewhere{{}, {}, std::move(catalogs.unread), std::move(catalogs.damaged)};
   for (auto& [name, state] : catalogs.states) {
     const Place other{place.dir, place.directory, name};
     auto paths = std::move(state.all_model_checkpoint_paths);
@@ -151,9 +190,18 @@ Elsewhere listed_elsewhere(const Place& place, std::span<const std::string> name
       const auto entry = resolve_entry(other, path, true);
       if (!entry) add_unread(entry.error(), elsewhere.unread);
       if (entry && !entry->base.empty()) elsewhere.listed.emplace(entry->base, name);
+      if (entry && entry->base.empty()) elsewhere.outside.push_back(entry->prefix);
     }
   }
   return elsewhere;
+}
+
+std::vector<std::filesystem::path> outside_of(const History& history, const Elsewhere& elsewhere) {
+  std::vector<std::filesystem::path> outside = elsewhere.outside;
+  for (const Listed& listed : history.listed) {
+    if (listed.base.empty()) outside.push_back(listed.path);
+  }
+  return outside;
 }
 
 std::optional<std::string> original_of(const Place& place, const std::string& base,

@@ -25,9 +25,12 @@ Error refused(const Location& location, const std::string& why) {
 
 Result<void> check_removable(const internal::Place& place, const Location& location,
                              const internal::Listings& listings, bool force) {
-  CAIRN_TRY(pinned, internal::is_pinned(place, location.base));
-  if (pinned) return refused(location, "is pinned: Saver::pin() (cairn pin --remove) unpins it");
+  CAIRN_TRY(pin, internal::pin_of(place, location.base));
+  if (pin.pinned)
+    return refused(location, "is pinned: Saver::pin() (cairn pin --remove) unpins it");
   if (force) return {};
+  if (!pin.unread.empty())
+    return refused(location, pin.unread + "; it is removed all the same with force (--force)");
   if (listings.latest) {
     return refused(location, "is the latest checkpoint in \"" + std::string(place.latest_filename) +
                                  "\", from which training would continue; force (--force) "
@@ -81,7 +84,7 @@ Result<Removed> remove_listed(const Location& location, const RemoveOptions& opt
   }
   CAIRN_TRY(what, internal::members_of(directory, names, location.base, internal::Unread::Take));
   Removed removed{location.prefix, {}, listings.names(place), std::move(before.notices)};
-  CAIRN_CHECK(internal::check_may_leave(place, what, listings));
+  CAIRN_CHECK(internal::check_may_leave(place, names, what, listings));
   for (const format::JournalFile& file : what.files) removed.files.push_back(file.name);
   if (options.dry_run) return removed;
   auto gone = internal::let_leave(place, {what, {}}, listings);

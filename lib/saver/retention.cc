@@ -317,9 +317,10 @@ Grid first_grid(std::span<const Retention> rules, double now_s) {
 
 Judgement judge(std::span<const Retention> rules, std::span<const Known> listed, const Grid& grid,
                 Pace pace) {
-  Judgement judgement{{}, grid};
+  Judgement judgement{{}, grid, Fate::Listed};
   if (!rules.empty() && is_tensorflow(rules.front())) {
     judge_as_tensorflow(rules.front(), listed, pace, judgement);
+    judgement.spared = Fate::Preserved;
   } else {
     judge_as_any_of(rules, listed, judgement);
   }

@@ -19,6 +19,7 @@ struct Known {
   std::optional<std::int64_t> step;
   std::vector<std::pair<std::string, double>> metrics;
   bool pinned = false;
+  std::string unread;  // why nobody knows whether it is pinned; empty: it is known
 };
 
 // What TensorFlow's algorithms remember between saves.
@@ -44,6 +45,8 @@ struct Judged {
 struct Judgement {
   std::vector<Judged> of;  // parallel to what was asked about
   Grid grid;               // as it is from now on
+  // What becomes of a pinned one, and of what else the rules let go of and must not go.
+  Fate spared = Fate::Listed;
 };
 
 // How many may go: what TensorFlow's Saver lets go of in one save, or all that are too many.

@@ -31,6 +31,7 @@
 #include "lib/saver/history.h"
 #include "lib/saver/journal.h"
 #include "lib/saver/leaving.h"
+#include "lib/saver/orphan_indexes.h"
 #include "lib/saver/pending.h"
 #include "lib/saver/retention.h"
 #include "lib/saver/without_room.h"
@@ -114,7 +115,6 @@ class Saver::State {
   Result<std::vector<std::string>> write_checkpoint(const Plan& plan, std::vector<TensorSpec> specs,
                                                     const Fill& fill, const Work& work) const;
   Result<void> catch_up(Plan& plan, const SaveOptions& what) const;
-  Result<void> write_grid(const History& history) const;
   Result<void> add_unlisted(const History& history, std::span<const std::string> names,
                             std::multimap<double, Verdict>& verdicts) const;
   Result<std::map<std::string, std::string>> let_go(History history, const Judgement& judgement,
@@ -178,23 +178,31 @@ Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base, const 
   CAIRN_TRY(history, internal::read_history(place()));
   // A pin belongs to the name: to save under it again does not take it away.
   const auto same = std::ranges::find(history.listed, base, &Listed::base);
-  CAIRN_TRY(was_pinned, same == history.listed.end() ? internal::is_pinned(place(), base)
-                                                     : Result<bool>(same->known.pinned));
-  const bool pinned = what.pinned || was_pinned;
+  const bool known = same != history.listed.end();
+  CAIRN_TRY(before,
+            known ? Result<internal::Pin>(internal::Pin{same->known.pinned, same->known.unread})
+                  : internal::pin_of(place(), base));
+  const bool pinned = what.pinned || before.pinned || !before.unread.empty();
   const double now = now_s();
   std::erase_if(history.listed, [&](const Listed& listed) { return listed.base == base; });
-  history.listed.push_back({dir_ / base, base, {now, what.step, what.metrics, pinned}, {}});
+  history.listed.push_back({dir_ / base, base, {now, what.step, what.metrics, pinned, {}}, {}});
   Judgement judgement = judge(history, internal::Pace::Save);
 
   Plan plan;
   plan.base = base;
-  plan.notices = internal::spare_others(place(), names, history, judgement);
+  CAIRN_TRY(spared, internal::spare_others(place(), names, history, judgement));
+  plan.notices = std::move(spared);
+  if (!what.pinned && !before.unread.empty()) {
+    plan.notices.push_back((dir_ / base).string() +
+                           ": is pinned, as what it replaces may have been: " + before.unread +
+                           "; Saver::pin() (cairn pin --remove) unpins it");
+  }
   CAIRN_TRY(leaving, internal::going(place(), names, history, judgement));
   internal::apply(judgement, options_.keep_any_of, history);
   plan.history = std::move(history);
   plan.journal.catalog = options_.latest_filename;
-  CAIRN_TRY(before, internal::before_adding(place(), base));
-  plan.journal.adding = std::move(before);
+  CAIRN_TRY(adding, internal::before_adding(place(), base));
+  plan.journal.adding = std::move(adding);
   plan.journal.removing = std::move(leaving);
   plan.writer.step = what.step;
   plan.writer.metadata = what.metadata;
@@ -246,7 +254,7 @@ Result<void> Saver::State::catch_up(Plan& plan, const SaveOptions& what) const {
 // The caller's lock covers all of it.
 Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec> specs,
                                 const Fill& fill, const SaveOptions& what, const Work& work) const {
-  CAIRN_TRY(settled, internal::settle(place()));
+  CAIRN_TRY(settled, internal::settle_and_clear(place(), now_s()));
   const internal::Target target{directory_, base, (dir_ / base).string()};
   const bool over_v1 = internal::is_named_as_v1(settled.names, base);
   if (!what.replace) CAIRN_CHECK(internal::refuse_what_goes(target, specs));
@@ -399,7 +407,7 @@ Result<std::vector<std::filesystem::path>> Saver::State::last_checkpoints() cons
 
 // The names in the directory; what there is to say of it is a notice of the Saver's.
 Result<std::vector<std::string>> Saver::State::settle() {
-  auto settled = internal::settle(place());
+  auto settled = internal::settle_and_clear(place(), now_s());
   if (!settled) return internal::told_what_to_free(std::move(settled).error());
   std::ranges::move(settled->notices, std::back_inserter(notices_));
   return std::move(settled->names);
@@ -449,25 +457,6 @@ Result<void> Saver::State::add_unlisted(const History& history, std::span<const 
   return {};
 }
 
-// TensorFlow's grid has moved, and no save is there to write it down.
-Result<void> Saver::State::write_grid(const History& history) const {
-  for (auto at = history.listed.rbegin(); history.grid && at != history.listed.rend(); ++at) {
-    if (at->base.empty()) continue;
-    CAIRN_TRY(twin, directory_.duplicate());
-    auto location = internal::locate_in(std::move(twin), at->base, at->path);
-    if (location) location->links = internal::links_of(options_.follow_links);
-    if (!location || !location->has(internal::kCairnSuffix)) continue;
-    CAIRN_TRY(index, internal::load_own_index(*location));
-    if (!index.current) continue;
-    auto done = internal::change_marks(*location, lock_wait(), [&](internal::Marks& marks) {
-      marks.grid = history.grid;
-      return true;
-    });
-    if (done || done.error().code != Code::NotFound) return done;
-  }
-  return {};
-}
-
 // The bases of those whose files stay, and why.
 Result<std::map<std::string, std::string>> Saver::State::let_go(
     History history, const Judgement& judgement, std::span<const std::string> names) const {
@@ -478,7 +467,7 @@ Result<std::map<std::string, std::string>> Saver::State::let_go(
   const auto announce = [&](std::size_t left) -> Result<void> {
     if (left > 0 || leaving.empty())
       CAIRN_CHECK(internal::write_journal(directory_, {options_.latest_filename, {}, leaving, {}}));
-    if (grid_moved) CAIRN_CHECK(write_grid(history));
+    if (grid_moved) CAIRN_CHECK(internal::write_grid(place(), history, lock_wait()));
     return internal::write_history(place(), history);
   };
   CAIRN_CHECK(internal::with_room(place(), leaving, announce));
@@ -503,7 +492,7 @@ Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
   std::multimap<double, Verdict> by_age;  // those of the same age in the order of the catalog
   CAIRN_CHECK(add_unlisted(history, names, by_age));
   Judgement judgement = judge(history, internal::Pace::Prune);
-  (void)internal::spare_others(place(), names, history, judgement);  // the verdicts say it
+  CAIRN_CHECK(internal::spare_others(place(), names, history, judgement));  // verdicts say it
   bool changes = false;
   for (std::size_t i = 0; i < history.listed.size(); ++i) {
     const Listed& listed = history.listed[i];

@@ -335,23 +335,29 @@ Result<void> Publisher::drop(std::span<const std::string_view> unwanted) const {
   return {};
 }
 
-// Whether what stands there is pinned, and what is to take its place is not.
-bool Publisher::loses_pin() const {
+// What to say of the pin of what stands there, where what is to take its place is not pinned;
+// empty: there is none.
+std::string Publisher::pin_lost() const {
+  // Nothing: nobody can say.
   const auto is_pinned = [](const os::File& file) {
     const auto own = read_own(file);
-    return own && *own && (*own)->pinned;
+    return own && *own ? std::optional((*own)->pinned) : std::nullopt;
   };
-  const auto there = target_.directory.open_file(name(kCairnSuffix), os::Links::Refuse);
-  if (!there || !is_pinned(*there)) return false;
-  return std::ranges::none_of(indexes_, [&](const Draft& index) {
-    return index.name() == name(kCairnSuffix) && is_pinned(index.file());
+  const auto stands = target_.directory.look(name(kCairnSuffix));
+  if (stands && !*stands) return {};
+  const auto there = target_.directory.open_file(name(kCairnSuffix), os::Links::Inside);
+  const auto before = there ? is_pinned(*there) : std::nullopt;
+  const bool stays = std::ranges::any_of(indexes_, [&](const Draft& index) {
+    return index.name() == name(kCairnSuffix) && is_pinned(index.file()).value_or(false);
   });
+  if (stays || before == false) return {};
+  return before ? "was pinned" : "may have been pinned, for its P.cairn cannot be read";
 }
 
 Result<void> Publisher::publish(std::span<Draft> shards, const How& how) {
   std::vector<Draft> replaced;
   if (!shards.empty()) {
-    lost_pin_ = loses_pin();
+    pin_lost_ = pin_lost();
     CAIRN_TRY(kept, keep_replaced(how.unwanted));
     replaced = std::move(kept);
     CAIRN_CHECK(name_shards(shards));
@@ -369,9 +375,9 @@ Result<void> Publisher::publish(std::span<Draft> shards, const How& how) {
 }
 
 std::optional<std::string> Publisher::notice() const {
-  if (!lost_pin_) return std::nullopt;
-  return target_.shown +
-         ": was pinned, and what took its place is not; Saver::pin() (cairn pin) pins it";
+  if (pin_lost_.empty()) return std::nullopt;
+  return target_.shown + ": " + pin_lost_ +
+         ", and what took its place is not; Saver::pin() (cairn pin) pins it";
 }
 
 Result<void> Publisher::publish_file(Draft& file, bool replace) {

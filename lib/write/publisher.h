@@ -86,8 +86,8 @@ class Publisher {
   // The same for one file that needs no index. Exists: without `replace`, another file is there.
   Result<void> publish_file(Draft& file, bool replace);
 
-  // A sentence, where the checkpoint that publish() replaced with other shards was pinned and the
-  // one that took its place is not.
+  // A sentence, where the checkpoint that publish() replaced with other shards was pinned, or may
+  // have been, and the one that took its place is not.
   std::optional<std::string> notice() const;
 
  private:
@@ -96,13 +96,13 @@ class Publisher {
   Result<void> name_shards(std::span<Draft> shards);
   Result<void> name_indexes(bool last_first);
   Result<void> drop(std::span<const std::string_view> unwanted) const;
-  bool loses_pin() const;
+  std::string pin_lost() const;
 
   Target target_;
   Lock lock_;
   std::vector<Draft> indexes_;
   bool changed_ = false;  // an index has got its name, or may have
-  bool lost_pin_ = false;
+  std::string pin_lost_;  // as it was
 };
 
 // Removes what publishers under the prefix left that died: temporary files that nobody holds, and

@@ -109,6 +109,43 @@ class OtherCatalogs(CommandTest):
                 self.cairn("rm", "d/m-3", "--force", exit=YES)
                 self.cairn("set-latest", "d", "m-1", exit=YES)
 
+    def test_what_reads_as_one_is_one_though_no_verb_would_call_it_so(self):
+        text = 'model_checkpoint_path: "m-1"\nall_model_checkpoint_paths: "m-1"\n'
+        for name in ("best.meta", "best.index", "best.cairn", "best.safetensors", "best.data-00000-of-00001", ".cairn-best",
+                     "m-1.meta", "m-2.meta"):
+            with self.subTest(name):
+                (self.dir / "d" / name).write_text(text)
+                self.save(2)
+                self.assertIn("its files stay, since %s, another catalog" % name, self.save(3).err)
+                self.assertIn("went  d/m-2", self.cairn("prune", "d", "--max-to-keep", "1", exit=YES).text)
+                self.assertEqual((self.dir / "d" / name).read_text(), text)
+                self.cairn("verify", "d/m-1", exit=YES)
+                (self.dir / "d" / name).unlink()
+                self.cairn("rm", "d/m-3", "--force", exit=YES)
+                self.cairn("set-latest", "d", "m-1", exit=YES)
+
+    def test_a_damaged_one_of_such_a_name_is_named_and_one_that_nobody_can_read_is_none(self):
+        (self.dir / "d/best.meta").write_text('model_checkpoint_path: "m-1')
+        self.assertEqual([self.save(step).err.count("d/best.meta: ") for step in (2, 3)], [0, 1])
+        self.assertIn("so nobody knows what this catalog lists: mend or remove it", self.save(4).err)
+        (self.dir / "d/best.meta").unlink()
+        (self.dir / "d/best.meta").symlink_to("best.meta")
+        self.assertEqual(self.save(5).err, "")
+        self.assertEqual(self.there(), ["m-4", "m-5"])
+
+    def test_comments_before_it_may_have_any_length(self):
+        text = 'model_checkpoint_path: "m-1"\nall_model_checkpoint_paths: "m-1"\n'
+        for before in ("#" + 5000 * "x" + "\n", 3000 * "# the best\n", 9000 * " \n", "# x\n" + 4096 * "#" + "\n\n#\n",
+                       4095 * " " + "#\n", 4095 * "#" + "\n"):
+            with self.subTest(before[:10]):
+                (self.dir / "d/best").write_text(before + text)
+                self.save(2)
+                self.assertIn("its files stay, since best, another catalog", self.save(3).err)
+                (self.dir / "d/best").unlink()
+                self.cairn("rm", "d/m-2", exit=YES)
+                self.cairn("rm", "d/m-3", "--force", exit=YES)
+                self.cairn("set-latest", "d", "m-1", exit=YES)
+
     def test_a_link_to_a_catalog_is_one_and_a_link_to_its_own_is_none(self):
         self.cairn("set-latest", "d", "m-1", "--catalog", "best", exit=YES)
         (self.dir / "d/best").rename(self.dir / "best")

@@ -14,17 +14,29 @@
 namespace cairn {
 namespace {
 
+using test::has;
 using test::Sandbox;
 using test::write_file;
 using test::fs::path;
 using Names = std::vector<std::string>;
 
-Names orphans_in(const path& dir) {
+double in_hours(double hours) { return static_cast<double>(os::now_ns()) * 1e-9 + hours * 3600; }
+
+Names orphans_in(const path& dir, double hours = 25) {
   const auto directory = os::Directory::open(dir);
   REQUIRE(directory);
   const auto names = directory->names();
   REQUIRE(names);
-  return internal::orphan_indexes(*directory, *names);
+  return internal::orphan_indexes(*directory, *names, in_hours(hours));
+}
+
+// What went, in sentences.
+Names cleared(const path& dir, double hours = 25) {
+  const auto directory = os::Directory::open(dir);
+  REQUIRE(directory);
+  const auto names = directory->names();
+  REQUIRE(names);
+  return internal::remove_orphan_indexes({dir, *directory, "checkpoint"}, *names, in_hours(hours));
 }
 
 TEST_CASE("a draft is made beside those who sweep, whatever moment they come at") {
@@ -181,22 +193,66 @@ TEST_CASE("an index is no leftover while P.index stands beside it") {
   CHECK(orphans_in(box.root()) == Names{});
 }
 
-TEST_CASE("a removal that died half-way leaves a leftover, once an index it recorded is gone") {
+TEST_CASE("an index stays as long as a shard of it is there, by whatever name") {
   Sandbox box;
-  save_two_shards(box / "m", true);
-  test::fs::remove(first_shard(box.root()));
-  CHECK(orphans_in(box.root()) == Names{});
+  bool tensorflow_index = false;
+  SUBCASE("the only index of its checkpoint") {}
+  SUBCASE("one of two, and the other is gone") { tensorflow_index = true; }
+  save_two_shards(box / "m", tensorflow_index);
   test::fs::remove(box / "m.index");
-  CHECK(orphans_in(box.root()) == Names{"m.cairn"});
-}
-
-TEST_CASE("the only index of a checkpoint stays as long as one of its shards is there") {
-  Sandbox box;
-  save_two_shards(box / "m", false);
+  CHECK(orphans_in(box.root()) == Names{});
   test::fs::remove(first_shard(box.root()));
   CHECK(orphans_in(box.root()) == Names{});
   remove_all(box.root(), ".data-");
   CHECK(orphans_in(box.root()) == Names{"m.cairn"});
+  // As transfers call what has not arrived yet; and an export, which TensorFlow's retention leaves.
+  for (const char* name : {".m.data-00000-of-00002.Xa3f", "m.data-00000-of-00002.part",
+                           "m.data-00001-of-00002.cairn-tmp-0123456789abcdef", "m.safetensors"}) {
+    CAPTURE(name);
+    write_file(box / name, "so far");
+    CHECK(orphans_in(box.root()) == Names{});
+    test::fs::remove(box / name);
+  }
+  write_file(box / "n.data-00000-of-00002", "another's");
+  CHECK(orphans_in(box.root()) == Names{"m.cairn"});
+}
+
+TEST_CASE("what a day ago was not there, or is pinned, may be missed and stays") {
+  Sandbox box;
+  test::Save what{{{"v", test::int_scalar(1)}}};
+  what.options.tensorflow_index = false;
+  test::save(box / "m", what);
+  REQUIRE(Saver::open(box.root())->pin(box / "m"));
+  test::save(box / "n", what);
+  remove_all(box.root(), ".data-");
+  CHECK(orphans_in(box.root(), 0) == Names{});
+  CHECK(orphans_in(box.root(), 23) == Names{});
+  CHECK(orphans_in(box.root(), 25) == Names{"n.cairn"});
+}
+
+TEST_CASE("a leftover that no catalog lists and no link leads to goes, and that is said") {
+  Sandbox box;
+  test::Save what{{{"v", test::int_scalar(1)}}};
+  what.options.tensorflow_index = false;
+  for (const char* name : {"gone", "listed", "best", "linked"}) test::save(box / name, what);
+  REQUIRE(set_latest_checkpoint(box.root(), "listed"));
+  REQUIRE(set_latest_checkpoint(box.root(), "best", "best_checkpoint"));
+  test::fs::create_symlink("linked.cairn", box / "alias.cairn");
+  remove_all(box.root(), ".data-");
+  CHECK(cleared(box.root(), 0) == Names{});
+  const Names went = cleared(box.root());
+  REQUIRE(went.size() == 1);
+  CHECK(has(went[0], "gone.cairn: is gone, for it was all that was left of a checkpoint"));
+  for (const char* name : {"listed", "best", "linked"})
+    CHECK(test::fs::exists(box / (std::string(name) + ".cairn")));
+  CHECK(!test::fs::exists(box / "gone.cairn"));
+
+  // Where nobody knows what a catalog lists, it may list any.
+  test::save(box / "gone", what);
+  remove_all(box.root(), ".data-");
+  write_file(box / "checkpoint", "model_checkpoint_path: \"gone\" damaged {");
+  CHECK(cleared(box.root()) == Names{});
+  CHECK(test::fs::exists(box / "gone.cairn"));
 }
 
 TEST_CASE("an index that cannot be read is no leftover, whatever is gone") {

@@ -272,6 +272,29 @@ TEST_CASE("what was linked back under a doomed name is another's, though it is t
   CHECK(Checkpoint::open(begun.dir / "m-1"));
 }
 
+TEST_CASE("what a link leads to by now, though it was to go, stays") {
+  Begun begun;
+  for (const char* suffix : {".index", ".cairn", ".data-00000-of-00001"})
+    test::fs::create_symlink(std::string("m-1") + suffix,
+                             begun.dir / (std::string("best") + suffix));
+  bool stays = false;
+  SUBCASE("unless that goes too") { begun.journal.removing.push_back(begun.members("best")); }
+  SUBCASE("as long as the link") { stays = true; }
+  begun.journal.adding = {};
+  REQUIRE(internal::write_journal(begun.directory, begun.journal));
+  test::write_file(begun.dir / "checkpoint", catalog_of({"m-2"}));
+  const auto settled = internal::settle(begun.place);
+  REQUIRE_MESSAGE(settled, refusal(settled));
+  CHECK(settled->notices.size() == (stays ? 1 : 2));
+  for (const std::string& notice : settled->notices) {
+    CHECK(test::has(notice, stays ? "m-1: its removal was cut short; it stays, since best."
+                                  : ": its removal was cut short, and is finished now"));
+  }
+  CHECK(Checkpoint::open(begun.dir / "best").has_value() == stays);
+  CHECK(Checkpoint::open(begun.dir / "m-1").has_value() == stays);
+  CHECK(steps_in(begun.dir) == (stays ? std::vector{1, 2} : std::vector{2}));
+}
+
 TEST_CASE("a journal removes files of checkpoints only, and only in its directory") {
   Begun begun;
   const path outside = begun.box.root().string() + "-outside";

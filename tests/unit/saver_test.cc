@@ -340,7 +340,7 @@ TEST_CASE("an entry that is doubled counts once and leaves nothing behind") {
   CHECK(catalog_in(box.root()) == catalog_of({"m-1", "m-2", "m-3", "m-4"}));
 }
 
-TEST_CASE("what TensorFlow's retention leaves of a checkpoint goes with the next save") {
+TEST_CASE("what TensorFlow's retention leaves of a checkpoint goes when it is a day old") {
   Sandbox box;
   Trainer trainer(box.root());
   trainer.save(0);
@@ -349,9 +349,16 @@ TEST_CASE("what TensorFlow's retention leaves of a checkpoint goes with the next
   test::fs::remove(box / "m-0.index");
   test::fs::remove(box / "m-0.data-00000-of-00001");
   test::write_file(box / "checkpoint", catalog_of({"m-1"}));
+  trainer.now_s = static_cast<double>(os::now_ns()) * 1e-9;
   trainer.save(2);
+  CHECK(test::fs::exists(box / "m-0.cairn"));
+  trainer.now_s += 25.0 * 3600;
+  const auto saved = trainer.try_save(3);
+  REQUIRE_MESSAGE(saved, refusal(saved));
   CHECK(!test::fs::exists(box / "m-0.cairn"));
-  CHECK(steps_in(box.root()) == std::vector{1, 2});
+  REQUIRE(saved->notices.size() == 1);
+  CHECK(has(saved->notices[0], "m-0.cairn: is gone, for it was all that was left of a checkpoint"));
+  CHECK(steps_in(box.root()) == std::vector{1, 2, 3});
 }
 
 TEST_CASE("what TensorFlow lists while a save is under way stays listed") {

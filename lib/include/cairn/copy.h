@@ -59,15 +59,18 @@ struct Moved {
 // does. `latest_filename`: the catalog that is told last.
 //
 // Errors: as copy_checkpoint; Invalid (a path that only leads to a checkpoint: a directory, a
-// member's file); Unsupported (its files are symbolic links; it is the variables of a SavedModel; a
-// pin stands in a P.cairn that P.index has overtaken). After an error all is as it was, or it is
+// member's file); Unsupported (its files are symbolic links, or such a link of its directory leads
+// to them; it is the variables of a SavedModel; a pin stands in a P.cairn that P.index has
+// overtaken). After an error all is as it was, or it is
 // whole under both names, and the sentence says so.
 CAIRN_API Result<Moved> move_checkpoint(const std::filesystem::path& source,
                                         const TransferOptions& options,
                                         std::string_view latest_filename = "checkpoint") noexcept;
 
 struct RemoveOptions {
-  bool force = false;    // also the latest, and one that other catalogs of the directory list
+  // Also the latest, one that other catalogs of the directory list, and one of which nobody knows
+  // whether it is pinned, since its P.cairn cannot be read.
+  bool force = false;
   bool dry_run = false;  // change nothing
   std::string latest_filename = "checkpoint";
   std::chrono::milliseconds lock_wait{30'000};  // as SaverOptions
@@ -92,9 +95,10 @@ struct Removed {
 // two leaves an entry that the next writer leaves out.
 //
 // Errors: NotFound (no such checkpoint); Invalid (a path that only leads to one); Unsupported (it
-// is pinned; it is the latest, or another catalog lists it, without `force`; it is the variables of
-// a SavedModel): nothing is changed. Busy (a lock; another has written it anew meanwhile: that one
-// stays, unlisted); NoSpace (not even that was possible; says what to free); Io, Corrupt (a catalog
+// is pinned; a symbolic link of its directory, of another name, leads to it; without `force` what
+// RemoveOptions says of that; it is the variables of a SavedModel): nothing is changed. Busy (a
+// lock; another has written it anew meanwhile: that one stays, unlisted); NoSpace (not even that was
+// possible; says what to free); Io, Corrupt (a catalog
 // that cannot be read).
 CAIRN_API Result<Removed> remove_checkpoint(const std::filesystem::path& prefix,
                                             const RemoveOptions& options = {}) noexcept;

@@ -139,7 +139,9 @@ class CAIRN_API PendingSave {
 // started anew, a second one, and TensorFlow may take turns. What TensorFlow, which knows no lock,
 // lists while a save is under way stays listed. What another catalog of the directory lists
 // (latest_filename) leaves this one by the rules, but its files stay, and a notice says so. While
-// nobody can say what another one lists, since it is damaged or cannot be read, nothing leaves.
+// nobody can say what another one lists, since it is damaged or cannot be read, nothing leaves. As
+// a pinned one, and with a notice, stays what a symbolic link of the directory leads to, as long as
+// the link stays, and one whose P.cairn cannot be read, since nobody knows whether it is pinned.
 // While it writes, a Saver holds the directory's lock (the file .cairn-lock): a second writer waits
 // `lock_wait`, then gets Busy, in a sentence that names the holder. The lock dies with its process.
 // Readers need no lock.
@@ -195,7 +197,8 @@ class CAIRN_API Saver {
   Result<std::vector<Verdict>> prune(bool dry_run) noexcept;
 
   // What the last call of pin() or prune() has to say beside its answer: what it finished for a
-  // process that died, that the path leads elsewhere by now. Lifetime: until the next call.
+  // process that died, that the directory's path leads elsewhere by now, that a P.cairn which
+  // outlived its checkpoint went. Lifetime: until the next call.
   std::span<const std::string> notices() const noexcept;
 
   Saver(Saver&&) noexcept;

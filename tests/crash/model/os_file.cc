@@ -227,6 +227,10 @@ Result<std::optional<FileInfo>> Directory::look(std::string_view name) const {
   return std::optional(info_of(machine, inode));
 }
 
+Result<std::optional<std::string>> Directory::link_text(std::string_view) const {
+  return std::optional<std::string>();  // nobody makes one here
+}
+
 bool Directory::exists(std::string_view name) const {
   const auto there = look(name);
   return there && there->has_value();
