@@ -26,6 +26,7 @@
 #include "lib/saver/other_catalogs.h"
 #include "lib/try.h"
 #include "lib/write/lock.h"
+#include "lib/write/publisher.h"
 
 namespace cairn {
 namespace {
@@ -221,8 +222,12 @@ Result<Repaired> repair(const internal::Place& place, const RepairOptions& optio
   Repaired repaired = repair.finish(history);
   if (options.dry_run) return repaired;
   if (repaired.changed) CAIRN_CHECK(internal::write_history(place, history));
-  // What a save that died left needs a catalog that can be read, so it comes second.
-  if (repaired.changed || (state && *state)) CAIRN_CHECK(internal::settle(place));
+  // What a save that died left needs a catalog that can be read, or none, so it comes second.
+  if (repaired.changed || state) {
+    CAIRN_CHECK(internal::settle(place));
+  } else {
+    internal::sweep_all(place.directory);
+  }
   return repaired;
 }
 
