@@ -107,6 +107,7 @@ using KeyValues = std::vector<std::pair<std::string, std::string>>;
 
 // Keys that begin so are Cairn's own.
 inline constexpr std::string_view kReservedKeys = "cairn.";
+inline constexpr std::string_view kMetricKeys = "cairn.metric.";
 inline constexpr std::string_view kPinnedKey = "cairn.pinned";  // a Saver never removes it
 
 struct IndexFacts {

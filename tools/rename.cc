@@ -21,8 +21,11 @@ constexpr const char* kDescription =
 
 constexpr const char* kFooter =
     "OLD=NEW is split at the first '=', PATTERN=REPLACEMENT at the last. A PATTERN is a regular\n"
-    "expression as in JavaScript; each of its matches in a name is replaced, and $1 is its first\n"
-    "group. Patterns are applied one after the other, to names that no --map names.\n\n"
+    "expression in RE2's syntax; each of its matches in a name is replaced: $1 is its first "
+    "group,\n"
+    "$& the match. Look-around and back-references are refused. Patterns are applied one after "
+    "the\n"
+    "other, to names that no --map names.\n\n"
     "Exit status: 0 it is done and durable, 2 it could not be done.\n\n"
     "JSON: as that of 'cairn import', and \"renamed\": a list of {\"from\", \"to\"}; with "
     "--dry-run "

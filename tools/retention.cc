@@ -108,12 +108,13 @@ Result<std::vector<Retention>> rules_of(const RetentionOptions& options) {
   return rules;
 }
 
-void add_lock_wait(CommandLine& line, std::chrono::milliseconds& wait) {
+Argument add_lock_wait(CommandLine& line, std::chrono::milliseconds& wait) {
   const auto take = [&wait](const std::string& word) { wait = *parse_wait(word); };
   const auto why_not = [](const std::string& word) {
     return parse_wait(word) ? "" : "'" + word + "' is neither seconds, 0 or more, nor inf";
   };
-  line.add_call<std::string>("--lock-wait", take, "SECONDS",
+  return line
+      .add_call<std::string>("--lock-wait", take, "SECONDS",
                              "How long to wait for another writer (30; 0: not at all; inf: for\n"
                              "ever)")
       .check(why_not);

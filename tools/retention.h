@@ -28,6 +28,6 @@ void add_retention(CommandLine& line, RetentionOptions& options);
 // Errors: Invalid (a --best that is none). Whether the rules go together, Saver::open says.
 Result<std::vector<Retention>> rules_of(const RetentionOptions& options);
 
-void add_lock_wait(CommandLine& line, std::chrono::milliseconds& wait);
+Argument add_lock_wait(CommandLine& line, std::chrono::milliseconds& wait);
 
 }  // namespace cairn::tools

@@ -160,6 +160,13 @@ Result<Saved> save_contents(Options& options) {
   if (!saved) return saved;
   const auto notices = contents->notices();
   saved->notices.insert(saved->notices.begin(), notices.begin(), notices.end());
+  if (options.what.meta_graph.empty() && contents->source()) {
+    const fs::path graph = contents->source()->prefix().native() + ".meta";
+    std::error_code ignored;
+    if (fs::exists(graph, ignored) && prefix.native() != contents->source()->prefix().native())
+      saved->notices.push_back(graph.native() +
+                               ": TensorFlow's graph stays behind; --meta takes it along");
+  }
   return saved;
 }
 

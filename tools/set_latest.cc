@@ -1,11 +1,13 @@
 #include <fmt/format.h>
 
+#include <chrono>
 #include <filesystem>
 #include <string>
 
 #include "cairn/catalog.h"
 #include "cairn/checkpoint.h"
 #include "output.h"
+#include "retention.h"
 #include "verb.h"
 
 namespace cairn::tools {
@@ -19,8 +21,9 @@ constexpr const char* kDescription =
     "entries, and PREFIX moves to their end. Replaced in one step, durably.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 done, and the prefix is printed; 2 it could not be (PREFIX is no "
-    "checkpoint).\n\n"
+    "Exit status: 0 done, and the prefix is printed; 2 it could not be (PREFIX is no checkpoint, "
+    "somebody\n"
+    "else writes to DIR).\n\n"
     "PREFIX is a path, or the bare name of a checkpoint in DIR.\n\n"
     "Examples:\n"
     "  cairn set-latest saved saved/train2-7\n"
@@ -52,11 +55,16 @@ Result<fs::path> resolve(const fs::path& dir, const fs::path& given, bool follow
   return fs::absolute(prefix);
 }
 
-Result<fs::path> change_catalog(const fs::path& dir, const fs::path& given,
-                                const std::string& catalog, bool follow_links) {
-  auto prefix = resolve(dir, given, follow_links);
+struct How {
+  std::string catalog = "checkpoint";
+  bool follow_links = false;
+  std::chrono::milliseconds lock_wait{30'000};
+};
+
+Result<fs::path> change_catalog(const fs::path& dir, const fs::path& given, const How& how) {
+  auto prefix = resolve(dir, given, how.follow_links);
   if (!prefix) return prefix;
-  const auto done = set_latest_checkpoint(dir, *prefix, catalog);
+  const auto done = set_latest_checkpoint(dir, *prefix, how.catalog, how.lock_wait);
   if (!done) return done.error();
   return prefix;
 }
@@ -66,16 +74,16 @@ Result<fs::path> change_catalog(const fs::path& dir, const fs::path& given,
 int set_latest(Arguments arguments) {
   std::string dir;
   std::string prefix;
-  std::string catalog = "checkpoint";
-  bool follow_links = false;
+  How how;
   CommandLine line("cairn set-latest", kDescription, kFooter);
   add_directory(line, dir);
   line.add("PREFIX", prefix, "The checkpoint").required();
-  add_catalog(line, catalog);
-  add_follow_links(line, follow_links);
+  add_catalog(line, how.catalog);
+  add_follow_links(line, how.follow_links);
+  add_lock_wait(line, how.lock_wait);
   if (const auto exit = line.parse(arguments)) return *exit;
 
-  const auto changed = change_catalog(dir, prefix, catalog, follow_links);
+  const auto changed = change_catalog(dir, prefix, how);
   if (!changed) {
     complain(changed.error());
     return kFailed;

@@ -8,6 +8,7 @@
 
 #include "cairn/catalog.h"
 #include "output.h"
+#include "retention.h"
 #include "verb.h"
 #include "words.h"
 
@@ -20,9 +21,12 @@ constexpr const char* kDescription =
     "Print the catalog of a directory (its file 'checkpoint'): the checkpoints it names, oldest "
     "first,\n"
     "which one it calls the latest, and of each whether its indexes are valid and its shards all\n"
-    "there; then the shards in DIR that no index names. Reads indexes, not tensors; 'cairn "
-    "verify'\n"
-    "reads those.\n\n"
+    "there; then the shards in DIR that no index names, and what processes that died have left in\n"
+    "DIR: what they had begun with which checkpoints, and files. The next save, prune, pin, mv, rm "
+    "or\n"
+    "--repair there finishes or takes back the one and removes the other. Reads indexes, not "
+    "tensors;\n"
+    "'cairn verify' reads those.\n\n"
     "With --repair the catalog is made to say what is there: entries that are not whole go, whole\n"
     "checkpoints that are younger than all entries come; where it is missing or damaged, all that\n"
     "are whole come. What cannot be judged stays (links, other directories). Left alone are what\n"
@@ -36,9 +40,10 @@ constexpr const char* kFooter =
     "be read or written.\n\n"
     "JSON: "
     "{\"latest\",\"latest_whole\",\"checkpoints\":[{\"prefix\",\"whole\",\"opens_as\",\"why\"}],\n"
-    "\"unnamed_shards\":[{\"path\",\"bytes\"}]}, where latest_whole is the newest that is whole, "
-    "and "
-    "why is\n"
+    "\"unnamed_shards\":[{\"path\",\"bytes\"}],\"unfinished\":[{\"prefix\",\"why\"}],\n"
+    "\"left_files\":[{\"path\",\"bytes\"}]}, where latest_whole is the newest that is whole, and "
+    "why "
+    "is\n"
     "null for what is. With --repair also \"changed\" and\n"
     "\"left_out\":[{\"prefix\",\"why\"}], and the rest as it is afterwards, or would be.\n\n"
     "Examples:\n"
@@ -57,6 +62,7 @@ struct State {
   std::optional<std::string> latest_whole;
   std::vector<Entry> entries;
   std::vector<UnnamedShard> unnamed;
+  LeftBehind left;
 };
 
 // A directory that cannot be listed still has a catalog to be shown.
@@ -65,6 +71,28 @@ std::vector<UnnamedShard> look_for_unnamed(const std::string& dir) {
   if (shards) return *std::move(shards);
   complain("shards that no index names could not be looked for: " + shards.error().what);
   return {};
+}
+
+// The same. Where all is known, its notices have been said.
+LeftBehind look_for_left(const std::string& dir) {
+  auto left = left_behind(dir);
+  if (left) {
+    print_notices(left->notices);
+    return *std::move(left);
+  }
+  complain("what processes that died left could not be looked for: " +
+           in_command_words(left.error().what));
+  return {};
+}
+
+// Of a shard that goes it is known whose it was.
+void look_around(const std::string& dir, State& state) {
+  state.unnamed = look_for_unnamed(dir);
+  state.left = look_for_left(dir);
+  std::erase_if(state.unnamed, [&](const UnnamedShard& shard) {
+    return std::ranges::find(state.left.files, shard.path, &LeftFile::path) !=
+           state.left.files.end();
+  });
 }
 
 Result<State> read_state(const std::string& dir, const std::string& name, bool follow_links) {
@@ -104,6 +132,20 @@ State state_of(const Repaired& repaired) {
   return state;
 }
 
+void print_json(Json& json, const LeftBehind& left) {
+  json.begin_array("unfinished");
+  for (const PassedOver& each : left.unfinished) {
+    json.begin_object().text("prefix", each.prefix.native());
+    json.text("why", in_command_words(each.why)).end_object();
+  }
+  json.end_array().begin_array("left_files");
+  for (const LeftFile& file : left.files) {
+    json.begin_object().text("path", file.path.native());
+    json.number("bytes", file.size_bytes).end_object();
+  }
+  json.end_array();
+}
+
 void print_json(const State& state, const Repaired* repaired) {
   Json json;
   json.begin_object().text_or_null("latest", state.latest);
@@ -119,6 +161,7 @@ void print_json(const State& state, const Repaired* repaired) {
     json.number("bytes", shard.size_bytes).end_object();
   }
   json.end_array();
+  print_json(json, state.left);
   if (repaired != nullptr) {
     json.flag("changed", repaired->changed).begin_array("left_out");
     for (const PassedOver& each : repaired->left_out) {
@@ -158,6 +201,22 @@ void print_unnamed(const State& state) {
       "PREFIX.cairn\n");
 }
 
+void print_left(const LeftBehind& left) {
+  if (left.unfinished.empty() && left.files.empty()) return;
+  for (const PassedOver& each : left.unfinished)
+    print(fmt::format("unfinished: {}\n", safe(in_command_words(each.why))));
+  for (const LeftFile& file : left.files) {
+    print(fmt::format("left by a process that died: {}  {} bytes\n", safe(file.path.native()),
+                      grouped(file.size_bytes)));
+  }
+  print("the next save, prune, pin, mv, rm or 'cairn state --repair' here sees to that first\n");
+}
+
+void print_around(const State& state) {
+  print_unnamed(state);
+  print_left(state.left);
+}
+
 void print_repair(const Repaired& repaired, bool dry_run) {
   for (const PassedOver& each : repaired.left_out)
     print(fmt::format("left out: {}\n", safe(in_command_words(each.why))));
@@ -173,13 +232,14 @@ int repair(const std::string& dir, const std::string& catalog, const RepairOptio
     complain(repaired.error());
     return kFailed;
   }
+  print_notices(repaired->notices);
   State state = state_of(*repaired);
-  state.unnamed = look_for_unnamed(dir);
+  look_around(dir, state);
   if (json) {
     print_json(state, &*repaired);
   } else {
     print_text(state);
-    print_unnamed(state);
+    print_around(state);
     print_repair(*repaired, options.dry_run);
   }
   if (state.latest) return kYes;
@@ -204,6 +264,7 @@ int state(Arguments arguments) {
   line.add_flag("--all", options.all, "Repair: list every whole checkpoint").needs(repair_option);
   line.add_flag("--dry-run", options.dry_run, "Repair: say what would be done, and change nothing")
       .needs(repair_option);
+  add_lock_wait(line, options.lock_wait).needs(repair_option);
   add_json(line, json);
   add_follow_links(line, follow_links);
   if (const auto exit = line.parse(arguments)) return *exit;
@@ -214,15 +275,15 @@ int state(Arguments arguments) {
     complain(state.error());
     return kFailed;
   }
-  state->unnamed = look_for_unnamed(dir);
+  look_around(dir, *state);
   if (json) print_json(*state, nullptr);
-  if (!json && !state->latest) print_unnamed(*state);
+  if (!json && !state->latest) print_around(*state);
   if (!state->latest) {
     complain(fmt::format("{} has no catalog (no file '{}')", dir, catalog));
     return kNo;
   }
   if (!json) print_text(*state);
-  if (!json) print_unnamed(*state);
+  if (!json) print_around(*state);
   return kYes;
 }
 

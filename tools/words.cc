@@ -7,7 +7,7 @@ namespace cairn::tools {
 namespace {
 
 // The longer ones first, which hold shorter ones.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 24> kWords{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 25> kWords{{
     {"export_index() with replace (cairn export --to tensorflow --replace)",
      "'cairn export --to tensorflow --replace'"},
     {"repair_catalog() (cairn state --repair)", "'cairn state --repair'"},
@@ -17,6 +17,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 24> kWords{{
     {"Saver::pin() (cairn pin --remove)", "'cairn pin --remove'"},
     {"Saver::pin() (cairn pin)", "'cairn pin'"},
     {"with force (--force)", "with --force"},
+    {"remove_checkpoint() (cairn rm)", "'cairn rm'"},
     {"copy_checkpoint()", "'cairn cp'"},
     {"remove_checkpoint()", "'cairn rm'"},
     {"salvage()", "'cairn salvage'"},

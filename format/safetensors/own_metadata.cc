@@ -20,13 +20,19 @@ std::optional<std::int64_t> step_of(std::string_view text) noexcept {
 
 }  // namespace
 
+bool is_own_key(std::string_view key) noexcept {
+  return key == kStepKey || key == kTiedKey || key.starts_with(kMetadataPrefix);
+}
+
 void take_own_metadata(IndexFacts& facts) {
   for (const auto& [key, value] : facts.safetensors_metadata) {
     if (key == kStepKey) facts.step = step_of(value);
     if (!key.starts_with(kMetadataPrefix)) continue;
     std::string own = key.substr(kMetadataPrefix.size());
-    // What a Saver says of its own checkpoints is never taken from a file.
-    if (!own.starts_with(kReservedKeys)) facts.metadata.emplace_back(std::move(own), value);
+    // Of what a Saver says of its own checkpoints metrics alone are taken from a file: a pin would
+    // keep it for ever.
+    if (!own.starts_with(kReservedKeys) || own.starts_with(kMetricKeys))
+      facts.metadata.emplace_back(std::move(own), value);
   }
   std::ranges::sort(facts.metadata);
 }

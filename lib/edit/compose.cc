@@ -18,7 +18,9 @@
 #include "format/checked.h"
 #include "format/dtype.h"
 #include "format/quoted.h"
+#include "format/safetensors/own_metadata.h"
 #include "lib/edit/names.h"
+#include "lib/edit/transfer.h"
 #include "lib/read/names.h"
 #include "lib/read/open_checkpoint.h"
 #include "lib/read/slices.h"
@@ -210,9 +212,7 @@ Result<void> check_alike(std::span<const MergeInput> sources) {
 }
 
 std::optional<std::int64_t> input_step(const MergeInput& source) {
-  const Location& location = source.found.location;
-  if (const auto step = source.found.parts.index.step()) return step;
-  return location.kind == Kind::Prefix ? step_of(location.base) : std::nullopt;
+  return step_of(source.found.location, source.found.parts.index);
 }
 
 std::optional<std::int64_t> common_step(std::span<const MergeInput> sources) {
@@ -247,7 +247,13 @@ format::KeyValues agreeing(std::span<const format::KeyValues> all,
 }
 
 void drop_savers_own(format::KeyValues& metadata) {
-  std::erase_if(metadata, [](const auto& pair) { return pair.first.starts_with("cairn."); });
+  std::erase_if(metadata,
+                [](const auto& pair) { return pair.first.starts_with(format::kReservedKeys); });
+}
+
+void drop_files_own(format::KeyValues& metadata) {
+  std::erase_if(metadata,
+                [](const auto& pair) { return format::safetensors::is_own_key(pair.first); });
 }
 
 }  // namespace
@@ -271,11 +277,12 @@ Result<Composed> compose(std::vector<MergeInput> sources) {
       for (TensorFacts& tensor : facts.tensors) tensor.chunk_crc32cs.clear();
     }
     if (sources.size() > 1) drop_savers_own(facts.metadata);
-    drop_savers_own(facts.safetensors_metadata);
+    drop_files_own(facts.safetensors_metadata);
     metadata.push_back(std::move(facts.metadata));
     safetensors_metadata.push_back(std::move(facts.safetensors_metadata));
     CAIRN_CHECK(take(sources[i], i, shards, tensors, facts));
     result.notices.insert(result.notices.end(), parts.notices.begin(), parts.notices.end());
+    tell_of_graph(sources[i].found.location, result.notices);
   }
   CAIRN_CHECK(join_tensors(sources, std::move(tensors), result));
   result.facts.step = common_step(sources);

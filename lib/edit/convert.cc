@@ -21,6 +21,7 @@
 #include "lib/read/names.h"
 #include "lib/read/open_checkpoint.h"
 #include "lib/try.h"
+#include "lib/write/free_space.h"
 #include "lib/write/layout.h"
 #include "lib/write/publisher.h"
 #include "lib/write/remarks.h"
@@ -135,7 +136,7 @@ Result<void> write_prefix(const Source& source, Format target, const TransferOpt
                           Transfer& transfer) {
   internal::Fit fit =
       internal::fit_of(internal::OpenCheckpoint::of(source.checkpoint).index(), target);
-  CAIRN_CHECK(internal::accept(fit.misfits, target, options, transfer));
+  CAIRN_CHECK(internal::accept(fit.misfits, internal::holder_of(target), options, transfer));
   WriterOptions writing = internal::writer_options(source.checkpoint);
   writing.cairn_index = target == Format::Cairn;
   if (target != Format::Cairn && writing.step != internal::step_of(options.output.native())) {
@@ -145,14 +146,11 @@ Result<void> write_prefix(const Source& source, Format target, const TransferOpt
                                (writing.step ? ", " + std::to_string(*writing.step) : ""));
   }
   CAIRN_TRY(graph, internal::meta_graph(source.location, options.follow_links));
-  std::vector<std::string_view> stale{internal::kSafetensorsSuffix};
-  if (graph.empty()) stale.push_back(internal::kMetaSuffix);
   writing.meta_graph = std::move(graph);
   internal::Payload payload{source.checkpoint, std::move(fit.taken), std::move(writing), {}};
   payload.unchanged = [&] { return check_source(source, options); };
   CAIRN_CHECK(internal::rewrite(payload, options, transfer));
   internal::tell_of_fingerprint(options.output, transfer);
-  internal::tell_of_stale(options.output, stale, transfer);
   return {};
 }
 
@@ -170,11 +168,7 @@ void note_about_file(const Source& source, std::span<const TensorSpec> specs, Tr
                                ": only the newest readers of safetensors know it, and others "
                                "refuse the whole file");
   }
-  if (source.location.kind == internal::Kind::SafetensorsFile ||
-      !source.location.has(internal::kMetaSuffix))
-    return;
-  transfer.notices.push_back(source.location.prefix.string() + std::string(internal::kMetaSuffix) +
-                             ": TensorFlow's graph stays behind");
+  internal::tell_of_graph(source.location, transfer.notices);
 }
 
 // The file that a plan for these tensors gives, its header made.
@@ -201,7 +195,8 @@ Result<void> write_safetensors(const Source& from, const TransferOptions& option
                                Transfer& transfer) {
   const internal::OpenCheckpoint& source = internal::OpenCheckpoint::of(from.checkpoint);
   const internal::Fit selection = internal::fit_of(source.index(), Format::Safetensors);
-  CAIRN_CHECK(internal::accept(selection.misfits, Format::Safetensors, options, transfer));
+  CAIRN_CHECK(internal::accept(selection.misfits, internal::holder_of(Format::Safetensors), options,
+                               transfer));
   const std::vector<TensorSpec> specs = specs_of(source.index(), selection.taken);
   CAIRN_TRY(layout, plan_file(from.checkpoint, specs, options));
   const auto parts = internal::Prefix::of(options.output);
@@ -209,6 +204,7 @@ Result<void> write_safetensors(const Source& from, const TransferOptions& option
   const std::string name = internal::safetensors_file(parts.base);
   transfer.prefix = parts.directory / name;
   note_about_file(from, specs, transfer);
+  internal::make_room(directory);
   CAIRN_TRY(shards, internal::ShardWriter::create(directory, {name}, std::move(layout)));
   std::uint64_t total_bytes = 0;
   for (const std::size_t i : selection.taken) total_bytes += source.index().tensor(i).size_bytes;
@@ -230,6 +226,7 @@ Result<void> write_safetensors(const Source& from, const TransferOptions& option
   CAIRN_TRY(publisher, internal::Publisher::begin({directory, parts.base, options.output.string()},
                                                   {options.lock_wait, options.work.stop}));
   CAIRN_CHECK(publisher.publish_file(shards.drafts().front(), options.replace));
+  internal::tell_where(directory, transfer);
   return {};
 }
 
@@ -266,7 +263,9 @@ Result<void> refuse_existing(const TransferOptions& options, Format target) {
   if (target == Format::Safetensors)
     return refuse_existing(target_file, std::array<std::string_view, 1>{file});
   constexpr std::array kIndexes{kCairnSuffix, kTensorFlowSuffix};
-  return refuse_existing({*directory, parts.base, options.output.string()}, kIndexes);
+  const Target prefix{*directory, parts.base, options.output.string()};
+  CAIRN_CHECK(refuse_existing(prefix, kIndexes));
+  return refuse_to_hide_v1(prefix);
 }
 
 Result<void> rewrite(const Payload& payload, const TransferOptions& options, Transfer& transfer) {
@@ -313,6 +312,10 @@ Result<void> rewrite(const Payload& payload, const TransferOptions& options, Tra
   transfer.payload_bytes_copied += total_bytes;
   CAIRN_CHECK(writer.commit(options.work));
   std::ranges::copy(writer.notices(), std::back_inserter(transfer.notices));
+  const os::Directory& directory = WriterAccess::directory(writer);
+  tell_of_hidden_v1({directory, Prefix::of(options.output).base, options.output.string()},
+                    transfer.notices);
+  tell_where(directory, transfer);
   return {};
 }
 

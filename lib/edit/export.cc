@@ -45,12 +45,13 @@ Result<bool> is_there(const Location& location, std::span<const std::byte> index
                file->path() + ": is there and says something else; say replace to write it anew"};
 }
 
-// An index that says no step of its own.
-void note_step(std::optional<std::int64_t> step, const TransferOptions& options,
-               Transfer& transfer) {
-  if (!step || step == internal::step_of(options.output.native())) return;
+// What the result says of the step, where that is not the source's.
+void note_step(std::optional<std::int64_t> step, std::optional<std::int64_t> said,
+               const TransferOptions& options, Transfer& transfer) {
+  if (!step || step == said) return;
   transfer.notices.push_back(options.output.string() + ": does not say the step of its source, " +
-                             std::to_string(*step));
+                             std::to_string(*step) +
+                             (said ? ", but " + std::to_string(*said) : ""));
 }
 
 bool is_elsewhere(const Location& location, const TransferOptions& options) {
@@ -71,9 +72,11 @@ Result<void> accept_bundle(const Location& location, const internal::Parts& part
   }
   if (is_elsewhere(location, options)) {
     internal::add_metadata_lost_to_bundle(parts.index, misfits);
-    note_step(parts.index.step(), options, transfer);
+    note_step(internal::step_of(location, parts.index), internal::step_of(options.output.native()),
+              options, transfer);
+    internal::tell_of_graph(location, transfer.notices);
   }
-  return internal::accept(misfits, Format::TensorFlow, options, transfer);
+  return internal::accept(misfits, internal::holder_of(Format::TensorFlow), options, transfer);
 }
 
 Result<Transfer> tensorflow_beside(internal::Held held, const TransferOptions& options) {
@@ -97,6 +100,7 @@ Result<Transfer> tensorflow_beside(internal::Held held, const TransferOptions& o
   CAIRN_CHECK(internal::check_unchanged(location, seen));
   CAIRN_CHECK(held.publisher.publish({}, {}));
   internal::tell_of_fingerprint(location.prefix, transfer);
+  internal::tell_where(location.directory, transfer);
   return transfer;
 }
 
@@ -156,12 +160,13 @@ Result<std::vector<std::size_t>> files_among(const internal::Parts& parts) {
   return files;
 }
 
-// The keys of those entries that the file, sorted, does not say: our own are made anew.
+// The keys of those entries that the file, sorted, does not say: what Cairn keeps there is made
+// anew.
 std::vector<std::string> keys_missing(const format::KeyValues& entries,
                                       const format::KeyValues& said) {
   std::vector<std::string> missing;
   for (const auto& entry : entries) {
-    if (!entry.first.starts_with(format::kReservedKeys) && !std::ranges::binary_search(said, entry))
+    if (!format::safetensors::is_own_key(entry.first) && !std::ranges::binary_search(said, entry))
       missing.push_back(entry.first);
   }
   return missing;
@@ -180,6 +185,11 @@ Error in_several(const Location& location) {
           location.prefix.string() +
               ": its tensors lie in several shards; convert() writes one safetensors file"};
 }
+
+// The header was written with the shard, and is not written anew.
+constexpr internal::Holder kHeader{
+    "the shard's safetensors header",
+    "convert() writes a file that has all that safetensors can hold"};
 
 // Whether the file may lose what its header does not say of the checkpoint.
 Result<void> accept_file(const Location& location, const internal::Parts& parts, std::size_t shard,
@@ -202,9 +212,10 @@ Result<void> accept_file(const Location& location, const internal::Parts& parts,
     misfits.add_safetensors_metadata(key);
   if (is_elsewhere(location, options)) {
     for (const auto& key : keys_missing(here.metadata, there.metadata)) misfits.add_metadata(key);
-    if (here.step != there.step) note_step(here.step, options, transfer);
+    note_step(internal::step_of(location, parts.index), there.step, options, transfer);
+    internal::tell_of_graph(location, transfer.notices);
   }
-  return internal::accept(misfits, Format::Safetensors, options, transfer);
+  return internal::accept(misfits, kHeader, options, transfer);
 }
 
 // A universal shard is a safetensors file already: it only needs the name.
@@ -229,6 +240,7 @@ Result<Transfer> export_safetensors(Location& location, const internal::Parts& p
   CAIRN_TRY(publisher, internal::Publisher::begin({to.directory, to.base, to.prefix.string()},
                                                   {options.lock_wait, options.work.stop}));
   CAIRN_CHECK(publisher.publish_file(drafts.front(), options.replace));
+  internal::tell_where(to.directory, transfer);
   return transfer;
 }
 

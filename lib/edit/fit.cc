@@ -16,12 +16,12 @@ namespace {
 
 using format::safetensors::is_utf8;
 
-bool is_own(std::string_view key) noexcept { return key.starts_with(format::kReservedKeys); }
+bool is_savers(std::string_view key) noexcept { return key.starts_with(format::kReservedKeys); }
 
-// What every safetensors file says where nothing else is known, or of itself.
-bool is_made_anew(const format::KeyValues::value_type& entry) noexcept {
-  return is_own(entry.first) || entry.first == "total_size" ||
-         (entry.first == "format" && entry.second == "pt");
+// Whether a safetensors file keeps this metadata: of what a Saver noted the metrics alone.
+bool goes_into_file(std::string_view key, std::string_view value) noexcept {
+  const bool kept = !is_savers(key) || key.starts_with(format::kMetricKeys);
+  return kept && is_utf8(key) && is_utf8(value);
 }
 
 bool fits(const TensorSpec& spec, Format target) noexcept {
@@ -37,6 +37,15 @@ bool fits(const TensorSpec& spec, Format target) noexcept {
 
 }  // namespace
 
+bool is_bookkeeping(std::string_view key) noexcept {
+  return key == "cairn.saved_s" || key == "cairn.keep_every_h" || key == "cairn.next_keep_s";
+}
+
+bool is_made_anew(std::string_view key, std::string_view value) noexcept {
+  return format::safetensors::is_own_key(key) || key == "total_size" ||
+         (key == "format" && value == "pt");
+}
+
 void Misfits::add_tensor(const TensorSpec& spec, std::string_view why) {
   tensors.push_back(spec.name);
   described.push_back("tensor " + format::quoted(spec.name) + " (" + describe(spec) +
@@ -44,6 +53,10 @@ void Misfits::add_tensor(const TensorSpec& spec, std::string_view why) {
 }
 
 void Misfits::add_metadata(std::string_view key) {
+  if (is_savers(key)) {
+    if (!is_bookkeeping(key)) notes.emplace_back(key);
+    return;
+  }
   metadata.emplace_back(key);
   described.push_back("metadata " + format::quoted(key));
 }
@@ -54,13 +67,11 @@ void Misfits::add_safetensors_metadata(std::string_view key) {
 }
 
 void add_metadata_lost_to_bundle(const format::IndexView& index, Misfits& misfits) {
-  for (std::size_t i = 0; i < index.metadata_count(); ++i) {
-    if (!is_own(index.metadata(i).first)) misfits.add_metadata(index.metadata(i).first);
-  }
+  for (std::size_t i = 0; i < index.metadata_count(); ++i)
+    misfits.add_metadata(index.metadata(i).first);
   for (std::size_t i = 0; i < index.safetensors_metadata_count(); ++i) {
-    const auto entry = index.safetensors_metadata(i);
-    if (!is_made_anew({std::string(entry.first), std::string(entry.second)}))
-      misfits.add_safetensors_metadata(entry.first);
+    const auto [key, value] = index.safetensors_metadata(i);
+    if (!is_made_anew(key, value)) misfits.add_safetensors_metadata(key);
   }
 }
 
@@ -77,7 +88,7 @@ Fit fit_of(const format::IndexView& index, Format target) {
   if (target == Format::TensorFlow) add_metadata_lost_to_bundle(index, fit.misfits);
   for (std::size_t i = 0; target == Format::Safetensors && i < index.metadata_count(); ++i) {
     const auto [key, value] = index.metadata(i);
-    if (!is_own(key) && !(is_utf8(key) && is_utf8(value))) fit.misfits.add_metadata(key);
+    if (!goes_into_file(key, value)) fit.misfits.add_metadata(key);
   }
   // Of a P.cairn that no Writer wrote: a header is UTF-8.
   for (std::size_t i = 0; target == Format::Safetensors && i < index.safetensors_metadata_count();
@@ -88,23 +99,29 @@ Fit fit_of(const format::IndexView& index, Format target) {
   return fit;
 }
 
-Result<void> accept(const Misfits& misfits, Format target, const TransferOptions& options,
+Holder holder_of(Format target) noexcept {
+  return {target == Format::Safetensors ? "a safetensors file" : "TensorFlow's format"};
+}
+
+Result<void> accept(const Misfits& misfits, const Holder& holder, const TransferOptions& options,
                     Transfer& transfer) {
-  if (misfits.described.empty()) return {};
-  const std::string holder =
-      target == Format::Safetensors ? "a safetensors file" : "TensorFlow's format";
-  if (!options.allow_lossy) {
+  const std::string name(holder.name);
+  if (!misfits.described.empty() && !options.allow_lossy) {
     return Error{Code::Unsupported, 0,
-                 options.output.string() + (options.output.empty() ? "" : ": ") + holder +
+                 options.output.string() + (options.output.empty() ? "" : ": ") + name +
                      " cannot hold " + first_of(misfits.described) +
                      ". Nothing is written unless it may be left out (--allow-lossy); " +
-                     "a checkpoint of Cairn's holds everything"};
+                     std::string(holder.instead)};
   }
   transfer.not_nameable = misfits.tensors;
   transfer.metadata_left_out = misfits.metadata;
   transfer.safetensors_metadata_left_out = misfits.safetensors_metadata;
   for (const std::string& what : misfits.described)
-    transfer.notices.push_back("left out, since " + holder + " cannot hold it: " + what);
+    transfer.notices.push_back("left out, since " + name + " cannot hold it: " + what);
+  for (const std::string& key : misfits.notes) {
+    transfer.metadata_left_out.push_back(key);
+    transfer.notices.push_back("left out, a note of the Saver's: metadata " + format::quoted(key));
+  }
   return {};
 }
 
@@ -121,7 +138,7 @@ format::KeyValues metadata_for_file(const Checkpoint& checkpoint,
     given.emplace_back(format::safetensors::kStepKey, std::to_string(*step));
   for (std::size_t i = 0; i < index.metadata_count(); ++i) {
     const auto [key, value] = index.metadata(i);
-    if (is_own(key) || !is_utf8(key) || !is_utf8(value)) continue;
+    if (!goes_into_file(key, value)) continue;
     given.emplace_back(std::string(format::safetensors::kMetadataPrefix).append(key), value);
   }
   return header_metadata(std::move(given));

@@ -15,16 +15,26 @@
 
 namespace cairn::internal {
 
+// What a Saver notes of when it saved, for the rules of its own directory. It means nothing
+// elsewhere, and never goes along.
+bool is_bookkeeping(std::string_view key) noexcept;
+
+// Whether an entry of __metadata__ is what every safetensors file says where nothing else is known,
+// or says of itself.
+bool is_made_anew(std::string_view key, std::string_view value) noexcept;
+
 // What does not fit: names, and for each a sentence's part that describes it.
 struct Misfits {
   std::vector<std::string> tensors;
   std::vector<std::string> metadata;
   std::vector<std::string> safetensors_metadata;
   std::vector<std::string> described;
+  // What a Saver noted of the source, which is no reason to refuse.
+  std::vector<std::string> notes;
 
   // `why`: unless its dtype or its name says it.
   void add_tensor(const TensorSpec& spec, std::string_view why = {});
-  void add_metadata(std::string_view key);
+  void add_metadata(std::string_view key);  // one of the Saver's is a note
   void add_safetensors_metadata(std::string_view key);
 };
 
@@ -38,9 +48,16 @@ Fit fit_of(const format::IndexView& index, Format target);
 // The metadata, of either kind, that a P.index loses.
 void add_metadata_lost_to_bundle(const format::IndexView& index, Misfits& misfits);
 
+// What cannot hold it, for messages: "TensorFlow's format"; and what to do instead.
+struct Holder {
+  std::string_view name;
+  std::string_view instead = "a checkpoint of Cairn's holds everything";
+};
+Holder holder_of(Format target) noexcept;
+
 // Unsupported: something does not fit, and `allow_lossy` is not said. Else it is named in
-// `transfer`.
-Result<void> accept(const Misfits& misfits, Format target, const TransferOptions& options,
+// `transfer`, and so are notes.
+Result<void> accept(const Misfits& misfits, const Holder& holder, const TransferOptions& options,
                     Transfer& transfer);
 
 // The __metadata__ of a safetensors file of this checkpoint, with what Cairn keeps there.

@@ -8,6 +8,7 @@
 #include "cairn/version.h"
 #include "format/le.h"
 #include "format/tensorflow/bundle.h"
+#include "lib/edit/overtaken.h"
 #include "lib/edit/publish.h"
 #include "lib/edit/transfer.h"
 #include "lib/open/catalog.h"
@@ -16,6 +17,7 @@
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
 #include "lib/try.h"
+#include "lib/write/free_space.h"
 #include "lib/write/remarks.h"
 
 namespace cairn {
@@ -158,6 +160,7 @@ Result<HeldLocation> locate_and_hold(const std::filesystem::path& source,
                                      const TransferOptions& options) {
   while (true) {
     CAIRN_TRY(before, located(source, options.follow_links));
+    internal::make_room(before.directory);
     CAIRN_TRY(lock, internal::lock_of(before, options));
     CAIRN_TRY(now, located(source, options.follow_links));
     CAIRN_TRY(same,
@@ -185,12 +188,15 @@ Result<Transfer> import_held(HeldLocation held, const TransferOptions& options) 
     }
   }
   CAIRN_CHECK(take_known(location, what, options));
+  if (what.parts->format != Format::Cairn)
+    internal::succeed_overtaken(location, what.facts, transfer.notices);
   // P.index must be as durable as what is to stand beside it.
   CAIRN_CHECK(what.index->file->sync());
   CAIRN_CHECK(internal::sync_payload(what.parts->shards, location.directory));
   CAIRN_CHECK(internal::add_indexes(publisher, std::move(what.facts), {}));
   CAIRN_CHECK(internal::check_unchanged(location, seen));
   CAIRN_CHECK(publisher.publish({}, {}));
+  internal::tell_where(location.directory, transfer);
   return transfer;
 }
 
@@ -216,6 +222,9 @@ Result<Transfer> import_elsewhere(Location& location, const TransferOptions& opt
   CAIRN_CHECK(read(location, options.follow_links, what, transfer));
   CAIRN_TRY(to, internal::destination_of(location, options));
   CAIRN_CHECK(take_known(location, what, options));
+  if (what.parts->format != Format::Cairn)
+    internal::tell_of_overtaken(location, what.facts, transfer.notices);
+  internal::tell_of_graph(location, transfer.notices);
   // The new prefix need not say it.
   if (!what.facts.step) what.facts.step = internal::step_of(location.base);
   CAIRN_TRY(bytes, index_elsewhere(*what.index, what.facts));

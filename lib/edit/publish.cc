@@ -13,6 +13,7 @@
 #include "lib/read/names.h"
 #include "lib/try.h"
 #include "lib/write/layout.h"
+#include "lib/write/remarks.h"
 #include "lib/write/shard_names.h"
 
 namespace cairn::internal {
@@ -168,20 +169,11 @@ void tell_of_what_stays(const Destination& to, const Arrival& arrival,
                       return info && same_file(*info, **alias);
                     });
   if (!ours) stale.push_back(kSafetensorsSuffix);
-  tell_of_stale(to.prefix, stale, transfer);
+  const Target target{to.directory, to.base, to.prefix.string()};
+  std::ranges::copy(stale_beside(target, stale), std::back_inserter(transfer.notices));
 }
 
 }  // namespace
-
-void tell_of_stale(const std::filesystem::path& prefix, std::span<const std::string_view> suffixes,
-                   Transfer& transfer) {
-  for (const std::string_view suffix : suffixes) {
-    const std::string file = prefix.string() + std::string(suffix);
-    const auto info = os::look(file);
-    if (!info || !*info) continue;
-    transfer.notices.push_back(file + ": is of what was there before; remove it by hand");
-  }
-}
 
 Result<Publisher> begin_with(Target target, const TransferOptions& options,
                              const std::function<Result<Lock>(const Target&)>& hold) {
@@ -195,7 +187,10 @@ Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
   std::vector<std::string_view> members{kCairnSuffix, kTensorFlowSuffix};
   if (arrival.whole && arrival.whole->safetensors) members.push_back(kSafetensorsSuffix);
   const Target target{to.directory, to.base, to.prefix.string()};
-  if (!options.replace) CAIRN_CHECK(refuse_existing(target, members));
+  if (!options.replace) {
+    CAIRN_CHECK(refuse_existing(target, members));
+    CAIRN_CHECK(refuse_to_hide_v1(target));
+  }
   // What cannot be said is found out before bytes are copied.
   const std::uint32_t wished = wished_count(to, arrival);
   CAIRN_TRY(bundle, name_shards(to, wished, arrival));
@@ -235,6 +230,8 @@ Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
   if (auto notice = publisher.notice()) transfer.notices.push_back(*std::move(notice));
   CAIRN_CHECK(publish_alias(to, arrival, drafts, publisher, options.replace));
   tell_of_what_stays(to, arrival, drafts, transfer);
+  tell_of_hidden_v1(target, transfer.notices);
+  tell_where(to.directory, transfer);
   return {};
 }
 

@@ -71,11 +71,6 @@ struct Arrival {
 Result<Publisher> begin_with(Target target, const TransferOptions& options,
                              const std::function<Result<Lock>(const Target&)>& hold);
 
-// A notice for each file by one of these suffixes that a checkpoint under the prefix did not bring:
-// it is of what was there before.
-void tell_of_stale(const std::filesystem::path& prefix, std::span<const std::string_view> suffixes,
-                   Transfer& transfer);
-
 // Makes a checkpoint of it under the destination. What stood there stands, whole, until then. Adds
 // to `transfer`. Errors: Exists, without `replace`; Busy; those of encode_bundle; Io, NoSpace.
 Result<void> publish_elsewhere(const Destination& to, Arrival arrival,

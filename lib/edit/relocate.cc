@@ -17,6 +17,7 @@
 #include "format/limits.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/edit/publish.h"
+#include "lib/open/catalog.h"
 #include "lib/open/v1.h"
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
@@ -100,7 +101,7 @@ Result<void> take_index(Cargo& cargo) {
 }
 
 Result<void> take_prefix(bool follow_links, Trail& trail, Cargo& cargo) {
-  CAIRN_TRY(parts, load(cargo.location, follow_links, trail));
+  CAIRN_TRY(parts, load_quietly(cargo.location, follow_links, trail));
   cargo.notices = parts.notices;
   cargo.own_index = parts.format == Format::Cairn;
   cargo.parts.emplace(std::move(parts));
@@ -156,6 +157,25 @@ Result<void> refuse_links_to(const Location& source, const Destination& to) {
   return {};
 }
 
+// A V1 file may have any name, but by some it would be taken for something else.
+Result<void> check_v1_name(const std::filesystem::path& prefix, const std::string& base) {
+  const auto shard = v1_name(base);
+  std::string_view taken_for;
+  if (base.starts_with(".cairn-") || os::is_temporary_name(base)) {
+    taken_for = "a file of Cairn's own, which it may remove";
+  } else if (base == kCatalogName) {
+    taken_for = "the directory's catalog";
+  } else if (base_of_file(base)) {
+    taken_for = "a file of another checkpoint";
+  } else if (shard && shard->count != 1) {
+    taken_for = "one of several files of a V1 checkpoint";
+  }
+  if (taken_for.empty()) return {};
+  return Error{Code::Invalid, 0,
+               prefix.string() + ": a V1 checkpoint is one file, and one of this name would be " +
+                   std::string(taken_for) + "; choose another name"};
+}
+
 }  // namespace
 
 NewDirectories::NewDirectories(const std::filesystem::path& to) {
@@ -190,6 +210,7 @@ Result<Destination> destination_of(const Location& source, const std::filesystem
     if (!into) prefix.replace_filename(safetensors_file(base));
     base = prefix.stem().string();
   }
+  if (source.kind == Kind::TensorFlowV1) CAIRN_CHECK(check_v1_name(prefix, base));
   CAIRN_TRY(directory, os::Directory::open_or_create(Prefix::of(prefix).directory));
   const bool is_file = source.kind == Kind::SafetensorsFile;
   CAIRN_TRY(same, same_place({directory, is_file ? prefix.filename().string() : base},
@@ -277,11 +298,13 @@ Result<std::vector<bool>> doubtful(const Cargo& cargo) {
   return doubtful;
 }
 
-// What the checkpoint does away with where it is to go.
-std::vector<std::string> what_goes_at(const Destination& to, const format::IndexView& index) {
+// What the checkpoint does away with where it is to go; empty: nothing.
+std::string what_goes_at(const Destination& to, const format::IndexView& index) {
   std::vector<TensorSpec> specs;
   for (std::size_t i = 0; i < index.tensor_count(); ++i) specs.push_back(spec_of(index.tensor(i)));
-  return what_goes(to.directory, to.base, specs);
+  const auto goes = what_goes(to.directory, to.base, specs);
+  if (goes) return first_of(*goes);
+  return "nobody can tell which tensors went with what was there: " + goes.error().what;
 }
 
 Result<void> put_prefix(const Cargo& cargo, const Destination& to, const Errand& errand,
@@ -312,19 +335,15 @@ Result<void> put_prefix(const Cargo& cargo, const Destination& to, const Errand&
     CAIRN_CHECK(compare(cargo, to, drafts, options, transfer));
     return true;
   };
-  const auto goes =
-      options.replace ? what_goes_at(to, cargo.parts->index) : std::vector<std::string>();
+  const auto goes = options.replace ? what_goes_at(to, cargo.parts->index) : std::string();
   CAIRN_CHECK(publish_elsewhere(to, std::move(arrival), options, transfer));
-  if (!goes.empty()) transfer.notices.push_back(to.prefix.string() + ": " + first_of(goes));
+  if (!goes.empty()) transfer.notices.push_back(to.prefix.string() + ": " + goes);
   return {};
 }
 
 // ---- One file -----------------------------------------------------------------------------------
 
-// A sentence about the copy, which nobody will see, as one about the file.
-Error about_source(const Cargo& cargo, const std::string& copy, Error error) {
-  const std::size_t at = error.what.find(copy);
-  if (at != std::string::npos) error.what.replace(at, copy.size(), cargo.file->path());
+Error not_copied(Error error) {
   if (error.code == Code::Corrupt) error.what += "; it was not copied";
   return error;
 }
@@ -332,19 +351,14 @@ Error about_source(const Cargo& cargo, const std::string& copy, Error error) {
 // What was copied opens as what it is; a V1 file's blocks are compared with their sums.
 Result<void> check_file(const Cargo& cargo, const Destination& to, const Draft& draft,
                         Transfer& transfer) {
-  CAIRN_TRY(directory, to.directory.duplicate());
-  const std::string& name = draft.temporary_name();
-  const Kind kind = cargo.location.kind;
-  Location location{kind, std::move(directory), name, cargo.location.prefix, {}, {}};
-  if (kind == Kind::TensorFlowV1) {
-    location.v1_files = {name};
-    Trail trail;
-    auto loaded = load_v1(location, false, trail);
-    if (loaded) return {};
-    return about_source(cargo, draft.file().path(), std::move(loaded).error());
+  CAIRN_TRY(copy, open_shard(to.directory, draft.temporary_name(), false));
+  copy.file.call(cargo.file->path());  // the copy itself nobody will see
+  if (cargo.location.kind == Kind::TensorFlowV1) {
+    auto loaded = load_v1_file(std::move(copy.file), cargo.location.prefix);
+    return loaded ? Result<void>() : not_copied(std::move(loaded).error());
   }
-  auto read = read_safetensors(location, true);
-  if (!read) return about_source(cargo, draft.file().path(), std::move(read).error());
+  auto read = read_safetensors(std::move(copy), draft.name(), true);
+  if (!read) return not_copied(std::move(read).error());
   tell_of_unsummed(cargo.file->path(), read->facts.shards.front().live_bytes, transfer);
   return {};
 }
@@ -363,10 +377,22 @@ Result<void> refuse_to_hide(const Destination& to) {
   return {};
 }
 
+// Only another V1 checkpoint is replaced by one: whatever else has the name is no checkpoint.
+Result<void> refuse_to_overwrite(const Destination& to) {
+  CAIRN_TRY(there, to.directory.look(to.base));
+  if (!there) return {};
+  const auto v1 = find_v1(to.directory, to.base);
+  if (v1 ? v1->has_value() : v1.error().code == Code::Corrupt) return {};
+  return Error{Code::Exists, 0,
+               to.prefix.string() +
+                   ": is there, and is no checkpoint, which alone is replaced; choose another "
+                   "output"};
+}
+
 // An index under the name would be preferred to a V1 file.
 Result<void> refuse_hidden(const Cargo& cargo, const Destination& to, bool replace) {
   if (cargo.location.kind != Kind::TensorFlowV1) return {};
-  if (!replace) CAIRN_CHECK(refuse_to_hide(to));
+  CAIRN_CHECK(replace ? refuse_to_overwrite(to) : refuse_to_hide(to));
   for (const std::string_view suffix : {kCairnSuffix, kTensorFlowSuffix}) {
     if (!to.directory.exists(to.base + std::string(suffix))) continue;
     return Error{Code::Exists, 0,
@@ -409,7 +435,9 @@ Result<void> put_file(const Cargo& cargo, const Destination& to, const Errand& e
   if (errand.unchanged) CAIRN_CHECK(errand.unchanged());
   CAIRN_CHECK(refuse_hidden(cargo, to, options.replace));
   CAIRN_CHECK(publish_graph(cargo, to, publisher, options.replace));
-  return publisher.publish_file(draft, options.replace);
+  CAIRN_CHECK(publisher.publish_file(draft, options.replace));
+  tell_where(to.directory, transfer);
+  return {};
 }
 
 // Files of V1 would lie beside, unread.
@@ -432,16 +460,6 @@ void tell_of_step(const Cargo& cargo, const Destination& to, Transfer& transfer)
                              ", which TensorFlow's files have in their name alone");
 }
 
-// What a notice tells the user to type names the checkpoint as it is called when he reads it.
-void name_anew(const std::filesystem::path& from, const std::filesystem::path& to,
-               std::string& notice) {
-  const std::string before = "'cairn import " + from.string() + "'";
-  const std::size_t at = notice.find(before);
-  if (at == std::string::npos) return;
-  notice.replace(at, before.size(), "'cairn import " + to.string() + "'");
-  if (notice.starts_with(from.string() + ":")) notice.replace(0, from.string().size(), to.string());
-}
-
 }  // namespace
 
 std::string lock_base(const Location& location) {
@@ -451,9 +469,11 @@ std::string lock_base(const Location& location) {
 
 Result<void> put_down(const Cargo& cargo, const Destination& to, const Errand& errand,
                       const TransferOptions& options, Transfer& transfer) {
-  for (std::string notice : cargo.notices) {
-    if (errand.how == Carry::Move) name_anew(cargo.location.prefix, to.prefix, notice);
-    transfer.notices.push_back(std::move(notice));
+  transfer.notices.insert(transfer.notices.end(), cargo.notices.begin(), cargo.notices.end());
+  // It tells what to type, so it names the checkpoint as that is called when it is read.
+  if (cargo.parts && cargo.parts->bytes_doubtful) {
+    const bool moves = errand.how == Carry::Move;
+    transfer.notices.push_back(doubt_notice(moves ? to.prefix : cargo.location.prefix));
   }
   tell_of_step(cargo, to, transfer);
   if (cargo.file) return put_file(cargo, to, errand, options, transfer);

@@ -8,6 +8,7 @@
 #include "format/le.h"
 #include "lib/edit/compose.h"
 #include "lib/edit/names.h"
+#include "lib/edit/overtaken.h"
 #include "lib/edit/publish.h"
 #include "lib/edit/publish_linked.h"
 #include "lib/edit/transfer.h"
@@ -48,8 +49,9 @@ void note_old_names(const Location& location, std::vector<std::string>& notices)
 }
 
 // Where P.index alone was written anew, P.cairn is passed over, though it is of the very same
-// shards. What it alone knows of the checkpoint is kept.
-void recover(const internal::Found& found, format::IndexFacts& facts) {
+// shards. What it alone knows of the checkpoint is kept. Of one that is of other shards the pin is.
+void recover(const internal::Found& found, format::IndexFacts& facts,
+             std::vector<std::string>& notices) {
   const Location& location = found.location;
   if (found.parts.format == Format::Cairn || !location.has(internal::kCairnSuffix)) return;
   const auto own = internal::load_own_index(location);
@@ -58,7 +60,8 @@ void recover(const internal::Found& found, format::IndexFacts& facts) {
   const auto same = [](const format::ShardFacts& a, const format::ShardFacts& b) {
     return a.name == b.name && a.identity == b.identity;
   };
-  if (!std::ranges::is_permutation(before.shards, facts.shards, same)) return;
+  if (!std::ranges::is_permutation(before.shards, facts.shards, same))
+    return internal::succeed_overtaken(location, facts, notices);
   facts.step = before.step;
   facts.created_ns = before.created_ns;
   facts.metadata = before.metadata;
@@ -77,7 +80,7 @@ Result<Renamed> rename_in_place(const std::filesystem::path& path, const Renamin
   transfer.prefix = location.prefix;
   transfer.notices = found.parts.notices;
   format::IndexFacts facts = found.parts.index.facts();
-  recover(found, facts);
+  recover(found, facts, transfer.notices);
   internal::apply(changes, facts);
   facts.tensorflow_index = {};  // the one that is remembered says the old names
   facts.producer = "cairn " + std::string(version());
@@ -98,6 +101,7 @@ Result<Renamed> rename_in_place(const std::filesystem::path& path, const Renamin
   CAIRN_CHECK(internal::check_unchanged(location, found.seen));
   CAIRN_CHECK(held.publisher.publish({}, {}));
   note_old_names(location, transfer.notices);
+  internal::tell_where(location.directory, transfer);
   return Renamed{std::move(transfer), std::move(changes)};
 }
 

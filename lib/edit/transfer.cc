@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "lib/open/v1.h"
 #include "lib/os/parallel.h"
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
@@ -68,6 +69,7 @@ Result<void> copy_bytes(const os::File& from, const os::File& to, std::uint64_t 
 Result<Draft> duplicate(const os::File& shard, const std::string& name, const Destination& to,
                         const TransferOptions& options, Transfer& transfer) {
   CAIRN_TRY(draft, Draft::create(to.directory, name));
+  CAIRN_CHECK(check_locks(to.directory, draft.file()));
   Link used = Link::Reflink;
   auto done = options.link == Link::Copy ? Result<void>(Error{Code::Io, EOPNOTSUPP, {}})
                                          : os::clone_blocks(shard, draft.file());
@@ -99,7 +101,40 @@ Result<Draft> draft_shard(const os::File& shard, const std::string& name, const 
   return duplicate(shard, name, to, options, transfer);
 }
 
+// The V1 checkpoint of this name, also where it is damaged or not all there; empty: none.
+std::string v1_under(const Target& target) {
+  const auto v1 = find_v1(target.directory, target.base);
+  if (!v1) return v1.error().code == Code::Io ? std::string() : v1.error().what;
+  if (!*v1) return {};
+  const std::vector<std::string>& names = (*v1)->names;
+  return names.front() + (names.size() > 1 ? " to " + names.back() : "");
+}
+
 }  // namespace
+
+bool is_named_as_v1(std::span<const std::string> names, const std::string& base) {
+  return std::ranges::any_of(names, [&](const std::string& name) {
+    const auto v1 = v1_name(name);
+    return name == base || (v1 && v1->base == base);
+  });
+}
+
+Result<void> refuse_to_hide_v1(const Target& target) {
+  const std::string v1 = v1_under(target);
+  if (v1.empty()) return {};
+  return Error{Code::Exists, 0,
+               target.shown + ": a V1 checkpoint is there, which nobody would read any more (" +
+                   v1 + "); choose another output, or say replace"};
+}
+
+void tell_of_hidden_v1(const Target& target, std::vector<std::string>& notices) {
+  const std::string v1 = v1_under(target);
+  if (v1.empty()) return;
+  notices.push_back(target.shown +
+                    ": takes the name of a V1 checkpoint, which nobody reads any "
+                    "more; remove it by hand: " +
+                    v1);
+}
 
 Result<Destination> destination_of(const Location& source, const TransferOptions& options) {
   if (options.output.empty()) {
@@ -149,6 +184,35 @@ Result<std::vector<Draft>> duplicate_shards(std::span<const os::File> files,
   return drafts;
 }
 
+std::optional<std::int64_t> step_of(const Location& location, const format::IndexView& index) {
+  if (const auto step = index.step()) return step;
+  return location.kind == Kind::SafetensorsFile ? std::nullopt : step_of(location.base);
+}
+
+void tell_where(const os::Directory& directory, Transfer& transfer) {
+  const auto parts = Prefix::of(transfer.prefix);
+  const auto own = directory.info();
+  const auto leads_there = [&](const std::filesystem::path& path) {
+    const auto there = os::look(path.empty() ? "." : path);
+    return there && *there && own && same_file(**there, *own);
+  };
+  if (!own || leads_there(parts.directory)) return;
+  const std::filesystem::path now = directory.path_now();
+  const bool known = !now.empty() && leads_there(now);
+  const std::string shown = transfer.prefix.string();
+  if (known) transfer.prefix = now / parts.base;
+  transfer.notices.push_back(shown +
+                             ": its directory has been renamed or removed meanwhile; the result is "
+                             "in the one that was opened" +
+                             (known ? ", as " + transfer.prefix.string() : ""));
+}
+
+void tell_of_graph(const Location& source, std::vector<std::string>& notices) {
+  if (source.kind == Kind::SafetensorsFile || !source.has(kMetaSuffix)) return;
+  notices.push_back(source.prefix.string() + std::string(kMetaSuffix) +
+                    ": TensorFlow's graph stays behind");
+}
+
 Result<bool> same_place(const Spot& a, const Spot& b) {
   if (a.base != b.base) return false;
   CAIRN_TRY(one, a.directory.info());
@@ -163,6 +227,7 @@ Result<Lock> lock_of(const Location& location, const TransferOptions& options) {
 Result<Held> find_and_hold(const std::filesystem::path& path, const TransferOptions& options) {
   while (true) {
     CAIRN_TRY(before, find(path, options.follow_links));
+    make_room(before.location.directory);
     CAIRN_TRY(lock, lock_of(before.location, options));
     CAIRN_TRY(now, find(path, options.follow_links));
     CAIRN_TRY(same, same_place({before.location.directory, before.location.base},

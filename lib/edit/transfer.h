@@ -3,7 +3,9 @@
 // What import and export share: giving shards a second name, and publishing indexes over shards
 // that are not ours.
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,6 +45,25 @@ Result<std::vector<Draft>> duplicate_shards(std::span<const os::File> files,
                                             std::span<const std::string> names,
                                             const Destination& to, const TransferOptions& options,
                                             Transfer& transfer);
+
+// Whether one of these names may be a V1 checkpoint's that has the base. Who has listed the
+// directory asks this first: the next two list it once more.
+bool is_named_as_v1(std::span<const std::string> names, const std::string& base);
+
+// Exists: a V1 checkpoint has the target's name, and nobody would read it beside an index of that
+// name. Only who replaces what is there may hide it, and then says which files those are.
+Result<void> refuse_to_hide_v1(const Target& target);
+void tell_of_hidden_v1(const Target& target, std::vector<std::string>& notices);
+
+// The step of a checkpoint: what its index says, else what its name does, but a safetensors file's.
+std::optional<std::int64_t> step_of(const Location& location, const format::IndexView& index);
+
+// Where the path of `transfer.prefix` leads to another directory by now than the one that was
+// written to: a notice, and the prefix under which the result is found, if that is known.
+void tell_where(const os::Directory& directory, Transfer& transfer);
+
+// A notice where the source has a P.meta, which the result has not.
+void tell_of_graph(const Location& source, std::vector<std::string>& notices);
 
 // Whether two checkpoints lie at one place, however that is spelt.
 struct Spot {

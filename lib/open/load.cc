@@ -228,8 +228,10 @@ Result<Parts> load_cairn(Location& location, Allowed allowed, Trail& trail, os::
   if (!index) {
     Error error = named_for_what_it_is(file, error_of(file.path(), index.error()));
     if (location.has(kTensorFlowSuffix)) {
-      error.what += "; TensorFlow's index " + location.file(kTensorFlowSuffix) +
-                    " is there: import with --replace writes this one anew";
+      error.what += std::string(error.code == Code::Unsupported ? "; a newer Cairn reads it" : "") +
+                    "; TensorFlow's index " + location.file(kTensorFlowSuffix) +
+                    " is there: import with --replace writes this one anew, without what it alone "
+                    "held";
     }
     return error;
   }
@@ -259,11 +261,6 @@ Result<Parts> load_cairn(Location& location, Allowed allowed, Trail& trail, os::
     // A name is used again by the save after the next.
     if (trail.index_changed()) return written_meanwhile(location);
     parts.bytes_doubtful = true;
-    location.notices.push_back(location.prefix.string() +
-                               ": a shard was touched or copied since its index was written; "
-                               "tensors are checked before use; 'cairn import " +
-                               location.prefix.string() +
-                               "' (import_index) checks them once and ends this notice");
   }
   return parts;
 }
@@ -279,7 +276,21 @@ Result<Parts> load_safetensors(const Location& location) {
 
 }  // namespace
 
+std::string doubt_notice(const std::filesystem::path& prefix) {
+  return prefix.string() +
+         ": a shard was touched or copied since its index was written; tensors are checked before "
+         "use; 'cairn import " +
+         prefix.string() + "' (import_index) checks them once and ends this notice";
+}
+
 Result<Parts> load(Location& location, bool follow_links, Trail& trail, unsigned threads_max) {
+  auto parts = load_quietly(location, follow_links, trail, threads_max);
+  if (parts && parts->bytes_doubtful) parts->notices.push_back(doubt_notice(location.prefix));
+  return parts;
+}
+
+Result<Parts> load_quietly(Location& location, bool follow_links, Trail& trail,
+                           unsigned threads_max) {
   location.links = links_of(follow_links);
   auto parts = [&]() -> Result<Parts> {
     if (location.kind == Kind::SafetensorsFile) return load_safetensors(location);
@@ -390,6 +401,10 @@ Result<OpenShard> open_shard(const os::Directory& directory, const std::string& 
 Result<SafetensorsIndex> read_safetensors(const Location& location, bool whole) {
   CAIRN_TRY(shard,
             open_shard(location.directory, location.base, location.links == os::Links::Follow));
+  return read_safetensors(std::move(shard), location.base, whole);
+}
+
+Result<SafetensorsIndex> read_safetensors(OpenShard shard, const std::string& name, bool whole) {
   const std::uint64_t size_bytes = shard.identity.size_bytes;
   std::vector<std::byte> head(8);
   CAIRN_TRY(count, shard.file.read_some_at(0, head));
@@ -415,7 +430,7 @@ Result<SafetensorsIndex> read_safetensors(const Location& location, bool whole) 
   facts.safetensors_metadata = std::move(header->metadata);
   format::safetensors::take_own_metadata(facts);
   format::ShardFacts shard_facts;
-  shard_facts.name = location.base;
+  shard_facts.name = name;
   shard_facts.kind = format::ShardKind::Safetensors;
   shard_facts.identity = shard.identity;
   shard_facts.head_bytes = head.size();

@@ -18,6 +18,12 @@ namespace cairn::internal {
 // as in Work: a large P.cairn is read and checked by two.
 Result<Parts> load(Location& location, bool follow_links, Trail& trail, unsigned threads_max = 1);
 
+// The same without the notice of `bytes_doubtful`, for who calls the checkpoint otherwise by the
+// time that it is read: doubt_notice() has it.
+Result<Parts> load_quietly(Location& location, bool follow_links, Trail& trail,
+                           unsigned threads_max = 1);
+std::string doubt_notice(const std::filesystem::path& prefix);
+
 // A checkpoint from whatever path the user has; again where writers came between. An error of a
 // catalog's latest names the newest that is whole.
 struct Found {
@@ -69,6 +75,9 @@ struct SafetensorsIndex {
   format::IndexFacts facts;
 };
 Result<SafetensorsIndex> read_safetensors(const Location& location, bool whole);
+
+// The same of a file that is open, whose shard gets this name.
+Result<SafetensorsIndex> read_safetensors(OpenShard shard, const std::string& name, bool whole);
 
 // Of how many shards their names speak: of as many as the header counts, except where TensorFlow's
 // merge met a bundle without a tensor. It counts that one's shard in the header, and then numbers

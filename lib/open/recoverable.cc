@@ -155,7 +155,9 @@ Result<Chosen> choose(const Location& location, Trail& trail, std::vector<std::s
   if (own) {
     notices.push_back(own_name + ": passed over, since " + foreign_name + " was written anew");
   } else if (own.error().code != Code::NotFound) {
-    notices.push_back(own.error().what + "; " + foreign_name + " is whole and was used");
+    notices.push_back(own.error().what + "; " + foreign_name +
+                      " is whole and was used, and whether " + own_name + " held more (" +
+                      std::string(kHeldByOwnAlone) + ") cannot be known");
   }
   return Chosen{Format::TensorFlow, *std::move(foreign.facts)};
 }

@@ -15,6 +15,10 @@
 
 namespace cairn::internal {
 
+// What no P.index holds, and P.cairn may.
+inline constexpr std::string_view kHeldByOwnAlone =
+    "tensors that TensorFlow cannot hold, metadata, a pin";
+
 struct Remains {
   Location location;
   Format format{};

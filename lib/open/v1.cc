@@ -235,7 +235,7 @@ Result<void> refuse_twice(const std::filesystem::path& prefix, const format::Ten
   return {};
 }
 
-Result<Parts> load_opened(const Location& location, std::span<const Opened> sources) {
+Result<Parts> load_opened(const std::filesystem::path& prefix, std::span<const Opened> sources) {
   format::IndexFacts facts;
   Tensors tensors;
   std::vector<os::File> shards;
@@ -244,15 +244,14 @@ Result<Parts> load_opened(const Location& location, std::span<const Opened> sour
     shards.push_back(std::move(memory));
   }
   for (auto& [name, tensor] : tensors) {
-    CAIRN_CHECK(refuse_twice(location.prefix, tensor));
+    CAIRN_CHECK(refuse_twice(prefix, tensor));
     if (is_whole(tensor)) {
       tensor.span = tensor.slices.front().span;
       tensor.slices.clear();
     }
     facts.tensors.push_back(std::move(tensor));
   }
-  return assemble({Format::TensorFlowV1, location.prefix, location.prefix.string()}, facts,
-                  std::move(shards));
+  return assemble({Format::TensorFlowV1, prefix, prefix.string()}, facts, std::move(shards));
 }
 
 }  // namespace
@@ -285,11 +284,17 @@ Result<Parts> load_v1(const Location& location, bool follow_links, Trail& trail)
     CAIRN_TRY(info, file->info());
     sources.push_back({*std::move(file), info});
   }
-  auto parts = load_opened(location, sources);
+  auto parts = load_opened(location.prefix, sources);
   const auto gone = [&](const Opened& source) { return replaced(location.directory, source); };
   if (std::ranges::none_of(sources, gone)) return parts;
   trail.lose_index();
   return Error{Code::Busy, 0, location.prefix.string() + ": is being written anew"};
+}
+
+Result<Parts> load_v1_file(os::File file, const std::filesystem::path& prefix) {
+  CAIRN_TRY(info, file.info());
+  const Opened source{std::move(file), info};
+  return load_opened(prefix, std::span(&source, 1));
 }
 
 }  // namespace cairn::internal

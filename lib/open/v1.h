@@ -31,4 +31,7 @@ Result<std::optional<V1Files>> find_v1(const os::Directory& directory, const std
 // Where there are several files, `follow_links` counts for them as for any shard.
 Result<Parts> load_v1(const Location& location, bool follow_links, Trail& trail);
 
+// The same of one file that is open; `prefix` is for messages.
+Result<Parts> load_v1_file(os::File file, const std::filesystem::path& prefix);
+
 }  // namespace cairn::internal

@@ -67,6 +67,9 @@ FileInfo info_of(const struct stat& status) noexcept {
   info.inode = status.st_ino;
   info.device = status.st_dev;
   info.ctime_ns = nanoseconds(status.st_ctim);
+  constexpr std::uint64_t kBlockBytes = 512;  // what st_blocks counts, whatever the file system
+  if (status.st_nlink == 1)
+    info.freed_bytes = kBlockBytes * static_cast<std::uint64_t>(status.st_blocks);
   return info;
 }
 

@@ -26,7 +26,8 @@ struct FileInfo {
   std::int64_t mtime_ns = 0;
   std::uint64_t inode = 0;
   std::uint64_t device = 0;
-  std::int64_t ctime_ns = 0;  // also of its names: a new one changes it
+  std::int64_t ctime_ns = 0;      // also of its names: a new one changes it
+  std::uint64_t freed_bytes = 0;  // of the disk, when this name goes; nothing while it has others
 };
 
 // Bytes of a file.
@@ -56,6 +57,9 @@ class File {
 
   int fd() const noexcept { return fd_; }
   const std::string& path() const noexcept { return path_; }
+
+  // Errors name another path from here on: that of the file of which this one is a copy.
+  void call(std::string path) noexcept { path_ = std::move(path); }
 
   // Whether its name was a symbolic link, which may lead to another file by now.
   bool through_link() const noexcept { return through_link_; }

@@ -1,7 +1,9 @@
 #include "lib/read/names.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <cstdio>
 
 #include "format/tensorflow/bundle.h"
 
@@ -102,6 +104,14 @@ std::optional<std::int64_t> step_of(std::string_view prefix) noexcept {
   const auto [stopped, error] = std::from_chars(digits.data(), end, step);
   if (error != std::errc() || stopped != end) return std::nullopt;
   return step;
+}
+
+std::string with_step(std::string_view name, std::int64_t step, bool padded) {
+  constexpr int kPaddedDigits = 8;
+  std::array<char, 24> digits{};
+  std::snprintf(digits.data(), digits.size(), "%0*lld", padded ? kPaddedDigits : 1,
+                static_cast<long long>(step));
+  return std::string(name).append("-").append(digits.data());
 }
 
 std::optional<ShardNumber> shard_number(std::string_view file_name,

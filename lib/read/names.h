@@ -45,6 +45,9 @@ bool has_control_characters(std::string_view text) noexcept;
 // shard ("m-3-00000-of-00002", "part-00000-of-00002") is none.
 std::optional<std::int64_t> step_of(std::string_view prefix) noexcept;
 
+// A prefix with its step behind it, as Python's %d and, padded, %08d write that.
+std::string with_step(std::string_view name, std::int64_t step, bool padded);
+
 // A shard's number and of how many, from a name like "train2-9.data-00003-of-00007".
 struct ShardNumber {
   std::uint32_t shard = 0;

@@ -90,7 +90,8 @@ Result<std::optional<CheckpointState>> get_checkpoint_state(
 }
 
 Result<void> update_checkpoint_state(const std::filesystem::path& dir, const CheckpointState& state,
-                                     std::string_view latest_filename) noexcept {
+                                     std::string_view latest_filename,
+                                     std::chrono::milliseconds lock_wait) noexcept {
   return at_boundary([&]() -> Result<void> {
     if (state.model_checkpoint_path.empty()) {
       return Error{Code::Invalid, 0, dir.string() + ": a catalog needs a latest checkpoint"};
@@ -99,21 +100,21 @@ Result<void> update_checkpoint_state(const std::filesystem::path& dir, const Che
     CAIRN_TRY(facts, written(dir, state));
     CAIRN_CHECK(refuse_itself(dir, facts.model_checkpoint_path, latest_filename));
     CAIRN_TRY(directory, os::Directory::open(dir));
-    const auto lock = internal::Lock::of_directory(directory, {});
+    const auto lock = internal::Lock::of_directory(directory, {lock_wait, {}});
     if (!lock) return lock.error();
-    CAIRN_CHECK(internal::publish_catalog(directory, latest_filename, facts));
     internal::sweep_all(directory);
-    return {};
+    return internal::publish_catalog(directory, latest_filename, facts);
   });
 }
 
 Result<void> set_latest_checkpoint(const std::filesystem::path& dir,
                                    const std::filesystem::path& prefix,
-                                   std::string_view latest_filename) noexcept {
+                                   std::string_view latest_filename,
+                                   std::chrono::milliseconds lock_wait) noexcept {
   return at_boundary([&]() -> Result<void> {
     CAIRN_CHECK(internal::check_written_name(dir, latest_filename));
     CAIRN_TRY(directory, os::Directory::open(dir));
-    const auto lock = internal::Lock::of_directory(directory, {});
+    const auto lock = internal::Lock::of_directory(directory, {lock_wait, {}});
     if (!lock) return lock.error();
     const internal::Place place{dir, directory, latest_filename};
     internal::Trail trail;
@@ -123,9 +124,8 @@ Result<void> set_latest_checkpoint(const std::filesystem::path& dir,
     CAIRN_TRY(facts, written(dir, state));
     CAIRN_CHECK(refuse_itself(dir, facts.model_checkpoint_path, latest_filename));
     CAIRN_CHECK(refuse_gone(place, facts.model_checkpoint_path));
-    CAIRN_CHECK(internal::publish_catalog(directory, latest_filename, facts));
     internal::sweep_all(directory);
-    return {};
+    return internal::publish_catalog(directory, latest_filename, facts);
   });
 }
 

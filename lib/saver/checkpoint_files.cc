@@ -283,6 +283,32 @@ std::optional<Error> refusal_of(const os::Directory& directory,
   return std::nullopt;
 }
 
+Result<std::vector<std::string>> what_is_left(const os::Directory& directory,
+                                              const format::JournalCheckpoint& what,
+                                              Recognised recognised) {
+  std::vector<std::string> left;
+  CAIRN_TRY(another, is_another(directory, what, recognised));
+  if (another) return left;
+  for (const format::JournalFile& file : what.files) {
+    if (!is_member(file.name, what.base)) continue;
+    CAIRN_TRY(info, directory.look(file.name));
+    if (info && is_meant(what, file.name, *info, recognised)) left.push_back(file.name);
+  }
+  return left;
+}
+
+Result<std::optional<Removal>> obstacle_to_removal(const os::Directory& directory,
+                                                   const format::JournalCheckpoint& what,
+                                                   Recognised recognised) {
+  using Obstacle = std::optional<Removal>;
+  CAIRN_TRY(another, is_another(directory, what, recognised));
+  if (another) return Obstacle(Removal{Removal::Outcome::Another, {}});
+  CAIRN_TRY(stands, still_stands(directory, what));
+  auto refused = refusal_of(directory, what);
+  if (!refused || !stands) return Obstacle();
+  return Obstacle(Removal{Removal::Outcome::Stays, std::move(refused)});
+}
+
 Result<Removal> remove_members(const os::Directory& directory,
                                const format::JournalCheckpoint& what, Recognised recognised) {
   const auto lock = Lock::of_prefix(directory, what.base, {});
@@ -293,11 +319,8 @@ Result<Removal> remove_members(const os::Directory& directory,
 Result<Removal> remove_members_held(const os::Directory& directory,
                                     const format::JournalCheckpoint& what, Recognised recognised) {
   using Outcome = Removal::Outcome;
-  CAIRN_TRY(another, is_another(directory, what, recognised));
-  if (another) return Removal{Outcome::Another, {}};
-  CAIRN_TRY(stands, still_stands(directory, what));
-  if (auto refused = refusal_of(directory, what); refused && stands)
-    return Removal{Outcome::Stays, std::move(refused)};
+  CAIRN_TRY(obstacle, obstacle_to_removal(directory, what, recognised));
+  if (obstacle) return *std::move(obstacle);
   // The files were listed while others published, so shards of these very indexes may be missing.
   CAIRN_TRY(claims, claims_of(directory, what.base));
   Removal removal;

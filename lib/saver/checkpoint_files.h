@@ -78,6 +78,18 @@ Result<void> come_back(const os::Directory& directory, const format::JournalChec
 std::optional<Error> refusal_of(const os::Directory& directory,
                                 const format::JournalCheckpoint& what);
 
+// The files that remove_members would remove now: those that are there still and were meant; none
+// where an index is another one by now.
+Result<std::vector<std::string>> what_is_left(const os::Directory& directory,
+                                              const format::JournalCheckpoint& what,
+                                              Recognised recognised);
+
+// Why nothing may be removed at all: the checkpoint is another by now, or another user's. Nothing:
+// it may.
+Result<std::optional<Removal>> obstacle_to_removal(const os::Directory& directory,
+                                                   const format::JournalCheckpoint& what,
+                                                   Recognised recognised = Recognised::ByFile);
+
 // Removes the files of a checkpoint, under its prefix's lock, as far as they are those that were
 // meant; what is gone already is fine. What the system does not let this user remove is an outcome.
 // Errors: Busy, Io.

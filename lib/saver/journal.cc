@@ -19,12 +19,15 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
+#include <iterator>
 #include <optional>
+#include <utility>
 
 #include "format/cairn/index.h"
 #include "format/digest.h"
 #include "format/le.h"
 #include "format/limits.h"
+#include "format/quoted.h"
 #include "lib/open/load.h"
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
@@ -38,11 +41,19 @@
 namespace cairn::internal {
 namespace {
 
+constexpr std::string_view kFinished = ", and is finished now";
+constexpr std::string_view kHowToFinish =
+    "finishes what it began with repair_catalog() (cairn state --repair)";
+
 // Nothing: there is no journal, or none that can be believed.
 Result<std::optional<format::JournalFacts>> read_journal(const os::Directory& directory) {
   const auto file = directory.open_file(kJournalName, os::Links::Refuse);
   if (!file && file.error().code == Code::NotFound) return std::optional<format::JournalFacts>();
-  if (!file) return file.error();
+  if (!file) {
+    Error error = file.error();
+    if (error.os_errno == EACCES) error.what += "; its owner or root " + std::string(kHowToFinish);
+    return error;
+  }
   CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kCatalogBytesMax));
   auto facts = format::decode_journal(format::as_text(bytes));
   if (!facts) return std::optional<format::JournalFacts>();
@@ -99,60 +110,175 @@ Result<bool> committed(const Place& place, const format::JournalCheckpoint& addi
   return is_own(place, adding);
 }
 
-// The catalog as the save would have left it.
-Result<void> list_added(const Place& place, const format::JournalFacts& facts) {
+std::string shown(const Place& place, const std::string& base) {
+  return (place.dir / base).string();
+}
+
+bool lets_go_of(const format::JournalFacts& facts, const std::string& base) {
+  return std::ranges::find(facts.removing, base, &format::JournalCheckpoint::base) !=
+         facts.removing.end();
+}
+
+// The catalog as the save would have left it. false: somebody has written it since.
+Result<bool> list_added(const Place& place, const format::JournalFacts& facts) {
   CAIRN_TRY(same, unchanged(place, facts.adding, facts.catalog));
-  if (!same) return {};
+  if (!same) return false;
   CAIRN_TRY(history, read_history(place));
   std::erase_if(history.listed, [&](const Listed& listed) {
-    return listed.base == facts.adding.base ||
-           std::ranges::find(facts.removing, listed.base, &format::JournalCheckpoint::base) !=
-               facts.removing.end();
+    return listed.base == facts.adding.base || lets_go_of(facts, listed.base);
   });
   CAIRN_TRY(known, known_of(place, facts.adding.base));
   history.listed.push_back(
       {place.dir / facts.adding.base, facts.adding.base, std::move(known), {}});
-  return write_history(place, history);
+  CAIRN_CHECK(write_history(place, history));
+  return true;
 }
 
-// What is to be said of those that could not go.
-Result<std::vector<std::string>> remove_unlisted(const Place& place,
-                                                 const format::JournalFacts& facts) {
-  std::vector<std::string> notices;
-  std::vector<const format::JournalCheckpoint*> going;
-  for (const format::JournalCheckpoint& what : facts.removing) going.push_back(&what);
+// A checkpoint that was to go.
+struct Doomed {
+  enum class Fate : std::uint8_t {
+    Goes,
+    Listed,   // it stays: a catalog lists it
+    InDoubt,  // it stays: another catalog may list it
+    Whole,    // it stays: its move or removal had not got to a file
+  };
+  const format::JournalCheckpoint* what;
+  Fate fate;
+  std::string why;
+};
+
+// Settles what goes for certain against those who list it.
+void spare(const Place& place, const History& history, const Elsewhere& elsewhere, Doomed& doomed) {
+  const std::string& base = doomed.what->base;
+  const bool own = std::ranges::find(history.listed, base, &Listed::base) != history.listed.end();
+  const std::string quoted = format::quoted(place.latest_filename);
+  const std::string doubt = elsewhere.doubt();
+  const auto other = elsewhere.listed.find(base);
+  if (doomed.fate == Doomed::Fate::Whole) {
+    doomed.why = quoted + (own ? " lists it"
+                               : " does not list it: set_latest_checkpoint() (cairn set-latest) "
+                                 "lists it, remove_checkpoint() (cairn rm) removes it");
+  } else if (own) {
+    doomed = {doomed.what, Doomed::Fate::Listed, quoted + " lists it"};
+  } else if (other != elsewhere.listed.end()) {
+    doomed = {doomed.what, Doomed::Fate::Listed,
+              other->second + ", another catalog of this directory, lists it"};
+  } else if (!doubt.empty()) {
+    doomed = {doomed.what, Doomed::Fate::InDoubt, doubt};
+  }
+}
+
+// What is to become of those that were to go, and of which something is there. `unlisted`: the
+// catalog does not list those of retention any more, or is about not to.
+Result<std::vector<Doomed>> doomed_by(const Place& place, const format::JournalFacts& facts,
+                                      bool unlisted) {
+  using Fate = Doomed::Fate;
+  std::vector<Doomed> doomed;
+  for (const format::JournalCheckpoint& what : facts.removing)
+    doomed.push_back({&what, Fate::Goes, {}});
   for (const format::JournalCheckpoint& what : facts.leaving) {
     CAIRN_TRY(stands, still_stands(place.directory, what));
-    if (!stands) going.push_back(&what);
-    if (stands) CAIRN_CHECK(come_back(place.directory, what));
+    doomed.push_back({&what, stands ? Fate::Whole : Fate::Goes, {}});
   }
-  if (going.empty()) return notices;
-  CAIRN_TRY(history, read_history(place));
+  if (doomed.empty()) return doomed;
+  auto history = read_history(place);
+  if (!history && std::ranges::find(doomed, Fate::Goes, &Doomed::fate) != doomed.end())
+    return std::move(history).error();
+  History listing = history ? *std::move(history) : History();
+  const auto leaves = [&](const Listed& listed) { return lets_go_of(facts, listed.base); };
+  if (unlisted) std::erase_if(listing.listed, leaves);
   CAIRN_TRY(names, place.directory.names());
   const auto elsewhere = listed_elsewhere(place, names);
-  for (const format::JournalCheckpoint* what : going) {
-    if (std::ranges::find(history.listed, what->base, &Listed::base) != history.listed.end() ||
-        elsewhere.may_list(what->base))
-      continue;
-    CAIRN_TRY(removal, remove_members(place.directory, *what, Recognised::ByFileAndNames));
-    if (removal.refused)
-      notices.push_back((place.dir / what->base).string() + ": " + why_left(removal));
-  }
-  return notices;
+  for (Doomed& each : doomed) spare(place, listing, elsewhere, each);
+  return doomed;
 }
 
-Result<std::vector<std::string>> settle(const Place& place, const format::JournalFacts& facts) {
-  const Place here{place.dir, place.directory, facts.catalog, place.follow_links};
-  const bool saving = !facts.adding.base.empty();
-  if (saving) {
-    // Which finishes what it left half-named; who holds the lock has done that.
-    (void)hold_prefix(place.directory, facts.adding.base, {std::chrono::milliseconds(0), {}});
-    CAIRN_TRY(done, committed(here, facts.adding));
-    CAIRN_CHECK(place.directory.sync());  // its writer may have died before it could
-    if (!done) return std::vector<std::string>();
-    CAIRN_CHECK(list_added(here, facts));
+std::string cut_short(const Place& place, const Doomed& doomed) {
+  return shown(place, doomed.what->base) + ": its removal was cut short";
+}
+
+// How what stays in doubt is removed when that is over; empty: nothing of it is there.
+Result<std::string> told_how(const Place& place, const format::JournalCheckpoint& what) {
+  CAIRN_TRY(stands, still_stands(place.directory, what));
+  if (stands) return std::string("; then remove_checkpoint() (cairn rm) removes it");
+  CAIRN_TRY(left, what_is_left(place.directory, what, Recognised::ByFileAndNames));
+  std::string names;
+  for (const std::string& name : left) names += (names.empty() ? "" : ", ") + name;
+  return names.empty() ? names : "; then remove what is left of it by hand (rm): " + names;
+}
+
+// What became of one, or is to; empty: there is nothing to say.
+Result<std::string> told(const Place& place, const Doomed& doomed, std::string_view goes) {
+  using Fate = Doomed::Fate;
+  switch (doomed.fate) {
+    case Fate::Goes:
+      return cut_short(place, doomed) + std::string(goes);
+    case Fate::Listed:
+      return cut_short(place, doomed) + "; it stays, since " + doomed.why;
+    case Fate::InDoubt: {
+      CAIRN_TRY(how, told_how(place, *doomed.what));
+      if (how.empty()) return how;
+      return cut_short(place, doomed) +
+             "; it stays, since another catalog may list it: " + doomed.why + how;
+    }
+    case Fate::Whole:
+      break;
   }
-  return remove_unlisted(here, facts);
+  return shown(place, doomed.what->base) +
+         ": its move or removal was cut short before a file had gone; it stays, and " + doomed.why;
+}
+
+// What it tells of those in doubt holds when temporary files have gone too.
+struct Finished {
+  std::vector<std::string> notices;
+  std::vector<Doomed> in_doubt;
+};
+
+Result<void> finish(const Place& place, const Doomed& doomed, Finished& finished) {
+  const format::JournalCheckpoint& what = *doomed.what;
+  CAIRN_TRY(left, what_is_left(place.directory, what, Recognised::ByFileAndNames));
+  if (doomed.fate == Doomed::Fate::Whole) CAIRN_CHECK(come_back(place.directory, what));
+  if (doomed.fate == Doomed::Fate::InDoubt) {
+    if (!left.empty()) finished.in_doubt.push_back(doomed);
+    return {};
+  }
+  if (doomed.fate == Doomed::Fate::Goes) {
+    CAIRN_TRY(removal, remove_members(place.directory, what, Recognised::ByFileAndNames));
+    if (!removal.gone())
+      finished.notices.push_back(shown(place, what.base) + ": " + why_left(removal));
+    if (!removal.gone()) return {};
+  }
+  if (left.empty()) return {};
+  CAIRN_TRY(sentence, told(place, doomed, kFinished));
+  finished.notices.push_back(std::move(sentence));
+  return {};
+}
+
+Result<Finished> settle(const Place& here, const format::JournalFacts& facts) {
+  Finished finished;
+  if (!facts.adding.base.empty()) {
+    const std::string save = shown(here, facts.adding.base) + ": a save of it was cut short ";
+    // Which finishes what it left half-named; who holds the lock has done that.
+    (void)hold_prefix(here.directory, facts.adding.base, {std::chrono::milliseconds(0), {}});
+    CAIRN_TRY(done, committed(here, facts.adding));
+    CAIRN_CHECK(here.directory.sync());  // its writer may have died before it could
+    if (!done) {
+      finished.notices.push_back(save + "before it was whole; what it had written is gone");
+      return finished;
+    }
+    CAIRN_TRY(listed, list_added(here, facts));
+    if (listed) {
+      finished.notices.push_back(save + "when it was whole; " + format::quoted(facts.catalog) +
+                                 " lists it now");
+    }
+  }
+  CAIRN_TRY(doomed, doomed_by(here, facts, false));
+  for (const Doomed& each : doomed) CAIRN_CHECK(finish(here, each, finished));
+  return finished;
+}
+
+Place place_of(const Place& place, const format::JournalFacts& facts) {
+  return {place.dir, place.directory, facts.catalog, place.follow_links};
 }
 
 }  // namespace
@@ -166,7 +292,22 @@ Error told_what_to_free(Error error) {
   return error;
 }
 
+std::optional<Error> refusal_of_journal(const os::Directory& directory) {
+  if (directory.may_replace(kJournalName)) return std::nullopt;
+  const auto facts = read_journal(directory);
+  const bool named = facts && *facts;
+  return Error{
+      Code::Io, EPERM,
+      (std::filesystem::path(directory.path()) / kJournalName).string() +
+          ": is another user's, whose change of this directory was cut short, and nobody else may "
+          "replace it, for the directory has the sticky bit; he, the directory's owner or root " +
+          std::string(kHowToFinish) +
+          (named ? " and its catalog (--catalog " + (*facts)->catalog + ")" : std::string()) +
+          ", and until then nobody else saves, moves or removes here"};
+}
+
 Result<void> write_journal(const os::Directory& directory, const format::JournalFacts& facts) {
+  if (auto refused = refusal_of_journal(directory)) return *std::move(refused);
   // Or the checkpoint would be written and never listed, and a journal be there that only this user
   // can take away.
   if (facts.leaving.empty() && !directory.may_replace(facts.catalog)) {
@@ -201,17 +342,61 @@ Result<bool> unchanged(const Place& place, const format::JournalCheckpoint& befo
 
 Result<Settled> settle(const Place& place) {
   Settled settled;
-  CAIRN_TRY(facts, read_journal(place.directory));
+  Finished finished;
+  const auto refused = refusal_of_journal(place.directory);
+  if (refused) settled.notices.push_back(refused->what);
+  using Nothing = std::optional<format::JournalFacts>;
+  CAIRN_TRY(facts, refused ? Nothing() : read_journal(place.directory));
   if (facts) {
-    CAIRN_TRY(notices, settle(place, *facts));
-    settled.notices = std::move(notices);
+    CAIRN_TRY(done, settle(place_of(place, *facts), *facts));
+    finished = std::move(done);
   }
-  drop_journal(place.directory);
+  if (!refused) drop_journal(place.directory);
   CAIRN_TRY(names, place.directory.names());
   sweep_all(place.directory, names);
   remove_orphan_indexes(place.directory, names);
   settled.names = std::move(names);
+  std::ranges::move(finished.notices, std::back_inserter(settled.notices));
+  for (const Doomed& each : finished.in_doubt) {
+    CAIRN_TRY(sentence, told(place, each, {}));
+    if (sentence.empty()) sentence = cut_short(place, each) + std::string(kFinished);
+    settled.notices.push_back(std::move(sentence));
+  }
   return settled;
+}
+
+Result<Foreseen> foresee(const Place& place) {
+  Foreseen coming;
+  CAIRN_TRY(facts, read_journal(place.directory));
+  if (!facts) return coming;
+  const Place here = place_of(place, *facts);
+  bool lists = false;
+  if (!facts->adding.base.empty()) {
+    const std::string prefix = shown(here, facts->adding.base);
+    const std::string save = prefix + ": a save of it was cut short ";
+    CAIRN_TRY(done, committed(here, facts->adding));
+    if (!done) {
+      coming.checkpoints.push_back(
+          {prefix, save + "before it was whole; what it had written goes"});
+      return coming;
+    }
+    CAIRN_TRY(same, unchanged(here, facts->adding, facts->catalog));
+    lists = same;
+    if (lists) {
+      coming.checkpoints.push_back({prefix, save + "when it was whole; " +
+                                                format::quoted(facts->catalog) + " is to list it"});
+    }
+  }
+  CAIRN_TRY(doomed, doomed_by(here, *facts, lists));
+  for (const Doomed& each : doomed) {
+    CAIRN_TRY(left, what_is_left(here.directory, *each.what, Recognised::ByFileAndNames));
+    if (left.empty()) continue;
+    if (each.fate == Doomed::Fate::Goes) std::ranges::copy(left, std::back_inserter(coming.files));
+    CAIRN_TRY(sentence, told(here, each, "; what is left of it goes"));
+    if (!sentence.empty())
+      coming.checkpoints.push_back({shown(here, each.what->base), std::move(sentence)});
+  }
+  return coming;
 }
 
 void undo(const Place& place, const format::JournalFacts& facts) {

@@ -80,6 +80,7 @@ Result<Listings> listings_of(const Place& place, std::span<const std::string> na
 
 Result<void> check_may_leave(const Place& place, const format::JournalCheckpoint& what,
                              const Listings& listings) {
+  if (auto refused = refusal_of_journal(place.directory)) return *std::move(refused);
   if (auto refused = refusal_of(place.directory, what)) return *std::move(refused);
   for (const std::string& catalog : listings.names(place)) {
     if (place.directory.may_replace(catalog)) continue;
@@ -177,16 +178,21 @@ Result<bool> let_leave_file(const Location& location, const os::File& file) {
   return true;
 }
 
-Result<Location> locate_leaving(const Asked& asked, const LockWait& wait) {
-  auto found = locate_named(asked.path, asked.follow_links);
-  if (found || found.error().code != Code::NotFound) return found;
+Result<LeavingCheckpoint> locate_leaving(const Asked& asked, const LockWait& wait) {
+  auto location = locate_named(asked.path, asked.follow_links);
+  if (location) return LeavingCheckpoint{*std::move(location), {}};
+  if (location.error().code != Code::NotFound) return location.error();
   const auto parent = Prefix::of(asked.path).directory;
   const auto directory = os::Directory::open(parent);
-  if (!directory || !directory->exists(kJournalName)) return found;
+  if (!directory || !directory->exists(kJournalName)) return location.error();
   const auto lock = Lock::of_directory(*directory, wait);
   if (!lock) return lock.error();
-  CAIRN_CHECK(settle({parent, *directory, asked.latest_filename}));
-  return locate_named(asked.path, asked.follow_links);
+  CAIRN_TRY(settled, settle({parent, *directory, asked.latest_filename}));
+  auto anew = locate_named(asked.path, asked.follow_links);
+  if (anew) return LeavingCheckpoint{*std::move(anew), std::move(settled.notices)};
+  Error error = std::move(anew).error();
+  for (const std::string& notice : settled.notices) error.what += "; " + notice;
+  return error;
 }
 
 Result<void> refuse_saved_model(const Location& location) {

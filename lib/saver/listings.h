@@ -40,7 +40,7 @@ struct Leaving {
 };
 
 // Whether this user may take it away, and take it out of the catalogs, as far as the sticky bit
-// says. Errors: Io.
+// says. Errors: Io (refusal_of_journal(), too).
 Result<void> check_may_leave(const Place& place, const format::JournalCheckpoint& what,
                              const Listings& listings);
 
@@ -62,7 +62,11 @@ struct Asked {
   bool follow_links = false;
   std::string_view latest_filename;
 };
-Result<Location> locate_leaving(const Asked& asked, const LockWait& wait);
+struct LeavingCheckpoint {
+  Location location;
+  std::vector<std::string> notices;  // what was finished
+};
+Result<LeavingCheckpoint> locate_leaving(const Asked& asked, const LockWait& wait);
 
 // Unsupported: it is the variables of a SavedModel, which is a directory.
 Result<void> refuse_saved_model(const Location& location);

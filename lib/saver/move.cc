@@ -19,6 +19,7 @@
 #include "lib/saver/checkpoint_files.h"
 #include "lib/saver/journal.h"
 #include "lib/saver/listings.h"
+#include "lib/saver/without_room.h"
 #include "lib/try.h"
 #include "lib/write/lock.h"
 
@@ -173,6 +174,8 @@ Result<Moved> move_listed(const Location& named, const TransferOptions& options,
   CAIRN_TRY(to, internal::destination_of(cargo.location, options.output));
   CAIRN_TRY(within, is_within(named.directory, to));
   if (within) CAIRN_CHECK(check_successor(place, to, listings));
+  if (auto room = internal::check_room(place, what, listings); !room)
+    return internal::told_what_to_free(std::move(room).error());
 
   Moved moved;
   moved.transfer.notices = std::move(settled.notices);
@@ -216,11 +219,15 @@ Result<Moved> move_checkpoint(const std::filesystem::path& source, const Transfe
   return at_boundary([&]() -> Result<Moved> {
     if (options.output.empty())
       return Error{Code::Invalid, 0, source.string() + ": a move needs a place to go to"};
-    CAIRN_TRY(named, internal::locate_leaving({source, options.follow_links, latest_filename},
+    CAIRN_TRY(found, internal::locate_leaving({source, options.follow_links, latest_filename},
                                               {options.lock_wait, options.work.stop}));
+    Location& named = found.location;
     CAIRN_CHECK(internal::refuse_saved_model(named));
-    if (named.kind == internal::Kind::SafetensorsFile) return move_file(std::move(named), options);
-    return move_listed(named, options, latest_filename);
+    auto moved = named.kind == internal::Kind::SafetensorsFile
+                     ? move_file(std::move(named), options)
+                     : move_listed(named, options, latest_filename);
+    if (moved) std::ranges::move(found.notices, std::back_inserter(moved->transfer.notices));
+    return moved;
   });
 }
 

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -8,6 +10,7 @@
 #include "lib/saver/checkpoint_files.h"
 #include "lib/saver/journal.h"
 #include "lib/saver/listings.h"
+#include "lib/saver/without_room.h"
 #include "lib/try.h"
 #include "lib/write/lock.h"
 
@@ -41,8 +44,15 @@ Result<void> check_removable(const internal::Place& place, const Location& locat
                                "with force (--force)");
 }
 
-Result<std::vector<std::string>> settled_names(const internal::Place& place) {
-  return internal::settle(place).transform([](auto settled) { return std::move(settled.names); });
+// A dry run finishes nothing.
+Result<internal::Settled> settled(const internal::Place& place, bool dry_run) {
+  if (dry_run) {
+    return place.directory.names().transform(
+        [](auto names) { return internal::Settled{std::move(names), {}}; });
+  }
+  auto settled = internal::settle(place);
+  if (!settled) return internal::told_what_to_free(std::move(settled).error());
+  return settled;
 }
 
 Result<Removed> remove_listed(const Location& location, const RemoveOptions& options) {
@@ -56,7 +66,8 @@ Result<Removed> remove_listed(const Location& location, const RemoveOptions& opt
     CAIRN_TRY(taken, internal::Lock::of_directory(directory, {options.lock_wait, options.stop}));
     lock.emplace(std::move(taken));
   }
-  CAIRN_TRY(names, options.dry_run ? directory.names() : settled_names(place));
+  CAIRN_TRY(before, settled(place, options.dry_run));
+  const std::vector<std::string>& names = before.names;
   // What a writer that died was to remove has gone by now.
   CAIRN_TRY(twin, directory.duplicate());
   CAIRN_CHECK(internal::locate_in(std::move(twin), location.base, location.prefix));
@@ -69,11 +80,13 @@ Result<Removed> remove_listed(const Location& location, const RemoveOptions& opt
     of_prefix.emplace(std::move(taken));
   }
   CAIRN_TRY(what, internal::members_of(directory, names, location.base, internal::Unread::Take));
-  Removed removed{location.prefix, {}, listings.names(place)};
+  Removed removed{location.prefix, {}, listings.names(place), std::move(before.notices)};
   CAIRN_CHECK(internal::check_may_leave(place, what, listings));
   for (const format::JournalFile& file : what.files) removed.files.push_back(file.name);
   if (options.dry_run) return removed;
-  const auto gone = internal::let_leave(place, {std::move(what), {}}, listings);
+  auto gone = internal::let_leave(place, {what, {}}, listings);
+  if (!gone && internal::is_full(gone.error()))
+    gone = internal::let_leave_first(place, what, listings, std::move(gone).error());
   if (!gone) return internal::told_what_to_free(gone.error());
   if (*gone) return removed;
   return Error{Code::Busy, 0,
@@ -85,12 +98,12 @@ Result<Removed> remove_listed(const Location& location, const RemoveOptions& opt
 Result<Removed> remove_one_file(const Location& location, const RemoveOptions& options) {
   const std::filesystem::path path = location.prefix.parent_path() / location.base;
   CAIRN_TRY(file, location.directory.open_file(location.base, os::Links::Follow));
-  if (options.dry_run) return Removed{path, {location.base}, {}};
+  if (options.dry_run) return Removed{path, {location.base}, {}, {}};
   const auto lock = internal::Lock::of_prefix(location.directory, internal::lock_base(location),
                                               {options.lock_wait, options.stop});
   if (!lock) return lock.error();
   CAIRN_TRY(gone, internal::let_leave_file(location, file));
-  if (gone) return Removed{path, {location.base}, {}};
+  if (gone) return Removed{path, {location.base}, {}, {}};
   return Error{Code::Busy, 0, path.string() + ": another has written it anew meanwhile; it stays"};
 }
 
@@ -99,11 +112,15 @@ Result<Removed> remove_one_file(const Location& location, const RemoveOptions& o
 Result<Removed> remove_checkpoint(const std::filesystem::path& prefix,
                                   const RemoveOptions& options) noexcept {
   return at_boundary([&]() -> Result<Removed> {
-    CAIRN_TRY(location, internal::locate_leaving({prefix, true, options.latest_filename},
-                                                 {options.lock_wait, options.stop}));
+    CAIRN_TRY(found, internal::locate_leaving({prefix, true, options.latest_filename},
+                                              {options.lock_wait, options.stop}));
+    const Location& location = found.location;
     CAIRN_CHECK(internal::refuse_saved_model(location));
-    if (location.kind == internal::Kind::SafetensorsFile) return remove_one_file(location, options);
-    return remove_listed(location, options);
+    auto removed = location.kind == internal::Kind::SafetensorsFile
+                       ? remove_one_file(location, options)
+                       : remove_listed(location, options);
+    if (removed) std::ranges::move(found.notices, std::back_inserter(removed->notices));
+    return removed;
   });
 }
 

@@ -204,10 +204,19 @@ class Repair {
   std::vector<PassedOver> kept_;
 };
 
+// What publishers left that died may fill the disk. Otherwise it stays for settle(), which says
+// what becomes of it.
+Result<void> write(const internal::Place& place, const internal::History& history) {
+  auto written = internal::write_history(place, history);
+  if (written || written.error().code != Code::NoSpace) return written;
+  internal::sweep_all(place.directory);
+  return internal::write_history(place, history);
+}
+
 Result<Repaired> repair(const internal::Place& place, const RepairOptions& options) {
   std::optional<internal::Lock> lock;
   if (!options.dry_run) {
-    CAIRN_TRY(taken, internal::Lock::of_directory(place.directory, {}));
+    CAIRN_TRY(taken, internal::Lock::of_directory(place.directory, {options.lock_wait, {}}));
     lock.emplace(std::move(taken));
   }
   internal::Trail trail;
@@ -221,13 +230,14 @@ Result<Repaired> repair(const internal::Place& place, const RepairOptions& optio
   internal::History history;
   Repaired repaired = repair.finish(history);
   if (options.dry_run) return repaired;
-  if (repaired.changed) CAIRN_CHECK(internal::write_history(place, history));
+  if (repaired.changed) CAIRN_CHECK(write(place, history));
   // What a save that died left needs a catalog that can be read, or none, so it comes second.
-  if (repaired.changed || state) {
-    CAIRN_CHECK(internal::settle(place));
-  } else {
+  if (!repaired.changed && damaged) {
     internal::sweep_all(place.directory);
+    return repaired;
   }
+  CAIRN_TRY(settled, internal::settle(place));
+  repaired.notices = std::move(settled.notices);
   return repaired;
 }
 

@@ -13,8 +13,6 @@
 #include "cairn/saver.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <iterator>
 #include <map>
 #include <system_error>
@@ -35,6 +33,7 @@
 #include "lib/saver/leaving.h"
 #include "lib/saver/pending.h"
 #include "lib/saver/retention.h"
+#include "lib/saver/without_room.h"
 #include "lib/try.h"
 #include "lib/write/lock.h"
 #include "lib/write/remarks.h"
@@ -49,18 +48,7 @@ using internal::Judgement;
 using internal::Known;
 using internal::Listed;
 
-constexpr int kPaddedDigits = 8;
-
 Error invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
-
-// As Python's %d and %08d write it.
-std::string base_of(std::string_view name, std::optional<std::int64_t> step, bool padded) {
-  if (!step) return std::string(name);
-  std::array<char, 24> digits{};
-  std::snprintf(digits.data(), digits.size(), "%0*lld", padded ? kPaddedDigits : 1,
-                static_cast<long long>(*step));
-  return std::string(name).append("-").append(digits.data());
-}
 
 }  // namespace
 
@@ -125,7 +113,6 @@ class Saver::State {
                     const SaveOptions& what, const Work& work) const;
   Result<std::vector<std::string>> write_checkpoint(const Plan& plan, std::vector<TensorSpec> specs,
                                                     const Fill& fill, const Work& work) const;
-  Result<void> check_replaced(const std::string& base, std::vector<TensorSpec> specs) const;
   Result<void> catch_up(Plan& plan, const SaveOptions& what) const;
   Result<void> write_grid(const History& history) const;
   Result<void> add_unlisted(const History& history, std::span<const std::string> names,
@@ -163,7 +150,8 @@ Result<std::string> Saver::State::checked_base(std::string_view name,
     return invalid(dir_.string() + ": metadata " + format::quoted(key) +
                    ": keys that begin with \"cairn.\" are the Saver's own");
   }
-  std::string base = base_of(name, what.step, options_.pad_step_number);
+  std::string base = what.step ? internal::with_step(name, *what.step, options_.pad_step_number)
+                               : std::string(name);
   if (base != options_.latest_filename) return base;
   return invalid(dir_.string() + ": a checkpoint named " + base + " would be the catalog itself");
 }
@@ -236,17 +224,6 @@ Result<std::vector<std::string>> Saver::State::write_checkpoint(const Plan& plan
   return std::vector<std::string>(writer.notices().begin(), writer.notices().end());
 }
 
-// Exists: of the checkpoint that is there a tensor would go or change.
-Result<void> Saver::State::check_replaced(const std::string& base,
-                                          std::vector<TensorSpec> specs) const {
-  std::ranges::sort(specs, {}, &TensorSpec::name);
-  const auto goes = internal::what_goes(directory_, base, specs);
-  if (goes.empty()) return {};
-  return Error{Code::Exists, 0,
-               (dir_ / base).string() + ": is there, and is not replaced unasked (--replace): " +
-                   internal::first_of(goes)};
-}
-
 // TensorFlow takes no lock. What it has listed while the checkpoint was written is to stay listed.
 Result<void> Saver::State::catch_up(Plan& plan, const SaveOptions& what) const {
   CAIRN_TRY(same, internal::unchanged(place(), plan.journal.adding, options_.latest_filename));
@@ -270,7 +247,10 @@ Result<void> Saver::State::catch_up(Plan& plan, const SaveOptions& what) const {
 Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec> specs,
                                 const Fill& fill, const SaveOptions& what, const Work& work) const {
   CAIRN_TRY(settled, internal::settle(place()));
-  if (!what.replace) CAIRN_CHECK(check_replaced(base, specs));
+  const internal::Target target{directory_, base, (dir_ / base).string()};
+  const bool over_v1 = internal::is_named_as_v1(settled.names, base);
+  if (!what.replace) CAIRN_CHECK(internal::refuse_what_goes(target, specs));
+  if (!what.replace && over_v1) CAIRN_CHECK(internal::refuse_to_hide_v1(target));
   CAIRN_TRY(plan, plan_of(base, what, settled.names));
   CAIRN_CHECK(internal::write_journal(directory_, plan.journal));
   const auto written = write_checkpoint(plan, std::move(specs), fill, work);
@@ -290,6 +270,7 @@ Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec>
     return error;
   }
   Saved saved{dir_ / base, {}, {}, *written};
+  if (over_v1) internal::tell_of_hidden_v1(target, saved.notices);
   std::ranges::move(settled.notices, std::back_inserter(saved.notices));
   std::ranges::move(plan.notices, std::back_inserter(saved.notices));
   bool all = true;
@@ -418,9 +399,10 @@ Result<std::vector<std::filesystem::path>> Saver::State::last_checkpoints() cons
 
 // The names in the directory; what there is to say of it is a notice of the Saver's.
 Result<std::vector<std::string>> Saver::State::settle() {
-  CAIRN_TRY(settled, internal::settle(place()));
-  std::ranges::move(settled.notices, std::back_inserter(notices_));
-  return std::move(settled.names);
+  auto settled = internal::settle(place());
+  if (!settled) return internal::told_what_to_free(std::move(settled).error());
+  std::ranges::move(settled->notices, std::back_inserter(notices_));
+  return std::move(settled->names);
 }
 
 Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned) {
@@ -492,9 +474,14 @@ Result<std::map<std::string, std::string>> Saver::State::let_go(
   const double grid_before_s = grid_of(history).next_keep_s;
   CAIRN_TRY(leaving, internal::going(place(), names, history, judgement));
   internal::apply(judgement, options_.keep_any_of, history);
-  CAIRN_CHECK(internal::write_journal(directory_, {options_.latest_filename, {}, leaving, {}}));
-  if (history.grid && history.grid->next_keep_s != grid_before_s) CAIRN_CHECK(write_grid(history));
-  CAIRN_CHECK(internal::write_history(place(), history));
+  const bool grid_moved = history.grid && history.grid->next_keep_s != grid_before_s;
+  const auto announce = [&](std::size_t left) -> Result<void> {
+    if (left > 0 || leaving.empty())
+      CAIRN_CHECK(internal::write_journal(directory_, {options_.latest_filename, {}, leaving, {}}));
+    if (grid_moved) CAIRN_CHECK(write_grid(history));
+    return internal::write_history(place(), history);
+  };
+  CAIRN_CHECK(internal::with_room(place(), leaving, announce));
   std::map<std::string, std::string> stayed;
   for (const auto& what : leaving) {
     CAIRN_TRY(removal, internal::remove_members(directory_, what, internal::Recognised::ByFile));

@@ -17,7 +17,7 @@ namespace {
 constexpr std::string_view kSaved = "cairn.saved_s";
 constexpr std::string_view kKeepEvery = "cairn.keep_every_h";
 constexpr std::string_view kNextKeep = "cairn.next_keep_s";
-constexpr std::string_view kMetric = "cairn.metric.";
+constexpr std::string_view kMetric = format::kMetricKeys;
 
 // The shortest text that reads back as the same number.
 std::string text_of(double value) {

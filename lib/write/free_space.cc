@@ -8,12 +8,34 @@
 
 namespace cairn::internal {
 
+namespace {
+
+bool is_dead(const os::Directory& directory, const std::string& name) {
+  if (!os::is_temporary_name(name)) return false;
+  const auto file = directory.open_file(name, os::Links::Refuse);
+  return file && file->try_lock().value_or(false);
+}
+
+}  // namespace
+
 void make_room(const os::Directory& directory) {
   const auto names = directory.names();
   // Nobody takes a lock, which others may meet, where there is nothing to do.
-  if (!names || std::ranges::none_of(*names, os::is_temporary_name)) return;
+  const auto dead = [&](const std::string& name) { return is_dead(directory, name); };
+  if (!names || std::ranges::none_of(*names, dead)) return;
   const auto lock = Lock::of_directory(directory, {std::chrono::milliseconds(0), {}});
   if (lock) sweep_all(directory, *names);
+}
+
+Result<void> check_locks(const os::Directory& directory, const os::File& own) {
+  constexpr std::uint64_t kAnyByte = 0;
+  if (own.try_lock_byte(kAnyByte)) {
+    own.unlock_byte(kAnyByte);
+    return {};
+  }
+  const auto lock = Lock::of_directory(directory, {std::chrono::milliseconds(0), {}});
+  if (lock || lock.error().code == Code::Busy) return {};
+  return lock.error();
 }
 
 }  // namespace cairn::internal

@@ -1,6 +1,7 @@
 #pragma once
 
-// Room for what is about to be written.
+// What is found out, and done, before bytes are written: whether they could be published, and room
+// for them.
 
 #include "lib/os/file.h"
 
@@ -10,5 +11,10 @@ namespace cairn::internal {
 // after the commit would come too late on a disk that their files fill. Waits for nobody: where
 // another holds the directory's lock, he sweeps, or everything stays. What cannot be removed stays.
 void make_room(const os::Directory& directory);
+
+// Unsupported, in the sentence that Lock says: the file system has no locks, so nothing can be
+// published in the directory, however many bytes are written. Asked of a file of the caller's own
+// in it, so that nothing new lies there and nobody waits.
+Result<void> check_locks(const os::Directory& directory, const os::File& own);
 
 }  // namespace cairn::internal

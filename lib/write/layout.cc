@@ -12,6 +12,7 @@
 #include "lib/write/layout.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <tuple>
 
@@ -20,13 +21,13 @@
 #include "format/limits.h"
 #include "format/quoted.h"
 #include "format/safetensors/header.h"
+#include "format/safetensors/own_metadata.h"
 #include "lib/try.h"
 
 namespace cairn::internal {
 namespace {
 
 constexpr std::uint64_t kPageBytes = 4096;
-constexpr std::string_view kTiedKey = "cairn.tied";
 constexpr std::string_view kFormatKey = "format";
 constexpr std::string_view kTotalSizeKey = "total_size";
 
@@ -131,7 +132,7 @@ std::string header_of(const LayoutRequest& request, std::span<const std::size_t>
   }
   format::KeyValues metadata;
   if (std::string tied = tied_names(request, owners); !tied.empty())
-    metadata.emplace_back(kTiedKey, std::move(tied));
+    metadata.emplace_back(format::safetensors::kTiedKey, std::move(tied));
   std::ranges::copy(request.safetensors_metadata, std::back_inserter(metadata));
   return format::safetensors::encode_header(tensors, header_metadata(std::move(metadata)),
                                             kPageBytes);
@@ -154,7 +155,7 @@ format::KeyValues metadata_anew(const format::KeyValues& metadata,
                                 std::span<const TensorSpec> specs) {
   format::KeyValues anew;
   for (const auto& [key, value] : metadata) {
-    if (key.starts_with(format::kReservedKeys)) continue;
+    if (format::safetensors::is_own_key(key)) continue;
     anew.emplace_back(key, value);
     if (key != kTotalSizeKey) continue;
     std::uint64_t total_bytes = 0;
@@ -227,6 +228,21 @@ std::uint32_t shards_needed(const LayoutRequest& request) {
   const Groups groups = group(request);
   const bool second = !groups.rest.empty() || !groups.encoded.empty();
   return !groups.named.empty() && second ? 2 : 1;
+}
+
+void normalise_ties(std::vector<std::optional<std::size_t>>& same_as) {
+  std::map<std::size_t, std::size_t> first;
+  for (std::size_t i = 0; i < same_as.size(); ++i) {
+    if (same_as[i]) first.try_emplace(*same_as[i], std::min(i, *same_as[i]));
+  }
+  for (const auto& [root, owner] : first) {
+    if (owner == root) continue;
+    for (auto& other : same_as) {
+      if (other == root) other = owner;
+    }
+    same_as[root] = owner;
+    same_as[owner].reset();
+  }
 }
 
 Layout plan_layout(const LayoutRequest& request, std::uint32_t shard_count) {

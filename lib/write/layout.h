@@ -51,6 +51,9 @@ struct LayoutRequest {
 // header.
 std::uint32_t shards_needed(const LayoutRequest& request);
 
+// The first in byte order of those that share bytes owns them.
+void normalise_ties(std::vector<std::optional<std::size_t>>& same_as);
+
 // Spreads the tensors over `shard_count` ≥ shards_needed shards, so that each owns one while there
 // are enough.
 Layout plan_layout(const LayoutRequest& request, std::uint32_t shard_count);

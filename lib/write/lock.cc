@@ -225,6 +225,14 @@ Result<Lock> Lock::of_directory(const os::Directory& directory, const LockWait& 
   return take(directory, {kDirectoryByte, directory.path()}, wait);
 }
 
+Result<bool> Lock::directory_is_held(const os::Directory& directory) {
+  const auto file = directory.open_file(kLockName, os::Links::Refuse);
+  if (!file && file.error().code == Code::NotFound) return false;
+  if (!file) return file.error();
+  CAIRN_TRY(held, file->locked_byte({kDirectoryByte, 1}));
+  return held.has_value();
+}
+
 Result<Lock> Lock::of_prefix(const os::Directory& directory, std::string_view base,
                              const LockWait& wait) {
   const Digest128 digest = format::xxh3_128(format::as_bytes(base));

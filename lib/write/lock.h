@@ -38,6 +38,10 @@ class Lock {
   static Result<Lock> of_prefix(const os::Directory& directory, std::string_view base,
                                 const LockWait& wait);
 
+  // Whether somebody holds the directory's at this moment; to ask keeps nobody from it. Errors:
+  // those of reading the file of locks, so that nobody knows.
+  static Result<bool> directory_is_held(const os::Directory& directory);
+
   Lock(Lock&& other) noexcept;
   Lock& operator=(Lock&&) = delete;
   ~Lock();

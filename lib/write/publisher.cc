@@ -208,6 +208,43 @@ bool remove_dead(const os::Directory& directory, std::span<const std::string> na
   return all;
 }
 
+// The prefixes that temporary files are those of.
+std::set<std::string> bases_of_temporaries(std::span<const std::string> names) {
+  std::set<std::string> bases;
+  for (const std::string& name : names) {
+    const auto base =
+        os::is_temporary_name(name) ? base_of_file(os::without_temporary_tail(name)) : std::nullopt;
+    if (base) bases.insert(*base);
+  }
+  return bases;
+}
+
+// Adds the temporary files under `base` that nobody holds, and the shards that they alone name: by
+// the rules of sweep().
+Result<void> add_left(const os::Directory& directory, std::span<const std::string> names,
+                      const std::optional<std::string>& base, std::vector<std::string>& left) {
+  Claims dead;
+  Claims alive;
+  bool known = base.has_value();
+  for (const std::string& name : temporaries_of(names, base)) {
+    const auto file = directory.open_file(name, os::Links::Refuse);
+    if (!file) continue;
+    const bool nobodys = file->try_lock().value_or(false);
+    file->unlock();
+    const auto read = add_claims(*file, os::without_temporary_tail(name), nobodys ? dead : alive);
+    if (nobodys && read) left.push_back(name);
+    known = known && read;
+  }
+  if (!known) return {};
+  CAIRN_TRY(named, claims_of(directory, *base));
+  if (!named) return {};
+  for (const std::string& name : names) {
+    if (dead.has(name, *base) && !named->has(name, *base) && !alive.has(name, *base))
+      left.push_back(name);
+  }
+  return {};
+}
+
 void sweep(const os::Directory& directory, std::span<const std::string> names,
            const std::optional<std::string>& base) {
   Claims dead;
@@ -501,18 +538,21 @@ void sweep_all(const os::Directory& directory) {
 }
 
 void sweep_all(const os::Directory& directory, std::span<const std::string> names) {
-  std::set<std::string> bases;
-  for (const std::string& name : names) {
-    const auto base =
-        os::is_temporary_name(name) ? base_of_file(os::without_temporary_tail(name)) : std::nullopt;
-    if (base) bases.insert(*base);
-  }
-  for (const std::string& base : bases) {
+  for (const std::string& base : bases_of_temporaries(names)) {
     // Who publishes there sweeps too.
     const auto lock = Lock::of_prefix(directory, base, {std::chrono::milliseconds(0), {}});
     if (lock) sweep(directory, base);
   }
   sweep(directory, names, std::nullopt);
+}
+
+Result<std::vector<std::string>> left_by_dead(const os::Directory& directory,
+                                              std::span<const std::string> names) {
+  std::vector<std::string> left;
+  for (const std::string& base : bases_of_temporaries(names))
+    CAIRN_CHECK(add_left(directory, names, base, left));
+  CAIRN_CHECK(add_left(directory, names, std::nullopt, left));
+  return left;
 }
 
 }  // namespace cairn::internal

@@ -125,4 +125,10 @@ void sweep(const os::Directory& directory, const std::string& base);
 void sweep_all(const os::Directory& directory);
 void sweep_all(const os::Directory& directory, std::span<const std::string> names);  // those in it
 
+// What sweep_all would remove, seen without a change; where somebody publishes meanwhile it may be
+// his that has not been held yet, so one look is not enough. Each temporary file is held for a
+// moment, to learn that nobody else does. Errors: Io.
+Result<std::vector<std::string>> left_by_dead(const os::Directory& directory,
+                                              std::span<const std::string> names);
+
 }  // namespace cairn::internal

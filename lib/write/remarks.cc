@@ -36,41 +36,57 @@ std::vector<TensorSpec> specs_of(std::span<const format::TensorFacts> tensors) {
   return specs;
 }
 
-// Nothing: P.cairn is not there, or not whole, or of another P.index than the one that is there.
-std::optional<std::vector<TensorSpec>> specs_of_own(const os::Directory& directory,
-                                                    const std::string& base,
-                                                    const Result<os::OpenedFile>& foreign,
-                                                    std::optional<os::Bytes>& foreign_bytes) {
-  const auto own = directory.open_file(base + std::string(kCairnSuffix), os::Links::Follow);
-  const auto bytes =
-      own ? os::read_whole(*own, format::limits::kIndexBytesMax) : Result<os::Bytes>(own.error());
-  const auto index = bytes ? format::IndexView::decode(*bytes)
-                           : format::Decoded<format::IndexView>(format::corrupt(0, {}));
-  if (!index) return std::nullopt;
+Error unreadable(const os::Directory& directory, const std::string& name,
+                 const format::Reason& reason) {
+  return {reason.code, 0,
+          directory.path() + "/" + name + ": byte " + std::to_string(reason.byte_offset) + ": " +
+              reason.what};
+}
+
+// P.index, and its bytes where they had to be read.
+struct Foreign {
+  Result<os::OpenedFile> opened;
+  std::optional<os::Bytes> bytes;
+};
+
+// Nothing: P.cairn is not there, or of another P.index than the one that is there. Errors: it is
+// not whole.
+Result<std::optional<std::vector<TensorSpec>>> specs_of_own(const os::Directory& directory,
+                                                            const std::string& base,
+                                                            Foreign& foreign) {
+  using Specs = std::optional<std::vector<TensorSpec>>;
+  const std::string name = base + std::string(kCairnSuffix);
+  const auto own = directory.open_file(name, os::Links::Follow);
+  if (!own && own.error().code == Code::NotFound) return Specs();
+  if (!own) return own.error();
+  CAIRN_TRY(bytes, os::read_whole(*own, format::limits::kIndexBytesMax));
+  const auto index = format::IndexView::decode(bytes);
+  if (!index) return unreadable(directory, name, index.error());
   const format::TensorFlowIndexFacts record = index->tensorflow_index();
-  if (!foreign || (record.present && record.identity == identity_of(foreign->info)))
-    return specs_of(*index);
-  auto read = os::read_whole(foreign->file, format::limits::kForeignIndexBytesMax);
-  if (!read) return specs_of(*index);
-  if (record.present && record.digest == format::xxh3_128(*read)) return specs_of(*index);
-  foreign_bytes.emplace(*std::move(read));
-  return std::nullopt;
+  if (!foreign.opened || (record.present && record.identity == identity_of(foreign.opened->info)))
+    return Specs(specs_of(*index));
+  auto read = os::read_whole(foreign.opened->file, format::limits::kForeignIndexBytesMax);
+  if (!read) return Specs(specs_of(*index));
+  if (record.present && record.digest == format::xxh3_128(*read)) return Specs(specs_of(*index));
+  foreign.bytes.emplace(*std::move(read));
+  return Specs();
 }
 
 // By the index that a reader would go by: P.cairn, unless P.index is another than it remembers.
+// NotFound: neither is there.
 Result<std::vector<TensorSpec>> specs_there(const os::Directory& directory,
                                             const std::string& base) {
-  const auto foreign =
-      directory.open_seen(base + std::string(kTensorFlowSuffix), os::Links::Follow);
-  std::optional<os::Bytes> bytes;
-  if (auto specs = specs_of_own(directory, base, foreign, bytes)) return *std::move(specs);
-  if (!foreign) return foreign.error();
-  if (!bytes) {
-    CAIRN_TRY(read, os::read_whole(foreign->file, format::limits::kForeignIndexBytesMax));
-    bytes.emplace(std::move(read));
+  const std::string name = base + std::string(kTensorFlowSuffix);
+  Foreign foreign{directory.open_seen(name, os::Links::Follow), {}};
+  CAIRN_TRY(own, specs_of_own(directory, base, foreign));
+  if (own) return *std::move(own);
+  if (!foreign.opened) return foreign.opened.error();
+  if (!foreign.bytes) {
+    CAIRN_TRY(read, os::read_whole(foreign.opened->file, format::limits::kForeignIndexBytesMax));
+    foreign.bytes.emplace(std::move(read));
   }
-  const auto bundle = format::tensorflow::decode_bundle(*bytes);
-  if (!bundle) return Error{bundle.error().code, 0, bundle.error().what};
+  const auto bundle = format::tensorflow::decode_bundle(*foreign.bytes);
+  if (!bundle) return unreadable(directory, name, bundle.error());
   return specs_of(bundle->tensors);
 }
 
@@ -112,11 +128,12 @@ std::vector<std::string> left_out_of_bundle(const std::string& prefix,
       first_of(left_out)};
 }
 
-std::vector<std::string> what_goes(const os::Directory& directory, const std::string& base,
-                                   std::span<const TensorSpec> specs) {
+Result<std::vector<std::string>> what_goes(const os::Directory& directory, const std::string& base,
+                                           std::span<const TensorSpec> specs) {
   std::vector<std::string> goes;
   const auto there = specs_there(directory, base);
-  if (!there) return goes;
+  if (!there && there.error().code == Code::NotFound) return goes;
+  if (!there) return there.error();
   for (const TensorSpec& before : *there) {
     const auto at = std::ranges::lower_bound(specs, before.name, {}, &TensorSpec::name);
     if (at == specs.end() || at->name != before.name) {
@@ -129,6 +146,31 @@ std::vector<std::string> what_goes(const os::Directory& directory, const std::st
     }
   }
   return goes;
+}
+
+Result<void> refuse_what_goes(const Target& target, std::vector<TensorSpec> specs) {
+  std::ranges::sort(specs, {}, &TensorSpec::name);
+  const auto goes = what_goes(target.directory, target.base, specs);
+  if (goes && goes->empty()) return {};
+  return Error{
+      Code::Exists, 0,
+      target.shown + ": is there, and is not replaced unasked (--replace): " +
+          (goes ? first_of(*goes)
+                : goes.error().what +
+                      ", so nobody can tell which of its tensors would go; salvage() keeps what is "
+                      "whole")};
+}
+
+std::vector<std::string> stale_beside(const Target& target,
+                                      std::span<const std::string_view> suffixes) {
+  std::vector<std::string> notices;
+  for (const std::string_view suffix : suffixes) {
+    const auto info = target.directory.look(target.base + std::string(suffix));
+    if (!info || !*info) continue;
+    notices.push_back(target.shown + std::string(suffix) +
+                      ": is of what was there before; remove it by hand");
+  }
+  return notices;
 }
 
 std::string first_of(std::span<const std::string> sentences) {

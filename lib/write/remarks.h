@@ -12,6 +12,7 @@
 #include "format/cairn/index.h"
 #include "format/facts.h"
 #include "lib/os/file.h"
+#include "lib/write/publisher.h"
 
 namespace cairn::internal {
 
@@ -30,9 +31,18 @@ std::vector<format::TensorFacts> in_bundle(std::span<const format::TensorFacts> 
 
 // What a checkpoint of these tensors, sorted by name, does away with where it takes the place of
 // the one that has the base: a sentence for each tensor that would go, or be of another dtype or
-// shape. Nothing where none is there, or none that can be read. Cost: O(index).
-std::vector<std::string> what_goes(const os::Directory& directory, const std::string& base,
-                                   std::span<const TensorSpec> specs);
+// shape. Nothing where none is there. Errors: an index is there that cannot be read, so that nobody
+// knows. Cost: O(index).
+Result<std::vector<std::string>> what_goes(const os::Directory& directory, const std::string& base,
+                                           std::span<const TensorSpec> specs);
+
+// Exists: what_goes() is not nothing, or nobody knows. The specs are in any order.
+Result<void> refuse_what_goes(const Target& target, std::vector<TensorSpec> specs);
+
+// A sentence for each file by one of these suffixes: what was under the prefix before had it, and
+// what is there now has not brought its own.
+std::vector<std::string> stale_beside(const Target& target,
+                                      std::span<const std::string_view> suffixes);
 
 // "A; B; and 3 more".
 std::string first_of(std::span<const std::string> sentences);

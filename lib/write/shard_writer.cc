@@ -8,6 +8,7 @@
 #include "format/tensorflow/bundle.h"
 #include "lib/read/identity.h"
 #include "lib/try.h"
+#include "lib/write/free_space.h"
 
 namespace cairn::internal {
 
@@ -62,6 +63,7 @@ Result<ShardWriter> ShardWriter::create(const os::Directory& directory,
   for (std::size_t i = 0; i < names.size(); ++i) {
     const PlannedShard& plan = writer.layout_.shards[i];
     CAIRN_TRY(draft, Draft::create(directory, std::move(names[i])));
+    if (i == 0) CAIRN_CHECK(check_locks(directory, draft.file()));
     CAIRN_CHECK(draft.file().reserve(plan.size_bytes));
     CAIRN_CHECK(draft.file().write_at(0, format::as_bytes(plan.head)));
     writer.drafts_.push_back(std::move(draft));

@@ -57,7 +57,7 @@ Sums sums_of(std::span<const std::byte> bytes);
 class ShardWriter {
  public:
   // Creates and reserves the drafts; `names` are the shards' own, one for each of the layout.
-  // `directory` must outlive it.
+  // `directory` must outlive it. Errors: Unsupported (the file system has no locks), NoSpace, Io.
   static Result<ShardWriter> create(const os::Directory& directory, std::vector<std::string> names,
                                     Layout layout);
 

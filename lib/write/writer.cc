@@ -26,6 +26,7 @@
 #include "lib/try.h"
 #include "lib/write/batch.h"
 #include "lib/write/declared.h"
+#include "lib/write/free_space.h"
 #include "lib/write/layout.h"
 #include "lib/write/publisher.h"
 #include "lib/write/remarks.h"
@@ -91,7 +92,9 @@ class Writer::State {
     before_publishing_ = std::move(check);
   }
   void created_at(std::int64_t created_ns) { created_ns_ = created_ns; }
+  void swept() { swept_ = true; }
   std::span<const std::string> notices() const noexcept { return notices_; }
+  const os::Directory& directory() const noexcept { return directory_; }
 
  private:
   const internal::Parts& source() const noexcept {
@@ -110,6 +113,7 @@ class Writer::State {
   Result<void> publish(internal::Publisher& publisher);
   Result<void> add_indexes(internal::Publisher& publisher, std::uint32_t shard_count);
   void note_what_goes();
+  void note_what_stays();
   std::vector<format::TensorFacts> tensor_facts() const;
   format::IndexFacts index_facts(std::uint32_t shard_count) const;
   Result<void> usable() const;
@@ -127,6 +131,7 @@ class Writer::State {
   std::vector<Incoming> incoming_;
   std::function<Result<void>()> before_publishing_;
   std::optional<std::int64_t> created_ns_;
+  bool swept_ = false;  // what publishers left that died is gone
   bool stays_ = false;  // what was read lies under this prefix, and is to be there until commit()
   std::vector<std::string> notices_;
   std::atomic<bool> broken_ = false;
@@ -161,8 +166,10 @@ Result<Writer> WriterAccess::create_in(os::Directory directory, const std::files
                                        std::vector<TensorSpec> specs,
                                        const WriterOptions& options) {
   CAIRN_CHECK(check(prefix, specs, options));
-  return Writer(
+  Writer writer(
       std::make_unique<Writer::State>(prefix, std::move(specs), options, std::move(directory)));
+  writer.state_->swept();
+  return writer;
 }
 
 Result<std::size_t> Writer::State::find(std::string_view name) const {
@@ -198,27 +205,12 @@ Result<void> Writer::State::tie(std::string_view name, std::string_view same_as)
   return {};
 }
 
-// The first in byte order of those that share bytes owns them.
-void normalise(std::vector<std::optional<std::size_t>>& same_as) {
-  std::map<std::size_t, std::size_t> first;
-  for (std::size_t i = 0; i < same_as.size(); ++i) {
-    if (same_as[i]) first.try_emplace(*same_as[i], std::min(i, *same_as[i]));
-  }
-  for (const auto& [root, owner] : first) {
-    if (owner == root) continue;
-    for (auto& other : same_as) {
-      if (other == root) other = owner;
-    }
-    same_as[root] = owner;
-    same_as[owner].reset();
-  }
-}
-
 Result<void> Writer::State::prepare() {
   if (prepared_.load(std::memory_order_acquire)) return {};
   const std::lock_guard lock(prepare_mutex_);
   if (prepared_.load(std::memory_order_relaxed)) return {};
-  normalise(same_as_);
+  internal::normalise_ties(same_as_);
+  if (!swept_) internal::make_room(directory_);
   const internal::LayoutRequest request{specs_, same_as_, options_.alignment_bytes,
                                         options_.safetensors_metadata};
   CAIRN_TRY(count, internal::free_shard_count(directory_, base_, internal::shards_needed(request)));
@@ -471,6 +463,8 @@ Result<void> Writer::State::publish(internal::Publisher& publisher) {
   if (before_publishing_) CAIRN_CHECK(before_publishing_());
   if (stays_) CAIRN_CHECK(internal::check_unchanged(source().origin, directory_, prefix_.string()));
   note_what_goes();
+  const internal::Target target{directory_, base_, prefix_.string()};
+  const bool replaces = !internal::refuse_existing(target, kIndexes);
   const auto shards = static_cast<std::uint32_t>(shards_->drafts().size());
   CAIRN_TRY(count, internal::free_shard_count(directory_, base_, shards));
   shards_->set_names(internal::shard_names(base_, shards, count));
@@ -480,6 +474,7 @@ Result<void> Writer::State::publish(internal::Publisher& publisher) {
   if (!options_.cairn_index) unwanted.push_back(internal::kCairnSuffix);
   CAIRN_CHECK(publisher.publish(shards_->drafts(), {unwanted}));
   if (auto notice = publisher.notice()) notices_.push_back(*std::move(notice));
+  if (replaces) note_what_stays();
   return {};
 }
 
@@ -521,9 +516,19 @@ format::IndexFacts Writer::State::index_facts(std::uint32_t shard_count) const {
 // What the checkpoint that is there has, and this one has not.
 void Writer::State::note_what_goes() {
   const auto goes = internal::what_goes(directory_, base_, specs_);
-  if (goes.empty()) return;
-  notices_.push_back(prefix_.string() +
-                     ": took the place of another checkpoint: " + internal::first_of(goes));
+  if (goes && goes->empty()) return;
+  notices_.push_back(prefix_.string() + ": took the place of another checkpoint" +
+                     (goes ? ": " + internal::first_of(*goes)
+                           : ", whose tensors nobody can tell: " + goes.error().what));
+}
+
+// Files of that one that a new one has not: a shard that was exported, and a graph.
+void Writer::State::note_what_stays() {
+  std::vector<std::string_view> suffixes{internal::kSafetensorsSuffix};
+  if (options_.meta_graph.empty()) suffixes.push_back(internal::kMetaSuffix);
+  for (std::string& notice :
+       internal::stale_beside({directory_, base_, prefix_.string()}, suffixes))
+    notices_.push_back(std::move(notice));
 }
 
 Result<void> Writer::State::add_indexes(internal::Publisher& publisher, std::uint32_t shard_count) {
@@ -552,6 +557,10 @@ Result<void> Writer::State::add_indexes(internal::Publisher& publisher, std::uin
 
 void WriterAccess::before_publishing(Writer& writer, std::function<Result<void>()> check) {
   writer.state_->before_publishing(std::move(check));
+}
+
+const os::Directory& WriterAccess::directory(const Writer& writer) noexcept {
+  return writer.state_->directory();
 }
 
 void WriterAccess::created_at(Writer& writer, std::int64_t created_ns) {

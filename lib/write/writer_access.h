@@ -13,14 +13,17 @@
 namespace cairn {
 
 struct WriterAccess {
-  // Writer::create() in a directory that is open; of `prefix` the last part counts, the rest is for
-  // messages.
+  // Writer::create() in a directory that is open, and from which the caller has swept what died; of
+  // `prefix` the last part counts, the rest is for messages.
   static Result<Writer> create_in(os::Directory directory, const std::filesystem::path& prefix,
                                   std::vector<TensorSpec> specs, const WriterOptions& options);
 
   // commit() asks this first, when it holds the prefix's lock: an Error ends it, and nothing has
   // happened. For who makes a checkpoint of what it replaces.
   static void before_publishing(Writer& writer, std::function<Result<void>()> check);
+
+  // Where the checkpoint is written, whatever has happened to the path since.
+  static const os::Directory& directory(const Writer& writer) noexcept;
 
   // What P.cairn is to say of when it was made, by which a journal recognises it.
   static void created_at(Writer& writer, std::int64_t created_ns);

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -21,6 +22,13 @@ def without(*what, **variables):
     modules = ":".join("%s/libno_%s.so" % (PRELOADS, each) for each in what)
     options = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
     return {**os.environ, "LD_PRELOAD": modules, "ASAN_OPTIONS": options, **variables}
+
+
+def interrupted(at, by=signal.SIGKILL):
+    """The environment of a process that gets the signal when it removes `at`, or gives a file that name."""
+    options = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+    return {**os.environ, "LD_PRELOAD": PRELOADS + "/libinterrupted.so", "ASAN_OPTIONS": options,
+            "INTERRUPTED_AT": at, "INTERRUPTED_BY": str(int(by))}
 
 
 class Ran:

@@ -240,10 +240,10 @@ class Copy(Checkpoints):
         self.refused("cp", "saved/train2-9", "out/v1", "--replace", says="a V1 checkpoint is there")
         self.refused("cp", "old.ckpt-3", "saved/train2-9", "--replace", says="in place of a V1 file")
         self.flip_bit(old, 1000)
-        self.refused("cp", "old.ckpt-3", "out/v2", says=("old.ckpt-3: byte", "not copied"))
+        self.refused("cp", "old.ckpt-3", "out/v2", says=("cairn: old.ckpt-3: byte", "not copied"))
         shutil.copyfile(self.dir / "hub/m.safetensors", self.dir / "short.safetensors")
         os.truncate(self.dir / "short.safetensors", 60)
-        self.refused("cp", "short.safetensors", "out/short", says=("short.safetensors: ", "not copied"))
+        self.refused("cp", "short.safetensors", "out/short", says=("cairn: short.safetensors: ", "not copied"))
 
     def test_a_saved_model_is_a_directory(self):
         model = self.dir / "model"
@@ -310,8 +310,11 @@ class Move(Checkpoints):
         self.cairn("import", "saved/train2-7", exit=YES)
         os.utime(self.saved / "train2-7.data-00000-of-00001")
         ran = self.cairn("mv", "saved/train2-7", "saved/c", exit=YES)
-        self.assertIn("'cairn import saved/c'", ran.err)
+        self.assertIn("cairn: notice: saved/c: a shard was touched or copied since its index was written; tensors are checked before use; "
+                      "'cairn import saved/c' checks them once and ends this notice\n", ran.err)
         self.assertNotIn("import saved/train2-7", ran.err)
+        os.utime(self.saved / "c.data-00000-of-00001")
+        self.assertIn("cairn: notice: saved/c: a shard was touched", self.cairn("cp", "saved/c", "saved/d", exit=YES).err)
 
     def test_what_no_catalog_lists_stays_unlisted(self):
         before = self.listed()

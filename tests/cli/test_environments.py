@@ -138,6 +138,21 @@ class Environments(CommandTest):
             with self.subTest(errno.errorcode[number]):
                 self.run_table(self.without("locks", number=number), refused=NO_LOCKS)
 
+    def test_without_locks_no_byte_is_written(self):
+        # A file may hold one byte: whoever writes before it looks for locks says that instead.
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        self.how = {**self.without("locks"), "preexec_fn": limit}
+        before = self.files()
+        copying = ("--output", "theirs/n", "--link", "copy")
+        for words in (("convert", "theirs/c", "theirs/n", "--to", "cairn"), ("convert", "theirs/c", "theirs/n", "--to", "safetensors"),
+                      ("salvage", "theirs/c", "theirs/n"), ("merge", "theirs/c", *copying), ("cp", "theirs/c", "theirs/n"),
+                      ("cp", "theirs/s.safetensors", "theirs/n"), ("rename", "theirs/c", "--map", "v1=x", *copying),
+                      ("import", "theirs/saved/train2-8", *copying), ("export", "theirs/c", "--to", "safetensors", *copying),
+                      ("save", "theirs/saved/train2", "--step", "10", "v1:int32=1")):
+            with self.subTest(words):
+                self.assertRegex(self.cairn(*words, exit=FAILED).err, NO_LOCKS)
+                self.assertEqual(self.files(), before)
+
     def test_without_mmap(self):
         ran = self.run_table(self.without("mmap"), said=NO_MMAP)
         self.assertIsNotNone(ran.json["stayed_resident"])

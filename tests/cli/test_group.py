@@ -1,10 +1,11 @@
 """Several users of one group in one directory: what each may do with the checkpoints of the others."""
 
 import os
+import signal
 import subprocess
 import unittest
 
-from command import CAIRN, FAILED, YES, CommandTest
+from command import CAIRN, FAILED, YES, CommandTest, interrupted
 
 FIRST, SECOND, GROUP = 20001, 20002, 30001
 MAY_NOT = "whoever changes checkpoints here must be allowed to write to this file and to its directory"
@@ -128,10 +129,6 @@ class Group(CommandTest):
             self.assertIn("is another user's, and nobody else may remove it", said)
             self.assertEqual(self.contents(), before)
 
-
-if __name__ == "__main__":
-    unittest.main()
-
     def test_while_a_file_of_anothers_cannot_be_read_nothing_is_let_go_of(self):
         self.saved(FIRST, 0o002, "runs/m", 1)
         self.by(FIRST, 0o077, "set-latest", "runs", "m-1", "--catalog", "best", exit=YES)
@@ -151,3 +148,62 @@ if __name__ == "__main__":
         os.chmod(self.dir / "runs/best", 0o644)
         self.assertEqual(self.by(SECOND, 0o002, "save", "runs/m", "--step", "3", "v:int32=2", *keep, exit=YES).err, "")
         self.assertEqual(sorted(path.name for path in (self.dir / "runs").glob("*.index")), ["m-1.index", "m-3.index"])
+
+    def killed(self, user, at, *words):
+        """A command of his that dies when it is about to remove the file `at`, or to give a file that name."""
+        with subprocess.Popen([CAIRN, *words], cwd=self.dir, env=interrupted(at), user=user, group=user, extra_groups=[GROUP],
+                              umask=0o002) as process:
+            self.assertEqual(process.wait(60), -signal.SIGKILL)
+
+    def test_under_the_sticky_bit_a_dead_users_journal_is_said_with_who_ends_it(self):
+        self.made_by_both()
+        self.by(SECOND, 0o002, "save", "all/a", "--step", "2", "v:int32=2", exit=YES)
+        self.by(FIRST, 0o002, "save", "all/b", "--step", "1", "--catalog", "other", "v:int32=1", exit=YES)
+        self.killed(FIRST, "b-2.index", "save", "all/b", "--step", "2", "--catalog", "other", "v:int32=1")
+        before = self.contents()
+        self.assertIn(".cairn-journal", before)
+        says = ("all/.cairn-journal: is another user's", "he, the directory's owner or root finishes",
+                "'cairn state --repair' and its catalog (--catalog other)")
+
+        def assert_says(ran):
+            for part in says:
+                self.assertIn(part, ran.err)
+
+        # Who must write a journal of his own stops before anything is changed.
+        for words in (("save", "all/a", "--step", "3", "v:int32=2"), ("rm", "all/a-2", "--force"), ("mv", "all/a-2", "all/c"),
+                      ("rm", "all/a-2", "--force", "--dry-run"), ("prune", "all", "--max-to-keep", "1")):
+            with self.subTest(words):
+                assert_says(self.by(SECOND, 0o002, *words, exit=FAILED))
+                self.assertEqual(self.contents(), before)
+        # Who need not goes on, and so does what does not look at the journal.
+        for words in (("pin", "all/a-2"), ("state", "all", "--repair"), ("prune", "all"), ("state", "all")):
+            with self.subTest(words):
+                assert_says(self.by(SECOND, 0o002, *words, exit=YES))
+        self.by(SECOND, 0o002, "set-latest", "all", "a-2", exit=YES)
+        self.assertEqual(self.by(FIRST, 0o002, "state", "all", exit=YES).err, "")
+        said = self.by(FIRST, 0o002, "state", "all", "--repair", "--catalog", "other", exit=YES).err
+        self.assertIn("all/b-2: a save of it was cut short", said)
+        self.assertNotIn(".cairn-journal", self.contents())
+        self.by(SECOND, 0o002, "save", "all/a", "--step", "3", "v:int32=2", exit=YES)
+
+    def test_under_the_sticky_bit_it_is_said_whose_files_stay(self):
+        self.made("all", 0o3777)
+        self.by(FIRST, 0o002, "save", "all/m", "v:int32=1", exit=YES)
+        self.killed(FIRST, "n.index", "cp", "all/m", "all/n")
+        says = "all: of the files that processes that died left, 3 are another user's"
+        self.assertIn(says, self.by(SECOND, 0o002, "state", "all", exit=YES).err)
+        self.assertEqual(self.by(FIRST, 0o002, "state", "all", exit=YES).err, "")
+
+    def test_a_journal_that_may_not_be_read_is_said_with_who_ends_it(self):
+        self.saved(FIRST, 0o002, "runs/m", 1)
+        self.killed(FIRST, "m-2.index", "save", "runs/m", "--step", "2", "v:int32=1")
+        os.chmod(self.dir / "runs/.cairn-journal", 0o600)
+        said = self.saved(SECOND, 0o002, "runs/m", 3, FAILED).err
+        self.assertIn("runs/.cairn-journal: cannot open: Permission denied; its owner or root finishes", said)
+        self.assertIn("'cairn state --repair'", said)
+        self.by(FIRST, 0o002, "state", "runs", "--repair", exit=YES)
+        self.saved(SECOND, 0o002, "runs/m", 3)
+
+
+if __name__ == "__main__":
+    unittest.main()

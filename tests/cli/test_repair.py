@@ -33,6 +33,8 @@ class Repair(CommandTest):
                 "checkpoints": [{"prefix": name, "whole": True, "opens_as": name, "why": None} for name in ["saved/train1", *STEPS]],
                 "changed": True,
                 "unnamed_shards": [],
+                "unfinished": [],
+                "left_files": [],
                 "left_out": [],
             },
         )
@@ -139,8 +141,8 @@ class Repair(CommandTest):
         self.assertIn("is whole", self.cairn("state", "saved", "--repair", exit=NO).err)
 
     def test_its_options_need_it(self):
-        for option in ("--all", "--dry-run"):
-            self.assertIn("--repair", self.cairn("state", "saved", option, exit=FAILED).err)
+        for option in (("--all",), ("--dry-run",), ("--lock-wait", "0")):
+            self.assertIn("--repair", self.cairn("state", "saved", *option, exit=FAILED).err)
         self.assertIn("is no directory", self.cairn("state", "nowhere", "--repair", exit=FAILED).err)
 
     def test_state_has_a_row_for_a_latest_that_the_catalog_does_not_list(self):

@@ -516,11 +516,13 @@ class Shared(SaveTest):
             self.assertEqual((process.communicate()[1], process.returncode), (b"", YES))
 
     def test_help_says_how_to_wait_for_ever(self):
-        for verb in ("save", "prune", "pin", "import", "export", "convert", "merge", "rename", "salvage"):
+        for verb in ("save", "prune", "pin", "import", "export", "convert", "merge", "rename", "salvage", "cp", "mv", "rm",
+                     "set-latest", "state"):
             with self.subTest(verb):
                 text = " ".join(self.cairn(verb, "--help", exit=YES).text.split())
-                self.assertIn("--lock-wait SECONDS How long to wait for another writer (30; 0: not at all; "
-                              "inf: for ever)", text)
+                needs = "Needs: --repair " if verb == "state" else ""
+                self.assertIn("--lock-wait SECONDS %sHow long to wait for another writer (30; 0: not at all; "
+                              "inf: for ever)" % needs, text)
 
     def test_a_second_writer_is_told_who_writes(self):
         self.save("saved/m", "v:int8=1")
@@ -528,14 +530,17 @@ class Shared(SaveTest):
             lock.truncate(0)  # a line begins with the number of its byte
             lock.write("0 trainer, process 4711 on host7\n")
             lock.flush()
-            for words in (("save", "saved/m", "v:int8=2"), ("prune", "saved"), ("pin", "saved/m")):
+            for words in (("save", "saved/m", "v:int8=2"), ("prune", "saved"), ("pin", "saved/m"),
+                          ("set-latest", "saved", "m"), ("state", "saved", "--repair")):
                 with self.subTest(words):
                     ran = self.cairn(*words, "--lock-wait", "0.05", exit=FAILED)
                     self.assertIn("--lock-wait", ran.err)
                     self.assertEqual(ran.text, "")
+                    self.assertIn("waited 50 ms", ran.err)
                     self.assertIn("trainer, process 4711 on host7", ran.err)
             self.assertEqual(self.cairn("cat", "saved", "v", exit=YES).text, "1\n")  # readers need no lock
             self.cairn("prune", "saved", "--dry-run", exit=YES)
+            self.cairn("state", "saved", "--repair", "--dry-run", "--lock-wait", "0", exit=YES)
         self.save("saved/m", "v:int8=2")
 
     def test_what_another_publishes_over_the_source_is_not_lost(self):

@@ -44,6 +44,8 @@ class Walk(CommandTest):
                 "latest_whole": "saved/train2-9",
                 "checkpoints": [{"prefix": name, "whole": True, "opens_as": name, "why": None} for name in names],
                 "unnamed_shards": [],
+                "unfinished": [],
+                "left_files": [],
             },
         )
 
@@ -108,7 +110,8 @@ class Walk(CommandTest):
     def test_state_without_a_catalog_is_no(self):
         (self.dir / "saved" / "checkpoint").unlink()
         state = self.cairn("state", "saved", "--json", exit=NO).json
-        self.assertEqual(state, {"latest": None, "latest_whole": None, "checkpoints": [], "unnamed_shards": []})
+        self.assertEqual(state, {"latest": None, "latest_whole": None, "checkpoints": [], "unnamed_shards": [],
+                                 "unfinished": [], "left_files": []})
 
     def test_opening_a_directory_whose_latest_is_damaged_names_the_newest_whole_one(self):
         (self.dir / "saved" / "train2-9.data-00000-of-00001").write_bytes(b"1234")

@@ -1,8 +1,12 @@
 #include <doctest/doctest.h>
 
+#include <chrono>
+#include <functional>
 #include <limits>
+#include <optional>
 #include <thread>
 
+#include "lib/write/lock.h"
 #include "sandbox.h"
 
 namespace cairn {
@@ -262,6 +266,38 @@ TEST_CASE("what is not there is not made the latest, and the catalog stays") {
     CHECK(get(box.root()).all_model_checkpoint_paths.size() == 1);
   }
   REQUIRE(set_latest_checkpoint(box.root(), "m-1"));
+}
+
+TEST_CASE("who changes a catalog waits as long as he is told while another writes there") {
+  Sandbox box;
+  write_file(box / "m-1.index", "");
+  const std::vector<std::function<std::string(std::chrono::milliseconds)>> ways{
+      [&](auto wait) {
+        return refusal(update_checkpoint_state(box.root(), state_of({"m-1"}), "checkpoint", wait));
+      },
+      [&](auto wait) {
+        return refusal(set_latest_checkpoint(box.root(), "m-1", "checkpoint", wait));
+      },
+      [&](auto wait) {
+        RepairOptions options;
+        options.lock_wait = wait;
+        return refusal(repair_catalog(box.root(), "checkpoint", options));
+      }};
+  const auto directory = os::Directory::open(box.root());
+  REQUIRE(directory);
+  for (const auto& change : ways) {
+    auto taken = internal::Lock::of_directory(*directory, {});
+    REQUIRE(taken);
+    std::optional<internal::Lock> lock(*std::move(taken));
+    CHECK(has(change(std::chrono::milliseconds(0)), "waited 0 ms"));
+    CHECK(has(change(std::chrono::milliseconds(20)), "Busy: "));
+    std::thread holder([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      lock.reset();
+    });
+    CHECK(change(std::chrono::milliseconds::max()) == "opened");
+    holder.join();
+  }
 }
 
 TEST_CASE("a catalog may have another name") {

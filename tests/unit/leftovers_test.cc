@@ -2,7 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <thread>
 
 #include "lib/write/publisher.h"
@@ -45,6 +47,79 @@ TEST_CASE("a draft is made beside those who sweep, whatever moment they come at"
   }
   over = true;
   sweeping.join();
+  CHECK(refused == "");
+}
+
+Names left_in(const path& dir) {
+  const auto left = left_behind(dir);
+  REQUIRE_MESSAGE(left, test::refusal(left));
+  CHECK(left->notices.empty());
+  Names names;
+  for (const LeftFile& file : left->files) {
+    CHECK(file.path.parent_path() == dir);
+    CHECK(file.size_bytes == test::fs::file_size(file.path));
+    names.push_back(file.path.filename().string());
+  }
+  return names;
+}
+
+TEST_CASE("what nobody holds was left by a dead process, and what somebody holds was not") {
+  Sandbox box;
+  write_file(box / "shard", "bytes");
+  const auto directory = os::Directory::open(box.root());
+  REQUIRE(directory);
+  const auto source = directory->open_file("shard", os::Links::Refuse);
+  REQUIRE(source);
+  CHECK(left_in(box.root()) == Names{});
+  Names dead;
+  for (const char* name : {"m.index.cairn-tmp-0123456789abcdef", "m.cairn-tmp-0123456789abcdef",
+                           ".cairn-journal.cairn-tmp-0123456789abcdef"}) {
+    write_file(box / name, "of a dead one");
+    dead.emplace_back(name);
+  }
+  std::ranges::sort(dead);
+  auto made = internal::Draft::create(*directory, "m.index");
+  auto linked = internal::Draft::link(*directory, "m.data-00000-of-00001", *source);
+  REQUIRE(made);
+  REQUIRE(linked);
+  CHECK(left_in(box.root()) == dead);
+  dead.push_back(made->temporary_name());
+  made->abandon();
+  {
+    const internal::Draft gone = *std::move(made);
+  }
+  std::ranges::sort(dead);
+  CHECK(left_in(box.root()) == dead);
+  internal::sweep_all(*directory);
+  CHECK(left_in(box.root()) == Names{});
+}
+
+TEST_CASE(
+    "no file of a writer that lives is taken for a dead one's, whatever moment it is seen at") {
+  Sandbox box;
+  write_file(box / "shard", "bytes");
+  const auto directory = os::Directory::open(box.root());
+  REQUIRE(directory);
+  const auto source = directory->open_file("shard", os::Links::Refuse);
+  REQUIRE(source);
+  std::atomic<bool> over = false;
+  std::string refused;
+  std::thread writing([&] {
+    while (!over) {
+      const auto linked = internal::Draft::link(*directory, "m.data-00000-of-00001", *source);
+      const auto made = internal::Draft::create(*directory, "m.index");
+      if (!linked) refused = linked.error().what;
+      if (!made) refused = made.error().what;
+    }
+  });
+  Names taken;
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  while (std::chrono::steady_clock::now() < until) {
+    for (std::string& name : left_in(box.root())) taken.push_back(std::move(name));
+  }
+  over = true;
+  writing.join();
+  CHECK(taken == Names{});
   CHECK(refused == "");
 }
 

@@ -2,8 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 
+#include "cairn/catalog.h"
 #include "cairn/copy.h"
 #include "format/cairn/journal.h"
 #include "format/digest.h"
@@ -11,6 +13,7 @@
 #include "lib/os/file.h"
 #include "lib/saver/checkpoint_files.h"
 #include "lib/saver/journal.h"
+#include "lib/saver/without_room.h"
 #include "lib/write/writer_access.h"
 #include "saver_parts.h"
 
@@ -34,6 +37,7 @@ struct Begun {
   os::Directory directory = *os::Directory::open(box.root());
   internal::Place place{dir, directory, "checkpoint"};
   format::JournalFacts journal;
+  std::vector<std::string> notices;  // of settle()
 
   Begun() : dir(box.root()) {
     Trainer trainer(dir, keeping({Retention::newest(2)}));
@@ -61,10 +65,27 @@ struct Begun {
     REQUIRE(writer->commit());
   }
 
+  // What was foreseen of a checkpoint is said of it, or it is another's by now.
   void settle() {
+    const auto files = test::read_files(dir);
+    const auto left = left_behind(dir);
+    REQUIRE_MESSAGE(left, refusal(left));
+    CHECK(test::read_files(dir) == files);
     const auto done = internal::settle(place);
     REQUIRE_MESSAGE(done, refusal(done));
     CHECK(strays_in(dir).empty());
+    notices = done->notices;
+    for (const PassedOver& each : left->unfinished) {
+      const std::string begins = each.prefix.string() + ": ";
+      CHECK(each.why.starts_with(begins));
+      CHECK(std::ranges::any_of(
+          notices, [&](const std::string& notice) { return notice.starts_with(begins); }));
+    }
+    for (const LeftFile& file : left->files) CHECK(!test::fs::exists(file.path));
+    const auto now = left_behind(dir);
+    REQUIRE_MESSAGE(now, refusal(now));
+    CHECK(now->unfinished.empty());
+    CHECK(now->files.empty());
   }
 };
 
@@ -74,6 +95,12 @@ TEST_CASE("a save that died after its commit is finished: listed, and the old on
   begun.settle();
   CHECK(catalog_in(begun.dir) == catalog_of({"m-2", "m-3"}));
   CHECK(steps_in(begun.dir) == std::vector{2, 3});
+  const std::string dir = begun.dir.string();
+  CHECK(begun.notices ==
+        std::vector{dir +
+                        "/m-3: a save of it was cut short when it was whole; \"checkpoint\" lists "
+                        "it now",
+                    dir + "/m-1: its removal was cut short, and is finished now"});
 }
 
 // As it is left by a publisher that died when its shards had their names.
@@ -88,6 +115,10 @@ TEST_CASE("a save that died before its commit has never been") {
   unpublish(begun.dir, "m-3");
   test::write_file(begun.dir / "m-4.data-00000-of-00001", "a copy under way");
   begun.settle();
+  CHECK(begun.notices ==
+        std::vector{begun.dir.string() +
+                    "/m-3: a save of it was cut short before it was whole; what it "
+                    "had written is gone"});
   CHECK(!test::fs::exists(begun.dir / "m-3.data-00000-of-00001"));
   CHECK(test::fs::exists(begun.dir / "m-4.data-00000-of-00001"));
   CHECK(catalog_in(begun.dir) == catalog_of({"m-1", "m-2"}));
@@ -295,6 +326,48 @@ TEST_CASE("a journal removes files of checkpoints only, and only in its director
   CHECK(test::fs::exists(begun.dir / "m-train.py"));
   CHECK(test::fs::exists(outside));
   test::fs::remove(outside);
+}
+
+TEST_CASE("a removal without a journal goes as far as it came, and the next writer ends it") {
+  // How many of its indexes have their temporary names.
+  for (const int aside : {0, 1, 2}) {
+    Sandbox box;
+    Trainer trainer(box.root(), keeping({Retention::newest(9)}));
+    for (int step = 1; step <= 3; ++step) trainer.save(step);
+    const std::array names{"m-1.index", "m-1.cairn"};
+    for (int i = 0; i < aside; ++i)
+      test::fs::rename(box / names[i], box / os::temporary_name(names[i]));
+    trainer.save(4);
+    CHECK(strays_in(box.root()).empty());
+    CHECK(test::fs::exists(box / "m-1.data-00000-of-00001") == (aside < 2));
+    CHECK(steps_in(box.root()) == (aside < 2 ? std::vector{1, 2, 3, 4} : std::vector{2, 3, 4}));
+    CHECK(test::has(catalog_in(box.root()), "\"m-1\"") == (aside < 2));
+  }
+}
+
+TEST_CASE("what goes without a journal is gone, and what is another by now stays") {
+  for (const bool tensorflow_index : {true, false}) {
+    Sandbox box;
+    SaverOptions options = keeping({Retention::newest(9)});
+    options.tensorflow_index = tensorflow_index;
+    Trainer trainer(box.root(), options);
+    trainer.save(1);
+    trainer.save(2);
+    const auto directory = *os::Directory::open(box.root());
+    const auto what = *internal::members_of(directory, *directory.names(), "m-1");
+    trainer.save(1);
+    const auto another = internal::remove_unannounced(directory, what);
+    REQUIRE(another);
+    CHECK(another->outcome == internal::Removal::Outcome::Another);
+    CHECK(steps_in(box.root()) == std::vector{1, 2});
+    const auto now = *internal::members_of(directory, *directory.names(), "m-1");
+    const auto removal = internal::remove_unannounced(directory, now);
+    REQUIRE(removal);
+    CHECK(removal->gone());
+    CHECK(strays_in(box.root()).empty());
+    CHECK(steps_in(box.root()) == std::vector{2});
+    for (const auto& [name, bytes] : test::read_files(box.root())) CHECK(!name.starts_with("m-1"));
+  }
 }
 
 TEST_CASE("a journal that is cut anywhere, or has a flipped bit, is none") {

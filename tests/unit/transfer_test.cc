@@ -320,7 +320,7 @@ TEST_CASE("a universal checkpoint becomes a safetensors file by a link, and says
   test::save(box / "m", {values, {{"words", {"x", "yz"}}}, {{"tied", "a"}}});
   const auto shards = shards_in(box.root());
   CHECK(has(refusal(export_index(box / "m", Format::Safetensors)),
-            "Unsupported: a safetensors file cannot hold tensor \"caf\\xe9\""));
+            "Unsupported: the shard's safetensors header cannot hold tensor \"caf\\xe9\""));
   CHECK_FALSE(test::fs::exists(box / "m.safetensors"));
   const auto done = export_index(box / "m", Format::Safetensors, lossy());
   REQUIRE_MESSAGE(done, refusal(done));

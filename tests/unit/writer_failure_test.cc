@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <fstream>
 #include <string>
 
 #include "cairn/writer.h"
@@ -311,6 +312,21 @@ TEST_CASE("a full disk is NoSpace, leaves nothing behind and the old checkpoint 
   const auto checkpoint = open_checkpoint(prefix);
   test::check_holds(checkpoint, old);
   CHECK(checkpoint.notices().empty());
+}
+
+TEST_CASE("a disk that a dead writer's files fill is no full disk") {
+  const Scratch scratch;
+  const Tmpfs disk(scratch / "disk", "size=1m");
+  if (!disk.mounted()) {
+    MESSAGE("skipped: mounting needs root");
+    return;
+  }
+  const std::vector<Content> contents{raw("w", DType::Int8, {700'000})};
+  const auto left = scratch / "disk/x.data-00000-of-00001.cairn-tmp-0123456789abcdef";
+  std::ofstream(left) << std::string(900'000, 'x');
+  write_checkpoint(scratch / "disk/p", contents);
+  CHECK_FALSE(std::filesystem::exists(left));
+  test::check_holds(open_checkpoint(scratch / "disk/p"), contents);
 }
 
 // ---- Memory

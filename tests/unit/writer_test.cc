@@ -471,8 +471,21 @@ TEST_CASE("temporary files of a save that died go with the next one, those of a 
   write_checkpoint(scratch / "p", version(2));
   const auto left = scratch.names();
   CHECK_FALSE(left.contains(dead));
-  CHECK(left.contains(other));
+  CHECK_FALSE(left.contains(other));
   for (const std::string& name : theirs) CHECK(left.contains(name));
+}
+
+TEST_CASE("who begins beside living writers takes no lock that others may meet") {
+  const Scratch scratch;
+  const auto contents = version(1);
+  std::vector<Writer> writers;
+  for (const char* base : {"p", "q", "r"}) {
+    auto writer = Writer::create(scratch / base, test::specs_of(contents));
+    REQUIRE_OK(writer);
+    REQUIRE_OK(write_content(*writer, contents.front()));
+    writers.push_back(*std::move(writer));
+  }
+  CHECK_FALSE(scratch.names().contains(".cairn-lock"));
 }
 
 TEST_CASE("an index of the kind that is not wanted goes, whatever was there before") {

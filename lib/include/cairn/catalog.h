@@ -3,6 +3,7 @@
 // The catalog: the file `checkpoint` in a directory, TensorFlow's CheckpointState in protobuf's
 // text format. It says which checkpoints there are, oldest first, and which one is the latest.
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -34,14 +35,15 @@ CAIRN_API Result<std::optional<CheckpointState>> get_checkpoint_state(
 // Replaces the catalog of `dir` durably. Paths are written by TensorFlow's rules: absolute ones as
 // they are; relative ones made relative to `dir` where `dir` itself is relative, else as they are.
 // model_checkpoint_path is added at the end of all_model_checkpoint_paths where it is not there
-// already. Takes the directory's lock, and waits 30 s for it. Errors: Busy (a Saver writes here);
-// Invalid (no latest checkpoint; timestamps of another number than paths; a
-// checkpoint named like the catalog; a path that is not UTF-8; a catalog named as backups are,
-// "X.bak", "X.old", "X.orig", "X~" or "#X#"), NotFound (no such directory), Io,
-// NoSpace.
+// already. Takes the directory's lock, and waits so long for it (0: not at all; max(): for ever).
+// Errors: Busy (`lock_wait` is over; the sentence names who writes here); Invalid (no latest
+// checkpoint; timestamps of another number than paths; a checkpoint named like the catalog; a path
+// that is not UTF-8; a catalog named as backups are, "X.bak", "X.old", "X.orig", "X~" or "#X#"),
+// NotFound (no such directory), Unsupported (the file system has no locks), Io, NoSpace.
 CAIRN_API Result<void> update_checkpoint_state(
     const std::filesystem::path& dir, const CheckpointState& state,
-    std::string_view latest_filename = "checkpoint") noexcept;
+    std::string_view latest_filename = "checkpoint",
+    std::chrono::milliseconds lock_wait = std::chrono::seconds(30)) noexcept;
 
 // Makes `prefix` the latest: it moves to the end of the catalog's entries, or is added there; the
 // others stay. Under the directory's lock from reading to writing, so that nothing is lost that a
@@ -50,7 +52,8 @@ CAIRN_API Result<void> update_checkpoint_state(
 // update_checkpoint_state, which lists what it is told.
 CAIRN_API Result<void> set_latest_checkpoint(
     const std::filesystem::path& dir, const std::filesystem::path& prefix,
-    std::string_view latest_filename = "checkpoint") noexcept;
+    std::string_view latest_filename = "checkpoint",
+    std::chrono::milliseconds lock_wait = std::chrono::seconds(30)) noexcept;
 
 // TensorFlow's answer: what the catalog names as latest, if that checkpoint's P.index, P.cairn or
 // V1 file exists. Nothing: no catalog, or the files are gone. Errors: those of
@@ -93,6 +96,7 @@ CAIRN_API Result<std::vector<ListedCheckpoint>> listed_checkpoints(
 struct RepairOptions {
   bool all = false;      // list every whole checkpoint, whatever this catalog says
   bool dry_run = false;  // change nothing
+  std::chrono::milliseconds lock_wait{30'000};  // as update_checkpoint_state; 0: not at all
 };
 
 struct Repaired {
@@ -100,6 +104,7 @@ struct Repaired {
   std::vector<PassedOver> left_out;  // those that are not listed
   std::vector<PassedOver> kept;      // those that are, though nobody could judge them
   bool changed = false;
+  std::vector<std::string> notices;  // such as: what a process that died had begun was finished
 };
 
 // Makes the catalog of `dir` say what is there. Of a catalog that can be read, the entries that are
@@ -131,5 +136,26 @@ struct UnnamedShard {
 // directory), Io. Cost: reads the indexes of every prefix that has shards, no tensor.
 CAIRN_API Result<std::vector<UnnamedShard>> unnamed_shards(
     const std::filesystem::path& dir) noexcept;
+
+struct LeftFile {
+  std::filesystem::path path;
+  std::uint64_t size_bytes = 0;
+};
+
+// What processes that died left in a directory.
+struct LeftBehind {
+  std::vector<PassedOver> unfinished;  // checkpoints, and what becomes of each
+  std::vector<LeftFile> files;         // that go
+  std::vector<std::string> notices;    // why some of it will not, or is not known
+};
+
+// What the next save, prune, pin, move, removal or repair in `dir` does before its own work: of a
+// save, a move or a removal that was cut short it finishes or takes back what that had begun
+// (`unfinished`), and it removes temporary files that nobody holds any more, the shards that these
+// alone name, and each P.cairn that outlived its checkpoint (`files`). This call changes nothing.
+// What a process that lives is about is not among it: each file is asked for twice, a moment apart.
+// Errors: NotFound (no such directory), Io; what a catalog that cannot be read leaves open is a
+// notice. Cost: a list of the directory, and where something is left, those indexes; no tensor.
+CAIRN_API Result<LeftBehind> left_behind(const std::filesystem::path& dir) noexcept;
 
 }  // namespace cairn

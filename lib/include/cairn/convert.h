@@ -41,12 +41,15 @@ struct TransferOptions {
 };
 
 struct Transfer {
-  std::filesystem::path prefix;  // what opens it: a prefix, or the path of a safetensors file
-  Link used = Link::Auto;        // Auto: the payload stayed where it is
+  // What opens it: a prefix, or the path of a safetensors file. Where its directory was renamed
+  // meanwhile, as it is found then, and a notice says so.
+  std::filesystem::path prefix;
+  Link used = Link::Auto;  // Auto: the payload stayed where it is
   // 0 unless linking was impossible, or the payload was rewritten.
   std::uint64_t payload_bytes_copied = 0;
   // Tensors and keys of metadata that were left out: with allow_lossy what the target cannot hold;
-  // of P.index beside a P.cairn, tensors that TensorFlow cannot.
+  // of P.index beside a P.cairn, tensors that TensorFlow cannot; in any case what a Saver noted (a
+  // pin, a metric) and the target does not take.
   std::vector<std::string> not_nameable;
   std::vector<std::string> metadata_left_out;
   std::vector<std::string> safetensors_metadata_left_out;
@@ -56,10 +59,13 @@ struct Transfer {
 // Adds Cairn's index P.cairn beside the payload of a TensorFlow checkpoint, or renews one whose
 // files changed since. No tensor byte is moved, and none read but where shards were touched or
 // copied behind a P.cairn: then their bytes decide whether it stays. Under `output` the shards get
-// names that are free. Errors: those of Checkpoint::open (for a damaged P.cairn too, without
-// `replace`); Exists (`output` is a checkpoint already, without `replace`); Unsupported (a format
-// that cannot be imported); Busy (`lock_wait` is over); Io, NoSpace. Durable when it returns: the
-// payload is synced first. Until then what was under `output` is there, whole.
+// names that are free. Of a P.cairn that TensorFlow has written past the pin stays, and what else
+// it alone held is named; of a damaged one, where `replace` replaces it, a notice says that nobody
+// can tell. Errors: those of Checkpoint::open (for a damaged P.cairn too, without `replace`);
+// Exists
+// (`output` is a checkpoint already, without `replace`); Unsupported (a format that cannot be
+// imported); Busy (`lock_wait` is over); Io, NoSpace. Durable when it returns: the payload is
+// synced first. Until then what was under `output` is there, whole.
 CAIRN_API Result<Transfer> import_index(const std::filesystem::path& source,
                                         const TransferOptions& options = {}) noexcept;
 
@@ -69,6 +75,10 @@ CAIRN_API Result<Transfer> import_index(const std::filesystem::path& source,
 // ".safetensors" that is the file's name. Errors: as import_index; Unsupported (the payload does
 // not lie as the target needs it: the sentence names convert(); the target cannot hold a tensor or
 // what is known of the whole, and `allow_lossy` is not said: then nothing is written).
+//
+// Of all that writes indexes under an output: Exists, too, without `replace`, where a V1 checkpoint
+// has the name, which nobody would read beside them; with `replace` its files stay, and a notice
+// names them.
 CAIRN_API Result<Transfer> export_index(const std::filesystem::path& source, Format target,
                                         const TransferOptions& options = {}) noexcept;
 
@@ -77,9 +87,10 @@ CAIRN_API Result<Transfer> export_index(const std::filesystem::path& source, For
 // is checked on the way. Metadata is kept as WriterOptions says.
 //
 // What the targets cannot hold: TensorFlow no DType::Opaque, no empty name and no metadata but a
-// "format" of "pt"; safetensors no strings, no dtypes that it has no name for, no names that are
-// not UTF-8, no metadata() but the Saver's. Dtypes that only its newest readers know are written,
-// with a notice. Its file has no step and no P.meta either: notices say so.
+// "format" of "pt"; safetensors no strings, no dtypes that it has no name for, no name and no
+// metadata() that is not UTF-8; of what a Saver noted it takes the metrics alone. Dtypes that
+// only its newest readers know are written, with a notice. Its file has no step and no P.meta
+// either: notices say so.
 //
 // Errors: those of open, verify and Writer; Exists (`output`, without `replace`); Unsupported (what
 // the target cannot hold, without `allow_lossy`: nothing is written).

@@ -32,11 +32,12 @@ namespace cairn {
 // `replace` what is there goes, and its pin with it.
 //
 // Errors: those of open; Corrupt (damage: nothing is published); Exists (`output` is there, without
-// `replace`); Invalid (no output; it is where the source lies; Link::Hard); Unsupported (a
-// SavedModel's directory; a V1 checkpoint in several files); Busy (`lock_wait` is over); Io,
-// NoSpace, Cancelled. Durable when it returns: until then nothing is under `output`, or with
-// `replace` what was there, whole. Cost: reads each byte twice, the second time from memory where
-// it holds them.
+// `replace`; for a V1 file, also with it, where what is there is no V1 file); Invalid (no output;
+// it is where the source lies; Link::Hard; a name by which a V1 file would be the catalog, a file
+// of Cairn's own or of another checkpoint); Unsupported (a SavedModel's directory; a V1 checkpoint
+// in several files); Busy (`lock_wait` is over); Io, NoSpace, Cancelled. Durable when it returns:
+// until then nothing is under `output`, or with `replace` what was there, whole. Cost: reads each
+// byte twice, the second time from memory where it holds them.
 CAIRN_API Result<Transfer> copy_checkpoint(const std::filesystem::path& source,
                                            const TransferOptions& options) noexcept;
 
@@ -77,6 +78,7 @@ struct Removed {
   std::filesystem::path prefix;
   std::vector<std::string> files;     // their names, in the order in which they went
   std::vector<std::string> catalogs;  // that listed it: their names
+  std::vector<std::string> notices;   // such as: what a process that died had begun was finished
 };
 
 // Removes a checkpoint, named by its prefix or as its one file, whole or damaged: takes it out of
@@ -86,12 +88,14 @@ struct Removed {
 // ones go if all are of one count. Files that are symbolic links go themselves, not what they lead
 // to. Who has it open keeps it. Takes the directory's lock as a Saver does. Of what a process that
 // died left, that without an index goes with the next change of the directory, and the rest stays,
-// unlisted.
+// unlisted. On a full disk the files go first and make room for the catalog; what dies between the
+// two leaves an entry that the next writer leaves out.
 //
 // Errors: NotFound (no such checkpoint); Invalid (a path that only leads to one); Unsupported (it
 // is pinned; it is the latest, or another catalog lists it, without `force`; it is the variables of
 // a SavedModel): nothing is changed. Busy (a lock; another has written it anew meanwhile: that one
-// stays, unlisted); Io, Corrupt (a catalog that cannot be read).
+// stays, unlisted); NoSpace (not even that was possible; says what to free); Io, Corrupt (a catalog
+// that cannot be read).
 CAIRN_API Result<Removed> remove_checkpoint(const std::filesystem::path& prefix,
                                             const RemoveOptions& options = {}) noexcept;
 

@@ -52,7 +52,8 @@ struct Salvageable {
 // shard's header or padding loses nothing. Chunk sums, where P.cairn has them, name the damage to
 // the chunk; without, it is named to the tensor or slice.
 //
-// Where one of P.cairn and P.index is damaged, the other is used, and a notice says so; where a
+// Where one of P.cairn and P.index is damaged, the other is used, and a notice says so: of what
+// P.cairn alone held nobody can tell, and the list has what P.index names. Where a
 // P.index that stands alone has a damaged block, that is an error, since its other blocks do not
 // say what was in that one. Tensors without a checksum (safetensors stores none) are lost where
 // they do not lie within the file or cannot be read, and a notice says of how many nothing could be

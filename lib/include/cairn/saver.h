@@ -84,7 +84,9 @@ struct SaveOptions {
   std::vector<std::pair<std::string, std::string>> safetensors_metadata;  // as in WriterOptions
   bool pinned = false;                                                    // never to be let go of
   // A checkpoint of this name is there, and a tensor of it would go, or become another dtype or
-  // shape. True: it is replaced, and notices say so; false: Exists, in a sentence that names them.
+  // shape, where an index that cannot be read hides which they are, or where a V1 checkpoint has
+  // the name. True: it is replaced, and notices say so; false: Exists, in a sentence that names
+  // them.
   bool replace = true;
   // The checkpoint whose tensors are saved again. Where it lies under this save's prefix itself,
   // the save is Busy, and nothing has changed, if another has published there since it was opened.
@@ -103,7 +105,7 @@ struct Saved {
   std::filesystem::path prefix;
   std::vector<std::filesystem::path> kept;  // what the catalog lists now, oldest first
   std::vector<std::filesystem::path> deleted;
-  std::vector<std::string> notices;  // such as: an old checkpoint could not be removed
+  std::vector<std::string> notices;  // such as: what was done for one that died
 };
 
 // What retention says of one checkpoint of the directory.
@@ -188,11 +190,12 @@ class CAIRN_API Saver {
   Result<void> pin(const std::filesystem::path& prefix, bool pinned = true) noexcept;
 
   // Says of every checkpoint in the directory whether it stays, and why, oldest first; unless
-  // `dry_run`, removes those that do not. Errors: Busy, Io.
+  // `dry_run`, removes those that do not; on a full disk too, as remove_checkpoint. Errors: Busy,
+  // Io, NoSpace (says what to free).
   Result<std::vector<Verdict>> prune(bool dry_run) noexcept;
 
-  // What the last call of pin() or prune() has to say beside its answer: that the directory's path
-  // leads elsewhere by now. Lifetime: until the next call.
+  // What the last call of pin() or prune() has to say beside its answer: what it finished for a
+  // process that died, that the path leads elsewhere by now. Lifetime: until the next call.
   std::span<const std::string> notices() const noexcept;
 
   Saver(Saver&&) noexcept;

@@ -53,15 +53,15 @@ struct NamedBytes {
 //
 // Until commit() nothing exists under the prefix's names, and a checkpoint that was there before
 // stays whole; a Writer that goes away uncommitted takes its temporary files with it. One whose
-// process is killed leaves them (NAME.cairn-tmp-…): readers ignore them, the next commit under the
-// prefix removes them. Several Writers of one prefix, in any processes, take turns in commit(): the
-// last one's checkpoint is there afterwards, whole. It is removed what the replaced indexes named;
-// a file that is named like a shard and that no index names stays.
-// A file that would become larger than the process may make one (RLIMIT_FSIZE) is NoSpace; but
-// where SIGXFSZ is neither ignored nor handled, the kernel ends the process instead, as a kill.
-// Threads: write, write_all, write_strings and append may be called from several threads, one
-// thread per tensor. A forked child must not use the Writer. Memory: what is given is summed,
-// hashed and written at once; nothing is kept.
+// process is killed leaves them (NAME.cairn-tmp-…): readers ignore them, and the next Writer in the
+// directory removes them before it takes room. Several Writers of one prefix, in any processes,
+// take turns in commit(): the last one's checkpoint is there afterwards, whole. It is removed what
+// the replaced indexes named; a file that is named like a shard and that no index names stays. A
+// file that would become larger than the process may make one (RLIMIT_FSIZE) is NoSpace; but where
+// SIGXFSZ is neither ignored nor handled, the kernel ends the process instead, as a kill. Threads:
+// write, write_all, write_strings and append may be called from several threads, one thread per
+// tensor. A forked child must not use the Writer. Memory: what is given is summed, hashed and
+// written at once; nothing is kept.
 class CAIRN_API Writer {
  public:
   // Checks the specs and creates missing parent directories. The temporary files are created, and
@@ -75,7 +75,8 @@ class CAIRN_API Writer {
                                const WriterOptions& options = {}) noexcept;
 
   // All bytes of a tensor, row-major and little-endian. Errors: NotFound (no such spec), Invalid
-  // (size; written before; a string tensor), Io, NoSpace.
+  // (size; written before; a string tensor), Unsupported (the first bytes alone: the file system
+  // has no locks, without which nothing can be published), Io, NoSpace.
   Result<void> write(std::string_view name, std::span<const std::byte> bytes) noexcept;
 
   // All bytes of these tensors, as write() would take them one by one, but on up to four cores: one
