@@ -89,16 +89,16 @@ Result<Transfer> tensorflow_beside(internal::Held held, const TransferOptions& o
   CAIRN_CHECK(accept_bundle(location, parts, bundle.not_nameable, options, transfer));
   const auto bytes = format::as_bytes(bundle.bytes);
   CAIRN_TRY(there, is_there(location, bytes, options.replace));
-  CAIRN_CHECK(internal::sync_payload(parts.shards, location.directory));
+  const bool alone = there || parts.format != Format::Cairn;
+  CAIRN_CHECK(alone ? internal::sync_payload(parts.shards, location.directory)
+                    : internal::sync_shards(parts.shards));
   if (there) return transfer;
   // P.cairn remembers what P.index was; written by us, it is not to look like a stranger's.
   std::optional<format::IndexFacts> record;
   if (parts.format == Format::Cairn) record = std::move(facts);
   CAIRN_CHECK(internal::add_indexes(held.publisher, std::move(record), bytes));
   CAIRN_CHECK(internal::check_unchanged(location, seen));
-  // P.cairn first: a P.index that it does not know would decide, and that knows no metadata and no
-  // step.
-  CAIRN_CHECK(held.publisher.publish({}, {.unwanted = {}, .last_first = true}));
+  CAIRN_CHECK(held.publisher.publish({}, {}));
   internal::tell_of_fingerprint(location.prefix, transfer);
   internal::tell_where(location.directory, transfer);
   return transfer;

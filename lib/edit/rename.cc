@@ -48,9 +48,8 @@ void note_old_names(const Location& location, std::vector<std::string>& notices)
   }
 }
 
-// A rename that was killed between the names of its two indexes leaves a P.cairn that is passed
-// over, though it is of the very same shards. What it alone knows of the checkpoint is kept. Of one
-// that is of other shards the pin is.
+// Where P.index alone was written anew, P.cairn is passed over, though it is of the very same
+// shards. What it alone knows of the checkpoint is kept. Of one that is of other shards the pin is.
 void recover(const internal::Found& found, format::IndexFacts& facts,
              std::vector<std::string>& notices) {
   const Location& location = found.location;
@@ -92,9 +91,11 @@ Result<Renamed> rename_in_place(const std::filesystem::path& path, const Renamin
     bundle = std::move(encoded);
   }
   transfer.not_nameable = std::move(bundle.not_nameable);
-  CAIRN_CHECK(internal::sync_payload(found.parts.shards, location.directory));
   std::optional<format::IndexFacts> own;
   if (location.has(internal::kCairnSuffix)) own = std::move(facts);
+  const bool both = own && !bundle.bytes.empty();
+  CAIRN_CHECK(both ? internal::sync_shards(found.parts.shards)
+                   : internal::sync_payload(found.parts.shards, location.directory));
   CAIRN_CHECK(
       internal::add_indexes(held.publisher, std::move(own), format::as_bytes(bundle.bytes)));
   CAIRN_CHECK(internal::check_unchanged(location, found.seen));

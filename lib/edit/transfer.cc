@@ -221,7 +221,7 @@ Result<bool> same_place(const Spot& a, const Spot& b) {
 }
 
 Result<Lock> lock_of(const Location& location, const TransferOptions& options) {
-  return Lock::of_prefix(location.directory, location.base, {options.lock_wait, options.work.stop});
+  return hold_prefix(location.directory, location.base, {options.lock_wait, options.work.stop});
 }
 
 Result<Held> find_and_hold(const std::filesystem::path& path, const TransferOptions& options) {
@@ -247,8 +247,13 @@ Result<void> check_unchanged(const Location& location, const IndexIdentities& se
   return written_anew(location.prefix.string());
 }
 
-Result<void> sync_payload(std::span<const os::File> shards, const os::Directory& directory) {
+Result<void> sync_shards(std::span<const os::File> shards) {
   for (const os::File& shard : shards) CAIRN_CHECK(shard.sync());
+  return {};
+}
+
+Result<void> sync_payload(std::span<const os::File> shards, const os::Directory& directory) {
+  CAIRN_CHECK(sync_shards(shards));
   return directory.sync();
 }
 

@@ -92,6 +92,9 @@ Result<Lock> lock_of(const Location& location, const TransferOptions& options);
 Result<void> check_unchanged(const Location& location, const IndexIdentities& seen);
 
 // Makes the bytes of foreign shards durable: nobody else has. TensorFlow calls no fsync.
+Result<void> sync_shards(std::span<const os::File> shards);
+
+// The same, and their names; who publishes two indexes makes those durable himself.
 Result<void> sync_payload(std::span<const os::File> shards, const os::Directory& directory);
 
 // Where `prefix` holds the variables of a SavedModel whose fingerprint.pb has a hash of P.index: a

@@ -26,6 +26,13 @@
 namespace cairn::internal {
 namespace {
 
+// Also one under a temporary name.
+bool is_own(const os::File& file) {
+  std::string_view path = file.path();
+  if (os::is_temporary_name(path)) path = os::without_temporary_tail(path);
+  return path.ends_with(kCairnSuffix);
+}
+
 bool same(const os::FileInfo& a, const os::FileInfo& b) noexcept {
   return a.inode == b.inode && a.device == b.device && a.size_bytes == b.size_bytes &&
          a.mtime_ns == b.mtime_ns;
@@ -47,6 +54,13 @@ const os::File& Trail::keep_index(os::File file, const os::FileInfo& info) {
   const auto place = std::ranges::find_if_not(indexes_, &std::optional<Kept>::has_value);
   CAIRN_ASSERT(place != indexes_.end());
   return place->emplace(Kept{std::move(file), info}).file;
+}
+
+void Trail::keep_awaited(os::File file, const os::FileInfo& info) {
+  const auto place =
+      std::ranges::find_if(indexes_, [](const auto& kept) { return kept && is_own(kept->file); });
+  CAIRN_ASSERT(place != indexes_.end());
+  place->emplace(Kept{std::move(file), info});
 }
 
 bool Trail::leads_elsewhere(const os::File& file, const os::FileInfo& info) const {
@@ -84,8 +98,7 @@ Origin Trail::origin(std::string base) const {
   Origin origin{std::move(base), {}};
   for (const auto& kept : indexes_) {
     if (!kept) continue;
-    const bool own = std::string_view(kept->file.path()).ends_with(kCairnSuffix);
-    origin.indexes[own ? 1 : 0] = {identity_of(kept->info), kept->info.device};
+    origin.indexes[is_own(kept->file) ? 1 : 0] = {identity_of(kept->info), kept->info.device};
   }
   return origin;
 }

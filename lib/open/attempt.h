@@ -28,7 +28,10 @@ class Trail {
   const os::File& keep_catalog(os::File file, const os::FileInfo& info);
   const os::File& keep_index(os::File file, const os::FileInfo& info);  // P.cairn, P.index
 
-  // An index that was there a moment ago is gone.
+  // Instead of the P.cairn that is kept: one that waits for its name.
+  void keep_awaited(os::File file, const os::FileInfo& info);
+
+  // An index that was there a moment ago is gone, or one that was not is there.
   void lose_index() noexcept { lost_index_ = true; }
 
   // Whether an index is another file by now, or was written to.

@@ -5,14 +5,16 @@
 // P.cairn, so before P.cairn is believed:
 //
 //   P.index as recorded, by identity or by contents  → P.cairn
-//   P.index with other contents, or new              → P.index, with a notice
+//   P.index with other contents, or new              → P.index, with a notice; but the P.cairn that
+//                                                      was written for it, where that one waits for
+//                                                      its name (lib/open/awaited.h)
 //   P.index gone                                     → P.cairn stands alone
 //   a shard of another size                          → Corrupt
 //   a shard of the same size, but touched or moved   → P.cairn, with every tensor checked before
-//   its first use: that is a plain
-//                                                      copy of the directory, or a save of
-//                                                      TensorFlow's that died between its two
-//                                                      renames, and no metadata can tell which
+//                                                      its first use: that is a plain copy of the
+//                                                      directory, or a save of TensorFlow's that
+//                                                      died between its two renames, and no
+//                                                      metadata can tell which
 
 #include "lib/open/load.h"
 
@@ -29,6 +31,7 @@
 #include "format/safetensors/header.h"
 #include "format/safetensors/own_metadata.h"
 #include "format/tensorflow/bundle.h"
+#include "lib/open/awaited.h"
 #include "lib/open/catalog.h"
 #include "lib/open/identify.h"
 #include "lib/open/v1.h"
@@ -235,7 +238,17 @@ Result<Parts> load_cairn(Location& location, Allowed allowed, Trail& trail, os::
   CAIRN_CHECK(check_shard_names(*index, location, file.path()));
   std::optional<TensorFlowIndex> foreign;
   CAIRN_TRY(standing, standing_of(location, index->tensorflow_index(), foreign, trail));
+  std::optional<Awaited> awaited;
   if (standing == Standing::Stale) {
+    CAIRN_TRY(found, find_awaited(location, foreign->record));
+    awaited = std::move(found);
+  }
+  if (awaited) {
+    CAIRN_CHECK(check_shard_names(awaited->index, location, awaited->opened.file.path()));
+    trail.keep_awaited(std::move(awaited->opened.file), awaited->opened.info);
+    bytes = std::move(awaited->bytes);
+    index = awaited->index;
+  } else if (standing == Standing::Stale) {
     location.notices.push_back(file.path() + ": passed over, since " +
                                location.file(kTensorFlowSuffix) +
                                " was written anew; import it again to refresh");
@@ -286,6 +299,10 @@ Result<Parts> load_quietly(Location& location, bool follow_links, Trail& trail,
     if (own) return load_cairn(location, {follow_links, threads_max}, trail, *std::move(own));
     if (own.error().code != Code::NotFound) return std::move(own).error();
     CAIRN_TRY(index, read_tensorflow_index(location, trail));
+    // A first save gives P.cairn its name before it gives P.index one.
+    CAIRN_TRY(came, location.directory.look_from(location.file(kCairnSuffix), location.links));
+    if (came) trail.lose_index();
+    if (came) return written_meanwhile(location);
     return load_tensorflow(location, follow_links, index, trail);
   }();
   const bool from_files = location.kind != Kind::TensorFlowV1;  // which has looked itself
@@ -345,7 +362,10 @@ Result<OwnIndex> load_own_index(const Location& location) {
   Trail trail;
   std::optional<TensorFlowIndex> foreign;
   CAIRN_TRY(standing, standing_of(location, index->tensorflow_index(), foreign, trail));
-  return OwnIndex{std::move(bytes), *index, standing != Standing::Stale};
+  if (standing != Standing::Stale) return OwnIndex{std::move(bytes), *index, true};
+  CAIRN_TRY(awaited, find_awaited(location, foreign->record));
+  if (awaited) return OwnIndex{std::move(awaited->bytes), awaited->index, true};
+  return OwnIndex{std::move(bytes), *index, false};
 }
 
 Result<void> check_openable(const std::filesystem::path& prefix, bool follow_links) {

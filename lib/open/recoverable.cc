@@ -21,6 +21,7 @@
 #include "format/cairn/index.h"
 #include "format/limits.h"
 #include "format/tensorflow/bundle.h"
+#include "lib/open/awaited.h"
 #include "lib/open/catalog.h"
 #include "lib/open/identify.h"
 #include "lib/open/v1.h"
@@ -41,6 +42,17 @@ Error nothing_there(const Location& location, std::string_view suffix) {
 }
 
 // ---- Each index by itself -----------------------------------------------------------------------
+
+// The P.cairn that P.index waits for, where the one that stands is another's.
+Result<std::optional<format::IndexFacts>> read_awaited(const Location& location,
+                                                       const TensorFlowIndex& foreign,
+                                                       Trail& trail) {
+  CAIRN_TRY(awaited, find_awaited(location, foreign.record));
+  if (!awaited) return std::optional<format::IndexFacts>();
+  CAIRN_CHECK(check_shard_names(awaited->index, location, awaited->opened.file.path()));
+  trail.keep_awaited(std::move(awaited->opened.file), awaited->opened.info);
+  return std::optional(awaited->index.facts());
+}
 
 // Read, not mapped: a disk that fails then returns an error instead of killing the process.
 Result<format::IndexFacts> read_own(const Location& location, Trail& trail) {
@@ -122,6 +134,10 @@ Result<Chosen> choose(const Location& location, Trail& trail, std::vector<std::s
     return std::move(foreign.read).error();
   const std::string own_name = location.file(kCairnSuffix);
   const std::string foreign_name = location.file(kTensorFlowSuffix);
+  if (own && foreign.read && !remembers(*own, *foreign.read)) {
+    CAIRN_TRY(awaited, read_awaited(location, *foreign.read, trail));
+    if (awaited) own = *std::move(awaited);
+  }
   if (own && (!foreign.facts || remembers(*own, *foreign.read))) {
     if (!foreign.facts && foreign.facts.error().code != Code::NotFound)
       notices.push_back(foreign.facts.error().what + "; " + own_name + " is whole and was used");

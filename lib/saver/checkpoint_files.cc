@@ -30,10 +30,17 @@ bool is_index(std::string_view name, std::string_view base) noexcept {
   return std::ranges::find(kIndexSuffixes, name.substr(base.size())) != kIndexSuffixes.end();
 }
 
-// 0: an index, 1: anything else, 2: a shard.
-int turn(std::string_view name, std::string_view base) noexcept {
-  if (name.starts_with(base) && is_index(name, base)) return 0;
-  return is_shard(name, base) ? 2 : 1;
+// Which of the two indexes goes first, so that the other, which stands alone then, is the one that
+// speaks.
+std::string_view first_to_go(const os::Directory& directory, const std::string& base) {
+  return stand_as_pair(directory, base) ? kTensorFlowSuffix : kCairnSuffix;
+}
+
+// 0 and 1: an index, 2: anything else, 3: a shard.
+int turn(std::string_view name, std::string_view base, std::string_view first) noexcept {
+  if (name.starts_with(base) && is_index(name, base))
+    return name.substr(base.size()) == first ? 0 : 1;
+  return is_shard(name, base) ? 3 : 2;
 }
 
 // Named as a V1 checkpoint's file is: as the base, or as one of those that the base stands for.
@@ -161,8 +168,9 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
   std::erase_if(what.files, [&](const format::JournalFile& file) {
     return file.name.ends_with(kSafetensorsSuffix) && !shard_inodes.contains(file.identity.inode);
   });
+  const std::string_view first = first_to_go(directory, what.base);
   std::ranges::sort(what.files, {}, [&](const format::JournalFile& file) {
-    return std::pair(turn(file.name, base), file.name);
+    return std::pair(turn(file.name, base, first), file.name);
   });
   return what;
 }
@@ -243,28 +251,34 @@ Result<bool> still_stands(const os::Directory& directory, const format::JournalC
 
 Result<std::string> step_aside(const os::Directory& directory,
                                const format::JournalCheckpoint& what) {
-  const std::string own = what.base + std::string(kCairnSuffix);
-  CAIRN_TRY(index, directory.look(what.base + std::string(kTensorFlowSuffix)));
-  CAIRN_TRY(info, directory.look(own));
-  if (!index || !info || !is_meant(what, own, *info, Recognised::ByFile)) return std::string();
-  std::string aside = os::temporary_name(own);
-  CAIRN_CHECK(directory.rename(own, aside));
+  const std::string name = what.base + std::string(first_to_go(directory, what.base));
+  for (const std::string_view suffix : kIndexSuffixes) {
+    const std::string index = what.base + std::string(suffix);
+    CAIRN_TRY(info, directory.look(index));
+    if (!info || (index == name && !is_meant(what, name, *info, Recognised::ByFile)))
+      return std::string();
+  }
+  std::string aside = os::temporary_name(name);
+  CAIRN_CHECK(directory.rename(name, aside));
   return aside;
 }
 
 Result<void> come_back(const os::Directory& directory, const format::JournalCheckpoint& what) {
-  const std::string own = what.base + std::string(kCairnSuffix);
-  const std::string foreign = what.base + std::string(kTensorFlowSuffix);
-  CAIRN_TRY(index, directory.look(foreign));
-  if (!index || !is_meant(what, foreign, *index, Recognised::ByFileAndNames)) return {};
-  const format::JournalFile* before = find(what, own);
-  if (before == nullptr || directory.exists(own)) return {};
+  std::vector<const format::JournalFile*> gone;
+  for (const std::string_view suffix : kIndexSuffixes) {
+    const format::JournalFile* before = find(what, what.base + std::string(suffix));
+    if (before == nullptr) return {};
+    CAIRN_TRY(info, directory.look(before->name));
+    if (!info) gone.push_back(before);
+    if (info && !is_meant(what, before->name, *info, Recognised::ByFileAndNames)) return {};
+  }
+  if (gone.size() != 1) return {};
   CAIRN_TRY(names, directory.names());
   for (const std::string& name : names) {
-    if (!os::is_temporary_name(name) || os::without_temporary_tail(name) != own) continue;
+    if (!os::is_temporary_name(name) || os::without_temporary_tail(name) != gone[0]->name) continue;
     CAIRN_TRY(info, directory.look(name));
-    if (!info || identity_of(*info) != before->identity) continue;
-    return directory.rename_new(name, own);
+    if (!info || identity_of(*info) != gone[0]->identity) continue;
+    return directory.rename_new(name, gone[0]->name);
   }
   return {};
 }

@@ -65,12 +65,13 @@ std::string why_left(const Removal& removal);
 // Whether what makes it a checkpoint is there: any index of it, or all its V1 files.
 Result<bool> still_stands(const os::Directory& directory, const format::JournalCheckpoint& what);
 
-// P.cairn, where P.index is there too, under a temporary name: then one removal, that of P.index,
-// decides, and until then come_back() undoes it. Empty: it need not step aside.
+// Where both indexes are there, the one that does not speak for the checkpoint by itself goes under
+// a temporary name: then one removal, that of the other, decides, and until then come_back() undoes
+// it. Empty: none needs to step aside.
 Result<std::string> step_aside(const os::Directory& directory,
                                const format::JournalCheckpoint& what);
 
-// Gives P.cairn its name again, where it has stepped aside and P.index is still that of `what`.
+// Gives an index its name again, where it has stepped aside and the other is still that of `what`.
 Result<void> come_back(const os::Directory& directory, const format::JournalCheckpoint& what);
 
 // The sticky bit lets this user remove none of another's files. Nothing: he may remove them all.

@@ -17,8 +17,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <iterator>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -59,33 +61,38 @@ Result<std::optional<format::JournalFacts>> read_journal(const os::Directory& di
   return std::optional(*std::move(facts));
 }
 
-// Whether an index was made by the save, for the P.index that is there where `beside` says so.
+// Whether a P.cairn was made by the save, and for the P.index that is there, if one is.
 Result<bool> is_of(const Place& place, const std::string& name,
-                   const format::JournalCheckpoint& adding, const os::Bytes* beside) {
+                   const format::JournalCheckpoint& adding,
+                   const std::optional<os::Bytes>& beside) {
   const auto file = place.directory.open_file(name, os::Links::Refuse);
   if (!file && may_pass(file.error())) return file.error();
   if (!file) return false;
   CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kIndexBytesMax));
   const auto index = format::IndexView::decode(bytes);
   if (!index || index->created_ns() != adding.created_ns) return false;
-  return beside == nullptr || (index->tensorflow_index().present &&
-                               index->tensorflow_index().digest == format::xxh3_128(*beside));
+  return !beside || (index->tensorflow_index().present &&
+                     index->tensorflow_index().digest == format::xxh3_128(*beside));
 }
 
-// P.index gets its name first; a P.cairn that has none yet still says whose it is.
+// Beside a P.index that it does not know, a P.cairn does not speak; and one that has no name yet
+// still says whose P.index is.
 Result<bool> is_own(const Place& place, const format::JournalCheckpoint& adding) {
   const std::string own = adding.base + std::string(kCairnSuffix);
-  CAIRN_TRY(named, is_of(place, own, adding, nullptr));
-  if (named) return true;
   const auto file =
       place.directory.open_file(adding.base + std::string(kTensorFlowSuffix), os::Links::Refuse);
   if (!file && may_pass(file.error())) return file.error();
-  if (!file) return false;
-  CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kForeignIndexBytesMax));
+  std::optional<os::Bytes> beside;
+  if (file) {
+    CAIRN_TRY(bytes, os::read_whole(*file, format::limits::kForeignIndexBytesMax));
+    beside = std::move(bytes);
+  }
+  CAIRN_TRY(named, is_of(place, own, adding, beside));
+  if (named || !beside) return named;
   CAIRN_TRY(names, place.directory.names());
   for (const std::string& name : names) {
     if (!os::is_temporary_name(name) || os::without_temporary_tail(name) != own) continue;
-    CAIRN_TRY(unnamed, is_of(place, name, adding, &bytes));
+    CAIRN_TRY(unnamed, is_of(place, name, adding, beside));
     if (unnamed) return true;
   }
   return false;
@@ -262,6 +269,8 @@ Result<Finished> settle(const Place& here, const format::JournalFacts& facts) {
   Finished finished;
   if (!facts.adding.base.empty()) {
     const std::string save = shown(here, facts.adding.base) + ": a save of it was cut short ";
+    // Which finishes what it left half-named; who holds the lock has done that.
+    (void)hold_prefix(here.directory, facts.adding.base, {std::chrono::milliseconds(0), {}});
     CAIRN_TRY(done, committed(here, facts.adding));
     CAIRN_CHECK(here.directory.sync());  // its writer may have died before it could
     if (!done) {

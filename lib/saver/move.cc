@@ -110,7 +110,7 @@ class Holding {
     const auto source = rank(here, internal::lock_base(from_));
     const auto target = rank(there, to.base);
     if (source < target) CAIRN_CHECK(take_source());
-    CAIRN_TRY(lock, internal::Lock::of_prefix(to.directory, to.base, wait_));
+    CAIRN_TRY(lock, internal::hold_prefix(to.directory, to.base, wait_));
     if (target < source) CAIRN_CHECK(take_source());
     return std::move(lock);
   }
@@ -118,7 +118,7 @@ class Holding {
   // Where both have one lock, the target has let go of it by now.
   Result<void> take_source() {
     if (source_) return {};
-    CAIRN_TRY(taken, internal::Lock::of_prefix(from_.directory, internal::lock_base(from_), wait_));
+    CAIRN_TRY(taken, internal::hold_prefix(from_.directory, internal::lock_base(from_), wait_));
     source_.emplace(std::move(taken));
     return {};
   }

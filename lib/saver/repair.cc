@@ -231,8 +231,11 @@ Result<Repaired> repair(const internal::Place& place, const RepairOptions& optio
   Repaired repaired = repair.finish(history);
   if (options.dry_run) return repaired;
   if (repaired.changed) CAIRN_CHECK(write(place, history));
-  // What a save that died left needs a catalog that can be read, so it comes second.
-  if (!repaired.changed && damaged) return repaired;
+  // What a save that died left needs a catalog that can be read, or none, so it comes second.
+  if (!repaired.changed && damaged) {
+    internal::sweep_all(place.directory);
+    return repaired;
+  }
   CAIRN_TRY(settled, internal::settle(place));
   repaired.notices = std::move(settled.notices);
   return repaired;

@@ -7,9 +7,25 @@
 //
 // A published shard's name is never given to another file: whoever saves over a prefix takes a
 // number of shards for which no file P.data-?????-of-N exists, so that the old indexes go on
-// pointing at old bytes until the rename. P.index goes first, because whatever mixture of old and
-// new indexes a power cut leaves, the rule for stale indexes then lands on a whole checkpoint (the
-// table in format/FORMAT.md, "Commit states").
+// pointing at old bytes until the rename.
+//
+// P.cairn may know what P.index cannot say (metadata, a pin, tensors of other dtypes), so a P.index
+// may never speak alone that has a P.cairn. What stood there decides how that is kept (the table in
+// format/FORMAT.md, "Commit states"):
+//
+//   P.index, and P.cairn speaking    P.index goes first. The old P.cairn and the new one have
+//                                    temporary names, durable before anything is named. Whichever
+//                                    P.index stands then, and beside whichever P.cairn, the one
+//                                    that was written for it is there, and readers take it for
+//                                    what it is (lib/open/awaited.h).
+//   P.index decides, or there is no  P.cairn goes first: the old P.index does not know it and goes
+//   P.index                          on deciding, or it stands alone. Where no P.cairn was there,
+//   it
+//                                    is synced before P.index: nobody looks for one that waits.
+//
+// Where a publisher dies or fails in between, whoever takes the prefix's lock next gives the index
+// that waits its name: finish_pair(). Only where P.cairn went first and P.index is refused its
+// name, what was there comes back at once: take_back().
 //
 // Which shards go? Those that the replaced indexes named, and those of a publisher that died. Of
 // the others nobody knows whose they are: a copy under way, TensorFlow's save. So an index is
@@ -86,6 +102,20 @@ Result<void> add_claims(const os::File& file, std::string_view name, Claims& cla
   return {};
 }
 
+// Whether P.cairn was written for this P.index: by identity, or by contents.
+Result<bool> knows(const OwnIndex& own, const os::File& foreign) {
+  if (!own.recorded.present) return false;
+  CAIRN_TRY(info, foreign.info());
+  if (own.recorded.identity == identity_of(info)) return true;
+  CAIRN_TRY(read, read_foreign(foreign));
+  return read && read->digest == own.recorded.digest;
+}
+
+bool all_there(const os::Directory& directory, const OwnIndex& own) {
+  return std::ranges::all_of(own.shards,
+                             [&](const std::string& name) { return directory.exists(name); });
+}
+
 // A temporary name for an index (or P.meta) that is there: a copy, where it cannot be linked.
 Result<Draft> second_name(const os::Directory& directory, const std::string& name,
                           const os::File& index) {
@@ -96,6 +126,62 @@ Result<Draft> second_name(const os::Directory& directory, const std::string& nam
   if (std::ranges::find(kImpossible, number) == kImpossible.end()) return draft;
   CAIRN_TRY(bytes, os::read_whole(index, format::limits::kForeignIndexBytesMax));
   return draft_with(directory, name, bytes);
+}
+
+// Whether this P.cairn was written for this P.index, and its shards are there.
+bool match(const os::Directory& directory, const Result<std::optional<OwnIndex>>& own,
+           const os::File& foreign) {
+  return own && *own && knows(**own, foreign).value_or(false) && all_there(directory, **own);
+}
+
+// The temporary name under which one index waits for the other, which stands: a P.cairn of this
+// P.index, or the P.index of a P.cairn that stands alone. Empty: none does, or its writer lives.
+Result<std::string> awaited(const os::Directory& directory, const std::string& wanted,
+                            const Result<std::optional<OwnIndex>>& own,
+                            const Result<os::File>& foreign) {
+  CAIRN_TRY(names, directory.names());
+  for (const std::string& name : names) {
+    if (!os::is_temporary_name(name) || os::without_temporary_tail(name) != wanted) continue;
+    const auto file = directory.open_file(name, os::Links::Refuse);
+    if (!file || !file->try_lock().value_or(false)) continue;
+    const bool found =
+        foreign ? match(directory, read_own(*file), *foreign) : match(directory, own, *file);
+    if (found) return name;
+  }
+  return std::string();
+}
+
+enum class Pair : std::uint8_t { Whole, Finished, Unknown };
+
+// Where a publisher died or failed between the names of its two indexes, the one that waits gets
+// its name. Unknown: it could not, or nobody knows whether one waits. The caller holds the prefix's
+// lock.
+Pair finish_pair(const os::Directory& directory, const std::string& base) {
+  const auto own_file = directory.open_file(base + std::string(kCairnSuffix), os::Links::Refuse);
+  const auto foreign =
+      directory.open_file(base + std::string(kTensorFlowSuffix), os::Links::Refuse);
+  for (const auto* file : {&own_file, &foreign}) {
+    if (!*file && file->error().code == Code::Unsafe) return Pair::Whole;  // a link of somebody's
+    if (!*file && file->error().code != Code::NotFound) return Pair::Unknown;
+  }
+  const auto own = own_file ? read_own(*own_file) : std::optional<OwnIndex>();
+  if (!own) return Pair::Unknown;
+  if (own_file && !*own) return Pair::Whole;  // a damaged one: nothing waits for it
+  const auto known = foreign && *own ? knows(**own, *foreign) : Result<bool>(false);
+  if (!known) return Pair::Unknown;
+  if (*known || (!foreign && (!*own || !(*own)->recorded.present))) return Pair::Whole;
+  const std::string wanted = base + std::string(foreign ? kCairnSuffix : kTensorFlowSuffix);
+  const auto waiting = awaited(directory, wanted, own, foreign);
+  if (!waiting) return Pair::Unknown;
+  if (waiting->empty()) return Pair::Whole;
+  if (foreign && own_file) {
+    // Its shards are known for what they are until they have gone.
+    auto replaced = second_name(directory, wanted, *own_file);
+    if (!replaced) return Pair::Unknown;
+    replaced->abandon();
+  }
+  const bool done = directory.rename(*waiting, wanted) && directory.sync();
+  return done ? Pair::Finished : Pair::Unknown;
 }
 
 // The temporary files of publishers under `base`, or with nothing the directory's own.
@@ -221,6 +307,15 @@ Result<std::optional<Claims>> claims_of(const os::Directory& directory, const st
   return Nobody(std::move(claims));
 }
 
+bool stand_as_pair(const os::Directory& directory, const std::string& base) {
+  const auto own_file = directory.open_file(base + std::string(kCairnSuffix), os::Links::Follow);
+  const auto foreign =
+      directory.open_file(base + std::string(kTensorFlowSuffix), os::Links::Follow);
+  if (!own_file || !foreign) return false;
+  const auto own = read_own(*own_file);
+  return own && *own && knows(**own, *foreign).value_or(false);
+}
+
 Result<Claims> claims_of_temporaries(const os::Directory& directory,
                                      std::span<const std::string> names, const std::string& base) {
   Claims claims;
@@ -233,8 +328,15 @@ Result<Claims> claims_of_temporaries(const os::Directory& directory,
   return claims;
 }
 
+Result<Lock> hold_prefix(const os::Directory& directory, const std::string& base,
+                         const LockWait& wait) {
+  CAIRN_TRY(lock, Lock::of_prefix(directory, base, wait));
+  if (finish_pair(directory, base) == Pair::Finished) sweep(directory, base);
+  return std::move(lock);
+}
+
 Result<Publisher> Publisher::begin(Target target, const LockWait& wait) {
-  CAIRN_TRY(lock, Lock::of_prefix(target.directory, target.base, wait));
+  CAIRN_TRY(lock, hold_prefix(target.directory, target.base, wait));
   return Publisher(std::move(target), std::move(lock));
 }
 
@@ -305,20 +407,30 @@ Result<void> Publisher::name_shards(std::span<Draft> shards) {
   return done;
 }
 
-Result<void> Publisher::name_indexes(bool last_first) {
-  for (std::size_t i = 0; i < indexes_.size(); ++i) {
-    if (i > 0 && last_first) CAIRN_CHECK(target_.directory.sync());
-    Draft& index = indexes_[last_first ? indexes_.size() - 1 - i : i];
-    auto done = index.publish(Draft::Taken::Replace);
-    if (!done) {
-      // Over a network a rename that is reported as failed may have happened.
-      const auto info = index.file().info();
-      const auto there = target_.directory.look(index.name());
-      const bool surely_not = info && there && (!*there || (*there)->inode != info->inode);
-      changed_ = changed_ || !surely_not;
-      return done;
-    }
-    changed_ = changed_ || !index.name().ends_with(kMetaSuffix);  // a graph names no shards
+Result<void> Publisher::name_index(Draft& index) {
+  auto done = index.publish(Draft::Taken::Replace);
+  if (!done) {
+    // Over a network a rename that is reported as failed may have happened.
+    const auto info = index.file().info();
+    const auto there = target_.directory.look(index.name());
+    const bool surely_not = info && there && (!*there || (*there)->inode != info->inode);
+    refused_ = surely_not;
+    changed_ = changed_ || !surely_not;
+    return done;
+  }
+  changed_ = changed_ || !index.name().ends_with(kMetaSuffix);  // a graph names no shards
+  return {};
+}
+
+// `pair`: as they stood before, which decides the order.
+Result<void> Publisher::name_indexes(bool pair) {
+  const std::array order{kMetaSuffix, pair ? kTensorFlowSuffix : kCairnSuffix,
+                         pair ? kCairnSuffix : kTensorFlowSuffix};
+  for (const std::string_view suffix : order) {
+    const auto index = std::ranges::find(indexes_, name(suffix), &Draft::name);
+    if (index == indexes_.end()) continue;
+    if (changed_ && !replaces_own_) CAIRN_CHECK(target_.directory.sync());
+    CAIRN_CHECK(name_index(*index));
   }
   return target_.directory.sync();
 }
@@ -354,21 +466,43 @@ std::string Publisher::pin_lost() const {
   return before ? "was pinned" : "may have been pinned, for its P.cairn cannot be read";
 }
 
+// A P.cairn that went before the P.index it was written for, which was refused its name: it goes,
+// or gives way to the one before. Where that fails the new checkpoint stands.
+void Publisher::take_back(std::span<Draft> replaced) {
+  const auto foreign = std::ranges::find(indexes_, name(kTensorFlowSuffix), &Draft::name);
+  if (foreign == indexes_.end() || foreign->temporary_name().empty()) return;
+  const auto before = std::ranges::find(replaced, name(kCairnSuffix), &Draft::name);
+  // A link of somebody's cannot come back.
+  if (before == replaced.end() && replaces_own_) return;
+  const auto done = before != replaced.end() ? before->publish(Draft::Taken::Replace)
+                                             : target_.directory.remove(name(kCairnSuffix));
+  changed_ = !done || !target_.directory.sync();  // or its shards would go before it does
+}
+
 Result<void> Publisher::publish(std::span<Draft> shards, const How& how) {
+  const bool two = indexes_.size() > 1;
+  const bool pair =
+      (two || !how.unwanted.empty()) && stand_as_pair(target_.directory, target_.base);
   std::vector<Draft> replaced;
-  if (!shards.empty()) {
+  if (!shards.empty() || !how.unwanted.empty() || pair) {
     pin_lost_ = pin_lost();
     CAIRN_TRY(kept, keep_replaced(how.unwanted));
     replaced = std::move(kept);
-    CAIRN_CHECK(name_shards(shards));
   }
-  auto done = name_indexes(how.last_first);
+  replaces_own_ = target_.directory.exists(name(kCairnSuffix));
+  // The names are durable, of shards before an index says them, of an index before it waits.
+  if (!shards.empty() || two) CAIRN_CHECK(name_shards(shards));
+  auto done = name_indexes(pair);
+  if (changed_ && refused_ && !pair) take_back(replaced);
   if (!done && !changed_) {
     for (const Draft& shard : shards) (void)target_.directory.remove(shard.name());
     return done;
   }
   if (done) done = drop(how.unwanted);
-  for (Draft& index : replaced) index.abandon();  // to be read by a sweep, this one or a later one
+  // To be read by a sweep, this one or a later one; where it failed, one may be the other half.
+  for (std::vector<Draft>* drafts : {&replaced, &indexes_}) {
+    for (Draft& index : *drafts) index.abandon();
+  }
   replaced.clear();
   if (done) sweep(target_.directory, target_.base);
   return done;
@@ -399,6 +533,7 @@ Result<void> Publisher::publish_file(Draft& file, bool replace) {
 }
 
 void sweep(const os::Directory& directory, const std::string& base) {
+  if (finish_pair(directory, base) == Pair::Unknown) return;
   const auto names = directory.names();
   if (names) sweep(directory, *names, base);
 }

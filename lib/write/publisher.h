@@ -38,12 +38,21 @@ Result<std::optional<Claims>> claims_of(const os::Directory& directory, const st
 Result<Claims> claims_of_temporaries(const os::Directory& directory,
                                      std::span<const std::string> names, const std::string& base);
 
+// Whether P.index and P.cairn are there, and P.cairn speaks. Links are followed.
+bool stand_as_pair(const os::Directory& directory, const std::string& base);
+
 // Where something is published: under `base` in the directory. `shown`: the prefix, for messages.
 struct Target {
   const os::Directory& directory;
   std::string base;
   std::string shown;
 };
+
+// The prefix's lock. Who has it finds under their names the two indexes that belong together: where
+// a publisher died or failed between the two, the one that waits under a temporary name gets its
+// own now, unless that fails too. Errors: those of Lock.
+Result<Lock> hold_prefix(const os::Directory& directory, const std::string& base,
+                         const LockWait& wait);
 
 // Exists: a file that makes the name a checkpoint's is there, by one of these suffixes. Publisher
 // has the last word; this one spares who asks first the work.
@@ -55,7 +64,7 @@ class Publisher {
   // Errors: those of Lock.
   static Result<Publisher> begin(Target target, const LockWait& wait);
 
-  // Under a lock of the target's prefix that is held already.
+  // Under a lock of the target's prefix that is held already, by hold_prefix().
   Publisher(Target target, Lock held) : target_(std::move(target)), lock_(std::move(held)) {}
 
   const std::string& shown() const noexcept { return target_.shown; }
@@ -64,7 +73,7 @@ class Publisher {
   Result<void> refuse(std::span<const std::string_view> suffixes) const;
 
   // An index (or P.meta) that is to be published, written and synced under a temporary name; its
-  // file, which is valid until publish(). They get their names in the order of these calls.
+  // file, which is valid until publish().
   Result<const os::File*> add(std::string_view suffix, std::span<const std::byte> bytes);
 
   // The same of a file that is there: a second name of it, where it can have one, else its bytes.
@@ -72,9 +81,6 @@ class Publisher {
 
   struct How {
     std::span<const std::string_view> unwanted;  // suffixes of indexes that are to be there no more
-    // The other way round, each name durable before the next. While P.index is absent P.cairn
-    // stands alone, whatever its record says; a P.index that it does not know would decide.
-    bool last_first = false;
   };
 
   // Gives the shards, whose bytes are synced, their names, then the indexes, then removes what
@@ -94,15 +100,19 @@ class Publisher {
   std::string name(std::string_view suffix) const { return target_.base + std::string(suffix); }
   Result<std::vector<Draft>> keep_replaced(std::span<const std::string_view> unwanted) const;
   Result<void> name_shards(std::span<Draft> shards);
-  Result<void> name_indexes(bool last_first);
+  Result<void> name_indexes(bool pair);
+  Result<void> name_index(Draft& index);
   Result<void> drop(std::span<const std::string_view> unwanted) const;
+  void take_back(std::span<Draft> replaced);
   std::string pin_lost() const;
 
   Target target_;
   Lock lock_;
   std::vector<Draft> indexes_;
-  bool changed_ = false;  // an index has got its name, or may have
-  std::string pin_lost_;  // as it was
+  bool changed_ = false;       // an index has got its name, or may have
+  bool replaces_own_ = false;  // a P.cairn stood there
+  bool refused_ = false;       // one has not, for certain, and nothing else failed
+  std::string pin_lost_;       // as it was
 };
 
 // Removes what publishers under the prefix left that died: temporary files that nobody holds, and

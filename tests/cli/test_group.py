@@ -189,7 +189,7 @@ class Group(CommandTest):
     def test_under_the_sticky_bit_it_is_said_whose_files_stay(self):
         self.made("all", 0o3777)
         self.by(FIRST, 0o002, "save", "all/m", "v:int32=1", exit=YES)
-        self.killed(FIRST, "n.index", "cp", "all/m", "all/n")
+        self.killed(FIRST, "n.cairn", "cp", "all/m", "all/n")
         says = "all: of the files that processes that died left, 3 are another user's"
         self.assertIn(says, self.by(SECOND, 0o002, "state", "all", exit=YES).err)
         self.assertEqual(self.by(FIRST, 0o002, "state", "all", exit=YES).err, "")

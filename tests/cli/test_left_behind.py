@@ -53,7 +53,7 @@ class LeftBehind(CommandTest):
         self.killed("m-1.data-00000-of-00001", "rm", "saved/m-1")
         why, files = self.left()
         self.assertEqual(why, {"saved/m-1": "saved/m-1: its removal was cut short; what is left of it goes"})
-        self.assertEqual(files, ["m-1.cairn.cairn", "m-1.data-00000-of-00001"])
+        self.assertEqual(files, ["m-1.data-00000-of-00001", "m-1.index.cairn"])
         text = self.cairn("state", "saved", exit=YES).text
         self.assertIn("\nunfinished: saved/m-1: its removal was cut short", text)
         self.assertIn("\nleft by a process that died: saved/m-1.data-00000-of-00001  ", text)
@@ -90,7 +90,7 @@ class LeftBehind(CommandTest):
 
     def test_a_removal_that_died_before_a_file_had_gone_is_taken_back(self):
         for at, tail in (("checkpoint", '"checkpoint" lists it'),
-                         ("m-1.index", '"checkpoint" does not list it: \'cairn set-latest\' lists it, \'cairn rm\' removes it')):
+                         ("m-1.cairn", '"checkpoint" does not list it: \'cairn set-latest\' lists it, \'cairn rm\' removes it')):
             with self.subTest(at):
                 self.killed(at, "rm", "saved/m-1")
                 says = "saved/m-1: its move or removal was cut short before a file had gone; it stays, and " + tail
@@ -100,13 +100,13 @@ class LeftBehind(CommandTest):
                 self.assert_nothing_left()
 
     def test_a_save_that_died_before_it_was_whole(self):
-        for at in ("m-4.data-00000-of-00001", "m-4.index"):
+        for at in ("m-4.data-00000-of-00001", "m-4.cairn"):
             with self.subTest(at):
                 self.killed_save(at)
                 why, files = self.left()
                 self.assertEqual(why, {"saved/m-4": "saved/m-4: a save of it was cut short before it was whole; "
                                                     "what it had written goes"})
-                shard = "m-4.data-00000-of-00001" + (".cairn" if at != "m-4.index" else "")
+                shard = "m-4.data-00000-of-00001" + (".cairn" if at != "m-4.cairn" else "")
                 self.assertEqual(files, ["m-4.cairn.cairn", shard, "m-4.index.cairn"])
                 said = self.cairn("state", "saved", "--repair", exit=YES).err
                 self.assertIn("saved/m-4: a save of it was cut short before it was whole; what it had written is gone\n", said)
@@ -125,7 +125,7 @@ class LeftBehind(CommandTest):
         self.assert_nothing_left()
 
     def test_what_a_dead_copy_left(self):
-        self.killed("n.index", "cp", "saved/m-1", "saved/n")
+        self.killed("n.cairn", "cp", "saved/m-1", "saved/n")
         self.assertEqual(self.left(), ({}, ["n.cairn.cairn", "n.data-00000-of-00001", "n.index.cairn"]))
         self.save(4)
         self.assert_nothing_left()

@@ -152,6 +152,64 @@ Task reader_of(Board& board, Path path, Verify verify = Verify::Full) {
   };
 }
 
+// ---- What P.cairn alone can say -----------------------------------------------------------------
+
+// A tensor of a dtype that TensorFlow has not, and metadata; and one tensor that changes its name.
+Result<void> save_mixed(const Path& prefix) {
+  WriterOptions options;
+  options.metadata = {{"who", "me"}};
+  auto writer = Writer::create(
+      prefix, {{"a", DType::Float32, {}}, {"fine", DType::Opaque, {2}, {"F8_E8M0", 8}}}, options);
+  if (!writer) return std::move(writer).error();
+  const float value = 1;
+  const std::array fine{std::byte{1}, std::byte{2}};
+  if (auto done = writer->write("a", std::as_bytes(std::span(&value, 1))); !done) return done;
+  if (auto done = writer->write("fine", fine); !done) return done;
+  return writer->commit();
+}
+
+// Renames in place, there and back.
+Task renamer_of(Board& board, Path prefix, std::int64_t rounds) {
+  return [&board, prefix = std::move(prefix), rounds] {
+    TransferOptions options;
+    options.replace = true;
+    for (std::int64_t i = 0; i < rounds; ++i) {
+      const NameChange change = i % 2 == 0 ? NameChange{"a", "b"} : NameChange{"b", "a"};
+      const auto done = rename_tensors(prefix, {{change}, {}}, options);
+      if (!done) return board.spurious(done.error().what);
+      ++board.commits;
+    }
+  };
+}
+
+// One new prefix after the other.
+Task first_saver_of(Board& board, Path dir, std::int64_t rounds) {
+  return [&board, dir = std::move(dir), rounds] {
+    for (std::int64_t i = 0; i < rounds; ++i) {
+      board.next = i;
+      if (auto done = save_mixed(dir / std::to_string(i)); !done)
+        return board.spurious(done.error().what);
+      ++board.commits;
+    }
+  };
+}
+
+// Sees the tensor by one of its names, and all that P.cairn says. `gone`: it need not be there.
+void look_at_mixed(Board& board, const Path& prefix, bool gone) {
+  const auto checkpoint = Checkpoint::open(prefix);
+  if (!checkpoint && gone && checkpoint.error().code == Code::NotFound) {
+    ++board.gone;
+    return;
+  }
+  if (!checkpoint) return board.spurious(checkpoint.error().what);
+  const bool named = checkpoint->tensor("a").has_value() != checkpoint->tensor("b").has_value();
+  if (!named || checkpoint->tensor_count() != 2 || checkpoint->metadata("who") != "me") {
+    return board.tear(prefix.string() + ": " + std::to_string(checkpoint->tensor_count()) +
+                      " of 2 tensors, a part");
+  }
+  ++board.views;
+}
+
 // ---- Writers ------------------------------------------------------------------------------------
 
 // One prefix, saved again and again.
@@ -328,6 +386,32 @@ TEST_CASE("a directory opens at every moment while several writers save and prun
          {reader_of(*board, place.path()), reader_of(*board, place.path(), Verify::Lazy),
           reader_of_latest(*board, place.path()), reader_of_listed(*board, place.path())});
     check_flawless(*board, 4 * rounds(1000) + 1);
+  }
+}
+
+TEST_CASE("a checkpoint that is renamed in place opens by the old names or the new ones, whole") {
+  for (const Form form : kForms) {
+    const Place place;
+    const SharedBoard board;
+    const Path prefix = place / "m";
+    REQUIRE(save_mixed(prefix));
+    const Task reader = [&board, &prefix] {
+      while (!board->over) look_at_mixed(*board, prefix, false);
+    };
+    work(form, *board, {renamer_of(*board, prefix, rounds(2000))}, {reader, reader});
+    check_flawless(*board, rounds(2000));
+  }
+}
+
+TEST_CASE("a checkpoint that is saved for the first time is not there, or whole") {
+  for (const Form form : kForms) {
+    const Place place;
+    const SharedBoard board;
+    const Task reader = [&board, &place] {
+      while (!board->over) look_at_mixed(*board, place / std::to_string(board->next), true);
+    };
+    work(form, *board, {first_saver_of(*board, place.path(), rounds(2000))}, {reader, reader});
+    check_flawless(*board, rounds(2000));
   }
 }
 

@@ -96,8 +96,10 @@ def events(lines):
             yield Event("write", path, line=number)
 
 
-def breaches(lines, durable_first=()):
+def breaches(lines, durable_first=(), pair=None):
     """Sentences: where the order of this trace could lose a checkpoint in a power cut.
+
+    `pair`: whether P.index stood there before beside the P.cairn, which spoke for it; None: there was no P.cairn.
 
     `durable_first`: files that somebody else wrote and an index is about to name; nobody has synced them yet. With a
     slash at the end: a directory whose names somebody else made.
@@ -107,7 +109,7 @@ def breaches(lines, durable_first=()):
     if not named:
         return ["nothing is published"]
     return [*unsynced_contents(trail, named), *written_in_place(trail), *unsynced_shard_names(trail, named),
-            *wrong_order(trail, named), *unsynced_last_name(trail, named), *early_removal(trail, named),
+            *wrong_order(trail, named, pair), *unsynced_last_name(trail, named), *early_removal(trail, named),
             *unsynced_directories(trail), *not_durable_first(trail, named, durable_first)]
 
 
@@ -146,15 +148,22 @@ def unsynced_shard_names(trail, named):
             yield f"{folder} is not synced between its last shard and its first index"
 
 
-def wrong_order(trail, named):
-    """One order for all, but for an index that is added to a checkpoint: P.cairn is to know it before."""
-    order = [rank(e.to) for _, e in named]
-    if order == [2, 1]:
-        (at, own), (then, _) = named
-        if not synced(trail, os.path.dirname(own.to), at, then):
-            yield f"{os.path.dirname(own.to)} is not synced between P.cairn and the P.index added to it"
-    elif order != sorted(order):
-        yield "the names come in another order than shards, P.index, P.cairn, checkpoint"
+def wrong_order(trail, named, pair):
+    """P.cairn before P.index, and durable, or found where it waits; where both stood, P.index before P.cairn."""
+    ranks = [0, 1, 2, 3] if pair else [0, 2, 1, 3]
+    order = [ranks[rank(e.to)] for _, e in named]
+    if order != sorted(order):
+        yield f"the names come in another order than shards, {'P.index, P.cairn' if pair else 'P.cairn, P.index'}, checkpoint"
+    indexes = [(at, e) for at, e in named if rank(e.to) in (1, 2)]
+    for (at, first), (then, second) in zip(indexes, indexes[1:]):
+        folder = os.path.dirname(first.to)
+        if folder != os.path.dirname(second.to):
+            continue
+        if pair is None and not synced(trail, folder, at, then):
+            yield f"{folder} is not synced between {first.to} and {second.to}"
+        own = second if pair else first
+        if pair is not None and not synced(trail, folder, last(trail, "write", own.path, at), at):
+            yield f"{folder} is not synced between the temporary name of {own.to} and {first.to}"
 
 
 def rank(path):

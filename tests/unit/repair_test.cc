@@ -79,6 +79,20 @@ TEST_CASE("a missing or damaged catalog is rebuilt of all that is whole, oldest 
   }
 }
 
+TEST_CASE("a first save that died leaves nothing behind a repair, whatever the catalog is") {
+  for (const char* text : {"", "nonsense: 1"}) {
+    Sandbox box;
+    if (*text != '\0') write_file(box / "checkpoint", text);
+    for (const char* name : {".cairn-journal", "m-2.index", "m-2.data-00000-of-00001"})
+      write_file((box / name).string() + ".cairn-tmp-0123456789abcdef", "torn");
+    CHECK_FALSE(repaired(box.root()).changed);
+    for (const auto& [name, bytes] : test::read_files(box.root())) {
+      CAPTURE(name);
+      CHECK_FALSE(has(name, ".cairn-tmp-"));
+    }
+  }
+}
+
 TEST_CASE("checkpoints of one time stand by step, then by name") {
   Sandbox box;
   for (const char* name : {"m-10", "m-9", "b-9", "m"}) save_at(box / name, 5);

@@ -206,6 +206,30 @@ TEST_CASE("a save that died when P.index alone had its name is finished") {
   begun.settle();
   CHECK(catalog_in(begun.dir) == catalog_of({"m-2", "m-3"}));
   CHECK(steps_in(begun.dir) == std::vector{2, 3});
+  CHECK(test::fs::exists(begun.dir / "m-3.cairn"));
+}
+
+TEST_CASE("a save that died when P.cairn alone had its name is finished") {
+  Begun begun;
+  begun.commit(3);
+  test::fs::rename(begun.dir / "m-3.index", begun.dir / "m-3.index.cairn-tmp-0123456789abcdef");
+  begun.settle();
+  CHECK(catalog_in(begun.dir) == catalog_of({"m-2", "m-3"}));
+  CHECK(steps_in(begun.dir) == std::vector{2, 3});
+  CHECK(test::fs::exists(begun.dir / "m-3.index"));
+}
+
+TEST_CASE("a save that died before P.index, which is TensorFlow's, was replaced has never been") {
+  Begun begun;
+  begun.commit(3);
+  for (const char* suffix : {".index", ".data-00000-of-00001"}) {
+    test::fs::remove((begun.dir / "m-3").string() + suffix);
+    test::fs::copy_file(test::golden(std::string("tensorflow/saver_walk/saved/train2-9") + suffix),
+                        (begun.dir / "m-3").string() + suffix);
+  }
+  begun.settle();
+  CHECK(catalog_in(begun.dir) == catalog_of({"m-1", "m-2"}));
+  CHECK(Checkpoint::open(begun.dir / "m-3")->format() == Format::TensorFlow);
 }
 
 // m-1, which no catalog lists any more, and the journal of its departure.
@@ -230,19 +254,31 @@ TEST_CASE("what a dead move or removal had left whole stays") {
   CHECK(!test::fs::exists(left.dir / ".cairn-journal"));
 }
 
-TEST_CASE("a P.cairn that had stepped aside comes back where P.index is still there") {
+// Whether the index by this suffix is there again after it had stepped aside, and its checkpoint.
+bool comes_back(const std::string& aside, const std::string& other, bool other_is_there) {
   Left left;
-  test::fs::rename(left.dir / "m-1.cairn", left.dir / "m-1.cairn.cairn-tmp-0123456789abcdef");
-  SUBCASE("there") {
-    left.settle();
-    CHECK(Checkpoint::open(left.dir / "m-1")->format() == Format::Cairn);
-  }
-  SUBCASE("gone") {
-    test::fs::remove(left.dir / "m-1.index");
-    left.settle();
-    CHECK(!test::fs::exists(left.dir / "m-1.cairn"));
-    CHECK(!test::fs::exists(left.dir / "m-1.data-00000-of-00001"));
-  }
+  const std::string one = (left.dir / "m-1").string();
+  test::fs::rename(one + aside, one + aside + ".cairn-tmp-0123456789abcdef");
+  if (!other_is_there) test::fs::remove(one + other);
+  left.settle();
+  CHECK(test::fs::exists(one + aside) == test::fs::exists(one + ".data-00000-of-00001"));
+  return test::fs::exists(one + aside) && Checkpoint::open(one)->format() == Format::Cairn;
+}
+
+TEST_CASE("an index that had stepped aside comes back where the other is still there") {
+  CHECK(comes_back(".index", ".cairn", true));
+  CHECK(comes_back(".cairn", ".index", true));
+  CHECK_FALSE(comes_back(".index", ".cairn", false));
+  CHECK_FALSE(comes_back(".cairn", ".index", false));
+}
+
+TEST_CASE("of two indexes the one goes first that leaves the other to speak for all") {
+  Begun begun;
+  const auto first = [&] { return begun.members("m-1").files.front().name; };
+  CHECK(first() == "m-1.index");
+  const path foreign = test::golden("tensorflow/saver_walk/saved/train2-9.index");
+  test::write_file(begun.dir / "m-1.index", test::read_file(foreign));
+  CHECK(first() == "m-1.cairn");
 }
 
 TEST_CASE("what is left of one whose indexes had gone goes") {

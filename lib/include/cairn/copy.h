@@ -97,9 +97,8 @@ struct Removed {
 // Errors: NotFound (no such checkpoint); Invalid (a path that only leads to one); Unsupported (it
 // is pinned; a symbolic link of its directory, of another name, leads to it; without `force` what
 // RemoveOptions says of that; it is the variables of a SavedModel): nothing is changed. Busy (a
-// lock; another has written it anew meanwhile: that one stays, unlisted); NoSpace (not even that was
-// possible; says what to free); Io, Corrupt (a catalog
-// that cannot be read).
+// lock; another has written it anew meanwhile: that one stays, unlisted); NoSpace (not even that
+// was possible; says what to free); Io, Corrupt (a catalog that cannot be read).
 CAIRN_API Result<Removed> remove_checkpoint(const std::filesystem::path& prefix,
                                             const RemoveOptions& options = {}) noexcept;
 

@@ -3,8 +3,9 @@
 //
 // usage: act MODE PREFIX SEED
 //
-//   save         writes a checkpoint whose contents SEED decides
-//   alone        the same without P.index, and with metadata, which P.index cannot say
+//   save         writes a checkpoint whose contents SEED decides, with metadata and a tensor that
+//                P.index cannot say
+//   alone        the same without P.index
 //   keep         the same by a Saver that keeps the two newest; PREFIX is DIR/NAME-STEP or DIR/NAME
 //   keep-alone   both
 //   pin          a Saver marks PREFIX as never to be let go of
@@ -62,7 +63,9 @@ Result<void> write_tensors(cairn::Writer& writer, int seed) {
   const std::array<std::int32_t, 1> step{seed};
   const std::string number = std::to_string(seed);
   const std::array<std::string_view, 2> words{"seed", number};
+  const std::array<std::byte, 2> fine{static_cast<std::byte>(seed), std::byte{7}};
   if (auto done = writer.tie("weights", "tied"); !done) return done;
+  if (auto done = writer.write("fine", fine); !done) return done;
   if (auto done = writer.write("step", std::as_bytes(std::span(step))); !done) return done;
   if (auto done = writer.write_strings("words", words); !done) return done;
   return writer.write("tied", std::as_bytes(std::span(weights)));
@@ -71,6 +74,7 @@ Result<void> write_tensors(cairn::Writer& writer, int seed) {
 std::vector<cairn::TensorSpec> specs() {
   using cairn::DType;
   return {{"empty", DType::Float64, {0, 3}},
+          {"fine", DType::Opaque, {4}, {"F4", 4}},
           {"step", DType::Int32, {}},
           {"tied", DType::Float32, {kRows * kColumns}},
           {"weights", DType::Float32, {kRows, kColumns}},
@@ -87,10 +91,8 @@ int open_descriptors() {
 // A writer that failed refuses everything from then on.
 Result<void> save_once(const fs::path& prefix, int seed, Indexes indexes, bool& refuses) {
   cairn::WriterOptions options;
-  if (indexes == Indexes::Cairn) {
-    options.tensorflow_index = false;
-    options.metadata = {{"note", std::to_string(seed)}};
-  }
+  options.tensorflow_index = indexes == Indexes::Both;
+  options.metadata = {{"note", std::to_string(seed)}};
   auto writer = cairn::Writer::create(prefix, specs(), options);
   if (!writer) return std::move(writer).error();
   if (auto done = write_tensors(*writer, seed); !done) {
@@ -126,6 +128,7 @@ Result<void> keep_once(const fs::path& prefix, int seed, const cairn::SaverOptio
   const std::string name = prefix.filename();
   const std::size_t dash = name.rfind('-');
   cairn::SaveOptions what;
+  what.metadata = {{"note", std::to_string(seed)}};
   if (dash != std::string::npos) what.step = std::atoi(name.c_str() + dash + 1);
   const auto fill = [&](cairn::Writer& writer) { return write_tensors(writer, seed); };
   auto saved = saver->save(name.substr(0, dash), specs(), fill, what);

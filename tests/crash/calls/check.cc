@@ -2,7 +2,8 @@
 // `KIND<tab>NAME<tab>VALUE`, then an empty one. One process for thousands of states.
 //
 //   checkpoint    what the library opens under a prefix that has an index, all sums compared: a
-//                 fingerprint of every name, dtype, shape and byte, or "error: " and a sentence
+//                 fingerprint of every name, dtype, shape and byte, of the metadata and the pin, or
+//                 "error: " and a sentence
 //   bundle        the same as TensorFlow sees it, which knows P.index and the shards alone
 //   safetensors   the same of a .safetensors file
 //   catalog       the checkpoints that one of a directory lists; an error where one is not there
@@ -150,6 +151,7 @@ Result<std::string> Report::fingerprint(const fs::path& path) {
   }
   Fingerprint print;
   print.add(opened->metadata("note").value_or(""));
+  print.add(opened->metadata("cairn.pinned").value_or("not pinned"));
   for (std::size_t i = 0; i < opened->tensor_count(); ++i) {
     const cairn::Tensor tensor = opened->tensor_at(i);
     print.add(tensor.name());

@@ -39,6 +39,9 @@ KEPT = f"{BYSTANDER}; $ACT keep $D/m-2 2; $ACT keep $D/m-3 3"
 KEPT_ALONE = KEPT.replace("keep", "keep-alone")
 # A save that died when its first index, or its last, had its name: the one before that is the journal's.
 DYING = f"{KEPT}; $INJECT kill-exit %d --call renameat --from $D -- $ACT keep $D/m-4 4"
+# A rename in place that died between the names of P.index and P.cairn.
+HALF_RENAMED = (f"{BYSTANDER}; $ACT save $D/m-2 2; $INJECT kill-exit 1 --call renameat --from $D -- "
+                "$CAIRN rename $D/m-2 --map step=steps --replace")
 SETTLE = "$ACT prune $D 9"
 REPLACE = " --replace"
 GONE = "no checkpoint there"
@@ -76,13 +79,13 @@ SCENES = [
     Scene("export to TensorFlow", f"{FOREIGN}; $CAIRN import $D/shard-42; rm $D/shard-42.index",
           "$CAIRN export $D/shard-42 --to tensorflow"),
     Scene("export to TensorFlow for the first time", f"{BYSTANDER}; $ACT alone $D/m-2 2",
-          "$CAIRN export $D/m-2 --to tensorflow"),
+          "$CAIRN export $D/m-2 --to tensorflow --allow-lossy"),
     Scene("save without P.index over one with it", f"{BYSTANDER}; $ACT save $D/m-2 2", "$ACT alone $D/m-2 3"),
     Scene("export to TensorFlow elsewhere", FOREIGN,
           "$CAIRN export $D/shard-42 --to tensorflow --output $D/out/p --link copy", REPLACE),
     Scene("export to safetensors", f"{BYSTANDER}; $CAIRN convert $D/m-1 $D/one --to safetensors --allow-lossy; "
-          "$CAIRN convert $D/one.safetensors $D/two --to cairn", "$CAIRN export $D/two --to safetensors",
-          REPLACE),  # where a link was refused, the file is a copy
+          "$CAIRN convert $D/one.safetensors $D/two --to cairn",
+          "$CAIRN export $D/two --to safetensors --allow-lossy", REPLACE),  # where a link was refused, the file is a copy
     Scene("convert", FOREIGN, "$CAIRN convert $D/shard-42 $D/out/p --to cairn", REPLACE),
     Scene("convert over a checkpoint", f"{FOREIGN}; $ACT save $D/p 2",
           "$CAIRN convert $D/shard-42 $D/p --to cairn --replace"),
@@ -98,6 +101,10 @@ SCENES = [
     Scene("merge over a checkpoint", f"{FOREIGN}; $ACT save $D/p 2",
           "$CAIRN merge $D/m-1 $D/shard-42 --output $D/p --replace"),
     Scene("rename", f"{BYSTANDER}; $ACT save $D/m-2 2", "$CAIRN rename $D/m-2 --regex ^(x_)?w=x_w --replace"),
+    Scene("rename a pinned one", f"{BYSTANDER}; $ACT save $D/m-2 2; $CAIRN pin $D/m-2",
+          "$CAIRN rename $D/m-2 --regex ^(x_)?w=x_w --replace"),
+    Scene("pin after a rename that died", HALF_RENAMED, "$CAIRN pin $D/m-2"),
+    Scene("save after a rename that died", HALF_RENAMED, "$ACT save $D/m-2 3"),
     Scene("rename TensorFlow's", FOREIGN, "$CAIRN rename $D/shard-42 --regex ^[wx]=x --replace"),
     Scene("rename elsewhere", FOREIGN, "$CAIRN rename $D/shard-42 --regex ^[wx]=x --output $D/out/p", REPLACE),
     Scene("copy", FOREIGN, "$CAIRN cp $D/shard-42 $D/out/p", REPLACE),

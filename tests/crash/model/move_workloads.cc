@@ -101,6 +101,7 @@ Result<void> removals(Recorder& recorder) {
 
 const char* const kOurOwn = "our own files were durable before; a move cannot know whose they are";
 const char* const kJournal = "it tells the next writer what to clean up; torn, it is none";
+const char* const kByCatalog = "the catalog's is of the same directory, and P.cairn is durable";
 const std::vector<Workload::Spare> kSpareInMoves = {
     {"sync /saved/m-1.data-00000-of-00002", kOurOwn},
     {"sync /saved/m-1.data-00001-of-00002", kOurOwn},
@@ -112,6 +113,8 @@ const std::vector<Workload::Spare> kSpareInMoves = {
     {"sync /saved/last.data-00001-of-00002", kOurOwn},
     {"sync /saved/last.index", kOurOwn},
     {"sync /saved/.cairn-journal.cairn-tmp", kJournal},
+    {"sync /saved after rename /saved/best.index.cairn-tmp to best.index", kByCatalog},
+    {"sync /saved after rename /saved/last.index.cairn-tmp to last.index", kByCatalog},
 };
 const std::vector<Workload::Spare> kSpareInMoveOfTensorFlows = {
     {"sync / after rename /shard-43.index.cairn-tmp to shard-43.index",

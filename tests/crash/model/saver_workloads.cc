@@ -37,13 +37,16 @@ Result<void> save(Recorder& recorder, std::int64_t number, std::vector<std::stri
       "the Saver's save of " + prefix,
       [&]() -> Result<void> {
         CAIRN_TRY(saver, Saver::open(kDirectory, keeping(2)));
+        SaveOptions noting = what;
+        noting.metadata = {{"note", note_of(generation(number))}};
         CAIRN_CHECK(saver.save(prefix.substr(kDirectory.size() + 1),
-                               Tensors(generation(number)).named, what));
+                               Tensors(generation(number)).named, noting));
         return {};
       },
       [&](World& world) {
         Held held = whole(generation(number));
         held.pinned = what.pinned;
+        held.note = note_of(generation(number));
         promise_listed(world, listed);
         world.checkpoints[prefix] = held;
       });
@@ -140,6 +143,12 @@ const Workload::Spare kMarkedToo = {
     "ckpt-6.cairn",
     "the import's; that of the mark follows"};
 
+// Of a first save, until whose end P.cairn stands alone.
+Workload::Spare by_catalog(const std::string& name) {
+  return {"sync /saved after rename /saved/" + name + ".index.cairn-tmp to " + name + ".index",
+          "the catalog's is of the same directory, and P.cairn is durable"};
+}
+
 }  // namespace
 
 void promise_listed(World& world, std::vector<std::string> listed) {
@@ -158,12 +167,18 @@ Result<void> save_with_saver(Recorder& recorder, std::int64_t number,
 
 std::vector<Workload> saver_workloads() {
   return {
-      {"a Saver that keeps two", keeps_two, {kJournal}},
-      {"a Saver that saves over what is there", saves_over_itself, {kJournal, kSameCatalog}},
-      {"a Saver that pins and releases", pins, {kJournal}},
+      {"a Saver that keeps two",
+       keeps_two,
+       {kJournal, by_catalog("m-1"), by_catalog("m-2"), by_catalog("m-3"), by_catalog("m-4")}},
+      {"a Saver that saves over what is there",
+       saves_over_itself,
+       {kJournal, kSameCatalog, by_catalog("m"), by_catalog("other")}},
+      {"a Saver that pins and releases",
+       pins,
+       {kJournal, by_catalog("m-2"), by_catalog("m-3"), by_catalog("m-4")}},
       {"a Saver that pins what TensorFlow has just written", pin_of_tensorflow, {kMarkedToo}},
       {"a Saver that prunes", prunes, {kJournal}},
-      {"a Saver that saves behind its caller's back", saves_behind, {kJournal}},
+      {"a Saver that saves behind its caller's back", saves_behind, {kJournal, by_catalog("m-2")}},
   };
 }
 

@@ -14,6 +14,9 @@ namespace cairn::crash {
 // odd ones one more.
 const Contents& generation(std::int64_t number);
 
+// What a save of these contents notes in P.cairn, and no P.index can say.
+std::string note_of(const Contents& contents);
+
 // The promise that these contents are there, by both indexes.
 Held whole(const Contents& contents);
 

@@ -29,6 +29,7 @@ struct Held {
   bool tensorflow = true;  // by P.index alone too
   std::string meta_graph;  // bytes of P.meta
   bool pinned = false;     // says P.cairn
+  std::string note;        // its metadata of that name
   // Anything: their indexes. One that is not among them is ours, and must tell the truth.
   std::vector<Inode> foreign_indexes;
 
