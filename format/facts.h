@@ -45,14 +45,24 @@ struct SliceFacts {
   friend bool operator==(const SliceFacts&, const SliceFacts&) = default;
 };
 
+// How the elements of an opaque dtype lie that has no bits of its own: so many in so many bytes.
+struct Block {
+  std::uint32_t elements = 0;  // 0: no blocks
+  std::uint32_t bytes = 0;
+  friend bool operator==(const Block&, const Block&) = default;
+};
+
 struct TensorFacts {
   std::string name;
   DType dtype{};
   std::string opaque_dtype;  // the dtype's name where it is DType::Opaque
   std::uint16_t opaque_bits = 0;
+  Block opaque_block;             // with bits: none
+  bool other_byte_order = false;  // than the checkpoint's
   Encoding encoding = Encoding::Raw;
   std::vector<std::int64_t> shape;
-  Span span;  // of a tensor that is not partitioned
+  std::vector<std::int64_t> strides;  // in elements, one per dimension; empty: row-major
+  Span span;                          // of a tensor that is not partitioned
   std::vector<std::uint32_t>
       chunk_crc32cs;  // plain sums of each chunk; empty: unknown, or not larger than a chunk
   std::optional<Digest128> content_hash;
@@ -73,6 +83,7 @@ enum class ShardKind : std::uint8_t {
   Headerless = 1,   // Cairn's, bytes only
   TensorFlow = 2,   // adopted
   Safetensors = 3,  // adopted
+  AnyFile = 4,      // adopted, of a format that has no number here
 };
 
 struct ShardFacts {
@@ -103,6 +114,22 @@ struct TensorFlowIndexFacts {
   friend bool operator==(const TensorFlowIndexFacts&, const TensorFlowIndexFacts&) = default;
 };
 
+struct FileRange {
+  std::uint64_t offset_bytes = 0;
+  std::uint64_t size_bytes = 0;
+  friend bool operator==(const FileRange&, const FileRange&) = default;
+};
+
+// The file of another format that an index was made from: while these bytes of it are the same, the
+// index says what it says.
+struct SourceIndexFacts {
+  std::string name;  // a bare file name
+  FileIdentity identity;
+  Digest128 digest;               // XXH3-128 of the bytes in `ranges`, one after another
+  std::vector<FileRange> ranges;  // ascending, apart from each other
+  friend bool operator==(const SourceIndexFacts&, const SourceIndexFacts&) = default;
+};
+
 using KeyValues = std::vector<std::pair<std::string, std::string>>;
 
 // Keys that begin so are Cairn's own.
@@ -117,8 +144,9 @@ struct IndexFacts {
   std::uint32_t chunk_bytes = 1u << 20;
   KeyValues metadata;              // sorted by key
   KeyValues safetensors_metadata;  // safetensors' __metadata__, in its order
-  BundleHeader bundle;             // also says the byte order of all tensors
+  BundleHeader bundle;             // also says the byte order of the tensors
   TensorFlowIndexFacts tensorflow_index;
+  std::optional<SourceIndexFacts> source_index;
   std::vector<ShardFacts> shards;
   std::vector<TensorFacts> tensors;  // sorted by name as unsigned bytes, unique
   friend bool operator==(const IndexFacts&, const IndexFacts&) = default;

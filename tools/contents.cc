@@ -94,11 +94,9 @@ class Ties {
 };
 
 TensorSpec spec_of(const Tensor& tensor) {
-  TensorSpec spec{
-      std::string(tensor.name()), tensor.dtype(), {tensor.shape().begin(), tensor.shape().end()}};
-  if (tensor.dtype() == DType::Opaque)
-    spec.opaque = {std::string(tensor.dtype_name()), tensor.element_bits()};
-  return spec;
+  auto spec = tensor.spec();
+  if (!spec) throw std::bad_alloc();
+  return *std::move(spec);
 }
 
 std::string describe(std::string_view dtype, std::span<const std::int64_t> shape) {

@@ -35,11 +35,14 @@ class IndexView {
     std::string_view name;
     DType dtype{};
     std::string_view opaque_dtype;
-    std::uint16_t element_bits = 0;  // as stored; 0 for strings and variants
+    std::uint16_t element_bits = 0;  // as stored; 0 for strings, variants and blocks
+    Block block;                     // of an opaque dtype without bits
+    bool big_endian = false;
     Encoding encoding{};
     std::span<const std::int64_t> shape;
-    std::uint64_t size_bytes = 0;  // of all pieces
-    Span span;                     // of a tensor that is not partitioned
+    std::span<const std::int64_t> strides;  // in elements; empty: row-major
+    std::uint64_t size_bytes = 0;           // of all pieces
+    Span span;                              // of a tensor that is not partitioned
     std::span<const std::uint32_t> chunk_crc32cs;
     std::uint32_t chunks_begin = 0;  // where these stand among all of the index
     std::optional<Digest128> content_hash;
@@ -83,8 +86,9 @@ class IndexView {
   std::pair<std::string_view, std::string_view> safetensors_metadata(
       std::size_t position) const noexcept;
   BundleHeader bundle() const;
-  bool big_endian() const noexcept;
+  bool big_endian() const noexcept;  // unless a tensor says otherwise
   TensorFlowIndexFacts tensorflow_index() const noexcept;
+  std::optional<SourceIndexFacts> source_index() const;
 
   std::size_t shard_count() const noexcept;
   Shard shard(std::size_t position) const noexcept;

@@ -60,11 +60,21 @@ class Check {
       : root_(root), columns_(root), file_(file) {}
 
   Decoded<void> run() {
-    if (checkpoint() && shards() && opaque_dtypes() && tensors() && columns_end()) return {};
+    if (root_.source_index() != nullptr) features_ |= kSourceIndexFeature;
+    if (!columns_.strided.empty()) features_ |= kStridesFeature;
+    if (checkpoint() && shards() && opaque_dtypes() && opaque_blocks() &&
+        passes(check_source_index(root_, file_)) && tensors() &&
+        passes(check_strides(columns_, file_)) && columns_end() && features()) {
+      return {};
+    }
     return std::move(reason_);
   }
 
  private:
+  bool passes(Decoded<void> checked) {
+    if (!checked) reason_ = std::move(checked).error();
+    return checked.has_value();
+  }
   bool checkpoint();
   bool own_text(const flatbuffers::String& text);
   bool own_texts(const KeyValueVector* entries);
@@ -74,10 +84,13 @@ class Check {
   bool shard(const fbs::Shard& shard);
   bool shard_names_unique();
   bool opaque_dtypes();
+  bool opaque_blocks();
+  bool features();
 
   bool tensors();
   std::size_t pass_plain(std::size_t position);
   bool any_tensor(std::size_t position);
+  Subject subject_of(std::size_t position) const;
   bool ends_ascend(std::size_t position, const Starts& starts);
   bool tensor_name(const Subject& subject, std::string_view before);
   bool tensor(const Subject& subject);
@@ -89,6 +102,15 @@ class Check {
   std::uint64_t chunk_sums_due(std::uint64_t size_bytes) const;
   bool chunk_sums(const Subject& subject);
   bool columns_end();
+
+  bool is_strided(std::size_t position) const {
+    return std::ranges::binary_search(columns_.strided, position, {}, &fbs::StridedRecord::tensor);
+  }
+  Block block_of(const fbs::TensorRecord& record) const {
+    if (record.dtype() < kFirstOpaque || columns_.opaque_blocks.empty()) return {};
+    const fbs::BlockRecord& block = columns_.opaque_blocks[record.dtype() - kFirstOpaque];
+    return {block.elements(), block.bytes()};
+  }
 
   template <class Record>
   bool span_inside(const Subject& subject, const Record& record);
@@ -119,6 +141,7 @@ class Check {
   std::uint64_t text_bytes_ = 0;
   bool any_content_hash_ = false;
   std::uint32_t extents_end_ = 0;  // of the slice looked at last
+  std::uint64_t features_ = 0;     // that were met
   Reason reason_;
 };
 
@@ -189,18 +212,11 @@ bool Check::shards() {
   return shard_names_unique();
 }
 
-// A bare name cannot lead outside of the checkpoint's directory.
-bool is_bare(std::string_view name) noexcept {
-  return !name.empty() && name.size() <= limits::kShardNameBytesMax && name != "." &&
-         name != ".." && name.find('/') == std::string_view::npos &&
-         name.find('\0') == std::string_view::npos;
-}
-
 bool Check::shard(const fbs::Shard& shard) {
   const std::string_view name = text_of(*shard.name());
   if (!is_bare(name))
     return refuse(&shard, "shard ", format::quoted(name), ": not a bare file name");
-  if (shard.kind() > static_cast<std::uint8_t>(ShardKind::Safetensors)) {
+  if (shard.kind() > static_cast<std::uint8_t>(ShardKind::AnyFile)) {
     return refuse(&shard, "shard ", format::quoted(name), ": unknown kind ", shard.kind());
   }
   const std::uint64_t size = shard.identity()->size_bytes();
@@ -211,6 +227,7 @@ bool Check::shard(const fbs::Shard& shard) {
   if (shard.head_bytes() == 0 && shard.head_crc32c() != 0) {
     return refuse(&shard, "shard ", format::quoted(name), ": a checksum of no head");
   }
+  if (shard.kind() == static_cast<std::uint8_t>(ShardKind::AnyFile)) features_ |= kAnyFileFeature;
   shard_bounds_.push_back({shard.head_bytes(), size});
   return true;
 }
@@ -242,6 +259,29 @@ bool Check::opaque_dtypes() {
   }
   opaque_used_.resize(names.size());
   return true;
+}
+
+bool Check::opaque_blocks() {
+  if (columns_.opaque_blocks.empty()) return true;
+  features_ |= kBlocksFeature;
+  if (columns_.opaque_blocks.size() != opaque_used_.size()) {
+    return refuse(columns_.opaque_blocks.data(), columns_.opaque_blocks.size(), " blocks for ",
+                  opaque_used_.size(), " opaque dtypes");
+  }
+  for (const fbs::BlockRecord& block : columns_.opaque_blocks) {
+    if ((block.elements() == 0) != (block.bytes() == 0))
+      return refuse(&block, "a block of ", block.elements(), " elements in ", block.bytes(),
+                    " bytes");
+  }
+  return true;
+}
+
+// What a reader of version 1 without a feature would misread is announced, so that it refuses.
+bool Check::features() {
+  const auto announced = load_le<std::uint64_t>(file_.data() + kRequiredFeaturesAt);
+  return announced == features_ ||
+         refuse(file_.data() + kRequiredFeaturesAt, "the index announces the ", "features ",
+                announced, " and makes use of ", features_);
 }
 
 // ---- Tensors -----------------------------------------------------------------------------------
@@ -310,16 +350,22 @@ std::size_t Check::pass_plain(std::size_t position) {
   return position;
 }
 
+// Of one whose ends are known to ascend.
+Subject Check::subject_of(std::size_t position) const {
+  const Starts starts = starts_of(columns_.tensors, position);
+  const fbs::TensorRecord& record = columns_.tensors[position];
+  return {position,
+          record,
+          part(columns_.names, starts.name, record.name_end()),
+          part(columns_.dims, starts.dims, record.dims_end()),
+          record.chunks_end() - starts.chunks,
+          part(columns_.slices, starts.slices, record.slices_end())};
+}
+
 bool Check::any_tensor(std::size_t position) {
   const Starts starts = starts_of(columns_.tensors, position);
   if (!ends_ascend(position, starts)) return false;
-  const fbs::TensorRecord& record = columns_.tensors[position];
-  const Subject subject{position,
-                        record,
-                        part(columns_.names, starts.name, record.name_end()),
-                        part(columns_.dims, starts.dims, record.dims_end()),
-                        record.chunks_end() - starts.chunks,
-                        part(columns_.slices, starts.slices, record.slices_end())};
+  const Subject subject = subject_of(position);
   const std::string_view before =
       position == 0
           ? std::string_view()
@@ -365,7 +411,8 @@ bool Check::tensor(const Subject& subject) {
 
 bool Check::flags(const Subject& subject) {
   const fbs::TensorRecord& record = subject.record;
-  if ((record.flags() & ~(kHasCrc32c | kHasContentHash)) != 0 || record.zero() != 0) {
+  if ((record.flags() & ~(kHasCrc32c | kHasContentHash | kOtherByteOrder)) != 0 ||
+      record.zero() != 0) {
     return refuse(subject, "unknown flags ", record.flags(), ", or reserved bytes ", record.zero(),
                   " instead of 0");
   }
@@ -385,9 +432,13 @@ bool Check::dtype(const Subject& subject) {
   const fbs::TensorRecord& record = subject.record;
   if (record.dtype() >= kFirstOpaque) {
     const std::size_t opaque = record.dtype() - kFirstOpaque;
-    if (opaque >= opaque_used_.size() || record.bits() == 0 || record.encoding() != 0) {
+    const bool in_blocks =
+        opaque < columns_.opaque_blocks.size() && columns_.opaque_blocks[opaque].elements() != 0;
+    if (opaque >= opaque_used_.size() || (record.bits() == 0) != in_blocks ||
+        record.encoding() != 0 || (record.flags() & kOtherByteOrder) != 0) {
       return refuse(subject, "opaque dtype ", opaque, " of ", opaque_used_.size(), " with ",
-                    record.bits(), " bits and encoding ", record.encoding());
+                    record.bits(), " bits, encoding ", record.encoding(), " and flags ",
+                    record.flags());
     }
     opaque_used_[opaque] = true;
     return true;
@@ -397,6 +448,11 @@ bool Check::dtype(const Subject& subject) {
   const Encoding encoding = dtype == DType::String    ? Encoding::TensorFlowString
                             : dtype == DType::Variant ? Encoding::TensorFlowVariant
                                                       : Encoding::Raw;
+  if ((record.flags() & kOtherByteOrder) != 0 &&
+      (encoding != Encoding::Raw || element_bytes(dtype) == 1)) {
+    return refuse(subject, "a ", name(dtype), " has no byte order of its own");
+  }
+  if ((record.flags() & kOtherByteOrder) != 0) features_ |= kByteOrderFeature;
   return (record.bits() == 8 * element_bytes(dtype) &&
           record.encoding() == static_cast<std::uint8_t>(encoding)) ||
          refuse(subject, "a ", name(dtype), " with ", record.bits(), " bits and encoding ",
@@ -421,6 +477,13 @@ bool Check::size_agrees(const Subject& subject, std::uint64_t count, std::uint64
   if (subject.record.encoding() != 0) {  // at least one byte of length for each element
     return size_bytes >= count ||
            refuse(subject, size_bytes, " bytes are too few for ", count, " elements");
+  }
+  if (is_strided(subject.position)) return true;  // strided() compares
+  if (const Block block = block_of(subject.record); block.elements != 0) {
+    const auto bytes = checked_mul(count / block.elements, block.bytes);
+    return (count % block.elements == 0 && bytes == size_bytes) ||
+           refuse(subject, size_bytes, " bytes do not hold ", count, " elements in blocks of ",
+                  block.elements, " and ", block.bytes, " bytes");
   }
   const auto bits = checked_mul(count, subject.record.bits());
   return (bits && size_bytes == *bits / 8 + (*bits % 8 != 0 ? 1 : 0)) ||

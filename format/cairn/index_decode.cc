@@ -116,6 +116,12 @@ bool aligned(std::span<const T> column) noexcept {
   return reinterpret_cast<std::uintptr_t>(column.data()) % alignof(T) == 0;
 }
 
+std::span<const fbs::RangeRecord> source_ranges(const fbs::Index& root) noexcept {
+  const auto* source = root.source_index();
+  if (source == nullptr || source->ranges() == nullptr || source->ranges()->size() == 0) return {};
+  return {source->ranges()->Get(0), source->ranges()->size()};
+}
+
 Decoded<const fbs::Index*> verified(std::span<const std::byte> body) {
   flatbuffers::Verifier::Options options;
   options.max_depth = 4;
@@ -129,7 +135,7 @@ Decoded<const fbs::Index*> verified(std::span<const std::byte> body) {
   const fbs::Index* root = fbs::GetIndex(data);
   const Columns columns(*root);
   if (!aligned(columns.tensors) || !aligned(columns.dims) || !aligned(columns.slices) ||
-      !aligned(columns.extents)) {
+      !aligned(columns.extents) || !aligned(columns.strides) || !aligned(source_ranges(*root))) {
     return corrupt(kHeaderBytes, "a column of the index is not aligned to 8 bytes");
   }
   return root;

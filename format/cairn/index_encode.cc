@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <set>
+#include <map>
 #include <string>
 
 #include "format/cairn/index.h"
@@ -34,6 +34,9 @@ struct GrowingColumns {
   std::vector<fbs::SliceRecord> slices;
   std::vector<fbs::ExtentRecord> extents;
   std::vector<std::string> opaque_dtypes;
+  std::vector<fbs::BlockRecord> opaque_blocks;
+  std::vector<fbs::StridedRecord> strided;
+  std::vector<std::int64_t> strides;
 };
 
 // What one look over the facts tells before anything is built.
@@ -42,7 +45,7 @@ struct Amounts {
   std::size_t names_bytes = 0;
   std::size_t dims = 0;
   bool any_content_hash = false;
-  std::set<std::string> opaque_dtypes;
+  std::map<std::string, Block> opaque_dtypes;
 };
 
 Reason invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
@@ -56,6 +59,9 @@ std::uint64_t checkpoint_bytes_max(const IndexFacts& facts) {
     for (const auto& [key, value] : *pairs) bytes += kOverhead + key.size() + value.size();
   }
   for (const ShardFacts& shard : facts.shards) bytes += kOverhead + shard.name.size();
+  if (const auto& source = facts.source_index) {
+    bytes += kOverhead + source->name.size() + sizeof(fbs::RangeRecord) * source->ranges.size();
+  }
   return bytes;
 }
 
@@ -63,10 +69,27 @@ std::uint64_t tensor_bytes_max(const TensorFacts& tensor) {
   std::uint64_t bytes = sizeof(fbs::TensorRecord) + sizeof(fbs::Hash128) + tensor.name.size() +
                         8 * tensor.shape.size() + 4 * tensor.chunk_crc32cs.size();
   if (!tensor.opaque_dtype.empty()) bytes += kOverhead + tensor.opaque_dtype.size();
+  if (!tensor.strides.empty()) bytes += 4 + 8 * tensor.strides.size();
   for (const SliceFacts& slice : tensor.slices) {
     bytes += sizeof(fbs::SliceRecord) + sizeof(fbs::ExtentRecord) * slice.extents.size();
   }
   return bytes;
+}
+
+Decoded<void> count_dtype(const TensorFacts& tensor, Amounts& amounts) {
+  if (tensor.dtype == DType::Opaque) {
+    const auto [at, is_new] =
+        amounts.opaque_dtypes.try_emplace(tensor.opaque_dtype, tensor.opaque_block);
+    if (at->second == tensor.opaque_block) return {};
+    return invalid(sentence("tensor ", format::quoted(tensor.name), " has the opaque dtype ",
+                            format::quoted(tensor.opaque_dtype),
+                            " in other blocks than another tensor"));
+  }
+  if (tensor.opaque_dtype.empty() && tensor.opaque_bits == 0 && tensor.opaque_block == Block{})
+    return {};
+  // To drop it silently would not be the same index.
+  return invalid(sentence("tensor ", format::quoted(tensor.name), " is a ", name(tensor.dtype),
+                          " and carries the name of an opaque dtype"));
 }
 
 Decoded<Amounts> measure(const IndexFacts& facts) {
@@ -77,12 +100,11 @@ Decoded<Amounts> measure(const IndexFacts& facts) {
     amounts.names_bytes += tensor.name.size();
     amounts.dims += tensor.shape.size();
     amounts.any_content_hash |= tensor.content_hash.has_value();
-    if (tensor.dtype == DType::Opaque) {
-      amounts.opaque_dtypes.insert(tensor.opaque_dtype);
-    } else if (!tensor.opaque_dtype.empty() || tensor.opaque_bits != 0) {
-      // To drop it silently would not be the same index.
-      return invalid(sentence("tensor ", format::quoted(tensor.name), " is a ", name(tensor.dtype),
-                              " and carries the name of an opaque dtype"));
+    if (auto counted = count_dtype(tensor, amounts); !counted) return std::move(counted).error();
+    if (!tensor.strides.empty() && tensor.strides.size() != tensor.shape.size()) {
+      return invalid(sentence("tensor ", format::quoted(tensor.name), " has ",
+                              tensor.strides.size(), " strides for ", tensor.shape.size(),
+                              " dimensions"));
     }
   }
   if (amounts.bytes_max > limits::kIndexBytesMax - kHeaderBytes) {
@@ -137,7 +159,12 @@ void append_tensor(GrowingColumns& columns, const TensorFacts& tensor) {
                         ? tensor.opaque_bits
                         : static_cast<std::uint16_t>(8 * element_bytes(tensor.dtype));
   const auto flags = static_cast<std::uint8_t>((span.crc32c ? kHasCrc32c : 0) |
-                                               (tensor.content_hash ? kHasContentHash : 0));
+                                               (tensor.content_hash ? kHasContentHash : 0) |
+                                               (tensor.other_byte_order ? kOtherByteOrder : 0));
+  if (!tensor.strides.empty()) {
+    columns.strides.insert(columns.strides.end(), tensor.strides.begin(), tensor.strides.end());
+    columns.strided.emplace_back(end_of(columns.tensors), end_of(columns.strides));
+  }
   columns.tensors.emplace_back(span.offset_bytes, span.size_bytes, span.shard,
                                span.crc32c.value_or(0), end_of(columns.names), end_of(columns.dims),
                                end_of(columns.chunk_crc32cs), end_of(columns.slices),
@@ -147,7 +174,13 @@ void append_tensor(GrowingColumns& columns, const TensorFacts& tensor) {
 
 GrowingColumns columns_of(const IndexFacts& facts, const Amounts& amounts) {
   GrowingColumns columns;
-  columns.opaque_dtypes.assign(amounts.opaque_dtypes.begin(), amounts.opaque_dtypes.end());
+  bool any_block = false;
+  for (const auto& [name, block] : amounts.opaque_dtypes) {
+    columns.opaque_dtypes.push_back(name);
+    columns.opaque_blocks.emplace_back(block.elements, block.bytes);
+    any_block |= block != Block{};
+  }
+  if (!any_block) columns.opaque_blocks.clear();
   columns.tensors.reserve(facts.tensors.size());
   columns.names.reserve(amounts.names_bytes);
   columns.dims.reserve(amounts.dims);
@@ -195,9 +228,25 @@ Offset<fbs::TensorFlowIndex> tensorflow_index(FlatBufferBuilder& builder,
   return fbs::CreateTensorFlowIndex(builder, &identity, &digest);
 }
 
+Offset<fbs::SourceIndex> source_index(FlatBufferBuilder& builder, const IndexFacts& facts) {
+  if (!facts.source_index) return 0;
+  const SourceIndexFacts& source = *facts.source_index;
+  std::vector<fbs::RangeRecord> ranges;
+  for (const FileRange& range : source.ranges)
+    ranges.emplace_back(range.offset_bytes, range.size_bytes);
+  const auto range_column = structs(builder, ranges);
+  const fbs::Identity identity = identity_of(source.identity);
+  const fbs::Hash128 digest = hash_of(source.digest);
+  return fbs::CreateSourceIndex(builder, builder.CreateString(source.name), &identity, &digest,
+                                range_column);
+}
+
 // FlatBuffers are built from their end: what is created last comes first in the file. So the small
 // things lie together in front, where one page holds them, and the columns behind.
 void build(FlatBufferBuilder& builder, const IndexFacts& facts, const GrowingColumns& columns) {
+  const auto strides = numbers(builder, columns.strides);
+  const auto strided = structs(builder, columns.strided);
+  const auto opaque_blocks = structs(builder, columns.opaque_blocks);
   const auto extents = structs(builder, columns.extents);
   const auto slices = structs(builder, columns.slices);
   const auto content_hashes = structs(builder, columns.content_hashes);
@@ -215,6 +264,7 @@ void build(FlatBufferBuilder& builder, const IndexFacts& facts, const GrowingCol
   const auto shards = numbers(builder, shard_offsets);
   const auto safetensors_metadata = key_values(builder, facts.safetensors_metadata);
   const auto metadata = key_values(builder, facts.metadata);
+  const auto source = source_index(builder, facts);
   const auto foreign = tensorflow_index(builder, facts.tensorflow_index);
   const BundleHeader& header = facts.bundle;
   const auto bad_consumers = numbers(builder, header.bad_consumers);
@@ -225,6 +275,10 @@ void build(FlatBufferBuilder& builder, const IndexFacts& facts, const GrowingCol
   fbs::IndexBuilder index(builder);
   index.add_created_ns(facts.created_ns);
   if (facts.step) index.add_step(*facts.step);
+  index.add_source_index(source);
+  index.add_strides(strides);
+  index.add_strided(strided);
+  index.add_opaque_blocks(opaque_blocks);
   index.add_extents(extents);
   index.add_slices(slices);
   index.add_content_hashes(content_hashes);
@@ -243,13 +297,26 @@ void build(FlatBufferBuilder& builder, const IndexFacts& facts, const GrowingCol
   builder.Finish(index.Finish());
 }
 
-std::vector<std::byte> with_header(std::span<const std::byte> body) {
+std::uint64_t features_of(const IndexFacts& facts, const GrowingColumns& columns) {
+  std::uint64_t features = 0;
+  if (!columns.opaque_blocks.empty()) features |= kBlocksFeature;
+  if (!columns.strided.empty()) features |= kStridesFeature;
+  if (facts.source_index) features |= kSourceIndexFeature;
+  if (std::ranges::any_of(facts.tensors, &TensorFacts::other_byte_order))
+    features |= kByteOrderFeature;
+  const auto any_file = [](const ShardFacts& shard) { return shard.kind == ShardKind::AnyFile; };
+  if (std::ranges::any_of(facts.shards, any_file)) features |= kAnyFileFeature;
+  return features;
+}
+
+std::vector<std::byte> with_header(std::span<const std::byte> body, std::uint64_t features) {
   std::vector<std::byte> file;
   file.reserve(kHeaderBytes + body.size());
   file.resize(kHeaderBytes);
   std::memcpy(file.data(), kMagic.data(), kMagic.size());
   store_le(file.data() + kVersionAt, kIndexVersion);
   store_le(file.data() + kHeaderBytesAt, kHeaderBytes);
+  store_le(file.data() + kRequiredFeaturesAt, features);
   store_le(file.data() + kBodyBytesAt, std::uint64_t{body.size()});
   file.insert(file.end(), body.begin(), body.end());
   const Digest128 digest = file_digest(file);
@@ -263,8 +330,10 @@ Decoded<std::vector<std::byte>> encode_unchecked(const IndexFacts& facts) {
   auto amounts = measure(facts);
   if (!amounts) return std::move(amounts).error();
   FlatBufferBuilder builder(amounts->bytes_max);
-  build(builder, facts, columns_of(facts, *amounts));
-  return with_header(std::as_bytes(std::span(builder.GetBufferPointer(), builder.GetSize())));
+  const GrowingColumns columns = columns_of(facts, *amounts);
+  build(builder, facts, columns);
+  return with_header(std::as_bytes(std::span(builder.GetBufferPointer(), builder.GetSize())),
+                     features_of(facts, columns));
 }
 
 }  // namespace index

@@ -30,12 +30,18 @@ inline constexpr std::size_t kBodyBytesAt = 32;
 inline constexpr std::size_t kZeroAt = 40;
 inline constexpr std::size_t kDigestAt = 48;
 
-// The required features that this reader knows: none has been needed yet.
-inline constexpr std::uint64_t kKnownFeatures = 0;
+// The required features, each set only where an index makes use of it.
+inline constexpr std::uint64_t kBlocksFeature = 1 << 0;
+inline constexpr std::uint64_t kByteOrderFeature = 1 << 1;
+inline constexpr std::uint64_t kStridesFeature = 1 << 2;
+inline constexpr std::uint64_t kAnyFileFeature = 1 << 3;
+inline constexpr std::uint64_t kSourceIndexFeature = 1 << 4;
+inline constexpr std::uint64_t kKnownFeatures = (1 << 5) - 1;
 
 // Flags of a tensor's or a slice's record.
 inline constexpr std::uint32_t kHasCrc32c = 1;
 inline constexpr std::uint32_t kHasContentHash = 2;
+inline constexpr std::uint32_t kOtherByteOrder = 4;
 
 // Codes of dtypes from here on are positions in opaque_dtypes.
 inline constexpr std::uint32_t kFirstOpaque = static_cast<std::uint32_t>(DType::Opaque);
@@ -55,6 +61,9 @@ struct Columns {
   std::span<const fbs::Hash128> content_hashes;
   std::span<const fbs::SliceRecord> slices;
   std::span<const fbs::ExtentRecord> extents;
+  std::span<const fbs::BlockRecord> opaque_blocks;
+  std::span<const fbs::StridedRecord> strided;
+  std::span<const std::int64_t> strides;
 };
 
 // Where the parts of a tensor start in the columns: where those of the tensor before it end.
@@ -72,6 +81,10 @@ inline Starts starts_of(std::span<const fbs::TensorRecord> tensors, std::size_t 
 }
 inline std::uint32_t extents_start_of(const Columns& columns, std::size_t slice) noexcept {
   return slice == 0 ? 0 : columns.slices[slice - 1].extents_end();
+}
+
+inline std::uint32_t strides_start_of(const Columns& columns, std::size_t strided) noexcept {
+  return strided == 0 ? 0 : columns.strided[strided - 1].strides_end();
 }
 
 // Elements begin … end − 1 of a column; the caller knows that they are there.
@@ -92,6 +105,14 @@ FileIdentity identity_of(const fbs::Identity& identity) noexcept;
 inline std::string_view text_of(const flatbuffers::String& text) noexcept {
   return {text.c_str(), text.size()};
 }
+
+// Whether the name is one file's: it cannot lead outside of the checkpoint's directory.
+bool is_bare(std::string_view name) noexcept;
+
+// Two parts of check_meaning(): where the index came from; and the tensors that are not row-major,
+// after all other rules about tensors.
+Decoded<void> check_source_index(const fbs::Index& root, std::span<const std::byte> file);
+Decoded<void> check_strides(const Columns& columns, std::span<const std::byte> file);
 
 // Whether a body that FlatBuffers' verifier accepted means something: every rule of FORMAT.md that
 // a schema cannot say. `file` holds the body; offsets in a Reason count from its start.

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <type_traits>
@@ -33,7 +34,10 @@ Columns::Columns(const fbs::Index& root) noexcept
       chunk_crc32cs(span_of(root.chunk_crc32cs())),
       content_hashes(span_of(root.content_hashes())),
       slices(span_of(root.slices())),
-      extents(span_of(root.extents())) {}
+      extents(span_of(root.extents())),
+      opaque_blocks(span_of(root.opaque_blocks())),
+      strided(span_of(root.strided())),
+      strides(span_of(root.strides())) {}
 
 Digest128 digest_of(const fbs::Hash128& hash) noexcept {
   Digest128 digest;
@@ -78,6 +82,15 @@ std::string_view name_at(const void* root, std::size_t position) noexcept {
   return index::part(names, index::starts_of(records, position).name, records[position].name_end());
 }
 
+// Of the few tensors that have any.
+std::span<const std::int64_t> strides_of(const Columns& columns, std::size_t position) noexcept {
+  const auto found =
+      std::ranges::lower_bound(columns.strided, position, {}, &fbs::StridedRecord::tensor);
+  if (found == columns.strided.end() || found->tensor() != position) return {};
+  const auto at = static_cast<std::size_t>(found - columns.strided.begin());
+  return index::part(columns.strides, index::strides_start_of(columns, at), found->strides_end());
+}
+
 // The facts' Extent and the column's record are the same two numbers.
 std::span<const Extent> as_extents(std::span<const fbs::ExtentRecord> records) noexcept {
   static_assert(sizeof(Extent) == sizeof(fbs::ExtentRecord));
@@ -107,6 +120,9 @@ TensorFacts tensor_facts(const IndexView& view, std::size_t position) {
   facts.dtype = tensor.dtype;
   facts.opaque_dtype = tensor.opaque_dtype;
   if (tensor.dtype == DType::Opaque) facts.opaque_bits = tensor.element_bits;
+  facts.opaque_block = tensor.block;
+  facts.other_byte_order = tensor.big_endian != view.big_endian();
+  facts.strides.assign(tensor.strides.begin(), tensor.strides.end());
   facts.encoding = tensor.encoding;
   facts.shape.assign(tensor.shape.begin(), tensor.shape.end());
   facts.span = tensor.span;
@@ -181,6 +197,18 @@ TensorFlowIndexFacts IndexView::tensorflow_index() const noexcept {
   return {true, index::identity_of(*found->identity()), index::digest_of(*found->digest())};
 }
 
+std::optional<SourceIndexFacts> IndexView::source_index() const {
+  const fbs::SourceIndex* found = root_of(root_).source_index();
+  if (found == nullptr) return std::nullopt;
+  SourceIndexFacts facts{std::string(index::text_of(*found->name())),
+                         index::identity_of(*found->identity()),
+                         index::digest_of(*found->digest()),
+                         {}};
+  for (const fbs::RangeRecord& range : index::span_of(found->ranges()))
+    facts.ranges.push_back({range.offset_bytes(), range.size_bytes()});
+  return facts;
+}
+
 std::size_t IndexView::shard_count() const noexcept { return size_of(root_of(root_).shards()); }
 
 IndexView::Shard IndexView::shard(std::size_t position) const noexcept {
@@ -218,9 +246,15 @@ IndexView::Tensor IndexView::tensor(std::size_t position) const noexcept {
   tensor.name = index::part(columns.names, starts.name, record.name_end());
   tensor.dtype = dtype_of_record(record);
   if (tensor.dtype == DType::Opaque) {
-    tensor.opaque_dtype =
-        index::text_of(*root_of(root_).opaque_dtypes()->Get(record.dtype() - index::kFirstOpaque));
+    const std::uint32_t opaque = record.dtype() - index::kFirstOpaque;
+    tensor.opaque_dtype = index::text_of(*root_of(root_).opaque_dtypes()->Get(opaque));
+    if (!columns.opaque_blocks.empty()) {
+      const fbs::BlockRecord& block = columns.opaque_blocks[opaque];
+      tensor.block = {block.elements(), block.bytes()};
+    }
   }
+  tensor.big_endian = big_endian() != ((record.flags() & index::kOtherByteOrder) != 0);
+  tensor.strides = strides_of(columns, position);
   tensor.element_bits = record.bits();
   tensor.encoding = static_cast<Encoding>(record.encoding());
   tensor.shape = index::part(columns.dims, starts.dims, record.dims_end());
@@ -285,6 +319,7 @@ IndexFacts IndexView::facts() const {
   facts.safetensors_metadata = key_values(root_of(root_).safetensors_metadata());
   facts.bundle = bundle();
   facts.tensorflow_index = tensorflow_index();
+  facts.source_index = source_index();
   for (std::size_t i = 0; i < shard_count(); ++i) {
     const Shard found = shard(i);
     facts.shards.push_back({std::string(found.name), found.kind, found.identity, found.head_bytes,

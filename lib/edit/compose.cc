@@ -125,7 +125,8 @@ Result<void> check_parts(std::span<const MergeInput> sources, const Tagged& a, c
             (graph ? ": it is TensorFlow's object graph, of which a checkpoint has one" : "")};
   }
   if (a.facts.dtype == b.facts.dtype && a.facts.opaque_dtype == b.facts.opaque_dtype &&
-      a.facts.shape == b.facts.shape)
+      a.facts.opaque_bits == b.facts.opaque_bits && a.facts.opaque_block == b.facts.opaque_block &&
+      a.facts.other_byte_order == b.facts.other_byte_order && a.facts.shape == b.facts.shape)
     return {};
   return Error{Code::Invalid, 0,
                "tensor " + format::quoted(a.facts.name) + " has slices in both " +

@@ -38,7 +38,8 @@ constexpr std::uint64_t kMetaBytesMax = std::uint64_t{1}
 // Takes the bytes of one tensor, block after block.
 using Sink = std::function<Result<void>(std::span<const std::byte>)>;
 
-// Puts a tensor together that lies in several pieces, or big-endian: some rows at a time.
+// Puts a tensor together that lies in several pieces, big-endian or not row-major: some rows at a
+// time.
 Result<void> pour_rows(const internal::OpenCheckpoint& source, std::size_t position,
                        const Sink& sink) {
   const auto shape = source.index().tensor(position).shape;
@@ -64,7 +65,8 @@ Result<void> pour_rows(const internal::OpenCheckpoint& source, std::size_t posit
 // way.
 Result<void> pour(const internal::OpenCheckpoint& source, std::size_t position, const Sink& sink) {
   const auto tensor = source.index().tensor(position);
-  if (tensor.partitioned() || source.index().big_endian()) return pour_rows(source, position, sink);
+  if (tensor.partitioned() || tensor.big_endian || !tensor.strides.empty())
+    return pour_rows(source, position, sink);
   std::vector<std::byte> block(std::min(kBlockBytes, tensor.size_bytes));
   std::uint32_t crc = 0;
   for (std::uint64_t done = 0; done < tensor.size_bytes; done += block.size()) {
@@ -109,7 +111,7 @@ Result<void> write_encoded(const internal::OpenCheckpoint& source, std::size_t p
                            Writer& writer) {
   const auto tensor = source.index().tensor(position);
   const bool strings_alone = tensor.encoding == format::Encoding::TensorFlowString &&
-                             (source.index().big_endian() || tensor.partitioned());
+                             (tensor.big_endian || tensor.partitioned());
   if (strings_alone) {
     CAIRN_TRY(strings, source.copy_strings(position));
     return writer.write_strings(tensor.name, strings.values);

@@ -46,7 +46,7 @@ LostRange whole_tensor(std::string why) {
 // Why no Writer can write the tensor; empty: it can.
 std::string_view unwritable(const format::TensorFacts& tensor) {
   if (tensor.slices.empty()) return {};
-  if (tensor.dtype == DType::Opaque && tensor.opaque_bits % 8 != 0)
+  if (tensor.dtype == DType::Opaque && (tensor.opaque_bits == 0 || tensor.opaque_bits % 8 != 0))
     return "a tensor of less than whole bytes that is stored in slices cannot be put together";
   if (tensor.encoding == format::Encoding::TensorFlowVariant)
     return "a variant that is stored in slices cannot be put together";

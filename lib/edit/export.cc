@@ -65,10 +65,14 @@ Result<void> accept_bundle(const Location& location, const internal::Parts& part
                            const TransferOptions& options, Transfer& transfer) {
   constexpr std::string_view kNoSum =
       "for which no sum is stored, and P.index needs one: convert() computes it";
+  constexpr std::string_view kOtherOrder =
+      "whose bytes lie in another order than TensorFlow takes: convert() writes them anew";
   internal::Misfits misfits;
   for (const std::string& name : not_nameable) {
-    const TensorSpec spec = internal::spec_of(parts.index.tensor(*parts.index.find(name)));
-    misfits.add_tensor(spec, internal::fits_bundle(spec.dtype, name) ? kNoSum : "");
+    const auto tensor = parts.index.tensor(*parts.index.find(name));
+    const bool ordered = tensor.strides.empty() && tensor.big_endian == parts.index.big_endian();
+    const bool fits = internal::fits_bundle(tensor.dtype, name);
+    misfits.add_tensor(internal::spec_of(tensor), !fits ? "" : ordered ? kNoSum : kOtherOrder);
   }
   if (is_elsewhere(location, options)) {
     internal::add_metadata_lost_to_bundle(parts.index, misfits);
@@ -137,7 +141,7 @@ bool is_in_index(const format::IndexView& index, const format::TensorFacts& said
   const auto position = index.find(said.name);
   if (!position) return false;
   const auto tensor = index.tensor(*position);
-  return !tensor.partitioned() && tensor.dtype == said.dtype &&
+  return !tensor.partitioned() && tensor.strides.empty() && tensor.dtype == said.dtype &&
          tensor.opaque_dtype == said.opaque_dtype && std::ranges::equal(tensor.shape, said.shape) &&
          tensor.size_bytes == said.span.size_bytes &&
          (said.span.size_bytes == 0 ||

@@ -41,7 +41,7 @@ bool nameable(const format::TensorFacts& tensor) {
                           : std::ranges::all_of(tensor.slices, [](const auto& slice) {
                               return slice.span.crc32c.has_value();
                             });
-  return summed && fits_bundle(tensor.dtype, tensor.name);
+  return summed && fits_bundle(tensor);
 }
 
 }  // namespace

@@ -150,6 +150,11 @@ std::uint16_t Tensor::element_bits() const noexcept {
   return owner_->index().tensor(position_).element_bits;
 }
 
+Result<TensorSpec> Tensor::spec() const noexcept {
+  return at_boundary(
+      [&]() -> Result<TensorSpec> { return internal::spec_of(owner_->index().tensor(position_)); });
+}
+
 std::uint64_t Tensor::element_count() const noexcept {
   return format::element_count(shape()).value_or(0);  // checked when the index was decoded
 }
@@ -316,6 +321,16 @@ Result<std::size_t> OpenCheckpoint::find(std::string_view name) const {
   }
   if (nearest.empty()) what += " among " + std::to_string(index().tensor_count());
   return Error{Code::NotFound, 0, what};
+}
+
+TensorSpec spec_of(const format::IndexView::Tensor& tensor) {
+  TensorSpec spec{
+      std::string(tensor.name), tensor.dtype, {tensor.shape.begin(), tensor.shape.end()}};
+  if (tensor.dtype == DType::Opaque) {
+    spec.opaque = {std::string(tensor.opaque_dtype), tensor.element_bits, tensor.block.elements,
+                   tensor.block.bytes};
+  }
+  return spec;
 }
 
 std::string describe(DType dtype, std::span<const std::int64_t> shape, std::string_view opaque) {

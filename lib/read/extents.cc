@@ -77,7 +77,7 @@ Result<std::vector<StoredPart>> OpenCheckpoint::parts_of(std::size_t position,
 std::optional<format::Span> OpenCheckpoint::one_span(std::size_t position) const {
   const auto tensor = index().tensor(position);
   if (!tensor.partitioned()) return tensor.span;
-  if (tensor.encoding != format::Encoding::Raw || tensor.element_bits % 8 != 0) return std::nullopt;
+  if (!is_addressable(tensor)) return std::nullopt;
   std::vector<Stretch> stretches;
   for (std::uint32_t i = tensor.slices_begin; i < tensor.slices_end; ++i) {
     const auto stored = index().slice(i);

@@ -185,6 +185,8 @@ class OpenCheckpoint {
       std::size_t position, Slice slice, std::vector<std::vector<std::byte>>* copies) const;
   Result<void> read_whole(std::size_t position, std::span<std::byte> out) const;
   Result<void> read_box(std::size_t position, std::span<std::byte> out, const Box& box) const;
+  // strided.cc
+  Result<void> read_strided(std::size_t position, std::span<std::byte> out, const Box& box) const;
   // Whether a request can be met: the width by which its bytes are to be swapped, 1 where they are
   // native.
   Result<std::uint32_t> check_request(std::size_t position, std::span<std::byte> out,
@@ -211,6 +213,15 @@ class OpenCheckpoint {
 // The difference between what is there and what a caller expects; nothing: none. At most ten lines.
 std::optional<std::string> difference(const format::IndexView& index,
                                       std::span<const TensorSpec> expected);
+
+// What a tensor is, without its bytes.
+TensorSpec spec_of(const format::IndexView::Tensor& tensor);
+
+// Whether elements can be cut out of the tensor's bytes: raw ones of whole bytes.
+inline bool is_addressable(const format::IndexView::Tensor& tensor) noexcept {
+  return tensor.encoding == format::Encoding::Raw && tensor.element_bits != 0 &&
+         tensor.element_bits % 8 == 0;
+}
 
 // "float32 [2, 3]"; of an opaque dtype with its name.
 std::string describe(DType dtype, std::span<const std::int64_t> shape,

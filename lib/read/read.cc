@@ -18,6 +18,7 @@
 #include "format/tensorflow/bundle.h"
 #include "lib/os/parallel.h"
 #include "lib/read/open_checkpoint.h"
+#include "lib/read/run_copier.h"
 #include "lib/read/slices.h"
 #include "lib/try.h"
 
@@ -25,47 +26,13 @@ namespace cairn::internal {
 namespace {
 
 constexpr std::uint64_t kBlockBytes = 256u << 10;  // copied and summed while it is in the cache
-constexpr std::uint64_t kGapBytesMax = 4096;       // what costs less to read than to jump over
 
 // 1 where the bytes are native; nothing where TensorFlow gives the dtype no meaning in the other
 // byte order.
-std::optional<std::uint32_t> swap_width(const format::IndexView& index,
-                                        const format::IndexView::Tensor& tensor) {
-  if (!index.big_endian() || tensor.encoding == format::Encoding::TensorFlowString) return 1;
+std::optional<std::uint32_t> swap_width(const format::IndexView::Tensor& tensor) {
+  if (!tensor.big_endian || tensor.encoding == format::Encoding::TensorFlowString) return 1;
   return format::swap_bytes(tensor.dtype);
 }
-
-// Copies the runs of one stored piece, in its order. A system call costs a microsecond, whatever it
-// reads, so small runs that lie near each other are taken from a block: a column of 100,000 rows of
-// 1 KiB comes in 31 ms instead of 124.
-class RunCopier {
- public:
-  RunCopier(const OpenCheckpoint& checkpoint, const format::Span& piece)
-      : checkpoint_(checkpoint), piece_(piece) {}
-
-  Result<void> copy(std::uint64_t from_bytes, std::span<std::byte> out) {
-    const bool near = from_bytes - previous_end_ <= kGapBytesMax && previous_end_ != 0;
-    previous_end_ = from_bytes + out.size();
-    const bool direct = checkpoint_.access() == Access::Copy || out.size() >= kGapBytesMax;
-    const bool in_block = previous_end_ <= block_begin_ + block_.size();
-    if (direct || (!near && !in_block))
-      return checkpoint_.copy_out(piece_.shard, piece_.offset_bytes + from_bytes, out);
-    if (!in_block) {
-      block_begin_ = from_bytes;
-      block_.resize(std::min(kBlockBytes, piece_.size_bytes - from_bytes));
-      CAIRN_CHECK(checkpoint_.copy_out(piece_.shard, piece_.offset_bytes + from_bytes, block_));
-    }
-    std::memcpy(out.data(), block_.data() + (from_bytes - block_begin_), out.size());
-    return {};
-  }
-
- private:
-  const OpenCheckpoint& checkpoint_;
-  const format::Span piece_;
-  std::vector<std::byte> block_;
-  std::uint64_t block_begin_ = 0;
-  std::uint64_t previous_end_ = 0;
-};
 
 // The bytes of a stored piece where they lie, or one more copy of them.
 Result<std::span<const std::byte>> stored_bytes(const OpenCheckpoint& checkpoint,
@@ -179,9 +146,11 @@ Result<format::Span> OpenCheckpoint::checked_span(std::size_t position) const {
                                  " slices that do not lie one after another: use values() or "
                                  "read(), for strings strings()");
   }
-  if (swap_width(index(), tensor) != 1u) {
+  if (swap_width(tensor) != 1u) {
     return refused(position, "is stored big-endian: use values() or read()");
   }
+  if (!tensor.strides.empty())
+    return refused(position, "is not stored row-major: use values() or read()");
   if (faulted(span->shard)) return faulted_error(span->shard);
   CAIRN_CHECK(ensure_checked(position));
   CAIRN_CHECK(fetch(*span));
@@ -272,12 +241,13 @@ Result<Box> OpenCheckpoint::box_of_request(std::size_t position, Slice slice) co
 
 Result<std::uint64_t> OpenCheckpoint::read_bytes(std::size_t position, Slice slice) const {
   const auto tensor = index().tensor(position);
-  if (slice.empty() && !tensor.partitioned()) return tensor.size_bytes;
+  const bool as_stored = !tensor.partitioned() && tensor.strides.empty();
+  if (slice.empty() && as_stored) return tensor.size_bytes;
   if (tensor.encoding == format::Encoding::TensorFlowString)
     return refused(position,
                    "holds strings: use strings() for a part of them, or where they are "
                    "partitioned");
-  if (tensor.encoding != format::Encoding::Raw || tensor.element_bits % 8 != 0)
+  if (!is_addressable(tensor))
     return refused(position, "can be read only where it is stored whole, and whole");
   CAIRN_TRY(box, box_of_request(position, slice));
   // So that nobody allocates for what is not there.
@@ -294,7 +264,7 @@ Result<std::uint32_t> OpenCheckpoint::check_request(std::size_t position, std::s
                  parts_.prefix.string() + ": tensor " + format::quoted(tensor.name) + " needs " +
                      std::to_string(wanted_bytes) + " bytes, not " + std::to_string(out.size())};
   }
-  const auto width = swap_width(index(), tensor);
+  const auto width = swap_width(tensor);
   if (!width) return refused(position, "is stored big-endian, which has no meaning for its dtype");
   return *width;
 }
@@ -302,11 +272,13 @@ Result<std::uint32_t> OpenCheckpoint::check_request(std::size_t position, std::s
 Result<void> OpenCheckpoint::read(std::size_t position, std::span<std::byte> out,
                                   Slice slice) const {
   CAIRN_TRY(width, check_request(position, out, slice));
-  if (slice.empty() && !index().tensor(position).partitioned()) {
+  const auto tensor = index().tensor(position);
+  if (slice.empty() && !tensor.partitioned() && tensor.strides.empty()) {
     CAIRN_CHECK(read_whole(position, out));
   } else {
     CAIRN_TRY(box, box_of_request(position, slice));
-    CAIRN_CHECK(read_box(position, out, box));
+    CAIRN_CHECK(tensor.strides.empty() ? read_box(position, out, box)
+                                       : read_strided(position, out, box));
   }
   swap_in_place(out, width);
   return {};

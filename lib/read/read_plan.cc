@@ -44,7 +44,7 @@ class ReadPlan {
     CAIRN_TRY(position, checkpoint_.find(read.name));
     CAIRN_TRY(width, checkpoint_.check_request(position, read.out, read.slice));
     const auto tensor = checkpoint_.index().tensor(position);
-    const bool placed = tensor.encoding == format::Encoding::Raw && tensor.element_bits % 8 == 0;
+    const bool placed = is_addressable(tensor) && tensor.strides.empty();
     if (!placed || checkpoint_.access() == Access::Private) return add_single(position, read);
     CAIRN_TRY(box, checkpoint_.box_of_request(position, read.slice));
     CAIRN_TRY(parts, checkpoint_.parts_of(position, box));

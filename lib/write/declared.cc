@@ -1,5 +1,7 @@
 #include "lib/write/declared.h"
 
+#include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -76,6 +78,21 @@ Result<void> check_specs(const std::string& prefix, std::span<const TensorSpec> 
   return {};
 }
 
+// An index says once how the elements of an opaque dtype lie in blocks.
+Result<void> check_blocks(const std::string& prefix, std::span<const TensorSpec> specs) {
+  using Block = std::pair<std::uint32_t, std::uint32_t>;
+  std::map<std::string_view, Block> blocks;
+  for (const TensorSpec& spec : specs) {
+    if (spec.dtype != DType::Opaque) continue;
+    const Block block{spec.opaque.block_elements, spec.opaque.block_bytes};
+    const auto [at, is_new] = blocks.try_emplace(spec.opaque.name, block);
+    if (is_new || at->second == block) continue;
+    return invalid(prefix + ": tensor " + format::quoted(spec.name) + ": dtype " +
+                   format::quoted(spec.opaque.name) + " has another layout in another tensor");
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> check_announced(const std::string& prefix, std::span<const TensorSpec> specs,
@@ -83,6 +100,7 @@ Result<void> check_announced(const std::string& prefix, std::span<const TensorSp
   CAIRN_CHECK(check_options(prefix, options));
   CAIRN_CHECK(check_metadata(prefix, options));
   CAIRN_CHECK(check_specs(prefix, specs));
+  CAIRN_CHECK(check_blocks(prefix, specs));
   return options.cairn_index ? Result<void>() : check_bundle(prefix, specs);
 }
 

@@ -42,6 +42,8 @@ std::optional<std::uint64_t> checked_raw_bytes(const TensorSpec& spec) noexcept 
   const auto count = format::element_count(spec.shape);
   if (!count || is_encoded(spec.dtype)) return count ? std::optional<std::uint64_t>(0) : count;
   if (spec.dtype != DType::Opaque) return format::checked_mul(*count, element_bytes(spec.dtype));
+  if (const std::uint32_t elements = spec.opaque.block_elements; elements != 0)
+    return format::checked_mul(*count / elements, spec.opaque.block_bytes);
   const auto bits = format::checked_mul(*count, spec.opaque.bits);
   return bits ? std::optional(*bits / 8 + (*bits % 8 != 0 ? 1 : 0)) : bits;
 }
@@ -52,18 +54,23 @@ std::uint64_t raw_bytes(const TensorSpec& spec) noexcept {
 }
 
 // Why the name and the layout of an opaque dtype cannot be stored; nothing: they can.
-std::optional<Error> refuse_opaque(const OpaqueDType& opaque) {
-  if (opaque.block_elements != 0 || opaque.block_bytes != 0) {
-    return Error{Code::Unsupported, 0,
-                 ": dtype " + format::quoted(opaque.name) + " lies in blocks of " +
-                     std::to_string(opaque.block_elements) + " elements in " +
-                     std::to_string(opaque.block_bytes) +
-                     " bytes, which no index of this version can say"};
+std::optional<Error> refuse_opaque(const TensorSpec& spec) {
+  const OpaqueDType& opaque = spec.opaque;
+  const bool has_block = opaque.block_elements != 0 && opaque.block_bytes != 0;
+  const bool no_block = opaque.block_elements == 0 && opaque.block_bytes == 0;
+  if (opaque.name.empty() || (opaque.bits != 0 ? !no_block : !has_block)) {
+    return Error{Code::Invalid, 0,
+                 ": an opaque dtype needs a name and either the bits of an element or the elements "
+                 "and bytes of a block, not " +
+                     format::quoted(opaque.name) + ", " + std::to_string(opaque.bits) +
+                     " bits and " + std::to_string(opaque.block_elements) + " elements in " +
+                     std::to_string(opaque.block_bytes) + " bytes"};
   }
-  if (!opaque.name.empty() && opaque.bits != 0) return std::nullopt;
+  const auto count = format::element_count(spec.shape);
+  if (!has_block || !count || *count % opaque.block_elements == 0) return std::nullopt;
   return Error{Code::Invalid, 0,
-               ": an opaque dtype needs a name and the bits of an element, not " +
-                   format::quoted(opaque.name) + " and " + std::to_string(opaque.bits)};
+               ": " + std::to_string(*count) + " elements are no whole blocks of " +
+                   std::to_string(opaque.block_elements)};
 }
 
 Groups group(const LayoutRequest& request) {
@@ -189,6 +196,11 @@ bool fits_bundle(DType dtype, std::string_view name) noexcept {
   return format::storable(dtype) && !name.empty();
 }
 
+bool fits_bundle(const format::TensorFacts& tensor) noexcept {
+  return fits_bundle(tensor.dtype, tensor.name) && tensor.strides.empty() &&
+         !tensor.other_byte_order;
+}
+
 std::uint64_t alignment_class(std::uint64_t size_bytes) noexcept {
   if (size_bytes == 0) return kPageBytes;
   return std::min(kPageBytes, std::uint64_t{1} << __builtin_ctzll(size_bytes));
@@ -203,7 +215,7 @@ Result<std::uint64_t> spec_bytes(const TensorSpec& spec) {
                                      std::to_string(format::limits::kNameBytesMax) + " bytes");
   }
   if (spec.dtype == DType::Opaque) {
-    const auto refused = refuse_opaque(spec.opaque);
+    const auto refused = refuse_opaque(spec);
     if (refused) return refuse(refused->code, refused->what);
   } else if (spec.opaque != OpaqueDType{}) {
     return refuse(Code::Invalid, ": is " + std::string(cairn::name(spec.dtype)) +

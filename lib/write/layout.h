@@ -79,6 +79,9 @@ bool fits_header(const TensorSpec& spec, Readers readers) noexcept;
 
 // Whether a P.index can.
 bool fits_bundle(DType dtype, std::string_view name) noexcept;
+// The same of one whose bytes stay where they are: TensorFlow takes them row-major and in the
+// checkpoint's byte order.
+bool fits_bundle(const format::TensorFacts& tensor) noexcept;
 
 // The largest power of two that divides the size, at most 4,096: what every tensor is aligned to.
 // 4,096 for 0.

@@ -92,14 +92,6 @@ Result<std::vector<TensorSpec>> specs_there(const os::Directory& directory,
 
 }  // namespace
 
-TensorSpec spec_of(const format::IndexView::Tensor& tensor) {
-  TensorSpec spec{
-      std::string(tensor.name), tensor.dtype, {tensor.shape.begin(), tensor.shape.end()}};
-  if (tensor.dtype == DType::Opaque)
-    spec.opaque = {std::string(tensor.opaque_dtype), tensor.element_bits};
-  return spec;
-}
-
 std::string describe(const TensorSpec& spec) {
   return describe(spec.dtype, spec.shape, spec.opaque.name);
 }
@@ -107,9 +99,8 @@ std::string describe(const TensorSpec& spec) {
 std::vector<format::TensorFacts> in_bundle(std::span<const format::TensorFacts> tensors) {
   std::vector<format::TensorFacts> fitting;
   fitting.reserve(tensors.size());
-  std::ranges::copy_if(tensors, std::back_inserter(fitting), [](const format::TensorFacts& each) {
-    return fits_bundle(each.dtype, each.name);
-  });
+  std::ranges::copy_if(tensors, std::back_inserter(fitting),
+                       [](const format::TensorFacts& each) { return fits_bundle(each); });
   return fitting;
 }
 

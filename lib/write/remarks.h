@@ -16,8 +16,6 @@
 
 namespace cairn::internal {
 
-TensorSpec spec_of(const format::IndexView::Tensor& tensor);
-
 // "float32 [2, 3]", "F8_E8M0 [4]".
 std::string describe(const TensorSpec& spec);
 

@@ -37,8 +37,6 @@
 namespace cairn {
 namespace {
 
-constexpr std::uint64_t kBlockBytes = internal::kBlockBytes;
-
 enum class Stage : std::uint8_t { Empty, Writing, Whole };
 
 // One tensor on its way.
@@ -330,8 +328,8 @@ Result<void> Writer::State::append_raw(std::size_t tensor, std::span<const std::
   while (!bytes.empty()) {
     // Aligned blocks of the file get large folios: lib/write/batch.cc.
     const std::uint64_t at_bytes = offset_bytes + sums.size_bytes();
-    const auto block =
-        bytes.first(std::min<std::uint64_t>(kBlockBytes - at_bytes % kBlockBytes, bytes.size()));
+    const auto block = bytes.first(std::min<std::uint64_t>(
+        internal::kBlockBytes - at_bytes % internal::kBlockBytes, bytes.size()));
     bool written = false;
     const Defer after([&] {  // also where there was no memory to say why not
       if (!written) broken_ = true;
@@ -397,7 +395,7 @@ Result<void> Writer::State::store_encoded(std::string_view name,
   auto sums = std::make_unique<internal::TensorSums>(size_bytes);
   // Many small strings become few writes; large ones are not copied.
   std::vector<std::byte> block;
-  block.reserve(std::min(kBlockBytes, size_bytes));
+  block.reserve(std::min(internal::kBlockBytes, size_bytes));
   CAIRN_TRY(tensor, begin(name, true));
   incoming_[tensor].coming = std::move(sums);
   shards_->place_encoded(tensor, size_bytes);
@@ -407,8 +405,9 @@ Result<void> Writer::State::store_encoded(std::string_view name,
     return done;
   };
   for (const auto part : parts) {
-    if (part.size() > kBlockBytes - std::min(kBlockBytes, block.size())) CAIRN_CHECK(flush());
-    if (part.size() < kBlockBytes) {
+    if (part.size() > internal::kBlockBytes - std::min(internal::kBlockBytes, block.size()))
+      CAIRN_CHECK(flush());
+    if (part.size() < internal::kBlockBytes) {
       block.insert(block.end(), part.begin(), part.end());
     } else {
       CAIRN_CHECK(append_raw(tensor, part));
@@ -488,6 +487,7 @@ std::vector<format::TensorFacts> Writer::State::tensor_facts() const {
     facts.dtype = specs_[i].dtype;
     facts.opaque_dtype = specs_[i].opaque.name;
     facts.opaque_bits = specs_[i].opaque.bits;
+    facts.opaque_block = {specs_[i].opaque.block_elements, specs_[i].opaque.block_bytes};
     facts.shape = specs_[i].shape;
     facts.encoding = facts.dtype == DType::String    ? format::Encoding::TensorFlowString
                      : facts.dtype == DType::Variant ? format::Encoding::TensorFlowVariant

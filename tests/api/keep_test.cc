@@ -71,8 +71,18 @@ Whole whole_of(const fs::path& path) {
 
 // ---- Random checkpoints
 
-const std::array<OpaqueDType, 6> kOpaque{
-    {{"F4", 4}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F8_E8M0", 8}, {"INT3", 3}, {"wide", 40}}};
+const std::array<OpaqueDType, 7> kOpaque{{{"F4", 4},
+                                          {"F6_E2M3", 6},
+                                          {"F6_E3M2", 6},
+                                          {"F8_E8M0", 8},
+                                          {"INT3", 3},
+                                          {"wide", 40},
+                                          {"blocks", 0, 2, 5}}};
+
+std::uint64_t opaque_bytes(const OpaqueDType& dtype, std::uint64_t count) {
+  return dtype.bits != 0 ? (count * dtype.bits + 7) / 8
+                         : count / dtype.block_elements * dtype.block_bytes;
+}
 
 class Maker {
  public:
@@ -103,6 +113,7 @@ class Maker {
     for (std::size_t rank = below(4); rank-- > 0;)
       spec.shape.push_back(static_cast<std::int64_t>(chance(8) ? 0 : 1 + below(5)));
     if (spec.dtype == DType::Opaque) spec.opaque = kOpaque[below(kOpaque.size())];
+    if (spec.opaque.block_elements != 0) spec.shape.push_back(2);
     return spec;
   }
 
@@ -134,7 +145,7 @@ class Maker {
       const std::vector<std::string_view> views(texts.begin(), texts.end());
       return writer.write_strings(spec.name, views);
     }
-    const std::uint64_t bytes = spec.dtype == DType::Opaque ? (count * spec.opaque.bits + 7) / 8
+    const std::uint64_t bytes = spec.dtype == DType::Opaque ? opaque_bytes(spec.opaque, count)
                                                             : count * element_bytes(spec.dtype);
     return writer.write(spec.name, test::random_bytes(bytes, random_()));
   }
@@ -170,12 +181,9 @@ Result<Went> saved_from(const fs::path& from, const fs::path& to) {
   std::vector<TensorSpec> specs;
   for (std::size_t i = 0; i < source.tensor_count(); ++i) {
     const Tensor tensor = source.tensor_at(i);
-    TensorSpec& spec = specs.emplace_back();
-    spec.name = tensor.name();
-    spec.dtype = tensor.dtype();
-    spec.shape.assign(tensor.shape().begin(), tensor.shape().end());
-    if (spec.dtype == DType::Opaque)
-      spec.opaque = {std::string(tensor.dtype_name()), tensor.element_bits()};
+    const auto spec = tensor.spec();
+    REQUIRE_OK(spec);
+    specs.push_back(*spec);
   }
   auto saver = Saver::open(to.parent_path());
   REQUIRE_OK(saver);

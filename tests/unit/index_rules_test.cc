@@ -31,9 +31,8 @@ struct BrokenFacts {
   std::function<void(IndexFacts&)> damage;
 };
 
-void check_refused(const BrokenFacts& broken) {
+void check_refused(const BrokenFacts& broken, IndexFacts facts = rich_facts()) {
   CAPTURE(broken.rule);
-  IndexFacts facts = rich_facts();
   broken.damage(facts);
   const auto file = index::encode_unchecked(facts);
   REQUIRE(file.has_value());
@@ -73,7 +72,7 @@ TEST_CASE("what is wrong with a shard is refused by decode and by encode") {
   const BrokenFacts cases[] = {
       {"shard names are short", "bare", [](auto& f) { f.shards[0].name = std::string(256, 'a'); }},
       {"shard names are unique", "twice", [](auto& f) { f.shards[0].name = f.shards[1].name; }},
-      {"kinds are known", "kind 4", [](auto& f) { f.shards[0].kind = ShardKind{4}; }},
+      {"kinds are known", "kind 5", [](auto& f) { f.shards[0].kind = ShardKind{5}; }},
       {"heads fit", "do not fit", [](auto& f) { f.shards[0].head_bytes = 100'001; }},
       {"live bytes fit", "do not fit", [](auto& f) { f.shards[0].live_bytes = 100'000; }},
       {"no head has no sum", "no head", [](auto& f) { f.shards[1].head_crc32c = 1; }},
@@ -139,6 +138,49 @@ TEST_CASE("what is wrong with a tensor is refused by decode and by encode") {
   for (const BrokenFacts& broken : cases) check_refused(broken);
 }
 
+TEST_CASE("what is wrong with what a feature announces is refused by decode and by encode") {
+  const BrokenFacts cases[] = {
+      {"blocks have no bits", "with 4 bits", [](auto& f) { f.tensors[0].opaque_bits = 4; }},
+      {"blocks have elements and bytes", "0 elements in 144",
+       [](auto& f) { f.tensors[0].opaque_block.elements = 0; }},
+      {"blocks are whole", "in blocks of 256", [](auto& f) { f.tensors[0].shape = {2, 255}; }},
+      {"sizes agree with blocks", "in blocks of 256",
+       [](auto& f) { f.tensors[0].span.size_bytes = 287; }},
+      {"blocks do not overflow", "in blocks of 1 ",
+       [](auto& f) {
+         f.tensors[0].shape = {INT64_MAX};
+         f.tensors[0].opaque_block = {1, 144};
+       }},
+      {"opaque dtypes have no byte order", "flags 5",
+       [](auto& f) { tensor(f, "packed").other_byte_order = true; }},
+      {"bytes have no byte order", "byte order of its own",
+       [](auto& f) {
+         tensor(f, "swapped").dtype = DType::Uint8;
+         tensor(f, "swapped").shape = {4};
+       }},
+      {"strides are not negative", "stride of -1",
+       [](auto& f) { tensor(f, "column_major").strides[0] = -1; }},
+      {"strides end where the bytes do", "with these strides",
+       [](auto& f) { tensor(f, "column_major").strides[1] = 3; }},
+      {"elements have bytes of their own", "with these strides",
+       [](auto& f) {
+         tensor(f, "column_major").strides = {0, 2};
+         tensor(f, "column_major").span.size_bytes = 20;
+       }},
+      {"strides do not overflow", "with these strides",
+       [](auto& f) { tensor(f, "column_major").strides = {INT64_MAX, INT64_MAX}; }},
+      {"packed elements have no strides", "have no strides",
+       [](auto& f) { tensor(f, "packed").strides = {1}; }},
+      {"sources are bare names", "not a bare", [](auto& f) { f.source_index->name = "../x"; }},
+      {"sources have ranges", "no ranges", [](auto& f) { f.source_index->ranges.clear(); }},
+      {"ranges ascend", "not behind byte", [](auto& f) { f.source_index->ranges[1] = {100, 50}; }},
+      {"ranges lie inside", "lie outside",
+       [](auto& f) { f.source_index->ranges[1].size_bytes = 1'001; }},
+      {"ranges have bytes", "0 bytes at 0", [](auto& f) { f.source_index->ranges[0] = {0, 0}; }},
+  };
+  for (const BrokenFacts& broken : cases) check_refused(broken, featured_facts());
+}
+
 TEST_CASE("what is wrong with a slice is refused by decode and by encode") {
   const auto first = [](IndexFacts& facts) -> SliceFacts& {
     return tensor(facts, "partitioned").slices[0];
@@ -178,6 +220,12 @@ TEST_CASE("what is wrong with a slice is refused by decode and by encode") {
 TEST_CASE("facts for which the index has no place are refused") {
   IndexFacts facts = rich_facts();
   facts.tensors[0].opaque_dtype = "F4";
+  CHECK(encode_index(facts).error().code == Code::Invalid);
+  facts = featured_facts();
+  tensor(facts, "column_major").strides.pop_back();
+  CHECK(encode_index(facts).error().code == Code::Invalid);
+  facts = featured_facts();
+  tensor(facts, "packed").opaque_dtype = "Q4_K";  // in other blocks than its namesake
   CHECK(encode_index(facts).error().code == Code::Invalid);
 }
 
@@ -248,7 +296,9 @@ TEST_CASE("records that contradict their columns are refused") {
       {"slices do not end behind", "behind their columns", put_field(last, kSlices, 3u)},
       {"slices do not end before", "behind their columns", put_field(last, kSlices, 1u)},
       {"reserved bytes are zero", "reserved", put_field(0, kZero, std::uint16_t{1})},
-      {"flags are known", "unknown flags", put_field(0, kFlags, std::uint8_t{7})},
+      {"flags are known", "unknown flags", put_field(0, kFlags, std::uint8_t{15})},
+      {"what is used is announced", "features 0 and makes use of 2",
+       put_field(9, kFlags, std::uint8_t{5})},
       {"sums have a flag", "without its flag", put_field(0, kFlags, std::uint8_t{2})},
       {"hashes have a flag", "without its flag", put_field(0, kFlags, std::uint8_t{1})},
       {"flags have a sum or 0", "without its flag", put_field(2, kCrc, 1u)},

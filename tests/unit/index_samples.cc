@@ -94,6 +94,28 @@ IndexFacts rich_facts() {
   return facts;
 }
 
+IndexFacts featured_facts() {
+  IndexFacts facts;
+  facts.producer = "cairn 0.1.0";
+  facts.shards = {{"model.npz", ShardKind::AnyFile, {10'000, 1, 2}, 128, 0xfeed, 1'000}};
+  facts.source_index = {"model.npz", {10'000, 1, 2}, digest_from(3), {{0, 128}, {9'000, 1'000}}};
+  TensorFacts blocks = opaque_tensor("blocks", "Q4_K", 0, {0, 128, 288, 1});
+  blocks.shape = {2, 256};
+  blocks.opaque_block = {256, 144};
+  facts.tensors.push_back(std::move(blocks));
+  TensorFacts columns = tensor("column_major", DType::Float32, {2, 3}, {0, 1000, 24, 2});
+  columns.strides = {1, 2};
+  facts.tensors.push_back(std::move(columns));
+  facts.tensors.push_back(opaque_tensor("packed", "F4", 4, {0, 2000, 2, 7}));
+  TensorFacts rows = tensor("padded_rows", DType::Int16, {2, 3}, {0, 3000, 14, {}});
+  rows.strides = {4, 1};
+  facts.tensors.push_back(std::move(rows));
+  TensorFacts swapped = tensor("swapped", DType::Int16, {2}, {0, 4000, 4, 3});
+  swapped.other_byte_order = true;
+  facts.tensors.push_back(std::move(swapped));
+  return facts;
+}
+
 namespace {
 
 class RandomFacts {
@@ -113,6 +135,7 @@ class RandomFacts {
     facts_.bundle.bad_consumers.assign(below(3), 7);
     if (chance()) facts_.tensorflow_index = {true, {below(1 << 20), 5, 6}, digest_from(random_())};
     shards();
+    if (chance()) source();
     tensors();
     return std::move(facts_);
   }
@@ -132,12 +155,37 @@ class RandomFacts {
     for (std::uint64_t i = 0; i < count; ++i) {
       const std::uint64_t head = chance() ? 0 : 4096 * below(3);
       facts_.shards.push_back({"shard" + std::to_string(i),
-                               static_cast<ShardKind>(below(4)),
+                               static_cast<ShardKind>(below(5)),
                                {head + (1 << 24), static_cast<std::int64_t>(random_()), random_()},
                                head,
                                head == 0 ? 0 : static_cast<std::uint32_t>(random_()),
                                below(1 << 24)});
     }
+  }
+
+  void source() {
+    facts_.source_index = {"source", {1'000, 5, below(100)}, digest_from(random_()), {}};
+    std::uint64_t at = below(10);
+    for (std::uint64_t i = 1 + below(3); i > 0; --i) {
+      facts_.source_index->ranges.push_back({at, 1 + below(100)});
+      at += 100 + below(100);
+    }
+  }
+
+  // Column-major, with room between the columns or without.
+  void stride(TensorFacts& tensor) {
+    if (tensor.dtype == DType::Opaque || tensor.encoding != Encoding::Raw || tensor.shape.empty())
+      return;
+    std::int64_t step = 1;
+    std::uint64_t last = 0;
+    for (const std::int64_t dimension : tensor.shape) {
+      tensor.strides.push_back(step);
+      last += static_cast<std::uint64_t>(step) *
+              static_cast<std::uint64_t>(std::max<std::int64_t>(dimension, 1) - 1);
+      step = step * std::max<std::int64_t>(dimension, 1) + static_cast<std::int64_t>(below(2));
+    }
+    const bool empty = *element_count(tensor.shape) == 0;
+    tensor.span = span(empty ? 0 : (last + 1) * element_bytes(tensor.dtype));
   }
 
   void tensors() {
@@ -154,6 +202,7 @@ class RandomFacts {
         slices(tensor);
       } else {
         tensor.span = span(size(tensor, *element_count(tensor.shape)));
+        if (below(4) == 0) stride(tensor);
         chunk_sums(tensor);
       }
       if (chance()) tensor.content_hash = digest_from(random_());
@@ -166,12 +215,22 @@ class RandomFacts {
     if (tensor.dtype == DType::Resource) tensor.dtype = DType::Opaque;
     if (tensor.dtype == DType::String) tensor.encoding = Encoding::TensorFlowString;
     if (tensor.dtype == DType::Variant) tensor.encoding = Encoding::TensorFlowVariant;
+    tensor.other_byte_order = tensor.dtype != DType::Opaque && tensor.encoding == Encoding::Raw &&
+                              element_bytes(tensor.dtype) > 1 && below(4) == 0;
     if (tensor.dtype != DType::Opaque) return;
+    if (below(3) == 0) {
+      tensor.opaque_dtype = "blocks";
+      tensor.opaque_block = {2, 3};
+      if (!tensor.shape.empty()) tensor.shape.back() *= 2;
+      if (tensor.shape.empty()) tensor.shape = {2};
+      return;
+    }
     tensor.opaque_dtype = chance() ? "F4" : "other";
     tensor.opaque_bits = static_cast<std::uint16_t>(1 + below(40));
   }
 
   std::uint64_t size(const TensorFacts& tensor, std::uint64_t count) {
+    if (tensor.opaque_block.elements != 0) return count / 2 * 3;
     if (tensor.encoding != Encoding::Raw) return 5 * count + below(50);
     if (tensor.dtype == DType::Opaque) return (count * tensor.opaque_bits + 7) / 8;
     return count * element_bytes(tensor.dtype);
@@ -200,7 +259,7 @@ class RandomFacts {
       for (const std::int64_t dimension : tensor.shape) {
         Extent extent;
         const auto length = static_cast<std::uint64_t>(dimension);
-        if (length > 0 && chance()) {
+        if (length > 0 && tensor.opaque_block.elements == 0 && chance()) {
           extent.start = static_cast<std::int64_t>(below(length));
           extent.length = 1 + static_cast<std::int64_t>(
                                   below(length - static_cast<std::uint64_t>(extent.start)));

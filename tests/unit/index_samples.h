@@ -18,6 +18,9 @@ IndexFacts walk_facts();
 // One of everything.
 IndexFacts rich_facts();
 
+// One of everything that is announced as a feature.
+IndexFacts featured_facts();
+
 // Valid facts of any kind.
 IndexFacts random_facts(std::mt19937_64& random);
 

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <iterator>
 #include <random>
@@ -28,7 +29,7 @@ std::string read_file(const std::string& path) {
 }
 
 TEST_CASE("facts come back from an index as they went in") {
-  for (const IndexFacts& facts : {IndexFacts{}, walk_facts(), rich_facts()}) {
+  for (const IndexFacts& facts : {IndexFacts{}, walk_facts(), rich_facts(), featured_facts()}) {
     const auto file = encode(facts);
     CHECK(decode(file).facts() == facts);
   }
@@ -76,6 +77,25 @@ TEST_CASE("a view shows a tensor, its slices and its shard") {
   CHECK(packed.element_bits == 6);
 }
 
+TEST_CASE("a view shows blocks, strides, byte orders and where the index came from") {
+  const auto file = encode(featured_facts());
+  const IndexView view = decode(file);
+  CHECK(load_le<std::uint64_t>(file.data() + index::kRequiredFeaturesAt) == 31);
+  const IndexView::Tensor blocks = view.tensor(*view.find("blocks"));
+  CHECK(blocks.block == Block{256, 144});
+  CHECK(blocks.element_bits == 0);
+  CHECK(view.tensor(*view.find("packed")).block == Block{});
+  const IndexView::Tensor columns = view.tensor(*view.find("column_major"));
+  CHECK(std::ranges::equal(columns.strides, std::array<std::int64_t, 2>{1, 2}));
+  const IndexView::Tensor rows = view.tensor(*view.find("padded_rows"));
+  CHECK(std::ranges::equal(rows.strides, std::array<std::int64_t, 2>{4, 1}));
+  CHECK(view.tensor(*view.find("swapped")).strides.empty());
+  CHECK(view.tensor(*view.find("swapped")).big_endian);
+  CHECK_FALSE(rows.big_endian);
+  CHECK(view.source_index()->name == "model.npz");
+  CHECK_FALSE(decode(encode(walk_facts())).source_index().has_value());
+}
+
 TEST_CASE("names are found as unsigned bytes, NUL like any other") {
   const auto file = encode(rich_facts());
   const IndexView view = decode(file);
@@ -114,8 +134,7 @@ TEST_CASE("an index built in memory is the file's bytes, and its view what decod
   }
 }
 
-TEST_CASE("every flipped bit is refused") {
-  auto file = encode(rich_facts());
+void check_flips(std::vector<std::byte> file) {
   for (std::size_t bit = 0; bit < 8 * file.size(); ++bit) {
     const std::byte mask{static_cast<unsigned char>(1u << (bit % 8))};
     file[bit / 8] ^= mask;
@@ -123,6 +142,11 @@ TEST_CASE("every flipped bit is refused") {
     file[bit / 8] ^= mask;
   }
   CHECK(IndexView::decode(file).has_value());
+}
+
+TEST_CASE("every flipped bit is refused") {
+  check_flips(encode(rich_facts()));
+  check_flips(encode(featured_facts()));
 }
 
 TEST_CASE("every truncation and every extension is refused") {
@@ -140,9 +164,9 @@ TEST_CASE("damage behind a repaired digest never leads outside of the bytes") {
   const std::uint64_t seed = std::random_device{}();
   INFO("seed " << seed);
   std::mt19937_64 random(seed);
-  const auto whole = encode(rich_facts());
+  const std::vector<std::byte> whole[] = {encode(rich_facts()), encode(featured_facts())};
   for (int round = 0; round < 30'000; ++round) {
-    auto file = whole;
+    auto file = whole[round % 2];
     for (std::uint64_t i = 1 + random() % 3; i > 0; --i) {
       const std::size_t at = index::kHeaderBytes + random() % (file.size() - index::kHeaderBytes);
       file[at] = random() % 2 == 0 ? static_cast<std::byte>(random())
@@ -159,7 +183,8 @@ TEST_CASE("damage behind a repaired digest never leads outside of the bytes") {
 TEST_CASE("the golden indexes are read for ever and written byte for byte") {
   const std::pair<const char*, IndexFacts> golden[] = {
       {"tests/golden/cairn/index-v1-walk.cairn", walk_facts()},
-      {"tests/golden/cairn/index-v1.cairn", rich_facts()}};
+      {"tests/golden/cairn/index-v1.cairn", rich_facts()},
+      {"tests/golden/cairn/index-v1-features.cairn", featured_facts()}};
   for (const auto& [path, facts] : golden) {
     const std::string text = read_file(path);
     const std::vector<std::byte> file(as_bytes(text).begin(), as_bytes(text).end());

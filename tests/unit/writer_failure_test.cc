@@ -45,8 +45,8 @@ TEST_CASE("specs that cannot be written are refused, and nothing is made") {
         Code::Unsupported);
   CHECK(refusal(created({{"w", DType::Opaque, {2}, {"F4", 4}}}, bundle_alone), {"F4 [2]"}) ==
         Code::Unsupported);
-  CHECK(refusal(created({{"w", DType::Opaque, {256}, {"Q4_K", 0, 256, 144}}}), {"256", "144"}) ==
-        Code::Unsupported);
+  CHECK(refusal(created({{"w", DType::Opaque, {256}, {"Q4_K", 4, 256, 144}}}), {"256", "144"}) ==
+        Code::Invalid);
   WriterOptions told;
   told.safetensors_metadata = {{"k", "1"}, {"k", "2"}};
   CHECK(refusal(created({}, told), {"\"k\"", "twice"}) == Code::Invalid);

@@ -574,5 +574,36 @@ TEST_CASE("a commit waits for who publishes under its prefix, as long as it is t
   test::check_holds(open_checkpoint(scratch / "p"), version(1));
 }
 
+TEST_CASE("a dtype of blocks is kept byte for byte, and its blocks are whole") {
+  Scratch scratch;
+  const OpaqueDType q4{"Q4_K", 0, 256, 144};
+  std::vector<TensorSpec> specs{{"a", DType::Opaque, {2, 256}, q4}, {"b", DType::Opaque, {0}, q4}};
+  auto writer = Writer::create(scratch / "p", specs);
+  REQUIRE_OK(writer);
+  const auto bytes = test::random_bytes(288, 1);
+  REQUIRE_OK(writer->write("a", bytes));
+  REQUIRE_OK(writer->write("b", {}));
+  REQUIRE_OK(writer->commit());
+  const auto checkpoint = open_checkpoint(scratch / "p");
+  const auto spec = tensor_of(checkpoint, "a").spec();
+  REQUIRE_OK(spec);
+  CHECK(spec->opaque == q4);
+  CHECK(tensor_of(checkpoint, "a").element_bits() == 0);
+  CHECK(test::bytes_of(tensor_of(checkpoint, "a")) == bytes);
+  CHECK(checkpoint.verify()->damage.empty());
+  const Range row[] = {{0, 1}, {}};
+  CHECK(refusal(tensor_of(checkpoint, "a").read_bytes(row)) == Code::Unsupported);
+
+  specs[0].shape = {2, 255};
+  CHECK(refusal(Writer::create(scratch / "q", specs),
+                {"510 elements are no whole blocks of 256"}) == Code::Invalid);
+  specs[0].shape = {2, 256};
+  specs[1].opaque.block_bytes = 145;
+  CHECK(refusal(Writer::create(scratch / "q", specs), {"Q4_K", "another layout"}) == Code::Invalid);
+  specs[1].opaque = {"none"};
+  CHECK(refusal(Writer::create(scratch / "q", specs), {"needs a name and either"}) ==
+        Code::Invalid);
+}
+
 }  // namespace
 }  // namespace cairn

@@ -33,7 +33,7 @@ using Slice = std::span<const Range>;
 // bits (the last byte is filled up), or in blocks of so many elements and bytes.
 struct OpaqueDType {
   std::string name;                  // as safetensors has it where that knows it: "F8_E8M0", "F4"
-  std::uint16_t bits = 0;            // 0: in blocks, which no index holds yet
+  std::uint16_t bits = 0;            // 0: in blocks
   std::uint32_t block_elements = 0;  // with bits: 0
   std::uint32_t block_bytes = 0;     // with bits: 0
   friend bool operator==(const OpaqueDType&, const OpaqueDType&) = default;
@@ -85,9 +85,13 @@ class CAIRN_API Tensor {
   std::span<const std::int64_t> shape() const noexcept;
   std::uint64_t size_bytes() const noexcept;     // as stored; for strings with their lengths
   std::uint64_t element_count() const noexcept;  // 1 for a scalar
-  std::uint16_t element_bits() const noexcept;   // as stored; 0: elements differ in size
-  bool partitioned() const noexcept;             // stored as several slices
-  std::string_view shard() const noexcept;       // the file that holds it; empty if partitioned
+  std::uint16_t element_bits() const noexcept;   // as stored; 0: elements differ in size, or are
+                                                 // in blocks
+  // Name, dtype and shape, and of an Opaque one how its elements lie: what a Writer wants to be
+  // told. Errors: OutOfMemory.
+  Result<TensorSpec> spec() const noexcept;
+  bool partitioned() const noexcept;        // stored as several slices
+  std::string_view shard() const noexcept;  // the file that holds it; empty if partitioned
   // Where in that file; 0 if partitioned. Of a V1 checkpoint: where in the decoded values, which
   // are nowhere in the file as bytes.
   std::uint64_t offset_bytes() const noexcept;
