@@ -29,7 +29,7 @@ std::vector<Axis> axes_of(const Box& box, std::span<const std::int64_t> strides)
     axes[i] = {count, static_cast<std::uint64_t>(strides[i]), to_stride};
     to_stride *= count;
   }
-  std::ranges::stable_sort(axes, std::ranges::greater(), &Axis::from_stride);
+  std::ranges::sort(axes, std::ranges::greater(), &Axis::from_stride);
   return axes;
 }
 
