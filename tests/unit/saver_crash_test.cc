@@ -353,12 +353,12 @@ TEST_CASE("a journal removes files of checkpoints only, and only in its director
 
 TEST_CASE("a removal without a journal goes as far as it came, and the next writer ends it") {
   // How many of its indexes have their temporary names.
-  for (const int aside : {0, 1, 2}) {
+  for (const std::size_t aside : {0, 1, 2}) {
     Sandbox box;
     Trainer trainer(box.root(), keeping({Retention::newest(9)}));
     for (int step = 1; step <= 3; ++step) trainer.save(step);
     const std::array names{"m-1.index", "m-1.cairn"};
-    for (int i = 0; i < aside; ++i)
+    for (std::size_t i = 0; i < aside; ++i)
       test::fs::rename(box / names[i], box / os::temporary_name(names[i]));
     trainer.save(4);
     CHECK(strays_in(box.root()).empty());
