@@ -353,7 +353,7 @@ TEST_CASE("a journal removes files of checkpoints only, and only in its director
 
 TEST_CASE("a removal without a journal goes as far as it came, and the next writer ends it") {
   // How many of its indexes have their temporary names.
-  for (const std::size_t aside : {0, 1, 2}) {
+  for (const std::size_t aside : {0u, 1u, 2u}) {
     Sandbox box;
     Trainer trainer(box.root(), keeping({Retention::newest(9)}));
     for (int step = 1; step <= 3; ++step) trainer.save(step);
