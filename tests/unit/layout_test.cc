@@ -211,7 +211,10 @@ TEST_CASE("a spec that cannot be written is refused, in a sentence that names it
            {{"w", DType::Opaque, {}}, Code::Invalid},
            {{"w", DType::Opaque, {}, {"F4", 0}}, Code::Invalid},
            {{"w", DType::Opaque, {}, {"", 4}}, Code::Invalid},
-           {{"w", DType::Opaque, {512}, {"Q4_K", 0, 256, 144}}, Code::Unsupported},
+           {{"w", DType::Opaque, {511}, {"Q4_K", 0, 256, 144}}, Code::Invalid},
+           {{"w", DType::Opaque, {512}, {"Q4_K", 4, 256, 144}}, Code::Invalid},
+           {{"w", DType::Opaque, {512}, {"Q4_K", 0, 256, 0}}, Code::Invalid},
+           {{"w", DType::Opaque, {kMax}, {"Q4_K", 0, 1, 144}}, Code::Invalid},
            {{"w", DType::Opaque, {kMax}, {"F4", 40}}, Code::Invalid},
            {{"w", DType::Float32, {}, {"F4", 4}}, Code::Invalid},
            {{"w", DType::Invalid, {}}, Code::Unsupported},
@@ -219,6 +222,7 @@ TEST_CASE("a spec that cannot be written is refused, in a sentence that names it
        }) {
     CHECK(refusal(spec_bytes(row.spec), {"\"w\""}) == row.code);
   }
+  CHECK(*spec_bytes({"w", DType::Opaque, {2, 256}, {"Q4_K", 0, 256, 144}}) == 288);
   CHECK(*spec_bytes({"", DType::Float32, {}}) == 4);
   CHECK(*spec_bytes({"w", DType::Opaque, {3, 3}, {"F4", 4}}) == 5);
   CHECK(*spec_bytes({"w", DType::Opaque, {0, kMax}, {"F6_E2M3", 6}}) == 0);
