@@ -18,6 +18,7 @@
 #include "format/tensorflow/bundle.h"
 #include "lib/edit/publish.h"
 #include "lib/open/catalog.h"
+#include "lib/open/file_formats.h"
 #include "lib/open/v1.h"
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
@@ -33,7 +34,7 @@ os::Links links(bool follow) noexcept { return follow ? os::Links::Follow : os::
 // P.meta, which lies beside V1 files too.
 Result<void> take_graph(bool follow_links, Cargo& cargo) {
   const Location& location = cargo.location;
-  if (location.kind == Kind::SafetensorsFile || !location.has(kMetaSuffix)) return {};
+  if (location.kind == Kind::File || !location.has(kMetaSuffix)) return {};
   CAIRN_TRY(file, location.directory.open_file(location.file(kMetaSuffix), links(follow_links)));
   cargo.graph.emplace(std::move(file));
   return {};
@@ -41,7 +42,7 @@ Result<void> take_graph(bool follow_links, Cargo& cargo) {
 
 Result<void> take_file(const std::string& name, bool follow_links, Cargo& cargo) {
   // The user names it himself, and may name a link.
-  const bool follow = follow_links || cargo.location.kind == Kind::SafetensorsFile;
+  const bool follow = follow_links || cargo.location.kind == Kind::File;
   CAIRN_TRY(file, cargo.location.directory.open_file(name, links(follow)));
   cargo.file.emplace(std::move(file));
   return {};
@@ -140,7 +141,7 @@ namespace {
 
 // What stands there is the checkpoint itself, by symbolic links.
 Result<void> refuse_links_to(const Location& source, const Destination& to) {
-  const bool is_file = source.kind == Kind::SafetensorsFile;
+  const bool is_file = source.kind == Kind::File;
   const std::string base = is_file ? to.prefix.filename().string() : to.base;
   for (const std::string_view suffix : {std::string_view(), kCairnSuffix, kTensorFlowSuffix}) {
     const std::string name = base + std::string(suffix);
@@ -206,13 +207,13 @@ Result<Destination> destination_of(const Location& source, const std::filesystem
                      ": is no directory that is there, and no prefix, which has a name "
                      "behind the last slash"};
   }
-  if (source.kind == Kind::SafetensorsFile) {
-    if (!into) prefix.replace_filename(safetensors_file(base));
+  if (source.kind == Kind::File) {
+    if (!into) prefix.replace_filename(file_named(*source.file_format, base));
     base = prefix.stem().string();
   }
   if (source.kind == Kind::TensorFlowV1) CAIRN_CHECK(check_v1_name(prefix, base));
   CAIRN_TRY(directory, os::Directory::open_or_create(Prefix::of(prefix).directory));
-  const bool is_file = source.kind == Kind::SafetensorsFile;
+  const bool is_file = source.kind == Kind::File;
   CAIRN_TRY(same, same_place({directory, is_file ? prefix.filename().string() : base},
                              {source.directory, source.base}));
   if (same) {
@@ -357,7 +358,7 @@ Result<void> check_file(const Cargo& cargo, const Destination& to, const Draft& 
     auto loaded = load_v1_file(std::move(copy.file), cargo.location.prefix);
     return loaded ? Result<void>() : not_copied(std::move(loaded).error());
   }
-  auto read = read_safetensors(std::move(copy), draft.name(), true);
+  auto read = cargo.location.file_format->read(std::move(copy), draft.name(), true);
   if (!read) return not_copied(std::move(read).error());
   tell_of_unsummed(cargo.file->path(), read->facts.shards.front().live_bytes, transfer);
   return {};
@@ -452,7 +453,7 @@ Result<void> refuse_beside_v1(const Destination& to) {
 
 // TensorFlow keeps a step in the name alone.
 void tell_of_step(const Cargo& cargo, const Destination& to, Transfer& transfer) {
-  if (cargo.own_index || cargo.location.kind == Kind::SafetensorsFile) return;
+  if (cargo.own_index || cargo.location.kind == Kind::File) return;
   const auto step = step_of(cargo.location.base);
   if (!step || step == step_of(to.base)) return;
   transfer.notices.push_back(to.prefix.string() + ": does not say the step of its source, " +
@@ -463,7 +464,7 @@ void tell_of_step(const Cargo& cargo, const Destination& to, Transfer& transfer)
 }  // namespace
 
 std::string lock_base(const Location& location) {
-  if (location.kind != Kind::SafetensorsFile) return location.base;
+  if (location.kind != Kind::File) return location.base;
   return std::filesystem::path(location.base).stem().string();
 }
 

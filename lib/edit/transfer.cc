@@ -186,7 +186,7 @@ Result<std::vector<Draft>> duplicate_shards(std::span<const os::File> files,
 
 std::optional<std::int64_t> step_of(const Location& location, const format::IndexView& index) {
   if (const auto step = index.step()) return step;
-  return location.kind == Kind::SafetensorsFile ? std::nullopt : step_of(location.base);
+  return location.kind == Kind::File ? std::nullopt : step_of(location.base);
 }
 
 void tell_where(const os::Directory& directory, Transfer& transfer) {
@@ -208,7 +208,7 @@ void tell_where(const os::Directory& directory, Transfer& transfer) {
 }
 
 void tell_of_graph(const Location& source, std::vector<std::string>& notices) {
-  if (source.kind == Kind::SafetensorsFile || !source.has(kMetaSuffix)) return;
+  if (source.kind == Kind::File || !source.has(kMetaSuffix)) return;
   notices.push_back(source.prefix.string() + std::string(kMetaSuffix) +
                     ": TensorFlow's graph stays behind");
 }

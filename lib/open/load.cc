@@ -28,11 +28,10 @@
 #include "format/digest.h"
 #include "format/limits.h"
 #include "format/quoted.h"
-#include "format/safetensors/header.h"
-#include "format/safetensors/own_metadata.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/open/awaited.h"
 #include "lib/open/catalog.h"
+#include "lib/open/file_formats.h"
 #include "lib/open/identify.h"
 #include "lib/open/v1.h"
 #include "lib/os/parallel.h"
@@ -265,12 +264,12 @@ Result<Parts> load_cairn(Location& location, Allowed allowed, Trail& trail, os::
   return parts;
 }
 
-Result<Parts> load_safetensors(const Location& location) {
-  CAIRN_TRY(read, read_safetensors(location, true));
+Result<Parts> load_file(const Location& location) {
+  CAIRN_TRY(read, read_file(location, true));
   std::string path = read.shard.file.path();
   std::vector<os::File> files;
   files.push_back(std::move(read.shard.file));
-  return assemble({Format::Safetensors, location.prefix, std::move(path)}, read.facts,
+  return assemble({location.file_format->format, location.prefix, std::move(path)}, read.facts,
                   std::move(files));
 }
 
@@ -293,7 +292,7 @@ Result<Parts> load_quietly(Location& location, bool follow_links, Trail& trail,
                            unsigned threads_max) {
   location.links = links_of(follow_links);
   auto parts = [&]() -> Result<Parts> {
-    if (location.kind == Kind::SafetensorsFile) return load_safetensors(location);
+    if (location.kind == Kind::File) return load_file(location);
     if (location.kind == Kind::TensorFlowV1) return load_v1(location, follow_links, trail);
     auto own = location.directory.open_seen(location.file(kCairnSuffix), location.links);
     if (own) return load_cairn(location, {follow_links, threads_max}, trail, *std::move(own));
@@ -398,45 +397,10 @@ Result<OpenShard> open_shard(const os::Directory& directory, const std::string& 
   return OpenShard{std::move(opened.file), identity_of(opened.info)};
 }
 
-Result<SafetensorsIndex> read_safetensors(const Location& location, bool whole) {
-  CAIRN_TRY(shard,
+Result<FileIndex> read_file(const Location& location, bool whole) {
+  CAIRN_TRY(file,
             open_shard(location.directory, location.base, location.links == os::Links::Follow));
-  return read_safetensors(std::move(shard), location.base, whole);
-}
-
-Result<SafetensorsIndex> read_safetensors(OpenShard shard, const std::string& name, bool whole) {
-  const std::uint64_t size_bytes = shard.identity.size_bytes;
-  std::vector<std::byte> head(8);
-  CAIRN_TRY(count, shard.file.read_some_at(0, head));
-  const auto json_bytes = format::safetensors::header_json_bytes(std::span(head).first(count));
-  const auto refused = [&](const format::Reason& reason) {
-    return named_for_what_it_is(shard.file, error_of(shard.file.path(), reason));
-  };
-  if (!json_bytes) return refused(json_bytes.error());
-  if (*json_bytes > size_bytes - 8) {
-    const Error truncated{Code::Corrupt, 0,
-                          shard.file.path() + ": the header says it has " +
-                              std::to_string(*json_bytes) + " bytes, but the file has " +
-                              std::to_string(size_bytes)};
-    return named_for_what_it_is(shard.file, truncated);
-  }
-  head.resize(8 + *json_bytes);
-  CAIRN_CHECK(shard.file.read_at(0, head));
-  auto header =
-      format::safetensors::decode_header(head, whole ? std::optional(size_bytes) : std::nullopt);
-  if (!header) return refused(header.error());
-  format::IndexFacts facts;
-  facts.tensors = std::move(header->tensors);
-  facts.safetensors_metadata = std::move(header->metadata);
-  format::safetensors::take_own_metadata(facts);
-  format::ShardFacts shard_facts;
-  shard_facts.name = name;
-  shard_facts.kind = format::ShardKind::Safetensors;
-  shard_facts.identity = shard.identity;
-  shard_facts.head_bytes = head.size();
-  shard_facts.live_bytes = size_bytes - head.size();
-  facts.shards.push_back(std::move(shard_facts));
-  return SafetensorsIndex{std::move(shard), std::move(facts)};
+  return location.file_format->read(std::move(file), location.base, whole);
 }
 
 std::uint32_t named_shard_count(const Location& location, const std::set<std::uint32_t>& numbers,

@@ -68,16 +68,9 @@ struct OpenShard {
 Result<OpenShard> open_shard(const os::Directory& directory, const std::string& name,
                              bool follow_links);
 
-// A safetensors file, and what its header says. `whole`: Corrupt, where the file does not end with
-// its last tensor.
-struct SafetensorsIndex {
-  OpenShard shard;
-  format::IndexFacts facts;
-};
-Result<SafetensorsIndex> read_safetensors(const Location& location, bool whole);
-
-// The same of a file that is open, whose shard gets this name.
-Result<SafetensorsIndex> read_safetensors(OpenShard shard, const std::string& name, bool whole);
+// What the one file of a location says (Kind::File). Not `whole`: tensors may lie behind its end.
+struct FileIndex;
+Result<FileIndex> read_file(const Location& location, bool whole);
 
 // Of how many shards their names speak: of as many as the header counts, except where TensorFlow's
 // merge met a bundle without a tensor. It counts that one's shard in the header, and then numbers

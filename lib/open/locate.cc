@@ -8,6 +8,7 @@
 #include <array>
 
 #include "lib/open/catalog.h"
+#include "lib/open/file_formats.h"
 #include "lib/open/identify.h"
 #include "lib/open/v1.h"
 #include "lib/read/names.h"
@@ -53,7 +54,7 @@ std::string prefixes_in(const os::Directory& directory) {
   std::vector<std::string> bases;
   for (const std::string& name : *names) {
     if (name.starts_with("._")) continue;  // what macOS keeps of a file that it copied here
-    if (name.ends_with(kSafetensorsSuffix)) bases.push_back(name);
+    if (is_named_as_file(name)) bases.push_back(name);
     const auto base = base_of_member(directory, name);
     const auto v1 = v1_name(name);
     if (base) bases.push_back(*base);
@@ -202,11 +203,13 @@ Result<Location> at_file(const path& file_path, os::Directory directory, const s
   if (v1) return *std::move(v1);
   CAIRN_TRY(file, directory.open_file(name, links));
   CAIRN_TRY(type, identify(file));
-  const bool so_named = name.ends_with(kSafetensorsSuffix);
-  if (type != FileType::Safetensors && !so_named) return no_checkpoint(file_path, name, type);
-  const std::size_t suffix_size = so_named ? kSafetensorsSuffix.size() : 0;
+  const FileFormat* const format = file_format(type, name);
+  if (format == nullptr) return no_checkpoint(file_path, name, type);
+  const std::size_t suffix_size = name.ends_with(format->suffix) ? format->suffix.size() : 0;
   path prefix = file_path.parent_path() / name.substr(0, name.size() - suffix_size);
-  return Location{Kind::SafetensorsFile, std::move(directory), name, std::move(prefix), {}, {}};
+  Location location{Kind::File, std::move(directory), name, std::move(prefix), {}, {}};
+  location.file_format = format;
+  return location;
 }
 
 Result<Location> nothing_at(const path& given, os::Directory directory, const std::string& base) {
@@ -238,7 +241,7 @@ Result<Location> locate_named(const path& given, bool follow_links) {
   Trail trail;
   auto location = until_still(trail, [&] { return locate(given, follow_links, trail); });
   if (!location) return location;
-  const bool is_file = location->kind == Kind::SafetensorsFile;
+  const bool is_file = location->kind == Kind::File;
   if (is_file ? location->base == given.filename() : location->prefix == given) return location;
   CAIRN_TRY(info, os::look(given));
   const bool leads = info && info->kind == os::FileKind::Directory;

@@ -12,17 +12,20 @@
 
 namespace cairn::internal {
 
-enum class Kind : std::uint8_t { Prefix, SafetensorsFile, TensorFlowV1 };
+enum class Kind : std::uint8_t { Prefix, File, TensorFlowV1 };
+
+struct FileFormat;
 
 // A checkpoint's place: an open directory, and what its files' names begin with.
 struct Location {
   Kind kind{};
   os::Directory directory;
-  std::string base;              // of a safetensors file: its whole name
+  std::string base;              // of a checkpoint in one file: its whole name
   std::filesystem::path prefix;  // as given, without a member's suffix
   std::vector<std::string> notices;
-  std::vector<std::string> v1_files;    // of a V1 checkpoint: their names
-  os::Links links = os::Links::Inside;  // what its indexes, or its one file, may be
+  std::vector<std::string> v1_files;        // of a V1 checkpoint: their names
+  os::Links links = os::Links::Inside;      // what its indexes, or its one file, may be
+  const FileFormat* file_format = nullptr;  // of Kind::File
 
   std::string file(std::string_view suffix) const { return base + std::string(suffix); }
   bool has(std::string_view suffix) const { return directory.exists(file(suffix)); }

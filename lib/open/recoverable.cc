@@ -23,6 +23,7 @@
 #include "format/tensorflow/bundle.h"
 #include "lib/open/awaited.h"
 #include "lib/open/catalog.h"
+#include "lib/open/file_formats.h"
 #include "lib/open/identify.h"
 #include "lib/open/v1.h"
 #include "lib/read/names.h"
@@ -183,10 +184,10 @@ Result<Remains> with_shards(Location location, Chosen chosen, bool follow_links,
   return remains;
 }
 
-Result<Remains> of_safetensors(Location location, std::vector<std::string> notices) {
-  CAIRN_TRY(read, read_safetensors(location, false));
-  Remains remains{
-      std::move(location), Format::Safetensors, std::move(read.facts), {}, std::move(notices)};
+Result<Remains> of_file(Location location, std::vector<std::string> notices) {
+  CAIRN_TRY(read, read_file(location, false));
+  const Format format = location.file_format->format;
+  Remains remains{std::move(location), format, std::move(read.facts), {}, std::move(notices)};
   remains.shards.emplace_back(std::move(read.shard));
   return remains;
 }
@@ -207,8 +208,7 @@ Result<Remains> of_v1(Location location, bool follow_links, Trail& trail,
 Result<Remains> look(const std::filesystem::path& path, bool follow_links, Trail& trail) {
   CAIRN_TRY(location, locate(path, follow_links, trail));
   std::vector<std::string> notices = location.notices;
-  if (location.kind == Kind::SafetensorsFile)
-    return of_safetensors(std::move(location), std::move(notices));
+  if (location.kind == Kind::File) return of_file(std::move(location), std::move(notices));
   if (location.kind == Kind::TensorFlowV1)
     return of_v1(std::move(location), follow_links, trail, std::move(notices));
   CAIRN_TRY(chosen, choose(location, trail, notices));

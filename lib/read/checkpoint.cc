@@ -22,20 +22,6 @@
 
 namespace cairn {
 
-std::string_view name(Format format) noexcept {
-  switch (format) {
-    case Format::Cairn:
-      return "cairn";
-    case Format::TensorFlow:
-      return "tensorflow";
-    case Format::TensorFlowV1:
-      return "tensorflow-v1";
-    case Format::Safetensors:
-      return "safetensors";
-  }
-  return "unknown";
-}
-
 // ---- Checkpoint ---------------------------------------------------------------------------------
 
 Format Checkpoint::format() const noexcept { return state_->parts().format; }
@@ -44,8 +30,10 @@ const std::filesystem::path& Checkpoint::prefix() const noexcept { return state_
 
 std::optional<std::int64_t> Checkpoint::step() const noexcept {
   if (const auto step = state_->index().step()) return step;
-  if (format() == Format::Safetensors) return std::nullopt;  // "model-00002-of-00002", "resnet-50"
-  return internal::step_of(prefix().native());
+  const bool has_prefix = format() == Format::Cairn || format() == Format::TensorFlow ||
+                          format() == Format::TensorFlowV1;
+  // Of a file it is no step: "model-00002-of-00002", "resnet-50".
+  return has_prefix ? internal::step_of(prefix().native()) : std::nullopt;
 }
 
 std::optional<std::string_view> Checkpoint::metadata(std::string_view key) const noexcept {

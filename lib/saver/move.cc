@@ -226,9 +226,8 @@ Result<Moved> move_checkpoint(const std::filesystem::path& source, const Transfe
                                               {options.lock_wait, options.work.stop}));
     Location& named = found.location;
     CAIRN_CHECK(internal::refuse_saved_model(named));
-    auto moved = named.kind == internal::Kind::SafetensorsFile
-                     ? move_file(std::move(named), options)
-                     : move_listed(named, options, latest_filename);
+    auto moved = named.kind == internal::Kind::File ? move_file(std::move(named), options)
+                                                    : move_listed(named, options, latest_filename);
     if (moved) std::ranges::move(found.notices, std::back_inserter(moved->transfer.notices));
     return moved;
   });

@@ -119,9 +119,8 @@ Result<Removed> remove_checkpoint(const std::filesystem::path& prefix,
                                               {options.lock_wait, options.stop}));
     const Location& location = found.location;
     CAIRN_CHECK(internal::refuse_saved_model(location));
-    auto removed = location.kind == internal::Kind::SafetensorsFile
-                       ? remove_one_file(location, options)
-                       : remove_listed(location, options);
+    auto removed = location.kind == internal::Kind::File ? remove_one_file(location, options)
+                                                         : remove_listed(location, options);
     if (removed) std::ranges::move(found.notices, std::back_inserter(removed->notices));
     return removed;
   });
