@@ -42,11 +42,11 @@ Result<fs::path> resolve(const fs::path& dir, const fs::path& given, bool follow
     if (inside || checkpoint.error().code == Code::NotFound) checkpoint = std::move(inside);
   }
   if (!checkpoint) return checkpoint.error();
-  if (checkpoint->format() == Format::Safetensors) {
-    return Error{
-        Code::Invalid, 0,
-        fmt::format("{} is a safetensors file, which a catalog cannot name: import it first",
-                    given.native())};
+  const Format format = checkpoint->format();
+  if (format == Format::Safetensors || format == Format::Npy) {
+    return Error{Code::Invalid, 0,
+                 fmt::format("{} is a {} file, which a catalog cannot name: import it first",
+                             given.native(), name(format))};
   }
   const fs::path& prefix = checkpoint->prefix();
   const fs::path parent = prefix.has_parent_path() ? prefix.parent_path() : fs::path(".");

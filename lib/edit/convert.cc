@@ -249,7 +249,7 @@ WriterOptions writer_options(const Checkpoint& checkpoint) {
 
 Result<std::string> meta_graph(const Location& location, bool follow_links) {
   const os::Links links = follow_links ? os::Links::Follow : os::Links::Inside;
-  if (location.kind == Kind::SafetensorsFile || !location.has(kMetaSuffix)) return std::string();
+  if (location.kind == Kind::File || !location.has(kMetaSuffix)) return std::string();
   CAIRN_TRY(meta, location.directory.open_file(location.file(kMetaSuffix), links));
   CAIRN_TRY(bytes, os::read_whole(meta, kMetaBytesMax));
   return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -328,9 +328,12 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
   return at_boundary([&]() -> Result<Transfer> {
     if (options.output.empty())
       return Error{Code::Invalid, 0, source.string() + ": convert needs an output prefix"};
-    if (target == Format::TensorFlowV1) {
-      return Error{Code::Unsupported, 0,
-                   source.string() + ": nothing writes TensorFlow V1 checkpoints any more"};
+    if (target == Format::TensorFlowV1 || target == Format::Npy) {
+      return Error{
+          Code::Unsupported, 0,
+          source.string() + (target == Format::Npy
+                                 ? ": an .npy file holds one array; 'cairn cat --npy' writes one"
+                                 : ": nothing writes TensorFlow V1 checkpoints any more")};
     }
     CAIRN_CHECK(internal::refuse_existing(options, target));
     CAIRN_TRY(found, internal::find(source, options.follow_links));

@@ -10,6 +10,7 @@ namespace {
 constexpr std::array kFileFormats = {
     FileFormat{Format::Safetensors, "safetensors", ".safetensors", FileType::Safetensors,
                read_safetensors},
+    FileFormat{Format::Npy, "npy", ".npy", FileType::Numpy, read_npy},
 };
 
 const FileFormat* named_as(std::string_view file_name) noexcept {

@@ -1,7 +1,7 @@
 #pragma once
 
 // The formats whose checkpoint is one file. To add one: a decoder in format/, an opener beside
-// safetensors.cc, and a row in the table of file_formats.cc.
+// npy.cc, and a row in the table of file_formats.cc.
 
 #include <string>
 #include <string_view>
@@ -39,5 +39,6 @@ std::string file_named(const FileFormat& format, std::string_view base);
 
 // The rows' openers.
 Result<FileIndex> read_safetensors(OpenShard file, const std::string& name, bool whole);
+Result<FileIndex> read_npy(OpenShard file, const std::string& name, bool whole);
 
 }  // namespace cairn::internal

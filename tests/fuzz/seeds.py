@@ -76,6 +76,19 @@ def add_safetensors(seeds):
         seeds.add("directory", pack({"x.safetensors": data}))
 
 
+def add_numpy(seeds):
+    import io
+    import numpy
+    arrays = (numpy.zeros((2, 3), "<f4"), numpy.asfortranarray(numpy.ones((2, 3), ">i2")), numpy.array(3.5),
+              numpy.zeros((0, 4), "u1"), numpy.array([b"ab"]), numpy.array(["x"]), numpy.zeros(2, "V2"),
+              numpy.array(["2026-01-01"], "M8[D]"), numpy.zeros(2, [("a", "<i4")]))
+    for array in arrays:
+        for version in ((1, 0), (2, 0)):
+            file = io.BytesIO()
+            numpy.lib.format.write_array(file, array, version=version)
+            seeds.add("npy", file.getvalue())
+
+
 def varints(numbers):
     out = bytearray()
     for number in numbers:
@@ -113,7 +126,7 @@ def add_object_graphs(seeds):
 
 def main():
     seeds = Seeds(os.path.abspath(sys.argv[1]))
-    for adder in (add_golden, add_safetensors, add_by_hand, add_object_graphs):
+    for adder in (add_golden, add_safetensors, add_numpy, add_by_hand, add_object_graphs):
         adder(seeds)
     print(f"{seeds.count} seeds")
 

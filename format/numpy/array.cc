@@ -1,0 +1,285 @@
+// The header is a Python dictionary: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 5), }.
+// numpy evaluates it as Python; here it is read by a grammar that has these three keys, each once,
+// in any order, and nothing else.
+
+#include "format/numpy/array.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "format/checked.h"
+#include "format/dtype.h"
+#include "format/le.h"
+#include "format/quoted.h"
+#include "format/sentence.h"
+
+namespace cairn::format::numpy {
+namespace {
+
+constexpr std::string_view kMagic = "\x93NUMPY";
+constexpr std::size_t kVersionAt = 6;
+constexpr std::size_t kLengthAt = 8;
+constexpr std::size_t kHeaderBytesMax = 64u << 10;
+
+// ---- The dictionary -----------------------------------------------------------------------------
+
+struct Header {
+  std::optional<std::string> descr;
+  std::optional<bool> fortran_order;
+  std::optional<std::vector<std::int64_t>> shape;
+};
+
+// Each function takes what it is named for from the start of `text`, and says whether it was there.
+class HeaderParser {
+ public:
+  explicit HeaderParser(std::string_view text) : text_(text) {}
+
+  bool parse(Header& header) {
+    if (!take('{')) return false;
+    while (!take('}')) {
+      if (!take_item(header)) return false;
+      if (!take(',') && !sees('}')) return false;
+    }
+    return sees_end() && header.descr && header.fortran_order && header.shape;
+  }
+
+ private:
+  void skip_blanks() {
+    text_.remove_prefix(std::min(text_.find_first_not_of(" \n"), text_.size()));
+  }
+  bool sees_end() {
+    skip_blanks();
+    return text_.empty();
+  }
+  bool sees(char c) {
+    skip_blanks();
+    return text_.starts_with(c);
+  }
+  bool take(char c) {
+    if (!sees(c)) return false;
+    text_.remove_prefix(1);
+    return true;
+  }
+  bool take(std::string_view word) {
+    skip_blanks();
+    if (!text_.starts_with(word)) return false;
+    text_.remove_prefix(word.size());
+    return true;
+  }
+
+  std::optional<std::string> take_text() {
+    const char quote = sees('"') ? '"' : '\'';
+    if (!take(quote)) return std::nullopt;
+    const std::size_t end = text_.find(quote);
+    if (end == std::string_view::npos) return std::nullopt;
+    std::string word(text_.substr(0, end));
+    text_.remove_prefix(end + 1);
+    return word;
+  }
+
+  std::optional<std::vector<std::int64_t>> take_shape() {
+    if (!take('(')) return std::nullopt;
+    std::vector<std::int64_t> shape;
+    while (!take(')')) {
+      skip_blanks();
+      std::int64_t size = 0;
+      const auto [end, error] = std::from_chars(text_.data(), text_.data() + text_.size(), size);
+      if (error != std::errc() || size < 0) return std::nullopt;
+      text_.remove_prefix(static_cast<std::size_t>(end - text_.data()));
+      shape.push_back(size);
+      if (text_.starts_with('L')) text_.remove_prefix(1);  // Python 2's long integers
+      // (3) is a number in Python, (3,) a shape.
+      if (!take(',') && (shape.size() == 1 || !sees(')'))) return std::nullopt;
+    }
+    return shape;
+  }
+
+  // A structure's fields, which nobody reads: what matters is that they are no text.
+  bool take_structure(Header& header) {
+    if (!sees('[')) return false;
+    header.descr = "[";
+    const std::size_t end = text_.rfind(']');
+    if (end == std::string_view::npos) return false;
+    text_.remove_prefix(end + 1);
+    return true;
+  }
+
+  bool take_item(Header& header) {
+    const auto key = take_text();
+    if (!key || !take(':')) return false;
+    if (*key == "descr" && !header.descr) {
+      if (take_structure(header)) return true;
+      header.descr = take_text();
+      return header.descr.has_value();
+    }
+    if (*key == "fortran_order" && !header.fortran_order) {
+      const bool yes = take("True");
+      if (!yes && !take("False")) return false;
+      header.fortran_order = yes;
+      return true;
+    }
+    if (*key == "shape" && !header.shape) {
+      header.shape = take_shape();
+      return header.shape.has_value();
+    }
+    return false;
+  }
+
+  std::string_view text_;
+};
+
+// ---- What it means ------------------------------------------------------------------------------
+
+// "<f4", "=f4", "f4", "|S4", "?", "<M8[ns]": elements of a kind and width, in an order.
+struct Element {
+  std::string_view name;  // without the order
+  bool big_endian = false;
+  char kind = 0;
+  std::uint64_t width_bytes = 0;
+};
+
+std::optional<Element> parse_element(std::string_view text) {
+  Element element;
+  if (!text.empty() && std::string_view("<>=|").find(text.front()) != std::string_view::npos) {
+    element.big_endian = text.front() == '>';
+    text.remove_prefix(1);
+  }
+  element.name = text;
+  if (text == "?") return Element{text, false, 'b', 1};
+  if (text.empty()) return std::nullopt;
+  element.kind = text.front();
+  text.remove_prefix(1);
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), element.width_bytes);
+  const bool has_unit = end != text.data() + text.size() && *end == '[' && text.back() == ']';
+  if (error != std::errc() || (end != text.data() + text.size() && !has_unit) ||
+      element.width_bytes == 0)
+    return std::nullopt;
+  if (element.kind != 'U') return element;
+  constexpr std::uint64_t kCodePointBytes = 4;
+  if (element.width_bytes > std::numeric_limits<std::uint32_t>::max()) return std::nullopt;
+  element.width_bytes *= kCodePointBytes;
+  return element;
+}
+
+// numpy's names of what both know.
+std::optional<DType> dtype_of(const Element& element) {
+  struct Row {
+    std::string_view name;
+    DType dtype;
+  };
+  constexpr std::array<Row, 17> kKnown = {{{"f2", DType::Float16},
+                                           {"f4", DType::Float32},
+                                           {"f8", DType::Float64},
+                                           {"f1", DType::Float8E5M2},
+                                           {"i1", DType::Int8},
+                                           {"i2", DType::Int16},
+                                           {"i4", DType::Int32},
+                                           {"i8", DType::Int64},
+                                           {"u1", DType::Uint8},
+                                           {"u2", DType::Uint16},
+                                           {"u4", DType::Uint32},
+                                           {"u8", DType::Uint64},
+                                           {"b1", DType::Bool},
+                                           {"?", DType::Bool},
+                                           {"c8", DType::Complex64},
+                                           {"c16", DType::Complex128},
+                                           {"V2", DType::Bfloat16}}};
+  const auto* const found = std::ranges::find(kKnown, element.name, &Row::name);
+  return found == kKnown.end() ? std::nullopt : std::optional(found->dtype);
+}
+
+// Sets dtype and byte order.
+Decoded<void> take_element(std::string_view descr, TensorFacts& tensor) {
+  if (descr.starts_with('[')) return unsupported(0, "the array holds structures");
+  if (descr.starts_with("|O"))
+    return unsupported(0, "the array holds Python objects, which only Python can read");
+  const auto element = parse_element(descr);
+  constexpr std::string_view kKinds = "biufcSUVMm";
+  if (!element || kKinds.find(element->kind) == std::string_view::npos)
+    return unsupported(0, sentence("no dtype of a checkpoint is numpy's ", quoted(descr)));
+  if (const auto dtype = dtype_of(*element)) {
+    tensor.dtype = *dtype;
+    tensor.other_byte_order =
+        element->big_endian && element->width_bytes > 1 && element->kind != 'V';
+    return {};
+  }
+  const std::uint64_t bits = 8 * element->width_bytes;
+  if (bits > std::numeric_limits<std::uint16_t>::max())
+    return unsupported(0, sentence("an element of numpy's ", quoted(descr), " has ",
+                                   element->width_bytes, " bytes, and 8,191 are allowed"));
+  if (element->big_endian && element->kind != 'S' && element->kind != 'V')
+    return unsupported(
+        0, sentence("no dtype of a checkpoint is numpy's ", quoted(descr), " in big-endian order"));
+  tensor.dtype = DType::Opaque;
+  tensor.opaque_dtype = element->name;
+  tensor.opaque_bits = static_cast<std::uint16_t>(bits);
+  return {};
+}
+
+// The first dimension varies fastest.
+void make_column_major(TensorFacts& tensor) {
+  std::int64_t stride = 1;
+  for (const std::int64_t size : tensor.shape) {
+    tensor.strides.push_back(stride);
+    stride *= std::max<std::int64_t>(size, 1);
+  }
+}
+
+}  // namespace
+
+Decoded<std::uint64_t> data_offset_bytes(std::span<const std::byte> preamble) {
+  if (!as_text(preamble).starts_with(kMagic)) return corrupt(0, "this is no .npy file");
+  if (preamble.size() < kPreambleBytes) return corrupt(preamble.size(), "it ends in its header");
+  const auto major = static_cast<unsigned>(preamble[kVersionAt]);
+  const auto minor = static_cast<unsigned>(preamble[kVersionAt + 1]);
+  if (major < 1 || major > 3 || minor != 0) {
+    return unsupported(kVersionAt, sentence("the .npy file is of version ", major, ".", minor,
+                                            ", and 1.0 to 3.0 are known"));
+  }
+  const std::byte* const length = preamble.data() + kLengthAt;
+  const std::uint64_t header_bytes =
+      major == 1 ? load_le<std::uint16_t>(length) : load_le<std::uint32_t>(length);
+  if (header_bytes > kHeaderBytesMax) {
+    return unsupported(kLengthAt, sentence("the .npy header has ", header_bytes, " bytes, and ",
+                                           kHeaderBytesMax, " are allowed"));
+  }
+  return kLengthAt + (major == 1 ? 2 : 4) + header_bytes;
+}
+
+Decoded<TensorFacts> decode_array(std::span<const std::byte> head, std::uint64_t file_bytes) {
+  const auto data_offset = data_offset_bytes(head.first(std::min(head.size(), kPreambleBytes)));
+  if (!data_offset) return data_offset.error();
+  if (head.size() != *data_offset) return corrupt(head.size(), "it ends in its header");
+  const std::size_t begin = head[kVersionAt] == std::byte{1} ? kLengthAt + 2 : kLengthAt + 4;
+  Header header;
+  if (!HeaderParser(as_text(head.subspan(begin))).parse(header))
+    return corrupt(begin, "the .npy header is not what numpy writes");
+  TensorFacts tensor;
+  if (auto taken = take_element(*header.descr, tensor); !taken) return std::move(taken).error();
+  tensor.shape = *std::move(header.shape);
+  const auto count = element_count(tensor.shape);
+  const std::uint64_t width =
+      tensor.dtype == DType::Opaque ? tensor.opaque_bits / 8 : element_bytes(tensor.dtype);
+  const auto data_bytes = count ? checked_mul(*count, width) : std::nullopt;
+  if (!data_bytes) return corrupt(begin, "the array's shape is too large");
+  const std::uint64_t there_bytes = file_bytes - std::min(file_bytes, *data_offset);
+  if (there_bytes != *data_bytes) {
+    return corrupt(*data_offset,
+                   sentence("the file has ", there_bytes,
+                            " bytes of elements, but its header says ", *data_bytes, ": it is ",
+                            there_bytes < *data_bytes ? "truncated" : "longer than it is to be"));
+  }
+  tensor.span = {0, *data_offset, *data_bytes, std::nullopt};
+  if (*header.fortran_order && tensor.shape.size() > 1) make_column_major(tensor);
+  return tensor;
+}
+
+}  // namespace cairn::format::numpy

@@ -1,0 +1,30 @@
+#pragma once
+
+// An .npy file: one array, as numpy.save writes it, versions 1.0 to 3.0. FORMAT.md, "npy".
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "format/decode_error.h"
+#include "format/facts.h"
+
+namespace cairn::format::numpy {
+
+inline constexpr std::size_t kPreambleBytes = 12;  // magic, version, length of the header
+
+// Where the elements begin, by the file's first kPreambleBytes. Errors: Corrupt (no .npy file, or
+// it ends before); Unsupported (another version, or a header of more than 64 KiB: numpy itself
+// believes 10,000 bytes).
+Decoded<std::uint64_t> data_offset_bytes(std::span<const std::byte> preamble);
+
+// The one tensor of a file of `file_bytes`, which begins with `head`: all that is in front of the
+// elements. It has no name, and lies in shard 0. Column-major ("Fortran order") is told by its
+// strides, another byte order by other_byte_order. Two bytes without a type ('V2') are what
+// bfloat16 is saved as, '<f1' is float8_e5m2. What has no dtype here is opaque, under numpy's own
+// name without the byte order: "V1", "S5", "M8[ns]". Errors: Corrupt (a malformed header, or
+// another size than it says); Unsupported (objects, structures, a dtype wider than 8,191 bytes, or
+// big-endian and opaque).
+Decoded<TensorFacts> decode_array(std::span<const std::byte> head, std::uint64_t file_bytes);
+
+}  // namespace cairn::format::numpy

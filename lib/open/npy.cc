@@ -1,0 +1,49 @@
+// A NumPy array (.npy) as a checkpoint of one tensor, which is called after the file.
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "format/numpy/array.h"
+#include "lib/open/file_formats.h"
+#include "lib/try.h"
+
+namespace cairn::internal {
+namespace {
+
+constexpr std::string_view kSuffix = ".npy";
+
+std::string tensor_name(std::string_view file_name) {
+  if (file_name.ends_with(kSuffix)) file_name.remove_suffix(kSuffix.size());
+  return std::string(file_name);
+}
+
+}  // namespace
+
+// Whether it is whole or not: an array's size is in its header alone, and one that is cut off has
+// no tensor that is whole.
+Result<FileIndex> read_npy(OpenShard file, const std::string& name, bool /*whole*/) {
+  const auto refused = [&](const format::Reason& reason) {
+    Error error = error_of(file.file.path(), reason);
+    const auto type = identify(file.file);
+    if (type && *type == FileType::Numpy) return error;
+    return named_for_what_it_is(file.file, std::move(error));
+  };
+  const std::uint64_t size_bytes = file.identity.size_bytes;
+  std::vector<std::byte> head(format::numpy::kPreambleBytes);
+  CAIRN_TRY(count, file.file.read_some_at(0, head));
+  const auto head_bytes = format::numpy::data_offset_bytes(std::span(head).first(count));
+  if (!head_bytes) return refused(head_bytes.error());
+  head.resize(std::min(*head_bytes, size_bytes));
+  CAIRN_CHECK(file.file.read_at(0, head));
+  auto tensor = format::numpy::decode_array(head, size_bytes);
+  if (!tensor) return refused(tensor.error());
+  tensor->name = tensor_name(name);
+  format::IndexFacts facts;
+  facts.shards.push_back(
+      {name, format::ShardKind::AnyFile, file.identity, head.size(), 0, size_bytes - head.size()});
+  facts.tensors.push_back(*std::move(tensor));
+  return FileIndex{std::move(file), std::move(facts)};
+}
+
+}  // namespace cairn::internal
