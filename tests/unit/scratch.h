@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -93,7 +94,10 @@ struct Content {
 inline std::vector<std::byte> random_bytes(std::size_t size_bytes, std::uint64_t seed) {
   std::mt19937_64 random(seed);
   std::vector<std::byte> bytes(size_bytes);
-  std::ranges::generate(bytes, [&] { return static_cast<std::byte>(random()); });
+  for (std::size_t at = 0; at < size_bytes; at += sizeof(std::uint64_t)) {
+    const std::uint64_t word = random();
+    std::memcpy(bytes.data() + at, &word, std::min(sizeof word, size_bytes - at));
+  }
   return bytes;
 }
 
