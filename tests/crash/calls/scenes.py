@@ -263,11 +263,12 @@ class Stage:
             if found not in [facts.get(key) for facts in allowed]:
                 yield f"{' '.join(key)}: {found or 'is gone'}"
 
-    def unfinished(self, state):
-        """The state is that after the command, with nothing left over."""
-        yield from self.undone(state, waiting=set())
+    def unfinished(self, state, kept=frozenset()):
+        """The state is that after the command, with nothing left over but of those that are `kept`."""
+        yield from self.undone(state, waiting=kept)
         for name in sorted(state.temporaries | state.leftovers):
-            yield f"{name} is left over"
+            if not any(os.path.basename(name).startswith(f"{each}.") for each in kept):
+                yield f"{name} is left over"
 
     def undone(self, state, waiting):
         """What the command was to do is done; what it was to remove may be there, if its name is `waiting`."""
@@ -290,8 +291,8 @@ class Stage:
         """The names of what the command removes."""
         return {name for _, name in self.before.facts.keys() - self.after.facts.keys()}
 
-    def cannot_go_on(self):
-        """Done again, undisturbed, the command succeeds, and nothing is left over."""
+    def cannot_go_on(self, kept=frozenset()):
+        """Done again, undisturbed, the command succeeds, and nothing is left over; `kept`: what may stay for ever."""
         done = self.run(self.words())
         if done.returncode != 0 and self.scene.again and " is there" in done.stderr:
             done = self.run(self.words(self.scene.command + self.scene.again))
@@ -300,7 +301,7 @@ class Stage:
         if done.returncode != 0:
             yield f"done again, it ends with {done.returncode}: {done.stderr.strip()}"
             return
-        for sentence in self.unfinished(self.look()):
+        for sentence in self.unfinished(self.look(), kept):
             yield f"done again: {sentence}"
 
 

@@ -52,7 +52,12 @@ def verdict(stage, ran, error=0):
         if error == errno.EINTR and ran.hit in RETRIED:
             yield f"an interrupted call is not repeated: {ran.stderr.strip()}"
         yield from unclear(stage, ran.stderr)
-    yield from stage.cannot_go_on()
+    # What this user may not remove leaves the catalog, and a notice says who may, and with which words: on stderr, but
+    # prune prints it, and $ACT does not.
+    command = stage.scene.command
+    said = "may not be removed" in ran.stderr or "prune" in command or "$CAIRN" not in command
+    refused = said and ran.exit == 0 and ran.hit.startswith("unlink") and error in (errno.EACCES, errno.EROFS)
+    yield from stage.cannot_go_on(stage.to_remove() if refused else frozenset())
 
 
 def unclear(stage, stderr):
