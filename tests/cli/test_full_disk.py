@@ -53,11 +53,15 @@ class OnSmallDisk:
     def fill(self, name="filler", blocks_left=0):
         """Takes all the room there is, but for some blocks."""
         with open(self.disk / name, "wb", buffering=0) as filler:
-            try:
-                while True:
-                    filler.write(bytes(BLOCK))
-            except OSError as full:
-                self.assertIn(FULL, str(full))
+            size = -1
+            while size != os.fstat(filler.fileno()).st_size:  # ext4 gives blocks back when its journal is written
+                size = os.fstat(filler.fileno()).st_size
+                try:
+                    while True:
+                        filler.write(bytes(BLOCK))
+                except OSError as full:
+                    self.assertIn(FULL, str(full))
+                os.fsync(filler.fileno())
             filler.truncate(max(0, os.fstat(filler.fileno()).st_size // BLOCK - blocks_left) * BLOCK)
             os.fsync(filler.fileno())
 
