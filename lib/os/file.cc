@@ -325,7 +325,8 @@ Result<void> File::sync() const {
   const bool cannot = number == EINVAL || number == ENOTSUP;
   if (cannot && ::fstat(fd_, &status) == 0 && S_ISDIR(status.st_mode)) return {};
   errno = number;
-  Error failed = system_error(path_, "cannot sync, so whether the bytes are on the disk is unknown");
+  Error failed =
+      system_error(path_, "cannot sync, so whether the bytes are on the disk is unknown");
   failed.code = Code::Io;  // to make room and go on would rely on what nobody knows
   return failed;
 }
