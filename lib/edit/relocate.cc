@@ -208,7 +208,7 @@ Result<Destination> destination_of(const Location& source, const std::filesystem
                      "behind the last slash"};
   }
   if (source.kind == Kind::File) {
-    if (!into) prefix.replace_filename(file_named(*source.file_format, base));
+    if (!into) prefix.replace_filename(with_suffix(base, source.file_format->suffix));
     base = prefix.stem().string();
   }
   if (source.kind == Kind::TensorFlowV1) CAIRN_CHECK(check_v1_name(prefix, base));

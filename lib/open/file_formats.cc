@@ -26,11 +26,6 @@ const FileFormat* file_format(FileType type, std::string_view file_name) noexcep
   return found == kFileFormats.end() ? named_as(file_name) : found;
 }
 
-std::string file_named(const FileFormat& format, std::string_view base) {
-  const bool is_file = base.size() > format.suffix.size() && base.ends_with(format.suffix);
-  return std::string(base).append(is_file ? std::string_view() : format.suffix);
-}
-
 bool is_named_as_file(std::string_view file_name) noexcept {
   return named_as(file_name) != nullptr;
 }

@@ -34,9 +34,6 @@ const FileFormat* file_format(FileType type, std::string_view file_name) noexcep
 // Whether files of one of the formats are named so.
 bool is_named_as_file(std::string_view file_name) noexcept;
 
-// The name of a file of the format, which the base may be already: "m" and "m.npy" give "m.npy".
-std::string file_named(const FileFormat& format, std::string_view base);
-
 // The rows' openers.
 Result<FileIndex> read_safetensors(OpenShard file, const std::string& name, bool whole);
 Result<FileIndex> read_npy(OpenShard file, const std::string& name, bool whole);

@@ -62,10 +62,9 @@ Prefix Prefix::of(const std::filesystem::path& prefix) {
   return {prefix.parent_path(), prefix.filename().string()};
 }
 
-std::string safetensors_file(std::string_view base) {
-  const bool is_file =
-      base.size() > kSafetensorsSuffix.size() && base.ends_with(kSafetensorsSuffix);
-  return std::string(base).append(is_file ? std::string_view() : kSafetensorsSuffix);
+std::string with_suffix(std::string_view base, std::string_view suffix) {
+  const bool is_file = base.size() > suffix.size() && base.ends_with(suffix);
+  return std::string(base).append(is_file ? std::string_view() : suffix);
 }
 
 bool is_nameable(std::string_view base) noexcept {

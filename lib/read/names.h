@@ -24,9 +24,12 @@ struct Prefix {
   static Prefix of(const std::filesystem::path& prefix);
 };
 
-// The safetensors file of a base, which may be that file's name already: "m" and "m.safetensors"
-// give "m.safetensors".
-std::string safetensors_file(std::string_view base);
+// The file of a base, which may be that file's name already: with ".npy", "m" and "m.npy" give
+// "m.npy".
+std::string with_suffix(std::string_view base, std::string_view suffix);
+inline std::string safetensors_file(std::string_view base) {
+  return with_suffix(base, kSafetensorsSuffix);
+}
 
 // Whether files can have names that begin so: without NUL, which ends every name for the kernel.
 bool is_nameable(std::string_view base) noexcept;
