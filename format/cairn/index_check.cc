@@ -57,14 +57,14 @@ struct Subject {
 class Check {
  public:
   Check(const fbs::Index& root, std::span<const std::byte> file) noexcept
-      : root_(root), columns_(root), file_(file) {}
+      : root_(root), columns_(root), rare_(root), file_(file) {}
 
   Decoded<void> run() {
     if (root_.source_index() != nullptr) features_ |= kSourceIndexFeature;
-    if (!columns_.strided.empty()) features_ |= kStridesFeature;
+    if (!rare_.strided.empty()) features_ |= kStridesFeature;
     if (checkpoint() && shards() && opaque_dtypes() && opaque_blocks() &&
         passes(check_source_index(root_, file_)) && tensors() &&
-        passes(check_strides(columns_, file_)) && columns_end() && features()) {
+        passes(check_strides(columns_, rare_, file_)) && columns_end() && features()) {
       return {};
     }
     return std::move(reason_);
@@ -104,11 +104,11 @@ class Check {
   bool columns_end();
 
   bool is_strided(std::size_t position) const {
-    return std::ranges::binary_search(columns_.strided, position, {}, &fbs::StridedRecord::tensor);
+    return std::ranges::binary_search(rare_.strided, position, {}, &fbs::StridedRecord::tensor);
   }
   Block block_of(const fbs::TensorRecord& record) const {
-    if (record.dtype() < kFirstOpaque || columns_.opaque_blocks.empty()) return {};
-    const fbs::BlockRecord& block = columns_.opaque_blocks[record.dtype() - kFirstOpaque];
+    if (record.dtype() < kFirstOpaque || rare_.opaque_blocks.empty()) return {};
+    const fbs::BlockRecord& block = rare_.opaque_blocks[record.dtype() - kFirstOpaque];
     return {block.elements(), block.bytes()};
   }
 
@@ -135,6 +135,7 @@ class Check {
 
   const fbs::Index& root_;
   const Columns columns_;
+  const RareColumns rare_;
   const std::span<const std::byte> file_;
   std::vector<Bounds> shard_bounds_;
   std::vector<bool> opaque_used_;
@@ -262,13 +263,13 @@ bool Check::opaque_dtypes() {
 }
 
 bool Check::opaque_blocks() {
-  if (columns_.opaque_blocks.empty()) return true;
+  if (rare_.opaque_blocks.empty()) return true;
   features_ |= kBlocksFeature;
-  if (columns_.opaque_blocks.size() != opaque_used_.size()) {
-    return refuse(columns_.opaque_blocks.data(), columns_.opaque_blocks.size(), " blocks for ",
+  if (rare_.opaque_blocks.size() != opaque_used_.size()) {
+    return refuse(rare_.opaque_blocks.data(), rare_.opaque_blocks.size(), " blocks for ",
                   opaque_used_.size(), " opaque dtypes");
   }
-  for (const fbs::BlockRecord& block : columns_.opaque_blocks) {
+  for (const fbs::BlockRecord& block : rare_.opaque_blocks) {
     if ((block.elements() == 0) != (block.bytes() == 0))
       return refuse(&block, "a block of ", block.elements(), " elements in ", block.bytes(),
                     " bytes");
@@ -433,7 +434,7 @@ bool Check::dtype(const Subject& subject) {
   if (record.dtype() >= kFirstOpaque) {
     const std::size_t opaque = record.dtype() - kFirstOpaque;
     const bool in_blocks =
-        opaque < columns_.opaque_blocks.size() && columns_.opaque_blocks[opaque].elements() != 0;
+        opaque < rare_.opaque_blocks.size() && rare_.opaque_blocks[opaque].elements() != 0;
     if (opaque >= opaque_used_.size() || (record.bits() == 0) != in_blocks ||
         record.encoding() != 0 || (record.flags() & kOtherByteOrder) != 0) {
       return refuse(subject, "opaque dtype ", opaque, " of ", opaque_used_.size(), " with ",

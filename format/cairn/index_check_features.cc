@@ -98,25 +98,26 @@ Decoded<void> check_source_index(const fbs::Index& root, std::span<const std::by
   return {};
 }
 
-Decoded<void> check_strides(const Columns& columns, std::span<const std::byte> file) {
+Decoded<void> check_strides(const Columns& columns, const RareColumns& rare,
+                            std::span<const std::byte> file) {
   std::int64_t before = -1;
-  for (std::size_t i = 0; i < columns.strided.size(); ++i) {
-    const fbs::StridedRecord& record = columns.strided[i];
+  for (std::size_t i = 0; i < rare.strided.size(); ++i) {
+    const fbs::StridedRecord& record = rare.strided[i];
     if (record.tensor() >= columns.tensors.size() || record.tensor() <= before) {
       return refused(file, &record, "strides of tensor number ", record.tensor(),
                      ": tensors must ascend");
     }
     before = record.tensor();
-    const std::uint32_t begin = strides_start_of(columns, i);
+    const std::uint32_t begin = strides_start_of(rare, i);
     const std::uint32_t end = record.strides_end();
     const Strided tensor = strided_tensor(columns, record.tensor());
-    if (end < begin || end > columns.strides.size())
+    if (end < begin || end > rare.strides.size())
       return refused(file, &record, "strides of tensor ", tensor.name, " end behind their column");
-    const std::string why = misfit(tensor, part(columns.strides, begin, end));
+    const std::string why = misfit(tensor, part(rare.strides, begin, end));
     if (!why.empty()) return refused(file, &tensor.record, "tensor ", tensor.name, ": ", why);
   }
-  if (strides_start_of(columns, columns.strided.size()) == columns.strides.size()) return {};
-  return refused(file, columns.strides.data(), "there are strides that no tensor has");
+  if (strides_start_of(rare, rare.strided.size()) == rare.strides.size()) return {};
+  return refused(file, rare.strides.data(), "there are strides that no tensor has");
 }
 
 }  // namespace cairn::format::index

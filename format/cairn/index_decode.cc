@@ -135,7 +135,8 @@ Decoded<const fbs::Index*> verified(std::span<const std::byte> body) {
   const fbs::Index* root = fbs::GetIndex(data);
   const Columns columns(*root);
   if (!aligned(columns.tensors) || !aligned(columns.dims) || !aligned(columns.slices) ||
-      !aligned(columns.extents) || !aligned(columns.strides) || !aligned(source_ranges(*root))) {
+      !aligned(columns.extents) || !aligned(RareColumns(*root).strides) ||
+      !aligned(source_ranges(*root))) {
     return corrupt(kHeaderBytes, "a column of the index is not aligned to 8 bytes");
   }
   return root;

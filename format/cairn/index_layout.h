@@ -61,6 +61,12 @@ struct Columns {
   std::span<const fbs::Hash128> content_hashes;
   std::span<const fbs::SliceRecord> slices;
   std::span<const fbs::ExtentRecord> extents;
+};
+
+// The same of what few indexes have: looked for only where it is asked for.
+struct RareColumns {
+  explicit RareColumns(const fbs::Index& root) noexcept;
+
   std::span<const fbs::BlockRecord> opaque_blocks;
   std::span<const fbs::StridedRecord> strided;
   std::span<const std::int64_t> strides;
@@ -83,7 +89,7 @@ inline std::uint32_t extents_start_of(const Columns& columns, std::size_t slice)
   return slice == 0 ? 0 : columns.slices[slice - 1].extents_end();
 }
 
-inline std::uint32_t strides_start_of(const Columns& columns, std::size_t strided) noexcept {
+inline std::uint32_t strides_start_of(const RareColumns& columns, std::size_t strided) noexcept {
   return strided == 0 ? 0 : columns.strided[strided - 1].strides_end();
 }
 
@@ -112,7 +118,8 @@ bool is_bare(std::string_view name) noexcept;
 // Two parts of check_meaning(): where the index came from; and the tensors that are not row-major,
 // after all other rules about tensors.
 Decoded<void> check_source_index(const fbs::Index& root, std::span<const std::byte> file);
-Decoded<void> check_strides(const Columns& columns, std::span<const std::byte> file);
+Decoded<void> check_strides(const Columns& columns, const RareColumns& rare,
+                            std::span<const std::byte> file);
 
 // Whether a body that FlatBuffers' verifier accepted means something: every rule of FORMAT.md that
 // a schema cannot say. `file` holds the body; offsets in a Reason count from its start.

@@ -34,8 +34,10 @@ Columns::Columns(const fbs::Index& root) noexcept
       chunk_crc32cs(span_of(root.chunk_crc32cs())),
       content_hashes(span_of(root.content_hashes())),
       slices(span_of(root.slices())),
-      extents(span_of(root.extents())),
-      opaque_blocks(span_of(root.opaque_blocks())),
+      extents(span_of(root.extents())) {}
+
+RareColumns::RareColumns(const fbs::Index& root) noexcept
+    : opaque_blocks(span_of(root.opaque_blocks())),
       strided(span_of(root.strided())),
       strides(span_of(root.strides())) {}
 
@@ -83,12 +85,14 @@ std::string_view name_at(const void* root, std::size_t position) noexcept {
 }
 
 // Of the few tensors that have any.
-std::span<const std::int64_t> strides_of(const Columns& columns, std::size_t position) noexcept {
+std::span<const std::int64_t> strides_of(const fbs::Index& root, std::size_t position) noexcept {
+  if (root.strided() == nullptr) return {};
+  const index::RareColumns rare(root);
   const auto found =
-      std::ranges::lower_bound(columns.strided, position, {}, &fbs::StridedRecord::tensor);
-  if (found == columns.strided.end() || found->tensor() != position) return {};
-  const auto at = static_cast<std::size_t>(found - columns.strided.begin());
-  return index::part(columns.strides, index::strides_start_of(columns, at), found->strides_end());
+      std::ranges::lower_bound(rare.strided, position, {}, &fbs::StridedRecord::tensor);
+  if (found == rare.strided.end() || found->tensor() != position) return {};
+  const auto at = static_cast<std::size_t>(found - rare.strided.begin());
+  return index::part(rare.strides, index::strides_start_of(rare, at), found->strides_end());
 }
 
 // The facts' Extent and the column's record are the same two numbers.
@@ -248,13 +252,13 @@ IndexView::Tensor IndexView::tensor(std::size_t position) const noexcept {
   if (tensor.dtype == DType::Opaque) {
     const std::uint32_t opaque = record.dtype() - index::kFirstOpaque;
     tensor.opaque_dtype = index::text_of(*root_of(root_).opaque_dtypes()->Get(opaque));
-    if (!columns.opaque_blocks.empty()) {
-      const fbs::BlockRecord& block = columns.opaque_blocks[opaque];
+    if (const auto blocks = index::span_of(root_of(root_).opaque_blocks()); !blocks.empty()) {
+      const fbs::BlockRecord& block = blocks[opaque];
       tensor.block = {block.elements(), block.bytes()};
     }
   }
   tensor.big_endian = big_endian() != ((record.flags() & index::kOtherByteOrder) != 0);
-  tensor.strides = strides_of(columns, position);
+  tensor.strides = strides_of(root_of(root_), position);
   tensor.element_bits = record.bits();
   tensor.encoding = static_cast<Encoding>(record.encoding());
   tensor.shape = index::part(columns.dims, starts.dims, record.dims_end());
