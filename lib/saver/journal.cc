@@ -270,7 +270,9 @@ Result<Finished> settle(const Place& here, const format::JournalFacts& facts) {
   if (!facts.adding.base.empty()) {
     const std::string save = shown(here, facts.adding.base) + ": a save of it was cut short ";
     // Which finishes what it left half-named; who holds the lock has done that.
-    (void)hold_prefix(here.directory, facts.adding.base, {std::chrono::milliseconds(0), {}});
+    const auto held =
+        hold_prefix(here.directory, facts.adding.base, {std::chrono::milliseconds(0), {}});
+    if (!held && held.error().code == Code::Io) return held.error();  // a sync may have failed
     CAIRN_TRY(done, committed(here, facts.adding));
     CAIRN_CHECK(here.directory.sync());  // its writer may have died before it could
     if (!done) {

@@ -155,8 +155,8 @@ enum class Pair : std::uint8_t { Whole, Finished, Unknown };
 
 // Where a publisher died or failed between the names of its two indexes, the one that waits gets
 // its name. Unknown: it could not, or nobody knows whether one waits. The caller holds the prefix's
-// lock.
-Pair finish_pair(const os::Directory& directory, const std::string& base) {
+// lock. Errors: that of a sync.
+Result<Pair> finish_pair(const os::Directory& directory, const std::string& base) {
   const auto own_file = directory.open_file(base + std::string(kCairnSuffix), os::Links::Refuse);
   const auto foreign =
       directory.open_file(base + std::string(kTensorFlowSuffix), os::Links::Refuse);
@@ -180,8 +180,9 @@ Pair finish_pair(const os::Directory& directory, const std::string& base) {
     if (!replaced) return Pair::Unknown;
     replaced->abandon();
   }
-  const bool done = directory.rename(*waiting, wanted) && directory.sync();
-  return done ? Pair::Finished : Pair::Unknown;
+  if (!directory.rename(*waiting, wanted)) return Pair::Unknown;
+  CAIRN_CHECK(directory.sync());
+  return Pair::Finished;
 }
 
 // The temporary files of publishers under `base`, or with nothing the directory's own.
@@ -331,7 +332,8 @@ Result<Claims> claims_of_temporaries(const os::Directory& directory,
 Result<Lock> hold_prefix(const os::Directory& directory, const std::string& base,
                          const LockWait& wait) {
   CAIRN_TRY(lock, Lock::of_prefix(directory, base, wait));
-  if (finish_pair(directory, base) == Pair::Finished) sweep(directory, base);
+  CAIRN_TRY(pair, finish_pair(directory, base));
+  if (pair == Pair::Finished) sweep(directory, base);
   return std::move(lock);
 }
 
@@ -533,7 +535,8 @@ Result<void> Publisher::publish_file(Draft& file, bool replace) {
 }
 
 void sweep(const os::Directory& directory, const std::string& base) {
-  if (finish_pair(directory, base) == Pair::Unknown) return;
+  const auto pair = finish_pair(directory, base);
+  if (!pair || *pair == Pair::Unknown) return;
   const auto names = directory.names();
   if (names) sweep(directory, *names, base);
 }
