@@ -22,9 +22,10 @@
 namespace cairn::bench {
 namespace {
 
-Result<Restored> restore_and_touch(const std::string& path, std::optional<Way> way, Verify verify) {
+Result<Restored> restore_and_touch(const std::string& path, std::optional<IoMethod> method,
+                                   Verify verify) {
   RestoreOptions options;
-  options.way = way;
+  options.method = method;
   options.verify = verify;
   auto restored = restore(path, options);
   if (!restored) return restored;
@@ -63,18 +64,21 @@ Result<void> drop(const std::string& path) {
   return {};
 }
 
-void add_way(const Subject& subject, const std::string& contender, std::optional<Way> way) {
+void add_way(const Subject& subject, const std::string& contender, std::optional<IoMethod> method) {
   const auto cold = [file = subject.file()] { return drop(file); };
   for (const Verify verify : {Verify::Full, Verify::None}) {
     const std::string name = "cold/" + contender + (verify == Verify::None ? "-unchecked" : "");
-    add(name, [=, path = subject.cairn()] { return restore_and_touch(path, way, verify); }, cold);
+    add(
+        name, [=, path = subject.cairn()] { return restore_and_touch(path, method, verify); },
+        cold);
   }
 }
 
 void add_figures(const Subject& subject) {
   add_way(subject, "cairn", std::nullopt);
-  for (const Way way : {Way::Map, Way::Populate, Way::Read, Way::Direct}) {
-    add_way(subject, "cairn-" + std::string(name(way)), way);
+  for (const IoMethod method :
+       {IoMethod::Map, IoMethod::Populate, IoMethod::Read, IoMethod::Direct}) {
+    add_way(subject, "cairn-" + std::string(name(method)), method);
   }
   const std::string file = subject.file();
   const auto cold = [file] { return drop(file); };

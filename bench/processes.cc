@@ -148,7 +148,7 @@ void measure(benchmark::State& state, const Subject& subject, const Restore& res
 Restore by_cairn(const std::string& path) {
   return [path](const std::function<void()>& held) -> Result<void> {
     RestoreOptions options;
-    options.way = Way::Populate;
+    options.method = IoMethod::Populate;
     options.verify = Verify::None;
     const auto restored = restore(path, options);
     if (!restored) return restored.error();

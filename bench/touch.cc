@@ -40,7 +40,7 @@ Result<Checkpoint> open_and_touch(const std::string& path, bool prefetch) {
 
 Result<Restored> restore_and_touch(const std::string& path) {
   RestoreOptions options;
-  options.way = Way::Populate;
+  options.method = IoMethod::Populate;
   options.verify = Verify::None;
   auto restored = restore(path, options);
   if (!restored) return restored;

@@ -11,20 +11,20 @@
 
 namespace cairn::format {
 
-struct Reason {
+struct DecodeError {
   Code code = Code::Corrupt;
   std::uint64_t byte_offset = 0;  // in the bytes that were given
   std::string what;  // what is wrong there, with values: "block checksum: stored …, computed …"
 };
 
 template <class T>
-using Decoded = Result<T, Reason>;
+using Decoded = Result<T, DecodeError>;
 
-inline Reason corrupt(std::uint64_t byte_offset, std::string what) {
+inline DecodeError corrupt(std::uint64_t byte_offset, std::string what) {
   return {Code::Corrupt, byte_offset, std::move(what)};
 }
 
-inline Reason unsupported(std::uint64_t byte_offset, std::string what) {
+inline DecodeError unsupported(std::uint64_t byte_offset, std::string what) {
   return {Code::Unsupported, byte_offset, std::move(what)};
 }
 

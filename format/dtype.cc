@@ -17,7 +17,7 @@ struct Row {
   std::string_view name;
   std::uint32_t bytes;
   std::uint32_t swap;
-  DType carrier;
+  DType storage;
   std::string_view safetensors;
   Known known;
 };
@@ -105,7 +105,7 @@ std::optional<DType> dtype_from_number(std::uint64_t number) noexcept {
   return kRows[number].dtype;
 }
 
-DType carrier(DType dtype) noexcept { return row(dtype).carrier; }
+DType storage_dtype(DType dtype) noexcept { return row(dtype).storage; }
 
 std::optional<std::uint32_t> swap_bytes(DType dtype) noexcept {
   const std::uint32_t bytes = row(dtype).swap;

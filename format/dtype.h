@@ -23,7 +23,7 @@ std::optional<DType> dtype_from_number(std::uint64_t number) noexcept;
 
 // The dtype whose elements as<T>() may show for this one: itself; for quantized ones the integer of
 // the same width; uint8 for bool, one-byte floats and the sub-byte types.
-DType carrier(DType dtype) noexcept;
+DType storage_dtype(DType dtype) noexcept;
 
 // Bytes that swap together in a big-endian bundle: 4 for complex64, whose halves are swapped one by
 // one; 1: none. Nothing: TensorFlow refuses this dtype in the other byte order (float8, int4 and

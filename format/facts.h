@@ -21,6 +21,13 @@ enum class Encoding : std::uint8_t {
   TensorFlowVariant = 2,  // FORMAT.md, "Variants"
 };
 
+// The encoding that TensorFlow, and so Cairn, stores this dtype in.
+constexpr Encoding encoding_of(DType dtype) noexcept {
+  if (dtype == DType::String) return Encoding::TensorFlowString;
+  if (dtype == DType::Variant) return Encoding::TensorFlowVariant;
+  return Encoding::Raw;
+}
+
 // Part of one dimension. Whole dimensions are written "-" by TensorFlow and kept apart from 0,N.
 struct Extent {
   static constexpr std::int64_t kWhole = -1;

@@ -1,7 +1,7 @@
 #pragma once
 
-// Puts together the sentences of a Reason. libstdc++ 12 has no std::format, and `format` does not
-// depend on fmt.
+// Puts together the sentences of a DecodeError. libstdc++ 12 has no std::format, and `format` does
+// not depend on fmt.
 
 #include <concepts>
 #include <string>

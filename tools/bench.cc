@@ -29,7 +29,8 @@ constexpr const char* kFooter =
     "from the page cache (posix_fadvise). touch and copy do not check; verify does. Opening reads "
     "only\n"
     "the index and is measured warm. A restore brings every byte in and checks it; it chooses its\n"
-    "way by page cache, file system, size and memory, unless --way says which. Where no sums are\n"
+    "method by page cache, file system, size and memory, unless --method says which. Where no sums "
+    "are\n"
     "stored, as in .safetensors files, nothing is checked: verify is left out, and "
     "unchecked_bytes\n"
     "says how much a restore brought in without checking it.\n\n"
@@ -37,7 +38,7 @@ constexpr const char* kFooter =
     "{\"path\",\"bytes\",\"unchecked_bytes\",\"tensors\",\"repeat\",\"open_us\":{\"min\","
     "\"median\",\"max\"},\n"
     "\"touch_ms\":{\"warm\":{...},\"cold\":{...}},\"verify_ms\":{...} or null,\"copy_ms\":{...},\n"
-    "\"restore_ms\":{...},\"way\":{\"warm\":{\"name\",\"reason\"},\"cold\":{...}},\n"
+    "\"restore_ms\":{...},\"method\":{\"warm\":{\"name\",\"reason\"},\"cold\":{...}},\n"
     "\"stayed_resident\": the share that stayed in the page cache when it was dropped, or null}\n\n"
     "Example:\n"
     "  cairn bench saved/train2-9 --repeat 9 --json";
@@ -47,8 +48,8 @@ struct Options {
   unsigned repeat = 5;
   bool json = false;
   bool follow_links = false;
-  std::optional<Way> way;
-  Work work;
+  std::optional<IoMethod> method;
+  ExecOptions exec;
 };
 
 struct WarmCold {
@@ -58,7 +59,7 @@ struct WarmCold {
 
 // How the last restore came about.
 struct Chosen {
-  std::string way;
+  std::string method;
   std::string reason;
 };
 
@@ -71,8 +72,8 @@ struct Report {
   std::optional<WarmCold> verify;  // nothing: no sum is stored
   WarmCold copy;
   WarmCold restore;
-  Chosen warm_way;
-  Chosen cold_way;
+  Chosen warm_method;
+  Chosen cold_method;
   std::optional<double> stayed_resident;  // of what was dropped; nothing: unknown
 };
 
@@ -88,23 +89,23 @@ class Bench {
   Result<Report> run() {
     const auto first = Checkpoint::open(options_.path, open_);
     if (!first) return first.error();
-    print_notices(first->notices());
-    const auto seen = first->verify(options_.work);
+    print_warnings(first->warnings());
+    const auto seen = first->verify(options_.exec);
     if (!seen) return seen.error();
     Report report{.bytes = tensor_bytes(*first),
                   .unchecked_bytes = seen->unchecked_bytes,
                   .tensors = first->tensor_count()};
     if (seen->bytes_checked != 0 || seen->unchecked_bytes == 0) report.verify.emplace();
     Copier copier(*first);
-    const Work& work = options_.work;
+    const ExecOptions& exec = options_.exec;
     const auto opened = watch_.time(
         PageCache::Warm,
         {[] { return Result<void>(); }, [this] { return open(); }, [this] { close(); }});
     if (!opened) return opened.error();
     report.open = *opened;
     auto done = step(report.touch, [this] { return touch_every_page(*checkpoint_); });
-    if (done && report.verify) done = step(*report.verify, [&] { return verify_all(work); });
-    if (done) done = step(report.copy, [&] { return copier.copy(*checkpoint_, work); });
+    if (done && report.verify) done = step(*report.verify, [&] { return verify_all(exec); });
+    if (done) done = step(report.copy, [&] { return copier.copy(*checkpoint_, exec); });
     if (done) done = restores(report);
     if (!done) return done.error();
     report.stayed_resident = watch_.stayed_resident_max();
@@ -121,8 +122,8 @@ class Bench {
 
   void close() { checkpoint_.reset(); }
 
-  Result<void> verify_all(const Work& work) {
-    const auto verified = checkpoint_->verify(work);
+  Result<void> verify_all(const ExecOptions& exec) {
+    const auto verified = checkpoint_->verify(exec);
     if (!verified) return verified.error();
     if (verified->damage.empty()) return {};
     return Error{Code::Corrupt, 0, fmt::format("{} is damaged: see 'cairn verify'", options_.path)};
@@ -140,25 +141,25 @@ class Bench {
 
   Result<void> restores(Report& report) {
     RestoreOptions how;
-    how.way = options_.way;
+    how.method = options_.method;
     how.follow_links = options_.follow_links;
-    how.work = options_.work;
+    how.exec = options_.exec;
     Chosen chosen;
     const Trial trial{[] { return Result<void>(); },
                       [&]() -> Result<void> {
                         auto restored = restore(options_.path, how);
                         if (!restored) return restored.error();
-                        chosen = {std::string(name(restored->way)), restored->reason};
+                        chosen = {std::string(name(restored->method)), restored->reason};
                         checkpoint_ = std::move(restored->checkpoint);
                         return {};
                       },
                       [this] { close(); }};
     const auto warm = watch_.time(PageCache::Warm, trial);
     if (!warm) return warm.error();
-    report.warm_way = chosen;
+    report.warm_method = chosen;
     const auto cold = watch_.time(PageCache::Cold, trial);
     if (!cold) return cold.error();
-    report.cold_way = chosen;
+    report.cold_method = chosen;
     report.restore = {*warm, *cold};
     return {};
   }
@@ -182,7 +183,7 @@ void add_warm_cold(Json& json, std::string_view key, const WarmCold& both) {
 }
 
 void add_chosen(Json& json, std::string_view key, const Chosen& chosen) {
-  json.begin_object(key).text("name", chosen.way).text("reason", chosen.reason).end_object();
+  json.begin_object(key).text("name", chosen.method).text("reason", chosen.reason).end_object();
 }
 
 void print_json(const Options& options, const Report& report) {
@@ -197,9 +198,9 @@ void print_json(const Options& options, const Report& report) {
                 : static_cast<void>(json.null("verify_ms"));
   add_warm_cold(json, "copy_ms", report.copy);
   add_warm_cold(json, "restore_ms", report.restore);
-  json.begin_object("way");
-  add_chosen(json, "warm", report.warm_way);
-  add_chosen(json, "cold", report.cold_way);
+  json.begin_object("method");
+  add_chosen(json, "warm", report.warm_method);
+  add_chosen(json, "cold", report.cold_method);
   json.end_object();
   report.stayed_resident ? json.decimal("stayed_resident", *report.stayed_resident)
                          : json.null("stayed_resident");
@@ -226,9 +227,9 @@ void print_text(const Options& options, const Report& report) {
   print_row("copy, cold", report.copy.cold, 1e3, "ms");
   print_row("restore, warm", report.restore.warm, 1e3, "ms");
   print_row("restore, cold", report.restore.cold, 1e3, "ms");
-  print(fmt::format("\nrestore, warm: {}: {}\nrestore, cold: {}: {}\n", report.warm_way.way,
-                    safe(report.warm_way.reason), report.cold_way.way,
-                    safe(report.cold_way.reason)));
+  print(fmt::format("\nrestore, warm: {}: {}\nrestore, cold: {}: {}\n", report.warm_method.method,
+                    safe(report.warm_method.reason), report.cold_method.method,
+                    safe(report.cold_method.reason)));
   if (report.unchecked_bytes != 0) {
     print(fmt::format("{} of {} bytes have no stored sums: verify and restore did not check them\n",
                       grouped(report.unchecked_bytes), grouped(report.bytes)));
@@ -241,18 +242,19 @@ void print_text(const Options& options, const Report& report) {
 }  // namespace
 
 int bench(Arguments arguments) {
-  std::map<std::string, std::optional<Way>> ways;
-  for (const Way way : {Way::Map, Way::Populate, Way::Read, Way::Direct})
-    ways[std::string(name(way))] = way;
+  std::map<std::string, std::optional<IoMethod>> methods;
+  for (const IoMethod method :
+       {IoMethod::Map, IoMethod::Populate, IoMethod::Read, IoMethod::Direct})
+    methods[std::string(name(method))] = method;
   Options options;
   CommandLine line("cairn bench", kDescription, kFooter);
   add_path(line, options.path);
   line.add("--repeat", options.repeat, "N", "Runs of each step (5)").between(1u, 10000u);
-  line.add_choice("--way", options.way, ways, "WAY",
+  line.add_choice("--method", options.method, methods, "METHOD",
                   "How to restore: map, populate, read or direct (chosen by itself)");
   add_json(line, options.json);
   add_follow_links(line, options.follow_links);
-  add_threads(line, options.work.threads_max);
+  add_threads(line, options.exec.threads_max);
   if (const auto exit = line.parse(arguments)) return *exit;
 
   const auto report = Bench(options).run();
@@ -262,7 +264,7 @@ int bench(Arguments arguments) {
   }
   options.json ? print_json(options, *report) : print_text(options, *report);
   const std::string caveat = cold_caveat(report->stayed_resident);
-  if (!caveat.empty()) complain("notice: " + caveat);
+  if (!caveat.empty()) complain("warning: " + caveat);
   return kYes;
 }
 

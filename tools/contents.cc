@@ -26,20 +26,21 @@ std::span<const std::byte> as_bytes(const std::string& text) {
 // Counts what has been written, and tells of it now and then.
 class Meter {
  public:
-  Meter(const Work& work, std::uint64_t total_bytes) : work_(work), progress_{0, total_bytes} {}
+  Meter(const ExecOptions& exec, std::uint64_t total_bytes)
+      : exec_(exec), progress_{0, total_bytes} {}
 
   void add(std::uint64_t bytes) {
     progress_.done_bytes += bytes;
     const auto now = std::chrono::steady_clock::now();
-    if (!work_.progress || now - told_ < kProgressPause) return;
+    if (!exec_.progress || now - told_ < kProgressPause) return;
     told_ = now;
-    work_.progress(progress_);
+    exec_.progress(progress_);
   }
 
   // The work of a call whose bytes count with those before.
-  Work part() {
-    Work part = work_;
-    if (!work_.progress) return part;
+  ExecOptions part() {
+    ExecOptions part = exec_;
+    if (!exec_.progress) return part;
     part.progress = [this, before = progress_.done_bytes](const Progress& progress) {
       add(before + progress.done_bytes - progress_.done_bytes);
     };
@@ -47,12 +48,12 @@ class Meter {
   }
 
  private:
-  const Work& work_;
+  const ExecOptions& exec_;
   Progress progress_;
   std::chrono::steady_clock::time_point told_{};
 };
 
-Result<void> pour(const Tensor& tensor, Writer& writer, Meter& meter) {
+Result<void> stream_tensor(const Tensor& tensor, Writer& writer, Meter& meter) {
   if (tensor.dtype() == DType::String) {
     const auto strings = tensor.strings();
     if (!strings) return strings.error();
@@ -233,15 +234,15 @@ std::vector<TensorSpec> Contents::specs() const {
   return specs;
 }
 
-std::span<const std::string> Contents::notices() const {
-  return source_ ? source_->notices() : std::span<const std::string>();
+std::span<const std::string> Contents::warnings() const {
+  return source_ ? source_->warnings() : std::span<const std::string>();
 }
 
-Result<void> Contents::fill(Writer& writer, const Work& work) const {
+Result<void> Contents::fill(Writer& writer, const ExecOptions& exec) const {
   std::uint64_t total_bytes = 0;
   for (const Given& given : given_) total_bytes += given.file ? given.file->data_bytes : 0;
   for (const Tensor& tensor : taken_) total_bytes += tensor.size_bytes();
-  Meter meter(work, total_bytes);
+  Meter meter(exec, total_bytes);
   // What is tied has to be known before the first byte.
   Ties ties;
   std::vector<Tensor> poured;
@@ -265,7 +266,7 @@ Result<void> Contents::fill(Writer& writer, const Work& work) const {
     if (given.file) meter.add(given.file->data_bytes);
   }
   for (const Tensor& tensor : poured) {
-    const auto done = pour(tensor, writer, meter);
+    const auto done = stream_tensor(tensor, writer, meter);
     if (!done) return done;
   }
   return {};

@@ -10,8 +10,8 @@
 
 #include "cairn/checkpoint.h"
 #include "cairn/error.h"
+#include "cairn/exec_options.h"
 #include "cairn/saver.h"
-#include "cairn/work.h"
 #include "cairn/writer.h"
 #include "npy_file.h"
 
@@ -37,7 +37,7 @@ class Contents {
   Result<void> become_objects(std::int64_t save_counter);
 
   std::vector<TensorSpec> specs() const;
-  std::span<const std::string> notices() const;
+  std::span<const std::string> warnings() const;
 
   const std::optional<Checkpoint>& source() const noexcept { return source_; }
 
@@ -46,7 +46,7 @@ class Contents {
 
   // Gives the writer every byte. Memory: some blocks, and one tensor where it is partitioned,
   // big-endian or of strings.
-  Result<void> fill(Writer& writer, const Work& work) const;
+  Result<void> fill(Writer& writer, const ExecOptions& exec) const;
 
  private:
   struct Given {

@@ -165,12 +165,12 @@ Result<void> go_on(const fs::path& dir, const fs::path& prefix) {
                 {"ls", ls, {next.native() + ".safetensors"}}});
 }
 
-Result<void> show(const fs::path& work) {
-  const fs::path dir = work / "saved";
+Result<void> show(const fs::path& exec) {
+  const fs::path dir = exec / "saved";
   auto done = lay_out(dir);
   if (done) done = look(dir, dir / "train2-9");
   if (done) done = go_on(dir, dir / "train2-9");
-  if (done) done = demo_model(work / "model" / "gpt2");
+  if (done) done = demo_model(exec / "model" / "gpt2");
   return done;
 }
 
@@ -186,17 +186,17 @@ int demo(Arguments arguments) {
 
   std::error_code ignored;
   fs::create_directories(dir, ignored);
-  const Workplace work(dir, keep);
-  if (work.path().empty()) {
+  const Workplace exec(dir, keep);
+  if (exec.path().empty()) {
     complain(fmt::format("{}: no directory can be made there: {}", dir, std::strerror(errno)));
     return kFailed;
   }
-  const auto done = show(work.path());
+  const auto done = show(exec.path());
   if (!done) {
     complain(done.error());
     return kFailed;
   }
-  if (keep) say(fmt::format("Kept in {}", safe(work.path().native())));
+  if (keep) say(fmt::format("Kept in {}", safe(exec.path().native())));
   return kYes;
 }
 

@@ -160,7 +160,7 @@ Result<void> print_times(const std::filesystem::path& prefix, const std::filesys
       "   cold: before each run the shard was synced and dropped from the page cache with\n"
       "   posix_fadvise(DONTNEED); warm: it ran once before, untimed.\n");
   const std::string caveat = cold_caveat(watch.stayed_resident_max());
-  if (!caveat.empty()) print(fmt::format("   notice: {}.\n", caveat));
+  if (!caveat.empty()) print(fmt::format("   warning: {}.\n", caveat));
   return {};
 }
 

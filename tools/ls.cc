@@ -89,8 +89,8 @@ void print_json(const Checkpoint& checkpoint) {
   json.text("prefix", checkpoint.prefix().native());
   json.text("format", name(checkpoint.format()));
   json.number("step", checkpoint.step());
-  json.begin_array("notices");
-  for (const std::string& notice : checkpoint.notices()) json.element(notice);
+  json.begin_array("warnings");
+  for (const std::string& warning : checkpoint.warnings()) json.element(warning);
   json.end_array().begin_array("shards");
   for (std::size_t i = 0; i < checkpoint.shard_count(); ++i) {
     const Checkpoint::Shard shard = checkpoint.shard_at(i);

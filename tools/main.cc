@@ -75,7 +75,7 @@ std::string help() {
       "  0  all is well\n"
       "  1  the honest answer is no: damage found, no latest checkpoint\n"
       "  2  the work could not be done: wrong usage, unreadable, refused\n\n"
-      "Results go to stdout, messages and notices to stderr. Where a result cannot be written to "
+      "Results go to stdout, messages and warnings to stderr. Where a result cannot be written to "
       "stdout,\n"
       "the exit status is 2, also when what it tells of is done and durable.\n";
   return out;
@@ -141,7 +141,7 @@ void end_with_sentence(const MappingFault& /*fault*/, void* /*context*/) noexcep
 }
 
 // A stream that is closed stays closed to whoever writes to it, but no file gets its number; and to
-// write to a reader that has gone is a failure, not the end: a notice that nobody reads is no
+// write to a reader that has gone is a failure, not the end: a warning that nobody reads is no
 // reason to give up a save. Nor is a limit of a file's size: it is an error as a full disk is.
 void hold_standard_streams() {
   int fd = -1;

@@ -141,7 +141,7 @@ Copier::Copier(const Checkpoint& checkpoint) {
   memory_.resize(std::max(largest, std::min(tensor_bytes(checkpoint), kCopyBytesMax)));
 }
 
-Result<void> Copier::copy(const Checkpoint& checkpoint, const Work& work) {
+Result<void> Copier::copy(const Checkpoint& checkpoint, const ExecOptions& exec) {
   std::vector<Read> group;
   std::uint64_t used = 0;
   for (std::size_t i = 0; i < checkpoint.tensor_count(); ++i) {
@@ -149,7 +149,7 @@ Result<void> Copier::copy(const Checkpoint& checkpoint, const Work& work) {
     const auto size = tensor.read_bytes();
     if (!size) return size.error();
     if (*size > memory_.size() - used) {
-      const auto done = checkpoint.read(group, work);
+      const auto done = checkpoint.read(group, exec);
       if (!done) return done;
       group.clear();
       used = 0;
@@ -157,7 +157,7 @@ Result<void> Copier::copy(const Checkpoint& checkpoint, const Work& work) {
     group.push_back({tensor.name(), {}, std::span(memory_).subspan(used, *size)});
     used += *size;
   }
-  return checkpoint.read(group, work);
+  return checkpoint.read(group, exec);
 }
 
 std::uint64_t tensor_bytes(const Checkpoint& checkpoint) {

@@ -66,7 +66,7 @@ Result<void> touch_every_page(const Checkpoint& checkpoint);
 class Copier {
  public:
   explicit Copier(const Checkpoint& checkpoint);  // allocates the memory and touches its pages
-  Result<void> copy(const Checkpoint& checkpoint, const Work& work);
+  Result<void> copy(const Checkpoint& checkpoint, const ExecOptions& exec);
 
  private:
   std::vector<std::byte> memory_;

@@ -37,7 +37,7 @@ int report_moved(const Result<Moved>& done, const std::string& source, bool json
     return kFailed;
   }
   const Transfer& transfer = done->transfer;
-  print_notices(transfer.notices);
+  print_warnings(transfer.warnings);
   if (!json) {
     print(fmt::format("{} → {}: {} payload bytes written\n", safe(source),
                       safe(transfer.prefix.native()), grouped(transfer.payload_bytes_copied)));

@@ -117,8 +117,8 @@ void complain(const Error& error) {
   complain(error.what.empty() ? std::string(name(error.code)) : in_command_words(error.what));
 }
 
-void print_notices(std::span<const std::string> notices) {
-  for (const std::string& notice : notices) complain("notice: " + in_command_words(notice));
+void print_warnings(std::span<const std::string> warnings) {
+  for (const std::string& warning : warnings) complain("warning: " + in_command_words(warning));
 }
 
 Json& Json::begin_object(std::string_view key) {

@@ -39,7 +39,7 @@ void print_to_stderr(std::string_view text);
 // To stderr, as one line "cairn: …", escaped.
 void complain(std::string_view sentence);
 void complain(const Error& error);
-void print_notices(std::span<const std::string> notices);
+void print_warnings(std::span<const std::string> warnings);
 
 // Writes JSON into a string, field by field. A text that is not UTF-8 comes as hexadecimal digits
 // under its key with "_hex" appended; in an array as {"name_hex": …}.

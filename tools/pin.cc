@@ -37,7 +37,7 @@ Result<void> mark(const fs::path& prefix, const SaverOptions& options, bool pinn
   auto saver = Saver::open(dir, options);
   if (!saver) return std::move(saver).error();
   auto done = saver->pin(prefix, pinned);
-  print_notices(saver->notices());
+  print_warnings(saver->warnings());
   return done;
 }
 

@@ -27,12 +27,12 @@ ProgressBar::~ProgressBar() {
   if (shown_) print_to_stderr(kClearLine);
 }
 
-Work ProgressBar::work(unsigned threads) {
-  Work work;
-  work.threads_max = threads;
-  work.stop = stopped_by_signals();
-  if (terminal_) work.progress = [this](const Progress& progress) { show(progress); };
-  return work;
+ExecOptions ProgressBar::exec(unsigned threads) {
+  ExecOptions exec;
+  exec.threads_max = threads;
+  exec.stop = stopped_by_signals();
+  if (terminal_) exec.progress = [this](const Progress& progress) { show(progress); };
+  return exec;
 }
 
 void ProgressBar::show(const Progress& progress) {

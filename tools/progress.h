@@ -3,7 +3,7 @@
 #include <chrono>
 #include <string>
 
-#include "cairn/work.h"
+#include "cairn/exec_options.h"
 
 namespace cairn::tools {
 
@@ -18,7 +18,7 @@ class ProgressBar {
 
   // The Work for one call of the library that this bar follows, and that Ctrl-C stops. The bar must
   // outlive the call.
-  Work work(unsigned threads);
+  ExecOptions exec(unsigned threads);
 
  private:
   void show(const Progress& progress);

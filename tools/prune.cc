@@ -25,37 +25,38 @@ constexpr const char* kFooter =
     "  cairn prune saved --max-to-keep 3 --dry-run\n"
     "  cairn prune saved --max-to-keep 1 --best loss:2 --every-steps 10000";
 
-void print_json(const std::vector<Verdict>& verdicts) {
+void print_json(const std::vector<RetentionDecision>& decisions) {
   Json json;
   json.begin_object().begin_array("checkpoints");
-  for (const Verdict& verdict : verdicts) {
-    json.begin_object().text("prefix", verdict.prefix.native());
-    json.flag("kept", verdict.kept).text("why", verdict.why).end_object();
+  for (const RetentionDecision& decision : decisions) {
+    json.begin_object().text("prefix", decision.prefix.native());
+    json.flag("kept", decision.kept).text("why", decision.why).end_object();
   }
   json.end_array().end_object().finish();
 }
 
-void print_text(const std::vector<Verdict>& verdicts, bool dry_run) {
+void print_text(const std::vector<RetentionDecision>& decisions, bool dry_run) {
   const std::string_view gone = dry_run ? "goes" : "went";
   std::size_t width = 0;
-  for (const Verdict& verdict : verdicts)
-    width = std::max(width, safe(verdict.prefix.native()).size());
-  for (const Verdict& verdict : verdicts) {
-    print(fmt::format("{}  {:<{}}  {}\n", verdict.kept ? "kept" : gone,
-                      safe(verdict.prefix.native()), width, safe(verdict.why)));
+  for (const RetentionDecision& decision : decisions)
+    width = std::max(width, safe(decision.prefix.native()).size());
+  for (const RetentionDecision& decision : decisions) {
+    print(fmt::format("{}  {:<{}}  {}\n", decision.kept ? "kept" : gone,
+                      safe(decision.prefix.native()), width, safe(decision.why)));
   }
 }
 
-Result<std::vector<Verdict>> judge(const std::string& dir, const RetentionOptions& retention,
-                                   SaverOptions options, bool dry_run) {
+Result<std::vector<RetentionDecision>> judge(const std::string& dir,
+                                             const RetentionOptions& retention,
+                                             SaverOptions options, bool dry_run) {
   auto rules = rules_of(retention);
   if (!rules) return std::move(rules).error();
   options.keep_any_of = *std::move(rules);
   auto saver = Saver::open(dir, options);
   if (!saver) return std::move(saver).error();
-  auto verdicts = saver->prune(dry_run);
-  print_notices(saver->notices());
-  return verdicts;
+  auto decisions = saver->prune(dry_run);
+  print_warnings(saver->warnings());
+  return decisions;
 }
 
 }  // namespace
@@ -76,12 +77,12 @@ int prune(Arguments arguments) {
   add_json(line, json);
   if (const auto exit = line.parse(arguments)) return *exit;
 
-  const auto verdicts = judge(dir, retention, options, dry_run);
-  if (!verdicts) {
-    complain(verdicts.error());
+  const auto decisions = judge(dir, retention, options, dry_run);
+  if (!decisions) {
+    complain(decisions.error());
     return kFailed;
   }
-  json ? print_json(*verdicts) : print_text(*verdicts, dry_run);
+  json ? print_json(*decisions) : print_text(*decisions, dry_run);
   return kYes;
 }
 

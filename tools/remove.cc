@@ -66,7 +66,7 @@ int remove_verb(Arguments arguments) {
     complain(removed.error());
     return kFailed;
   }
-  print_notices(removed->notices);
+  print_warnings(removed->warnings);
   json ? print_json(*removed) : print_text(*removed, options.dry_run);
   return kYes;
 }

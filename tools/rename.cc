@@ -93,7 +93,7 @@ int report_renamed(const Result<Renamed>& done, bool json) {
     complain(done.error());
     return kFailed;
   }
-  print_notices(done->transfer.notices);
+  print_warnings(done->transfer.warnings);
   if (!json) {
     print_text(done->transfer);
     print_changes(done->names);

@@ -66,7 +66,7 @@ struct Subject {
 };
 
 int report(const Salvageable& found, const Subject& subject, bool json) {
-  print_notices(found.notices);
+  print_warnings(found.warnings);
   if (json) {
     Json object;
     object.begin_object().text("prefix", subject.prefix);
@@ -83,7 +83,7 @@ int report(const Salvageable& found, const Subject& subject, bool json) {
 
 int dry_run(const std::string& source, const TransferFlags& flags) {
   ProgressBar bar("looking at " + source);
-  const auto found = salvageable(source, bar.work(flags.threads), flags.options.follow_links);
+  const auto found = salvageable(source, bar.exec(flags.threads), flags.options.follow_links);
   if (!found) {
     complain(found.error());
     return kFailed;
@@ -106,7 +106,7 @@ int salvage_verb(Arguments arguments) {
 
   const auto done = run("salvaging " + source, flags, [&](const TransferOptions& options) {
     return salvage(source, {options.output, options.replace, options.follow_links,
-                            options.lock_wait, options.work});
+                            options.lock_wait, options.exec});
   });
   if (!done) {
     complain(done.error());

@@ -43,7 +43,8 @@ constexpr const char* kFooter =
     "Strings of numpy's kind S lose the NUL bytes at their ends, as in numpy; void of two bytes is "
     "read\n"
     "as bfloat16.\n\n"
-    "JSON: {\"prefix\",\"kept\":[...],\"deleted\":[...],\"notices\":[...]}, where kept is what the "
+    "JSON: {\"prefix\",\"kept\":[...],\"deleted\":[...],\"warnings\":[...]}, where kept is what "
+    "the "
     "catalog\n"
     "lists now, oldest first.\n\n"
     "Examples:\n"
@@ -152,20 +153,20 @@ Result<Saved> save_contents(Options& options) {
   }
   const fs::path prefix = options.prefix;
   ProgressBar bar("saving " + options.prefix);
-  options.saver.work = bar.work(0);
+  options.saver.exec = bar.exec(0);
   auto saver = Saver::open(prefix.has_parent_path() ? prefix.parent_path() : ".", options.saver);
   if (!saver) return std::move(saver).error();
-  const auto fill = [&](Writer& writer) { return contents->fill(writer, options.saver.work); };
+  const auto fill = [&](Writer& writer) { return contents->fill(writer, options.saver.exec); };
   auto saved = saver->save(prefix.filename().native(), contents->specs(), fill, options.what);
   if (!saved) return saved;
-  const auto notices = contents->notices();
-  saved->notices.insert(saved->notices.begin(), notices.begin(), notices.end());
+  const auto warnings = contents->warnings();
+  saved->warnings.insert(saved->warnings.begin(), warnings.begin(), warnings.end());
   if (options.what.meta_graph.empty() && contents->source()) {
     const fs::path graph = contents->source()->prefix().native() + ".meta";
     std::error_code ignored;
     if (fs::exists(graph, ignored) && prefix.native() != contents->source()->prefix().native())
-      saved->notices.push_back(graph.native() +
-                               ": TensorFlow's graph stays behind; --meta takes it along");
+      saved->warnings.push_back(graph.native() +
+                                ": TensorFlow's graph stays behind; --meta takes it along");
   }
   return saved;
 }
@@ -176,8 +177,8 @@ void print_json(const Saved& saved) {
   for (const fs::path& kept : saved.kept) json.element(kept.native());
   json.end_array().begin_array("deleted");
   for (const fs::path& deleted : saved.deleted) json.element(deleted.native());
-  json.end_array().begin_array("notices");
-  for (const std::string& notice : saved.notices) json.element(notice);
+  json.end_array().begin_array("warnings");
+  for (const std::string& warning : saved.warnings) json.element(warning);
   json.end_array().end_object().finish();
 }
 
@@ -194,7 +195,7 @@ int save(Arguments arguments) {
     complain(saved.error());
     return kFailed;
   }
-  print_notices(saved->notices);
+  print_warnings(saved->warnings);
   options.json ? print_json(*saved) : print(safe(saved->prefix.native()) + "\n");
   return kYes;
 }

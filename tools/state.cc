@@ -73,11 +73,11 @@ std::vector<UnnamedShard> look_for_unnamed(const std::string& dir) {
   return {};
 }
 
-// The same. Where all is known, its notices have been said.
+// The same. Where all is known, its warnings have been said.
 LeftBehind look_for_left(const std::string& dir) {
   auto left = left_behind(dir);
   if (left) {
-    print_notices(left->notices);
+    print_warnings(left->warnings);
     return *std::move(left);
   }
   complain("what processes that died left could not be looked for: " +
@@ -122,7 +122,7 @@ State state_of(const Repaired& repaired) {
   State state;
   for (const auto& prefix : repaired.state.all_model_checkpoint_paths) {
     Entry entry{prefix.native(), prefix.native(), std::nullopt};
-    const auto kept = std::ranges::find(repaired.kept, prefix, &PassedOver::prefix);
+    const auto kept = std::ranges::find(repaired.kept, prefix, &SkippedCheckpoint::prefix);
     if (kept != repaired.kept.end())
       entry = {prefix.native(), std::nullopt, in_command_words(kept->why), false};
     if (entry.judged) state.latest_whole = entry.prefix;
@@ -134,7 +134,7 @@ State state_of(const Repaired& repaired) {
 
 void print_json(Json& json, const LeftBehind& left) {
   json.begin_array("unfinished");
-  for (const PassedOver& each : left.unfinished) {
+  for (const SkippedCheckpoint& each : left.unfinished) {
     json.begin_object().text("prefix", each.prefix.native());
     json.text("why", in_command_words(each.why)).end_object();
   }
@@ -164,7 +164,7 @@ void print_json(const State& state, const Repaired* repaired) {
   print_json(json, state.left);
   if (repaired != nullptr) {
     json.flag("changed", repaired->changed).begin_array("left_out");
-    for (const PassedOver& each : repaired->left_out) {
+    for (const SkippedCheckpoint& each : repaired->left_out) {
       json.begin_object().text("prefix", each.prefix.native());
       json.text("why", in_command_words(each.why)).end_object();
     }
@@ -203,7 +203,7 @@ void print_unnamed(const State& state) {
 
 void print_left(const LeftBehind& left) {
   if (left.unfinished.empty() && left.files.empty()) return;
-  for (const PassedOver& each : left.unfinished)
+  for (const SkippedCheckpoint& each : left.unfinished)
     print(fmt::format("unfinished: {}\n", safe(in_command_words(each.why))));
   for (const LeftFile& file : left.files) {
     print(fmt::format("left by a process that died: {}  {} bytes\n", safe(file.path.native()),
@@ -218,7 +218,7 @@ void print_around(const State& state) {
 }
 
 void print_repair(const Repaired& repaired, bool dry_run) {
-  for (const PassedOver& each : repaired.left_out)
+  for (const SkippedCheckpoint& each : repaired.left_out)
     print(fmt::format("left out: {}\n", safe(in_command_words(each.why))));
   print(!repaired.changed ? "the catalog stays as it is\n"
         : dry_run         ? "the catalog would be written anew\n"
@@ -232,7 +232,7 @@ int repair(const std::string& dir, const std::string& catalog, const RepairOptio
     complain(repaired.error());
     return kFailed;
   }
-  print_notices(repaired->notices);
+  print_warnings(repaired->warnings);
   State state = state_of(*repaired);
   look_around(dir, state);
   if (json) {

@@ -98,7 +98,7 @@ int report(const Result<Transfer>& transfer, bool json) {
     complain(transfer.error());
     return kFailed;
   }
-  print_notices(transfer->notices);
+  print_warnings(transfer->warnings);
   if (!json) {
     print_text(*transfer);
     return kYes;

@@ -33,11 +33,11 @@ void add_replace_json_threads(CommandLine& line, TransferFlags& flags);
 
 // What `work`, a call of the library, makes of the options, under a progress bar.
 template <class Call>
-auto run(const std::string& doing, TransferFlags& flags, Call work) {
+auto run(const std::string& doing, TransferFlags& flags, Call exec) {
   ProgressBar bar(doing);
   flags.options.output = flags.output;
-  flags.options.work = bar.work(flags.threads);
-  return work(flags.options);
+  flags.options.exec = bar.exec(flags.threads);
+  return exec(flags.options);
 }
 
 // What a transfer did, as text, and as fields of an object.

@@ -216,8 +216,8 @@ void add_node(Json& json, const Drawing& drawing, std::size_t id) {
 void print_json(const Drawing& drawing) {
   Json json;
   json.begin_object().text("prefix", drawing.checkpoint.prefix().native());
-  json.flag("object_based", drawing.object_based).begin_array("notices");
-  for (const std::string& notice : drawing.checkpoint.notices()) json.element(notice);
+  json.flag("object_based", drawing.object_based).begin_array("warnings");
+  for (const std::string& warning : drawing.checkpoint.warnings()) json.element(warning);
   json.end_array().begin_array("nodes");
   for (std::size_t i = 0; i < drawing.graph.nodes.size(); ++i) add_node(json, drawing, i);
   json.end_array().begin_array("unclaimed");

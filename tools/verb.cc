@@ -47,7 +47,7 @@ std::optional<Checkpoint> open_or_complain(const std::string& path, bool follow_
     complain(checkpoint.error());
     return std::nullopt;
   }
-  print_notices(checkpoint->notices());
+  print_warnings(checkpoint->warnings());
   return *std::move(checkpoint);
 }
 

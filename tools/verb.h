@@ -48,7 +48,7 @@ void add_json(CommandLine& line, bool& json);
 void add_threads(CommandLine& line, unsigned& threads);
 void add_follow_links(CommandLine& line, bool& follow_links);
 
-// The checkpoint at `path`, whose notices are printed; nothing: why not was said.
+// The checkpoint at `path`, whose warnings are printed; nothing: why not was said.
 std::optional<Checkpoint> open_or_complain(const std::string& path, bool follow_links);
 
 }  // namespace cairn::tools

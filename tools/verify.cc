@@ -66,9 +66,9 @@ Outcome look_at(const std::string& path, bool follow_links, unsigned threads) {
   options.follow_links = follow_links;
   const auto checkpoint = Checkpoint::open(path, options);
   if (!checkpoint) return failed(path, checkpoint.error());
-  print_notices(checkpoint->notices());
+  print_warnings(checkpoint->warnings());
   ProgressBar bar("verifying " + path);
-  auto verified = checkpoint->verify(bar.work(threads));
+  auto verified = checkpoint->verify(bar.exec(threads));
   if (!verified) return failed(checkpoint->prefix().native(), verified.error());
 
   Outcome outcome;

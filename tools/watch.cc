@@ -25,7 +25,7 @@ using std::chrono::milliseconds;
 constexpr const char* kDescription =
     "Print the prefix of each checkpoint that is published in a directory, as it comes: every one "
     "that\n"
-    "the catalog lists, in its order, that is whole when its turn comes. What is passed over is "
+    "the catalog lists, in its order, that is whole when its turn comes. What is skipped is "
     "named on\n"
     "stderr. DIR need not be there yet.";
 
@@ -33,13 +33,13 @@ constexpr const char* kFooter =
     "Exit status: 0 something was printed before the time was over, 1 nothing was, 2 the catalog "
     "could\n"
     "not be read. Without --timeout it ends when it is killed.\n\n"
-    "JSON: a line for each {\"prefix\",\"passed_over\":[{\"prefix\",\"why\"}]}; prefix is null "
+    "JSON: a line for each {\"prefix\",\"skipped\":[{\"prefix\",\"why\"}]}; prefix is null "
     "where all was\n"
-    "passed over.\n\n"
+    "skipped.\n\n"
     "Example:\n"
     "  cairn watch saved --cursor seen | while read -r prefix; do evaluate \"$prefix\"; done";
 
-// What is passed over while nothing is published is named after so long at the latest.
+// What is skipped while nothing is published is named after so long at the latest.
 constexpr milliseconds kSliceMax{10'000};
 
 constexpr double kTimeoutSecondsMax = 1e9;
@@ -112,18 +112,18 @@ Result<void> write_cursor(const std::string& file, const std::string& text) {
 }
 
 void print_text(const Published& published) {
-  for (const PassedOver& each : published.passed_over) {
-    complain(fmt::format("passed over {}: {}", each.prefix.native(), each.why));
+  for (const SkippedCheckpoint& each : published.skipped) {
+    complain(fmt::format("skipped {}: {}", each.prefix.native(), each.why));
   }
   if (published.prefix) print(safe(published.prefix->native()) + "\n");
 }
 
 void print_json(const Published& published) {
-  if (!published.prefix && published.passed_over.empty()) return;
+  if (!published.prefix && published.skipped.empty()) return;
   const auto prefix = published.prefix ? std::optional(published.prefix->native()) : std::nullopt;
   Json json;
-  json.begin_object().text_or_null("prefix", prefix).begin_array("passed_over");
-  for (const PassedOver& each : published.passed_over) {
+  json.begin_object().text_or_null("prefix", prefix).begin_array("skipped");
+  for (const SkippedCheckpoint& each : published.skipped) {
     json.begin_object().text("prefix", each.prefix.native()).text("why", each.why).end_object();
   }
   json.end_array().end_object().finish();

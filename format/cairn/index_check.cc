@@ -143,7 +143,7 @@ class Check {
   bool any_content_hash_ = false;
   std::uint32_t extents_end_ = 0;  // of the slice looked at last
   std::uint64_t features_ = 0;     // that were met
-  Reason reason_;
+  DecodeError reason_;
 };
 
 // ---- The checkpoint ----------------------------------------------------------------------------
@@ -446,9 +446,7 @@ bool Check::dtype(const Subject& subject) {
   }
   const auto dtype = static_cast<DType>(record.dtype());
   if (!storable(dtype)) return refuse(subject, "dtype ", record.dtype(), " cannot be stored");
-  const Encoding encoding = dtype == DType::String    ? Encoding::TensorFlowString
-                            : dtype == DType::Variant ? Encoding::TensorFlowVariant
-                                                      : Encoding::Raw;
+  const Encoding encoding = encoding_of(dtype);
   if ((record.flags() & kOtherByteOrder) != 0 &&
       (encoding != Encoding::Raw || element_bytes(dtype) == 1)) {
     return refuse(subject, "a ", name(dtype), " has no byte order of its own");

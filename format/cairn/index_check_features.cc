@@ -16,7 +16,7 @@ namespace cairn::format::index {
 namespace {
 
 template <class... Parts>
-Reason refused(std::span<const std::byte> file, const void* where, const Parts&... parts) {
+DecodeError refused(std::span<const std::byte> file, const void* where, const Parts&... parts) {
   const auto offset = static_cast<const std::byte*>(where) - file.data();
   return corrupt(static_cast<std::uint64_t>(offset), sentence(parts...));
 }

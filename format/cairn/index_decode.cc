@@ -89,7 +89,7 @@ Decoded<void> check_sizes(std::span<const std::byte> file) {
 // All that can be said before the body is looked at.
 Decoded<void> check_header(std::span<const std::byte> file) {
   if (reinterpret_cast<std::uintptr_t>(file.data()) % 8 != 0) {
-    return Reason{Code::Invalid, 0, "the index lies at an address that is no multiple of 8"};
+    return DecodeError{Code::Invalid, 0, "the index lies at an address that is no multiple of 8"};
   }
   if (file.size() > limits::kIndexBytesMax) {
     return corrupt(0, sentence("the index has ", file.size(), " bytes, more than the limit of ",

@@ -48,7 +48,7 @@ struct Amounts {
   std::map<std::string, Block> opaque_dtypes;
 };
 
-Reason invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
+DecodeError invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
 
 // Tables, vtables, lengths and alignment cost less than this for each thing that has any.
 constexpr std::uint64_t kOverhead = 96;

@@ -122,7 +122,7 @@ Decoded<void> check_strides(const Columns& columns, const RareColumns& rare,
                             std::span<const std::byte> file);
 
 // Whether a body that FlatBuffers' verifier accepted means something: every rule of FORMAT.md that
-// a schema cannot say. `file` holds the body; offsets in a Reason count from its start.
+// a schema cannot say. `file` holds the body; offsets in a DecodeError count from its start.
 Decoded<void> check_meaning(const fbs::Index& root, std::span<const std::byte> file);
 
 // The file's bytes for facts that may break the rules: what encode_index starts with, and how tests

@@ -33,7 +33,7 @@ constexpr std::size_t kReservedMax = 1u << 18;
 
 // The offsets of JSON's parts in the file are not known any more: complaints point at its start.
 template <class... Parts>
-Reason refuse(const Parts&... parts) {
+DecodeError refuse(const Parts&... parts) {
   return corrupt(kLengthBytes, sentence(parts...));
 }
 

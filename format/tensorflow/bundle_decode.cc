@@ -37,10 +37,10 @@ struct Entry {
   TensorFacts& tensor;
   std::uint64_t at = 0;
 
-  Reason wrong(const std::string& what) const {
+  DecodeError wrong(const std::string& what) const {
     return corrupt(at, "tensor " + format::quoted(tensor.name) + " " + what);
   }
-  Reason beyond(const std::string& what) const {
+  DecodeError beyond(const std::string& what) const {
     return unsupported(at, "tensor " + format::quoted(tensor.name) + " " + what);
   }
 };
@@ -80,12 +80,6 @@ Decoded<void> check_version(const BundleHeader& header) {
     return unsupported(0, "the bundle forbids readers of version " + std::to_string(kVersion));
   }
   return {};
-}
-
-Encoding encoding_of(DType dtype) noexcept {
-  if (dtype == DType::String) return Encoding::TensorFlowString;
-  if (dtype == DType::Variant) return Encoding::TensorFlowVariant;
-  return Encoding::Raw;
 }
 
 // Whether so many elements can have the entry's size. Strings have a varint each, and a checksum of

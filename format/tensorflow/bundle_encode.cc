@@ -19,7 +19,7 @@ struct Record {
   const SliceFacts* slice = nullptr;  // null: the tensor itself
 };
 
-Reason invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
+DecodeError invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
 
 Decoded<void> check_tensor(const TensorFacts& tensor) {
   const auto wrong = [&](const std::string& what) {

@@ -106,7 +106,7 @@ class Builder {
   std::map<std::pair<std::size_t, std::string>, std::size_t> nodes_;  // by parent and name
 };
 
-Reason invalid(std::string_view path, const std::string& why) {
+DecodeError invalid(std::string_view path, const std::string& why) {
   return {Code::Invalid, 0, "the object path " + format::quoted(path) + " " + why};
 }
 

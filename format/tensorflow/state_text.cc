@@ -61,7 +61,7 @@ class Tokens {
   }
 
   // What is wrong with the current token.
-  Reason wrong(const std::string& what) const {
+  DecodeError wrong(const std::string& what) const {
     const std::string_view before = text_.substr(0, at_);
     const auto line = 1 + std::count(before.begin(), before.end(), '\n');
     const std::size_t column = at_ - (before.rfind('\n') + 1) + 1;

@@ -58,7 +58,7 @@ class TableEntries {
   std::uint64_t block_offset() const noexcept { return block_offset_; }
 
  private:
-  Reason damaged(const std::string& what) const;
+  DecodeError damaged(const std::string& what) const;
 
   std::string_view rest_;  // entries of the block that are still to come
   std::uint64_t block_offset_ = 0;

@@ -106,7 +106,7 @@ Decoded<std::string_view> load_block(const TableFile& file, Handle handle,
 
 // ---- Entries
 
-Reason TableEntries::damaged(const std::string& what) const {
+DecodeError TableEntries::damaged(const std::string& what) const {
   return corrupt(block_offset_, block_at(block_offset_) + " " + what);
 }
 

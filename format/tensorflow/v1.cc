@@ -103,7 +103,7 @@ Decoded<void> V1Reader::read_meta() {
   if (!first) return first.error();
   if (!*first || !table_.key().empty())
     return corrupt(0, "the V1 file has no list of tensors: its first key is not empty");
-  const auto at = [&](Reason reason) {
+  const auto at = [&](DecodeError reason) {
     reason.byte_offset = table_.block_offset();
     return reason;
   };
@@ -166,7 +166,7 @@ Decoded<bool> V1Reader::next() {
 Decoded<std::span<const std::byte>> V1Reader::next_block() {
   auto block = values_.next_block();
   if (block) return block;
-  return Reason{block.error().code, table_.block_offset(), which() + " " + block.error().what};
+  return DecodeError{block.error().code, table_.block_offset(), which() + " " + block.error().what};
 }
 
 Decoded<void> V1Reader::finish_slice() {

@@ -143,7 +143,7 @@ Decoded<std::span<const std::byte>> V1Values::next_fixed() {
 
 Decoded<std::span<const std::byte>> V1Values::next_numbers() {
   const std::size_t width = element_bytes(dtype_);
-  // Room for one number more than there should be, which next_block() then notices, and for the
+  // Room for one number more than there should be, which next_block() then warnings, and for the
   // bytes above its width.
   const std::uint64_t due_bytes = (count_ + 1) * width - given_bytes_;
   const std::size_t room = std::min<std::uint64_t>(kBlockBytes, due_bytes);

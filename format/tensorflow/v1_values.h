@@ -20,7 +20,7 @@ namespace cairn::format::tensorflow {
 bool v1_storable(DType dtype) noexcept;
 
 // The pieces of one field of a message: the bytes of a packed list, or those of one value that
-// stands alone. Other fields are passed over.
+// stands alone. Other fields are skipped.
 class FieldPieces {
  public:
   FieldPieces() = default;

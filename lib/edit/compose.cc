@@ -136,7 +136,7 @@ Result<void> check_parts(std::span<const MergeInput> sources, const Tagged& a, c
 
 // One tensor out of its parts in several sources.
 Result<TensorFacts> joined(std::span<const MergeInput> sources, std::span<Tagged> parts,
-                           std::vector<std::string>& notices) {
+                           std::vector<std::string>& warnings) {
   std::vector<Box> boxes;
   std::vector<std::size_t> owners;  // the source of each
   std::uint64_t covered = 0;
@@ -161,7 +161,7 @@ Result<TensorFacts> joined(std::span<const MergeInput> sources, std::span<Tagged
                      sources[owners[a]].path.string() + " and " + sources[owners[b]].path.string()};
   }
   if (covered < format::element_count(first.shape).value_or(0))
-    notices.push_back("tensor " + format::quoted(first.name) + ": its slices leave a gap");
+    warnings.push_back("tensor " + format::quoted(first.name) + ": its slices leave a gap");
   TensorFacts whole = std::move(parts.front().facts);
   whole.content_hash.reset();
   for (Tagged& part : parts.subspan(1))
@@ -184,7 +184,7 @@ Result<void> join_tensors(std::span<const MergeInput> sources, std::vector<Tagge
       continue;
     }
     const auto parts = std::span(tensors).subspan(begin, end - begin);
-    CAIRN_TRY(whole, joined(sources, parts, result.notices));
+    CAIRN_TRY(whole, joined(sources, parts, result.warnings));
     result.facts.tensors.push_back(std::move(whole));
   }
   return {};
@@ -224,7 +224,7 @@ std::optional<std::int64_t> common_step(std::span<const MergeInput> sources) {
 
 // Those pairs whose key has no other value in another source, in the order of their appearance.
 format::KeyValues agreeing(std::span<const format::KeyValues> all,
-                           std::vector<std::string>& notices) {
+                           std::vector<std::string>& warnings) {
   std::map<std::string_view, std::pair<std::string_view, bool>> values;  // and whether they differ
   std::vector<std::string_view> order;
   for (const format::KeyValues& each : all) {
@@ -240,19 +240,19 @@ format::KeyValues agreeing(std::span<const format::KeyValues> all,
     if (!differs) {
       kept.emplace_back(key, value);
     } else {
-      notices.push_back("metadata " + format::quoted(key) +
-                        " differs between the sources: left out");
+      warnings.push_back("metadata " + format::quoted(key) +
+                         " differs between the sources: left out");
     }
   }
   return kept;
 }
 
-void drop_savers_own(format::KeyValues& metadata) {
+void remove_saver_keys(format::KeyValues& metadata) {
   std::erase_if(metadata,
                 [](const auto& pair) { return pair.first.starts_with(format::kReservedKeys); });
 }
 
-void drop_files_own(format::KeyValues& metadata) {
+void remove_file_keys(format::KeyValues& metadata) {
   std::erase_if(metadata,
                 [](const auto& pair) { return format::safetensors::is_own_key(pair.first); });
 }
@@ -277,19 +277,19 @@ Result<Composed> compose(std::vector<MergeInput> sources) {
     if (facts.chunk_bytes != result.facts.chunk_bytes) {
       for (TensorFacts& tensor : facts.tensors) tensor.chunk_crc32cs.clear();
     }
-    if (sources.size() > 1) drop_savers_own(facts.metadata);
-    drop_files_own(facts.safetensors_metadata);
+    if (sources.size() > 1) remove_saver_keys(facts.metadata);
+    remove_file_keys(facts.safetensors_metadata);
     metadata.push_back(std::move(facts.metadata));
     safetensors_metadata.push_back(std::move(facts.safetensors_metadata));
     CAIRN_CHECK(take(sources[i], i, shards, tensors, facts));
-    result.notices.insert(result.notices.end(), parts.notices.begin(), parts.notices.end());
-    tell_of_graph(sources[i].found.location, result.notices);
+    result.warnings.insert(result.warnings.end(), parts.warnings.begin(), parts.warnings.end());
+    warn_of_graph(sources[i].found.location, result.warnings);
   }
   CAIRN_CHECK(join_tensors(sources, std::move(tensors), result));
   result.facts.step = common_step(sources);
-  result.facts.metadata = agreeing(metadata, result.notices);
+  result.facts.metadata = agreeing(metadata, result.warnings);
   std::ranges::sort(result.facts.metadata);
-  result.facts.safetensors_metadata = agreeing(safetensors_metadata, result.notices);
+  result.facts.safetensors_metadata = agreeing(safetensors_metadata, result.warnings);
   if (sources.size() > 1 || result.facts.created_ns == 0) result.facts.created_ns = os::now_ns();
   result.facts.producer = "cairn " + std::string(version());
   for (MergeInput& source : sources)

@@ -31,7 +31,7 @@ struct Composed {
   // Parallel: the shard was touched behind its P.cairn. It keeps the identity that was recorded
   // there, so that its tensors are checked before use in the new checkpoint as in the old one.
   std::vector<bool> doubtful;
-  std::vector<std::string> notices;
+  std::vector<std::string> warnings;
   std::vector<SeenSource> seen;
 };
 

@@ -40,8 +40,8 @@ using Sink = std::function<Result<void>(std::span<const std::byte>)>;
 
 // Puts a tensor together that lies in several pieces, big-endian or not row-major: some rows at a
 // time.
-Result<void> pour_rows(const internal::OpenCheckpoint& source, std::size_t position,
-                       const Sink& sink) {
+Result<void> stream_rows(const internal::OpenCheckpoint& source, std::size_t position,
+                         const Sink& sink) {
   const auto shape = source.index().tensor(position).shape;
   CAIRN_TRY(size_bytes, source.read_bytes(position, {}));
   if (size_bytes == 0) return {};
@@ -63,10 +63,11 @@ Result<void> pour_rows(const internal::OpenCheckpoint& source, std::size_t posit
 
 // The tensor's bytes, little-endian and row-major. What lies in one native piece is summed on the
 // way.
-Result<void> pour(const internal::OpenCheckpoint& source, std::size_t position, const Sink& sink) {
+Result<void> stream_tensor(const internal::OpenCheckpoint& source, std::size_t position,
+                           const Sink& sink) {
   const auto tensor = source.index().tensor(position);
   if (tensor.partitioned() || tensor.big_endian || !tensor.strides.empty())
-    return pour_rows(source, position, sink);
+    return stream_rows(source, position, sink);
   std::vector<std::byte> block(std::min(kBlockBytes, tensor.size_bytes));
   std::uint32_t crc = 0;
   for (std::uint64_t done = 0; done < tensor.size_bytes; done += block.size()) {
@@ -136,41 +137,41 @@ Result<void> check_source(const Source& source, const TransferOptions& options) 
 // Everything that the target can hold, with P.meta, under a prefix.
 Result<void> write_prefix(const Source& source, Format target, const TransferOptions& options,
                           Transfer& transfer) {
-  internal::Fit fit =
+  internal::FormatFit fit =
       internal::fit_of(internal::OpenCheckpoint::of(source.checkpoint).index(), target);
-  CAIRN_CHECK(internal::accept(fit.misfits, internal::holder_of(target), options, transfer));
+  CAIRN_CHECK(internal::check_lossy(fit.lossy, internal::target_format(target), options, transfer));
   WriterOptions writing = internal::writer_options(source.checkpoint);
   writing.cairn_index = target == Format::Cairn;
   if (target != Format::Cairn && writing.step != internal::step_of(options.output.native())) {
-    transfer.notices.push_back(options.output.string() +
-                               ": TensorFlow takes the step from the name alone, which does not "
-                               "say the source's" +
-                               (writing.step ? ", " + std::to_string(*writing.step) : ""));
+    transfer.warnings.push_back(options.output.string() +
+                                ": TensorFlow takes the step from the name alone, which does not "
+                                "say the source's" +
+                                (writing.step ? ", " + std::to_string(*writing.step) : ""));
   }
   CAIRN_TRY(graph, internal::meta_graph(source.location, options.follow_links));
   writing.meta_graph = std::move(graph);
   internal::Payload payload{source.checkpoint, std::move(fit.taken), std::move(writing), {}};
   payload.unchanged = [&] { return check_source(source, options); };
   CAIRN_CHECK(internal::rewrite(payload, options, transfer));
-  internal::tell_of_fingerprint(options.output, transfer);
+  internal::warn_of_fingerprint(options.output, transfer);
   return {};
 }
 
 // What a safetensors file has no room for, and dtypes that not every reader of one takes.
-void note_about_file(const Source& source, std::span<const TensorSpec> specs, Transfer& transfer) {
+void warn_about_file(const Source& source, std::span<const TensorSpec> specs, Transfer& transfer) {
   const std::string file = transfer.prefix.string();
   std::set<std::string> newest;
   for (const TensorSpec& spec : specs) {
-    if (internal::fits_header(spec, internal::Readers::All)) continue;
+    if (internal::fits_header(spec, internal::SafetensorsReaders::All)) continue;
     newest.emplace(spec.dtype == DType::Opaque ? spec.opaque.name
                                                : format::safetensors_name(spec.dtype, false));
   }
   for (const std::string& dtype : newest) {
-    transfer.notices.push_back(file + ": has tensors of the dtype " + dtype +
-                               ": only the newest readers of safetensors know it, and others "
-                               "refuse the whole file");
+    transfer.warnings.push_back(file + ": has tensors of the dtype " + dtype +
+                                ": only the newest readers of safetensors know it, and others "
+                                "refuse the whole file");
   }
-  internal::tell_of_graph(source.location, transfer.notices);
+  internal::warn_of_graph(source.location, transfer.warnings);
 }
 
 // The file that a plan for these tensors gives, its header made.
@@ -180,7 +181,7 @@ Result<internal::Layout> plan_file(const Checkpoint& checkpoint, std::span<const
   // safetensors has no shared bytes: each name gets its own.
   const std::vector<std::optional<std::size_t>> same_as(specs.size());
   internal::Layout layout =
-      internal::plan_layout({specs, same_as, 0, metadata, internal::Readers::Newest}, 1);
+      internal::plan_layout({specs, same_as, 0, metadata, internal::SafetensorsReaders::Newest}, 1);
   if (specs.empty()) {  // a file without tensors has a header all the same
     std::string head = format::safetensors::encode_header({}, metadata, 1);
     const std::uint64_t head_bytes = head.size();
@@ -196,17 +197,17 @@ Result<internal::Layout> plan_file(const Checkpoint& checkpoint, std::span<const
 Result<void> write_safetensors(const Source& from, const TransferOptions& options,
                                Transfer& transfer) {
   const internal::OpenCheckpoint& source = internal::OpenCheckpoint::of(from.checkpoint);
-  const internal::Fit selection = internal::fit_of(source.index(), Format::Safetensors);
-  CAIRN_CHECK(internal::accept(selection.misfits, internal::holder_of(Format::Safetensors), options,
-                               transfer));
+  const internal::FormatFit selection = internal::fit_of(source.index(), Format::Safetensors);
+  CAIRN_CHECK(internal::check_lossy(selection.lossy, internal::target_format(Format::Safetensors),
+                                    options, transfer));
   const std::vector<TensorSpec> specs = specs_of(source.index(), selection.taken);
   CAIRN_TRY(layout, plan_file(from.checkpoint, specs, options));
   const auto parts = internal::Prefix::of(options.output);
   CAIRN_TRY(directory, os::Directory::open_or_create(parts.directory));
   const std::string name = internal::safetensors_file(parts.base);
   transfer.prefix = parts.directory / name;
-  note_about_file(from, specs, transfer);
-  internal::make_room(directory);
+  warn_about_file(from, specs, transfer);
+  internal::remove_stale_files(directory);
   CAIRN_TRY(shards, internal::ShardWriter::create(directory, {name}, std::move(layout)));
   std::uint64_t total_bytes = 0;
   for (const std::size_t i : selection.taken) total_bytes += source.index().tensor(i).size_bytes;
@@ -214,21 +215,21 @@ Result<void> write_safetensors(const Source& from, const TransferOptions& option
     std::uint64_t done = 0;
     const Sink sink = [&](auto block) -> Result<void> {
       // Between two blocks: one tensor may be all there is.
-      CAIRN_CHECK(os::unless_stopped(options.work.stop));
+      CAIRN_CHECK(os::unless_stopped(options.exec.stop));
       auto written = shards.write(i, done, block);
       done += block.size();
       return written;
     };
-    CAIRN_CHECK(pour(source, selection.taken[i], sink));
+    CAIRN_CHECK(stream_tensor(source, selection.taken[i], sink));
     return done;
   };
-  CAIRN_CHECK(os::run_parallel(options.work, specs.size(), total_bytes, pour_one));
+  CAIRN_CHECK(os::run_parallel(options.exec, specs.size(), total_bytes, pour_one));
   transfer.payload_bytes_copied = total_bytes;
   CAIRN_CHECK(shards.sync());
   CAIRN_TRY(publisher, internal::Publisher::begin({directory, parts.base, options.output.string()},
-                                                  {options.lock_wait, options.work.stop}));
-  CAIRN_CHECK(publisher.publish_file(shards.drafts().front(), options.replace));
-  internal::tell_where(directory, transfer);
+                                                  {options.lock_wait, options.exec.stop}));
+  CAIRN_CHECK(publisher.publish_file(shards.temps().front(), options.replace));
+  internal::warn_if_moved(directory, transfer);
   return {};
 }
 
@@ -298,26 +299,26 @@ Result<void> rewrite(const Payload& payload, const TransferOptions& options, Tra
   const auto pour_one = [&](std::size_t i) -> Result<std::uint64_t> {
     const auto tensor = source.index().tensor(raw[i]);
     const Sink sink = [&](auto block) {
-      return os::unless_stopped(options.work.stop).and_then([&] {
+      return os::unless_stopped(options.exec.stop).and_then([&] {
         return writer.append(tensor.name, block);
       });
     };
-    CAIRN_CHECK(pour(source, raw[i], sink));
+    CAIRN_CHECK(stream_tensor(source, raw[i], sink));
     return tensor.size_bytes;
   };
-  CAIRN_CHECK(os::run_parallel(options.work, raw.size(), total_bytes, pour_one));
+  CAIRN_CHECK(os::run_parallel(options.exec, raw.size(), total_bytes, pour_one));
   // In the order of names, so that the same source gives the same file.
   for (const std::size_t i : encoded) {
-    CAIRN_CHECK(os::unless_stopped(options.work.stop));
+    CAIRN_CHECK(os::unless_stopped(options.exec.stop));
     CAIRN_CHECK(write_encoded(source, i, writer));
   }
   transfer.payload_bytes_copied += total_bytes;
-  CAIRN_CHECK(writer.commit(options.work));
-  std::ranges::copy(writer.notices(), std::back_inserter(transfer.notices));
+  CAIRN_CHECK(writer.commit(options.exec));
+  std::ranges::copy(writer.warnings(), std::back_inserter(transfer.warnings));
   const os::Directory& directory = WriterAccess::directory(writer);
-  tell_of_hidden_v1({directory, Prefix::of(options.output).base, options.output.string()},
-                    transfer.notices);
-  tell_where(directory, transfer);
+  warn_of_hidden_v1({directory, Prefix::of(options.output).base, options.output.string()},
+                    transfer.warnings);
+  warn_if_moved(directory, transfer);
   return {};
 }
 
@@ -338,12 +339,12 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
     CAIRN_CHECK(internal::refuse_existing(options, target));
     CAIRN_TRY(found, internal::find(source, options.follow_links));
     OpenOptions opening;
-    opening.work = options.work;
+    opening.exec = options.exec;
     CAIRN_TRY(checkpoint, internal::OpenCheckpoint::make(std::move(found.parts), opening));
     Transfer transfer;
     transfer.prefix = options.output;
     transfer.used = Link::Copy;
-    transfer.notices.assign(checkpoint.notices().begin(), checkpoint.notices().end());
+    transfer.warnings.assign(checkpoint.warnings().begin(), checkpoint.warnings().end());
     const Source from{found.location, found.seen, checkpoint};
     CAIRN_CHECK(target == Format::Safetensors ? write_safetensors(from, options, transfer)
                                               : write_prefix(from, target, options, transfer));

@@ -18,15 +18,17 @@ Result<void> refuse_saved_model(const std::filesystem::path& source,
                    location.prefix.string()};
 }
 
-Result<internal::Cargo> take(const std::filesystem::path& source, bool follow_links) {
-  internal::Trail trail;
-  auto cargo = internal::until_still(trail, [&]() -> Result<internal::Cargo> {
-    CAIRN_TRY(location, internal::locate(source, follow_links, trail));
-    CAIRN_CHECK(refuse_saved_model(source, location));
-    return internal::take(std::move(location), follow_links, trail);
-  });
-  if (cargo) return cargo;
-  return internal::with_newest_whole(trail.explain(source, std::move(cargo).error()), trail,
+Result<internal::CheckpointSnapshot> open_snapshot(const std::filesystem::path& source,
+                                                   bool follow_links) {
+  internal::OpenAttempt attempt;
+  auto snapshot =
+      internal::retry_until_stable(attempt, [&]() -> Result<internal::CheckpointSnapshot> {
+        CAIRN_TRY(location, internal::locate(source, follow_links, attempt));
+        CAIRN_CHECK(refuse_saved_model(source, location));
+        return internal::open_snapshot(std::move(location), follow_links, attempt);
+      });
+  if (snapshot) return snapshot;
+  return internal::with_newest_whole(attempt.explain(source, std::move(snapshot).error()), attempt,
                                      follow_links);
 }
 
@@ -43,11 +45,12 @@ Result<Transfer> copy_checkpoint(const std::filesystem::path& source,
                        ": a copy shares no file with its source; import_index() and "
                        "merge() make one whose shards are hard links"};
     }
-    CAIRN_TRY(cargo, take(source, options.follow_links));
+    CAIRN_TRY(snapshot, open_snapshot(source, options.follow_links));
     internal::NewDirectories made(options.output);
-    CAIRN_TRY(to, internal::destination_of(cargo.location, options.output));
+    CAIRN_TRY(to, internal::destination_of(snapshot.location, options.output));
     Transfer transfer;
-    CAIRN_CHECK(internal::put_down(cargo, to, {.how = internal::Carry::Copy}, options, transfer));
+    CAIRN_CHECK(internal::publish_snapshot(snapshot, to, {.how = internal::TransferMode::Copy},
+                                           options, transfer));
     made.keep();
     return transfer;
   });

@@ -54,29 +54,29 @@ std::string_view unwritable(const format::TensorFacts& tensor) {
 }
 
 // The shards that are there, as an index calls them, and the tensors that lie in them.
-class Present {
+class PresentShards {
  public:
-  explicit Present(Remains& remains) : remains_(remains) {
-    for (std::size_t i = 0; i < remains.shards.size(); ++i) add_shard(i);
+  explicit PresentShards(RecoverableCheckpoint& recoverable) : remains_(recoverable) {
+    for (std::size_t i = 0; i < recoverable.shards.size(); ++i) add_shard(i);
   }
 
   // Takes the tensor over, or says which of its ranges are not there.
   void add(format::TensorFacts tensor, Losses& losses);
 
-  Result<Checkpoint> open(const Work& work) &&;
+  Result<Checkpoint> open(const ExecOptions& exec) &&;
 
  private:
   void add_shard(std::size_t shard);
   bool is_there(format::Span& span) const;
   LostRange gone(const format::Span& span) const;
 
-  Remains& remains_;
+  RecoverableCheckpoint& remains_;
   std::vector<std::optional<std::uint32_t>> positions_;  // of the index's shards among these
   format::IndexFacts facts_;
 };
 
 // As foreign, with nothing before the first tensor: of a damaged header no tensor depends.
-void Present::add_shard(std::size_t shard) {
+void PresentShards::add_shard(std::size_t shard) {
   std::optional<std::uint32_t>& position = positions_.emplace_back();
   if (!remains_.shards[shard]) return;
   position = static_cast<std::uint32_t>(facts_.shards.size());
@@ -88,7 +88,7 @@ void Present::add_shard(std::size_t shard) {
 
 // Whether its bytes are there, however they are; then it is given the position of its shard. A span
 // without bytes lies anywhere.
-bool Present::is_there(format::Span& span) const {
+bool PresentShards::is_there(format::Span& span) const {
   std::optional<std::uint32_t> position = positions_[span.shard];
   if (span.size_bytes == 0 && !facts_.shards.empty()) {
     span.shard = position.value_or(0);
@@ -103,7 +103,7 @@ bool Present::is_there(format::Span& span) const {
   return true;
 }
 
-LostRange Present::gone(const format::Span& span) const {
+LostRange PresentShards::gone(const format::Span& span) const {
   LostRange range;
   range.shard = remains_.facts.shards[span.shard].name;
   range.offset_bytes = span.offset_bytes;
@@ -123,7 +123,7 @@ LostRange Present::gone(const format::Span& span) const {
   return range;
 }
 
-void Present::add(format::TensorFacts tensor, Losses& losses) {
+void PresentShards::add(format::TensorFacts tensor, Losses& losses) {
   LostTensor lost;
   if (const std::string_view why = unwritable(tensor); !why.empty())
     lost.ranges.push_back(whole_tensor(std::string(why)));
@@ -140,7 +140,7 @@ void Present::add(format::TensorFacts tensor, Losses& losses) {
   }
 }
 
-Result<Checkpoint> Present::open(const Work& work) && {
+Result<Checkpoint> PresentShards::open(const ExecOptions& exec) && {
   const format::IndexFacts& said = remains_.facts;
   facts_.step = said.step;
   facts_.chunk_bytes = said.chunk_bytes;
@@ -154,7 +154,7 @@ Result<Checkpoint> Present::open(const Work& work) && {
   const std::filesystem::path& prefix = remains_.location.prefix;
   CAIRN_TRY(parts, assemble({remains_.format, prefix, prefix.string()}, facts_, std::move(files)));
   OpenOptions options;
-  options.work = work;
+  options.exec = exec;
   return OpenCheckpoint::make(std::move(parts), options);
 }
 
@@ -198,7 +198,7 @@ void differ(LostRange& range, std::uint32_t stored, std::uint32_t computed) {
 // Which ranges of a place are lost: by its chunks where these have sums.
 Result<std::vector<LostRange>> compare(const OpenCheckpoint& source, const Place& place) {
   const Piece& piece = place.piece;
-  const Summer summer(source);
+  const Checksummer summer(source);
   const bool chunked = !piece.chunk_crc32cs.empty();
   const std::uint64_t step = chunked ? source.index().chunk_bytes() : piece.size_bytes;
   std::vector<LostRange> lost;
@@ -242,9 +242,9 @@ class Places {
 
   std::uint64_t bytes() const noexcept { return bytes_; }
 
-  Result<void> read(const Work& work) {
+  Result<void> read(const ExecOptions& exec) {
     lost_.resize(places_.size());
-    return os::run_parallel(work, places_.size(), bytes_,
+    return os::run_parallel(exec, places_.size(), bytes_,
                             [&](std::size_t i) -> Result<std::uint64_t> {
                               CAIRN_TRY(lost, compare(source_, places_[i]));
                               lost_[i] = std::move(lost);
@@ -280,17 +280,18 @@ class Places {
 
 }  // namespace
 
-Result<Examined> examine(Remains remains, const Work& work, unsigned passes) {
+Result<SalvageScan> examine(RecoverableCheckpoint recoverable, const ExecOptions& exec,
+                            unsigned passes) {
   Salvageable found;
-  found.notices = std::move(remains.notices);
-  found.tensors_total = remains.facts.tensors.size();
-  Present present(remains);
-  for (format::TensorFacts& tensor : remains.facts.tensors)
+  found.warnings = std::move(recoverable.warnings);
+  found.tensors_total = recoverable.facts.tensors.size();
+  PresentShards present(recoverable);
+  for (format::TensorFacts& tensor : recoverable.facts.tensors)
     present.add(std::move(tensor), found.lost);
-  CAIRN_TRY(checkpoint, std::move(present).open(work));
+  CAIRN_TRY(checkpoint, std::move(present).open(exec));
   const OpenCheckpoint& source = OpenCheckpoint::of(checkpoint);
   Places places(source);
-  CAIRN_CHECK(places.read(os::part_of(work, {0, passes * places.bytes()})));
+  CAIRN_CHECK(places.read(os::part_of(exec, {0, passes * places.bytes()})));
   std::vector<std::size_t> whole;
   std::size_t unsummed = 0;
   for (std::size_t i = 0; i < source.index().tensor_count(); ++i) {
@@ -305,17 +306,18 @@ Result<Examined> examine(Remains remains, const Work& work, unsigned passes) {
     }
   }
   if (unsummed != 0) {
-    found.notices.push_back(remains.location.prefix.string() + ": " + std::to_string(unsummed) +
-                            " of its tensors have no checksum to compare with: they are kept "
-                            "because they lie within the file");
+    found.warnings.push_back(recoverable.location.prefix.string() + ": " +
+                             std::to_string(unsummed) +
+                             " of its tensors have no checksum to compare with: they are kept "
+                             "because they lie within the file");
   }
   std::ranges::sort(found.lost, {}, &LostTensor::name);
   found.tensors_kept = whole.size();
   found.bytes_total = found.bytes_kept;
   for (const LostTensor& tensor : found.lost)
     found.bytes_total = saturating_add(found.bytes_total, tensor.size_bytes);
-  return Examined{std::move(remains.location), std::move(checkpoint), std::move(whole),
-                  std::move(found), places.bytes()};
+  return SalvageScan{std::move(recoverable.location), std::move(checkpoint), std::move(whole),
+                     std::move(found), places.bytes()};
 }
 
 }  // namespace cairn::internal

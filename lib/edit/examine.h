@@ -8,14 +8,14 @@
 #include <vector>
 
 #include "cairn/checkpoint.h"
+#include "cairn/exec_options.h"
 #include "cairn/salvage.h"
-#include "cairn/work.h"
 #include "lib/open/locate.h"
 #include "lib/open/recoverable.h"
 
 namespace cairn::internal {
 
-struct Examined {
+struct SalvageScan {
   Location location;
   Checkpoint checkpoint;           // of what lies within the shards that are there
   std::vector<std::size_t> whole;  // positions in it, ascending
@@ -25,6 +25,7 @@ struct Examined {
 
 // The progress is that of the first of `passes` passes over the bytes. Errors: those of
 // cairn::salvageable.
-Result<Examined> examine(Remains remains, const Work& work, unsigned passes);
+Result<SalvageScan> examine(RecoverableCheckpoint recoverable, const ExecOptions& exec,
+                            unsigned passes);
 
 }  // namespace cairn::internal

@@ -46,12 +46,12 @@ Result<bool> is_there(const Location& location, std::span<const std::byte> index
 }
 
 // What the result says of the step, where that is not the source's.
-void note_step(std::optional<std::int64_t> step, std::optional<std::int64_t> said,
-               const TransferOptions& options, Transfer& transfer) {
+void warn_of_lost_step(std::optional<std::int64_t> step, std::optional<std::int64_t> said,
+                       const TransferOptions& options, Transfer& transfer) {
   if (!step || step == said) return;
-  transfer.notices.push_back(options.output.string() + ": does not say the step of its source, " +
-                             std::to_string(*step) +
-                             (said ? ", but " + std::to_string(*said) : ""));
+  transfer.warnings.push_back(options.output.string() + ": does not say the step of its source, " +
+                              std::to_string(*step) +
+                              (said ? ", but " + std::to_string(*said) : ""));
 }
 
 bool is_elsewhere(const Location& location, const TransferOptions& options) {
@@ -67,29 +67,31 @@ Result<void> accept_bundle(const Location& location, const internal::Parts& part
       "for which no sum is stored, and P.index needs one: convert() computes it";
   constexpr std::string_view kOtherOrder =
       "whose bytes lie in another order than TensorFlow takes: convert() writes them anew";
-  internal::Misfits misfits;
+  internal::LossyItems lossy;
   for (const std::string& name : not_nameable) {
     const auto tensor = parts.index.tensor(*parts.index.find(name));
     const bool ordered = tensor.strides.empty() && tensor.big_endian == parts.index.big_endian();
     const bool fits = internal::fits_bundle(tensor.dtype, name);
-    misfits.add_tensor(internal::spec_of(tensor), !fits ? "" : ordered ? kNoSum : kOtherOrder);
+    lossy.add_tensor(internal::spec_of(tensor), !fits ? "" : ordered ? kNoSum : kOtherOrder);
   }
   if (is_elsewhere(location, options)) {
-    internal::add_metadata_lost_to_bundle(parts.index, misfits);
-    note_step(internal::step_of(location, parts.index), internal::step_of(options.output.native()),
-              options, transfer);
-    internal::tell_of_graph(location, transfer.notices);
+    internal::add_metadata_lost_to_bundle(parts.index, lossy);
+    warn_of_lost_step(internal::step_of(location, parts.index),
+                      internal::step_of(options.output.native()), options, transfer);
+    internal::warn_of_graph(location, transfer.warnings);
   }
-  return internal::accept(misfits, internal::holder_of(Format::TensorFlow), options, transfer);
+  return internal::check_lossy(lossy, internal::target_format(Format::TensorFlow), options,
+                               transfer);
 }
 
-Result<Transfer> tensorflow_beside(internal::Held held, const TransferOptions& options) {
+Result<Transfer> tensorflow_beside(internal::LockedCheckpoint held,
+                                   const TransferOptions& options) {
   const auto& [location, parts, seen] = *held.found;
   format::IndexFacts facts = parts.index.facts();
   CAIRN_TRY(bundle, internal::encode_bundle({location.base, location.prefix}, facts));
   Transfer transfer;
   transfer.prefix = location.prefix;
-  transfer.notices = parts.notices;
+  transfer.warnings = parts.warnings;
   CAIRN_CHECK(accept_bundle(location, parts, bundle.not_nameable, options, transfer));
   const auto bytes = format::as_bytes(bundle.bytes);
   CAIRN_TRY(there, is_there(location, bytes, options.replace));
@@ -103,24 +105,24 @@ Result<Transfer> tensorflow_beside(internal::Held held, const TransferOptions& o
   CAIRN_CHECK(internal::add_indexes(held.publisher, std::move(record), bytes));
   CAIRN_CHECK(internal::check_unchanged(location, seen));
   CAIRN_CHECK(held.publisher.publish({}, {}));
-  internal::tell_of_fingerprint(location.prefix, transfer);
-  internal::tell_where(location.directory, transfer);
+  internal::warn_of_fingerprint(location.prefix, transfer);
+  internal::warn_if_moved(location.directory, transfer);
   return transfer;
 }
 
 Result<Transfer> tensorflow_elsewhere(internal::Found& found, const TransferOptions& options) {
   Transfer transfer;
-  transfer.notices = found.parts.notices;
-  internal::Arrival arrival;
-  arrival.facts = found.parts.index.facts();
-  arrival.files = found.parts.shards;
-  arrival.own_index = false;
-  CAIRN_CHECK(accept_bundle(found.location, found.parts, internal::not_nameable(arrival.facts),
+  transfer.warnings = found.parts.warnings;
+  internal::LinkedCheckpoint linked;
+  linked.facts = found.parts.index.facts();
+  linked.files = found.parts.shards;
+  linked.own_index = false;
+  CAIRN_CHECK(accept_bundle(found.location, found.parts, internal::not_nameable(linked.facts),
                             options, transfer));
   CAIRN_TRY(to, internal::destination_of(found.location, options));
   transfer.prefix = to.prefix;
-  CAIRN_CHECK(internal::publish_elsewhere(to, std::move(arrival), options, transfer));
-  internal::tell_of_fingerprint(to.prefix, transfer);
+  CAIRN_CHECK(internal::publish_elsewhere(to, std::move(linked), options, transfer));
+  internal::warn_of_fingerprint(to.prefix, transfer);
   return transfer;
 }
 
@@ -157,9 +159,9 @@ Result<std::vector<std::size_t>> files_among(const internal::Parts& parts) {
     if (kind == format::ShardKind::Universal) files.push_back(i);
     if (kind != format::ShardKind::Safetensors) continue;
     CAIRN_TRY(header, header_of(parts, i));
-    const bool told = std::ranges::all_of(
+    const bool describe_outcome = std::ranges::all_of(
         header.tensors, [&](const auto& said) { return is_in_index(parts.index, said, i); });
-    if (told) files.push_back(i);
+    if (describe_outcome) files.push_back(i);
   }
   return files;
 }
@@ -180,7 +182,7 @@ std::vector<std::string> keys_missing(const format::KeyValues& entries,
 // elsewhere. What older readers refuse is in no header that a Writer writes, wherever it lies.
 bool is_in_another(const format::IndexView::Tensor& tensor, std::size_t shard) {
   return !tensor.partitioned() &&
-         internal::fits_header(internal::spec_of(tensor), internal::Readers::All) &&
+         internal::fits_header(internal::spec_of(tensor), internal::SafetensorsReaders::All) &&
          tensor.span.size_bytes != 0 && tensor.span.shard != shard;
 }
 
@@ -191,7 +193,7 @@ Error in_several(const Location& location) {
 }
 
 // The header was written with the shard, and is not written anew.
-constexpr internal::Holder kHeader{
+constexpr internal::TargetFormat kHeader{
     "the shard's safetensors header",
     "convert() writes a file that has all that safetensors can hold"};
 
@@ -199,13 +201,13 @@ constexpr internal::Holder kHeader{
 Result<void> accept_file(const Location& location, const internal::Parts& parts, std::size_t shard,
                          format::safetensors::HeaderFacts header, const TransferOptions& options,
                          Transfer& transfer) {
-  internal::Misfits misfits;
+  internal::LossyItems lossy;
   for (std::size_t i = 0; i < parts.index.tensor_count(); ++i) {
     const auto tensor = parts.index.tensor(i);
     if (std::ranges::binary_search(header.tensors, tensor.name, {}, &format::TensorFacts::name))
       continue;
     if (is_in_another(tensor, shard)) return in_several(location);
-    misfits.add_tensor(internal::spec_of(tensor));
+    lossy.add_tensor(internal::spec_of(tensor));
   }
   const format::IndexFacts here = parts.index.facts();
   format::IndexFacts there;  // what the file is read as
@@ -213,13 +215,13 @@ Result<void> accept_file(const Location& location, const internal::Parts& parts,
   format::safetensors::take_own_metadata(there);
   std::ranges::sort(there.safetensors_metadata);
   for (const auto& key : keys_missing(here.safetensors_metadata, there.safetensors_metadata))
-    misfits.add_safetensors_metadata(key);
+    lossy.add_safetensors_metadata(key);
   if (is_elsewhere(location, options)) {
-    for (const auto& key : keys_missing(here.metadata, there.metadata)) misfits.add_metadata(key);
-    note_step(internal::step_of(location, parts.index), there.step, options, transfer);
-    internal::tell_of_graph(location, transfer.notices);
+    for (const auto& key : keys_missing(here.metadata, there.metadata)) lossy.add_metadata(key);
+    warn_of_lost_step(internal::step_of(location, parts.index), there.step, options, transfer);
+    internal::warn_of_graph(location, transfer.warnings);
   }
-  return internal::accept(misfits, kHeader, options, transfer);
+  return internal::check_lossy(lossy, kHeader, options, transfer);
 }
 
 // A universal shard is a safetensors file already: it only needs the name.
@@ -234,17 +236,17 @@ Result<Transfer> export_safetensors(Location& location, const internal::Parts& p
   }
   CAIRN_TRY(header, header_of(parts, files.front()));
   Transfer transfer;
-  transfer.notices = parts.notices;
+  transfer.warnings = parts.warnings;
   CAIRN_CHECK(accept_file(location, parts, files.front(), std::move(header), options, transfer));
   CAIRN_TRY(to, internal::destination_of(location, options));
   const std::string name = internal::safetensors_file(to.base);
   transfer.prefix = to.prefix.parent_path() / name;
-  CAIRN_TRY(drafts, internal::draft_shards(std::span(parts.shards).subspan(files.front(), 1),
-                                           std::span(&name, 1), to, options, transfer));
+  CAIRN_TRY(temps, internal::link_or_copy_shards(std::span(parts.shards).subspan(files.front(), 1),
+                                                 std::span(&name, 1), to, options, transfer));
   CAIRN_TRY(publisher, internal::Publisher::begin({to.directory, to.base, to.prefix.string()},
-                                                  {options.lock_wait, options.work.stop}));
-  CAIRN_CHECK(publisher.publish_file(drafts.front(), options.replace));
-  internal::tell_where(to.directory, transfer);
+                                                  {options.lock_wait, options.exec.stop}));
+  CAIRN_CHECK(publisher.publish_file(temps.front(), options.replace));
+  internal::warn_if_moved(to.directory, transfer);
   return transfer;
 }
 
@@ -269,7 +271,7 @@ Result<Transfer> export_index(const std::filesystem::path& source, Format target
       return export_safetensors(found.location, found.parts, options);
     CAIRN_TRY(beside, internal::is_beside(found.location, options));
     if (!beside) return tensorflow_elsewhere(found, options);
-    CAIRN_TRY(held, internal::find_and_hold(source, options));
+    CAIRN_TRY(held, internal::find_and_lock(source, options));
     return tensorflow_beside(std::move(held), options);
   });
 }

@@ -27,7 +27,7 @@ bool goes_into_file(std::string_view key, std::string_view value) noexcept {
 bool fits(const TensorSpec& spec, Format target) noexcept {
   switch (target) {
     case Format::Safetensors:
-      return fits_header(spec, Readers::Newest);
+      return fits_header(spec, SafetensorsReaders::Newest);
     case Format::TensorFlow:
       return fits_bundle(spec.dtype, spec.name);
     default:
@@ -46,13 +46,13 @@ bool is_made_anew(std::string_view key, std::string_view value) noexcept {
          (key == "format" && value == "pt");
 }
 
-void Misfits::add_tensor(const TensorSpec& spec, std::string_view why) {
+void LossyItems::add_tensor(const TensorSpec& spec, std::string_view why) {
   tensors.push_back(spec.name);
   described.push_back("tensor " + format::quoted(spec.name) + " (" + describe(spec) +
                       std::string(why.empty() ? "" : ", ").append(why) + ")");
 }
 
-void Misfits::add_metadata(std::string_view key) {
+void LossyItems::add_metadata(std::string_view key) {
   if (is_savers(key)) {
     if (!is_bookkeeping(key)) notes.emplace_back(key);
     return;
@@ -61,66 +61,66 @@ void Misfits::add_metadata(std::string_view key) {
   described.push_back("metadata " + format::quoted(key));
 }
 
-void Misfits::add_safetensors_metadata(std::string_view key) {
+void LossyItems::add_safetensors_metadata(std::string_view key) {
   safetensors_metadata.emplace_back(key);
   described.push_back("__metadata__ " + format::quoted(key));
 }
 
-void add_metadata_lost_to_bundle(const format::IndexView& index, Misfits& misfits) {
+void add_metadata_lost_to_bundle(const format::IndexView& index, LossyItems& lossy) {
   for (std::size_t i = 0; i < index.metadata_count(); ++i)
-    misfits.add_metadata(index.metadata(i).first);
+    lossy.add_metadata(index.metadata(i).first);
   for (std::size_t i = 0; i < index.safetensors_metadata_count(); ++i) {
     const auto [key, value] = index.safetensors_metadata(i);
-    if (!is_made_anew(key, value)) misfits.add_safetensors_metadata(key);
+    if (!is_made_anew(key, value)) lossy.add_safetensors_metadata(key);
   }
 }
 
-Fit fit_of(const format::IndexView& index, Format target) {
-  Fit fit;
+FormatFit fit_of(const format::IndexView& index, Format target) {
+  FormatFit fit;
   for (std::size_t i = 0; i < index.tensor_count(); ++i) {
     const TensorSpec spec = spec_of(index.tensor(i));
     if (fits(spec, target)) {
       fit.taken.push_back(i);
     } else {
-      fit.misfits.add_tensor(spec);
+      fit.lossy.add_tensor(spec);
     }
   }
-  if (target == Format::TensorFlow) add_metadata_lost_to_bundle(index, fit.misfits);
+  if (target == Format::TensorFlow) add_metadata_lost_to_bundle(index, fit.lossy);
   for (std::size_t i = 0; target == Format::Safetensors && i < index.metadata_count(); ++i) {
     const auto [key, value] = index.metadata(i);
-    if (!goes_into_file(key, value)) fit.misfits.add_metadata(key);
+    if (!goes_into_file(key, value)) fit.lossy.add_metadata(key);
   }
   // Of a P.cairn that no Writer wrote: a header is UTF-8.
   for (std::size_t i = 0; target == Format::Safetensors && i < index.safetensors_metadata_count();
        ++i) {
     const auto [key, value] = index.safetensors_metadata(i);
-    if (!(is_utf8(key) && is_utf8(value))) fit.misfits.add_safetensors_metadata(key);
+    if (!(is_utf8(key) && is_utf8(value))) fit.lossy.add_safetensors_metadata(key);
   }
   return fit;
 }
 
-Holder holder_of(Format target) noexcept {
+TargetFormat target_format(Format target) noexcept {
   return {target == Format::Safetensors ? "a safetensors file" : "TensorFlow's format"};
 }
 
-Result<void> accept(const Misfits& misfits, const Holder& holder, const TransferOptions& options,
-                    Transfer& transfer) {
+Result<void> check_lossy(const LossyItems& lossy, const TargetFormat& holder,
+                         const TransferOptions& options, Transfer& transfer) {
   const std::string name(holder.name);
-  if (!misfits.described.empty() && !options.allow_lossy) {
+  if (!lossy.described.empty() && !options.allow_lossy) {
     return Error{Code::Unsupported, 0,
                  options.output.string() + (options.output.empty() ? "" : ": ") + name +
-                     " cannot hold " + first_of(misfits.described) +
+                     " cannot hold " + first_of(lossy.described) +
                      ". Nothing is written unless it may be left out (--allow-lossy); " +
                      std::string(holder.instead)};
   }
-  transfer.not_nameable = misfits.tensors;
-  transfer.metadata_left_out = misfits.metadata;
-  transfer.safetensors_metadata_left_out = misfits.safetensors_metadata;
-  for (const std::string& what : misfits.described)
-    transfer.notices.push_back("left out, since " + name + " cannot hold it: " + what);
-  for (const std::string& key : misfits.notes) {
+  transfer.not_nameable = lossy.tensors;
+  transfer.metadata_left_out = lossy.metadata;
+  transfer.safetensors_metadata_left_out = lossy.safetensors_metadata;
+  for (const std::string& what : lossy.described)
+    transfer.warnings.push_back("left out, since " + name + " cannot hold it: " + what);
+  for (const std::string& key : lossy.notes) {
     transfer.metadata_left_out.push_back(key);
-    transfer.notices.push_back("left out, a note of the Saver's: metadata " + format::quoted(key));
+    transfer.warnings.push_back("left out, a note of the Saver's: metadata " + format::quoted(key));
   }
   return {};
 }
@@ -133,7 +133,7 @@ format::KeyValues metadata_for_file(const Checkpoint& checkpoint,
     const auto [key, value] = index.safetensors_metadata(i);
     if (is_utf8(key) && is_utf8(value)) given.emplace_back(key, value);
   }
-  given = metadata_anew(given, specs);
+  given = rebuilt_metadata(given, specs);
   if (const auto step = checkpoint.step())
     given.emplace_back(format::safetensors::kStepKey, std::to_string(*step));
   for (std::size_t i = 0; i < index.metadata_count(); ++i) {

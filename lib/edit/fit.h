@@ -24,7 +24,7 @@ bool is_bookkeeping(std::string_view key) noexcept;
 bool is_made_anew(std::string_view key, std::string_view value) noexcept;
 
 // What does not fit: names, and for each a sentence's part that describes it.
-struct Misfits {
+struct LossyItems {
   std::vector<std::string> tensors;
   std::vector<std::string> metadata;
   std::vector<std::string> safetensors_metadata;
@@ -39,26 +39,26 @@ struct Misfits {
 };
 
 // Which tensors of a checkpoint go where.
-struct Fit {
+struct FormatFit {
   std::vector<std::size_t> taken;  // positions, ascending
-  Misfits misfits;
+  LossyItems lossy;
 };
-Fit fit_of(const format::IndexView& index, Format target);
+FormatFit fit_of(const format::IndexView& index, Format target);
 
 // The metadata, of either kind, that a P.index loses.
-void add_metadata_lost_to_bundle(const format::IndexView& index, Misfits& misfits);
+void add_metadata_lost_to_bundle(const format::IndexView& index, LossyItems& lossy);
 
 // What cannot hold it, for messages: "TensorFlow's format"; and what to do instead.
-struct Holder {
+struct TargetFormat {
   std::string_view name;
   std::string_view instead = "a checkpoint of Cairn's holds everything";
 };
-Holder holder_of(Format target) noexcept;
+TargetFormat target_format(Format target) noexcept;
 
 // Unsupported: something does not fit, and `allow_lossy` is not said. Else it is named in
 // `transfer`, and so are notes.
-Result<void> accept(const Misfits& misfits, const Holder& holder, const TransferOptions& options,
-                    Transfer& transfer);
+Result<void> check_lossy(const LossyItems& lossy, const TargetFormat& holder,
+                         const TransferOptions& options, Transfer& transfer);
 
 // The __metadata__ of a safetensors file of this checkpoint, with what Cairn keeps there.
 format::KeyValues metadata_for_file(const Checkpoint& checkpoint,

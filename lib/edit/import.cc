@@ -31,8 +31,8 @@ using internal::Location;
 Result<bool> refreshed(Location& location, internal::Publisher& publisher,
                        const internal::TensorFlowIndex* index, const TransferOptions& options) {
   CAIRN_TRY(seen, internal::index_identities(location.directory, location.base));
-  internal::Trail trail(location.directory);
-  CAIRN_TRY(parts, internal::load(location, options.follow_links, trail));
+  internal::OpenAttempt attempt(location.directory);
+  CAIRN_TRY(parts, internal::load(location, options.follow_links, attempt));
   if (parts.format != Format::Cairn) return false;
   const format::IndexFacts before = parts.index.facts();
   format::IndexFacts facts = before;
@@ -50,7 +50,7 @@ Result<bool> refreshed(Location& location, internal::Publisher& publisher,
   if (parts.bytes_doubtful) {
     OpenOptions check;
     check.verify = Verify::Full;
-    check.work = options.work;
+    check.exec = options.exec;
     CAIRN_CHECK(internal::OpenCheckpoint::make(std::move(parts), check));
   }
   CAIRN_CHECK(internal::add_indexes(publisher, std::move(facts), {}));
@@ -80,8 +80,8 @@ Result<std::optional<internal::Parts>> known_to_cairn(Location& location,
                                                       const internal::TensorFlowIndex& index,
                                                       const TransferOptions& options) {
   if (!location.has(internal::kCairnSuffix)) return std::optional<internal::Parts>();
-  internal::Trail trail;
-  auto own = internal::load(location, options.follow_links, trail);
+  internal::OpenAttempt attempt;
+  auto own = internal::load(location, options.follow_links, attempt);
   if (!own && options.replace) return std::optional<internal::Parts>();
   if (!own) return std::move(own).error();
   if (own->format != Format::Cairn || own->index.tensorflow_index().digest != index.record.digest)
@@ -108,29 +108,29 @@ Result<void> check_importable(const Location& location) {
 }
 
 Result<Location> located(const std::filesystem::path& source, bool follow_links) {
-  internal::Trail trail;
-  auto location = internal::locate(source, follow_links, trail);
+  internal::OpenAttempt attempt;
+  auto location = internal::locate(source, follow_links, attempt);
   if (!location)
-    return internal::with_newest_whole(std::move(location).error(), trail, follow_links);
+    return internal::with_newest_whole(std::move(location).error(), attempt, follow_links);
   CAIRN_CHECK(check_importable(*location));
   return location;
 }
 
 // What P.index says, as facts of P.cairn.
 struct Read {
-  explicit Read(const Location& location) : trail(location.directory) {}
+  explicit Read(const Location& location) : attempt(location.directory) {}
 
-  internal::Trail trail;  // holds the index's file
+  internal::OpenAttempt attempt;  // holds the index's file
   std::optional<internal::TensorFlowIndex> index;
   std::optional<internal::Parts> parts;
   format::IndexFacts facts;
 };
 
 Result<void> read(Location& location, bool follow_links, Read& read, Transfer& transfer) {
-  CAIRN_TRY(index, internal::read_tensorflow_index(location, read.trail));
-  CAIRN_TRY(parts, internal::load_tensorflow(location, follow_links, index, read.trail));
-  transfer.notices = location.notices;
-  transfer.notices.insert(transfer.notices.end(), parts.notices.begin(), parts.notices.end());
+  CAIRN_TRY(index, internal::read_tensorflow_index(location, read.attempt));
+  CAIRN_TRY(parts, internal::load_tensorflow(location, follow_links, index, read.attempt));
+  transfer.warnings = location.warnings;
+  transfer.warnings.insert(transfer.warnings.end(), parts.warnings.begin(), parts.warnings.end());
   read.facts = parts.index.facts();
   read.facts.created_ns = os::now_ns();
   read.facts.producer = "cairn " + std::string(version());
@@ -160,7 +160,7 @@ Result<HeldLocation> locate_and_hold(const std::filesystem::path& source,
                                      const TransferOptions& options) {
   while (true) {
     CAIRN_TRY(before, located(source, options.follow_links));
-    internal::make_room(before.directory);
+    internal::remove_stale_files(before.directory);
     CAIRN_TRY(lock, internal::lock_of(before, options));
     CAIRN_TRY(now, located(source, options.follow_links));
     CAIRN_TRY(same,
@@ -182,21 +182,21 @@ Result<Transfer> import_held(HeldLocation held, const TransferOptions& options) 
   if (own_alone || (location.has(internal::kCairnSuffix) && !options.replace)) {
     CAIRN_TRY(done, refreshed(location, publisher, own_alone ? nullptr : &*what.index, options));
     if (done || own_alone) {
-      transfer.notices.push_back(location.prefix.string() + std::string(internal::kCairnSuffix) +
-                                 ": is there and current");
+      transfer.warnings.push_back(location.prefix.string() + std::string(internal::kCairnSuffix) +
+                                  ": is there and current");
       return transfer;
     }
   }
   CAIRN_CHECK(take_known(location, what, options));
   if (what.parts->format != Format::Cairn)
-    internal::succeed_overtaken(location, what.facts, transfer.notices);
+    internal::replace_overtaken(location, what.facts, transfer.warnings);
   // P.index must be as durable as what is to stand beside it.
   CAIRN_CHECK(what.index->file->sync());
   CAIRN_CHECK(internal::sync_payload(what.parts->shards, location.directory));
   CAIRN_CHECK(internal::add_indexes(publisher, std::move(what.facts), {}));
   CAIRN_CHECK(internal::check_unchanged(location, seen));
   CAIRN_CHECK(publisher.publish({}, {}));
-  internal::tell_where(location.directory, transfer);
+  internal::warn_if_moved(location.directory, transfer);
   return transfer;
 }
 
@@ -223,17 +223,17 @@ Result<Transfer> import_elsewhere(Location& location, const TransferOptions& opt
   CAIRN_TRY(to, internal::destination_of(location, options));
   CAIRN_CHECK(take_known(location, what, options));
   if (what.parts->format != Format::Cairn)
-    internal::tell_of_overtaken(location, what.facts, transfer.notices);
-  internal::tell_of_graph(location, transfer.notices);
+    internal::warn_of_overtaken(location, what.facts, transfer.warnings);
+  internal::warn_of_graph(location, transfer.warnings);
   // The new prefix need not say it.
   if (!what.facts.step) what.facts.step = internal::step_of(location.base);
   CAIRN_TRY(bytes, index_elsewhere(*what.index, what.facts));
-  internal::Arrival arrival;
-  arrival.names = names_under(location.base, to.base, what.facts);
-  arrival.facts = std::move(what.facts);
-  arrival.files = what.parts->shards;
-  arrival.tensorflow_index = bytes;
-  CAIRN_CHECK(internal::publish_elsewhere(to, std::move(arrival), options, transfer));
+  internal::LinkedCheckpoint linked;
+  linked.names = names_under(location.base, to.base, what.facts);
+  linked.facts = std::move(what.facts);
+  linked.files = what.parts->shards;
+  linked.tensorflow_index = bytes;
+  CAIRN_CHECK(internal::publish_elsewhere(to, std::move(linked), options, transfer));
   return transfer;
 }
 

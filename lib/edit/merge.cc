@@ -20,7 +20,7 @@ Result<Transfer> merge(std::span<const std::filesystem::path> sources,
       found.push_back({path, std::move(each)});
     }
     CAIRN_TRY(composed, internal::compose(std::move(found)));
-    return internal::put(std::move(composed), options);
+    return internal::publish_linked(std::move(composed), options);
   });
 }
 

@@ -39,28 +39,28 @@ std::vector<std::string> known_beyond(const format::IndexView& index,
   return beyond;
 }
 
-void tell(const Location& location, const Result<OwnIndex>& own, const format::IndexFacts& facts,
-          std::vector<std::string>& notices) {
+void warn(const Location& location, const Result<OwnIndex>& own, const format::IndexFacts& facts,
+          std::vector<std::string>& warnings) {
   if (!own) {
-    notices.push_back(own.error().what + "; it was not used, and what it alone held (" +
-                      std::string(kHeldByOwnAlone) + ") cannot be known, and is gone");
+    warnings.push_back(own.error().what + "; it was not used, and what it alone held (" +
+                       std::string(kHeldByOwnAlone) + ") cannot be known, and is gone");
     return;
   }
   const auto beyond = known_beyond(own->index, facts);
   if (beyond.empty()) return;
-  notices.push_back(location.prefix.string() + std::string(kCairnSuffix) +
-                    ": was not used, and what it alone held is gone: " + first_of(beyond));
+  warnings.push_back(location.prefix.string() + std::string(kCairnSuffix) +
+                     ": was not used, and what it alone held is gone: " + first_of(beyond));
 }
 
 }  // namespace
 
-void tell_of_overtaken(const Location& location, const format::IndexFacts& facts,
-                       std::vector<std::string>& notices) {
-  if (location.has(kCairnSuffix)) tell(location, load_own_index(location), facts, notices);
+void warn_of_overtaken(const Location& location, const format::IndexFacts& facts,
+                       std::vector<std::string>& warnings) {
+  if (location.has(kCairnSuffix)) warn(location, load_own_index(location), facts, warnings);
 }
 
-void succeed_overtaken(const Location& location, format::IndexFacts& facts,
-                       std::vector<std::string>& notices) {
+void replace_overtaken(const Location& location, format::IndexFacts& facts,
+                       std::vector<std::string>& warnings) {
   if (!location.has(kCairnSuffix)) return;
   const auto own = load_own_index(location);
   const auto pin =
@@ -69,7 +69,7 @@ void succeed_overtaken(const Location& location, format::IndexFacts& facts,
     facts.metadata.emplace_back(format::kPinnedKey, *pin);
     std::ranges::sort(facts.metadata);
   }
-  tell(location, own, facts, notices);
+  warn(location, own, facts, warnings);
 }
 
 }  // namespace cairn::internal

@@ -10,13 +10,13 @@
 
 namespace cairn::internal {
 
-// What the P.cairn that is there alone knew, and a new one with these facts does not: a notice
+// What the P.cairn that is there alone knew, and a new one with these facts does not: a warning
 // names it, or says that nobody can tell. Nothing to say where none is there.
-void tell_of_overtaken(const Location& location, const format::IndexFacts& facts,
-                       std::vector<std::string>& notices);
+void warn_of_overtaken(const Location& location, const format::IndexFacts& facts,
+                       std::vector<std::string>& warnings);
 
 // The same where the new one takes its place: a pin, which belongs to the name, stays.
-void succeed_overtaken(const Location& location, format::IndexFacts& facts,
-                       std::vector<std::string>& notices);
+void replace_overtaken(const Location& location, format::IndexFacts& facts,
+                       std::vector<std::string>& warnings);
 
 }  // namespace cairn::internal

@@ -87,39 +87,43 @@ namespace {
 
 // How many shards their names speak of where they can be had: of as many as the P.index that comes
 // along counts, else as there are, at least one, as TensorFlow counts.
-std::uint32_t wished_count(const Destination& to, const Arrival& arrival) {
+std::uint32_t requested_count(const Destination& to, const LinkedCheckpoint& linked) {
   const auto meant =
-      arrival.names.empty() ? std::nullopt : shard_number(arrival.names.front(), to.base);
+      linked.names.empty() ? std::nullopt : shard_number(linked.names.front(), to.base);
   if (meant) return meant->count;
-  return std::max<std::uint32_t>(1, static_cast<std::uint32_t>(arrival.files.size()));
+  return std::max<std::uint32_t>(1, static_cast<std::uint32_t>(linked.files.size()));
 }
 
-bool wants_bundle(const Arrival& arrival) { return !arrival.whole || arrival.whole->tensorflow; }
+bool wants_bundle(const LinkedCheckpoint& linked) {
+  return !linked.whole || linked.whole->tensorflow;
+}
 
 // Names the shards, and makes the P.index over them; one that comes along keeps its bytes.
-Result<BundleBytes> name_shards(const Destination& to, std::uint32_t count, Arrival& arrival) {
-  if (arrival.names.empty()) {
-    arrival.facts.bundle.num_shards = static_cast<std::int32_t>(count);
-    const auto names = shard_names(to.base, arrival.files.size(), count);
-    for (std::size_t i = 0; i < names.size(); ++i) arrival.facts.shards[i].name = names[i];
-    if (!wants_bundle(arrival)) return BundleBytes{};
-    return encode_bundle({to.base, to.prefix}, arrival.facts);
+Result<BundleBytes> name_shards(const Destination& to, std::uint32_t count,
+                                LinkedCheckpoint& linked) {
+  if (linked.names.empty()) {
+    linked.facts.bundle.num_shards = static_cast<std::int32_t>(count);
+    const auto names = shard_names(to.base, linked.files.size(), count);
+    for (std::size_t i = 0; i < names.size(); ++i) linked.facts.shards[i].name = names[i];
+    if (!wants_bundle(linked)) return BundleBytes{};
+    return encode_bundle({to.base, to.prefix}, linked.facts);
   }
-  for (std::size_t i = 0; i < arrival.names.size(); ++i)
-    arrival.facts.shards[i].name = arrival.names[i];
-  return BundleBytes{std::string(format::as_text(arrival.tensorflow_index)), {}};
+  for (std::size_t i = 0; i < linked.names.size(); ++i)
+    linked.facts.shards[i].name = linked.names[i];
+  return BundleBytes{std::string(format::as_text(linked.tensorflow_index)), {}};
 }
 
-Result<std::vector<Draft>> draft_arriving(const Destination& to, const Arrival& arrival,
-                                          const TransferOptions& options, Transfer& transfer) {
+Result<std::vector<TempFile>> prepare_arriving(const Destination& to,
+                                               const LinkedCheckpoint& linked,
+                                               const TransferOptions& options, Transfer& transfer) {
   std::vector<std::string> names;
-  for (const format::ShardFacts& shard : arrival.facts.shards) names.push_back(shard.name);
-  const bool own_files = arrival.whole && arrival.whole->independent;
-  return own_files ? duplicate_shards(arrival.files, names, to, options, transfer)
-                   : draft_shards(arrival.files, names, to, options, transfer);
+  for (const format::ShardFacts& shard : linked.facts.shards) names.push_back(shard.name);
+  const bool own_files = linked.whole && linked.whole->independent;
+  return own_files ? reflink_or_copy_shards(linked.files, names, to, options, transfer)
+                   : link_or_copy_shards(linked.files, names, to, options, transfer);
 }
 
-Result<void> add_graph(Publisher& publisher, const TakenAlong& whole) {
+Result<void> add_graph(Publisher& publisher, const Companions& whole) {
   if (whole.graph == nullptr) return {};
   if (!whole.independent) {
     CAIRN_CHECK(publisher.add_link(kMetaSuffix, *whole.graph));
@@ -132,106 +136,106 @@ Result<void> add_graph(Publisher& publisher, const TakenAlong& whole) {
 
 // P.index as the very file that it was, and P.cairn, which remembers it.
 Result<void> add_linked_indexes(Publisher& publisher, std::optional<format::IndexFacts> own,
-                                const Arrival& arrival) {
-  CAIRN_TRY(file, publisher.add_link(kTensorFlowSuffix, *arrival.whole->index_file));
+                                const LinkedCheckpoint& linked) {
+  CAIRN_TRY(file, publisher.add_link(kTensorFlowSuffix, *linked.whole->index_file));
   CAIRN_TRY(info, file->info());
   if (own) {
-    own->tensorflow_index = {true, identity_of(info), format::xxh3_128(arrival.tensorflow_index)};
+    own->tensorflow_index = {true, identity_of(info), format::xxh3_128(linked.tensorflow_index)};
   }
   return add_indexes(publisher, std::move(own), {});
 }
 
 // Suffixes of the indexes that the arriving checkpoint does not have.
-std::vector<std::string_view> absent(const Arrival& arrival) {
+std::vector<std::string_view> absent(const LinkedCheckpoint& linked) {
   std::vector<std::string_view> suffixes;
-  if (!wants_bundle(arrival)) suffixes.push_back(kTensorFlowSuffix);
-  if (!arrival.own_index) suffixes.push_back(kCairnSuffix);
+  if (!wants_bundle(linked)) suffixes.push_back(kTensorFlowSuffix);
+  if (!linked.own_index) suffixes.push_back(kCairnSuffix);
   return suffixes;
 }
 
 // P.safetensors, another name of a shard that has its own by now.
-Result<void> publish_alias(const Destination& to, const Arrival& arrival,
-                           std::span<const Draft> shards, Publisher& publisher, bool replace) {
-  if (!arrival.whole || !arrival.whole->safetensors) return {};
+Result<void> publish_alias(const Destination& to, const LinkedCheckpoint& linked,
+                           std::span<const TempFile> shards, Publisher& publisher, bool replace) {
+  if (!linked.whole || !linked.whole->safetensors) return {};
   const std::string name = to.base + std::string(kSafetensorsSuffix);
-  CAIRN_TRY(alias, Draft::link(to.directory, name, shards[*arrival.whole->safetensors].file()));
+  CAIRN_TRY(alias, TempFile::link(to.directory, name, shards[*linked.whole->safetensors].file()));
   return publisher.publish_file(alias, replace);
 }
 
 // P.safetensors may be a shard's name that was there before, as it is where one is imported.
-void tell_of_what_stays(const Destination& to, const Arrival& arrival,
-                        std::span<const Draft> shards, Transfer& transfer) {
+void warn_of_kept_files(const Destination& to, const LinkedCheckpoint& linked,
+                        std::span<const TempFile> shards, Transfer& transfer) {
   std::vector<std::string_view> stale;
-  if (!arrival.whole || arrival.whole->graph == nullptr) stale.push_back(kMetaSuffix);
+  if (!linked.whole || linked.whole->graph == nullptr) stale.push_back(kMetaSuffix);
   const auto alias = to.directory.look(to.base + std::string(kSafetensorsSuffix));
-  const bool ours = alias && *alias && std::ranges::any_of(shards, [&](const Draft& shard) {
+  const bool ours = alias && *alias && std::ranges::any_of(shards, [&](const TempFile& shard) {
                       const auto info = shard.file().info();
                       return info && same_file(*info, **alias);
                     });
   if (!ours) stale.push_back(kSafetensorsSuffix);
   const Target target{to.directory, to.base, to.prefix.string()};
-  std::ranges::copy(stale_beside(target, stale), std::back_inserter(transfer.notices));
+  std::ranges::copy(stale_beside(target, stale), std::back_inserter(transfer.warnings));
 }
 
 }  // namespace
 
 Result<Publisher> begin_with(Target target, const TransferOptions& options,
                              const std::function<Result<Lock>(const Target&)>& hold) {
-  if (!hold) return Publisher::begin(std::move(target), {options.lock_wait, options.work.stop});
+  if (!hold) return Publisher::begin(std::move(target), {options.lock_wait, options.exec.stop});
   CAIRN_TRY(lock, hold(target));
   return Publisher(std::move(target), std::move(lock));
 }
 
-Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
+Result<void> publish_elsewhere(const Destination& to, LinkedCheckpoint linked,
                                const TransferOptions& options, Transfer& transfer) {
   std::vector<std::string_view> members{kCairnSuffix, kTensorFlowSuffix};
-  if (arrival.whole && arrival.whole->safetensors) members.push_back(kSafetensorsSuffix);
+  if (linked.whole && linked.whole->safetensors) members.push_back(kSafetensorsSuffix);
   const Target target{to.directory, to.base, to.prefix.string()};
   if (!options.replace) {
     CAIRN_CHECK(refuse_existing(target, members));
     CAIRN_CHECK(refuse_to_hide_v1(target));
   }
   // What cannot be said is found out before bytes are copied.
-  const std::uint32_t wished = wished_count(to, arrival);
-  CAIRN_TRY(bundle, name_shards(to, wished, arrival));
-  CAIRN_TRY(drafts, draft_arriving(to, arrival, options, transfer));
-  if (arrival.whole && arrival.whole->check) {
-    CAIRN_TRY(compared, arrival.whole->check(drafts));
-    if (compared) arrival.doubtful.clear();
+  const std::uint32_t wished = requested_count(to, linked);
+  CAIRN_TRY(bundle, name_shards(to, wished, linked));
+  CAIRN_TRY(temps, prepare_arriving(to, linked, options, transfer));
+  if (linked.whole && linked.whole->check) {
+    CAIRN_TRY(compared, linked.whole->check(temps));
+    if (compared) linked.doubtful.clear();
   }
   CAIRN_TRY(publisher,
-            begin_with(target, options, arrival.whole ? arrival.whole->hold : TakenAlong{}.hold));
+            begin_with(target, options, linked.whole ? linked.whole->hold : Companions{}.hold));
   if (!options.replace) CAIRN_CHECK(publisher.refuse(members));
-  if (arrival.unchanged) CAIRN_CHECK(arrival.unchanged());
+  if (linked.unchanged) CAIRN_CHECK(linked.unchanged());
   CAIRN_TRY(free, free_shard_count(to.directory, to.base, wished));
-  const bool as_it_is = free == wished && arrival.whole && arrival.whole->index_file != nullptr &&
-                        !arrival.names.empty();
+  const bool as_it_is = free == wished && linked.whole && linked.whole->index_file != nullptr &&
+                        !linked.names.empty();
   if (free != wished) {
-    arrival.names.clear();
-    CAIRN_TRY(count, free_shard_count(to.directory, to.base, wished_count(to, arrival)));
-    CAIRN_TRY(anew, name_shards(to, count, arrival));
+    linked.names.clear();
+    CAIRN_TRY(count, free_shard_count(to.directory, to.base, requested_count(to, linked)));
+    CAIRN_TRY(anew, name_shards(to, count, linked));
     bundle = std::move(anew);
   }
-  for (std::size_t i = 0; i < drafts.size(); ++i) {
-    CAIRN_TRY(info, drafts[i].file().info());
-    drafts[i].set_name(arrival.facts.shards[i].name);
-    if (arrival.doubtful.empty() || !arrival.doubtful[i])
-      arrival.facts.shards[i].identity = identity_of(info);
+  for (std::size_t i = 0; i < temps.size(); ++i) {
+    CAIRN_TRY(info, temps[i].file().info());
+    temps[i].set_name(linked.facts.shards[i].name);
+    if (linked.doubtful.empty() || !linked.doubtful[i])
+      linked.facts.shards[i].identity = identity_of(info);
   }
   if (transfer.not_nameable.empty()) transfer.not_nameable = std::move(bundle.not_nameable);
   std::optional<format::IndexFacts> own;
-  if (arrival.own_index) own = std::move(arrival.facts);
-  if (arrival.whole) CAIRN_CHECK(add_graph(publisher, *arrival.whole));
-  CAIRN_CHECK(as_it_is && !arrival.whole->independent
-                  ? add_linked_indexes(publisher, std::move(own), arrival)
+  if (linked.own_index) own = std::move(linked.facts);
+  if (linked.whole) CAIRN_CHECK(add_graph(publisher, *linked.whole));
+  CAIRN_CHECK(as_it_is && !linked.whole->independent
+                  ? add_linked_indexes(publisher, std::move(own), linked)
                   : add_indexes(publisher, std::move(own), format::as_bytes(bundle.bytes)));
-  const std::vector<std::string_view> unwanted = absent(arrival);
-  CAIRN_CHECK(publisher.publish(drafts, {.unwanted = unwanted}));
-  if (auto notice = publisher.notice()) transfer.notices.push_back(*std::move(notice));
-  CAIRN_CHECK(publish_alias(to, arrival, drafts, publisher, options.replace));
-  tell_of_what_stays(to, arrival, drafts, transfer);
-  tell_of_hidden_v1(target, transfer.notices);
-  tell_where(to.directory, transfer);
+  const std::vector<std::string_view> unwanted = absent(linked);
+  CAIRN_CHECK(publisher.publish(temps, {.unwanted = unwanted}));
+  if (auto warning = publisher.warning()) transfer.warnings.push_back(*std::move(warning));
+  CAIRN_CHECK(publish_alias(to, linked, temps, publisher, options.replace));
+  warn_of_kept_files(to, linked, temps, transfer);
+  warn_of_hidden_v1(target, transfer.warnings);
+  warn_if_moved(to.directory, transfer);
   return {};
 }
 

@@ -40,7 +40,7 @@ Result<void> add_indexes(Publisher& publisher, std::optional<format::IndexFacts>
                          std::span<const std::byte> tensorflow_index);
 
 // What a copy or a move takes along besides, as it is.
-struct TakenAlong {
+struct Companions {
   bool tensorflow = true;                  // P.index too
   const os::File* index_file = nullptr;    // that has the bytes of `tensorflow_index`
   const os::File* graph = nullptr;         // P.meta
@@ -48,13 +48,13 @@ struct TakenAlong {
   bool independent = false;                // shares no file with where it comes from
   // Asked about the shards before anything is published. True: each byte was compared with its
   // sum.
-  std::function<Result<bool>(std::span<const Draft>)> check;
+  std::function<Result<bool>(std::span<const TempFile>)> check;
   // Takes the target's lock, where others are to be held with it; empty: it alone.
   std::function<Result<Lock>(const Target&)> hold;
 };
 
 // A checkpoint that comes to another place: its shards get second names there.
-struct Arrival {
+struct LinkedCheckpoint {
   format::IndexFacts facts;         // its shards have no names yet
   std::span<const os::File> files;  // parallel to facts.shards
   std::vector<bool> doubtful;       // parallel; empty: none. Keeps the recorded identity.
@@ -64,7 +64,7 @@ struct Arrival {
   std::vector<std::string> names;
   std::function<Result<void>()> unchanged;  // asked under the lock; empty: nothing to ask
 
-  std::optional<TakenAlong> whole;
+  std::optional<Companions> whole;
 };
 
 // Publishes there under the lock that `hold` takes, or where it is empty, under the target's alone.
@@ -73,7 +73,7 @@ Result<Publisher> begin_with(Target target, const TransferOptions& options,
 
 // Makes a checkpoint of it under the destination. What stood there stands, whole, until then. Adds
 // to `transfer`. Errors: Exists, without `replace`; Busy; those of encode_bundle; Io, NoSpace.
-Result<void> publish_elsewhere(const Destination& to, Arrival arrival,
+Result<void> publish_elsewhere(const Destination& to, LinkedCheckpoint linked,
                                const TransferOptions& options, Transfer& transfer);
 
 }  // namespace cairn::internal

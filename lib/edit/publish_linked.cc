@@ -10,20 +10,20 @@
 
 namespace cairn::internal {
 
-Result<Transfer> put(Composed composed, const TransferOptions& options) {
+Result<Transfer> publish_linked(Composed composed, const TransferOptions& options) {
   if (options.output.empty()) return Error{Code::Invalid, 0, "an output prefix is needed"};
   const auto parts = Prefix::of(options.output);
   CAIRN_TRY(directory, os::Directory::open_or_create(parts.directory));
   const Destination to{std::move(directory), parts.base, options.output};
-  CAIRN_CHECK(add_sums(composed, options.work));
+  CAIRN_CHECK(add_sums(composed, options.exec));
   Transfer transfer;
   transfer.prefix = to.prefix;
-  transfer.notices = std::move(composed.notices);
-  Arrival arrival;
-  arrival.facts = std::move(composed.facts);
-  arrival.files = composed.files;
-  arrival.doubtful = std::move(composed.doubtful);
-  arrival.unchanged = [&]() -> Result<void> {
+  transfer.warnings = std::move(composed.warnings);
+  LinkedCheckpoint linked;
+  linked.facts = std::move(composed.facts);
+  linked.files = composed.files;
+  linked.doubtful = std::move(composed.doubtful);
+  linked.unchanged = [&]() -> Result<void> {
     for (const SeenSource& source : composed.seen) {
       CAIRN_TRY(same, same_place({source.location.directory, source.location.base},
                                  {to.directory, to.base}));
@@ -31,7 +31,7 @@ Result<Transfer> put(Composed composed, const TransferOptions& options) {
     }
     return {};
   };
-  CAIRN_CHECK(publish_elsewhere(to, std::move(arrival), options, transfer));
+  CAIRN_CHECK(publish_elsewhere(to, std::move(linked), options, transfer));
   return transfer;
 }
 

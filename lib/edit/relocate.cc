@@ -32,27 +32,27 @@ namespace {
 os::Links links(bool follow) noexcept { return follow ? os::Links::Follow : os::Links::Inside; }
 
 // P.meta, which lies beside V1 files too.
-Result<void> take_graph(bool follow_links, Cargo& cargo) {
-  const Location& location = cargo.location;
+Result<void> take_graph(bool follow_links, CheckpointSnapshot& snapshot) {
+  const Location& location = snapshot.location;
   if (location.kind == Kind::File || !location.has(kMetaSuffix)) return {};
   CAIRN_TRY(file, location.directory.open_file(location.file(kMetaSuffix), links(follow_links)));
-  cargo.graph.emplace(std::move(file));
+  snapshot.graph.emplace(std::move(file));
   return {};
 }
 
-Result<void> take_file(const std::string& name, bool follow_links, Cargo& cargo) {
+Result<void> take_file(const std::string& name, bool follow_links, CheckpointSnapshot& snapshot) {
   // The user names it himself, and may name a link.
-  const bool follow = follow_links || cargo.location.kind == Kind::File;
-  CAIRN_TRY(file, cargo.location.directory.open_file(name, links(follow)));
-  cargo.file.emplace(std::move(file));
+  const bool follow = follow_links || snapshot.location.kind == Kind::File;
+  CAIRN_TRY(file, snapshot.location.directory.open_file(name, links(follow)));
+  snapshot.file.emplace(std::move(file));
   return {};
 }
 
 // Shards of as many as there are, in which no tensor lies: TensorFlow writes them for a device that
 // holds no variable.
-Result<void> take_idle(bool follow_links, Cargo& cargo) {
-  const Location& location = cargo.location;
-  const format::IndexView& index = cargo.parts->index;
+Result<void> take_idle(bool follow_links, CheckpointSnapshot& snapshot) {
+  const Location& location = snapshot.location;
+  const format::IndexView& index = snapshot.parts->index;
   std::vector<std::string> known;
   for (std::size_t i = 0; i < index.shard_count(); ++i) known.emplace_back(index.shard(i).name);
   const auto counted =
@@ -65,58 +65,59 @@ Result<void> take_idle(bool follow_links, Cargo& cargo) {
     if (!number || number->count != counted->count) continue;
     if (std::ranges::find(known, name) != known.end()) continue;
     CAIRN_TRY(shard, open_shard(location.directory, name, follow_links));
-    cargo.parts->shards.push_back(std::move(shard.file));
-    cargo.idle.push_back(std::move(name));
+    snapshot.parts->shards.push_back(std::move(shard.file));
+    snapshot.idle.push_back(std::move(name));
   }
   return {};
 }
 
 // Whether P.safetensors is another name of a shard.
-Result<void> take_alias(Cargo& cargo) {
-  const Location& location = cargo.location;
+Result<void> take_alias(CheckpointSnapshot& snapshot) {
+  const Location& location = snapshot.location;
   CAIRN_TRY(alias, location.directory.look(location.file(kSafetensorsSuffix)));
   if (!alias || alias->kind != os::FileKind::Regular) return {};
-  for (std::size_t i = 0; i < cargo.parts->index.shard_count(); ++i) {
-    CAIRN_TRY(shard, cargo.parts->shards[i].info());
-    if (same_file(shard, *alias)) cargo.safetensors = i;
+  for (std::size_t i = 0; i < snapshot.parts->index.shard_count(); ++i) {
+    CAIRN_TRY(shard, snapshot.parts->shards[i].info());
+    if (same_file(shard, *alias)) snapshot.safetensors = i;
   }
   return {};
 }
 
-Result<void> take_index(Cargo& cargo) {
-  const Location& location = cargo.location;
+Result<void> take_index(CheckpointSnapshot& snapshot) {
+  const Location& location = snapshot.location;
   if (!location.has(kTensorFlowSuffix)) return {};
   CAIRN_TRY(file,
             location.directory.open_file(location.file(kTensorFlowSuffix), os::Links::Follow));
   CAIRN_TRY(bytes, os::read_whole(file, format::limits::kForeignIndexBytesMax));
-  const auto record = cargo.parts->index.tensorflow_index();
-  if (cargo.own_index && record.present && format::xxh3_128(bytes) != record.digest) {
+  const auto record = snapshot.parts->index.tensorflow_index();
+  if (snapshot.own_index && record.present && format::xxh3_128(bytes) != record.digest) {
     return Error{Code::Corrupt, 0,
                  file.path() + ": is damaged: its digest is not the one that " +
                      location.file(kCairnSuffix) +
                      " remembers; export with replace writes it anew"};
   }
-  cargo.index_file.emplace(std::move(file));
-  cargo.index_bytes.emplace(std::move(bytes));
+  snapshot.index_file.emplace(std::move(file));
+  snapshot.index_bytes.emplace(std::move(bytes));
   return {};
 }
 
-Result<void> take_prefix(bool follow_links, Trail& trail, Cargo& cargo) {
-  CAIRN_TRY(parts, load_quietly(cargo.location, follow_links, trail));
-  cargo.notices = parts.notices;
-  cargo.own_index = parts.format == Format::Cairn;
-  cargo.parts.emplace(std::move(parts));
-  CAIRN_CHECK(take_index(cargo));
-  CAIRN_CHECK(take_idle(follow_links, cargo));
-  return take_alias(cargo);
+Result<void> take_prefix(bool follow_links, OpenAttempt& attempt, CheckpointSnapshot& snapshot) {
+  CAIRN_TRY(parts, load_quietly(snapshot.location, follow_links, attempt));
+  snapshot.warnings = parts.warnings;
+  snapshot.own_index = parts.format == Format::Cairn;
+  snapshot.parts.emplace(std::move(parts));
+  CAIRN_CHECK(take_index(snapshot));
+  CAIRN_CHECK(take_idle(follow_links, snapshot));
+  return take_alias(snapshot);
 }
 
 }  // namespace
 
-Result<Cargo> take(Location location, bool follow_links, Trail& trail) {
+Result<CheckpointSnapshot> open_snapshot(Location location, bool follow_links,
+                                         OpenAttempt& attempt) {
   CAIRN_TRY(seen, index_identities(location.directory, location.base));
-  Cargo cargo{.location = std::move(location), .seen = std::move(seen)};
-  const Location& from = cargo.location;
+  CheckpointSnapshot snapshot{.location = std::move(location), .seen = std::move(seen)};
+  const Location& from = snapshot.location;
   if (from.v1_files.size() > 1) {
     return Error{Code::Unsupported, 0,
                  from.prefix.string() +
@@ -124,15 +125,15 @@ Result<Cargo> take(Location location, bool follow_links, Trail& trail) {
                      "convert() writes them as one checkpoint"};
   }
   if (from.kind == Kind::Prefix) {
-    CAIRN_CHECK(take_prefix(follow_links, trail, cargo));
+    CAIRN_CHECK(take_prefix(follow_links, attempt, snapshot));
   } else {
     CAIRN_CHECK(take_file(from.kind == Kind::TensorFlowV1 ? from.v1_files.front() : from.base,
-                          follow_links, cargo));
-    cargo.notices = from.notices;
+                          follow_links, snapshot));
+    snapshot.warnings = from.warnings;
   }
-  CAIRN_CHECK(take_graph(follow_links, cargo));
-  CAIRN_CHECK(check_unchanged(cargo.location, cargo.seen));
-  return cargo;
+  CAIRN_CHECK(take_graph(follow_links, snapshot));
+  CAIRN_CHECK(check_unchanged(snapshot.location, snapshot.seen));
+  return snapshot;
 }
 
 // ---- Where it goes ------------------------------------------------------------------------------
@@ -242,26 +243,27 @@ std::uint64_t unsummed_bytes(const format::IndexView& index) {
   return bytes;
 }
 
-void tell_of_unsummed(const std::string& shown, std::uint64_t bytes, Transfer& transfer) {
+void warn_of_missing_sums(const std::string& shown, std::uint64_t bytes, Transfer& transfer) {
   if (bytes == 0) return;
-  transfer.notices.push_back(shown + ": " + std::to_string(bytes) +
-                             " bytes of tensors have no checksum: they were copied as they are, "
-                             "and nobody can say whether they are as they were written");
+  transfer.warnings.push_back(shown + ": " + std::to_string(bytes) +
+                              " bytes of tensors have no checksum: they were copied as they are, "
+                              "and nobody can say whether they are as they were written");
 }
 
 // Compares what has arrived with the sums of the index.
-Result<void> compare(const Cargo& cargo, const Destination& to, std::span<const Draft> drafts,
-                     const TransferOptions& options, Transfer& transfer) {
-  const Parts& source = *cargo.parts;
+Result<void> compare(const CheckpointSnapshot& snapshot, const Destination& to,
+                     std::span<const TempFile> temps, const TransferOptions& options,
+                     Transfer& transfer) {
+  const Parts& source = *snapshot.parts;
   Parts parts{source.format, source.prefix, source.index_bytes, source.index};
   for (std::size_t i = 0; i < source.index.shard_count(); ++i) {
-    CAIRN_TRY(file, to.directory.open_file(drafts[i].temporary_name(), os::Links::Refuse));
+    CAIRN_TRY(file, to.directory.open_file(temps[i].temporary_name(), os::Links::Refuse));
     parts.shards.push_back(std::move(file));
   }
   OpenOptions opening;
   opening.verify = Verify::Full;
-  opening.work.threads_max = options.work.threads_max;
-  opening.work.stop = options.work.stop;
+  opening.exec.threads_max = options.exec.threads_max;
+  opening.exec.stop = options.exec.stop;
   auto checked = OpenCheckpoint::make(std::move(parts), opening);
   if (!checked && checked.error().code == Code::Corrupt) {
     Error error = std::move(checked).error();
@@ -269,33 +271,33 @@ Result<void> compare(const Cargo& cargo, const Destination& to, std::span<const 
     return error;
   }
   if (!checked) return std::move(checked).error();
-  tell_of_unsummed(source.prefix.string(), unsummed_bytes(source.index), transfer);
+  warn_of_missing_sums(source.prefix.string(), unsummed_bytes(source.index), transfer);
   return {};
 }
 
 // The shards' names under another base, with their numbers; none where they are not numbered.
-std::vector<std::string> names_under(const Cargo& cargo, const std::string& to) {
-  const std::string& from = cargo.location.base;
+std::vector<std::string> names_under(const CheckpointSnapshot& snapshot, const std::string& to) {
+  const std::string& from = snapshot.location.base;
   std::vector<std::string> names;
   const auto add = [&](std::string_view name) {
     if (shard_number(name, from)) names.push_back(to + std::string(name.substr(from.size())));
   };
-  const format::IndexView& index = cargo.parts->index;
+  const format::IndexView& index = snapshot.parts->index;
   for (std::size_t i = 0; i < index.shard_count(); ++i) add(index.shard(i).name);
-  for (const std::string& name : cargo.idle) add(name);
-  if (names.size() != cargo.parts->shards.size()) names.clear();
+  for (const std::string& name : snapshot.idle) add(name);
+  if (names.size() != snapshot.parts->shards.size()) names.clear();
   return names;
 }
 
 // Which shards are not those that P.cairn remembers: nobody has compared them since.
-Result<std::vector<bool>> doubtful(const Cargo& cargo) {
+Result<std::vector<bool>> doubtful(const CheckpointSnapshot& snapshot) {
   std::vector<bool> doubtful;
-  if (!cargo.own_index) return doubtful;
-  for (std::size_t i = 0; i < cargo.parts->index.shard_count(); ++i) {
-    CAIRN_TRY(info, cargo.parts->shards[i].info());
-    doubtful.push_back(identity_of(info) != cargo.parts->index.shard(i).identity);
+  if (!snapshot.own_index) return doubtful;
+  for (std::size_t i = 0; i < snapshot.parts->index.shard_count(); ++i) {
+    CAIRN_TRY(info, snapshot.parts->shards[i].info());
+    doubtful.push_back(identity_of(info) != snapshot.parts->index.shard(i).identity);
   }
-  doubtful.resize(doubtful.size() + cargo.idle.size(), false);
+  doubtful.resize(doubtful.size() + snapshot.idle.size(), false);
   return doubtful;
 }
 
@@ -303,42 +305,43 @@ Result<std::vector<bool>> doubtful(const Cargo& cargo) {
 std::string what_goes_at(const Destination& to, const format::IndexView& index) {
   std::vector<TensorSpec> specs;
   for (std::size_t i = 0; i < index.tensor_count(); ++i) specs.push_back(spec_of(index.tensor(i)));
-  const auto goes = what_goes(to.directory, to.base, specs);
+  const auto goes = replaced_tensors(to.directory, to.base, specs);
   if (goes) return first_of(*goes);
   return "nobody can tell which tensors went with what was there: " + goes.error().what;
 }
 
-Result<void> put_prefix(const Cargo& cargo, const Destination& to, const Errand& errand,
-                        const TransferOptions& options, Transfer& transfer) {
+Result<void> publish_prefix_at(const CheckpointSnapshot& snapshot, const Destination& to,
+                               const RelocateOptions& relocation, const TransferOptions& options,
+                               Transfer& transfer) {
   transfer.prefix = to.prefix;
-  CAIRN_TRY(doubts, doubtful(cargo));
-  Arrival arrival;
-  arrival.facts = cargo.parts->index.facts();
-  arrival.facts.tensorflow_index = {};
-  if (!arrival.facts.step) arrival.facts.step = step_of(cargo.location.base);
-  for (std::size_t i = 0; i < cargo.idle.size(); ++i)
-    arrival.facts.shards.emplace_back().kind = format::ShardKind::TensorFlow;
-  arrival.files = cargo.parts->shards;
-  arrival.doubtful = std::move(doubts);
-  arrival.own_index = cargo.own_index;
-  arrival.names = names_under(cargo, to.base);
-  if (cargo.index_bytes) arrival.tensorflow_index = *cargo.index_bytes;
-  arrival.unchanged = errand.unchanged;
-  TakenAlong& whole = arrival.whole.emplace();
-  whole.tensorflow = cargo.index_file.has_value();
-  whole.index_file = cargo.index_file ? &*cargo.index_file : nullptr;
-  whole.graph = cargo.graph ? &*cargo.graph : nullptr;
-  whole.safetensors = cargo.safetensors;
-  whole.independent = errand.how == Carry::Copy;
-  whole.hold = errand.hold;
-  whole.check = [&](std::span<const Draft> drafts) -> Result<bool> {
-    if (errand.how == Carry::Move && transfer.used <= Link::Hard) return false;
-    CAIRN_CHECK(compare(cargo, to, drafts, options, transfer));
+  CAIRN_TRY(doubts, doubtful(snapshot));
+  LinkedCheckpoint linked;
+  linked.facts = snapshot.parts->index.facts();
+  linked.facts.tensorflow_index = {};
+  if (!linked.facts.step) linked.facts.step = step_of(snapshot.location.base);
+  for (std::size_t i = 0; i < snapshot.idle.size(); ++i)
+    linked.facts.shards.emplace_back().kind = format::ShardKind::TensorFlow;
+  linked.files = snapshot.parts->shards;
+  linked.doubtful = std::move(doubts);
+  linked.own_index = snapshot.own_index;
+  linked.names = names_under(snapshot, to.base);
+  if (snapshot.index_bytes) linked.tensorflow_index = *snapshot.index_bytes;
+  linked.unchanged = relocation.unchanged;
+  Companions& whole = linked.whole.emplace();
+  whole.tensorflow = snapshot.index_file.has_value();
+  whole.index_file = snapshot.index_file ? &*snapshot.index_file : nullptr;
+  whole.graph = snapshot.graph ? &*snapshot.graph : nullptr;
+  whole.safetensors = snapshot.safetensors;
+  whole.independent = relocation.how == TransferMode::Copy;
+  whole.hold = relocation.hold;
+  whole.check = [&](std::span<const TempFile> temps) -> Result<bool> {
+    if (relocation.how == TransferMode::Move && transfer.used <= Link::Hard) return false;
+    CAIRN_CHECK(compare(snapshot, to, temps, options, transfer));
     return true;
   };
-  const auto goes = options.replace ? what_goes_at(to, cargo.parts->index) : std::string();
-  CAIRN_CHECK(publish_elsewhere(to, std::move(arrival), options, transfer));
-  if (!goes.empty()) transfer.notices.push_back(to.prefix.string() + ": " + goes);
+  const auto goes = options.replace ? what_goes_at(to, snapshot.parts->index) : std::string();
+  CAIRN_CHECK(publish_elsewhere(to, std::move(linked), options, transfer));
+  if (!goes.empty()) transfer.warnings.push_back(to.prefix.string() + ": " + goes);
   return {};
 }
 
@@ -350,17 +353,17 @@ Error not_copied(Error error) {
 }
 
 // What was copied opens as what it is; a V1 file's blocks are compared with their sums.
-Result<void> check_file(const Cargo& cargo, const Destination& to, const Draft& draft,
-                        Transfer& transfer) {
-  CAIRN_TRY(copy, open_shard(to.directory, draft.temporary_name(), false));
-  copy.file.call(cargo.file->path());  // the copy itself nobody will see
-  if (cargo.location.kind == Kind::TensorFlowV1) {
-    auto loaded = load_v1_file(std::move(copy.file), cargo.location.prefix);
+Result<void> check_file(const CheckpointSnapshot& snapshot, const Destination& to,
+                        const TempFile& temp, Transfer& transfer) {
+  CAIRN_TRY(copy, open_shard(to.directory, temp.temporary_name(), false));
+  copy.file.call(snapshot.file->path());  // the copy itself nobody will see
+  if (snapshot.location.kind == Kind::TensorFlowV1) {
+    auto loaded = load_v1_file(std::move(copy.file), snapshot.location.prefix);
     return loaded ? Result<void>() : not_copied(std::move(loaded).error());
   }
-  auto read = cargo.location.file_format->read(std::move(copy), draft.name(), true);
+  auto read = snapshot.location.file_format->read(std::move(copy), temp.name(), true);
   if (!read) return not_copied(std::move(read).error());
-  tell_of_unsummed(cargo.file->path(), read->facts.shards.front().live_bytes, transfer);
+  warn_of_missing_sums(snapshot.file->path(), read->facts.shards.front().live_bytes, transfer);
   return {};
 }
 
@@ -391,8 +394,9 @@ Result<void> refuse_to_overwrite(const Destination& to) {
 }
 
 // An index under the name would be preferred to a V1 file.
-Result<void> refuse_hidden(const Cargo& cargo, const Destination& to, bool replace) {
-  if (cargo.location.kind != Kind::TensorFlowV1) return {};
+Result<void> refuse_hidden(const CheckpointSnapshot& snapshot, const Destination& to,
+                           bool replace) {
+  if (snapshot.location.kind != Kind::TensorFlowV1) return {};
   CAIRN_CHECK(replace ? refuse_to_overwrite(to) : refuse_to_hide(to));
   for (const std::string_view suffix : {kCairnSuffix, kTensorFlowSuffix}) {
     if (!to.directory.exists(to.base + std::string(suffix))) continue;
@@ -404,40 +408,43 @@ Result<void> refuse_hidden(const Cargo& cargo, const Destination& to, bool repla
   return {};
 }
 
-Result<Draft> draft_file(const Cargo& cargo, const std::string& name, const Destination& to,
-                         const Errand& errand, const TransferOptions& options, Transfer& transfer) {
-  const std::span<const os::File> file(&*cargo.file, 1);
+Result<TempFile> create_temp_file(const CheckpointSnapshot& snapshot, const std::string& name,
+                                  const Destination& to, const RelocateOptions& relocation,
+                                  const TransferOptions& options, Transfer& transfer) {
+  const std::span<const os::File> file(&*snapshot.file, 1);
   const std::span<const std::string> names(&name, 1);
-  CAIRN_TRY(drafts, errand.how == Carry::Copy ? duplicate_shards(file, names, to, options, transfer)
-                                              : draft_shards(file, names, to, options, transfer));
-  return std::move(drafts.front());
+  CAIRN_TRY(temps, relocation.how == TransferMode::Copy
+                       ? reflink_or_copy_shards(file, names, to, options, transfer)
+                       : link_or_copy_shards(file, names, to, options, transfer));
+  return std::move(temps.front());
 }
 
-Result<void> publish_graph(const Cargo& cargo, const Destination& to, Publisher& publisher,
-                           bool replace) {
-  if (!cargo.graph) return {};
-  CAIRN_TRY(bytes, os::read_whole(*cargo.graph, format::limits::kForeignIndexBytesMax));
-  CAIRN_TRY(draft, draft_with(to.directory, to.base + std::string(kMetaSuffix), bytes));
-  return publisher.publish_file(draft, replace);
+Result<void> publish_graph(const CheckpointSnapshot& snapshot, const Destination& to,
+                           Publisher& publisher, bool replace) {
+  if (!snapshot.graph) return {};
+  CAIRN_TRY(bytes, os::read_whole(*snapshot.graph, format::limits::kForeignIndexBytesMax));
+  CAIRN_TRY(temp, write_temp_file(to.directory, to.base + std::string(kMetaSuffix), bytes));
+  return publisher.publish_file(temp, replace);
 }
 
-Result<void> put_file(const Cargo& cargo, const Destination& to, const Errand& errand,
-                      const TransferOptions& options, Transfer& transfer) {
+Result<void> publish_file_at(const CheckpointSnapshot& snapshot, const Destination& to,
+                             const RelocateOptions& relocation, const TransferOptions& options,
+                             Transfer& transfer) {
   transfer.prefix = to.prefix;
   const std::string name = to.prefix.filename().string();
   const Target target{to.directory, to.base, to.prefix.string()};
-  CAIRN_CHECK(refuse_hidden(cargo, to, options.replace));
+  CAIRN_CHECK(refuse_hidden(snapshot, to, options.replace));
   const Target itself{to.directory, name, to.prefix.string()};
   constexpr std::array<std::string_view, 1> kItself{""};
   if (!options.replace) CAIRN_CHECK(refuse_existing(itself, kItself));
-  CAIRN_TRY(draft, draft_file(cargo, name, to, errand, options, transfer));
-  if (transfer.used > Link::Hard) CAIRN_CHECK(check_file(cargo, to, draft, transfer));
-  CAIRN_TRY(publisher, begin_with(target, options, errand.hold));
-  if (errand.unchanged) CAIRN_CHECK(errand.unchanged());
-  CAIRN_CHECK(refuse_hidden(cargo, to, options.replace));
-  CAIRN_CHECK(publish_graph(cargo, to, publisher, options.replace));
-  CAIRN_CHECK(publisher.publish_file(draft, options.replace));
-  tell_where(to.directory, transfer);
+  CAIRN_TRY(temp, create_temp_file(snapshot, name, to, relocation, options, transfer));
+  if (transfer.used > Link::Hard) CAIRN_CHECK(check_file(snapshot, to, temp, transfer));
+  CAIRN_TRY(publisher, begin_with(target, options, relocation.hold));
+  if (relocation.unchanged) CAIRN_CHECK(relocation.unchanged());
+  CAIRN_CHECK(refuse_hidden(snapshot, to, options.replace));
+  CAIRN_CHECK(publish_graph(snapshot, to, publisher, options.replace));
+  CAIRN_CHECK(publisher.publish_file(temp, options.replace));
+  warn_if_moved(to.directory, transfer);
   return {};
 }
 
@@ -452,13 +459,13 @@ Result<void> refuse_beside_v1(const Destination& to) {
 }
 
 // TensorFlow keeps a step in the name alone.
-void tell_of_step(const Cargo& cargo, const Destination& to, Transfer& transfer) {
-  if (cargo.own_index || cargo.location.kind == Kind::File) return;
-  const auto step = step_of(cargo.location.base);
+void warn_of_step(const CheckpointSnapshot& snapshot, const Destination& to, Transfer& transfer) {
+  if (snapshot.own_index || snapshot.location.kind == Kind::File) return;
+  const auto step = step_of(snapshot.location.base);
   if (!step || step == step_of(to.base)) return;
-  transfer.notices.push_back(to.prefix.string() + ": does not say the step of its source, " +
-                             std::to_string(*step) +
-                             ", which TensorFlow's files have in their name alone");
+  transfer.warnings.push_back(to.prefix.string() + ": does not say the step of its source, " +
+                              std::to_string(*step) +
+                              ", which TensorFlow's files have in their name alone");
 }
 
 }  // namespace
@@ -468,18 +475,20 @@ std::string lock_base(const Location& location) {
   return std::filesystem::path(location.base).stem().string();
 }
 
-Result<void> put_down(const Cargo& cargo, const Destination& to, const Errand& errand,
-                      const TransferOptions& options, Transfer& transfer) {
-  transfer.notices.insert(transfer.notices.end(), cargo.notices.begin(), cargo.notices.end());
+Result<void> publish_snapshot(const CheckpointSnapshot& snapshot, const Destination& to,
+                              const RelocateOptions& relocation, const TransferOptions& options,
+                              Transfer& transfer) {
+  transfer.warnings.insert(transfer.warnings.end(), snapshot.warnings.begin(),
+                           snapshot.warnings.end());
   // It tells what to type, so it names the checkpoint as that is called when it is read.
-  if (cargo.parts && cargo.parts->bytes_doubtful) {
-    const bool moves = errand.how == Carry::Move;
-    transfer.notices.push_back(doubt_notice(moves ? to.prefix : cargo.location.prefix));
+  if (snapshot.parts && snapshot.parts->bytes_doubtful) {
+    const bool moves = relocation.how == TransferMode::Move;
+    transfer.warnings.push_back(doubt_warning(moves ? to.prefix : snapshot.location.prefix));
   }
-  tell_of_step(cargo, to, transfer);
-  if (cargo.file) return put_file(cargo, to, errand, options, transfer);
+  warn_of_step(snapshot, to, transfer);
+  if (snapshot.file) return publish_file_at(snapshot, to, relocation, options, transfer);
   CAIRN_CHECK(refuse_beside_v1(to));
-  return put_prefix(cargo, to, errand, options, transfer);
+  return publish_prefix_at(snapshot, to, relocation, options, transfer);
 }
 
 }  // namespace cairn::internal

@@ -20,10 +20,10 @@ namespace cairn::internal {
 
 // All files of a checkpoint, open since one moment: what others do to their names from then on
 // changes nothing of them.
-struct Cargo {
+struct CheckpointSnapshot {
   Location location;
   IndexIdentities seen;
-  std::vector<std::string> notices;
+  std::vector<std::string> warnings;
 
   // Of a safetensors file, or of a V1 checkpoint in one file: that file. Else nothing.
   std::optional<os::File> file;
@@ -41,7 +41,8 @@ struct Cargo {
 
 // One attempt. Errors: those of load; Busy: it was written anew between two looks; Unsupported: a
 // V1 checkpoint in several files, which no one step could publish.
-Result<Cargo> take(Location location, bool follow_links, Trail& trail);
+Result<CheckpointSnapshot> open_snapshot(Location location, bool follow_links,
+                                         OpenAttempt& attempt);
 
 // Where it goes: `to`, or where that is a directory, under its own name into it. Invalid: `to` is
 // no name for files, or the checkpoint lies there already.
@@ -62,21 +63,22 @@ class NewDirectories {
 };
 
 // Whether the checkpoint keeps its files, under other names, or gets files of its own.
-enum class Carry : std::uint8_t {
+enum class TransferMode : std::uint8_t {
   Copy,  // shares no file with the source (Link::Auto: blocks at most), every byte compared
   Move,  // the very files where they can be linked, else as Copy
 };
 
-struct Errand {
-  Carry how{};
+struct RelocateOptions {
+  TransferMode how{};
   std::function<Result<void>()> unchanged;  // asked before it is published; empty: nothing to ask
-  std::function<Result<Lock>(const Target&)> hold;  // as Arrival's
+  std::function<Result<Lock>(const Target&)> hold;  // as LinkedCheckpoint's
 };
 
 // Publishes it there, durably. Adds to `transfer`. Errors: Exists (without `replace`); Corrupt: a
 // byte that was copied differs from its sum; those of publish_elsewhere.
-Result<void> put_down(const Cargo& cargo, const Destination& to, const Errand& errand,
-                      const TransferOptions& options, Transfer& transfer);
+Result<void> publish_snapshot(const CheckpointSnapshot& snapshot, const Destination& to,
+                              const RelocateOptions& relocation, const TransferOptions& options,
+                              Transfer& transfer);
 
 // The base whose lock is that of the checkpoint.
 std::string lock_base(const Location& location);

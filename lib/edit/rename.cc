@@ -41,17 +41,17 @@ Result<void> check_in_place(const Location& location, const TransferOptions& opt
 }
 
 // What lies beside and goes on saying the old names.
-void note_old_names(const Location& location, std::vector<std::string>& notices) {
+void warn_of_old_names(const Location& location, std::vector<std::string>& warnings) {
   for (const std::string_view suffix : {internal::kMetaSuffix, internal::kSafetensorsSuffix}) {
     if (location.has(suffix))
-      notices.push_back(location.prefix.string() + std::string(suffix) + ": keeps the old names");
+      warnings.push_back(location.prefix.string() + std::string(suffix) + ": keeps the old names");
   }
 }
 
-// Where P.index alone was written anew, P.cairn is passed over, though it is of the very same
+// Where P.index alone was written anew, P.cairn is skipped, though it is of the very same
 // shards. What it alone knows of the checkpoint is kept. Of one that is of other shards the pin is.
 void recover(const internal::Found& found, format::IndexFacts& facts,
-             std::vector<std::string>& notices) {
+             std::vector<std::string>& warnings) {
   const Location& location = found.location;
   if (found.parts.format == Format::Cairn || !location.has(internal::kCairnSuffix)) return;
   const auto own = internal::load_own_index(location);
@@ -61,7 +61,7 @@ void recover(const internal::Found& found, format::IndexFacts& facts,
     return a.name == b.name && a.identity == b.identity;
   };
   if (!std::ranges::is_permutation(before.shards, facts.shards, same))
-    return internal::succeed_overtaken(location, facts, notices);
+    return internal::replace_overtaken(location, facts, warnings);
   facts.step = before.step;
   facts.created_ns = before.created_ns;
   facts.metadata = before.metadata;
@@ -71,16 +71,16 @@ void recover(const internal::Found& found, format::IndexFacts& facts,
 // The shards stay; the indexes that are there are replaced, and none is added.
 Result<Renamed> rename_in_place(const std::filesystem::path& path, const Renaming& renaming,
                                 const TransferOptions& options) {
-  CAIRN_TRY(held, internal::find_and_hold(path, options));
+  CAIRN_TRY(held, internal::find_and_lock(path, options));
   internal::Found& found = *held.found;
   const Location& location = found.location;
   CAIRN_CHECK(check_in_place(location, options));
   CAIRN_TRY(changes, internal::changes_of(path, found.parts.index, renaming));
   Transfer transfer;
   transfer.prefix = location.prefix;
-  transfer.notices = found.parts.notices;
+  transfer.warnings = found.parts.warnings;
   format::IndexFacts facts = found.parts.index.facts();
-  recover(found, facts, transfer.notices);
+  recover(found, facts, transfer.warnings);
   internal::apply(changes, facts);
   facts.tensorflow_index = {};  // the one that is remembered says the old names
   facts.producer = "cairn " + std::string(version());
@@ -100,8 +100,8 @@ Result<Renamed> rename_in_place(const std::filesystem::path& path, const Renamin
       internal::add_indexes(held.publisher, std::move(own), format::as_bytes(bundle.bytes)));
   CAIRN_CHECK(internal::check_unchanged(location, found.seen));
   CAIRN_CHECK(held.publisher.publish({}, {}));
-  note_old_names(location, transfer.notices);
-  internal::tell_where(location.directory, transfer);
+  warn_of_old_names(location, transfer.warnings);
+  internal::warn_if_moved(location.directory, transfer);
   return Renamed{std::move(transfer), std::move(changes)};
 }
 
@@ -112,7 +112,7 @@ Result<Transfer> rename_elsewhere(const std::filesystem::path& path, internal::F
   sources.push_back({path, std::move(found)});
   CAIRN_TRY(composed, internal::compose(std::move(sources)));
   internal::apply(changes, composed.facts);
-  return internal::put(std::move(composed), options);
+  return internal::publish_linked(std::move(composed), options);
 }
 
 }  // namespace

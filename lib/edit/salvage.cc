@@ -41,7 +41,7 @@ Result<void> check_output(const std::filesystem::path& source, const TransferOpt
   return internal::refuse_existing(options, Format::Cairn);
 }
 
-Error nothing_whole(const internal::Examined& examined) {
+Error nothing_whole(const internal::SalvageScan& examined) {
   const Salvageable& found = examined.found;
   const LostTensor& first = found.lost.front();
   return {Code::Corrupt, 0,
@@ -50,7 +50,7 @@ Error nothing_whole(const internal::Examined& examined) {
               format::quoted(first.name) + ": " + first.ranges.front().why};
 }
 
-Result<Transfer> write(internal::Examined& examined, const TransferOptions& options) {
+Result<Transfer> write(internal::SalvageScan& examined, const TransferOptions& options) {
   internal::Payload payload{examined.checkpoint,
                             std::move(examined.whole),
                             internal::writer_options(examined.checkpoint),
@@ -60,25 +60,25 @@ Result<Transfer> write(internal::Examined& examined, const TransferOptions& opti
   if (graph) {
     payload.writing.meta_graph = *std::move(graph);
   } else {
-    examined.found.notices.push_back(graph.error().what + ": left out");
+    examined.found.warnings.push_back(graph.error().what + ": left out");
   }
   Transfer transfer;
   transfer.prefix = options.output;
   transfer.used = Link::Copy;
   CAIRN_CHECK(internal::rewrite(payload, options, transfer));
-  internal::tell_of_fingerprint(options.output, transfer);
-  std::ranges::move(transfer.notices, std::back_inserter(examined.found.notices));
-  transfer.notices.clear();
+  internal::warn_of_fingerprint(options.output, transfer);
+  std::ranges::move(transfer.warnings, std::back_inserter(examined.found.warnings));
+  transfer.warnings.clear();
   return transfer;
 }
 
 }  // namespace
 
-Result<Salvageable> salvageable(const std::filesystem::path& source, const Work& work,
+Result<Salvageable> salvageable(const std::filesystem::path& source, const ExecOptions& exec,
                                 bool follow_links) noexcept {
   return at_boundary([&]() -> Result<Salvageable> {
-    CAIRN_TRY(remains, internal::find_remains(source, follow_links));
-    CAIRN_TRY(examined, internal::examine(std::move(remains), work, 1));
+    CAIRN_TRY(recoverable, internal::find_recoverable(source, follow_links));
+    CAIRN_TRY(examined, internal::examine(std::move(recoverable), exec, 1));
     return std::move(examined.found);
   });
 }
@@ -92,15 +92,15 @@ Result<Salvaged> salvage(const std::filesystem::path& source,
     writing.follow_links = options.follow_links;
     writing.lock_wait = options.lock_wait;
     CAIRN_CHECK(check_output(source, writing));
-    CAIRN_TRY(remains, internal::find_remains(source, options.follow_links));
-    CAIRN_TRY(same, is_source(remains.location, options.output));
+    CAIRN_TRY(recoverable, internal::find_recoverable(source, options.follow_links));
+    CAIRN_TRY(same, is_source(recoverable.location, options.output));
     if (same) {
       return Error{Code::Invalid, 0,
                    options.output.string() + ": is what is to be salvaged; choose another output"};
     }
-    CAIRN_TRY(examined, internal::examine(std::move(remains), options.work, 2));
+    CAIRN_TRY(examined, internal::examine(std::move(recoverable), options.exec, 2));
     if (examined.whole.empty() && !examined.found.lost.empty()) return nothing_whole(examined);
-    writing.work = os::part_of(options.work, {examined.pass_bytes, 2 * examined.pass_bytes});
+    writing.exec = os::part_of(options.exec, {examined.pass_bytes, 2 * examined.pass_bytes});
     CAIRN_TRY(transfer, write(examined, writing));
     return Salvaged{std::move(transfer), std::move(examined.found)};
   });

@@ -39,20 +39,20 @@ Result<std::uint32_t> sum_of(const os::File& file, const format::Span& span) {
 
 }  // namespace
 
-Result<void> add_sums(Composed& composed, const Work& work) {
+Result<void> add_sums(Composed& composed, const ExecOptions& exec) {
   const std::vector<format::Span*> spans = spans_without_sum(composed.facts);
   if (spans.empty()) return {};
   std::uint64_t total_bytes = 0;
   for (const format::Span* span : spans) total_bytes += span->size_bytes;
-  CAIRN_CHECK(os::run_parallel(work, spans.size(), total_bytes,
+  CAIRN_CHECK(os::run_parallel(exec, spans.size(), total_bytes,
                                [&](std::size_t i) -> Result<std::uint64_t> {
                                  format::Span& span = *spans[i];
                                  CAIRN_TRY(sum, sum_of(composed.files[span.shard], span));
                                  span.crc32c = sum;
                                  return span.size_bytes;
                                }));
-  composed.notices.push_back(std::to_string(spans.size()) + " tensors had no checksum: " +
-                             std::to_string(total_bytes) + " bytes were read to compute them");
+  composed.warnings.push_back(std::to_string(spans.size()) + " tensors had no checksum: " +
+                              std::to_string(total_bytes) + " bytes were read to compute them");
   return {};
 }
 

@@ -54,10 +54,10 @@ bool linking_is_impossible(const Error& error) noexcept {
 
 // On all cores.
 Result<void> copy_bytes(const os::File& from, const os::File& to, std::uint64_t size_bytes,
-                        const Work& work) {
+                        const ExecOptions& exec) {
   CAIRN_CHECK(to.reserve(size_bytes));
   const std::size_t blocks = (size_bytes + kBlockBytes - 1) / kBlockBytes;
-  return os::run_parallel(work, blocks, size_bytes, [&](std::size_t i) -> Result<std::uint64_t> {
+  return os::run_parallel(exec, blocks, size_bytes, [&](std::size_t i) -> Result<std::uint64_t> {
     std::vector<std::byte> block(std::min(kBlockBytes, size_bytes - i * kBlockBytes));
     CAIRN_CHECK(from.read_at(i * kBlockBytes, block));
     CAIRN_CHECK(to.write_at(i * kBlockBytes, block));
@@ -66,33 +66,34 @@ Result<void> copy_bytes(const os::File& from, const os::File& to, std::uint64_t 
 }
 
 // A new file with the shard's bytes: shared blocks where the file system can, else copied.
-Result<Draft> duplicate(const os::File& shard, const std::string& name, const Destination& to,
-                        const TransferOptions& options, Transfer& transfer) {
-  CAIRN_TRY(draft, Draft::create(to.directory, name));
-  CAIRN_CHECK(check_locks(to.directory, draft.file()));
+Result<TempFile> duplicate(const os::File& shard, const std::string& name, const Destination& to,
+                           const TransferOptions& options, Transfer& transfer) {
+  CAIRN_TRY(temp, TempFile::create(to.directory, name));
+  CAIRN_CHECK(check_locks(to.directory, temp.file()));
   Link used = Link::Reflink;
   auto done = options.link == Link::Copy ? Result<void>(Error{Code::Io, EOPNOTSUPP, {}})
-                                         : os::clone_blocks(shard, draft.file());
+                                         : os::clone_blocks(shard, temp.file());
   if (!done && (options.link == Link::Reflink || !linking_is_impossible(done.error())))
     return std::move(done).error();
   if (!done) {
     CAIRN_TRY(info, shard.info());
-    CAIRN_CHECK(copy_bytes(shard, draft.file(), info.size_bytes, options.work));
+    CAIRN_CHECK(copy_bytes(shard, temp.file(), info.size_bytes, options.exec));
     transfer.payload_bytes_copied += info.size_bytes;
     used = Link::Copy;
   }
-  CAIRN_CHECK(draft.file().make_read_only());
-  CAIRN_CHECK(draft.file().sync());
+  CAIRN_CHECK(temp.file().make_read_only());
+  CAIRN_CHECK(temp.file().sync());
   transfer.used = std::max(transfer.used, used);  // the costliest way taken
-  return std::move(draft);
+  return std::move(temp);
 }
 
-Result<Draft> draft_shard(const os::File& shard, const std::string& name, const Destination& to,
-                          const TransferOptions& options, Transfer& transfer) {
+Result<TempFile> link_or_copy_shard(const os::File& shard, const std::string& name,
+                                    const Destination& to, const TransferOptions& options,
+                                    Transfer& transfer) {
   if (options.link == Link::Auto || options.link == Link::Hard) {
     // Before the name: that of a safetensors file is its commit.
     CAIRN_CHECK(shard.sync());
-    auto linked = Draft::link(to.directory, name, shard);
+    auto linked = TempFile::link(to.directory, name, shard);
     if (linked) transfer.used = std::max(transfer.used, Link::Hard);
     if (linked) return linked;
     if (options.link == Link::Hard || !linking_is_impossible(linked.error()))
@@ -127,13 +128,13 @@ Result<void> refuse_to_hide_v1(const Target& target) {
                    v1 + "); choose another output, or say replace"};
 }
 
-void tell_of_hidden_v1(const Target& target, std::vector<std::string>& notices) {
+void warn_of_hidden_v1(const Target& target, std::vector<std::string>& warnings) {
   const std::string v1 = v1_under(target);
   if (v1.empty()) return;
-  notices.push_back(target.shown +
-                    ": takes the name of a V1 checkpoint, which nobody reads any "
-                    "more; remove it by hand: " +
-                    v1);
+  warnings.push_back(target.shown +
+                     ": takes the name of a V1 checkpoint, which nobody reads any "
+                     "more; remove it by hand: " +
+                     v1);
 }
 
 Result<Destination> destination_of(const Location& source, const TransferOptions& options) {
@@ -156,32 +157,35 @@ Result<bool> is_beside(const Location& source, const TransferOptions& options) {
   return same_place({*directory, parts.base}, {source.directory, source.base});
 }
 
-Result<std::vector<Draft>> draft_shards(std::span<const os::File> files,
-                                        std::span<const std::string> names, const Destination& to,
-                                        const TransferOptions& options, Transfer& transfer) {
-  make_room(to.directory);
-  std::vector<Draft> drafts;
-  drafts.reserve(files.size());
+Result<std::vector<TempFile>> link_or_copy_shards(std::span<const os::File> files,
+                                                  std::span<const std::string> names,
+                                                  const Destination& to,
+                                                  const TransferOptions& options,
+                                                  Transfer& transfer) {
+  remove_stale_files(to.directory);
+  std::vector<TempFile> temps;
+  temps.reserve(files.size());
   for (std::size_t i = 0; i < files.size(); ++i) {
-    CAIRN_TRY(draft, draft_shard(files[i], names[i], to, options, transfer));
-    drafts.push_back(std::move(draft));
+    CAIRN_TRY(temp, link_or_copy_shard(files[i], names[i], to, options, transfer));
+    temps.push_back(std::move(temp));
   }
-  return drafts;
+  return temps;
 }
 
-Result<std::vector<Draft>> duplicate_shards(std::span<const os::File> files,
-                                            std::span<const std::string> names,
-                                            const Destination& to, const TransferOptions& options,
-                                            Transfer& transfer) {
-  make_room(to.directory);
-  std::vector<Draft> drafts;
-  drafts.reserve(files.size());
+Result<std::vector<TempFile>> reflink_or_copy_shards(std::span<const os::File> files,
+                                                     std::span<const std::string> names,
+                                                     const Destination& to,
+                                                     const TransferOptions& options,
+                                                     Transfer& transfer) {
+  remove_stale_files(to.directory);
+  std::vector<TempFile> temps;
+  temps.reserve(files.size());
   for (std::size_t i = 0; i < files.size(); ++i) {
-    CAIRN_CHECK(os::unless_stopped(options.work.stop));
-    CAIRN_TRY(draft, duplicate(files[i], names[i], to, options, transfer));
-    drafts.push_back(std::move(draft));
+    CAIRN_CHECK(os::unless_stopped(options.exec.stop));
+    CAIRN_TRY(temp, duplicate(files[i], names[i], to, options, transfer));
+    temps.push_back(std::move(temp));
   }
-  return drafts;
+  return temps;
 }
 
 std::optional<std::int64_t> step_of(const Location& location, const format::IndexView& index) {
@@ -189,7 +193,7 @@ std::optional<std::int64_t> step_of(const Location& location, const format::Inde
   return location.kind == Kind::File ? std::nullopt : step_of(location.base);
 }
 
-void tell_where(const os::Directory& directory, Transfer& transfer) {
+void warn_if_moved(const os::Directory& directory, Transfer& transfer) {
   const auto parts = Prefix::of(transfer.prefix);
   const auto own = directory.info();
   const auto leads_there = [&](const std::filesystem::path& path) {
@@ -201,19 +205,20 @@ void tell_where(const os::Directory& directory, Transfer& transfer) {
   const bool known = !now.empty() && leads_there(now);
   const std::string shown = transfer.prefix.string();
   if (known) transfer.prefix = now / parts.base;
-  transfer.notices.push_back(shown +
-                             ": its directory has been renamed or removed meanwhile; the result is "
-                             "in the one that was opened" +
-                             (known ? ", as " + transfer.prefix.string() : ""));
+  transfer.warnings.push_back(
+      shown +
+      ": its directory has been renamed or removed meanwhile; the result is "
+      "in the one that was opened" +
+      (known ? ", as " + transfer.prefix.string() : ""));
 }
 
-void tell_of_graph(const Location& source, std::vector<std::string>& notices) {
+void warn_of_graph(const Location& source, std::vector<std::string>& warnings) {
   if (source.kind == Kind::File || !source.has(kMetaSuffix)) return;
-  notices.push_back(source.prefix.string() + std::string(kMetaSuffix) +
-                    ": TensorFlow's graph stays behind");
+  warnings.push_back(source.prefix.string() + std::string(kMetaSuffix) +
+                     ": TensorFlow's graph stays behind");
 }
 
-Result<bool> same_place(const Spot& a, const Spot& b) {
+Result<bool> same_place(const CheckpointPlace& a, const CheckpointPlace& b) {
   if (a.base != b.base) return false;
   CAIRN_TRY(one, a.directory.info());
   CAIRN_TRY(other, b.directory.info());
@@ -221,13 +226,14 @@ Result<bool> same_place(const Spot& a, const Spot& b) {
 }
 
 Result<Lock> lock_of(const Location& location, const TransferOptions& options) {
-  return hold_prefix(location.directory, location.base, {options.lock_wait, options.work.stop});
+  return lock_prefix(location.directory, location.base, {options.lock_wait, options.exec.stop});
 }
 
-Result<Held> find_and_hold(const std::filesystem::path& path, const TransferOptions& options) {
+Result<LockedCheckpoint> find_and_lock(const std::filesystem::path& path,
+                                       const TransferOptions& options) {
   while (true) {
     CAIRN_TRY(before, find(path, options.follow_links));
-    make_room(before.location.directory);
+    remove_stale_files(before.location.directory);
     CAIRN_TRY(lock, lock_of(before.location, options));
     CAIRN_TRY(now, find(path, options.follow_links));
     CAIRN_TRY(same, same_place({before.location.directory, before.location.base},
@@ -237,7 +243,7 @@ Result<Held> find_and_hold(const std::filesystem::path& path, const TransferOpti
     const Location& location = found->location;
     Publisher publisher({location.directory, location.base, location.prefix.string()},
                         std::move(lock));
-    return Held{std::move(found), std::move(publisher)};
+    return LockedCheckpoint{std::move(found), std::move(publisher)};
   }
 }
 
@@ -257,7 +263,7 @@ Result<void> sync_payload(std::span<const os::File> shards, const os::Directory&
   return directory.sync();
 }
 
-void tell_of_fingerprint(const std::filesystem::path& prefix, Transfer& transfer) {
+void warn_of_fingerprint(const std::filesystem::path& prefix, Transfer& transfer) {
   const std::filesystem::path model = prefix.parent_path() / "..";
   const auto is_there = [&](const char* name) {
     const auto info = os::look(model / name);
@@ -266,7 +272,7 @@ void tell_of_fingerprint(const std::filesystem::path& prefix, Transfer& transfer
   if (prefix.filename() != "variables" || !is_there("saved_model.pb") ||
       !is_there("fingerprint.pb"))
     return;
-  transfer.notices.push_back(
+  transfer.warnings.push_back(
       prefix.string() + std::string(kTensorFlowSuffix) +
       ": was written anew: the SavedModel's fingerprint.pb, which holds a hash of it, no longer "
       "matches where its bytes differ");

@@ -35,16 +35,19 @@ Result<bool> is_beside(const Location& source, const TransferOptions& options);
 
 // Second names for files, under the temporary names of `names` in the destination, as
 // `options.link` says, and synced. Adds to `transfer`.
-Result<std::vector<Draft>> draft_shards(std::span<const os::File> files,
-                                        std::span<const std::string> names, const Destination& to,
-                                        const TransferOptions& options, Transfer& transfer);
+Result<std::vector<TempFile>> link_or_copy_shards(std::span<const os::File> files,
+                                                  std::span<const std::string> names,
+                                                  const Destination& to,
+                                                  const TransferOptions& options,
+                                                  Transfer& transfer);
 
 // The same by files that share none of theirs, but blocks where the file system can: reflinks, else
 // copies.
-Result<std::vector<Draft>> duplicate_shards(std::span<const os::File> files,
-                                            std::span<const std::string> names,
-                                            const Destination& to, const TransferOptions& options,
-                                            Transfer& transfer);
+Result<std::vector<TempFile>> reflink_or_copy_shards(std::span<const os::File> files,
+                                                     std::span<const std::string> names,
+                                                     const Destination& to,
+                                                     const TransferOptions& options,
+                                                     Transfer& transfer);
 
 // Whether one of these names may be a V1 checkpoint's that has the base. Who has listed the
 // directory asks this first: the next two list it once more.
@@ -53,32 +56,33 @@ bool is_named_as_v1(std::span<const std::string> names, const std::string& base)
 // Exists: a V1 checkpoint has the target's name, and nobody would read it beside an index of that
 // name. Only who replaces what is there may hide it, and then says which files those are.
 Result<void> refuse_to_hide_v1(const Target& target);
-void tell_of_hidden_v1(const Target& target, std::vector<std::string>& notices);
+void warn_of_hidden_v1(const Target& target, std::vector<std::string>& warnings);
 
 // The step of a checkpoint: what its index says, else what its name does, but a safetensors file's.
 std::optional<std::int64_t> step_of(const Location& location, const format::IndexView& index);
 
 // Where the path of `transfer.prefix` leads to another directory by now than the one that was
-// written to: a notice, and the prefix under which the result is found, if that is known.
-void tell_where(const os::Directory& directory, Transfer& transfer);
+// written to: a warning, and the prefix under which the result is found, if that is known.
+void warn_if_moved(const os::Directory& directory, Transfer& transfer);
 
-// A notice where the source has a P.meta, which the result has not.
-void tell_of_graph(const Location& source, std::vector<std::string>& notices);
+// A warning where the source has a P.meta, which the result has not.
+void warn_of_graph(const Location& source, std::vector<std::string>& warnings);
 
 // Whether two checkpoints lie at one place, however that is spelt.
-struct Spot {
+struct CheckpointPlace {
   const os::Directory& directory;
   const std::string& base;
 };
-Result<bool> same_place(const Spot& a, const Spot& b);
+Result<bool> same_place(const CheckpointPlace& a, const CheckpointPlace& b);
 
 // A checkpoint that is to be changed where it lies: found, its prefix locked, and found again by
 // then. Errors: those of find; Busy.
-struct Held {
+struct LockedCheckpoint {
   std::unique_ptr<Found> found;  // whose directory the publisher refers to
   Publisher publisher;
 };
-Result<Held> find_and_hold(const std::filesystem::path& path, const TransferOptions& options);
+Result<LockedCheckpoint> find_and_lock(const std::filesystem::path& path,
+                                       const TransferOptions& options);
 
 // import_index() of a prefix in a directory that is open; `prefix` is for messages.
 Result<Transfer> import_in(const os::Directory& directory, const std::string& base,
@@ -98,7 +102,7 @@ Result<void> sync_shards(std::span<const os::File> shards);
 Result<void> sync_payload(std::span<const os::File> shards, const os::Directory& directory);
 
 // Where `prefix` holds the variables of a SavedModel whose fingerprint.pb has a hash of P.index: a
-// notice that P.index was written anew.
-void tell_of_fingerprint(const std::filesystem::path& prefix, Transfer& transfer);
+// warning that P.index was written anew.
+void warn_of_fingerprint(const std::filesystem::path& prefix, Transfer& transfer);
 
 }  // namespace cairn::internal

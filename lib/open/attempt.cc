@@ -40,46 +40,46 @@ bool same(const os::FileInfo& a, const os::FileInfo& b) noexcept {
 
 }  // namespace
 
-void Trail::begin() {
+void OpenAttempt::begin() {
   const int attempts = attempts_ + 1;
-  *this = within_ == nullptr ? Trail() : Trail(*within_);
+  *this = within_ == nullptr ? OpenAttempt() : OpenAttempt(*within_);
   attempts_ = attempts;
 }
 
-const os::File& Trail::keep_catalog(os::File file, const os::FileInfo& info) {
+const os::File& OpenAttempt::keep_catalog(os::File file, const os::FileInfo& info) {
   return catalog_.emplace(Kept{std::move(file), info}).file;
 }
 
-const os::File& Trail::keep_index(os::File file, const os::FileInfo& info) {
+const os::File& OpenAttempt::keep_index(os::File file, const os::FileInfo& info) {
   const auto place = std::ranges::find_if_not(indexes_, &std::optional<Kept>::has_value);
   CAIRN_ASSERT(place != indexes_.end());
   return place->emplace(Kept{std::move(file), info}).file;
 }
 
-void Trail::keep_awaited(os::File file, const os::FileInfo& info) {
+void OpenAttempt::keep_pending(os::File file, const os::FileInfo& info) {
   const auto place =
       std::ranges::find_if(indexes_, [](const auto& kept) { return kept && is_own(kept->file); });
   CAIRN_ASSERT(place != indexes_.end());
   place->emplace(Kept{std::move(file), info});
 }
 
-bool Trail::leads_elsewhere(const os::File& file, const os::FileInfo& info) const {
+bool OpenAttempt::was_replaced(const os::File& file, const os::FileInfo& info) const {
   const std::filesystem::path path = file.path();
   const auto now =
       within_ == nullptr ? os::look(path) : within_->look_from(path.filename(), os::Links::Follow);
   return !now || !*now || !same(**now, info);
 }
 
-bool Trail::replaced(const std::optional<Kept>& kept) const {
-  return kept && leads_elsewhere(kept->file, kept->info);
+bool OpenAttempt::replaced(const std::optional<Kept>& kept) const {
+  return kept && was_replaced(kept->file, kept->info);
 }
 
-bool Trail::index_changed() const {
+bool OpenAttempt::index_changed() const {
   return lost_index_ ||
          std::ranges::any_of(indexes_, [&](const auto& kept) { return replaced(kept); });
 }
 
-bool Trail::links_moved(std::span<const os::File> shards) {
+bool OpenAttempt::links_moved(std::span<const os::File> shards) {
   const auto linked = [](const std::optional<Kept>& kept) {
     return kept && kept->file.through_link();
   };
@@ -88,13 +88,13 @@ bool Trail::links_moved(std::span<const os::File> shards) {
   if (!any) return false;
   const bool moved = changed() || std::ranges::any_of(shards, [&](const os::File& shard) {
                        const auto opened = shard.info();
-                       return !opened || leads_elsewhere(shard, *opened);
+                       return !opened || was_replaced(shard, *opened);
                      });
   lost_index_ |= moved;
   return moved;
 }
 
-Origin Trail::origin(std::string base) const {
+Origin OpenAttempt::origin(std::string base) const {
   Origin origin{std::move(base), {}};
   for (const auto& kept : indexes_) {
     if (!kept) continue;
@@ -103,7 +103,7 @@ Origin Trail::origin(std::string base) const {
   return origin;
 }
 
-Error Trail::explain(const std::filesystem::path& path, Error error) const {
+Error OpenAttempt::explain(const std::filesystem::path& path, Error error) const {
   if (!may_be_a_race(error)) return error;
   if (attempts_ == kAttemptsMax && changed()) {
     return {Code::Busy, error.os_errno,

@@ -13,12 +13,12 @@
 
 namespace cairn::internal {
 
-class Trail {
+class OpenAttempt {
  public:
-  Trail() = default;
+  OpenAttempt() = default;
   // Of files of one directory, which are looked at again in it, wherever its path leads by then. It
-  // must outlive the trail.
-  explicit Trail(const os::Directory& within) : within_(&within) {}
+  // must outlive the attempt.
+  explicit OpenAttempt(const os::Directory& within) : within_(&within) {}
 
   // A new attempt, which goes by nothing yet.
   void begin();
@@ -29,10 +29,10 @@ class Trail {
   const os::File& keep_index(os::File file, const os::FileInfo& info);  // P.cairn, P.index
 
   // Instead of the P.cairn that is kept: one that waits for its name.
-  void keep_awaited(os::File file, const os::FileInfo& info);
+  void keep_pending(os::File file, const os::FileInfo& info);
 
   // An index that was there a moment ago is gone, or one that was not is there.
-  void lose_index() noexcept { lost_index_ = true; }
+  void note_index_gone() noexcept { lost_index_ = true; }
 
   // Whether an index is another file by now, or was written to.
   bool index_changed() const;
@@ -45,7 +45,7 @@ class Trail {
   Origin origin(std::string base) const;
 
   // Whether another attempt may end better: what this one went by has changed, and not too often.
-  bool may_go_on() const { return attempts_ < kAttemptsMax && changed(); }
+  bool may_retry() const { return attempts_ < kAttemptsMax && changed(); }
 
   // The error of the last attempt, as the caller should hear it.
   Error explain(const std::filesystem::path& path, Error error) const;
@@ -60,7 +60,7 @@ class Trail {
   };
 
   // Whether its name leads to another file by now, or it was written to.
-  bool leads_elsewhere(const os::File& file, const os::FileInfo& info) const;
+  bool was_replaced(const os::File& file, const os::FileInfo& info) const;
   bool replaced(const std::optional<Kept>& kept) const;
   bool changed() const { return index_changed() || replaced(catalog_); }
 
@@ -74,22 +74,22 @@ class Trail {
 // Whether an error may come from a writer that came between.
 bool may_be_a_race(const Error& error) noexcept;
 
-// The answer of `attempt`, which goes by `trail`: the first one that is `good`, or that no writer
+// The answer of `open`, which goes by `attempt`: the first one that is `good`, or that no writer
 // had a part in.
-template <class Attempt, class Good>
-std::invoke_result_t<Attempt> until_still(Trail& trail, Attempt attempt, Good good) {
+template <class Open, class Good>
+std::invoke_result_t<Open> retry_until_stable(OpenAttempt& attempt, Open open, Good good) {
   while (true) {
-    trail.begin();
-    auto answer = attempt();
-    if (good(answer) || !trail.may_go_on()) return answer;
+    attempt.begin();
+    auto answer = open();
+    if (good(answer) || !attempt.may_retry()) return answer;
   }
 }
 
 // The same for a Result.
-template <class Attempt>
-std::invoke_result_t<Attempt> until_still(Trail& trail, Attempt attempt) {
-  return until_still(trail, attempt,
-                     [](const auto& answer) { return answer || !may_be_a_race(answer.error()); });
+template <class Open>
+std::invoke_result_t<Open> retry_until_stable(OpenAttempt& attempt, Open open) {
+  return retry_until_stable(
+      attempt, open, [](const auto& answer) { return answer || !may_be_a_race(answer.error()); });
 }
 
 }  // namespace cairn::internal

@@ -105,7 +105,7 @@ LatestWhole newest_whole_of(const Place& place, const CheckpointState& state, bo
     ListedCheckpoint looked = look_at(place, path, follow_links);
     found.prefix = std::move(looked.opens_as);
     if (found.prefix) break;
-    found.passed_over.push_back({path, std::move(looked.why)});
+    found.skipped.push_back({path, std::move(looked.why)});
   }
   return found;
 }
@@ -117,33 +117,34 @@ struct Catalog {
 
 // What `look` finds by the catalog of `dir`; where there is none, nothing.
 template <class Found, class Look>
-Result<Found> by_catalog(const Catalog& catalog, Trail& trail, Look look) {
+Result<Found> by_catalog(const Catalog& catalog, OpenAttempt& attempt, Look look) {
   auto directory = os::Directory::open(catalog.dir);
   if (!directory && directory.error().code == Code::NotFound) return Found();
   if (!directory) return std::move(directory).error();
   const Place place{catalog.dir, *directory, catalog.file_name};
-  CAIRN_TRY(state, read_catalog(place, trail));
+  CAIRN_TRY(state, read_catalog(place, attempt));
   return state ? look(place, *state) : Found();
 }
 
 }  // namespace
 
 Result<std::optional<CheckpointState>> read_catalog(const std::filesystem::path& dir,
-                                                    std::string_view file_name, Trail& trail) {
+                                                    std::string_view file_name,
+                                                    OpenAttempt& attempt) {
   auto directory = os::Directory::open(dir);
   if (!directory && directory.error().code == Code::NotFound)
     return std::optional<CheckpointState>();
   if (!directory) return std::move(directory).error();
-  return read_catalog({dir, *directory, file_name}, trail);
+  return read_catalog({dir, *directory, file_name}, attempt);
 }
 
-Result<std::optional<CheckpointState>> read_catalog(const Place& place, Trail& trail) {
+Result<std::optional<CheckpointState>> read_catalog(const Place& place, OpenAttempt& attempt) {
   const std::filesystem::path& dir = place.dir;
   auto opened = place.directory.open_file(place.latest_filename, os::Links::Follow);
   if (!opened && opened.error().code == Code::NotFound) return std::optional<CheckpointState>();
   if (!opened) return std::move(opened).error();
   CAIRN_TRY(info, opened->info());
-  const os::File& file = trail.keep_catalog(*std::move(opened), info);
+  const os::File& file = attempt.keep_catalog(*std::move(opened), info);
   CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kCatalogBytesMax));
   auto facts = format::tensorflow::decode_state(format::as_text(bytes));
   if (!facts) return error_of(file.path(), facts.error());
@@ -224,16 +225,16 @@ Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesys
 
 Result<LatestWhole> find_latest_whole(const std::filesystem::path& dir, std::string_view file_name,
                                       bool follow_links) {
-  Trail trail;
-  const auto attempt = [&] {
-    return by_catalog<LatestWhole>({dir, file_name}, trail,
+  OpenAttempt attempt;
+  const auto read = [&] {
+    return by_catalog<LatestWhole>({dir, file_name}, attempt,
                                    [&](const Place& place, const auto& state) {
                                      return newest_whole_of(place, state, follow_links);
                                    });
   };
   // What the catalog named may have been pruned since, and a newer one be there.
-  return until_still(trail, attempt, [](const Result<LatestWhole>& answer) {
-    return answer ? answer->passed_over.empty() : !may_be_a_race(answer.error());
+  return retry_until_stable(attempt, read, [](const Result<LatestWhole>& answer) {
+    return answer ? answer->skipped.empty() : !may_be_a_race(answer.error());
   });
 }
 
@@ -241,27 +242,28 @@ Result<std::vector<ListedCheckpoint>> look_at_entries(const std::filesystem::pat
                                                       std::string_view file_name,
                                                       bool follow_links) {
   using Looked = std::vector<ListedCheckpoint>;
-  Trail trail;
-  const auto attempt = [&] {
-    return by_catalog<Looked>({dir, file_name}, trail, [&](const Place& place, const auto& state) {
-      auto paths = state.all_model_checkpoint_paths;
-      if (std::ranges::find(paths, state.model_checkpoint_path) == paths.end())
-        paths.push_back(state.model_checkpoint_path);
-      Looked looked;
-      for (const auto& path : paths) looked.push_back(look_at(place, path, follow_links));
-      return looked;
-    });
+  OpenAttempt attempt;
+  const auto read = [&] {
+    return by_catalog<Looked>(
+        {dir, file_name}, attempt, [&](const Place& place, const auto& state) {
+          auto paths = state.all_model_checkpoint_paths;
+          if (std::ranges::find(paths, state.model_checkpoint_path) == paths.end())
+            paths.push_back(state.model_checkpoint_path);
+          Looked looked;
+          for (const auto& path : paths) looked.push_back(look_at(place, path, follow_links));
+          return looked;
+        });
   };
-  return until_still(trail, attempt, [](const Result<Looked>& answer) {
+  return retry_until_stable(attempt, read, [](const Result<Looked>& answer) {
     return answer ? std::ranges::all_of(*answer,
                                         [](const auto& each) { return each.opens_as.has_value(); })
                   : !may_be_a_race(answer.error());
   });
 }
 
-Error with_newest_whole(Error error, const Trail& trail, bool follow_links) {
-  if (!trail.catalog_dir) return error;
-  const auto whole = find_latest_whole(*trail.catalog_dir, kCatalogName, follow_links);
+Error with_newest_whole(Error error, const OpenAttempt& attempt, bool follow_links) {
+  if (!attempt.catalog_dir) return error;
+  const auto whole = find_latest_whole(*attempt.catalog_dir, kCatalogName, follow_links);
   if (!whole) return error;
   error.what += whole->prefix ? "; the newest whole checkpoint is " + whole->prefix->string()
                               : "; no other that the catalog names is whole";

@@ -27,9 +27,10 @@ struct Place {
 
 // The catalog of a directory, its paths as TensorFlow resolves them: relative ones joined to `dir`
 // as it is spelt. One attempt.
-Result<std::optional<CheckpointState>> read_catalog(const Place& place, Trail& trail);
+Result<std::optional<CheckpointState>> read_catalog(const Place& place, OpenAttempt& attempt);
 Result<std::optional<CheckpointState>> read_catalog(const std::filesystem::path& dir,
-                                                    std::string_view file_name, Trail& trail);
+                                                    std::string_view file_name,
+                                                    OpenAttempt& attempt);
 
 // An entry as it is written relative to the directory; one that is not spelt through `dir` as it
 // is.
@@ -37,19 +38,19 @@ std::filesystem::path from_directory(const std::filesystem::path& dir,
                                      const std::filesystem::path& entry);
 
 // Whether an index (or a V1 file) stands at this prefix, which the catalog of `dir` names; one that
-// cannot be looked at does. Elsewhere than in `dir` no directory is opened to find out.
+// cannot be looked at does. OtherListings than in `dir` no directory is opened to find out.
 bool checkpoint_exists(const Place& place, const std::filesystem::path& prefix);
 bool checkpoint_exists(const std::filesystem::path& dir, const std::filesystem::path& prefix);
 
 struct Entry {
   std::filesystem::path prefix;
-  std::string notice;  // empty: none
-  std::string base;    // of its files in the catalog's own directory; empty: they lie elsewhere
+  std::string warning;  // empty: none
+  std::string base;     // of its files in the catalog's own directory; empty: they lie elsewhere
 };
 
 // What may be opened for a catalog's entry: itself, where its directory is the catalog's own,
 // however spelt, or lies below it without a link on the way; the same name beside the catalog, with
-// a notice, where it is gone (the directory was moved, or comes from Windows, whose paths have
+// a warning, where it is gone (the directory was moved, or comes from Windows, whose paths have
 // other slashes); Unsafe otherwise, or where the name is a symbolic link that leads out of
 // its directory, unless `follow_links`.
 Result<Entry> resolve_entry(const Place& place, const std::filesystem::path& entry,
@@ -68,6 +69,6 @@ Result<std::vector<ListedCheckpoint>> look_at_entries(const std::filesystem::pat
 
 // Never silently older weights: where a catalog led to what cannot be opened, the newest whole
 // checkpoint is named, not opened.
-Error with_newest_whole(Error error, const Trail& trail, bool follow_links);
+Error with_newest_whole(Error error, const OpenAttempt& attempt, bool follow_links);
 
 }  // namespace cairn::internal

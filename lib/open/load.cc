@@ -5,9 +5,10 @@
 // P.cairn, so before P.cairn is believed:
 //
 //   P.index as recorded, by identity or by contents  → P.cairn
-//   P.index with other contents, or new              → P.index, with a notice; but the P.cairn that
+//   P.index with other contents, or new              → P.index, with a warning; but the P.cairn
+//   that
 //                                                      was written for it, where that one waits for
-//                                                      its name (lib/open/awaited.h)
+//                                                      its name (lib/open/pending_index.h)
 //   P.index gone                                     → P.cairn stands alone
 //   a shard of another size                          → Corrupt
 //   a shard of the same size, but touched or moved   → P.cairn, with every tensor checked before
@@ -29,10 +30,10 @@
 #include "format/limits.h"
 #include "format/quoted.h"
 #include "format/tensorflow/bundle.h"
-#include "lib/open/awaited.h"
 #include "lib/open/catalog.h"
 #include "lib/open/file_formats.h"
 #include "lib/open/identify.h"
+#include "lib/open/pending_index.h"
 #include "lib/open/v1.h"
 #include "lib/os/parallel.h"
 #include "lib/read/identity.h"
@@ -74,8 +75,8 @@ bool place(format::Span& span, format::ShardFacts& shard) {
   return fits || span.size_bytes == 0;
 }
 
-std::string merged_notice(const Location& location, std::int32_t header_count,
-                          std::int32_t named_count) {
+std::string merged_warning(const Location& location, std::int32_t header_count,
+                           std::int32_t named_count) {
   return location.prefix.string() + ": " + location.file(kTensorFlowSuffix) + " counts " +
          std::to_string(header_count) + " shards, but every tensor lies in the " +
          std::to_string(named_count) +
@@ -125,20 +126,20 @@ Result<std::vector<os::File>> open_bundle_shards(const Location& location, bool 
 }
 
 // What P.index says of P.cairn's claim to speak.
-enum class Standing : std::uint8_t { Current, Alone, Stale };
+enum class IndexState : std::uint8_t { Current, Alone, Stale };
 
-Result<Standing> standing_of(const Location& location, const format::TensorFlowIndexFacts& record,
-                             std::optional<TensorFlowIndex>& foreign, Trail& trail) {
+Result<IndexState> index_state(const Location& location, const format::TensorFlowIndexFacts& record,
+                               std::optional<TensorFlowIndex>& foreign, OpenAttempt& attempt) {
   auto opened = open_tensorflow_index(location);
-  if (!opened && opened.error().code == Code::NotFound) return Standing::Alone;
+  if (!opened && opened.error().code == Code::NotFound) return IndexState::Alone;
   if (!opened) return std::move(opened).error();
   const os::FileInfo info = opened->info;
-  const os::File& file = trail.keep_index(std::move(opened->file), info);
-  if (record.present && identity_of(info) == record.identity) return Standing::Current;
+  const os::File& file = attempt.keep_index(std::move(opened->file), info);
+  if (record.present && identity_of(info) == record.identity) return IndexState::Current;
   CAIRN_TRY(read, read_whole(file, info));
   const bool same = record.present && read.record.digest == record.digest;
   foreign = std::move(read);
-  return same ? Standing::Current : Standing::Stale;
+  return same ? IndexState::Current : IndexState::Stale;
 }
 
 // Opens the shards that P.cairn names; true where one of them was touched since.
@@ -174,9 +175,9 @@ bool is_shared(std::uint64_t size_bytes, unsigned threads_max) noexcept {
 }
 
 Result<void> in_halves(unsigned threads_max, const std::function<Result<void>(bool first)>& half) {
-  Work work;
-  work.threads_max = threads_max;
-  return os::run_parallel(work, 2, 0, [&](std::size_t i) -> Result<std::uint64_t> {
+  ExecOptions exec;
+  exec.threads_max = threads_max;
+  return os::run_parallel(exec, 2, 0, [&](std::size_t i) -> Result<std::uint64_t> {
     CAIRN_CHECK(half(i == 0));
     return std::uint64_t{0};
   });
@@ -206,20 +207,21 @@ format::Decoded<format::IndexView> decode(std::span<const std::byte> bytes, unsi
     }
     return {};
   });
-  if (!done) return format::Reason{done.error().code, 0, done.error().what};
+  if (!done) return format::DecodeError{done.error().code, 0, done.error().what};
   if (!digest) return std::move(digest).error();
   return *std::move(contents);
 }
 
 // What a load is allowed.
-struct Allowed {
+struct LoadOptions {
   bool follow_links;
   unsigned threads_max;
 };
 
-Result<Parts> load_cairn(Location& location, Allowed allowed, Trail& trail, os::OpenedFile opened) {
+Result<Parts> load_cairn(Location& location, LoadOptions allowed, OpenAttempt& attempt,
+                         os::OpenedFile opened) {
   const os::FileInfo info = opened.info;
-  const os::File& file = trail.keep_index(std::move(opened.file), info);
+  const os::File& file = attempt.keep_index(std::move(opened.file), info);
   // Not mapped: every call relies on it without bounds checks, and who truncated the file would end
   // the process.
   CAIRN_TRY(bytes, read_index(file, info, allowed.threads_max));
@@ -236,29 +238,29 @@ Result<Parts> load_cairn(Location& location, Allowed allowed, Trail& trail, os::
   }
   CAIRN_CHECK(check_shard_names(*index, location, file.path()));
   std::optional<TensorFlowIndex> foreign;
-  CAIRN_TRY(standing, standing_of(location, index->tensorflow_index(), foreign, trail));
-  std::optional<Awaited> awaited;
-  if (standing == Standing::Stale) {
-    CAIRN_TRY(found, find_awaited(location, foreign->record));
-    awaited = std::move(found);
+  CAIRN_TRY(standing, index_state(location, index->tensorflow_index(), foreign, attempt));
+  std::optional<PendingIndex> pending;
+  if (standing == IndexState::Stale) {
+    CAIRN_TRY(found, find_pending_index(location, foreign->record));
+    pending = std::move(found);
   }
-  if (awaited) {
-    CAIRN_CHECK(check_shard_names(awaited->index, location, awaited->opened.file.path()));
-    trail.keep_awaited(std::move(awaited->opened.file), awaited->opened.info);
-    bytes = std::move(awaited->bytes);
-    index = awaited->index;
-  } else if (standing == Standing::Stale) {
-    location.notices.push_back(file.path() + ": passed over, since " +
-                               location.file(kTensorFlowSuffix) +
-                               " was written anew; import it again to refresh");
-    return load_tensorflow(location, allowed.follow_links, *foreign, trail);
+  if (pending) {
+    CAIRN_CHECK(check_shard_names(pending->index, location, pending->opened.file.path()));
+    attempt.keep_pending(std::move(pending->opened.file), pending->opened.info);
+    bytes = std::move(pending->bytes);
+    index = pending->index;
+  } else if (standing == IndexState::Stale) {
+    location.warnings.push_back(file.path() + ": skipped, since " +
+                                location.file(kTensorFlowSuffix) +
+                                " was written anew; import it again to refresh");
+    return load_tensorflow(location, allowed.follow_links, *foreign, attempt);
   }
   auto kept = std::make_shared<const os::Bytes>(std::move(bytes));
   Parts parts{Format::Cairn, location.prefix, std::move(kept), *index};
   CAIRN_TRY(touched, open_own_shards(location, allowed.follow_links, parts));
   if (touched) {
     // A name is used again by the save after the next.
-    if (trail.index_changed()) return written_meanwhile(location);
+    if (attempt.index_changed()) return written_meanwhile(location);
     parts.bytes_doubtful = true;
   }
   return parts;
@@ -275,65 +277,67 @@ Result<Parts> load_file(const Location& location) {
 
 }  // namespace
 
-std::string doubt_notice(const std::filesystem::path& prefix) {
+std::string doubt_warning(const std::filesystem::path& prefix) {
   return prefix.string() +
          ": a shard was touched or copied since its index was written; tensors are checked before "
          "use; 'cairn import " +
-         prefix.string() + "' (import_index) checks them once and ends this notice";
+         prefix.string() + "' (import_index) checks them once and ends this warning";
 }
 
-Result<Parts> load(Location& location, bool follow_links, Trail& trail, unsigned threads_max) {
-  auto parts = load_quietly(location, follow_links, trail, threads_max);
-  if (parts && parts->bytes_doubtful) parts->notices.push_back(doubt_notice(location.prefix));
+Result<Parts> load(Location& location, bool follow_links, OpenAttempt& attempt,
+                   unsigned threads_max) {
+  auto parts = load_quietly(location, follow_links, attempt, threads_max);
+  if (parts && parts->bytes_doubtful) parts->warnings.push_back(doubt_warning(location.prefix));
   return parts;
 }
 
-Result<Parts> load_quietly(Location& location, bool follow_links, Trail& trail,
+Result<Parts> load_quietly(Location& location, bool follow_links, OpenAttempt& attempt,
                            unsigned threads_max) {
   location.links = links_of(follow_links);
   auto parts = [&]() -> Result<Parts> {
     if (location.kind == Kind::File) return load_file(location);
-    if (location.kind == Kind::TensorFlowV1) return load_v1(location, follow_links, trail);
+    if (location.kind == Kind::TensorFlowV1) return load_v1(location, follow_links, attempt);
     auto own = location.directory.open_seen(location.file(kCairnSuffix), location.links);
-    if (own) return load_cairn(location, {follow_links, threads_max}, trail, *std::move(own));
+    if (own) return load_cairn(location, {follow_links, threads_max}, attempt, *std::move(own));
     if (own.error().code != Code::NotFound) return std::move(own).error();
-    CAIRN_TRY(index, read_tensorflow_index(location, trail));
+    CAIRN_TRY(index, read_tensorflow_index(location, attempt));
     // A first save gives P.cairn its name before it gives P.index one.
     CAIRN_TRY(came, location.directory.look_from(location.file(kCairnSuffix), location.links));
-    if (came) trail.lose_index();
+    if (came) attempt.note_index_gone();
     if (came) return written_meanwhile(location);
-    return load_tensorflow(location, follow_links, index, trail);
+    return load_tensorflow(location, follow_links, index, attempt);
   }();
   const bool from_files = location.kind != Kind::TensorFlowV1;  // which has looked itself
-  if (parts && from_files && trail.links_moved(parts->shards)) return written_meanwhile(location);
-  if (parts && location.kind == Kind::Prefix) parts->origin = trail.origin(location.base);
+  if (parts && from_files && attempt.links_moved(parts->shards)) return written_meanwhile(location);
+  if (parts && location.kind == Kind::Prefix) parts->origin = attempt.origin(location.base);
   if (parts)
-    parts->notices.insert(parts->notices.begin(), location.notices.begin(), location.notices.end());
+    parts->warnings.insert(parts->warnings.begin(), location.warnings.begin(),
+                           location.warnings.end());
   return parts;
 }
 
 Result<Found> find(const std::filesystem::path& path, bool follow_links) {
-  Trail trail;
-  auto found = until_still(trail, [&]() -> Result<Found> {
-    CAIRN_TRY(location, locate(path, follow_links, trail));
+  OpenAttempt attempt;
+  auto found = retry_until_stable(attempt, [&]() -> Result<Found> {
+    CAIRN_TRY(location, locate(path, follow_links, attempt));
     CAIRN_TRY(seen, index_identities(location.directory, location.base));
-    CAIRN_TRY(parts, load(location, follow_links, trail));
+    CAIRN_TRY(parts, load(location, follow_links, attempt));
     return Found{std::move(location), std::move(parts), std::move(seen)};
   });
   if (found) return found;
-  return with_newest_whole(trail.explain(path, std::move(found).error()), trail, follow_links);
+  return with_newest_whole(attempt.explain(path, std::move(found).error()), attempt, follow_links);
 }
 
-Result<TensorFlowIndex> read_tensorflow_index(const Location& location, Trail& trail) {
+Result<TensorFlowIndex> read_tensorflow_index(const Location& location, OpenAttempt& attempt) {
   auto opened = open_tensorflow_index(location);
-  if (!opened && opened.error().code == Code::NotFound) trail.lose_index();
+  if (!opened && opened.error().code == Code::NotFound) attempt.note_index_gone();
   if (!opened) return std::move(opened).error();
   const os::FileInfo info = opened->info;
-  return read_whole(trail.keep_index(std::move(opened->file), info), info);
+  return read_whole(attempt.keep_index(std::move(opened->file), info), info);
 }
 
 Result<Parts> load_tensorflow(const Location& location, bool follow_links,
-                              const TensorFlowIndex& index, const Trail& trail) {
+                              const TensorFlowIndex& index, const OpenAttempt& attempt) {
   auto bundle = format::tensorflow::decode_bundle(index.bytes);
   if (!bundle)
     return named_for_what_it_is(*index.file, error_of(index.file->path(), bundle.error()));
@@ -343,13 +347,13 @@ Result<Parts> load_tensorflow(const Location& location, bool follow_links,
   facts.tensorflow_index = index.record;
   CAIRN_TRY(files, open_bundle_shards(location, follow_links, bundle->shards, facts));
   // P.index records nothing by which its shards are recognised, so it must be there still; and
-  // where P.cairn was passed over for it, a save may have replaced the one before, the other after.
-  if (trail.index_changed()) return written_meanwhile(location);
+  // where P.cairn was skipped for it, a save may have replaced the one before, the other after.
+  if (attempt.index_changed()) return written_meanwhile(location);
   auto parts =
       assemble({Format::TensorFlow, location.prefix, index.file->path()}, facts, std::move(files));
   const std::int32_t header_count = bundle->header.num_shards;
   if (parts && facts.bundle.num_shards != header_count)
-    parts->notices.push_back(merged_notice(location, header_count, facts.bundle.num_shards));
+    parts->warnings.push_back(merged_warning(location, header_count, facts.bundle.num_shards));
   return parts;
 }
 
@@ -358,37 +362,37 @@ Result<OwnIndex> load_own_index(const Location& location) {
   CAIRN_TRY(bytes, os::read_whole(file, format::limits::kIndexBytesMax));
   auto index = format::IndexView::decode(bytes);
   if (!index) return error_of(file.path(), index.error());
-  Trail trail;
+  OpenAttempt attempt;
   std::optional<TensorFlowIndex> foreign;
-  CAIRN_TRY(standing, standing_of(location, index->tensorflow_index(), foreign, trail));
-  if (standing != Standing::Stale) return OwnIndex{std::move(bytes), *index, true};
-  CAIRN_TRY(awaited, find_awaited(location, foreign->record));
-  if (awaited) return OwnIndex{std::move(awaited->bytes), awaited->index, true};
+  CAIRN_TRY(standing, index_state(location, index->tensorflow_index(), foreign, attempt));
+  if (standing != IndexState::Stale) return OwnIndex{std::move(bytes), *index, true};
+  CAIRN_TRY(pending, find_pending_index(location, foreign->record));
+  if (pending) return OwnIndex{std::move(pending->bytes), pending->index, true};
   return OwnIndex{std::move(bytes), *index, false};
 }
 
 Result<void> check_openable(const std::filesystem::path& prefix, bool follow_links) {
-  Trail trail;
-  auto done = until_still(trail, [&]() -> Result<void> {
+  OpenAttempt attempt;
+  auto done = retry_until_stable(attempt, [&]() -> Result<void> {
     CAIRN_TRY(location, locate_prefix(prefix));
-    CAIRN_CHECK(load(location, follow_links, trail));
+    CAIRN_CHECK(load(location, follow_links, attempt));
     return {};
   });
   if (done) return done;
-  return trail.explain(prefix, done.error());
+  return attempt.explain(prefix, done.error());
 }
 
 Result<void> check_openable_in(const os::Directory& directory, const std::string& base,
                                const std::filesystem::path& prefix) {
-  Trail trail(directory);
-  auto done = until_still(trail, [&]() -> Result<void> {
+  OpenAttempt attempt(directory);
+  auto done = retry_until_stable(attempt, [&]() -> Result<void> {
     CAIRN_TRY(twin, directory.duplicate());
     CAIRN_TRY(location, locate_in(std::move(twin), base, prefix));
-    CAIRN_CHECK(load(location, false, trail));
+    CAIRN_CHECK(load(location, false, attempt));
     return {};
   });
   if (done) return done;
-  return trail.explain(prefix, done.error());
+  return attempt.explain(prefix, done.error());
 }
 
 Result<OpenShard> open_shard(const os::Directory& directory, const std::string& name,
@@ -430,12 +434,12 @@ Result<void> check_shard_names(const format::IndexView& index, const Location& l
   return {};
 }
 
-Error error_of(const std::string& path, const format::Reason& reason) {
+Error error_of(const std::string& path, const format::DecodeError& reason) {
   return {reason.code, 0,
           path + ": byte " + std::to_string(reason.byte_offset) + ": " + reason.what};
 }
 
-Result<Parts> assemble(const Assembled& what, const format::IndexFacts& facts,
+Result<Parts> assemble(const IndexSource& what, const format::IndexFacts& facts,
                        std::vector<os::File> shards) {
   auto index = format::build_index(facts);
   if (!index) return Error{Code::Corrupt, 0, what.index_path + ": " + index.error().what};

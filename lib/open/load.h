@@ -16,13 +16,14 @@ namespace cairn::internal {
 // By whichever index stands: P.cairn, unless TensorFlow wrote P.index anew since; else P.index; or
 // the safetensors header. One attempt: Busy, NotFound, Corrupt or Io may be a race. `threads_max`
 // as in Work: a large P.cairn is read and checked by two.
-Result<Parts> load(Location& location, bool follow_links, Trail& trail, unsigned threads_max = 1);
+Result<Parts> load(Location& location, bool follow_links, OpenAttempt& attempt,
+                   unsigned threads_max = 1);
 
-// The same without the notice of `bytes_doubtful`, for who calls the checkpoint otherwise by the
-// time that it is read: doubt_notice() has it.
-Result<Parts> load_quietly(Location& location, bool follow_links, Trail& trail,
+// The same without the warning of `bytes_doubtful`, for who calls the checkpoint otherwise by the
+// time that it is read: doubt_warning() has it.
+Result<Parts> load_quietly(Location& location, bool follow_links, OpenAttempt& attempt,
                            unsigned threads_max = 1);
-std::string doubt_notice(const std::filesystem::path& prefix);
+std::string doubt_warning(const std::filesystem::path& prefix);
 
 // A checkpoint from whatever path the user has; again where writers came between. An error of a
 // catalog's latest names the newest that is whole.
@@ -35,11 +36,11 @@ Result<Found> find(const std::filesystem::path& path, bool follow_links);
 
 // P.index, read once and whole: TensorFlow may replace it, or truncate it in place, at any time.
 struct TensorFlowIndex {
-  const os::File* file;  // the trail's
+  const os::File* file;  // the attempt's
   os::Bytes bytes;
   format::TensorFlowIndexFacts record;  // by what these very bytes are recognised again
 };
-Result<TensorFlowIndex> read_tensorflow_index(const Location& location, Trail& trail);
+Result<TensorFlowIndex> read_tensorflow_index(const Location& location, OpenAttempt& attempt);
 
 // P.cairn by itself, no shard looked at.
 struct OwnIndex {
@@ -51,7 +52,7 @@ Result<OwnIndex> load_own_index(const Location& location);
 
 // By P.index alone.
 Result<Parts> load_tensorflow(const Location& location, bool follow_links,
-                              const TensorFlowIndex& index, const Trail& trail);
+                              const TensorFlowIndex& index, const OpenAttempt& attempt);
 
 // Whether the checkpoint can be opened; the reason where not.
 Result<void> check_openable(const std::filesystem::path& prefix, bool follow_links);
@@ -90,16 +91,16 @@ void for_each_span(format::TensorFacts& tensor, Visit visit) {
   for (format::SliceFacts& slice : tensor.slices) visit(slice.span);
 }
 
-// The error that a Reason becomes: "FILE: byte N: …".
-Error error_of(const std::string& path, const format::Reason& reason);
+// The error that a DecodeError becomes: "FILE: byte N: …".
+Error error_of(const std::string& path, const format::DecodeError& reason);
 
 // Parts over an index that was built in memory. Corrupt: the facts break a rule.
-struct Assembled {
+struct IndexSource {
   Format format{};
   std::filesystem::path prefix;
   std::string index_path;  // for messages
 };
-Result<Parts> assemble(const Assembled& what, const format::IndexFacts& facts,
+Result<Parts> assemble(const IndexSource& what, const format::IndexFacts& facts,
                        std::vector<os::File> shards);
 
 }  // namespace cairn::internal

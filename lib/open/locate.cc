@@ -33,7 +33,8 @@ bool has_index(const os::Directory& directory, const std::string& base) {
 }
 
 // The base of which `name` is a member file; empty optional: of none that has an index.
-std::optional<std::string> base_of_member(const os::Directory& directory, const std::string& name) {
+std::optional<std::string> base_of_checkpoint_file(const os::Directory& directory,
+                                                   const std::string& name) {
   for (const std::string_view suffix : {kCairnSuffix, kTensorFlowSuffix, kMetaSuffix}) {
     if (!name.ends_with(suffix)) continue;
     std::string base = name.substr(0, name.size() - suffix.size());
@@ -55,7 +56,7 @@ std::string prefixes_in(const os::Directory& directory) {
   for (const std::string& name : *names) {
     if (name.starts_with("._")) continue;  // what macOS keeps of a file that it copied here
     if (is_named_as_file(name)) bases.push_back(name);
-    const auto base = base_of_member(directory, name);
+    const auto base = base_of_checkpoint_file(directory, name);
     const auto v1 = v1_name(name);
     if (base) bases.push_back(*base);
     if (!base && v1 && v1->shard) bases.push_back(v1->base);
@@ -85,12 +86,12 @@ Result<std::optional<Location>> at_v1(os::Directory& directory, const std::strin
       Kind::TensorFlowV1, std::move(directory), found->base, prefix, {}, std::move(found->names)});
 }
 
-Result<Location> at_catalog(const path& dir, bool follow_links, Trail& trail) {
-  CAIRN_TRY(state, read_catalog(dir, kCatalogName, trail));
+Result<Location> at_catalog(const path& dir, bool follow_links, OpenAttempt& attempt) {
+  CAIRN_TRY(state, read_catalog(dir, kCatalogName, attempt));
   if (!state) {
     return Error{Code::NotFound, 0, (dir / kCatalogName).string() + ": is gone"};
   }
-  trail.catalog_dir = dir;
+  attempt.catalog_dir = dir;
   CAIRN_TRY(entry, resolve_entry(dir, state->model_checkpoint_path, follow_links));
   auto location = locate_prefix(entry.prefix);
   if (!location && location.error().code == Code::NotFound) {
@@ -98,7 +99,7 @@ Result<Location> at_catalog(const path& dir, bool follow_links, Trail& trail) {
                  (dir / kCatalogName).string() + ": its latest checkpoint " +
                      state->model_checkpoint_path.string() + " is not there"};
   }
-  if (location && !entry.notice.empty()) location->notices.push_back(entry.notice);
+  if (location && !entry.warning.empty()) location->warnings.push_back(entry.warning);
   return location;
 }
 
@@ -155,10 +156,10 @@ Error no_catalog(const os::Directory& directory, const path& dir) {
                                 : "; give a prefix in it: " + prefixes)};
 }
 
-Result<Location> at_directory(const path& dir, bool follow_links, Trail& trail) {
+Result<Location> at_directory(const path& dir, bool follow_links, OpenAttempt& attempt) {
   CAIRN_TRY(directory, os::Directory::open(dir));
   if (is_saved_model(directory)) return at_saved_model(dir);
-  if (directory.exists(kCatalogName)) return at_catalog(dir, follow_links, trail);
+  if (directory.exists(kCatalogName)) return at_catalog(dir, follow_links, attempt);
   const std::string name = (dir.has_filename() ? dir : dir.parent_path()).filename().string();
   if (name == "variables" && has_index(directory, name)) return locate_prefix(dir / name);
   if (const auto base = base_of_unfinished(name); !base.empty()) {
@@ -193,7 +194,7 @@ bool belongs_to_saved_model(const os::Directory& directory, std::string_view nam
 
 Result<Location> at_file(const path& file_path, os::Directory directory, const std::string& name,
                          os::Links links) {
-  if (const auto base = base_of_member(directory, name))
+  if (const auto base = base_of_checkpoint_file(directory, name))
     return at_prefix(std::move(directory), *base, file_path.parent_path() / *base);
   if (belongs_to_saved_model(directory, name)) return at_saved_model(file_path.parent_path());
   // A graph lies beside V1 files too.
@@ -238,8 +239,8 @@ bool is_saved_model(const path& dir) {
 }
 
 Result<Location> locate_named(const path& given, bool follow_links) {
-  Trail trail;
-  auto location = until_still(trail, [&] { return locate(given, follow_links, trail); });
+  OpenAttempt attempt;
+  auto location = retry_until_stable(attempt, [&] { return locate(given, follow_links, attempt); });
   if (!location) return location;
   const bool is_file = location->kind == Kind::File;
   if (is_file ? location->base == given.filename() : location->prefix == given) return location;
@@ -273,7 +274,7 @@ Result<Location> locate_in(os::Directory directory, const std::string& base, con
 
 namespace {
 
-Result<Location> locate_any(const path& given, bool follow_links, Trail& trail) {
+Result<Location> locate_any(const path& given, bool follow_links, OpenAttempt& attempt) {
   if (!is_nameable(given.native()))
     return Error{Code::NotFound, 0, given.string() + ": no file's name holds a NUL byte"};
   const auto parts = Prefix::of(given);
@@ -286,9 +287,9 @@ Result<Location> locate_any(const path& given, bool follow_links, Trail& trail) 
   CAIRN_TRY(info, os::look(given));
   const bool is_directory = info && info->kind == os::FileKind::Directory;
   if (given.empty()) return Error{Code::NotFound, 0, "an empty path names no checkpoint here"};
-  if (is_directory) return at_directory(given, follow_links, trail);
+  if (is_directory) return at_directory(given, follow_links, attempt);
   if (info && parts.base == kCatalogName)
-    return at_catalog(given.parent_path(), follow_links, trail);
+    return at_catalog(given.parent_path(), follow_links, attempt);
   if (info) return at_file(given, *std::move(opened), parts.base, links_of(follow_links));
   CAIRN_TRY(v1, at_v1(*opened, parts.base, given));
   if (v1) return *std::move(v1);
@@ -297,8 +298,8 @@ Result<Location> locate_any(const path& given, bool follow_links, Trail& trail) 
 
 }  // namespace
 
-Result<Location> locate(const path& given, bool follow_links, Trail& trail) {
-  auto location = locate_any(given, follow_links, trail);
+Result<Location> locate(const path& given, bool follow_links, OpenAttempt& attempt) {
+  auto location = locate_any(given, follow_links, attempt);
   if (location) location->links = links_of(follow_links);
   return location;
 }

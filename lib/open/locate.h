@@ -22,7 +22,7 @@ struct Location {
   os::Directory directory;
   std::string base;              // of a checkpoint in one file: its whole name
   std::filesystem::path prefix;  // as given, without a member's suffix
-  std::vector<std::string> notices;
+  std::vector<std::string> warnings;
   std::vector<std::string> v1_files;        // of a V1 checkpoint: their names
   os::Links links = os::Links::Inside;      // what its indexes, or its one file, may be
   const FileFormat* file_format = nullptr;  // of Kind::File
@@ -38,7 +38,7 @@ inline os::Links links_of(bool follow_links) noexcept {
 // One attempt. Errors: NotFound; Invalid: a prefix under which several V1 checkpoints lie;
 // Unsupported: it is no checkpoint, and the sentence says what it
 // is; Unsafe: a catalog leads elsewhere.
-Result<Location> locate(const std::filesystem::path& path, bool follow_links, Trail& trail);
+Result<Location> locate(const std::filesystem::path& path, bool follow_links, OpenAttempt& attempt);
 
 // The location of a checkpoint that is named itself, by its prefix or as its one file. Invalid: the
 // path only leads to one, as a directory and a member's file do; who changes or removes a

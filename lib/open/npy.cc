@@ -23,7 +23,7 @@ std::string tensor_name(std::string_view file_name) {
 // Whether it is whole or not: an array's size is in its header alone, and one that is cut off has
 // no tensor that is whole.
 Result<FileIndex> read_npy(OpenShard file, const std::string& name, bool /*whole*/) {
-  const auto refused = [&](const format::Reason& reason) {
+  const auto refused = [&](const format::DecodeError& reason) {
     Error error = error_of(file.file.path(), reason);
     const auto type = identify(file.file);
     if (type && *type == FileType::Numpy) return error;

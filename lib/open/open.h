@@ -13,18 +13,18 @@ namespace cairn::internal {
 // Errors: those of Checkpoint::open and of `make`.
 template <class Opened, class Make>
 Result<Opened> open_by(const std::filesystem::path& path, const OpenOptions& options, Make make) {
-  Trail trail;
+  OpenAttempt attempt;
   bool whole = false;
-  auto opened = until_still(trail, [&]() -> Result<Opened> {
+  auto opened = retry_until_stable(attempt, [&]() -> Result<Opened> {
     whole = false;
-    CAIRN_TRY(location, locate(path, options.follow_links, trail));
-    CAIRN_TRY(parts, load(location, options.follow_links, trail, options.work.threads_max));
+    CAIRN_TRY(location, locate(path, options.follow_links, attempt));
+    CAIRN_TRY(parts, load(location, options.follow_links, attempt, options.exec.threads_max));
     whole = true;
     return make(std::move(parts));
   });
   if (opened) return opened;
-  Error error = trail.explain(path, std::move(opened).error());
-  return whole ? error : with_newest_whole(std::move(error), trail, options.follow_links);
+  Error error = attempt.explain(path, std::move(opened).error());
+  return whole ? error : with_newest_whole(std::move(error), attempt, options.follow_links);
 }
 
 }  // namespace cairn::internal

@@ -21,10 +21,10 @@
 #include "format/cairn/index.h"
 #include "format/limits.h"
 #include "format/tensorflow/bundle.h"
-#include "lib/open/awaited.h"
 #include "lib/open/catalog.h"
 #include "lib/open/file_formats.h"
 #include "lib/open/identify.h"
+#include "lib/open/pending_index.h"
 #include "lib/open/v1.h"
 #include "lib/read/names.h"
 #include "lib/try.h"
@@ -45,22 +45,22 @@ Error nothing_there(const Location& location, std::string_view suffix) {
 // ---- Each index by itself -----------------------------------------------------------------------
 
 // The P.cairn that P.index waits for, where the one that stands is another's.
-Result<std::optional<format::IndexFacts>> read_awaited(const Location& location,
+Result<std::optional<format::IndexFacts>> read_pending(const Location& location,
                                                        const TensorFlowIndex& foreign,
-                                                       Trail& trail) {
-  CAIRN_TRY(awaited, find_awaited(location, foreign.record));
-  if (!awaited) return std::optional<format::IndexFacts>();
-  CAIRN_CHECK(check_shard_names(awaited->index, location, awaited->opened.file.path()));
-  trail.keep_awaited(std::move(awaited->opened.file), awaited->opened.info);
-  return std::optional(awaited->index.facts());
+                                                       OpenAttempt& attempt) {
+  CAIRN_TRY(pending, find_pending_index(location, foreign.record));
+  if (!pending) return std::optional<format::IndexFacts>();
+  CAIRN_CHECK(check_shard_names(pending->index, location, pending->opened.file.path()));
+  attempt.keep_pending(std::move(pending->opened.file), pending->opened.info);
+  return std::optional(pending->index.facts());
 }
 
 // Read, not mapped: a disk that fails then returns an error instead of killing the process.
-Result<format::IndexFacts> read_own(const Location& location, Trail& trail) {
+Result<format::IndexFacts> read_own(const Location& location, OpenAttempt& attempt) {
   if (!location.has(kCairnSuffix)) return nothing_there(location, kCairnSuffix);
   CAIRN_TRY(opened, location.directory.open_seen(location.file(kCairnSuffix), location.links));
   const os::FileInfo info = opened.info;
-  const os::File& file = trail.keep_index(std::move(opened.file), info);
+  const os::File& file = attempt.keep_index(std::move(opened.file), info);
   CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kIndexBytesMax));
   const auto index = format::IndexView::decode(bytes);
   if (!index) return named_for_what_it_is(file, error_of(file.path(), index.error()));
@@ -97,12 +97,12 @@ struct Foreign {
   Result<format::IndexFacts> facts;
 };
 
-Foreign read_foreign(const Location& location, Trail& trail) {
+Foreign read_foreign(const Location& location, OpenAttempt& attempt) {
   if (!location.has(kTensorFlowSuffix)) {
     const Error gone = nothing_there(location, kTensorFlowSuffix);
     return {gone, gone};
   }
-  auto read = read_tensorflow_index(location, trail);
+  auto read = read_tensorflow_index(location, attempt);
   if (!read) {
     Error error = read.error();
     return {std::move(read), std::move(error)};
@@ -123,25 +123,26 @@ bool remembers(const format::IndexFacts& own, const TensorFlowIndex& read) {
          (record.digest == read.record.digest || record.identity == read.record.identity);
 }
 
-bool may_be_passed_over(const Error& error) noexcept {
+bool may_be_skipped(const Error& error) noexcept {
   return error.code == Code::NotFound || is_damage(error);
 }
 
-Result<Chosen> choose(const Location& location, Trail& trail, std::vector<std::string>& notices) {
-  auto own = read_own(location, trail);
-  Foreign foreign = read_foreign(location, trail);
-  if (!own && !may_be_passed_over(own.error())) return std::move(own).error();
-  if (!foreign.read && !may_be_passed_over(foreign.read.error()))
+Result<Chosen> choose(const Location& location, OpenAttempt& attempt,
+                      std::vector<std::string>& warnings) {
+  auto own = read_own(location, attempt);
+  Foreign foreign = read_foreign(location, attempt);
+  if (!own && !may_be_skipped(own.error())) return std::move(own).error();
+  if (!foreign.read && !may_be_skipped(foreign.read.error()))
     return std::move(foreign.read).error();
   const std::string own_name = location.file(kCairnSuffix);
   const std::string foreign_name = location.file(kTensorFlowSuffix);
   if (own && foreign.read && !remembers(*own, *foreign.read)) {
-    CAIRN_TRY(awaited, read_awaited(location, *foreign.read, trail));
-    if (awaited) own = *std::move(awaited);
+    CAIRN_TRY(pending, read_pending(location, *foreign.read, attempt));
+    if (pending) own = *std::move(pending);
   }
   if (own && (!foreign.facts || remembers(*own, *foreign.read))) {
     if (!foreign.facts && foreign.facts.error().code != Code::NotFound)
-      notices.push_back(foreign.facts.error().what + "; " + own_name + " is whole and was used");
+      warnings.push_back(foreign.facts.error().what + "; " + own_name + " is whole and was used");
     return Chosen{Format::Cairn, *std::move(own)};
   }
   if (!foreign.facts) {
@@ -154,78 +155,83 @@ Result<Chosen> choose(const Location& location, Trail& trail, std::vector<std::s
     return error;
   }
   if (own) {
-    notices.push_back(own_name + ": passed over, since " + foreign_name + " was written anew");
+    warnings.push_back(own_name + ": skipped, since " + foreign_name + " was written anew");
   } else if (own.error().code != Code::NotFound) {
-    notices.push_back(own.error().what + "; " + foreign_name +
-                      " is whole and was used, and whether " + own_name + " held more (" +
-                      std::string(kHeldByOwnAlone) + ") cannot be known");
+    warnings.push_back(own.error().what + "; " + foreign_name +
+                       " is whole and was used, and whether " + own_name + " held more (" +
+                       std::string(kHeldByOwnAlone) + ") cannot be known");
   }
   return Chosen{Format::TensorFlow, *std::move(foreign.facts)};
 }
 
 // ---- Shards -------------------------------------------------------------------------------------
 
-Result<Remains> with_shards(Location location, Chosen chosen, bool follow_links,
-                            std::vector<std::string> notices) {
-  Remains remains{
-      std::move(location), chosen.format, std::move(chosen.facts), {}, std::move(notices)};
-  for (const format::ShardFacts& recorded : remains.facts.shards) {
-    auto shard = open_shard(remains.location.directory, recorded.name, follow_links);
-    if (!shard && !may_be_passed_over(shard.error())) return std::move(shard).error();
-    const bool resized = shard && remains.format == Format::Cairn &&
+Result<RecoverableCheckpoint> with_shards(Location location, Chosen chosen, bool follow_links,
+                                          std::vector<std::string> warnings) {
+  RecoverableCheckpoint recoverable{
+      std::move(location), chosen.format, std::move(chosen.facts), {}, std::move(warnings)};
+  for (const format::ShardFacts& recorded : recoverable.facts.shards) {
+    auto shard = open_shard(recoverable.location.directory, recorded.name, follow_links);
+    if (!shard && !may_be_skipped(shard.error())) return std::move(shard).error();
+    const bool resized = shard && recoverable.format == Format::Cairn &&
                          shard->identity.size_bytes != recorded.identity.size_bytes;
     if (resized) {
-      remains.notices.push_back(
+      recoverable.warnings.push_back(
           shard->file.path() + ": has " + std::to_string(shard->identity.size_bytes) +
           " bytes, but its index was written for " + std::to_string(recorded.identity.size_bytes));
     }
-    remains.shards.push_back(std::move(shard));
+    recoverable.shards.push_back(std::move(shard));
   }
-  return remains;
+  return recoverable;
 }
 
-Result<Remains> of_file(Location location, std::vector<std::string> notices) {
+Result<RecoverableCheckpoint> of_file(Location location, std::vector<std::string> warnings) {
   CAIRN_TRY(read, read_file(location, false));
   const Format format = location.file_format->format;
-  Remains remains{std::move(location), format, std::move(read.facts), {}, std::move(notices)};
-  remains.shards.emplace_back(std::move(read.shard));
-  return remains;
+  RecoverableCheckpoint recoverable{
+      std::move(location), format, std::move(read.facts), {}, std::move(warnings)};
+  recoverable.shards.emplace_back(std::move(read.shard));
+  return recoverable;
 }
 
 // Its values are decoded, and every block compared with its sum on the way: it is whole, or an
 // error.
-Result<Remains> of_v1(Location location, bool follow_links, Trail& trail,
-                      std::vector<std::string> notices) {
-  CAIRN_TRY(parts, load_v1(location, follow_links, trail));
-  Remains remains{std::move(location), parts.format, parts.index.facts(), {}, std::move(notices)};
+Result<RecoverableCheckpoint> of_v1(Location location, bool follow_links, OpenAttempt& attempt,
+                                    std::vector<std::string> warnings) {
+  CAIRN_TRY(parts, load_v1(location, follow_links, attempt));
+  RecoverableCheckpoint recoverable{
+      std::move(location), parts.format, parts.index.facts(), {}, std::move(warnings)};
   for (std::size_t i = 0; i < parts.shards.size(); ++i) {
-    remains.shards.emplace_back(
-        OpenShard{std::move(parts.shards[i]), remains.facts.shards[i].identity});
+    recoverable.shards.emplace_back(
+        OpenShard{std::move(parts.shards[i]), recoverable.facts.shards[i].identity});
   }
-  return remains;
+  return recoverable;
 }
 
-Result<Remains> look(const std::filesystem::path& path, bool follow_links, Trail& trail) {
-  CAIRN_TRY(location, locate(path, follow_links, trail));
-  std::vector<std::string> notices = location.notices;
-  if (location.kind == Kind::File) return of_file(std::move(location), std::move(notices));
+Result<RecoverableCheckpoint> look(const std::filesystem::path& path, bool follow_links,
+                                   OpenAttempt& attempt) {
+  CAIRN_TRY(location, locate(path, follow_links, attempt));
+  std::vector<std::string> warnings = location.warnings;
+  if (location.kind == Kind::File) return of_file(std::move(location), std::move(warnings));
   if (location.kind == Kind::TensorFlowV1)
-    return of_v1(std::move(location), follow_links, trail, std::move(notices));
-  CAIRN_TRY(chosen, choose(location, trail, notices));
-  CAIRN_TRY(remains,
-            with_shards(std::move(location), std::move(chosen), follow_links, std::move(notices)));
+    return of_v1(std::move(location), follow_links, attempt, std::move(warnings));
+  CAIRN_TRY(chosen, choose(location, attempt, warnings));
+  CAIRN_TRY(recoverable,
+            with_shards(std::move(location), std::move(chosen), follow_links, std::move(warnings)));
   // Shards that seem to be lost may be those of a checkpoint that was just replaced.
-  if (trail.index_changed()) return Error{Code::Busy, 0, path.string() + ": is being written anew"};
-  return std::move(remains);
+  if (attempt.index_changed())
+    return Error{Code::Busy, 0, path.string() + ": is being written anew"};
+  return std::move(recoverable);
 }
 
 }  // namespace
 
-Result<Remains> find_remains(const std::filesystem::path& path, bool follow_links) {
-  Trail trail;
-  auto found = until_still(trail, [&] { return look(path, follow_links, trail); });
+Result<RecoverableCheckpoint> find_recoverable(const std::filesystem::path& path,
+                                               bool follow_links) {
+  OpenAttempt attempt;
+  auto found = retry_until_stable(attempt, [&] { return look(path, follow_links, attempt); });
   if (found) return found;
-  return with_newest_whole(trail.explain(path, std::move(found).error()), trail, follow_links);
+  return with_newest_whole(attempt.explain(path, std::move(found).error()), attempt, follow_links);
 }
 
 // EBADMSG and EUCLEAN are what file systems with sums of their own say, ENODATA what a disk with a

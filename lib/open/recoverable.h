@@ -19,18 +19,19 @@ namespace cairn::internal {
 inline constexpr std::string_view kHeldByOwnAlone =
     "tensors that TensorFlow cannot hold, metadata, a pin";
 
-struct Remains {
+struct RecoverableCheckpoint {
   Location location;
   Format format{};
   format::IndexFacts facts;  // as the index says: spans may lie outside of what is there
   std::vector<Result<OpenShard>> shards;  // parallel to facts.shards; an error: why it is not there
-  std::vector<std::string> notices;
+  std::vector<std::string> warnings;
 };
 
 // By whichever index is whole, where one of P.cairn and P.index is not; where both are, by the one
 // that open() would go by. Errors: those of open, but for a shard that is missing, of another size
 // or on a disk that fails; Corrupt, Io: no index is whole.
-Result<Remains> find_remains(const std::filesystem::path& path, bool follow_links);
+Result<RecoverableCheckpoint> find_recoverable(const std::filesystem::path& path,
+                                               bool follow_links);
 
 // Whether the error tells of bytes that are lost, and not of what the caller could mend: the disk
 // fails (EIO and its like), or they are Corrupt.

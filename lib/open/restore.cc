@@ -7,15 +7,15 @@
 namespace cairn {
 namespace {
 
-internal::Loading loading_of(Way way) noexcept {
-  switch (way) {
-    case Way::Map:
+internal::Loading loading_of(IoMethod method) noexcept {
+  switch (method) {
+    case IoMethod::Map:
       return internal::Loading::Mapped;
-    case Way::Populate:
+    case IoMethod::Populate:
       return internal::Loading::Populated;
-    case Way::Read:
+    case IoMethod::Read:
       return internal::Loading::Read;
-    case Way::Direct:
+    case IoMethod::Direct:
       return internal::Loading::Direct;
   }
   return internal::Loading::Mapped;
@@ -23,15 +23,15 @@ internal::Loading loading_of(Way way) noexcept {
 
 }  // namespace
 
-std::string_view name(Way way) noexcept {
-  switch (way) {
-    case Way::Map:
+std::string_view name(IoMethod method) noexcept {
+  switch (method) {
+    case IoMethod::Map:
       return "map";
-    case Way::Populate:
+    case IoMethod::Populate:
       return "populate";
-    case Way::Read:
+    case IoMethod::Read:
       return "read";
-    case Way::Direct:
+    case IoMethod::Direct:
       return "direct";
   }
   return "unknown";
@@ -43,18 +43,18 @@ Result<Restored> restore(const std::filesystem::path& path,
     OpenOptions opening{.verify = options.verify,
                         .follow_links = options.follow_links,
                         .expected = options.expected,
-                        .work = options.work};
+                        .exec = options.exec};
     return internal::open_by<Restored>(
         path, opening, [&](internal::Parts parts) -> Result<Restored> {
-          CAIRN_TRY(seen, internal::surroundings_of(parts));
-          const internal::Choice choice =
-              options.way ? internal::Choice{*options.way, "the caller asked for it"}
-                          : internal::choose(seen);
-          const bool copies = choice.way == Way::Read || choice.way == Way::Direct;
+          CAIRN_TRY(seen, internal::io_conditions(parts));
+          const internal::IoChoice choice =
+              options.method ? internal::IoChoice{*options.method, "the caller asked for it"}
+                             : internal::choose(seen);
+          const bool copies = choice.method == IoMethod::Read || choice.method == IoMethod::Direct;
           opening.access = copies ? Access::Copy : Access::Shared;
           CAIRN_TRY(checkpoint, internal::OpenCheckpoint::make(std::move(parts), opening,
-                                                               loading_of(choice.way)));
-          return Restored{std::move(checkpoint), choice.way,
+                                                               loading_of(choice.method)));
+          return Restored{std::move(checkpoint), choice.method,
                           choice.reason,         seen.payload_bytes,
                           seen.resident_bytes,   seen.available_bytes.value_or(0),
                           seen.file_system.name};

@@ -15,7 +15,7 @@ Result<FileIndex> read_safetensors(OpenShard shard, const std::string& name, boo
   std::vector<std::byte> head(8);
   CAIRN_TRY(count, shard.file.read_some_at(0, head));
   const auto json_bytes = format::safetensors::header_json_bytes(std::span(head).first(count));
-  const auto refused = [&](const format::Reason& reason) {
+  const auto refused = [&](const format::DecodeError& reason) {
     return named_for_what_it_is(shard.file, error_of(shard.file.path(), reason));
   };
   if (!json_bytes) return refused(json_bytes.error());

@@ -48,7 +48,7 @@ format::tensorflow::TableFile table_of(const os::File& file, const os::FileInfo&
             block.resize(range.size);
             if (const auto done = file.read_at(range.offset, block); !done) {
               std::string why = done.error().what.substr(file.path().size() + 2);
-              return format::Reason{done.error().code, range.offset, std::move(why)};
+              return format::DecodeError{done.error().code, range.offset, std::move(why)};
             }
             return format::as_text(block);
           }};
@@ -274,12 +274,12 @@ Result<std::optional<V1Files>> find_v1(const os::Directory& directory, const std
   return Answer(std::move(files));
 }
 
-Result<Parts> load_v1(const Location& location, bool follow_links, Trail& trail) {
+Result<Parts> load_v1(const Location& location, bool follow_links, OpenAttempt& attempt) {
   const os::Links links = links_of(follow_links);
   std::vector<Opened> sources;
   for (const std::string& name : location.v1_files) {
     auto file = location.directory.open_file(name, links);
-    if (!file && file.error().code == Code::NotFound) trail.lose_index();
+    if (!file && file.error().code == Code::NotFound) attempt.note_index_gone();
     if (!file) return std::move(file).error();
     CAIRN_TRY(info, file->info());
     sources.push_back({*std::move(file), info});
@@ -287,7 +287,7 @@ Result<Parts> load_v1(const Location& location, bool follow_links, Trail& trail)
   auto parts = load_opened(location.prefix, sources);
   const auto gone = [&](const Opened& source) { return replaced(location.directory, source); };
   if (std::ranges::none_of(sources, gone)) return parts;
-  trail.lose_index();
+  attempt.note_index_gone();
   return Error{Code::Busy, 0, location.prefix.string() + ": is being written anew"};
 }
 

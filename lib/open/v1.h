@@ -29,7 +29,7 @@ Result<std::optional<V1Files>> find_v1(const os::Directory& directory, const std
 // memory for each file on the disk, whose name it has; so shards and spans are those of the memory.
 // Everything is checked on the way. One attempt. Cost: O(bytes) of time, and memory for the values.
 // Where there are several files, `follow_links` counts for them as for any shard.
-Result<Parts> load_v1(const Location& location, bool follow_links, Trail& trail);
+Result<Parts> load_v1(const Location& location, bool follow_links, OpenAttempt& attempt);
 
 // The same of one file that is open; `prefix` is for messages.
 Result<Parts> load_v1_file(os::File file, const std::filesystem::path& prefix);

@@ -122,34 +122,34 @@ struct Reads {
   std::span<const DirectRead> reads;
   const std::function<Result<void>(std::size_t)>& done;
 
-  Result<void> end(std::size_t number, int count, Feed& feed) const {
+  Result<void> end(std::size_t number, int count, WorkQueue& queue) const {
     CAIRN_CHECK(finish(reads[number], count));
     CAIRN_CHECK(done(number));
-    feed.did(reads[number].out.size());
+    queue.did(reads[number].out.size());
     return {};
   }
 };
 
-Result<void> read_by_calls(const Reads& all, Feed& feed) {
-  while (const auto number = feed.next()) {
+Result<void> read_by_calls(const Reads& all, WorkQueue& queue) {
+  while (const auto number = queue.next()) {
     const DirectRead& read = all.reads[*number];
     CAIRN_CHECK(read.file->read_at(read.offset_bytes, read.out));
-    CAIRN_CHECK(all.end(*number, static_cast<int>(read.out.size()), feed));
+    CAIRN_CHECK(all.end(*number, static_cast<int>(read.out.size()), queue));
   }
   return {};
 }
 
-Result<void> read_by_ring(const Reads& all, Ring& ring, Feed& feed) {
+Result<void> read_by_ring(const Reads& all, Ring& ring, WorkQueue& queue) {
   bool more = true;
   while (true) {
     while (more && !ring.full()) {
-      const auto number = feed.next();
+      const auto number = queue.next();
       more = number.has_value();
       if (more) CAIRN_CHECK(ring.start(all.reads[*number], *number));
     }
     if (ring.idle()) return {};
     const Ring::Ended ended = ring.wait();
-    CAIRN_CHECK(all.end(ended.number, ended.count, feed));
+    CAIRN_CHECK(all.end(ended.number, ended.count, queue));
   }
 }
 
@@ -184,7 +184,7 @@ Result<File> reopen_direct(const File& file) {
   return Error{Code::Unsupported, 0, file.path() + ": cannot be read past the page cache"};
 }
 
-Result<void> read_direct(const Work& work, std::span<const DirectRead> reads,
+Result<void> read_direct(const ExecOptions& exec, std::span<const DirectRead> reads,
                          const std::function<Result<void>(std::size_t)>& done, DirectCalls calls) {
   std::uint64_t total_bytes = 0;
   for (const DirectRead& read : reads) {
@@ -195,10 +195,10 @@ Result<void> read_direct(const Work& work, std::span<const DirectRead> reads,
   }
   const Reads all{reads, done};
   const bool rings = calls == DirectCalls::Ring && Ring::create().has_value();
-  const unsigned threads = thread_count(work) * (rings ? 1 : kDepth);
-  return run_threads(work, {reads.size(), total_bytes, threads}, [&](Feed& feed) {
+  const unsigned threads = thread_count(exec) * (rings ? 1 : kDepth);
+  return run_threads(exec, {reads.size(), total_bytes, threads}, [&](WorkQueue& queue) {
     auto ring = rings ? Ring::create() : std::nullopt;
-    return ring ? read_by_ring(all, *ring, feed) : read_by_calls(all, feed);
+    return ring ? read_by_ring(all, *ring, queue) : read_by_calls(all, queue);
   });
 }
 

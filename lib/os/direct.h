@@ -8,7 +8,7 @@
 #include <span>
 
 #include "cairn/error.h"
-#include "cairn/work.h"
+#include "cairn/exec_options.h"
 #include "lib/os/file.h"
 
 namespace cairn::os {
@@ -37,7 +37,7 @@ enum class DirectCalls : std::uint8_t {
 // Makes the reads, some at a time under way on each thread that `work` allows, and calls done(i) on
 // that thread when read i is in memory, while the others go on. Errors: Io (the file ends before,
 // or the disk failed), that of `done`, Cancelled. No read is under way when it returns.
-Result<void> read_direct(const Work& work, std::span<const DirectRead> reads,
+Result<void> read_direct(const ExecOptions& exec, std::span<const DirectRead> reads,
                          const std::function<Result<void>(std::size_t)>& done,
                          DirectCalls calls = DirectCalls::Ring);
 

@@ -291,14 +291,14 @@ Result<bool> File::try_lock_byte(std::uint64_t offset_bytes) const {
   return no_locks(path_);
 }
 
-Result<std::optional<std::uint64_t>> File::locked_byte(Stretch stretch) const {
+Result<std::optional<std::uint64_t>> File::locked_byte(ByteRange range) const {
   using Byte = std::optional<std::uint64_t>;
-  if (stretch.size_bytes == 0) return Byte();  // to fcntl it would be all that follows
-  struct flock lock = byte_lock(stretch.offset_bytes, F_WRLCK);
-  lock.l_len = static_cast<off_t>(stretch.size_bytes);
+  if (range.size_bytes == 0) return Byte();  // to fcntl it would be all that follows
+  struct flock lock = byte_lock(range.offset_bytes, F_WRLCK);
+  lock.l_len = static_cast<off_t>(range.size_bytes);
   if (retry([&] { return ::fcntl(fd_, F_OFD_GETLK, &lock); }) != 0) return no_locks(path_);
   if (lock.l_type == F_UNLCK) return Byte();
-  return Byte(std::max(stretch.offset_bytes, static_cast<std::uint64_t>(lock.l_start)));
+  return Byte(std::max(range.offset_bytes, static_cast<std::uint64_t>(lock.l_start)));
 }
 
 void File::unlock_byte(std::uint64_t offset_bytes) const noexcept {
@@ -306,15 +306,15 @@ void File::unlock_byte(std::uint64_t offset_bytes) const noexcept {
   (void)retry([&] { return ::fcntl(fd_, F_OFD_SETLK, &lock); });
 }
 
-Result<void> File::start_writeback(Stretch stretch) const {
+Result<void> File::start_writeback(ByteRange range) const {
   const auto done = retry([&] {
-    return ::sync_file_range(fd_, static_cast<off_t>(stretch.offset_bytes),
-                             static_cast<off_t>(stretch.size_bytes), SYNC_FILE_RANGE_WRITE);
+    return ::sync_file_range(fd_, static_cast<off_t>(range.offset_bytes),
+                             static_cast<off_t>(range.size_bytes), SYNC_FILE_RANGE_WRITE);
   });
   // Of the disk's own failures the sync need not hear again: the file system may have let go of the
   // pages. All else means that there is no such call here.
   if (done == 0 || (errno != EIO && errno != ENOSPC && errno != EDQUOT)) return {};
-  return system_error(path_, "cannot write back at byte " + std::to_string(stretch.offset_bytes));
+  return system_error(path_, "cannot write back at byte " + std::to_string(range.offset_bytes));
 }
 
 Result<void> File::sync() const {

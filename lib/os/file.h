@@ -31,7 +31,7 @@ struct FileInfo {
 };
 
 // Bytes of a file.
-struct Stretch {
+struct ByteRange {
   std::uint64_t offset_bytes = 0;
   std::uint64_t size_bytes = 0;
 };
@@ -105,12 +105,12 @@ class File {
   void unlock_byte(std::uint64_t offset_bytes) const noexcept;
 
   // One of the bytes that another open of the file holds so: it is not said which of several.
-  Result<std::optional<std::uint64_t>> locked_byte(Stretch stretch) const;
+  Result<std::optional<std::uint64_t>> locked_byte(ByteRange range) const;
 
   // Lets the disk begin with these bytes, so that a sync() afterwards waits for less; promises
   // nothing, and does nothing where kernel, file system or sandbox do not have it. Io, NoSpace: the
   // disk has failed, which is as final as a sync that fails.
-  Result<void> start_writeback(Stretch stretch) const;
+  Result<void> start_writeback(ByteRange range) const;
 
   // Returns when the bytes are on the disk. After a failure nobody can know whether they are: never
   // try again.

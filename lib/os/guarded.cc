@@ -1,7 +1,7 @@
 // The list is read by a signal handler, so it has no lock, and nothing in it is ever freed: slots
 // in chunks, each chunk leading to the next. A slot says by its version whether its two addresses
 // belong together, as a seqlock does. A slot that is changing while the handler looks at it is
-// passed over: who faults is inside a mapping that he keeps alive, and such a slot stands still.
+// skipped: who faults is inside a mapping that he keeps alive, and such a slot stands still.
 
 #include "lib/os/guarded.h"
 

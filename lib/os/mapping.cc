@@ -49,7 +49,7 @@ std::uint64_t page_bytes() noexcept { return static_cast<std::uint64_t>(::syscon
 
 // To who neither owns a file nor may write it, mincore says since Linux 5.2 that every page is
 // there.
-bool is_told_by_mincore(const File& file) {
+bool may_use_mincore(const File& file) {
   struct stat status{};
   if (::fstat(file.fd(), &status) != 0) return false;
   if (status.st_uid == ::geteuid()) return true;
@@ -192,7 +192,7 @@ Result<std::optional<std::uint64_t>> resident_bytes(const File& file, std::uint6
   // EPERM: a sandbox that does not know the call, or, since Linux 6.14, what mincore says by a lie.
   if (errno != EOPNOTSUPP && !means_no_such_call(errno))
     return system_error(file.path(), "cannot ask the page cache");
-  if (!is_told_by_mincore(file)) return std::optional<std::uint64_t>();
+  if (!may_use_mincore(file)) return std::optional<std::uint64_t>();
   const auto mapping = Mapping::map(file, size_bytes, MapMode::ReadOnly);
   if (!mapping && is_unmappable(mapping.error())) return std::optional<std::uint64_t>();
   if (!mapping) return mapping.error();

@@ -29,25 +29,26 @@ unsigned affinity_count() noexcept {
 }
 
 // What the threads of one call share.
-class Crew {
+class ThreadGroup {
  public:
-  Crew(const Work& work, const Crowd& crowd) : work_(work), crowd_(crowd) {}
+  ThreadGroup(const ExecOptions& exec, const ThreadGroupOptions& options)
+      : exec_(exec), crowd_(options) {}
 
-  void run(const std::function<Result<void>(Feed&)>& body, bool report) {
-    Member member(*this, report);
+  void run(const std::function<Result<void>(WorkQueue&)>& body, bool report) {
+    QueueOfThread member(*this, report);
     if (auto done = at_boundary([&] { return body(member); }); !done) fail(std::move(done).error());
   }
 
   Result<void> outcome() {
     if (error_) return std::move(*error_);
-    if (work_.progress) work_.progress({crowd_.total_bytes, crowd_.total_bytes});
+    if (exec_.progress) exec_.progress({crowd_.total_bytes, crowd_.total_bytes});
     return {};
   }
 
  private:
-  class Member final : public Feed {
+  class QueueOfThread final : public WorkQueue {
    public:
-    Member(Crew& crew, bool report) : crew_(crew), report_(report) {}
+    QueueOfThread(ThreadGroup& group, bool report) : crew_(group), report_(report) {}
     std::optional<std::size_t> next() override { return crew_.next(); }
     void did(std::uint64_t bytes) override {
       crew_.done_bytes_.fetch_add(bytes, std::memory_order_relaxed);
@@ -55,14 +56,14 @@ class Crew {
     }
 
    private:
-    Crew& crew_;
+    ThreadGroup& crew_;
     bool report_;
   };
 
   std::optional<std::size_t> next() {
     const std::size_t number = next_.fetch_add(1, std::memory_order_relaxed);
     if (number >= crowd_.count) return std::nullopt;
-    const auto going_on = unless_stopped(work_.stop);
+    const auto going_on = unless_stopped(exec_.stop);
     if (going_on) return number;
     fail(going_on.error());
     return std::nullopt;
@@ -75,13 +76,13 @@ class Crew {
   }
 
   void maybe_report() {
-    if (!work_.progress || Clock::now() < next_report_) return;
+    if (!exec_.progress || Clock::now() < next_report_) return;
     next_report_ = Clock::now() + kProgressEvery;
-    work_.progress({done_bytes_.load(std::memory_order_relaxed), crowd_.total_bytes});
+    exec_.progress({done_bytes_.load(std::memory_order_relaxed), crowd_.total_bytes});
   }
 
-  const Work& work_;
-  const Crowd& crowd_;
+  const ExecOptions& exec_;
+  const ThreadGroupOptions& crowd_;
   std::atomic<std::size_t> next_ = 0;
   std::atomic<std::uint64_t> done_bytes_ = 0;
   Clock::time_point next_report_ = Clock::now() + kProgressEvery;
@@ -91,15 +92,15 @@ class Crew {
 
 }  // namespace
 
-unsigned thread_count(const Work& work) noexcept {
-  if (work.threads_max == 1) return 1;
+unsigned thread_count(const ExecOptions& exec) noexcept {
+  if (exec.threads_max == 1) return 1;
   unsigned count = std::max(1u, affinity_count());
   try {
     if (const auto quota = cpu_quota()) count = std::min(count, *quota);
   } catch (const std::exception&) {
     // Without memory for a file stream the affinity mask alone decides.
   }
-  return work.threads_max == 0 ? count : std::min(count, work.threads_max);
+  return exec.threads_max == 0 ? count : std::min(count, exec.threads_max);
 }
 
 Result<void> unless_stopped(const std::stop_token& stop) {
@@ -107,42 +108,42 @@ Result<void> unless_stopped(const std::stop_token& stop) {
   return Error{Code::Cancelled, 0, "cancelled by the caller"};
 }
 
-Work part_of(const Work& work, const Progress& whole) {
-  Work part = work;
-  if (work.progress) {
-    part.progress = [&work, whole](const Progress& progress) {
-      work.progress({whole.done_bytes + progress.done_bytes, whole.total_bytes});
+ExecOptions part_of(const ExecOptions& exec, const Progress& whole) {
+  ExecOptions part = exec;
+  if (exec.progress) {
+    part.progress = [&exec, whole](const Progress& progress) {
+      exec.progress({whole.done_bytes + progress.done_bytes, whole.total_bytes});
     };
   }
   return part;
 }
 
-Result<void> run_threads(const Work& work, const Crowd& crowd,
-                         const std::function<Result<void>(Feed&)>& body) {
-  Crew crew(work, crowd);
+Result<void> run_threads(const ExecOptions& exec, const ThreadGroupOptions& options,
+                         const std::function<Result<void>(WorkQueue&)>& body) {
+  ThreadGroup group(exec, options);
   {
     std::vector<std::jthread> helpers;  // joined at the end of this block
-    helpers.reserve(crowd.threads);
+    helpers.reserve(options.threads);
     try {
       const SignalsBlocked blocked;  // in the helpers too
-      while (helpers.size() + 1 < crowd.threads)
-        helpers.emplace_back([&] { crew.run(body, false); });
+      while (helpers.size() + 1 < options.threads)
+        helpers.emplace_back([&] { group.run(body, false); });
     } catch (const std::system_error&) {
       // The system gives no more threads: those that run do the work.
     }
-    crew.run(body, true);
+    group.run(body, true);
   }
-  return crew.outcome();
+  return group.outcome();
 }
 
-Result<void> run_parallel(const Work& work, std::size_t count, std::uint64_t total_bytes,
+Result<void> run_parallel(const ExecOptions& exec, std::size_t count, std::uint64_t total_bytes,
                           const std::function<Result<std::uint64_t>(std::size_t)>& task) {
-  const std::size_t threads = count < 2 ? 1 : std::min<std::size_t>(thread_count(work), count);
-  return run_threads(work, {count, total_bytes, static_cast<unsigned>(threads)},
-                     [&](Feed& feed) -> Result<void> {
-                       while (const auto number = feed.next()) {
+  const std::size_t threads = count < 2 ? 1 : std::min<std::size_t>(thread_count(exec), count);
+  return run_threads(exec, {count, total_bytes, static_cast<unsigned>(threads)},
+                     [&](WorkQueue& queue) -> Result<void> {
+                       while (const auto number = queue.next()) {
                          CAIRN_TRY(done_bytes, task(*number));
-                         feed.did(done_bytes);
+                         queue.did(done_bytes);
                        }
                        return {};
                      });

@@ -8,17 +8,17 @@
 #include <optional>
 
 #include "cairn/error.h"
-#include "cairn/work.h"
+#include "cairn/exec_options.h"
 
 namespace cairn::os {
 
 // How many threads `work` may use: its own limit, the affinity mask, the cgroup's CPU quota; at
 // least 1.
-unsigned thread_count(const Work& work) noexcept;
+unsigned thread_count(const ExecOptions& exec) noexcept;
 
 // The same work as a part of more: its progress goes on from `whole.done_bytes`, of
 // `whole.total_bytes`. `work` must outlive it.
-Work part_of(const Work& work, const Progress& whole);
+ExecOptions part_of(const ExecOptions& exec, const Progress& whole);
 
 // Cancelled: the caller has asked for it.
 Result<void> unless_stopped(const std::stop_token& stop);
@@ -27,11 +27,11 @@ Result<void> unless_stopped(const std::stop_token& stop);
 // thread_count − 1 others; a thread that the system refuses is work done by the others. A task
 // returns the bytes it has done, of `total_bytes` in all, for the progress. After the first error
 // no further task starts. Errors: that of a task; Cancelled.
-Result<void> run_parallel(const Work& work, std::size_t count, std::uint64_t total_bytes,
+Result<void> run_parallel(const ExecOptions& exec, std::size_t count, std::uint64_t total_bytes,
                           const std::function<Result<std::uint64_t>(std::size_t)>& task);
 
 // What one thread of run_threads takes its work from.
-class Feed {
+class WorkQueue {
  public:
   // The next number that nobody has; nothing: there is none left, a thread failed, or the caller
   // stopped it all.
@@ -40,10 +40,10 @@ class Feed {
   virtual void did(std::uint64_t bytes) = 0;
 
  protected:
-  ~Feed() = default;
+  ~WorkQueue() = default;
 };
 
-struct Crowd {
+struct ThreadGroupOptions {
   std::size_t count = 0;  // of the numbers 0 … count − 1 that are given out, in this order
   std::uint64_t total_bytes = 0;
   unsigned threads = 1;
@@ -51,7 +51,7 @@ struct Crowd {
 
 // The same where a thread works on several numbers at a time: runs `body` once on each of
 // `crowd.threads` threads, the calling one among them.
-Result<void> run_threads(const Work& work, const Crowd& crowd,
-                         const std::function<Result<void>(Feed&)>& body);
+Result<void> run_threads(const ExecOptions& exec, const ThreadGroupOptions& options,
+                         const std::function<Result<void>(WorkQueue&)>& body);
 
 }  // namespace cairn::os

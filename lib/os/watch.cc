@@ -67,7 +67,7 @@ Result<void> NameWatch::wait(Clock::time_point until, std::stop_token stop) cons
     const std::uint64_t one = 1;
     [[maybe_unused]] const auto written = ::write(bell.fd(), &one, sizeof one);
   });
-  // poll passes over descriptors below 0.
+  // poll skips descriptors below 0.
   pollfd ready[] = {{bell.fd(), POLLIN, 0}, {watch_ >= 0 ? inotify_.fd() : -1, POLLIN, 0}};
   while (true) {
     const timespec left = until_then(until);

@@ -38,7 +38,7 @@ Damage damage_of(const OpenCheckpoint& checkpoint, const Piece& piece) {
 
 // What of a piece is damaged; nothing in `sums`: its bytes break the rules of their encoding.
 void append_damage(const OpenCheckpoint& checkpoint, const Piece& piece,
-                   const std::optional<Pass::Sums>& sums, std::vector<Damage>& damage) {
+                   const std::optional<ScanPlan::Sums>& sums, std::vector<Damage>& damage) {
   if (!sums) {
     damage.push_back(damage_of(checkpoint, piece));
     return;
@@ -188,34 +188,35 @@ Result<void> check_tensorflow_index(const Parts& parts) {
 
 }  // namespace
 
-Result<Verification> OpenCheckpoint::verify(const Work& work) const {
-  Pass pass(*this);
-  return check_by(pass, access_ == Access::Copy ? ByteSource::Memory : ByteSource::File, work);
+Result<Verification> OpenCheckpoint::verify(const ExecOptions& exec) const {
+  ScanPlan plan(*this);
+  return check_by(plan, access_ == Access::Copy ? ByteSource::Memory : ByteSource::File, exec);
 }
 
-Result<Verification> OpenCheckpoint::check_by(Pass& pass, ByteSource source,
-                                              const Work& work) const {
+Result<Verification> OpenCheckpoint::check_by(ScanPlan& plan, ByteSource source,
+                                              const ExecOptions& exec) const {
   CAIRN_CHECK(ensure_not_faulted());
   CAIRN_CHECK(check_tensorflow_index(parts_));
   for (std::size_t i = 0; i < index().tensor_count(); ++i) CAIRN_CHECK(ensure_disjoint(i));
   CAIRN_TRY(pieces, all_pieces(*this));
   for (const Piece& piece : pieces) {
     const bool chunked = !piece.chunk_crc32cs.empty();
-    pass.sum(piece, chunked ? index().chunk_bytes() : piece.size_bytes);
+    plan.sum(piece, chunked ? index().chunk_bytes() : piece.size_bytes);
   }
-  CAIRN_CHECK(pass.read_heads(source, work));
-  pass.plan();
-  CAIRN_CHECK(pass.run(source, work));
+  CAIRN_CHECK(plan.read_heads(source, exec));
+  plan.plan();
+  CAIRN_CHECK(plan.run(source, exec));
   Verification seen;
   seen.bytes_checked = covered_bytes(pieces);
   seen.unchecked_bytes = unsummed_bytes(index(), pieces);
   for (std::size_t i = 0; i < pieces.size(); ++i)
-    append_damage(*this, pieces[i], pass.sums(i), seen.damage);
+    append_damage(*this, pieces[i], plan.sums(i), seen.damage);
   return seen;
 }
 
-Result<std::uint64_t> OpenCheckpoint::check_whole(Pass& pass, ByteSource source, const Work& work) {
-  CAIRN_TRY(seen, check_by(pass, source, work));
+Result<std::uint64_t> OpenCheckpoint::check_whole(ScanPlan& plan, ByteSource source,
+                                                  const ExecOptions& exec) {
+  CAIRN_TRY(seen, check_by(plan, source, exec));
   if (!seen.damage.empty()) {
     const Damage& first = seen.damage.front();
     return Error{

@@ -65,8 +65,8 @@ Checkpoint::KeyValue Checkpoint::safetensors_metadata_at(std::size_t position) c
   return state_->index().safetensors_metadata(position);
 }
 
-std::span<const std::string> Checkpoint::notices() const noexcept {
-  return state_->parts().notices;
+std::span<const std::string> Checkpoint::warnings() const noexcept {
+  return state_->parts().warnings;
 }
 
 std::size_t Checkpoint::shard_count() const noexcept { return state_->index().shard_count(); }
@@ -95,13 +95,13 @@ Result<Tensor> Checkpoint::tensor(std::string_view name) const noexcept {
   });
 }
 
-Result<Verification> Checkpoint::verify(const Work& work) const noexcept {
-  return at_boundary([&] { return state_->verify(work); });
+Result<Verification> Checkpoint::verify(const ExecOptions& exec) const noexcept {
+  return at_boundary([&] { return state_->verify(exec); });
 }
 
 Result<void> Checkpoint::prefetch(std::span<const std::string_view> names,
-                                  const Work& work) const noexcept {
-  return at_boundary([&] { return state_->prefetch(names, work); });
+                                  const ExecOptions& exec) const noexcept {
+  return at_boundary([&] { return state_->prefetch(names, exec); });
 }
 
 bool Checkpoint::faulted() const noexcept { return state_->faulted(); }
@@ -110,9 +110,9 @@ Result<std::uint64_t> Checkpoint::resident_bytes() const noexcept {
   return at_boundary([&] { return state_->resident_bytes(); });
 }
 
-Result<void> Checkpoint::read(std::span<const Read> reads, const Work& work,
-                              const Share& share) const noexcept {
-  return at_boundary([&] { return state_->read_all(reads, work, share); });
+Result<void> Checkpoint::read(std::span<const Read> reads, const ExecOptions& exec,
+                              const ReaderPartition& partition) const noexcept {
+  return at_boundary([&] { return state_->read_all(reads, exec, partition); });
 }
 
 // ---- Tensor -------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options,
   const std::shared_ptr<OpenCheckpoint> state(new OpenCheckpoint(std::move(parts), options));
   CAIRN_CHECK(state->place_shards());
   if (!loading) loading = options.access == Access::Copy ? Loading::Read : Loading::Mapped;
-  CAIRN_CHECK(state->load(*loading, options.verify == Verify::Full, options.work));
+  CAIRN_CHECK(state->load(*loading, options.verify == Verify::Full, options.exec));
   return Checkpoint(state);
 }
 
@@ -250,10 +250,10 @@ Result<void> OpenCheckpoint::place_shards() {
   }
   for (std::uint32_t i = 0; i < parts_.shards.size(); ++i) {
     if (fetched_[i] == nullptr) continue;
-    parts_.notices.push_back(shard_path(i) + ": cannot be mapped, since its file system (" +
-                             os::file_system_of(parts_.shards[i]).name +
-                             ") has no mmap: each tensor is read into memory of this process when "
-                             "it is first used");
+    parts_.warnings.push_back(shard_path(i) + ": cannot be mapped, since its file system (" +
+                              os::file_system_of(parts_.shards[i]).name +
+                              ") has no mmap: each tensor is read into memory of this process when "
+                              "it is first used");
     break;
   }
   return {};
@@ -271,8 +271,8 @@ Result<os::Mapping> OpenCheckpoint::place_shard(std::uint32_t shard) {
 }
 
 // Brings the bytes there, and checks them on the way.
-Result<void> OpenCheckpoint::load(Loading loading, bool check, const Work& work) {
-  Pass pass(*this);
+Result<void> OpenCheckpoint::load(Loading loading, bool check, const ExecOptions& exec) {
+  ScanPlan plan(*this);
   ByteSource source = ByteSource::File;
   const bool by_reading =
       std::ranges::any_of(fetched_, [](const auto& fetched) { return fetched != nullptr; });
@@ -282,21 +282,21 @@ Result<void> OpenCheckpoint::load(Loading loading, bool check, const Work& work)
     source = ByteSource::Populated;
   } else if (loading == Loading::Read || loading == Loading::Direct) {
     for (std::uint32_t i = 0; i < shard_bytes_.size(); ++i)
-      pass.copy(i, 0, shard_bytes_[i].bytes());
+      plan.copy(i, 0, shard_bytes_[i].bytes());
     source = loading == Loading::Direct ? ByteSource::PastCache : ByteSource::File;
   }
   if (check) {
-    CAIRN_TRY(checked_bytes, check_whole(pass, source, work));
+    CAIRN_TRY(checked_bytes, check_whole(plan, source, exec));
     std::uint64_t payload_bytes = 0;
     for (const os::Mapping& shard : shard_bytes_) payload_bytes += shard.bytes().size();
     // Where every byte has a sum, everything has come by now.
     if (loading != Loading::Populated) return {};
     if (checked_bytes == payload_bytes && !by_reading) return {};
   }
-  if (loading == Loading::Populated) return prefetch({}, work);
+  if (loading == Loading::Populated) return prefetch({}, exec);
   if (loading == Loading::Mapped) return {};
-  pass.plan();
-  return pass.run(source, work);
+  plan.plan();
+  return plan.run(source, exec);
 }
 
 Result<std::size_t> OpenCheckpoint::find(std::string_view name) const {

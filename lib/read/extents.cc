@@ -23,7 +23,7 @@ Error about(const OpenCheckpoint& checkpoint, std::size_t position, Code code,
 }
 
 // A stored slice as a range of the whole tensor's elements.
-struct Stretch {
+struct ElementRange {
   std::uint64_t start = 0;
   std::uint64_t count = 0;
   format::Span span;
@@ -78,7 +78,7 @@ std::optional<format::Span> OpenCheckpoint::one_span(std::size_t position) const
   const auto tensor = index().tensor(position);
   if (!tensor.partitioned()) return tensor.span;
   if (!is_addressable(tensor)) return std::nullopt;
-  std::vector<Stretch> stretches;
+  std::vector<ElementRange> stretches;
   for (std::uint32_t i = tensor.slices_begin; i < tensor.slices_end; ++i) {
     const auto stored = index().slice(i);
     const Box box = box_of(stored.extents, tensor.shape);
@@ -86,10 +86,10 @@ std::optional<format::Span> OpenCheckpoint::one_span(std::size_t position) const
     if (!start) return std::nullopt;
     stretches.push_back({*start, element_count(box), stored.span});
   }
-  std::ranges::sort(stretches, {}, &Stretch::start);
+  std::ranges::sort(stretches, {}, &ElementRange::start);
   format::Span whole{stretches.front().span.shard, stretches.front().span.offset_bytes, 0, {}};
   std::uint64_t next = 0;
-  for (const Stretch& stretch : stretches) {
+  for (const ElementRange& stretch : stretches) {
     if (stretch.start != next || stretch.span.shard != whole.shard ||
         stretch.span.offset_bytes != whole.offset_bytes + whole.size_bytes)
       return std::nullopt;

@@ -67,14 +67,14 @@ Result<void> read_group(const OpenCheckpoint& checkpoint, std::span<const Piece>
 
 Result<std::vector<StringStart>> read_string_heads(const OpenCheckpoint& checkpoint,
                                                    std::span<const Piece> pieces, bool in_memory,
-                                                   const Work& work) {
+                                                   const ExecOptions& exec) {
   std::vector<StringStart> starts(pieces.size());
   const std::vector<Group> groups = groups_of(pieces);
-  Work quiet = work;
+  ExecOptions quiet = exec;
   quiet.progress = nullptr;  // what is told of are the pieces' bytes, later
   const auto read = [&](std::size_t i) -> Result<std::uint64_t> {
     const auto [begin, end] = groups[i];
-    CAIRN_CHECK(read_group(checkpoint, pieces.subspan(begin, end - begin), in_memory, work.stop,
+    CAIRN_CHECK(read_group(checkpoint, pieces.subspan(begin, end - begin), in_memory, exec.stop,
                            std::span(starts).subspan(begin, end - begin)));
     return std::uint64_t{0};
   };

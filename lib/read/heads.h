@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "cairn/work.h"
+#include "cairn/exec_options.h"
 #include "format/tensorflow/string_heads.h"
 #include "lib/read/sums.h"
 
@@ -17,6 +17,6 @@ namespace cairn::internal {
 // files. Memory: grows with the pieces. Errors: Io, Cancelled.
 Result<std::vector<format::tensorflow::StringStart>> read_string_heads(
     const OpenCheckpoint& checkpoint, std::span<const Piece> pieces, bool in_memory,
-    const Work& work);
+    const ExecOptions& exec);
 
 }  // namespace cairn::internal

@@ -12,7 +12,7 @@ namespace {
 
 std::string bytes(std::uint64_t count) { return std::to_string(count) + " bytes"; }
 
-std::string how_much_is_resident(const Surroundings& seen) {
+std::string how_much_is_resident(const IoConditions& seen) {
   const std::string of_all = " of " + std::to_string(seen.payload_bytes);
   if (!seen.resident_bytes)
     return "it is unknown how many" + of_all + " bytes lie in the page cache";
@@ -21,8 +21,8 @@ std::string how_much_is_resident(const Surroundings& seen) {
 
 }  // namespace
 
-Result<Surroundings> surroundings_of(const Parts& parts) {
-  Surroundings seen;
+Result<IoConditions> io_conditions(const Parts& parts) {
+  IoConditions seen;
   seen.available_bytes = os::available_memory_bytes();
   seen.direct_reads = true;
   for (std::uint32_t i = 0; i < parts.shards.size(); ++i) {
@@ -44,36 +44,38 @@ Result<Surroundings> surroundings_of(const Parts& parts) {
   return seen;
 }
 
-Choice choose(const Surroundings& seen) {
+IoChoice choose(const IoConditions& seen) {
   const std::string payload = bytes(seen.payload_bytes);
   const std::uint64_t available_bytes = seen.available_bytes.value_or(0);
   const bool in_memory = seen.file_system.is_memory || seen.payload_bytes == 0;
   const bool too_large = seen.available_bytes && seen.payload_bytes > available_bytes;
   if (!seen.can_map) {
     const std::string why = "the shards lie on " + seen.file_system.name + " and cannot be mapped";
-    if (!too_large) return {Way::Read, why};
-    return {Way::Map, why + "; " + payload + " are more than the " + bytes(available_bytes) +
-                          " of memory that are available: each tensor is read when it is used"};
+    if (!too_large) return {IoMethod::Read, why};
+    return {IoMethod::Map,
+            why + "; " + payload + " are more than the " + bytes(available_bytes) +
+                " of memory that are available: each tensor is read when it is used"};
   }
   if (!in_memory && too_large) {
-    return {Way::Map, payload + " are more than the " + bytes(available_bytes) +
-                          " of memory that are available: mapped pages may come and go"};
+    return {IoMethod::Map, payload + " are more than the " + bytes(available_bytes) +
+                               " of memory that are available: mapped pages may come and go"};
   }
   if (!in_memory && !seen.file_system.is_local) {
-    return {Way::Read, "the shards lie on " + seen.file_system.name +
-                           ", which is not known to be local: mapped pages would come one by one, "
-                           "and die with the file"};
+    return {IoMethod::Read,
+            "the shards lie on " + seen.file_system.name +
+                ", which is not known to be local: mapped pages would come one by one, "
+                "and die with the file"};
   }
   const std::string resident = how_much_is_resident(seen);
   const bool warm = seen.resident_bytes && *seen.resident_bytes >= seen.payload_bytes / 2;
-  if (in_memory || warm) return {Way::Populate, resident + ": they are mapped, not copied"};
+  if (in_memory || warm) return {IoMethod::Populate, resident + ": they are mapped, not copied"};
   if (seen.direct_reads && seen.available_bytes && seen.payload_bytes > available_bytes / 2) {
-    return {Way::Direct, resident + ", and all are more than half of the " +
-                             bytes(available_bytes) +
-                             " of memory that are available: they would push out what others have "
-                             "in the page cache"};
+    return {IoMethod::Direct,
+            resident + ", and all are more than half of the " + bytes(available_bytes) +
+                " of memory that are available: they would push out what others have "
+                "in the page cache"};
   }
-  return {Way::Populate, resident + ": the rest is read into it once, for all processes"};
+  return {IoMethod::Populate, resident + ": the rest is read into it once, for all processes"};
 }
 
 }  // namespace cairn::internal

@@ -1,6 +1,6 @@
 #pragma once
 
-// Which way a checkpoint is restored: the table of cairn/restore.h, as a function of what was seen.
+// How a checkpoint is restored: the table of cairn/restore.h, as a function of what was seen.
 
 #include <cstdint>
 #include <optional>
@@ -12,7 +12,7 @@
 
 namespace cairn::internal {
 
-struct Surroundings {
+struct IoConditions {
   std::uint64_t payload_bytes = 0;
   std::optional<std::uint64_t> resident_bytes = 0;  // of these in the page cache; nothing: unknown
   std::optional<std::uint64_t> available_bytes;
@@ -22,12 +22,12 @@ struct Surroundings {
 };
 
 // Asks the system. Errors: Io.
-Result<Surroundings> surroundings_of(const Parts& parts);
+Result<IoConditions> io_conditions(const Parts& parts);
 
-struct Choice {
-  Way way{};
+struct IoChoice {
+  IoMethod method{};
   std::string reason;
 };
-Choice choose(const Surroundings& seen);
+IoChoice choose(const IoConditions& seen);
 
 }  // namespace cairn::internal

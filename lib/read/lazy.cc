@@ -4,7 +4,7 @@
 // What is asked for decides what is summed: a whole tensor, or the chunks or stored slices that a
 // part of it touches. Each is remembered in a flag of its own, set once, so that later uses cost an
 // atomic load. Where an index has one sum for a large tensor (all that TensorFlow's have), a part
-// of it costs a pass over the whole, the first time.
+// of it costs a skip the whole, the first time.
 
 #include "format/digest.h"
 #include "format/quoted.h"
@@ -29,7 +29,7 @@ Result<void> OpenCheckpoint::ensure_checked(std::size_t position) const {
     CAIRN_CHECK(ensure_slice_checked(position, i));
   if (!tensor.partitioned() && tensor.span.crc32c) {
     const Piece piece = piece_of(index(), position);
-    CAIRN_TRY(sum, Summer(*this).sum(piece, piece.offset_bytes, piece.size_bytes));
+    CAIRN_TRY(sum, Checksummer(*this).sum(piece, piece.offset_bytes, piece.size_bytes));
     if (sum != piece.crc32c) return damaged(position, tensor.span, sum);
   }
   mark_checked(position);
@@ -55,7 +55,7 @@ Result<void> OpenCheckpoint::ensure_slice_checked(std::size_t position, std::uin
   const format::Span span = index().slice(slice).span;
   if (span.crc32c) {
     const Piece piece = piece_of_slice(index(), position, slice);
-    CAIRN_TRY(sum, Summer(*this).sum(piece, piece.offset_bytes, piece.size_bytes));
+    CAIRN_TRY(sum, Checksummer(*this).sum(piece, piece.offset_bytes, piece.size_bytes));
     if (sum != piece.crc32c) return damaged(position, span, sum);
   }
   set(checked);
@@ -71,8 +71,8 @@ Result<void> OpenCheckpoint::ensure_chunk_checked(std::size_t position, std::uin
   span.offset_bytes += begin;
   span.size_bytes = std::min<std::uint64_t>(index().chunk_bytes(), span.size_bytes - begin);
   span.crc32c = tensor.chunk_crc32cs[chunk];
-  CAIRN_TRY(sum,
-            Summer(*this).sum(piece_of(index(), position), span.offset_bytes, span.size_bytes));
+  CAIRN_TRY(
+      sum, Checksummer(*this).sum(piece_of(index(), position), span.offset_bytes, span.size_bytes));
   if (sum != span.crc32c) return damaged(position, span, sum);
   set(checked);
   return {};

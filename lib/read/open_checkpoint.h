@@ -42,7 +42,7 @@ struct Parts {
   std::shared_ptr<const void> index_bytes;  // read, or made of a foreign index
   format::IndexView index;                  // over index_bytes
   std::vector<os::File> shards;  // one for each shard of the index, of the recorded size at least
-  std::vector<std::string> notices;
+  std::vector<std::string> warnings;
   bool bytes_doubtful = false;  // check tensors before their first use even with Verify::None
   Origin origin;
 };
@@ -65,10 +65,10 @@ struct CopiedStrings {
   std::vector<std::string_view> values;
 };
 
-class Pass;
+class ScanPlan;
 enum class ByteSource : std::uint8_t;
 
-// How the bytes come into this process, by Access or by Way.
+// How the bytes come into this process, by Access or by IoMethod.
 enum class Loading : std::uint8_t {
   Mapped,     // when touched
   Populated,  // mapped, and brought in at once
@@ -96,7 +96,7 @@ class OpenCheckpoint {
 
   // ---- check.cc: all sums ----
 
-  Result<Verification> verify(const Work& work) const;
+  Result<Verification> verify(const ExecOptions& exec) const;
 
   // ---- lazy.cc: sums on first use ----
 
@@ -123,7 +123,8 @@ class OpenCheckpoint {
   // ---- read_plan.cc: many requests at once ----
 
   // Each byte of the files that any of them touches is read once.
-  Result<void> read_all(std::span<const Read> reads, const Work& work, const Share& share) const;
+  Result<void> read_all(std::span<const Read> reads, const ExecOptions& exec,
+                        const ReaderPartition& partition) const;
 
   // ---- read.cc: bytes ----
 
@@ -147,7 +148,7 @@ class OpenCheckpoint {
   Result<void> match_dtype(std::size_t position, DType wanted) const;
   Result<std::uint64_t> read_bytes(std::size_t position, Slice slice) const;
   Result<void> read(std::size_t position, std::span<std::byte> out, Slice slice) const;
-  Result<void> prefetch(std::span<const std::string_view> names, const Work& work) const;
+  Result<void> prefetch(std::span<const std::string_view> names, const ExecOptions& exec) const;
   Result<std::uint64_t> resident_bytes() const;
 
   // Whether a SigbusGuard had to put zeros into a shard.
@@ -173,11 +174,11 @@ class OpenCheckpoint {
 
   Result<void> place_shards();
   Result<os::Mapping> place_shard(std::uint32_t shard);
-  Result<void> load(Loading loading, bool check, const Work& work);
+  Result<void> load(Loading loading, bool check, const ExecOptions& exec);
   // Everything that has a sum, in one pass with what else was wanted of it.
-  Result<Verification> check_by(Pass& pass, ByteSource source, const Work& work) const;
+  Result<Verification> check_by(ScanPlan& plan, ByteSource source, const ExecOptions& exec) const;
   // The same, and Corrupt where anything is damaged. How many bytes have a sum.
-  Result<std::uint64_t> check_whole(Pass& pass, ByteSource source, const Work& work);
+  Result<std::uint64_t> check_whole(ScanPlan& plan, ByteSource source, const ExecOptions& exec);
   // Where a tensor lies that can be viewed: in one place, native, checked.
   Result<format::Span> checked_span(std::size_t position) const;
   // The strings of a request. With `copies` they are views into these and not into the mapping.

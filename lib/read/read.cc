@@ -166,7 +166,7 @@ Error OpenCheckpoint::refused(std::size_t position, const std::string& why) cons
 Result<void> OpenCheckpoint::match_dtype(std::size_t position, DType wanted) const {
   const auto tensor = index().tensor(position);
   const bool raw = tensor.encoding == format::Encoding::Raw;
-  if (raw && (tensor.dtype == wanted || format::carrier(tensor.dtype) == wanted)) return {};
+  if (raw && (tensor.dtype == wanted || format::storage_dtype(tensor.dtype) == wanted)) return {};
   const std::string stored(tensor.dtype == DType::Opaque ? tensor.opaque_dtype
                                                          : name(tensor.dtype));
   return Error{Code::Invalid, 0,
@@ -323,7 +323,7 @@ Result<void> OpenCheckpoint::read_box(std::size_t position, std::span<std::byte>
 }
 
 Result<void> OpenCheckpoint::prefetch(std::span<const std::string_view> names,
-                                      const Work& work) const {
+                                      const ExecOptions& exec) const {
   constexpr std::uint64_t kStepBytes = 4u << 20;
   std::vector<format::Span> steps;
   std::uint64_t total_bytes = 0;
@@ -344,7 +344,7 @@ Result<void> OpenCheckpoint::prefetch(std::span<const std::string_view> names,
   for (std::uint32_t shard = 0; names.empty() && shard < index().shard_count(); ++shard) {
     add({shard, 0, index().shard(shard).identity.size_bytes, {}});
   }
-  return os::run_parallel(work, steps.size(), total_bytes,
+  return os::run_parallel(exec, steps.size(), total_bytes,
                           [&](std::size_t i) -> Result<std::uint64_t> {
                             const format::Span& step = steps[i];
                             if (faulted(step.shard)) return faulted_error(step.shard);

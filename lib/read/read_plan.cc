@@ -38,7 +38,7 @@ std::uint64_t run_count(const Box& piece, const Box& shared) {
 class ReadPlan {
  public:
   explicit ReadPlan(const OpenCheckpoint& checkpoint)
-      : checkpoint_(checkpoint), pass_(checkpoint) {}
+      : checkpoint_(checkpoint), plan_(checkpoint) {}
 
   Result<void> add(const Read& read) {
     CAIRN_TRY(position, checkpoint_.find(read.name));
@@ -57,7 +57,7 @@ class ReadPlan {
     const bool whole = element_count(box) == format::element_count(tensor.shape);
     for (const StoredPart& part : parts) {
       const auto copy = [&](const Run& run) -> Result<void> {
-        pass_.copy(part.span.shard, part.span.offset_bytes + run.from_bytes,
+        plan_.copy(part.span.shard, part.span.offset_bytes + run.from_bytes,
                    read.out.subspan(run.to_bytes, run.size_bytes));
         return {};
       };
@@ -68,18 +68,18 @@ class ReadPlan {
     return {};
   }
 
-  Result<void> run(const Work& work, const Share& share) {
+  Result<void> run(const ExecOptions& exec, const ReaderPartition& partition) {
     std::ranges::sort(checks_, {}, &Check::key);
     checks_.erase(std::ranges::unique(checks_, {}, &Check::key).begin(), checks_.end());
-    for (const Check& check : checks_) pass_.sum(piece_of(check), check.span.size_bytes);
-    const std::uint64_t pass_bytes = pass_.plan();
+    for (const Check& check : checks_) plan_.sum(piece_of(check), check.span.size_bytes);
+    const std::uint64_t pass_bytes = plan_.plan();
     const std::uint64_t total_bytes = pass_bytes + single_bytes_;
     const ByteSource source =
         checkpoint_.access() == Access::Copy ? ByteSource::Memory : ByteSource::File;
-    CAIRN_CHECK(pass_.run(source, os::part_of(work, {0, total_bytes}), share));
+    CAIRN_CHECK(plan_.run(source, os::part_of(exec, {0, total_bytes}), partition));
     for (std::size_t i = 0; i < checks_.size(); ++i) CAIRN_CHECK(end(checks_[i], i));
     for (const auto& [bytes, width] : swapped_) swap_in_place(bytes, width);
-    return read_singles(os::part_of(work, {pass_bytes, total_bytes}));
+    return read_singles(os::part_of(exec, {pass_bytes, total_bytes}));
   }
 
  private:
@@ -142,15 +142,15 @@ class ReadPlan {
   }
 
   Result<void> end(const Check& check, std::size_t piece) const {
-    const std::uint32_t computed = pass_.sums(piece)->whole;
+    const std::uint32_t computed = plan_.sums(piece)->whole;
     if (computed != check.span.crc32c)
       return checkpoint_.damaged(check.tensor, check.span, computed);
     check.flag->store(true, std::memory_order_release);
     return {};
   }
 
-  Result<void> read_singles(const Work& work) const {
-    return os::run_parallel(work, singles_.size(), single_bytes_,
+  Result<void> read_singles(const ExecOptions& exec) const {
+    return os::run_parallel(exec, singles_.size(), single_bytes_,
                             [&](std::size_t i) -> Result<std::uint64_t> {
                               const auto& [tensor, read] = singles_[i];
                               CAIRN_CHECK(checkpoint_.read(tensor, read->out, read->slice));
@@ -159,23 +159,23 @@ class ReadPlan {
   }
 
   const OpenCheckpoint& checkpoint_;
-  Pass pass_;
+  ScanPlan plan_;
   std::vector<Check> checks_;
   std::vector<Swapped> swapped_;
   std::vector<Single> singles_;
   std::uint64_t single_bytes_ = 0;
 };
 
-Result<void> OpenCheckpoint::read_all(std::span<const Read> reads, const Work& work,
-                                      const Share& share) const {
-  if (share.index >= share.count) {
+Result<void> OpenCheckpoint::read_all(std::span<const Read> reads, const ExecOptions& exec,
+                                      const ReaderPartition& partition) const {
+  if (partition.index >= partition.count) {
     return Error{Code::Invalid, 0,
                  parts_.prefix.string() + ": a share needs an index below its count, not " +
-                     std::to_string(share.index) + " of " + std::to_string(share.count)};
+                     std::to_string(partition.index) + " of " + std::to_string(partition.count)};
   }
   ReadPlan plan(*this);
   for (const Read& read : reads) CAIRN_CHECK(plan.add(read));
-  return plan.run(work, share);
+  return plan.run(exec, partition);
 }
 
 }  // namespace cairn::internal

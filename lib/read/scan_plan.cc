@@ -76,7 +76,7 @@ void sort_by_place(std::vector<Item>& items) {
 
 // ---- What is wanted -----------------------------------------------------------------------------
 
-Pass::Pass(const OpenCheckpoint& checkpoint) : checkpoint_(checkpoint) {
+ScanPlan::ScanPlan(const OpenCheckpoint& checkpoint) : checkpoint_(checkpoint) {
   constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
   std::uint64_t total_bytes = 0;
   for (std::uint32_t i = 0; i < checkpoint.index().shard_count(); ++i)
@@ -84,14 +84,14 @@ Pass::Pass(const OpenCheckpoint& checkpoint) : checkpoint_(checkpoint) {
   window_bytes_ = (total_bytes / kWindowsMax / kWindowBytes + 1) * kWindowBytes;
 }
 
-std::size_t Pass::sum(const Piece& piece, std::uint64_t chunk_bytes) {
+std::size_t ScanPlan::sum(const Piece& piece, std::uint64_t chunk_bytes) {
   const std::size_t number = pieces_.size();
   pieces_.push_back({.piece = piece, .chunk_bytes = chunk_bytes});
   if (piece.encoding != format::Encoding::Raw) encoded_.push_back(number);
   return number;
 }
 
-void Pass::copy(std::uint32_t shard, std::uint64_t offset_bytes, std::span<std::byte> to) {
+void ScanPlan::copy(std::uint32_t shard, std::uint64_t offset_bytes, std::span<std::byte> to) {
   while (!to.empty()) {
     const std::uint64_t size_bytes =
         std::min<std::uint64_t>(to.size(), window_end(offset_bytes) - offset_bytes);
@@ -103,7 +103,7 @@ void Pass::copy(std::uint32_t shard, std::uint64_t offset_bytes, std::span<std::
 
 // The string pieces that lie over one another, or are large, in the order of the files. The others
 // cost less one by one: a head takes a read of its own, and its sum is put together.
-std::vector<std::size_t> Pass::shared_strings() const {
+std::vector<std::size_t> ScanPlan::shared_strings() const {
   std::vector<std::size_t> numbers;
   for (const std::size_t number : encoded_) {
     if (pieces_[number].piece.encoding == format::Encoding::TensorFlowString)
@@ -123,16 +123,16 @@ std::vector<std::size_t> Pass::shared_strings() const {
   return shared;
 }
 
-Result<void> Pass::read_heads(ByteSource source, const Work& work) {
+Result<void> ScanPlan::read_heads(ByteSource source, const ExecOptions& exec) {
   // What is copied is to be the very bytes that were summed.
   if (source == ByteSource::PastCache || !copies_.empty()) return {};
   const std::vector<std::size_t> numbers = shared_strings();
   if (numbers.empty()) return {};
   std::vector<Piece> pieces;
   for (const std::size_t number : numbers) pieces.push_back(pieces_[number].piece);
-  CAIRN_TRY(starts, read_string_heads(checkpoint_, pieces, source == ByteSource::Memory, work));
+  CAIRN_TRY(starts, read_string_heads(checkpoint_, pieces, source == ByteSource::Memory, exec));
   for (std::size_t i = 0; i < numbers.size(); ++i) {
-    Wanted& wanted = pieces_[numbers[i]];
+    SumRequest& wanted = pieces_[numbers[i]];
     const std::uint64_t end = wanted.end().offset_bytes;
     wanted.unreadable = !starts[i].sound;
     wanted.headed = starts[i].sound;
@@ -152,10 +152,10 @@ Result<void> Pass::read_heads(ByteSource source, const Work& work) {
 // ---- Planning -----------------------------------------------------------------------------------
 
 // Where a raw piece, or a chunk of one, begins or ends; in order, each once.
-std::vector<Pass::Edge> Pass::edges() const {
+std::vector<ScanPlan::Edge> ScanPlan::edges() const {
   std::vector<Edge> edges;
   edges.reserve(2 * pieces_.size());
-  for (const Wanted& wanted : pieces_) {
+  for (const SumRequest& wanted : pieces_) {
     if (!wanted.has_units()) continue;
     for (std::uint64_t done = 0; done < wanted.piece.size_bytes;) {
       edges.push_back({wanted.piece.shard, wanted.piece.offset_bytes + done});
@@ -168,10 +168,10 @@ std::vector<Pass::Edge> Pass::edges() const {
   return edges;
 }
 
-void Pass::cut_into_units() {
+void ScanPlan::cut_into_units() {
   std::vector<std::pair<Edge, Edge>> ranges;
   ranges.reserve(pieces_.size());
-  for (const Wanted& wanted : pieces_)
+  for (const SumRequest& wanted : pieces_)
     if (wanted.has_units()) ranges.emplace_back(wanted.begin(), wanted.end());
   if (!std::ranges::is_sorted(ranges)) std::ranges::sort(ranges);
   const std::vector<Edge> edges = this->edges();
@@ -190,7 +190,7 @@ void Pass::cut_into_units() {
 }
 
 // The unit that begins there, or the first behind it; `likely` is looked at first.
-std::size_t Pass::unit_at(const Edge& edge, std::size_t likely) const {
+std::size_t ScanPlan::unit_at(const Edge& edge, std::size_t likely) const {
   const auto place = [](const Unit& unit) { return Edge{unit.shard, unit.offset_bytes}; };
   if (likely == units_.size() ? place(units_.back()) < edge : place(units_[likely]) == edge)
     return likely;
@@ -198,10 +198,10 @@ std::size_t Pass::unit_at(const Edge& edge, std::size_t likely) const {
   return static_cast<std::size_t>(found - units_.begin());
 }
 
-void Pass::find_units() {
+void ScanPlan::find_units() {
   std::size_t count = 0;
   std::size_t next = 0;
-  for (Wanted& wanted : pieces_) {
+  for (SumRequest& wanted : pieces_) {
     if (!wanted.has_units()) continue;
     wanted.units_begin = unit_at(wanted.begin(), next);
     next = unit_at(wanted.end(), wanted.units_begin + 1);
@@ -210,7 +210,7 @@ void Pass::find_units() {
   overlap_ = count > 2 * units_.size();
 }
 
-std::uint64_t Pass::plan() {
+std::uint64_t ScanPlan::plan() {
   cut_into_units();
   find_units();
   sort_by_place(copies_);
@@ -220,7 +220,7 @@ std::uint64_t Pass::plan() {
   return head_bytes_ + raw_bytes_ + encoded_bytes_;
 }
 
-void Pass::plan_tasks() {
+void ScanPlan::plan_tasks() {
   std::size_t unit = 0;
   std::size_t copy = 0;
   const auto key = [](const auto& item) { return std::pair(item.shard, item.offset_bytes); };
@@ -242,16 +242,16 @@ void Pass::plan_tasks() {
 
 // ---- Reading ------------------------------------------------------------------------------------
 
-// One thread's way through a task.
-class Pass::Walk {
+// One thread that works through a task.
+class ScanPlan::Worker {
  public:
-  Walk(Pass& pass, ByteSource source, const Work& work)
-      : pass_(pass), source_(source), stop_(work.stop) {}
+  Worker(ScanPlan& plan, ByteSource source, const ExecOptions& exec)
+      : plan_(plan), source_(source), stop_(exec.stop) {}
 
   Result<void> go(const Task& task) {
     if (source_ == ByteSource::Populated) CAIRN_CHECK(populate(task));
-    Cursor<Unit> units(pass_.units_, task.units_begin);
-    Cursor<Copy> copies(pass_.copies_, task.copies_begin);
+    Cursor<Unit> units(plan_.units_, task.units_begin);
+    Cursor<Copy> copies(plan_.copies_, task.copies_begin);
     for (std::uint64_t at = task.begin; at < task.end;) {
       CAIRN_CHECK(os::unless_stopped(stop_));
       const Block block = next_block(task, at, copies);
@@ -280,7 +280,7 @@ class Pass::Walk {
   Block next_block(const Task& task, std::uint64_t at, Cursor<Copy>& copies) {
     std::uint64_t size_bytes = std::min(kBlockBytes, task.end - at);
     if (source_ == ByteSource::Memory) {
-      return {pass_.checkpoint_.in_memory({task.shard, at, size_bytes, {}}), true};
+      return {plan_.checkpoint_.in_memory({task.shard, at, size_bytes, {}}), true};
     }
     std::byte* place = nullptr;
     copies.touching(task.shard, at, at + size_bytes, [&](const Copy& copy) {
@@ -300,51 +300,53 @@ class Pass::Walk {
 
   Result<void> fill(std::uint32_t shard, std::uint64_t at, const Block& block) const {
     if (block.filled) return {};
-    return pass_.checkpoint_.parts().shards[shard].read_at(at, block.bytes);
+    return plan_.checkpoint_.parts().shards[shard].read_at(at, block.bytes);
   }
 
   Result<void> populate(const Task& task) const {
     auto done = os::populate(
-        pass_.checkpoint_.in_memory({task.shard, task.begin, task.end - task.begin, {}}));
+        plan_.checkpoint_.in_memory({task.shard, task.begin, task.end - task.begin, {}}));
     if (done || done.error().code == Code::Unsupported) return {};  // reading brings them as well
     return Error{done.error().code, done.error().os_errno,
-                 pass_.checkpoint_.shard_path(task.shard) + ": " + done.error().what};
+                 plan_.checkpoint_.shard_path(task.shard) + ": " + done.error().what};
   }
 
-  Pass& pass_;
+  ScanPlan& plan_;
   const ByteSource source_;
   const std::stop_token stop_;  // asked at each block: windows of a huge sparse file are huge
   std::unique_ptr<std::byte[]> buffer_;
 };
 
-Result<void> Pass::run(ByteSource source, const Work& work, const Share& share) {
+Result<void> ScanPlan::run(ByteSource source, const ExecOptions& exec,
+                           const ReaderPartition& partition) {
   const std::uint64_t total_bytes = head_bytes_ + raw_bytes_ + encoded_bytes_;
   if (!tasks_.empty() || encoded_.empty())
-    CAIRN_CHECK(read_all(source, os::part_of(work, {head_bytes_, total_bytes}), share));
+    CAIRN_CHECK(read_all(source, os::part_of(exec, {head_bytes_, total_bytes}), partition));
   if (overlap_) add_up();
   if (encoded_.empty()) return {};
-  return sum_encoded(os::part_of(work, {head_bytes_ + raw_bytes_, total_bytes}));
+  return sum_encoded(os::part_of(exec, {head_bytes_ + raw_bytes_, total_bytes}));
 }
 
-Result<void> Pass::read_all(ByteSource source, const Work& work, const Share& share) {
-  if (source == ByteSource::PastCache) return read_past_cache(work);
-  const std::size_t first = tasks_.size() * share.index / share.count;
+Result<void> ScanPlan::read_all(ByteSource source, const ExecOptions& exec,
+                                const ReaderPartition& partition) {
+  if (source == ByteSource::PastCache) return read_past_cache(exec);
+  const std::size_t first = tasks_.size() * partition.index / partition.count;
   const auto threads =
-      std::min<std::size_t>(os::thread_count(work), std::max<std::size_t>(1, tasks_.size()));
-  return os::run_threads(work, {tasks_.size(), raw_bytes_, static_cast<unsigned>(threads)},
-                         [&](os::Feed& feed) -> Result<void> {
-                           Walk walk(*this, source, work);
-                           while (const auto number = feed.next()) {
+      std::min<std::size_t>(os::thread_count(exec), std::max<std::size_t>(1, tasks_.size()));
+  return os::run_threads(exec, {tasks_.size(), raw_bytes_, static_cast<unsigned>(threads)},
+                         [&](os::WorkQueue& queue) -> Result<void> {
+                           Worker walk(*this, source, exec);
+                           while (const auto number = queue.next()) {
                              const Task& task = tasks_[(*number + first) % tasks_.size()];
                              CAIRN_CHECK(walk.go(task));
-                             feed.did(task.end - task.begin);
+                             queue.did(task.end - task.begin);
                            }
                            return {};
                          });
 }
 
 // Whole windows come past the cache; what a file has behind its last whole page does not.
-Result<void> Pass::read_past_cache(const Work& work) {
+Result<void> ScanPlan::read_past_cache(const ExecOptions& exec) {
   std::vector<os::File> files;
   for (const os::File& shard : checkpoint_.parts().shards) {
     CAIRN_TRY(file, os::reopen_direct(shard));
@@ -358,8 +360,8 @@ Result<void> Pass::read_past_cache(const Work& work) {
     reads.push_back({&files[task.shard], task.begin,
                      checkpoint_.in_memory({task.shard, task.begin, whole_bytes(task), {}})});
   }
-  Walk walk(*this, ByteSource::Memory, work);  // its buffer, which would be shared, stays unused
-  return os::read_direct(work, reads, [&](std::size_t number) -> Result<void> {
+  Worker walk(*this, ByteSource::Memory, exec);  // its buffer, which would be shared, stays unused
+  return os::read_direct(exec, reads, [&](std::size_t number) -> Result<void> {
     const Task& task = tasks_[number];
     const std::uint64_t rest = task.begin + whole_bytes(task);
     CAIRN_CHECK(checkpoint_.parts().shards[task.shard].read_at(
@@ -368,11 +370,11 @@ Result<void> Pass::read_past_cache(const Work& work) {
   });
 }
 
-Result<void> Pass::sum_encoded(const Work& work) {
-  const Summer summer(checkpoint_);
+Result<void> ScanPlan::sum_encoded(const ExecOptions& exec) {
+  const Checksummer summer(checkpoint_);
   return os::run_parallel(
-      work, encoded_.size(), encoded_bytes_, [&](std::size_t i) -> Result<std::uint64_t> {
-        Wanted& wanted = pieces_[encoded_[i]];
+      exec, encoded_.size(), encoded_bytes_, [&](std::size_t i) -> Result<std::uint64_t> {
+        SumRequest& wanted = pieces_[encoded_[i]];
         auto sum = summer.sum(wanted.piece, wanted.piece.offset_bytes, wanted.piece.size_bytes);
         if (!sum && sum.error().code != Code::Corrupt) return std::move(sum).error();
         wanted.unreadable = !sum;
@@ -384,7 +386,7 @@ Result<void> Pass::sum_encoded(const Work& work) {
 // ---- Afterwards ---------------------------------------------------------------------------------
 
 // For each unit, so that any range can be had: as many sums as there are units.
-void Pass::add_up() {
+void ScanPlan::add_up() {
   running_.reserve(units_.size());
   for (std::size_t i = 0; i < units_.size(); ++i) {
     const Unit& unit = units_[i];
@@ -398,7 +400,7 @@ void Pass::add_up() {
 
 // The sum of A and then B is that of A, moved on by the length of B, and that of B, put together by
 // an exclusive or. So the same call makes the sum of B of the other two.
-std::uint32_t Pass::sum_of_units(std::size_t begin, std::size_t end) const {
+std::uint32_t ScanPlan::sum_of_units(std::size_t begin, std::size_t end) const {
   std::uint32_t crc = units_[begin].crc32c;
   if (!running_.empty() && end - begin > 1) {
     const std::uint64_t rest_bytes = units_[end - 1].end() - units_[begin].end();
@@ -411,8 +413,8 @@ std::uint32_t Pass::sum_of_units(std::size_t begin, std::size_t end) const {
   return crc;
 }
 
-std::optional<Pass::Sums> Pass::sums(std::size_t piece) const {
-  const Wanted& wanted = pieces_[piece];
+std::optional<ScanPlan::Sums> ScanPlan::sums(std::size_t piece) const {
+  const SumRequest& wanted = pieces_[piece];
   if (wanted.unreadable) return std::nullopt;
   Sums sums;
   sums.whole = wanted.crc32c;

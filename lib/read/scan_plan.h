@@ -1,6 +1,6 @@
 #pragma once
 
-// One pass over stored bytes: each is read once, in the order of the files, on all cores, and
+// One skip stored bytes: each is read once, in the order of the files, on all cores, and
 // summed and handed on while it is in the cache.
 
 #include <compare>
@@ -10,7 +10,7 @@
 #include <span>
 #include <vector>
 
-#include "cairn/work.h"
+#include "cairn/exec_options.h"
 #include "lib/os/parallel.h"
 #include "lib/read/open_checkpoint.h"
 #include "lib/read/sums.h"
@@ -26,9 +26,9 @@ enum class ByteSource : std::uint8_t {
   Memory,     // they lie in the checkpoint's memory
 };
 
-class Pass {
+class ScanPlan {
  public:
-  explicit Pass(const OpenCheckpoint& checkpoint);
+  explicit ScanPlan(const OpenCheckpoint& checkpoint);
 
   // Sums of this piece are wanted, by chunks of this size. Returns its number: 0, 1, … Pieces may
   // overlap as they like: the memory for them grows with their chunks, and no byte is summed twice.
@@ -37,7 +37,7 @@ class Pass {
   // The heads of string pieces that overlap, or are large, say where their strings lie, which are
   // then summed with all other bytes; the rest is read one by one by run(). After all of sum() and
   // copy(), before plan(). Errors: Io, Cancelled.
-  Result<void> read_heads(ByteSource source, const Work& work);
+  Result<void> read_heads(ByteSource source, const ExecOptions& exec);
 
   // These bytes of a shard are wanted there.
   void copy(std::uint32_t shard, std::uint64_t offset_bytes, std::span<std::byte> to);
@@ -46,7 +46,8 @@ class Pass {
   std::uint64_t plan();
 
   // After plan(). Begins where `share` says. Errors: Io, Cancelled.
-  Result<void> run(ByteSource source, const Work& work, const Share& share = {});
+  Result<void> run(ByteSource source, const ExecOptions& exec,
+                   const ReaderPartition& partition = {});
 
   // After run(): a piece's sums, chunk after chunk, and the sum of it all. Of an encoded piece one;
   // none where its bytes break the rules of their encoding.
@@ -88,7 +89,7 @@ class Pass {
     std::size_t units_begin;
     std::size_t copies_begin;
   };
-  struct Wanted {
+  struct SumRequest {
     Piece piece;
     std::uint64_t chunk_bytes;
     std::size_t units_begin = 0;  // in units_, of a raw piece
@@ -101,7 +102,7 @@ class Pass {
     Edge begin() const noexcept { return {piece.shard, piece.offset_bytes}; }
     Edge end() const noexcept { return {piece.shard, piece.offset_bytes + piece.size_bytes}; }
   };
-  class Walk;
+  class Worker;
 
   std::uint64_t window_end(std::uint64_t offset_bytes) const noexcept {
     return (offset_bytes / window_bytes_ + 1) * window_bytes_;
@@ -114,12 +115,13 @@ class Pass {
   void plan_tasks();
   void add_up();
   std::uint32_t sum_of_units(std::size_t begin, std::size_t end) const;
-  Result<void> read_all(ByteSource source, const Work& work, const Share& share);
-  Result<void> read_past_cache(const Work& work);
-  Result<void> sum_encoded(const Work& work);
+  Result<void> read_all(ByteSource source, const ExecOptions& exec,
+                        const ReaderPartition& partition);
+  Result<void> read_past_cache(const ExecOptions& exec);
+  Result<void> sum_encoded(const ExecOptions& exec);
 
   const OpenCheckpoint& checkpoint_;
-  std::vector<Wanted> pieces_;
+  std::vector<SumRequest> pieces_;
   std::vector<std::size_t> encoded_;
   std::vector<Unit> units_;  // by shard and place
   bool overlap_ = false;     // so much that adding up units for each piece would take long

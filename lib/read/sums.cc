@@ -56,8 +56,8 @@ void append_pieces(const format::IndexView& index, std::size_t position,
   }
 }
 
-Result<std::uint32_t> Summer::sum(const Piece& piece, std::uint64_t offset_bytes,
-                                  std::uint64_t size_bytes) const {
+Result<std::uint32_t> Checksummer::sum(const Piece& piece, std::uint64_t offset_bytes,
+                                       std::uint64_t size_bytes) const {
   if (piece.encoding != format::Encoding::Raw) return sum_encoded(piece);
   if (checkpoint_.access() == Access::Copy) {
     return format::crc32c(checkpoint_.in_memory({piece.shard, offset_bytes, size_bytes, {}}));
@@ -74,7 +74,7 @@ Result<std::uint32_t> Summer::sum(const Piece& piece, std::uint64_t offset_bytes
 }
 
 // Strings and variants carry sums of their own inside, which are checked on the way.
-Result<std::uint32_t> Summer::sum_encoded(const Piece& piece) const {
+Result<std::uint32_t> Checksummer::sum_encoded(const Piece& piece) const {
   const auto& index = checkpoint_.index();
   const bool variant = piece.encoding == format::Encoding::TensorFlowVariant;
   if (variant && index.big_endian()) {
@@ -97,8 +97,8 @@ Result<std::uint32_t> Summer::sum_encoded(const Piece& piece) const {
 }
 
 // The bytes of a whole piece, where they lie or as they were read.
-Result<std::span<const std::byte>> Summer::stored_bytes(const Piece& piece,
-                                                        std::vector<std::byte>& read) const {
+Result<std::span<const std::byte>> Checksummer::stored_bytes(const Piece& piece,
+                                                             std::vector<std::byte>& read) const {
   if (checkpoint_.access() == Access::Copy) {
     return std::span<const std::byte>(
         checkpoint_.in_memory({piece.shard, piece.offset_bytes, piece.size_bytes, {}}));

@@ -39,9 +39,9 @@ void append_pieces(const format::IndexView& index, std::size_t position,
                    std::vector<Piece>& pieces);
 
 // The sums of one checkpoint's bytes.
-class Summer {
+class Checksummer {
  public:
-  explicit Summer(const OpenCheckpoint& checkpoint) : checkpoint_(checkpoint) {}
+  explicit Checksummer(const OpenCheckpoint& checkpoint) : checkpoint_(checkpoint) {}
 
   // Of a range of a raw piece; of the whole of an encoded one, whatever the range. Errors: Corrupt
   // (it breaks the rules of its encoding), Unsupported (big-endian variants), Io.

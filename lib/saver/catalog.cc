@@ -83,9 +83,9 @@ Result<std::optional<CheckpointState>> get_checkpoint_state(
     const std::filesystem::path& dir, std::string_view latest_filename) noexcept {
   return at_boundary([&]() -> Result<std::optional<CheckpointState>> {
     CAIRN_CHECK(internal::check_catalog_name(dir, latest_filename));
-    internal::Trail trail;
-    return internal::until_still(
-        trail, [&] { return internal::read_catalog(dir, latest_filename, trail); });
+    internal::OpenAttempt attempt;
+    return internal::retry_until_stable(
+        attempt, [&] { return internal::read_catalog(dir, latest_filename, attempt); });
   });
 }
 
@@ -117,8 +117,8 @@ Result<void> set_latest_checkpoint(const std::filesystem::path& dir,
     const auto lock = internal::Lock::of_directory(directory, {lock_wait, {}});
     if (!lock) return lock.error();
     const internal::Place place{dir, directory, latest_filename};
-    internal::Trail trail;
-    CAIRN_TRY(before, internal::read_catalog(place, trail));
+    internal::OpenAttempt attempt;
+    CAIRN_TRY(before, internal::read_catalog(place, attempt));
     CheckpointState state = before.value_or(CheckpointState{});
     move_to_end(state, prefix);
     CAIRN_TRY(facts, written(dir, state));
@@ -134,14 +134,14 @@ Result<std::optional<std::filesystem::path>> latest_checkpoint(
   using Latest = std::optional<std::filesystem::path>;
   return at_boundary([&]() -> Result<Latest> {
     CAIRN_CHECK(internal::check_catalog_name(dir, latest_filename));
-    internal::Trail trail;
-    const auto attempt = [&]() -> Result<Latest> {
-      CAIRN_TRY(state, internal::read_catalog(dir, latest_filename, trail));
+    internal::OpenAttempt attempt;
+    const auto read = [&]() -> Result<Latest> {
+      CAIRN_TRY(state, internal::read_catalog(dir, latest_filename, attempt));
       if (!state || !internal::checkpoint_exists(dir, state->model_checkpoint_path))
         return Latest();
       return Latest(state->model_checkpoint_path);
     };
-    return internal::until_still(trail, attempt, [](const Result<Latest>& answer) {
+    return internal::retry_until_stable(attempt, read, [](const Result<Latest>& answer) {
       return answer ? answer->has_value() : !internal::may_be_a_race(answer.error());
     });
   });

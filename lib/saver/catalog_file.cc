@@ -80,8 +80,8 @@ Result<void> publish_catalog(const os::Directory& directory, std::string_view la
                  path + ": a catalog names checkpoints in UTF-8, and this name is not"};
   }
   const std::string text = format::tensorflow::encode_state(facts);
-  CAIRN_TRY(draft, draft_with(directory, std::string(latest_filename), format::as_bytes(text)));
-  CAIRN_CHECK(draft.publish(Draft::Taken::Replace));
+  CAIRN_TRY(temp, write_temp_file(directory, std::string(latest_filename), format::as_bytes(text)));
+  CAIRN_CHECK(temp.publish(TempFile::Taken::Replace));
   return directory.sync();
 }
 

@@ -32,8 +32,8 @@ bool is_index(std::string_view name, std::string_view base) noexcept {
 
 // Which of the two indexes goes first, so that the other, which stands alone then, is the one that
 // speaks.
-std::string_view first_to_go(const os::Directory& directory, const std::string& base) {
-  return stand_as_pair(directory, base) ? kTensorFlowSuffix : kCairnSuffix;
+std::string_view first_to_remove(const os::Directory& directory, const std::string& base) {
+  return is_index_pair(directory, base) ? kTensorFlowSuffix : kCairnSuffix;
 }
 
 // 0 and 1: an index, 2: anything else, 3: a shard.
@@ -71,47 +71,50 @@ bool is_graph_of_v1(std::string_view name, std::string_view base,
 
 // The numbered shards among the names. Where no index tells whose they are and `unread` takes them,
 // those of one count are taken for the checkpoint's; of several counts nobody knows.
-void claim_unread(std::span<const std::string> names, std::string_view base, Unread unread,
-                  Claims& claims) {
+void add_unreadable(std::span<const std::string> names, std::string_view base,
+                    UnreadableIndex unread, ShardReferences& references) {
   std::set<std::uint32_t> counts;
   for (const std::string& name : names) {
     if (const auto number = shard_number(name, base)) counts.insert(number->count);
   }
-  if (unread == Unread::Take && counts.size() == 1) claims.counts.insert(*counts.begin());
+  if (unread == UnreadableIndex::Take && counts.size() == 1)
+    references.counts.insert(*counts.begin());
 }
 
 // The shards that the checkpoint's indexes name. Errors: the disk's, which may pass.
-Result<Claims> claims_of_members(const os::Directory& directory, std::span<const std::string> names,
-                                 const std::string& base, Unread unread) {
-  auto read = claims_of(directory, base);
+Result<ShardReferences> references_of_files(const os::Directory& directory,
+                                            std::span<const std::string> names,
+                                            const std::string& base, UnreadableIndex unread) {
+  auto read = shard_references(directory, base);
   if (!read && may_pass(read.error())) return std::move(read).error();
   const bool known = read && *read;
-  Claims claims = known ? **std::move(read) : Claims();
+  ShardReferences references = known ? **std::move(read) : ShardReferences();
   const auto unnamed = [&](const std::string& name) {
-    return is_shard(name, base) && !claims.has(name, base);
+    return is_shard(name, base) && !references.has(name, base);
   };
-  if (std::ranges::none_of(names, unnamed)) return claims;
-  const bool opened = add_opened(directory, base, claims);
-  const bool nothing = claims.shards_of(base).empty() && !claims.names.empty();
-  if (!opened && (!known || nothing)) claim_unread(names, base, unread, claims);
-  return claims;
+  if (std::ranges::none_of(names, unnamed)) return references;
+  const bool opened = add_opened(directory, base, references);
+  const bool nothing = references.shards_of(base).empty() && !references.names.empty();
+  if (!opened && (!known || nothing)) add_unreadable(names, base, unread, references);
+  return references;
 }
 
 }  // namespace
 
-bool add_opened(const os::Directory& directory, const std::string& base, Claims& claims) {
+bool add_opened(const os::Directory& directory, const std::string& base,
+                ShardReferences& references) {
   auto twin = directory.duplicate();
   if (!twin) return false;
   auto location = locate_in(*std::move(twin), base, base);
   if (!location) return false;
-  Trail trail(directory);
-  const auto parts = load(*location, true, trail);
+  OpenAttempt attempt(directory);
+  const auto parts = load(*location, true, attempt);
   for (std::size_t i = 0; parts && i < parts->index.shard_count(); ++i)
-    claims.names.emplace(parts->index.shard(i).name);
+    references.names.emplace(parts->index.shard(i).name);
   return parts.has_value();
 }
 
-bool is_member(std::string_view file_name, std::string_view base) {
+bool is_checkpoint_file(std::string_view file_name, std::string_view base) {
   if (is_named_v1(file_name, base)) return true;
   if (file_name == std::string(without_v1_tail(base)).append(kMetaSuffix)) return true;
   if (!file_name.starts_with(base)) return false;
@@ -130,9 +133,9 @@ std::vector<std::string> checkpoints_among(std::span<const std::string> names) {
   return {bases.begin(), bases.end()};
 }
 
-Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
-                                             std::span<const std::string> names,
-                                             std::string_view base, Unread unread) {
+Result<format::JournalCheckpoint> checkpoint_files(const os::Directory& directory,
+                                                   std::span<const std::string> names,
+                                                   std::string_view base, UnreadableIndex unread) {
   format::JournalCheckpoint what{std::string(base), {}};
   std::set<std::uint64_t> shard_inodes;
   // What is named like a V1 file, beside an index or without being one, is somebody else's.
@@ -141,13 +144,13 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
   });
   const std::vector<std::string> v1 =
       indexed ? std::vector<std::string>() : v1_files(directory, base);
-  CAIRN_TRY(claims, claims_of_members(directory, names, what.base, unread));
+  CAIRN_TRY(references, references_of_files(directory, names, what.base, unread));
   // Where P.cairn is a link it names the shards of what it leads to, as do links beside it.
   const auto is_own_shard = [&](const std::string& name) {
-    if (claims.has(name, base)) return true;
+    if (references.has(name, base)) return true;
     const auto text = directory.link_text(name);
     return text && *text &&
-           claims.names.contains(std::filesystem::path(**text).filename().string());
+           references.names.contains(std::filesystem::path(**text).filename().string());
   };
   const auto is_others = [&](const std::string& name) {
     if (is_named_v1(name, base)) return std::ranges::find(v1, name) == v1.end();
@@ -155,7 +158,7 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
     return !name.starts_with(base) && (v1.empty() || !is_graph_of_v1(name, base, names));
   };
   for (const std::string& name : names) {
-    if (!is_member(name, base) || is_others(name)) continue;
+    if (!is_checkpoint_file(name, base) || is_others(name)) continue;
     if (name.ends_with(kMetaSuffix)) {
       CAIRN_TRY(catalog, reads_as_catalog(directory, name));
       if (catalog) continue;
@@ -168,7 +171,7 @@ Result<format::JournalCheckpoint> members_of(const os::Directory& directory,
   std::erase_if(what.files, [&](const format::JournalFile& file) {
     return file.name.ends_with(kSafetensorsSuffix) && !shard_inodes.contains(file.identity.inode);
   });
-  const std::string_view first = first_to_go(directory, what.base);
+  const std::string_view first = first_to_remove(directory, what.base);
   std::ranges::sort(what.files, {}, [&](const format::JournalFile& file) {
     return std::pair(turn(file.name, base, first), file.name);
   });
@@ -188,17 +191,17 @@ const format::JournalFile* find(const format::JournalCheckpoint& what, const std
 }
 
 bool is_meant(const format::JournalCheckpoint& what, const std::string& name,
-              const os::FileInfo& info, Recognised recognised) {
+              const os::FileInfo& info, IdentityCheck recognised) {
   const format::JournalFile* file = find(what, name);
   if (file == nullptr || identity_of(info) != file->identity) return false;
   // A shard's names change when another name of it goes.
-  const bool by_names = recognised == Recognised::ByFileAndNames && makes(name, what.base);
+  const bool by_names = recognised == IdentityCheck::ByFileAndNames && makes(name, what.base);
   return !by_names || info.ctime_ns == file->ctime_ns;
 }
 
 // Whether of what makes it a checkpoint something is there that was not meant.
 Result<bool> is_another(const os::Directory& directory, const format::JournalCheckpoint& what,
-                        Recognised recognised) {
+                        IdentityCheck recognised) {
   std::set<std::string> names;
   for (const std::string_view suffix : kIndexSuffixes)
     names.insert(what.base + std::string(suffix));
@@ -219,14 +222,14 @@ bool may_not(const Error& error) noexcept {
 
 }  // namespace
 
-std::string why_left(const Removal& removal) {
-  using Outcome = Removal::Outcome;
+std::string describe_remaining(const RemovalResult& removal) {
+  using Outcome = RemovalResult::Outcome;
   const std::string refused = removal.refused ? removal.refused->what : std::string();
   if (removal.outcome == Outcome::Stays) {
     return "stays, and the catalog does not list it, since it may not be removed: " + refused +
            "; whoever may remove it does so with remove_checkpoint() (cairn rm)";
   }
-  if (removal.outcome == Outcome::Remains) {
+  if (removal.outcome == Outcome::RecoverableCheckpoint) {
     return "is gone, but for what may not be removed: " + refused +
            "; whoever may remove it does so by hand (rm)";
   }
@@ -249,13 +252,13 @@ Result<bool> still_stands(const os::Directory& directory, const format::JournalC
   return v1;
 }
 
-Result<std::string> step_aside(const os::Directory& directory,
-                               const format::JournalCheckpoint& what) {
-  const std::string name = what.base + std::string(first_to_go(directory, what.base));
+Result<std::string> set_index_aside(const os::Directory& directory,
+                                    const format::JournalCheckpoint& what) {
+  const std::string name = what.base + std::string(first_to_remove(directory, what.base));
   for (const std::string_view suffix : kIndexSuffixes) {
     const std::string index = what.base + std::string(suffix);
     CAIRN_TRY(info, directory.look(index));
-    if (!info || (index == name && !is_meant(what, name, *info, Recognised::ByFile)))
+    if (!info || (index == name && !is_meant(what, name, *info, IdentityCheck::ByFile)))
       return std::string();
   }
   std::string aside = os::temporary_name(name);
@@ -263,14 +266,14 @@ Result<std::string> step_aside(const os::Directory& directory,
   return aside;
 }
 
-Result<void> come_back(const os::Directory& directory, const format::JournalCheckpoint& what) {
+Result<void> restore_index(const os::Directory& directory, const format::JournalCheckpoint& what) {
   std::vector<const format::JournalFile*> gone;
   for (const std::string_view suffix : kIndexSuffixes) {
     const format::JournalFile* before = find(what, what.base + std::string(suffix));
     if (before == nullptr) return {};
     CAIRN_TRY(info, directory.look(before->name));
     if (!info) gone.push_back(before);
-    if (info && !is_meant(what, before->name, *info, Recognised::ByFileAndNames)) return {};
+    if (info && !is_meant(what, before->name, *info, IdentityCheck::ByFileAndNames)) return {};
   }
   if (gone.size() != 1) return {};
   CAIRN_TRY(names, directory.names());
@@ -297,63 +300,66 @@ std::optional<Error> refusal_of(const os::Directory& directory,
 
 Result<std::vector<std::string>> what_is_left(const os::Directory& directory,
                                               const format::JournalCheckpoint& what,
-                                              Recognised recognised) {
+                                              IdentityCheck recognised) {
   std::vector<std::string> left;
   CAIRN_TRY(another, is_another(directory, what, recognised));
   if (another) return left;
   for (const format::JournalFile& file : what.files) {
-    if (!is_member(file.name, what.base)) continue;
+    if (!is_checkpoint_file(file.name, what.base)) continue;
     CAIRN_TRY(info, directory.look(file.name));
     if (info && is_meant(what, file.name, *info, recognised)) left.push_back(file.name);
   }
   return left;
 }
 
-Result<std::optional<Removal>> obstacle_to_removal(const os::Directory& directory,
-                                                   const format::JournalCheckpoint& what,
-                                                   Recognised recognised) {
-  using Obstacle = std::optional<Removal>;
+Result<std::optional<RemovalResult>> obstacle_to_removal(const os::Directory& directory,
+                                                         const format::JournalCheckpoint& what,
+                                                         IdentityCheck recognised) {
+  using Obstacle = std::optional<RemovalResult>;
   CAIRN_TRY(another, is_another(directory, what, recognised));
-  if (another) return Obstacle(Removal{Removal::Outcome::Another, {}});
+  if (another) return Obstacle(RemovalResult{RemovalResult::Outcome::Another, {}});
   CAIRN_TRY(stands, still_stands(directory, what));
   auto refused = refusal_of(directory, what);
   if (!refused || !stands) return Obstacle();
-  return Obstacle(Removal{Removal::Outcome::Stays, std::move(refused)});
+  return Obstacle(RemovalResult{RemovalResult::Outcome::Stays, std::move(refused)});
 }
 
-Result<Removal> remove_members(const os::Directory& directory,
-                               const format::JournalCheckpoint& what, Recognised recognised) {
+Result<RemovalResult> remove_checkpoint_files(const os::Directory& directory,
+                                              const format::JournalCheckpoint& what,
+                                              IdentityCheck recognised) {
   const auto lock = Lock::of_prefix(directory, what.base, {});
   if (!lock) return lock.error();
-  return remove_members_held(directory, what, recognised);
+  return remove_checkpoint_files_held(directory, what, recognised);
 }
 
-Result<Removal> remove_members_held(const os::Directory& directory,
-                                    const format::JournalCheckpoint& what, Recognised recognised) {
-  using Outcome = Removal::Outcome;
+Result<RemovalResult> remove_checkpoint_files_held(const os::Directory& directory,
+                                                   const format::JournalCheckpoint& what,
+                                                   IdentityCheck recognised) {
+  using Outcome = RemovalResult::Outcome;
   CAIRN_TRY(obstacle, obstacle_to_removal(directory, what, recognised));
   if (obstacle) return *std::move(obstacle);
   // The files were listed while others published, so shards of these very indexes may be missing.
-  CAIRN_TRY(claims, claims_of(directory, what.base));
-  Removal removal;
+  CAIRN_TRY(references, shard_references(directory, what.base));
+  RemovalResult removal;
   // What this user may not remove stays, and the rest goes on. true: it has gone.
   const auto remove = [&](const std::string& name) -> Result<bool> {
     auto removed = directory.remove(name);
     if (removed) return true;
     if (!may_not(removed.error())) return std::move(removed).error();
-    if (!removal.refused) removal = {Outcome::Remains, std::move(removed).error()};
+    if (!removal.refused) removal = {Outcome::RecoverableCheckpoint, std::move(removed).error()};
     return false;
   };
   for (const format::JournalFile& file : what.files) {
-    if (!is_member(file.name, what.base)) continue;
+    if (!is_checkpoint_file(file.name, what.base)) continue;
     CAIRN_TRY(info, directory.look(file.name));
     if (!info || !is_meant(what, file.name, *info, recognised)) continue;
     CAIRN_TRY(gone, remove(file.name));
     if (gone) continue;
     CAIRN_TRY(named, still_stands(directory, what));  // it names the shards
-    if (named) return Removal{Outcome::Stays, std::move(removal.refused)};
+    if (named) return RemovalResult{Outcome::Stays, std::move(removal.refused)};
   }
-  for (const std::string& shard : claims ? claims->shards_of(what.base) : std::set<std::string>())
+  for (const std::string& shard :
+       references ? references->shards_of(what.base) : std::set<std::string>())
     CAIRN_CHECK(remove(shard));
   return removal;
 }

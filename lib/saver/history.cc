@@ -101,9 +101,9 @@ bool may_pass(const Error& error) noexcept {
 namespace {
 
 // A checkpoint in this directory, its own index read once.
-Result<Listed> look_at(const Place& place, const std::string& base) {
-  Listed listed{place.dir / base, base, {}, {}};
-  Known& known = listed.known;
+Result<HistoryEntry> look_at(const Place& place, const std::string& base) {
+  HistoryEntry listed{place.dir / base, base, {}, {}};
+  CheckpointFacts& known = listed.known;
   known.step = step_of(base);
   CAIRN_TRY(file_s, file_time_s(place, base));
   known.saved_s = file_s;
@@ -111,32 +111,34 @@ Result<Listed> look_at(const Place& place, const std::string& base) {
   known.unread = std::move(read.unread);
   const std::optional<OwnIndex>& own = read.index;
   if (!own) return listed;
-  Marks marks = marks_of(own->index);
-  known.pinned = marks.pinned;  // whatever was written under the name since
+  SaverMetadata metadata = saver_metadata(own->index);
+  known.pinned = metadata.pinned;  // whatever was written under the name since
   if (!own->current) return listed;
   if (own->index.step()) known.step = own->index.step();
   if (saved_by_cairn(own->index))
     known.saved_s = static_cast<double>(own->index.created_ns()) * kNanosecond;
-  if (marks.saved_s) known.saved_s = *marks.saved_s;
-  known.metrics = std::move(marks.metrics);
-  listed.grid = marks.grid;
+  if (metadata.saved_s) known.saved_s = *metadata.saved_s;
+  known.metrics = std::move(metadata.metrics);
+  listed.grid = metadata.grid;
   return listed;
 }
 
 }  // namespace
 
-Result<Known> known_of(const Place& place, const std::string& base) {
-  return look_at(place, base).transform([](Listed listed) { return std::move(listed.known); });
+Result<CheckpointFacts> checkpoint_facts(const Place& place, const std::string& base) {
+  return look_at(place, base).transform([](HistoryEntry listed) {
+    return std::move(listed.known);
+  });
 }
 
 Result<Pin> pin_of(const Place& place, const std::string& base) {
   CAIRN_TRY(own, own_index(place, base));
-  return Pin{own.index && marks_of(own.index->index).pinned, std::move(own.unread)};
+  return Pin{own.index && saver_metadata(own.index->index).pinned, std::move(own.unread)};
 }
 
 Result<History> read_history(const Place& place) {
-  Trail trail;
-  auto read = read_catalog(place, trail);
+  OpenAttempt attempt;
+  auto read = read_catalog(place, attempt);
   if (!read && read.error().code == Code::Corrupt) {
     Error error = std::move(read).error();
     error.what += "; repair_catalog() (cairn state --repair) makes it anew from the files";
@@ -150,8 +152,8 @@ Result<History> read_history(const Place& place) {
   for (const auto& [path, time] : entries_of(*state)) {
     CAIRN_TRY(base, base_of(place, path));
     if (!base) continue;
-    const auto before = std::ranges::find(history.listed, *base, &Listed::base);
-    Listed listed{path, {}, {}, {}};
+    const auto before = std::ranges::find(history.listed, *base, &HistoryEntry::base);
+    HistoryEntry listed{path, {}, {}, {}};
     if (!base->empty() && before != history.listed.end()) {
       listed = std::move(*before);
       history.listed.erase(before);
@@ -160,7 +162,7 @@ Result<History> read_history(const Place& place) {
       listed = std::move(read_anew);
     }
     if (time && !std::isnan(*time)) listed.known.saved_s = *time;
-    std::erase_if(history.listed, [&](const Listed& other) {
+    std::erase_if(history.listed, [&](const HistoryEntry& other) {
       return other.path == listed.path || (!base->empty() && other.base == *base);
     });
     history.listed.push_back(std::move(listed));
@@ -173,7 +175,7 @@ Result<History> read_history(const Place& place) {
 Result<void> write_history(const Place& place, const History& history) {
   if (history.listed.empty()) return {};
   format::tensorflow::StateFacts facts;
-  for (const Listed& listed : history.listed) {
+  for (const HistoryEntry& listed : history.listed) {
     facts.all_model_checkpoint_paths.push_back(
         listed.base.empty() ? written_from(place.dir, listed.path) : listed.base);
     if (history.has_timestamps)

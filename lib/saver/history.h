@@ -17,15 +17,15 @@
 
 namespace cairn::internal {
 
-struct Listed {
+struct HistoryEntry {
   std::filesystem::path path;  // joined to the directory as that is spelt
   std::string base;            // of its files; empty: it lies outside of this directory
-  Known known;
+  CheckpointFacts known;
   std::optional<KeepGrid> grid;  // as this save left it
 };
 
 struct History {
-  std::vector<Listed> listed;  // oldest first, the latest last; without those that are gone
+  std::vector<HistoryEntry> listed;  // oldest first, the latest last; without those that are gone
   bool has_timestamps = false;
   double last_preserved_s = 0;
   std::optional<KeepGrid> grid;  // the newest that is written down
@@ -40,7 +40,7 @@ Result<History> read_history(const Place& place);
 
 // A checkpoint in the directory, listed or not. Its time is the one its Saver or Writer wrote down,
 // else that of its index file. Errors: Io.
-Result<Known> known_of(const Place& place, const std::string& base);
+Result<CheckpointFacts> checkpoint_facts(const Place& place, const std::string& base);
 
 // Whether the name is pinned, whatever was written under it since.
 struct Pin {

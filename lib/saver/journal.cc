@@ -115,7 +115,7 @@ std::string shown(const Place& place, const std::string& base) {
   return (place.dir / base).string();
 }
 
-bool lets_go_of(const format::JournalFacts& facts, const std::string& base) {
+bool removes(const format::JournalFacts& facts, const std::string& base) {
   return std::ranges::find(facts.removing, base, &format::JournalCheckpoint::base) !=
          facts.removing.end();
 }
@@ -125,10 +125,10 @@ Result<bool> list_added(const Place& place, const format::JournalFacts& facts) {
   CAIRN_TRY(same, unchanged(place, facts.adding, facts.catalog));
   if (!same) return false;
   CAIRN_TRY(history, read_history(place));
-  std::erase_if(history.listed, [&](const Listed& listed) {
-    return listed.base == facts.adding.base || lets_go_of(facts, listed.base);
+  std::erase_if(history.listed, [&](const HistoryEntry& listed) {
+    return listed.base == facts.adding.base || removes(facts, listed.base);
   });
-  CAIRN_TRY(known, known_of(place, facts.adding.base));
+  CAIRN_TRY(known, checkpoint_facts(place, facts.adding.base));
   history.listed.push_back(
       {place.dir / facts.adding.base, facts.adding.base, std::move(known), {}});
   CAIRN_CHECK(write_history(place, history));
@@ -136,157 +136,163 @@ Result<bool> list_added(const Place& place, const format::JournalFacts& facts) {
 }
 
 // A checkpoint that was to go.
-struct Doomed {
-  enum class Fate : std::uint8_t {
+struct PlannedRemoval {
+  enum class State : std::uint8_t {
     Goes,
     Listed,   // it stays: a catalog lists it, or a link leads to it
     InDoubt,  // it stays: another catalog may list it
     Whole,    // it stays: its move or removal had not got to a file
   };
   const format::JournalCheckpoint* what;
-  Fate fate;
+  State state{};
   std::string why;
 };
 
-// Settles what goes for certain against those who list it.
-void spare(const Place& place, const History& history, const Elsewhere& elsewhere, Doomed& doomed) {
-  const std::string& base = doomed.what->base;
-  const bool own = std::ranges::find(history.listed, base, &Listed::base) != history.listed.end();
+// Checks what is to go against the catalogs that list it.
+void protect(const Place& place, const History& history, const OtherListings& elsewhere,
+             PlannedRemoval& planned) {
+  const std::string& base = planned.what->base;
+  const bool own =
+      std::ranges::find(history.listed, base, &HistoryEntry::base) != history.listed.end();
   const std::string quoted = format::quoted(place.latest_filename);
   const std::string doubt = elsewhere.doubt();
   const auto other = elsewhere.listed.find(base);
-  if (doomed.fate == Doomed::Fate::Whole) {
-    doomed.why = quoted + (own ? " lists it"
-                               : " does not list it: set_latest_checkpoint() (cairn set-latest) "
-                                 "lists it, remove_checkpoint() (cairn rm) removes it");
+  if (planned.state == PlannedRemoval::State::Whole) {
+    planned.why = quoted + (own ? " lists it"
+                                : " does not list it: set_latest_checkpoint() (cairn set-latest) "
+                                  "lists it, remove_checkpoint() (cairn rm) removes it");
   } else if (own) {
-    doomed = {doomed.what, Doomed::Fate::Listed, quoted + " lists it"};
+    planned = {planned.what, PlannedRemoval::State::Listed, quoted + " lists it"};
   } else if (other != elsewhere.listed.end()) {
-    doomed = {doomed.what, Doomed::Fate::Listed,
-              other->second + ", another catalog of this directory, lists it"};
+    planned = {planned.what, PlannedRemoval::State::Listed,
+               other->second + ", another catalog of this directory, lists it"};
   } else if (!doubt.empty()) {
-    doomed = {doomed.what, Doomed::Fate::InDoubt, doubt};
+    planned = {planned.what, PlannedRemoval::State::InDoubt, doubt};
   }
 }
 
 // What is to become of those that were to go, and of which something is there. `unlisted`: the
 // catalog does not list those of retention any more, or is about not to.
-Result<std::vector<Doomed>> doomed_by(const Place& place, const format::JournalFacts& facts,
-                                      bool unlisted) {
-  using Fate = Doomed::Fate;
-  std::vector<Doomed> doomed;
+Result<std::vector<PlannedRemoval>> planned_removals(const Place& place,
+                                                     const format::JournalFacts& facts,
+                                                     bool unlisted) {
+  using State = PlannedRemoval::State;
+  std::vector<PlannedRemoval> planned;
   for (const format::JournalCheckpoint& what : facts.removing)
-    doomed.push_back({&what, Fate::Goes, {}});
+    planned.push_back({&what, State::Goes, {}});
   for (const format::JournalCheckpoint& what : facts.leaving) {
     CAIRN_TRY(stands, still_stands(place.directory, what));
-    doomed.push_back({&what, stands ? Fate::Whole : Fate::Goes, {}});
+    planned.push_back({&what, stands ? State::Whole : State::Goes, {}});
   }
-  if (doomed.empty()) return doomed;
+  if (planned.empty()) return planned;
   auto history = read_history(place);
-  if (!history && std::ranges::find(doomed, Fate::Goes, &Doomed::fate) != doomed.end())
+  if (!history && std::ranges::find(planned, State::Goes, &PlannedRemoval::state) != planned.end())
     return std::move(history).error();
   History listing = history ? *std::move(history) : History();
-  const auto leaves = [&](const Listed& listed) { return lets_go_of(facts, listed.base); };
+  const auto leaves = [&](const HistoryEntry& listed) { return removes(facts, listed.base); };
   if (unlisted) std::erase_if(listing.listed, leaves);
   CAIRN_TRY(names, place.directory.names());
-  const auto elsewhere = listed_elsewhere(place, names);
-  for (Doomed& each : doomed) spare(place, listing, elsewhere, each);
-  std::set<std::string> going;
-  for (const Doomed& each : doomed) {
-    if (each.fate == Fate::Goes) going.insert(each.what->base);
+  const auto elsewhere = other_listings(place, names);
+  for (PlannedRemoval& each : planned) protect(place, listing, elsewhere, each);
+  std::set<std::string> files_to_remove;
+  for (const PlannedRemoval& each : planned) {
+    if (each.state == State::Goes) files_to_remove.insert(each.what->base);
   }
   CAIRN_TRY(links, LinksHere::read(place, names, outside_of(listing, elsewhere)));
-  for (Doomed& each : doomed) {
-    if (each.fate != Fate::Goes) continue;
-    CAIRN_TRY(link, links.to(*each.what, going));
-    if (link) each = {each.what, Fate::Listed, *std::move(link)};
+  for (PlannedRemoval& each : planned) {
+    if (each.state != State::Goes) continue;
+    CAIRN_TRY(link, links.to(*each.what, files_to_remove));
+    if (link) each = {each.what, State::Listed, *std::move(link)};
   }
-  return doomed;
+  return planned;
 }
 
-std::string cut_short(const Place& place, const Doomed& doomed) {
-  return shown(place, doomed.what->base) + ": its removal was cut short";
+std::string cut_short(const Place& place, const PlannedRemoval& planned) {
+  return shown(place, planned.what->base) + ": its removal was cut short";
 }
 
 // How what stays in doubt is removed when that is over; empty: nothing of it is there.
-Result<std::string> told_how(const Place& place, const format::JournalCheckpoint& what) {
+Result<std::string> removal_advice(const Place& place, const format::JournalCheckpoint& what) {
   CAIRN_TRY(stands, still_stands(place.directory, what));
   if (stands) return std::string("; then remove_checkpoint() (cairn rm) removes it");
-  CAIRN_TRY(left, what_is_left(place.directory, what, Recognised::ByFileAndNames));
+  CAIRN_TRY(left, what_is_left(place.directory, what, IdentityCheck::ByFileAndNames));
   std::string names;
   for (const std::string& name : left) names += (names.empty() ? "" : ", ") + name;
   return names.empty() ? names : "; then remove what is left of it by hand (rm): " + names;
 }
 
 // What became of one, or is to; empty: there is nothing to say.
-Result<std::string> told(const Place& place, const Doomed& doomed, std::string_view goes) {
-  using Fate = Doomed::Fate;
-  switch (doomed.fate) {
-    case Fate::Goes:
-      return cut_short(place, doomed) + std::string(goes);
-    case Fate::Listed:
-      return cut_short(place, doomed) + "; it stays, since " + doomed.why;
-    case Fate::InDoubt: {
-      CAIRN_TRY(how, told_how(place, *doomed.what));
+Result<std::string> describe_outcome(const Place& place, const PlannedRemoval& planned,
+                                     std::string_view goes) {
+  using State = PlannedRemoval::State;
+  switch (planned.state) {
+    case State::Goes:
+      return cut_short(place, planned) + std::string(goes);
+    case State::Listed:
+      return cut_short(place, planned) + "; it stays, since " + planned.why;
+    case State::InDoubt: {
+      CAIRN_TRY(how, removal_advice(place, *planned.what));
       if (how.empty()) return how;
-      return cut_short(place, doomed) +
-             "; it stays, since another catalog may list it: " + doomed.why + how;
+      return cut_short(place, planned) +
+             "; it stays, since another catalog may list it: " + planned.why + how;
     }
-    case Fate::Whole:
+    case State::Whole:
       break;
   }
-  return shown(place, doomed.what->base) +
-         ": its move or removal was cut short before a file had gone; it stays, and " + doomed.why;
+  return shown(place, planned.what->base) +
+         ": its move or removal was cut short before a file had gone; it stays, and " + planned.why;
 }
 
 // What it tells of those in doubt holds when temporary files have gone too.
 struct Finished {
-  std::vector<std::string> notices;
-  std::vector<Doomed> in_doubt;
+  std::vector<std::string> warnings;
+  std::vector<PlannedRemoval> in_doubt;
 };
 
-Result<void> finish(const Place& place, const Doomed& doomed, Finished& finished) {
-  const format::JournalCheckpoint& what = *doomed.what;
-  CAIRN_TRY(left, what_is_left(place.directory, what, Recognised::ByFileAndNames));
-  if (doomed.fate == Doomed::Fate::Whole) CAIRN_CHECK(come_back(place.directory, what));
-  if (doomed.fate == Doomed::Fate::InDoubt) {
-    if (!left.empty()) finished.in_doubt.push_back(doomed);
+Result<void> finish(const Place& place, const PlannedRemoval& planned, Finished& finished) {
+  const format::JournalCheckpoint& what = *planned.what;
+  CAIRN_TRY(left, what_is_left(place.directory, what, IdentityCheck::ByFileAndNames));
+  if (planned.state == PlannedRemoval::State::Whole)
+    CAIRN_CHECK(restore_index(place.directory, what));
+  if (planned.state == PlannedRemoval::State::InDoubt) {
+    if (!left.empty()) finished.in_doubt.push_back(planned);
     return {};
   }
-  if (doomed.fate == Doomed::Fate::Goes) {
-    CAIRN_TRY(removal, remove_members(place.directory, what, Recognised::ByFileAndNames));
+  if (planned.state == PlannedRemoval::State::Goes) {
+    CAIRN_TRY(removal,
+              remove_checkpoint_files(place.directory, what, IdentityCheck::ByFileAndNames));
     if (!removal.gone())
-      finished.notices.push_back(shown(place, what.base) + ": " + why_left(removal));
+      finished.warnings.push_back(shown(place, what.base) + ": " + describe_remaining(removal));
     if (!removal.gone()) return {};
   }
   if (left.empty()) return {};
-  CAIRN_TRY(sentence, told(place, doomed, kFinished));
-  finished.notices.push_back(std::move(sentence));
+  CAIRN_TRY(sentence, describe_outcome(place, planned, kFinished));
+  finished.warnings.push_back(std::move(sentence));
   return {};
 }
 
-Result<Finished> settle(const Place& here, const format::JournalFacts& facts) {
+Result<Finished> recover_from_journal(const Place& here, const format::JournalFacts& facts) {
   Finished finished;
   if (!facts.adding.base.empty()) {
     const std::string save = shown(here, facts.adding.base) + ": a save of it was cut short ";
     // Which finishes what it left half-named; who holds the lock has done that.
     const auto held =
-        hold_prefix(here.directory, facts.adding.base, {std::chrono::milliseconds(0), {}});
+        lock_prefix(here.directory, facts.adding.base, {std::chrono::milliseconds(0), {}});
     if (!held && held.error().code == Code::Io) return held.error();  // a sync may have failed
     CAIRN_TRY(done, committed(here, facts.adding));
     CAIRN_CHECK(here.directory.sync());  // its writer may have died before it could
     if (!done) {
-      finished.notices.push_back(save + "before it was whole; what it had written is gone");
+      finished.warnings.push_back(save + "before it was whole; what it had written is gone");
       return finished;
     }
     CAIRN_TRY(listed, list_added(here, facts));
     if (listed) {
-      finished.notices.push_back(save + "when it was whole; " + format::quoted(facts.catalog) +
-                                 " lists it now");
+      finished.warnings.push_back(save + "when it was whole; " + format::quoted(facts.catalog) +
+                                  " lists it now");
     }
   }
-  CAIRN_TRY(doomed, doomed_by(here, facts, false));
-  for (const Doomed& each : doomed) CAIRN_CHECK(finish(here, each, finished));
+  CAIRN_TRY(planned, planned_removals(here, facts, false));
+  for (const PlannedRemoval& each : planned) CAIRN_CHECK(finish(here, each, finished));
   return finished;
 }
 
@@ -296,7 +302,7 @@ Place place_of(const Place& place, const format::JournalFacts& facts) {
 
 }  // namespace
 
-Error told_what_to_free(Error error) {
+Error with_advice_to_free(Error error) {
   if (error.code == Code::NoSpace) {
     error.what +=
         "; to remove needs a few kB for the journal and the catalog: free them, or remove a "
@@ -330,8 +336,8 @@ Result<void> write_journal(const os::Directory& directory, const format::Journal
                      "the sticky bit; take that away (chmod -t), or save to another directory"};
   }
   const std::string text = format::encode_journal(facts);
-  CAIRN_TRY(draft, draft_with(directory, std::string(kJournalName), format::as_bytes(text)));
-  return draft.publish(Draft::Taken::Replace);
+  CAIRN_TRY(temp, write_temp_file(directory, std::string(kJournalName), format::as_bytes(text)));
+  return temp.publish(TempFile::Taken::Replace);
 }
 
 Result<format::JournalCheckpoint> before_adding(const Place& place, const std::string& base) {
@@ -353,32 +359,32 @@ Result<bool> unchanged(const Place& place, const format::JournalCheckpoint& befo
   return was != before.files.end() && was->identity == identity_of(*info);
 }
 
-Result<Settled> settle(const Place& place) {
-  Settled settled;
+Result<Recovery> recover_from_journal(const Place& place) {
+  Recovery recovery;
   Finished finished;
   const auto refused = refusal_of_journal(place.directory);
-  if (refused) settled.notices.push_back(refused->what);
+  if (refused) recovery.warnings.push_back(refused->what);
   using Nothing = std::optional<format::JournalFacts>;
   CAIRN_TRY(facts, refused ? Nothing() : read_journal(place.directory));
   if (facts) {
-    CAIRN_TRY(done, settle(place_of(place, *facts), *facts));
+    CAIRN_TRY(done, recover_from_journal(place_of(place, *facts), *facts));
     finished = std::move(done);
   }
-  if (!refused) drop_journal(place.directory);
+  if (!refused) remove_journal(place.directory);
   CAIRN_TRY(names, place.directory.names());
   sweep_all(place.directory, names);
-  settled.names = std::move(names);
-  std::ranges::move(finished.notices, std::back_inserter(settled.notices));
-  for (const Doomed& each : finished.in_doubt) {
-    CAIRN_TRY(sentence, told(place, each, {}));
+  recovery.names = std::move(names);
+  std::ranges::move(finished.warnings, std::back_inserter(recovery.warnings));
+  for (const PlannedRemoval& each : finished.in_doubt) {
+    CAIRN_TRY(sentence, describe_outcome(place, each, {}));
     if (sentence.empty()) sentence = cut_short(place, each) + std::string(kFinished);
-    settled.notices.push_back(std::move(sentence));
+    recovery.warnings.push_back(std::move(sentence));
   }
-  return settled;
+  return recovery;
 }
 
-Result<Foreseen> foresee(const Place& place) {
-  Foreseen coming;
+Result<JournalPreview> preview_journal(const Place& place) {
+  JournalPreview coming;
   CAIRN_TRY(facts, read_journal(place.directory));
   if (!facts) return coming;
   const Place here = place_of(place, *facts);
@@ -399,23 +405,24 @@ Result<Foreseen> foresee(const Place& place) {
                                                 format::quoted(facts->catalog) + " is to list it"});
     }
   }
-  CAIRN_TRY(doomed, doomed_by(here, *facts, lists));
-  for (const Doomed& each : doomed) {
-    CAIRN_TRY(left, what_is_left(here.directory, *each.what, Recognised::ByFileAndNames));
+  CAIRN_TRY(planned, planned_removals(here, *facts, lists));
+  for (const PlannedRemoval& each : planned) {
+    CAIRN_TRY(left, what_is_left(here.directory, *each.what, IdentityCheck::ByFileAndNames));
     if (left.empty()) continue;
-    if (each.fate == Doomed::Fate::Goes) std::ranges::copy(left, std::back_inserter(coming.files));
-    CAIRN_TRY(sentence, told(here, each, "; what is left of it goes"));
+    if (each.state == PlannedRemoval::State::Goes)
+      std::ranges::copy(left, std::back_inserter(coming.files));
+    CAIRN_TRY(sentence, describe_outcome(here, each, "; what is left of it goes"));
     if (!sentence.empty())
       coming.checkpoints.push_back({shown(here, each.what->base), std::move(sentence)});
   }
   return coming;
 }
 
-void undo(const Place& place, const format::JournalFacts& facts) {
+void roll_back(const Place& place, const format::JournalFacts& facts) {
   const auto done = committed(place, facts.adding);
-  if (done && !*done) drop_journal(place.directory);
+  if (done && !*done) remove_journal(place.directory);
 }
 
-void drop_journal(const os::Directory& directory) { (void)directory.remove(kJournalName); }
+void remove_journal(const os::Directory& directory) { (void)directory.remove(kJournalName); }
 
 }  // namespace cairn::internal

@@ -28,7 +28,7 @@ std::optional<Error> refusal_of_journal(const os::Directory& directory);
 Result<void> write_journal(const os::Directory& directory, const format::JournalFacts& facts);
 
 // NoSpace says what to do where there is no room for the journal of a removal; others as they are.
-Error told_what_to_free(Error error);
+Error with_advice_to_free(Error error);
 
 // The indexes of `base` and the catalog, those that are there; and the time that P.cairn is to say.
 Result<format::JournalCheckpoint> before_adding(const Place& place, const std::string& base);
@@ -37,31 +37,31 @@ Result<format::JournalCheckpoint> before_adding(const Place& place, const std::s
 Result<bool> unchanged(const Place& place, const format::JournalCheckpoint& before,
                        const std::string& name);
 
-struct Settled {
-  std::vector<std::string> names;    // what was in the directory, and what went since with it
-  std::vector<std::string> notices;  // what was finished, taken back, or could not be
+struct Recovery {
+  std::vector<std::string> names;     // what was in the directory, and what went since with it
+  std::vector<std::string> warnings;  // what was finished, taken back, or could not be
 };
 
 // Finishes what a writer that died has begun, or removes what it left: the directory is then as if
 // its last save had either returned or never begun; what somebody was moving or removing is there
 // unless an index of it had gone. Nothing was begun: nothing happens, but temporary files go. A
-// journal that refusal_of_journal() speaks of is left alone, and a notice says so. The caller holds
-// the lock.
-Result<Settled> settle(const Place& place);
+// journal that refusal_of_journal() speaks of is left alone, and a warning says so. The caller
+// holds the lock.
+Result<Recovery> recover_from_journal(const Place& place);
 
-// What settle() would do about a journal, without doing it. Whoever wrote the journal must have
-// ended.
-struct Foreseen {
-  std::vector<PassedOver> checkpoints;
+// What recover_from_journal() would do about a journal, without doing it. Whoever wrote the journal
+// must have ended.
+struct JournalPreview {
+  std::vector<SkippedCheckpoint> checkpoints;
   std::vector<std::string> files;  // of those that go
 };
-Result<Foreseen> foresee(const Place& place);
+Result<JournalPreview> preview_journal(const Place& place);
 
 // After a save that failed: takes back what it announced, unless its checkpoint may have been
 // committed; that the next writer finds out, since after a failed sync nobody knows.
-void undo(const Place& place, const format::JournalFacts& facts);
+void roll_back(const Place& place, const format::JournalFacts& facts);
 
-// There is nothing to finish any more. Not synced: to settle twice is to settle once.
-void drop_journal(const os::Directory& directory);
+// There is nothing to finish any more. Not synced: to recover twice is to recover once.
+void remove_journal(const os::Directory& directory);
 
 }  // namespace cairn::internal

@@ -31,7 +31,7 @@ constexpr std::chrono::milliseconds kBetweenLooks{50};
 
 Result<std::set<std::string>> look_once(const os::Directory& directory) {
   CAIRN_TRY(names, directory.names());
-  CAIRN_TRY(left, internal::left_by_dead(directory, names));
+  CAIRN_TRY(left, internal::stale_temporary_files(directory, names));
   const double now_s = static_cast<double>(os::now_ns()) / 1e9;
   std::ranges::move(internal::orphan_indexes(directory, names, now_s), std::back_inserter(left));
   return std::set<std::string>(left.begin(), left.end());
@@ -54,26 +54,27 @@ Result<void> add_unfinished(const internal::Place& place, LeftBehind& left,
   if (!journal) return {};
   const auto held = internal::Lock::directory_is_held(place.directory);
   if (!held) {
-    left.notices.push_back((place.dir / internal::kJournalName).string() +
-                           ": nobody can say whether its writer lives: " + held.error().what);
+    left.warnings.push_back((place.dir / internal::kJournalName).string() +
+                            ": nobody can say whether its writer lives: " + held.error().what);
     return {};
   }
   if (*held) return {};
-  auto foreseen = internal::foresee(place);
+  auto foreseen = internal::preview_journal(place);
   CAIRN_TRY(now, place.directory.look(internal::kJournalName));
   // Another finishes it at this moment, or has.
   if (!now || !internal::same_file(*now, *journal) || now->ctime_ns != journal->ctime_ns) return {};
   if (!foreseen) {
-    left.notices.push_back((place.dir / internal::kJournalName).string() +
-                           ": a process that died left it, and nobody can say what becomes of what "
-                           "it had begun: " +
-                           foreseen.error().what);
+    left.warnings.push_back(
+        (place.dir / internal::kJournalName).string() +
+        ": a process that died left it, and nobody can say what becomes of what "
+        "it had begun: " +
+        foreseen.error().what);
     return {};
   }
   left.unfinished = std::move(foreseen->checkpoints);
   names.insert(foreseen->files.begin(), foreseen->files.end());
   if (auto refused = internal::refusal_of_journal(place.directory))
-    left.notices.push_back(std::move(refused->what));
+    left.warnings.push_back(std::move(refused->what));
   return {};
 }
 
@@ -89,7 +90,7 @@ Result<LeftBehind> look(const std::filesystem::path& dir) {
     others += info && !directory.may_replace(name) ? 1 : 0;
   }
   if (others > 0) {
-    left.notices.push_back(
+    left.warnings.push_back(
         dir.string() + ": of the files that processes that died left, " + std::to_string(others) +
         (others == 1 ? " is" : " are") +
         " another user's: they go with a change of his, of the directory's owner "

@@ -94,7 +94,7 @@ Result<std::optional<std::string>> LinksHere::to(const format::JournalCheckpoint
   };
   for (const Link& link : links_) {
     const bool goes_along = std::ranges::any_of(
-        along, [&](const std::string& base) { return is_member(link.name, base); });
+        along, [&](const std::string& base) { return is_checkpoint_file(link.name, base); });
     if (!goes_along && leads_to_it(link)) return std::optional(sentence(link.name));
   }
   return from_outside(what);

@@ -17,7 +17,7 @@ namespace cairn::internal {
 namespace {
 
 // An entry that leads elsewhere, as a symbolic link may, has no base of its own.
-bool is_entry_of(const Place& place, const Listed& listed, const std::string& base) {
+bool is_entry_of(const Place& place, const HistoryEntry& listed, const std::string& base) {
   if (!listed.base.empty()) return listed.base == base || without_v1_tail(listed.base) == base;
   return listed.path.lexically_normal() == (place.dir / base).lexically_normal();
 }
@@ -25,15 +25,15 @@ bool is_entry_of(const Place& place, const Listed& listed, const std::string& ba
 Result<bool> lists(const Place& place, const std::string& base) {
   CAIRN_TRY(history, read_history(place));
   return std::ranges::any_of(
-      history.listed, [&](const Listed& listed) { return is_entry_of(place, listed, base); });
+      history.listed, [&](const HistoryEntry& listed) { return is_entry_of(place, listed, base); });
 }
 
 // A catalog that lists nothing any more goes: it cannot be empty.
-Result<void> tell(const Place& place, const Leaving& leaving) {
+Result<void> warn(const Place& place, const ListedRemoval& leaving) {
   CAIRN_TRY(history, read_history(place));
-  std::vector<Listed> stay;
+  std::vector<HistoryEntry> stay;
   bool changed = false;
-  for (Listed& listed : history.listed) {
+  for (HistoryEntry& listed : history.listed) {
     const bool leaves = is_entry_of(place, listed, leaving.what.base);
     // What was there under the new name has been replaced.
     const bool replaced = !leaves && leaving.successor && listed.base == *leaving.successor;
@@ -64,7 +64,7 @@ Result<Listings> listings_of(const Place& place, std::span<const std::string> na
                              const std::string& base) {
   Listings listings;
   CAIRN_TRY(history, read_history(place));
-  for (const Listed& listed : history.listed) {
+  for (const HistoryEntry& listed : history.listed) {
     listings.latest = is_entry_of(place, listed, base);
     listings.own = listings.own || listings.latest;
   }
@@ -84,7 +84,7 @@ namespace {
 Result<void> refuse_linked(const Place& place, std::span<const std::string> names,
                            const format::JournalCheckpoint& what) {
   CAIRN_TRY(history, read_history(place));
-  const auto elsewhere = listed_elsewhere(place, names);
+  const auto elsewhere = other_listings(place, names);
   CAIRN_TRY(links, LinksHere::read(place, names, outside_of(history, elsewhere)));
   CAIRN_TRY(link, links.to(what, {what.base}));
   if (!link) return {};
@@ -96,7 +96,7 @@ Result<void> refuse_linked(const Place& place, std::span<const std::string> name
 
 }  // namespace
 
-Result<void> check_may_leave(const Place& place, std::span<const std::string> names,
+Result<void> check_removable(const Place& place, std::span<const std::string> names,
                              const format::JournalCheckpoint& what, const Listings& listings) {
   CAIRN_CHECK(refuse_linked(place, names, what));
   if (auto refused = refusal_of_journal(place.directory)) return *std::move(refused);
@@ -114,31 +114,32 @@ Result<void> check_may_leave(const Place& place, std::span<const std::string> na
 namespace {
 
 // A catalog, and what it listed before it was told.
-struct Told {
+struct UpdatedCatalog {
   std::string name;
   History before;
 };
 
 // The steps of a departure. Of those that are taken `told` says what takes them back.
-Result<bool> leave(const Place& place, const Leaving& leaving, const Listings& listings,
-                   std::vector<Told>& told) {
+Result<bool> leave(const Place& place, const ListedRemoval& leaving, const Listings& listings,
+                   std::vector<UpdatedCatalog>& describe_outcome) {
   const auto tell_one = [&](const std::string& name) -> Result<void> {
     const Place one{place.dir, place.directory, name};
     CAIRN_TRY(before, read_history(one));
-    told.push_back({name, std::move(before)});
-    return tell(one, leaving);
+    describe_outcome.push_back({name, std::move(before)});
+    return warn(one, leaving);
   };
   for (const std::string& other : listings.others) CAIRN_CHECK(tell_one(other));
   // Who finishes by the journal asks the one catalog that it names; so that one is told last.
   const std::string own(place.latest_filename);
   CAIRN_CHECK(write_journal(place.directory, {own, {}, {}, {leaving.what}}));
   CAIRN_CHECK(tell_one(own));
-  CAIRN_TRY(aside, step_aside(place.directory, leaving.what));
-  CAIRN_TRY(removal, remove_members_held(place.directory, leaving.what, Recognised::ByFile));
+  CAIRN_TRY(aside, set_index_aside(place.directory, leaving.what));
+  CAIRN_TRY(removal,
+            remove_checkpoint_files_held(place.directory, leaving.what, IdentityCheck::ByFile));
   if (removal.refused) return *std::move(removal.refused);
   if (!aside.empty()) CAIRN_CHECK(place.directory.remove(aside));
   CAIRN_CHECK(place.directory.sync());
-  drop_journal(place.directory);
+  remove_journal(place.directory);
   return removal.gone();
 }
 
@@ -153,16 +154,16 @@ bool is_untouched(const os::Directory& directory, const format::JournalCheckpoin
 // After a departure that failed: the next writer is to leave alone what stays. What became of it,
 // for the sentence.
 std::string take_back(const Place& place, const format::JournalCheckpoint& what,
-                      std::span<const Told> told) {
+                      std::span<const UpdatedCatalog> describe_outcome) {
   const std::string shown = (place.dir / what.base).string();
-  (void)come_back(place.directory, what);
+  (void)restore_index(place.directory, what);
   const auto stands = still_stands(place.directory, what);
   if (stands && !*stands) return "; what is left of " + shown + " goes with the next change";
-  drop_journal(place.directory);
+  remove_journal(place.directory);
   if (!is_untouched(place.directory, what))
     return "; some files of " + shown + " are gone, the others stay: cairn rm removes them";
   bool listed = true;
-  for (const Told& catalog : told) {
+  for (const UpdatedCatalog& catalog : describe_outcome) {
     const Place one{place.dir, place.directory, catalog.name};
     listed = static_cast<bool>(write_history(one, catalog.before)) && listed;
   }
@@ -173,22 +174,23 @@ std::string take_back(const Place& place, const format::JournalCheckpoint& what,
 
 }  // namespace
 
-Result<bool> let_leave(const Place& place, const Leaving& leaving, const Listings& listings) {
+Result<bool> remove_listed(const Place& place, const ListedRemoval& leaving,
+                           const Listings& listings) {
   // As the files are now: to link them has changed what is known of their names.
-  Leaving now = leaving;
+  ListedRemoval now = leaving;
   for (format::JournalFile& file : now.what.files) {
     CAIRN_TRY(info, place.directory.look(file.name));
     if (info) file.ctime_ns = info->ctime_ns;
   }
-  std::vector<Told> told;
-  auto left = leave(place, now, listings, told);
+  std::vector<UpdatedCatalog> describe_outcome;
+  auto left = leave(place, now, listings, describe_outcome);
   if (left) return left;
   Error error = std::move(left).error();
-  error.what += take_back(place, now.what, told);
+  error.what += take_back(place, now.what, describe_outcome);
   return error;
 }
 
-Result<bool> let_leave_file(const Location& location, const os::File& file) {
+Result<bool> remove_listed_file(const Location& location, const os::File& file) {
   CAIRN_TRY(meant, file.info());
   CAIRN_TRY(now, location.directory.look_from(location.base, os::Links::Follow));
   if (now && !same_file(*now, meant)) return false;
@@ -197,20 +199,20 @@ Result<bool> let_leave_file(const Location& location, const os::File& file) {
   return true;
 }
 
-Result<LeavingCheckpoint> locate_leaving(const Asked& asked, const LockWait& wait) {
+Result<RemovalTarget> locate_for_removal(const RemovalQuery& asked, const LockWait& wait) {
   auto location = locate_named(asked.path, asked.follow_links);
-  if (location) return LeavingCheckpoint{*std::move(location), {}};
+  if (location) return RemovalTarget{*std::move(location), {}};
   if (location.error().code != Code::NotFound) return location.error();
   const auto parent = Prefix::of(asked.path).directory;
   const auto directory = os::Directory::open(parent);
   if (!directory || !directory->exists(kJournalName)) return location.error();
   const auto lock = Lock::of_directory(*directory, wait);
   if (!lock) return lock.error();
-  CAIRN_TRY(settled, settle({parent, *directory, asked.latest_filename}));
+  CAIRN_TRY(recovery, recover_from_journal({parent, *directory, asked.latest_filename}));
   auto anew = locate_named(asked.path, asked.follow_links);
-  if (anew) return LeavingCheckpoint{*std::move(anew), std::move(settled.notices)};
+  if (anew) return RemovalTarget{*std::move(anew), std::move(recovery.warnings)};
   Error error = std::move(anew).error();
-  for (const std::string& notice : settled.notices) error.what += "; " + notice;
+  for (const std::string& warning : recovery.warnings) error.what += "; " + warning;
   return error;
 }
 
@@ -224,7 +226,7 @@ Result<void> refuse_saved_model(const Location& location) {
                    "remove its directory as a whole"};
 }
 
-std::string latest_now(const Place& place) {
+std::string describe_latest(const Place& place) {
   const std::string catalog = (place.dir / place.latest_filename).string();
   const auto history = read_history(place);
   if (!history || history->listed.empty()) return catalog + ": listed nothing else, and is gone";

@@ -34,7 +34,7 @@ Result<Listings> listings_of(const Place& place, std::span<const std::string> na
 
 // A checkpoint that is to leave: its files as they were when it was looked at, and the name that
 // takes its place in each catalog; no such: it goes from them.
-struct Leaving {
+struct ListedRemoval {
   format::JournalCheckpoint what;
   std::optional<std::string> successor;
 };
@@ -42,37 +42,38 @@ struct Leaving {
 // Whether this user may take it away, and take it out of the catalogs, as far as the sticky bit
 // says, and nothing that stays is a link to it. `names`: what is in the directory. Errors: Io
 // (refusal_of_journal(), too); Unsupported: such a link is there.
-Result<void> check_may_leave(const Place& place, std::span<const std::string> names,
+Result<void> check_removable(const Place& place, std::span<const std::string> names,
                              const format::JournalCheckpoint& what, const Listings& listings);
 
 // Tells the catalogs, the place's own last, and removes the files, all of it durably. Who finds
 // that its process died in between finishes it by the journal where the removal has begun. False:
 // another has written it anew meanwhile who takes no lock, and its files stay. The caller holds the
-// directory's lock and the prefix's, and nothing is left to settle. Errors: Io, NoSpace; where no
+// directory's lock and the prefix's, and nothing is left to recover. Errors: Io, NoSpace; where no
 // index had gone the catalogs list it as before.
-Result<bool> let_leave(const Place& place, const Leaving& leaving, const Listings& listings);
+Result<bool> remove_listed(const Place& place, const ListedRemoval& leaving,
+                           const Listings& listings);
 
 // The same of a checkpoint in one file that no catalog can name: removes it, durably, where it is
 // `file` still. The caller holds its prefix's lock.
-Result<bool> let_leave_file(const Location& location, const os::File& file);
+Result<bool> remove_listed_file(const Location& location, const os::File& file);
 
 // The location of a checkpoint that is to leave, as locate_named. Where what is left of it
 // has no index, a process may have died while it left: that is finished first.
-struct Asked {
+struct RemovalQuery {
   const std::filesystem::path& path;
   bool follow_links = false;
   std::string_view latest_filename;
 };
-struct LeavingCheckpoint {
+struct RemovalTarget {
   Location location;
-  std::vector<std::string> notices;  // what was finished
+  std::vector<std::string> warnings;  // what was finished
 };
-Result<LeavingCheckpoint> locate_leaving(const Asked& asked, const LockWait& wait);
+Result<RemovalTarget> locate_for_removal(const RemovalQuery& asked, const LockWait& wait);
 
 // Unsupported: it is the variables of a SavedModel, which is a directory.
 Result<void> refuse_saved_model(const Location& location);
 
 // A sentence about what is left of the place's own catalog when its latest has left.
-std::string latest_now(const Place& place);
+std::string describe_latest(const Place& place);
 
 }  // namespace cairn::internal

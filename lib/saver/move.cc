@@ -26,7 +26,7 @@
 namespace cairn {
 namespace {
 
-using internal::Cargo;
+using internal::CheckpointSnapshot;
 using internal::Destination;
 using internal::Location;
 
@@ -41,7 +41,7 @@ Error whole_twice(const Location& from, const Destination& to, Error error) {
 Result<void> refuse_links(const os::Directory& directory, const Location& from,
                           std::span<const std::string> names) {
   for (const std::string& name : names) {
-    if (!internal::is_member(name, from.base)) continue;
+    if (!internal::is_checkpoint_file(name, from.base)) continue;
     CAIRN_TRY(info, directory.look(name));
     if (!info || info->kind != os::FileKind::Link) continue;
     return Error{Code::Unsupported, 0,
@@ -66,15 +66,15 @@ Result<void> check_successor(const internal::Place& place, const Destination& to
 }
 
 // A pin that stands where nobody reads on would be lost.
-Result<void> check_pin(const internal::Place& place, const Cargo& cargo) {
-  if (cargo.own_index || cargo.file) return {};
-  CAIRN_TRY(pin, internal::pin_of(place, cargo.location.base));
+Result<void> check_pin(const internal::Place& place, const CheckpointSnapshot& snapshot) {
+  if (snapshot.own_index || snapshot.file) return {};
+  CAIRN_TRY(pin, internal::pin_of(place, snapshot.location.base));
   if (!pin.unread.empty()) {
-    return Error{Code::Unsupported, 0, cargo.location.prefix.string() + ": " + pin.unread};
+    return Error{Code::Unsupported, 0, snapshot.location.prefix.string() + ": " + pin.unread};
   }
   if (!pin.pinned) return {};
   return Error{Code::Unsupported, 0,
-               cargo.location.prefix.string() +
+               snapshot.location.prefix.string() +
                    ": is pinned by a P.cairn that P.index has overtaken; import_index() renews it "
                    "first"};
 }
@@ -84,21 +84,21 @@ Result<bool> is_within(const os::Directory& directory, const Destination& to) {
   return internal::same_place({directory, nothing}, {to.directory, nothing});
 }
 
-Result<Cargo> take_held(const Location& named, bool follow_links) {
-  internal::Trail trail(named.directory);
-  auto cargo = internal::until_still(trail, [&]() -> Result<Cargo> {
+Result<CheckpointSnapshot> take_held(const Location& named, bool follow_links) {
+  internal::OpenAttempt attempt(named.directory);
+  auto snapshot = internal::retry_until_stable(attempt, [&]() -> Result<CheckpointSnapshot> {
     CAIRN_TRY(twin, named.directory.duplicate());
     CAIRN_TRY(location, internal::locate_in(std::move(twin), named.base, named.prefix));
-    return internal::take(std::move(location), follow_links, trail);
+    return internal::open_snapshot(std::move(location), follow_links, attempt);
   });
-  if (cargo) return cargo;
-  return trail.explain(named.prefix, std::move(cargo).error());
+  if (snapshot) return snapshot;
+  return attempt.explain(named.prefix, std::move(snapshot).error());
 }
 
 // The locks of the old place, until it is left, and of the new one.
-class Holding {
+class MoveLocks {
  public:
-  Holding(const Location& from, internal::LockWait wait) : from_(from), wait_(std::move(wait)) {}
+  MoveLocks(const Location& from, internal::LockWait wait) : from_(from), wait_(std::move(wait)) {}
 
   // That of the target.
   Result<internal::Lock> take_both(const internal::Target& to) {
@@ -110,7 +110,7 @@ class Holding {
     const auto source = rank(here, internal::lock_base(from_));
     const auto target = rank(there, to.base);
     if (source < target) CAIRN_CHECK(take_source());
-    CAIRN_TRY(lock, internal::hold_prefix(to.directory, to.base, wait_));
+    CAIRN_TRY(lock, internal::lock_prefix(to.directory, to.base, wait_));
     if (target < source) CAIRN_CHECK(take_source());
     return std::move(lock);
   }
@@ -118,7 +118,7 @@ class Holding {
   // Where both have one lock, the target has let go of it by now.
   Result<void> take_source() {
     if (source_) return {};
-    CAIRN_TRY(taken, internal::hold_prefix(from_.directory, internal::lock_base(from_), wait_));
+    CAIRN_TRY(taken, internal::lock_prefix(from_.directory, internal::lock_base(from_), wait_));
     source_.emplace(std::move(taken));
     return {};
   }
@@ -130,13 +130,15 @@ class Holding {
 };
 
 // Publishes it at its new place; the locks that the old one needs are held then.
-Result<void> arrive(const Cargo& cargo, const Destination& to, const TransferOptions& options,
-                    Holding& holding, Transfer& transfer) {
-  internal::Errand errand;
-  errand.how = internal::Carry::Move;
-  errand.unchanged = [&] { return internal::check_unchanged(cargo.location, cargo.seen); };
-  errand.hold = [&](const internal::Target& target) { return holding.take_both(target); };
-  CAIRN_CHECK(internal::put_down(cargo, to, errand, options, transfer));
+Result<void> arrive(const CheckpointSnapshot& snapshot, const Destination& to,
+                    const TransferOptions& options, MoveLocks& holding, Transfer& transfer) {
+  internal::RelocateOptions relocation;
+  relocation.how = internal::TransferMode::Move;
+  relocation.unchanged = [&] {
+    return internal::check_unchanged(snapshot.location, snapshot.seen);
+  };
+  relocation.hold = [&](const internal::Target& target) { return holding.take_both(target); };
+  CAIRN_CHECK(internal::publish_snapshot(snapshot, to, relocation, options, transfer));
   return holding.take_source();
 }
 
@@ -145,14 +147,14 @@ std::string stays(const std::string& shown) {
 }
 
 // Who gives a checkpoint a name of its own mostly means it to stay.
-Result<void> tell_of_age(const internal::Place& place, const Destination& to,
-                         std::vector<std::string>& notices) {
+Result<void> warn_of_age(const internal::Place& place, const Destination& to,
+                         std::vector<std::string>& warnings) {
   CAIRN_TRY(pin, internal::pin_of(place, to.base));
   if (pin.pinned) return {};
-  notices.push_back(to.prefix.string() + ": keeps its place and age in \"" +
-                    std::string(place.latest_filename) +
-                    "\", so a save may let go of it in its turn; 'cairn pin " + to.prefix.string() +
-                    "' keeps it");
+  warnings.push_back(to.prefix.string() + ": keeps its place and age in \"" +
+                     std::string(place.latest_filename) +
+                     "\", so a save may let go of it in its turn; 'cairn pin " +
+                     to.prefix.string() + "' keeps it");
   return {};
 }
 
@@ -162,56 +164,57 @@ Result<Moved> move_listed(const Location& named, const TransferOptions& options,
   const std::filesystem::path dir = parent.empty() ? "." : parent;
   const internal::Place place{dir, named.directory, latest_filename};
   CAIRN_CHECK(internal::check_written_name(dir, latest_filename));
-  const internal::LockWait wait{options.lock_wait, options.work.stop};
+  const internal::LockWait wait{options.lock_wait, options.exec.stop};
   const auto lock = internal::Lock::of_directory(named.directory, wait);
   if (!lock) return lock.error();
-  CAIRN_TRY(settled, internal::settle(place));
-  const std::vector<std::string>& names = settled.names;
+  CAIRN_TRY(recovery, internal::recover_from_journal(place));
+  const std::vector<std::string>& names = recovery.names;
   CAIRN_CHECK(refuse_links(named.directory, named, names));
-  CAIRN_TRY(cargo, take_held(named, options.follow_links));
-  CAIRN_CHECK(check_pin(place, cargo));
-  CAIRN_TRY(what, internal::members_of(named.directory, names, named.base));
+  CAIRN_TRY(snapshot, take_held(named, options.follow_links));
+  CAIRN_CHECK(check_pin(place, snapshot));
+  CAIRN_TRY(what, internal::checkpoint_files(named.directory, names, named.base));
   CAIRN_TRY(listings, internal::listings_of(place, names, named.base));
   if (listings.damaged) return *listings.damaged;
-  CAIRN_TRY(to, internal::destination_of(cargo.location, options.output));
-  CAIRN_CHECK(internal::check_may_leave(place, names, what, listings));
+  CAIRN_TRY(to, internal::destination_of(snapshot.location, options.output));
+  CAIRN_CHECK(internal::check_removable(place, names, what, listings));
   CAIRN_TRY(within, is_within(named.directory, to));
   if (within) CAIRN_CHECK(check_successor(place, to, listings));
-  if (auto room = internal::check_room(place, what, listings); !room)
-    return internal::told_what_to_free(std::move(room).error());
+  if (auto room = internal::check_space(place, what, listings); !room)
+    return internal::with_advice_to_free(std::move(room).error());
 
   Moved moved;
-  moved.transfer.notices = std::move(settled.notices);
+  moved.transfer.warnings = std::move(recovery.warnings);
   moved.catalogs = listings.names(place);
-  Holding holding(named, wait);
-  CAIRN_CHECK(arrive(cargo, to, options, holding, moved.transfer));
-  internal::Leaving leaving{std::move(what), std::nullopt};
+  MoveLocks holding(named, wait);
+  CAIRN_CHECK(arrive(snapshot, to, options, holding, moved.transfer));
+  internal::ListedRemoval leaving{std::move(what), std::nullopt};
   if (within) leaving.successor = to.base;
-  const auto left = internal::let_leave(place, leaving, listings);
-  if (!left) return whole_twice(cargo.location, to, internal::told_what_to_free(left.error()));
-  std::vector<std::string>& notices = moved.transfer.notices;
-  if (!*left) notices.push_back(stays(named.prefix.string()));
-  if (within && listings.own) CAIRN_CHECK(tell_of_age(place, to, notices));
+  const auto left = internal::remove_listed(place, leaving, listings);
+  if (!left) return whole_twice(snapshot.location, to, internal::with_advice_to_free(left.error()));
+  std::vector<std::string>& warnings = moved.transfer.warnings;
+  if (!*left) warnings.push_back(stays(named.prefix.string()));
+  if (within && listings.own) CAIRN_CHECK(warn_of_age(place, to, warnings));
   if (within || moved.catalogs.empty()) return moved;
-  if (listings.latest) notices.push_back(internal::latest_now(place));
-  notices.push_back(to.prefix.string() +
-                    ": no catalog lists it there; set_latest_checkpoint() (cairn set-latest) does");
+  if (listings.latest) warnings.push_back(internal::describe_latest(place));
+  warnings.push_back(
+      to.prefix.string() +
+      ": no catalog lists it there; set_latest_checkpoint() (cairn set-latest) does");
   return moved;
 }
 
 // No catalog can name it.
 Result<Moved> move_file(Location named, const TransferOptions& options) {
-  internal::Trail trail;
-  CAIRN_TRY(cargo, internal::take(std::move(named), options.follow_links, trail));
-  const Location& from = cargo.location;
+  internal::OpenAttempt attempt;
+  CAIRN_TRY(snapshot, internal::open_snapshot(std::move(named), options.follow_links, attempt));
+  const Location& from = snapshot.location;
   CAIRN_CHECK(refuse_links(from.directory, from, std::span(&from.base, 1)));
   CAIRN_TRY(to, internal::destination_of(from, options.output));
   Moved moved;
-  Holding holding(from, {options.lock_wait, options.work.stop});
-  CAIRN_CHECK(arrive(cargo, to, options, holding, moved.transfer));
-  const auto left = internal::let_leave_file(from, *cargo.file);
+  MoveLocks holding(from, {options.lock_wait, options.exec.stop});
+  CAIRN_CHECK(arrive(snapshot, to, options, holding, moved.transfer));
+  const auto left = internal::remove_listed_file(from, *snapshot.file);
   if (!left) return whole_twice(from, to, left.error());
-  if (!*left) moved.transfer.notices.push_back(stays(cargo.file->path()));
+  if (!*left) moved.transfer.warnings.push_back(stays(snapshot.file->path()));
   return moved;
 }
 
@@ -222,13 +225,13 @@ Result<Moved> move_checkpoint(const std::filesystem::path& source, const Transfe
   return at_boundary([&]() -> Result<Moved> {
     if (options.output.empty())
       return Error{Code::Invalid, 0, source.string() + ": a move needs a place to go to"};
-    CAIRN_TRY(found, internal::locate_leaving({source, options.follow_links, latest_filename},
-                                              {options.lock_wait, options.work.stop}));
+    CAIRN_TRY(found, internal::locate_for_removal({source, options.follow_links, latest_filename},
+                                                  {options.lock_wait, options.exec.stop}));
     Location& named = found.location;
     CAIRN_CHECK(internal::refuse_saved_model(named));
     auto moved = named.kind == internal::Kind::File ? move_file(std::move(named), options)
                                                     : move_listed(named, options, latest_filename);
-    if (moved) std::ranges::move(found.notices, std::back_inserter(moved->transfer.notices));
+    if (moved) std::ranges::move(found.warnings, std::back_inserter(moved->transfer.warnings));
     return moved;
   });
 }

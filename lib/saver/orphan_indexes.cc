@@ -68,9 +68,10 @@ bool is_orphan(const os::Directory& directory, std::span<const std::string> name
 bool is_wanted(const Place& place, std::span<const std::string> names, const std::string& name) {
   const std::string base = base_of(name);
   const auto history = read_history(place);
-  if (!history || std::ranges::find(history->listed, base, &Listed::base) != history->listed.end())
+  if (!history ||
+      std::ranges::find(history->listed, base, &HistoryEntry::base) != history->listed.end())
     return true;
-  const auto elsewhere = listed_elsewhere(place, names);
+  const auto elsewhere = other_listings(place, names);
   if (elsewhere.may_list(base)) return true;
   const auto info = place.directory.look(name);
   const auto links = LinksHere::read(place, names, outside_of(*history, elsewhere));
@@ -108,11 +109,11 @@ std::vector<std::string> remove_orphan_indexes(const Place& place,
   return went;
 }
 
-Result<Settled> settle_and_clear(const Place& place, double now_s) {
-  CAIRN_TRY(settled, settle(place));
-  auto went = remove_orphan_indexes(place, settled.names, now_s);
-  std::ranges::move(went, std::back_inserter(settled.notices));
-  return std::move(settled);
+Result<Recovery> recover_and_sweep(const Place& place, double now_s) {
+  CAIRN_TRY(recovery, recover_from_journal(place));
+  auto went = remove_orphan_indexes(place, recovery.names, now_s);
+  std::ranges::move(went, std::back_inserter(recovery.warnings));
+  return std::move(recovery);
 }
 
 }  // namespace cairn::internal

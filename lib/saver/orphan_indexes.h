@@ -24,7 +24,7 @@ std::vector<std::string> orphan_indexes(const os::Directory& directory,
 std::vector<std::string> remove_orphan_indexes(const Place& place,
                                                std::span<const std::string> names, double now_s);
 
-// settle(), and then this: for who can say what went.
-Result<Settled> settle_and_clear(const Place& place, double now_s);
+// recover_from_journal(), and then this: for who can say what went.
+Result<Recovery> recover_and_sweep(const Place& place, double now_s);
 
 }  // namespace cairn::internal

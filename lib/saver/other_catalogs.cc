@@ -113,8 +113,8 @@ void add_catalog(const Place& place, const std::string& name, OtherCatalogs& cat
   if (!head && taken) return;
   if (!head) return add_unread(head.error(), catalogs.unread);
   if (!*head || (*head)->find(kField) == std::string::npos || leads_to_own(place, name)) return;
-  Trail trail;
-  auto state = read_catalog({place.dir, place.directory, name}, trail);
+  OpenAttempt attempt;
+  auto state = read_catalog({place.dir, place.directory, name}, attempt);
   if (state && *state) {
     catalogs.states.emplace(name, **std::move(state));
   } else if (!state && may_pass(state.error())) {
@@ -174,14 +174,14 @@ Result<bool> reads_as_catalog(const os::Directory& directory, const std::string&
   return head && has_catalogs_line(*head);
 }
 
-std::string Elsewhere::doubt() const {
+std::string OtherListings::doubt() const {
   if (unread) return unread->what;
   return damaged ? damaged->what : std::string();
 }
 
-Elsewhere listed_elsewhere(const Place& place, std::span<const std::string> names) {
+OtherListings other_listings(const Place& place, std::span<const std::string> names) {
   OtherCatalogs catalogs = other_catalogs(place, names);
-  Elsewhere elsewhere{{}, {}, std::move(catalogs.unread), std::move(catalogs.damaged)};
+  OtherListings elsewhere{{}, {}, std::move(catalogs.unread), std::move(catalogs.damaged)};
   for (auto& [name, state] : catalogs.states) {
     const Place other{place.dir, place.directory, name};
     auto paths = std::move(state.all_model_checkpoint_paths);
@@ -196,9 +196,10 @@ Elsewhere listed_elsewhere(const Place& place, std::span<const std::string> name
   return elsewhere;
 }
 
-std::vector<std::filesystem::path> outside_of(const History& history, const Elsewhere& elsewhere) {
+std::vector<std::filesystem::path> outside_of(const History& history,
+                                              const OtherListings& elsewhere) {
   std::vector<std::filesystem::path> outside = elsewhere.outside;
-  for (const Listed& listed : history.listed) {
+  for (const HistoryEntry& listed : history.listed) {
     if (listed.base.empty()) outside.push_back(listed.path);
   }
   return outside;

@@ -28,7 +28,7 @@ OtherCatalogs other_catalogs(const Place& place, std::span<const std::string> na
 Result<bool> reads_as_catalog(const os::Directory& directory, const std::string& name);
 
 // What the other catalogs of the directory list. `names`: what is in it.
-struct Elsewhere {
+struct OtherListings {
   std::map<std::string, std::string> listed;   // the catalog's name, by the checkpoint's base
   std::vector<std::filesystem::path> outside;  // what they list elsewhere
   std::optional<Error> unread;                 // as in OtherCatalogs
@@ -38,10 +38,11 @@ struct Elsewhere {
   std::string doubt() const;
   bool may_list(const std::string& base) const { return listed.contains(base) || !doubt().empty(); }
 };
-Elsewhere listed_elsewhere(const Place& place, std::span<const std::string> names);
+OtherListings other_listings(const Place& place, std::span<const std::string> names);
 
 // What any catalog of the directory, its own among them, lists elsewhere.
-std::vector<std::filesystem::path> outside_of(const History& history, const Elsewhere& elsewhere);
+std::vector<std::filesystem::path> outside_of(const History& history,
+                                              const OtherListings& elsewhere);
 
 // The checkpoint here of which `base` is a copy, as file managers and people make them: "m-2 -
 // Copy", "m-2.bak", "Copy of m-2". Its index has the same bytes, and its name holds the other's.

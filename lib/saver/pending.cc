@@ -56,30 +56,30 @@ std::uint64_t size_of(const NamedTensor& tensor) {
 }  // namespace
 
 // The largest first: the more is copied, the sooner the caller goes on.
-Staging::Staging(std::span<const NamedTensor> tensors, std::uint64_t size_bytes_max) {
+StagingBuffer::StagingBuffer(std::span<const NamedTensor> tensors, std::uint64_t size_bytes_max) {
   std::vector<const NamedTensor*> by_size;
   for (const NamedTensor& tensor : tensors) by_size.push_back(&tensor);
   std::ranges::sort(by_size, std::greater(), [](const auto* each) { return size_of(*each); });
   for (const NamedTensor* tensor : by_size) {
     const std::uint64_t size_bytes = size_of(*tensor);
     if (size_bytes > size_bytes_max) {
-      lent_.push_back(*tensor);
+      borrowed_.push_back(*tensor);
       continue;
     }
     size_bytes_max -= size_bytes;
     copies_.push_back({*tensor, {}, {}});
   }
   // Then the caller need not wait until the writing end gets here, behind the disk.
-  let_go_ = lent_.empty();
+  released_ = borrowed_.empty();
 }
 
-void Staging::set_copied(Copied copied) {
+void StagingBuffer::set_copied(CopyState copied) {
   const std::lock_guard lock(mutex_);
   copied_ = copied;
   changed_.notify_all();
 }
 
-void Staging::copy() {
+void StagingBuffer::copy() {
   const auto done = at_boundary([&]() -> Result<void> {
     std::uint64_t size_bytes = 0;
     for (const Copy& copy : copies_) size_bytes += copy.tensor.bytes.size();
@@ -98,37 +98,38 @@ void Staging::copy() {
     }
     return {};
   });
-  set_copied(done ? Copied::Whole : Copied::Failed);
+  set_copied(done ? CopyState::Whole : CopyState::Failed);
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return let_go_; });
+  changed_.wait(lock, [&] { return released_; });
 }
 
-Result<void> Staging::write(Writer& writer, const Work& work) {
-  CAIRN_CHECK(write_all(writer, lent_, work));
-  let_go();
+Result<void> StagingBuffer::write(Writer& writer, const ExecOptions& exec) {
+  CAIRN_CHECK(write_all(writer, borrowed_, exec));
+  release();
   {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return copied_ != Copied::NotYet; });
-    if (copied_ == Copied::Failed)
+    changed_.wait(lock, [&] { return copied_ != CopyState::NotYet; });
+    if (copied_ == CopyState::Failed)
       return Error{Code::OutOfMemory, 0, "no memory for a copy of the tensors"};
   }
   std::vector<NamedTensor> copied;
   for (const Copy& copy : copies_) copied.push_back(copy.tensor);
-  return write_all(writer, copied, work);
+  return write_all(writer, copied, exec);
 }
 
-void Staging::let_go() {
+void StagingBuffer::release() {
   const std::lock_guard lock(mutex_);
-  let_go_ = true;
+  released_ = true;
   changed_.notify_all();
 }
 
-Result<void> write_all(Writer& writer, std::span<const NamedTensor> tensors, const Work& work) {
+Result<void> write_all(Writer& writer, std::span<const NamedTensor> tensors,
+                       const ExecOptions& exec) {
   std::vector<NamedBytes> raw;
   for (const NamedTensor& tensor : tensors) {
     if (!is_encoded(tensor.spec.dtype)) raw.push_back({tensor.spec.name, tensor.bytes});
   }
-  CAIRN_CHECK(writer.write_all(raw, work));
+  CAIRN_CHECK(writer.write_all(raw, exec));
   for (const NamedTensor& tensor : tensors) {
     const std::string& name = tensor.spec.name;
     if (!is_encoded(tensor.spec.dtype)) continue;

@@ -38,18 +38,18 @@ namespace internal {
 // written from the caller's own memory, with all that makes save() fast, and the caller waits for
 // that. Pieces that go through the staging memory one by one were rejected: they are summed and
 // written by one thread, and a caller with more than fits waited longer than for save().
-class Staging {
+class StagingBuffer {
  public:
-  Staging(std::span<const NamedTensor> tensors, std::uint64_t size_bytes_max);
+  StagingBuffer(std::span<const NamedTensor> tensors, std::uint64_t size_bytes_max);
 
   // The caller's end: copies, and returns when its memory is needed no more.
   void copy();
 
   // The writing end: what is lent first, then the copies.
-  Result<void> write(Writer& writer, const Work& work);
+  Result<void> write(Writer& writer, const ExecOptions& exec);
 
   // The writing end needs the caller's memory no more, whatever became of the save.
-  void let_go();
+  void release();
 
  private:
   struct Copy {
@@ -57,20 +57,21 @@ class Staging {
     std::vector<std::string> texts;
     std::vector<std::string_view> strings;
   };
-  enum class Copied : std::uint8_t { NotYet, Whole, Failed };
-  void set_copied(Copied copied);
+  enum class CopyState : std::uint8_t { NotYet, Whole, Failed };
+  void set_copied(CopyState copied);
 
-  std::vector<NamedTensor> lent_;
+  std::vector<NamedTensor> borrowed_;
   std::vector<Copy> copies_;
   std::optional<os::Mapping> memory_;  // in huge pages, which halves the time that a copy takes
   std::mutex mutex_;
   std::condition_variable changed_;
-  Copied copied_ = Copied::NotYet;
-  bool let_go_ = false;
+  CopyState copied_ = CopyState::NotYet;
+  bool released_ = false;
 };
 
 // What is in memory already.
-Result<void> write_all(Writer& writer, std::span<const NamedTensor> tensors, const Work& work);
+Result<void> write_all(Writer& writer, std::span<const NamedTensor> tensors,
+                       const ExecOptions& exec);
 
 }  // namespace internal
 }  // namespace cairn

@@ -48,14 +48,14 @@ Result<void> check_removable(const internal::Place& place, const Location& locat
 }
 
 // A dry run finishes nothing.
-Result<internal::Settled> settled(const internal::Place& place, bool dry_run) {
+Result<internal::Recovery> recover(const internal::Place& place, bool dry_run) {
   if (dry_run) {
     return place.directory.names().transform(
-        [](auto names) { return internal::Settled{std::move(names), {}}; });
+        [](auto names) { return internal::Recovery{std::move(names), {}}; });
   }
-  auto settled = internal::settle(place);
-  if (!settled) return internal::told_what_to_free(std::move(settled).error());
-  return settled;
+  auto recovery = internal::recover_from_journal(place);
+  if (!recovery) return internal::with_advice_to_free(std::move(recovery).error());
+  return recovery;
 }
 
 Result<Removed> remove_listed(const Location& location, const RemoveOptions& options) {
@@ -69,7 +69,7 @@ Result<Removed> remove_listed(const Location& location, const RemoveOptions& opt
     CAIRN_TRY(taken, internal::Lock::of_directory(directory, {options.lock_wait, options.stop}));
     lock.emplace(std::move(taken));
   }
-  CAIRN_TRY(before, settled(place, options.dry_run));
+  CAIRN_TRY(before, recover(place, options.dry_run));
   const std::vector<std::string>& names = before.names;
   // What a writer that died was to remove has gone by now.
   CAIRN_TRY(twin, directory.duplicate());
@@ -82,15 +82,16 @@ Result<Removed> remove_listed(const Location& location, const RemoveOptions& opt
                                                {options.lock_wait, options.stop}));
     of_prefix.emplace(std::move(taken));
   }
-  CAIRN_TRY(what, internal::members_of(directory, names, location.base, internal::Unread::Take));
-  Removed removed{location.prefix, {}, listings.names(place), std::move(before.notices)};
-  CAIRN_CHECK(internal::check_may_leave(place, names, what, listings));
+  CAIRN_TRY(what, internal::checkpoint_files(directory, names, location.base,
+                                             internal::UnreadableIndex::Take));
+  Removed removed{location.prefix, {}, listings.names(place), std::move(before.warnings)};
+  CAIRN_CHECK(internal::check_removable(place, names, what, listings));
   for (const format::JournalFile& file : what.files) removed.files.push_back(file.name);
   if (options.dry_run) return removed;
-  auto gone = internal::let_leave(place, {what, {}}, listings);
+  auto gone = internal::remove_listed(place, {what, {}}, listings);
   if (!gone && internal::is_full(gone.error()))
-    gone = internal::let_leave_first(place, what, listings, std::move(gone).error());
-  if (!gone) return internal::told_what_to_free(gone.error());
+    gone = internal::remove_before_unlisting(place, what, listings, std::move(gone).error());
+  if (!gone) return internal::with_advice_to_free(gone.error());
   if (*gone) return removed;
   return Error{Code::Busy, 0,
                location.prefix.string() +
@@ -105,7 +106,7 @@ Result<Removed> remove_one_file(const Location& location, const RemoveOptions& o
   const auto lock = internal::Lock::of_prefix(location.directory, internal::lock_base(location),
                                               {options.lock_wait, options.stop});
   if (!lock) return lock.error();
-  CAIRN_TRY(gone, internal::let_leave_file(location, file));
+  CAIRN_TRY(gone, internal::remove_listed_file(location, file));
   if (gone) return Removed{path, {location.base}, {}, {}};
   return Error{Code::Busy, 0, path.string() + ": another has written it anew meanwhile; it stays"};
 }
@@ -115,13 +116,13 @@ Result<Removed> remove_one_file(const Location& location, const RemoveOptions& o
 Result<Removed> remove_checkpoint(const std::filesystem::path& prefix,
                                   const RemoveOptions& options) noexcept {
   return at_boundary([&]() -> Result<Removed> {
-    CAIRN_TRY(found, internal::locate_leaving({prefix, true, options.latest_filename},
-                                              {options.lock_wait, options.stop}));
+    CAIRN_TRY(found, internal::locate_for_removal({prefix, true, options.latest_filename},
+                                                  {options.lock_wait, options.stop}));
     const Location& location = found.location;
     CAIRN_CHECK(internal::refuse_saved_model(location));
     auto removed = location.kind == internal::Kind::File ? remove_one_file(location, options)
                                                          : remove_listed(location, options);
-    if (removed) std::ranges::move(found.notices, std::back_inserter(removed->notices));
+    if (removed) std::ranges::move(found.warnings, std::back_inserter(removed->warnings));
     return removed;
   });
 }

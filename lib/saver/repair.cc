@@ -31,9 +31,9 @@
 namespace cairn {
 namespace {
 
-using internal::Listed;
+using internal::HistoryEntry;
 
-auto by_age(const Listed& listed) {
+auto by_age(const HistoryEntry& listed) {
   return std::tuple(listed.known.saved_s, listed.known.step.value_or(-1), listed.base);
 }
 
@@ -69,7 +69,7 @@ class Repair {
       CAIRN_CHECK(keep(paths[i], time_s));
     }
     CAIRN_CHECK(keep(state.model_checkpoint_path, latest_s));
-    for (const Listed& listed : history_.listed) before_.push_back(listed.path);
+    for (const HistoryEntry& listed : history_.listed) before_.push_back(listed.path);
     sound_ = sound_ && left_out_.empty() && before_.size() == paths.size();
     return {};
   }
@@ -77,7 +77,7 @@ class Repair {
   // The checkpoints in the directory that the catalog does not list.
   Result<void> look_around() {
     CAIRN_TRY(names, place_.directory.names());
-    const auto elsewhere = internal::listed_elsewhere(place_, names);
+    const auto elsewhere = internal::other_listings(place_, names);
     const auto bases = internal::checkpoints_among(names);
     for (const std::string& base : bases) {
       if (seen_.contains(base)) continue;
@@ -108,7 +108,7 @@ class Repair {
     if (!believed_) std::ranges::sort(history_.listed, {}, by_age);
     Repaired repaired;
     std::vector<std::filesystem::path> after;
-    for (const Listed& listed : history_.listed) {
+    for (const HistoryEntry& listed : history_.listed) {
       after.push_back(listed.path);
       repaired.state.all_model_checkpoint_paths.push_back(listed.path);
       if (history_.has_timestamps)
@@ -130,11 +130,11 @@ class Repair {
 
   Result<void> keep(const std::filesystem::path& path, std::optional<double> time_s) {
     const auto entry = internal::resolve_entry(place_, path, false);
-    if (!entry || entry->base.empty()) return keep_unjudged(path, entry, time_s);
-    if (!entry->notice.empty()) sound_ = false;  // it is not where the catalog says
+    if (!entry || entry->base.empty()) return keep_unreadable(path, entry, time_s);
+    if (!entry->warning.empty()) sound_ = false;  // it is not where the catalog says
     const std::string& base = entry->base;
-    std::erase_if(history_.listed, [&](const Listed& other) { return other.base == base; });
-    CAIRN_TRY(known, internal::known_of(place_, base));
+    std::erase_if(history_.listed, [&](const HistoryEntry& other) { return other.base == base; });
+    CAIRN_TRY(known, internal::checkpoint_facts(place_, base));
     const double saved_s = time_s.value_or(std::nan(""));
     if (!std::isnan(saved_s)) known.saved_s = saved_s;
     newest_s_ = std::max(newest_s_, known.saved_s);
@@ -150,8 +150,8 @@ class Repair {
 
   // An entry that is not to be opened: a symbolic link, or in another directory. It stays where
   // something is there.
-  Result<void> keep_unjudged(const std::filesystem::path& path,
-                             const Result<internal::Entry>& entry, std::optional<double> time_s) {
+  Result<void> keep_unreadable(const std::filesystem::path& path,
+                               const Result<internal::Entry>& entry, std::optional<double> time_s) {
     if (!entry && entry.error().code != Code::Unsafe) return entry.error();
     const std::string base = path.filename().string();
     const std::string why =
@@ -167,7 +167,7 @@ class Repair {
       }
       kept_.push_back({path, why});
     }
-    internal::Known known;
+    internal::CheckpointFacts known;
     if (time_s && !std::isnan(*time_s)) known.saved_s = *time_s;
     history_.listed.push_back({path, {}, std::move(known), {}});
     return {};
@@ -179,7 +179,7 @@ class Repair {
       leave_out(place_.dir / base, *std::move(why));
       return {};
     }
-    CAIRN_TRY(known, internal::known_of(place_, base));
+    CAIRN_TRY(known, internal::checkpoint_facts(place_, base));
     if (!believed_ || known.saved_s > newest_s_) {
       found_.push_back({place_.dir / base, base, std::move(known), {}});
       return {};
@@ -198,14 +198,14 @@ class Repair {
   double newest_s_ = -std::numeric_limits<double>::infinity();
   std::set<std::string> seen_;
   std::vector<std::filesystem::path> before_;
-  std::vector<Listed> found_;
+  std::vector<HistoryEntry> found_;
   internal::History history_;
-  std::vector<PassedOver> left_out_;
-  std::vector<PassedOver> kept_;
+  std::vector<SkippedCheckpoint> left_out_;
+  std::vector<SkippedCheckpoint> kept_;
 };
 
-// What publishers left that died may fill the disk. Otherwise it stays for settle(), which says
-// what becomes of it.
+// What publishers left that died may fill the disk. Otherwise it stays for recover_from_journal(),
+// which says what becomes of it.
 Result<void> write(const internal::Place& place, const internal::History& history) {
   auto written = internal::write_history(place, history);
   if (written || written.error().code != Code::NoSpace) return written;
@@ -219,8 +219,8 @@ Result<Repaired> repair(const internal::Place& place, const RepairOptions& optio
     CAIRN_TRY(taken, internal::Lock::of_directory(place.directory, {options.lock_wait, {}}));
     lock.emplace(std::move(taken));
   }
-  internal::Trail trail;
-  const auto state = internal::read_catalog(place, trail);
+  internal::OpenAttempt attempt;
+  const auto state = internal::read_catalog(place, attempt);
   const bool damaged =
       !state && (state.error().code == Code::Corrupt || state.error().code == Code::Unsupported);
   if (!state && !damaged) return state.error();
@@ -236,8 +236,8 @@ Result<Repaired> repair(const internal::Place& place, const RepairOptions& optio
     internal::sweep_all(place.directory);
     return repaired;
   }
-  CAIRN_TRY(settled, internal::settle(place));
-  repaired.notices = std::move(settled.notices);
+  CAIRN_TRY(recovery, internal::recover_from_journal(place));
+  repaired.warnings = std::move(recovery.warnings);
   return repaired;
 }
 

@@ -15,7 +15,7 @@
 // are not: `max_to_keep` 0 lists everything, where TensorFlow's Saver would list only the newest.
 //
 // Ours look at the whole list each time and remember nothing: a checkpoint stays as long as one
-// rule says so. Each is made so that what one judgement leaves, the next one leaves too.
+// rule says so. Each is made so that what one run leaves, the next one leaves too.
 
 #include "lib/saver/retention.h"
 
@@ -102,7 +102,7 @@ double saver_interval_s(const Retention& rule) {
 }
 
 // Whether the grid preserves what was saved then; if so, it moves on.
-bool preserves(const Retention& rule, double saved_s, Grid& grid) {
+bool preserves(const Retention& rule, double saved_s, KeepState& grid) {
   if (rule.hours == 0) return false;
   if (rule.rule == Rule::TensorFlowSaver) {
     if (!(saved_s > grid.next_keep_s)) return false;
@@ -115,30 +115,30 @@ bool preserves(const Retention& rule, double saved_s, Grid& grid) {
 }
 
 // A pin changes nothing for the others: the grid is asked first, and does not see it.
-Judged judge_leaving(const Retention& rule, const Known& known, Grid& grid) {
-  if (preserves(rule, known.saved_s, grid)) return {Fate::Preserved, one_every(rule)};
-  if (known.pinned) return {Fate::Preserved, "pinned"};
+Decision decide_excess(const Retention& rule, const CheckpointFacts& known, KeepState& grid) {
+  if (preserves(rule, known.saved_s, grid)) return {Retained::Preserved, one_every(rule)};
+  if (known.pinned) return {Retained::Preserved, "pinned"};
   std::string why = "older than " + newest_of(rule);
   if (rule.hours > 0) why += ", and too early to be " + one_every(rule);
-  return {Fate::Deleted, std::move(why)};
+  return {Retained::Deleted, std::move(why)};
 }
 
-void judge_as_tensorflow(const Retention& rule, std::span<const Known> listed, Pace pace,
-                         Judgement& judgement) {
+void apply_tensorflow(const Retention& rule, std::span<const CheckpointFacts> listed,
+                      RemovalLimit pace, RetentionResult& result) {
   const bool endless = rule.count == 0;
   const std::size_t excess =
       endless || listed.size() <= rule.count ? 0 : listed.size() - rule.count;
-  const bool one_at_most = rule.rule == Rule::TensorFlowSaver && pace == Pace::Save;
+  const bool one_at_most = rule.rule == Rule::TensorFlowSaver && pace == RemovalLimit::Save;
   const std::size_t leaving = one_at_most ? std::min<std::size_t>(excess, 1) : excess;
   for (std::size_t i = 0; i < listed.size(); ++i) {
     if (i < leaving) {
-      judgement.of.push_back(judge_leaving(rule, listed[i], judgement.grid));
+      result.of.push_back(decide_excess(rule, listed[i], result.grid));
     } else if (i < excess) {
-      judgement.of.push_back(
-          {Fate::Listed, "older than " + newest_of(rule) + ", but one at most goes at each save"});
+      result.of.push_back({Retained::Listed, "older than " + newest_of(rule) +
+                                                 ", but one at most goes at each save"});
     } else {
-      judgement.of.push_back(
-          {Fate::Listed, endless ? "everything stays" : "one of " + newest_of(rule)});
+      result.of.push_back(
+          {Retained::Listed, endless ? "everything stays" : "one of " + newest_of(rule)});
     }
   }
 }
@@ -146,19 +146,19 @@ void judge_as_tensorflow(const Retention& rule, std::span<const Known> listed, P
 // ---- Ours
 
 // What one rule says of one checkpoint.
-struct Opinion {
+struct RuleResult {
   bool stays = false;
   std::string why;
 };
-using Opinions = std::vector<Opinion>;  // parallel to `listed`
+using RuleResults = std::vector<RuleResult>;  // parallel to `listed`
 
-Opinions by_newest(const Retention& rule, std::span<const Known> listed) {
-  Opinions opinions;
+RuleResults by_newest(const Retention& rule, std::span<const CheckpointFacts> listed) {
+  RuleResults results;
   for (std::size_t i = 0; i < listed.size(); ++i) {
     const bool stays = listed.size() - i <= rule.count;
-    opinions.push_back({stays, (stays ? "one of " : "older than ") + newest_of(rule)});
+    results.push_back({stays, (stays ? "one of " : "older than ") + newest_of(rule)});
   }
-  return opinions;
+  return results;
 }
 
 bool is_multiple(std::int64_t step, std::uint64_t of) {
@@ -167,39 +167,39 @@ bool is_multiple(std::int64_t step, std::uint64_t of) {
   return magnitude % of == 0;
 }
 
-Opinions by_steps(const Retention& rule, std::span<const Known> listed) {
+RuleResults by_steps(const Retention& rule, std::span<const CheckpointFacts> listed) {
   CAIRN_ASSERT(rule.count != 0);
-  Opinions opinions;
-  for (const Known& known : listed) {
+  RuleResults results;
+  for (const CheckpointFacts& known : listed) {
     if (!known.step) {
-      opinions.push_back({false, "without a step"});
+      results.push_back({false, "without a step"});
       continue;
     }
     const bool stays = is_multiple(*known.step, rule.count);
-    opinions.push_back({stays, "step " + std::to_string(*known.step) +
-                                   (stays ? " is a multiple of " : " is not a multiple of ") +
-                                   std::to_string(rule.count)});
+    results.push_back({stays, "step " + std::to_string(*known.step) +
+                                  (stays ? " is a multiple of " : " is not a multiple of ") +
+                                  std::to_string(rule.count)});
   }
-  return opinions;
+  return results;
 }
 
-Opinions by_duration(const Retention& rule, std::span<const Known> listed) {
-  Opinions opinions;
+RuleResults by_duration(const Retention& rule, std::span<const CheckpointFacts> listed) {
+  RuleResults results;
   double kept_s = 0;
-  for (const Known& known : listed) {
+  for (const CheckpointFacts& known : listed) {
     // Written so that a time that is not a number, in a damaged catalog, deletes nothing.
     const bool too_early = known.saved_s - kept_s < rule.hours * kSecondsPerHour;
-    if (!opinions.empty() && too_early) {
-      opinions.push_back({false, "too early to be " + one_every(rule)});
+    if (!results.empty() && too_early) {
+      results.push_back({false, "too early to be " + one_every(rule)});
       continue;
     }
-    opinions.push_back({true, one_every(rule)});
+    results.push_back({true, one_every(rule)});
     kept_s = known.saved_s;
   }
-  return opinions;
+  return results;
 }
 
-const double* find_metric(const Known& known, std::string_view name) {
+const double* find_metric(const CheckpointFacts& known, std::string_view name) {
   for (const auto& [metric, value] : known.metrics) {
     if (metric == name) return &value;
   }
@@ -212,7 +212,7 @@ struct Candidate {
 };
 
 // Those that have the metric, best first; of equals the newer.
-std::vector<Candidate> ranked(const Retention& rule, std::span<const Known> listed) {
+std::vector<Candidate> ranked(const Retention& rule, std::span<const CheckpointFacts> listed) {
   std::vector<Candidate> candidates;
   for (std::size_t i = 0; i < listed.size(); ++i) {
     const double* value = find_metric(listed[i], rule.metric);
@@ -225,24 +225,24 @@ std::vector<Candidate> ranked(const Retention& rule, std::span<const Known> list
   return candidates;
 }
 
-Opinions by_metric(const Retention& rule, std::span<const Known> listed) {
-  Opinions opinions;
-  for (const Known& known : listed) {
+RuleResults by_metric(const Retention& rule, std::span<const CheckpointFacts> listed) {
+  RuleResults results;
+  for (const CheckpointFacts& known : listed) {
     const double* value = find_metric(known, rule.metric);
-    opinions.push_back({false, value == nullptr
-                                   ? "without a value of " + rule.metric
-                                   : "not among the " + best_of(rule) + ": " + text_of(*value)});
+    results.push_back({false, value == nullptr
+                                  ? "without a value of " + rule.metric
+                                  : "not among the " + best_of(rule) + ": " + text_of(*value)});
   }
   std::vector<Candidate> best = ranked(rule, listed);
   best.resize(std::min<std::size_t>(best.size(), rule.count));
   for (const Candidate& each : best) {
     const double value = *find_metric(listed[each.position], rule.metric);
-    opinions[each.position] = {true, best_of(rule) + ": " + text_of(value)};
+    results[each.position] = {true, best_of(rule) + ": " + text_of(value)};
   }
-  return opinions;
+  return results;
 }
 
-Opinions opinions_of(const Retention& rule, std::span<const Known> listed) {
+RuleResults rule_results(const Retention& rule, std::span<const CheckpointFacts> listed) {
   switch (rule.rule) {
     case Rule::Newest:
       return by_newest(rule, listed);
@@ -265,20 +265,21 @@ void add_reason(std::string& why, std::string_view reason) {
   why += reason;
 }
 
-void judge_as_any_of(std::span<const Retention> rules, std::span<const Known> listed,
-                     Judgement& judgement) {
-  std::vector<Opinions> by_rule;
-  for (const Retention& rule : rules) by_rule.push_back(opinions_of(rule, listed));
+void apply_any_of(std::span<const Retention> rules, std::span<const CheckpointFacts> listed,
+                  RetentionResult& result) {
+  std::vector<RuleResults> by_rule;
+  for (const Retention& rule : rules) by_rule.push_back(rule_results(rule, listed));
   for (std::size_t i = 0; i < listed.size(); ++i) {
     std::string why_stays;
     std::string why_goes;
     if (i + 1 == listed.size()) add_reason(why_stays, "the latest");
     if (listed[i].pinned) add_reason(why_stays, "pinned");
     if (rules.empty()) add_reason(why_stays, "everything stays");
-    for (const Opinions& opinions : by_rule)
-      add_reason(opinions[i].stays ? why_stays : why_goes, opinions[i].why);
+    for (const RuleResults& results : by_rule)
+      add_reason(results[i].stays ? why_stays : why_goes, results[i].why);
     const bool stays = !why_stays.empty();
-    judgement.of.push_back({stays ? Fate::Listed : Fate::Deleted, stays ? why_stays : why_goes});
+    result.of.push_back(
+        {stays ? Retained::Listed : Retained::Deleted, stays ? why_stays : why_goes});
   }
 }
 
@@ -306,7 +307,7 @@ Result<void> check_rules(std::span<const Retention> rules) {
   return {};
 }
 
-Grid first_grid(std::span<const Retention> rules, double now_s) {
+KeepState first_grid(std::span<const Retention> rules, double now_s) {
   if (rules.empty() || !is_tensorflow(rules.front())) return {};
   if (rules.front().rule == Rule::TensorFlowSaver)
     return {.next_keep_s = now_s + saver_interval_s(rules.front())};
@@ -315,16 +316,17 @@ Grid first_grid(std::span<const Retention> rules, double now_s) {
   return {.last_preserved_s = now_s - 1};
 }
 
-Judgement judge(std::span<const Retention> rules, std::span<const Known> listed, const Grid& grid,
-                Pace pace) {
-  Judgement judgement{{}, grid, Fate::Listed};
+RetentionResult apply_retention(std::span<const Retention> rules,
+                                std::span<const CheckpointFacts> listed, const KeepState& grid,
+                                RemovalLimit pace) {
+  RetentionResult result{{}, grid, Retained::Listed};
   if (!rules.empty() && is_tensorflow(rules.front())) {
-    judge_as_tensorflow(rules.front(), listed, pace, judgement);
-    judgement.spared = Fate::Preserved;
+    apply_tensorflow(rules.front(), listed, pace, result);
+    result.protected_as = Retained::Preserved;
   } else {
-    judge_as_any_of(rules, listed, judgement);
+    apply_any_of(rules, listed, result);
   }
-  return judgement;
+  return result;
 }
 
 }  // namespace internal

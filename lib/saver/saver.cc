@@ -26,11 +26,11 @@
 #include "lib/os/signals.h"
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
+#include "lib/saver/apply_retention.h"
 #include "lib/saver/catalog_file.h"
 #include "lib/saver/checkpoint_files.h"
 #include "lib/saver/history.h"
 #include "lib/saver/journal.h"
-#include "lib/saver/leaving.h"
 #include "lib/saver/orphan_indexes.h"
 #include "lib/saver/pending.h"
 #include "lib/saver/retention.h"
@@ -43,11 +43,11 @@
 namespace cairn {
 namespace {
 
-using internal::Fate;
+using internal::CheckpointFacts;
 using internal::History;
-using internal::Judgement;
-using internal::Known;
-using internal::Listed;
+using internal::HistoryEntry;
+using internal::Retained;
+using internal::RetentionResult;
 
 Error invalid(std::string what) { return {Code::Invalid, 0, std::move(what)}; }
 
@@ -63,8 +63,8 @@ class Saver::State {
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
-  const Work& work_of(const SaveOptions& what) const noexcept {
-    return what.work ? *what.work : options_.work;
+  const ExecOptions& exec_of(const SaveOptions& what) const noexcept {
+    return what.exec ? *what.exec : options_.exec;
   }
   Result<Saved> save(std::string_view name, std::vector<TensorSpec> specs, const Fill& fill,
                      const SaveOptions& what);
@@ -72,16 +72,16 @@ class Saver::State {
                                  Memory memory, const SaveOptions& what);
   Result<std::vector<std::filesystem::path>> last_checkpoints() const;
   Result<void> pin(const std::filesystem::path& prefix, bool pinned);
-  Result<std::vector<Verdict>> prune(bool dry_run);
-  std::span<const std::string> notices() const noexcept { return notices_; }
+  Result<std::vector<RetentionDecision>> prune(bool dry_run);
+  std::span<const std::string> warnings() const noexcept { return warnings_; }
 
-  // The answer of `todo`, and a notice where that was `done` elsewhere than the path says.
+  // The answer of `todo`, and a warning where that was `done` elsewhere than the path says.
   template <class Todo>
   auto noting(const char* done, Todo todo) {
-    notices_.clear();
+    warnings_.clear();
     auto answer = todo();
     auto elsewhere = answer ? moved(done) : std::nullopt;
-    if (elsewhere) notices_.push_back(*std::move(elsewhere));
+    if (elsewhere) warnings_.push_back(*std::move(elsewhere));
     return answer;
   }
 
@@ -92,39 +92,42 @@ class Saver::State {
     WriterOptions writer;
     History history;  // as it will be, the new checkpoint in it
     format::JournalFacts journal;
-    std::vector<std::string> notices;
+    std::vector<std::string> warnings;
   };
 
   internal::Place place() const {
     return {dir_, directory_, options_.latest_filename, options_.follow_links};
   }
-  internal::LockWait lock_wait(const Work& work) const { return {options_.lock_wait, work.stop}; }
-  internal::LockWait lock_wait() const { return lock_wait(options_.work); }
+  internal::LockWait lock_wait(const ExecOptions& exec) const {
+    return {options_.lock_wait, exec.stop};
+  }
+  internal::LockWait lock_wait() const { return lock_wait(options_.exec); }
   double now_s() const;
   void join();
-  Result<void> hear_pending();
-  Result<std::vector<std::string>> settle();
+  Result<void> wait_for_pending();
+  Result<std::vector<std::string>> recover_from_journal();
   Result<std::string> checked_base(std::string_view name, const SaveOptions& what) const;
-  internal::Grid grid_of(const History& history) const;
-  Judgement judge(const History& history, internal::Pace pace) const;
+  internal::KeepState grid_of(const History& history) const;
+  RetentionResult apply_retention(const History& history, internal::RemovalLimit pace) const;
   Result<Plan> plan_of(const std::string& base, const SaveOptions& what,
                        std::span<const std::string> names) const;
   std::optional<std::string> moved(const std::string& done) const;
   Result<Saved> run(const std::string& base, std::vector<TensorSpec> specs, const Fill& fill,
-                    const SaveOptions& what, const Work& work) const;
+                    const SaveOptions& what, const ExecOptions& exec) const;
   Result<std::vector<std::string>> write_checkpoint(const Plan& plan, std::vector<TensorSpec> specs,
-                                                    const Fill& fill, const Work& work) const;
+                                                    const Fill& fill,
+                                                    const ExecOptions& exec) const;
   Result<void> catch_up(Plan& plan, const SaveOptions& what) const;
   Result<void> add_unlisted(const History& history, std::span<const std::string> names,
-                            std::multimap<double, Verdict>& verdicts) const;
-  Result<std::map<std::string, std::string>> let_go(History history, const Judgement& judgement,
-                                                    std::span<const std::string> names) const;
+                            std::multimap<double, RetentionDecision>& decisions) const;
+  Result<std::map<std::string, std::string>> release(History history, const RetentionResult& result,
+                                                     std::span<const std::string> names) const;
 
   std::filesystem::path dir_;
   os::Directory directory_;
   SaverOptions options_;
   double opened_s_ = 0;
-  std::vector<std::string> notices_;
+  std::vector<std::string> warnings_;
   std::shared_ptr<PendingSave::State> pending_;
   std::thread thread_;
 };
@@ -156,8 +159,8 @@ Result<std::string> Saver::State::checked_base(std::string_view name,
   return invalid(dir_.string() + ": a checkpoint named " + base + " would be the catalog itself");
 }
 
-internal::Grid Saver::State::grid_of(const History& history) const {
-  internal::Grid grid = internal::first_grid(options_.keep_any_of, opened_s_);
+internal::KeepState Saver::State::grid_of(const History& history) const {
+  internal::KeepState grid = internal::first_grid(options_.keep_any_of, opened_s_);
   const auto* rule = internal::rule_of(options_.keep_any_of, Retention::Rule::TensorFlowSaver);
   if (rule != nullptr && history.grid && history.grid->hours == rule->hours)
     grid.next_keep_s = history.grid->next_keep_s;
@@ -167,38 +170,39 @@ internal::Grid Saver::State::grid_of(const History& history) const {
   return grid;
 }
 
-Judgement Saver::State::judge(const History& history, internal::Pace pace) const {
-  std::vector<Known> known;
-  for (const Listed& listed : history.listed) known.push_back(listed.known);
-  return internal::judge(options_.keep_any_of, known, grid_of(history), pace);
+RetentionResult Saver::State::apply_retention(const History& history,
+                                              internal::RemovalLimit pace) const {
+  std::vector<CheckpointFacts> known;
+  for (const HistoryEntry& listed : history.listed) known.push_back(listed.known);
+  return internal::apply_retention(options_.keep_any_of, known, grid_of(history), pace);
 }
 
 Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base, const SaveOptions& what,
                                                  std::span<const std::string> names) const {
   CAIRN_TRY(history, internal::read_history(place()));
   // A pin belongs to the name: to save under it again does not take it away.
-  const auto same = std::ranges::find(history.listed, base, &Listed::base);
+  const auto same = std::ranges::find(history.listed, base, &HistoryEntry::base);
   const bool known = same != history.listed.end();
   CAIRN_TRY(before,
             known ? Result<internal::Pin>(internal::Pin{same->known.pinned, same->known.unread})
                   : internal::pin_of(place(), base));
   const bool pinned = what.pinned || before.pinned || !before.unread.empty();
   const double now = now_s();
-  std::erase_if(history.listed, [&](const Listed& listed) { return listed.base == base; });
+  std::erase_if(history.listed, [&](const HistoryEntry& listed) { return listed.base == base; });
   history.listed.push_back({dir_ / base, base, {now, what.step, what.metrics, pinned, {}}, {}});
-  Judgement judgement = judge(history, internal::Pace::Save);
+  RetentionResult result = apply_retention(history, internal::RemovalLimit::Save);
 
   Plan plan;
   plan.base = base;
-  CAIRN_TRY(spared, internal::spare_others(place(), names, history, judgement));
-  plan.notices = std::move(spared);
+  CAIRN_TRY(protected_as, internal::protect_referenced(place(), names, history, result));
+  plan.warnings = std::move(protected_as);
   if (!what.pinned && !before.unread.empty()) {
-    plan.notices.push_back((dir_ / base).string() +
-                           ": is pinned, as what it replaces may have been: " + before.unread +
-                           "; Saver::pin() (cairn pin --remove) unpins it");
+    plan.warnings.push_back((dir_ / base).string() +
+                            ": is pinned, as what it replaces may have been: " + before.unread +
+                            "; Saver::pin() (cairn pin --remove) unpins it");
   }
-  CAIRN_TRY(leaving, internal::going(place(), names, history, judgement));
-  internal::apply(judgement, options_.keep_any_of, history);
+  CAIRN_TRY(leaving, internal::files_to_remove(place(), names, history, result));
+  internal::apply(result, options_.keep_any_of, history);
   plan.history = std::move(history);
   plan.journal.catalog = options_.latest_filename;
   CAIRN_TRY(adding, internal::before_adding(place(), base));
@@ -222,14 +226,14 @@ Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base, const 
 Result<std::vector<std::string>> Saver::State::write_checkpoint(const Plan& plan,
                                                                 std::vector<TensorSpec> specs,
                                                                 const Fill& fill,
-                                                                const Work& work) const {
+                                                                const ExecOptions& exec) const {
   CAIRN_TRY(twin, directory_.duplicate());
   CAIRN_TRY(writer, WriterAccess::create_in(std::move(twin), dir_ / plan.base, std::move(specs),
                                             plan.writer));
   WriterAccess::created_at(writer, plan.journal.adding.created_ns);
   CAIRN_CHECK(fill(writer));
-  CAIRN_CHECK(writer.commit(work));
-  return std::vector<std::string>(writer.notices().begin(), writer.notices().end());
+  CAIRN_CHECK(writer.commit(exec));
+  return std::vector<std::string>(writer.warnings().begin(), writer.warnings().end());
 }
 
 // TensorFlow takes no lock. What it has listed while the checkpoint was written is to stay listed.
@@ -240,7 +244,7 @@ Result<void> Saver::State::catch_up(Plan& plan, const SaveOptions& what) const {
   CAIRN_TRY(anew, plan_of(plan.base, what, names));
   plan.history = std::move(anew.history);
   plan.journal.removing = std::move(anew.journal.removing);
-  plan.notices = std::move(anew.notices);
+  plan.warnings = std::move(anew.warnings);
   // The indexes as they were before the save, the catalog as it is now.
   auto& files = plan.journal.adding.files;
   const auto is_catalog = [&](const format::JournalFile& file) {
@@ -253,19 +257,20 @@ Result<void> Saver::State::catch_up(Plan& plan, const SaveOptions& what) const {
 
 // The caller's lock covers all of it.
 Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec> specs,
-                                const Fill& fill, const SaveOptions& what, const Work& work) const {
-  CAIRN_TRY(settled, internal::settle_and_clear(place(), now_s()));
+                                const Fill& fill, const SaveOptions& what,
+                                const ExecOptions& exec) const {
+  CAIRN_TRY(recovery, internal::recover_and_sweep(place(), now_s()));
   const internal::Target target{directory_, base, (dir_ / base).string()};
-  const bool over_v1 = internal::is_named_as_v1(settled.names, base);
-  if (!what.replace) CAIRN_CHECK(internal::refuse_what_goes(target, specs));
+  const bool over_v1 = internal::is_named_as_v1(recovery.names, base);
+  if (!what.replace) CAIRN_CHECK(internal::refuse_replaced_tensors(target, specs));
   if (!what.replace && over_v1) CAIRN_CHECK(internal::refuse_to_hide_v1(target));
-  CAIRN_TRY(plan, plan_of(base, what, settled.names));
+  CAIRN_TRY(plan, plan_of(base, what, recovery.names));
   CAIRN_CHECK(internal::write_journal(directory_, plan.journal));
-  const auto written = write_checkpoint(plan, std::move(specs), fill, work);
+  const auto written = write_checkpoint(plan, std::move(specs), fill, exec);
   if (!written) {
     // Busy: for certain nothing was published, whatever another has published there meanwhile.
-    if (written.error().code == Code::Busy) internal::drop_journal(directory_);
-    if (written.error().code != Code::Busy) internal::undo(place(), plan.journal);
+    if (written.error().code == Code::Busy) internal::remove_journal(directory_);
+    if (written.error().code != Code::Busy) internal::roll_back(place(), plan.journal);
     return written.error();
   }
   auto done =
@@ -278,21 +283,23 @@ Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec>
     return error;
   }
   Saved saved{dir_ / base, {}, {}, *written};
-  if (over_v1) internal::tell_of_hidden_v1(target, saved.notices);
-  std::ranges::move(settled.notices, std::back_inserter(saved.notices));
-  std::ranges::move(plan.notices, std::back_inserter(saved.notices));
+  if (over_v1) internal::warn_of_hidden_v1(target, saved.warnings);
+  std::ranges::move(recovery.warnings, std::back_inserter(saved.warnings));
+  std::ranges::move(plan.warnings, std::back_inserter(saved.warnings));
   bool all = true;
   for (const auto& removed : plan.journal.removing) {
-    const auto went = internal::remove_members(directory_, removed, internal::Recognised::ByFile);
+    const auto went =
+        internal::remove_checkpoint_files(directory_, removed, internal::IdentityCheck::ByFile);
     all = all && went;
     if (went && went->gone()) saved.deleted.push_back(dir_ / removed.base);
-    if (!went) saved.notices.push_back(went.error().what + "; the next save tries again");
+    if (!went) saved.warnings.push_back(went.error().what + "; the next save tries again");
     if (went && !went->gone())
-      saved.notices.push_back((dir_ / removed.base).string() + ": " + internal::why_left(*went));
+      saved.warnings.push_back((dir_ / removed.base).string() + ": " +
+                               internal::describe_remaining(*went));
   }
-  if (all) internal::drop_journal(directory_);
-  for (const Listed& listed : plan.history.listed) saved.kept.push_back(listed.path);
-  if (auto elsewhere = moved("saved into")) saved.notices.push_back(*std::move(elsewhere));
+  if (all) internal::remove_journal(directory_);
+  for (const HistoryEntry& listed : plan.history.listed) saved.kept.push_back(listed.path);
+  if (auto elsewhere = moved("saved into")) saved.warnings.push_back(*std::move(elsewhere));
   return saved;
 }
 
@@ -312,12 +319,12 @@ std::optional<std::string> Saver::State::moved(const std::string& done) const {
 
 Result<Saved> Saver::State::save(std::string_view name, std::vector<TensorSpec> specs,
                                  const Fill& fill, const SaveOptions& what) {
-  CAIRN_CHECK(hear_pending());
+  CAIRN_CHECK(wait_for_pending());
   CAIRN_TRY(base, checked_base(name, what));
-  const Work& work = work_of(what);
-  const auto lock = internal::Lock::of_directory(directory_, lock_wait(work));
+  const ExecOptions& exec = exec_of(what);
+  const auto lock = internal::Lock::of_directory(directory_, lock_wait(exec));
   if (!lock) return lock.error();
-  return run(base, std::move(specs), fill, what, work);
+  return run(base, std::move(specs), fill, what, exec);
 }
 
 // ---- A save behind the caller's back ------------------------------------------------------------
@@ -326,7 +333,7 @@ void Saver::State::join() {
   if (thread_.joinable()) thread_.join();
 }
 
-Result<void> Saver::State::hear_pending() {
+Result<void> Saver::State::wait_for_pending() {
   join();
   const auto pending = std::exchange(pending_, nullptr);
   const auto error = pending ? pending->unheard() : std::nullopt;
@@ -357,29 +364,29 @@ Result<std::thread> start(const std::filesystem::path& dir, Run run) {
 Result<PendingSave> Saver::State::save_async(std::string_view name,
                                              std::span<const NamedTensor> tensors, Memory memory,
                                              const SaveOptions& what) {
-  CAIRN_CHECK(hear_pending());
+  CAIRN_CHECK(wait_for_pending());
   CAIRN_TRY(base, checked_base(name, what));
   // Progress is told to the thread that called, and that one has gone on.
-  Work work = work_of(what);
-  work.progress = nullptr;
-  CAIRN_TRY(lock, internal::Lock::of_directory(directory_, lock_wait(work)));
+  ExecOptions exec = exec_of(what);
+  exec.progress = nullptr;
+  CAIRN_TRY(lock, internal::Lock::of_directory(directory_, lock_wait(exec)));
   std::vector<TensorSpec> specs;
   for (const NamedTensor& tensor : tensors) specs.push_back(tensor.spec);
-  std::vector<NamedTensor> lent;
-  std::shared_ptr<internal::Staging> staging;
-  if (memory == Memory::Lend) {
-    lent.assign(tensors.begin(), tensors.end());
+  std::vector<NamedTensor> borrowed;
+  std::shared_ptr<internal::StagingBuffer> staging;
+  if (memory == Memory::Borrow) {
+    borrowed.assign(tensors.begin(), tensors.end());
   } else {
-    staging = std::make_shared<internal::Staging>(tensors, options_.staging_bytes_max);
+    staging = std::make_shared<internal::StagingBuffer>(tensors, options_.staging_bytes_max);
   }
-  const auto fill = [lent = std::move(lent), staging, work](Writer& writer) {
-    return staging ? staging->write(writer, work) : internal::write_all(writer, lent, work);
+  const auto fill = [borrowed = std::move(borrowed), staging, exec](Writer& writer) {
+    return staging ? staging->write(writer, exec) : internal::write_all(writer, borrowed, exec);
   };
   auto pending = std::make_shared<PendingSave::State>();
-  auto write = [this, base, specs = std::move(specs), fill, what, work, staging, pending,
+  auto write = [this, base, specs = std::move(specs), fill, what, exec, staging, pending,
                 lock = std::move(lock)]() mutable {
-    auto result = at_boundary([&] { return run(base, std::move(specs), fill, what, work); });
-    if (staging) staging->let_go();
+    auto result = at_boundary([&] { return run(base, std::move(specs), fill, what, exec); });
+    if (staging) staging->release();
     // Whoever is told that the save is done may take the lock at once.
     {
       const internal::Lock released = std::move(lock);
@@ -401,23 +408,23 @@ Result<PendingSave> Saver::State::save_async(std::string_view name,
 Result<std::vector<std::filesystem::path>> Saver::State::last_checkpoints() const {
   CAIRN_TRY(history, internal::read_history(place()));
   std::vector<std::filesystem::path> paths;
-  for (const Listed& listed : history.listed) paths.push_back(listed.path);
+  for (const HistoryEntry& listed : history.listed) paths.push_back(listed.path);
   return paths;
 }
 
-// The names in the directory; what there is to say of it is a notice of the Saver's.
-Result<std::vector<std::string>> Saver::State::settle() {
-  auto settled = internal::settle_and_clear(place(), now_s());
-  if (!settled) return internal::told_what_to_free(std::move(settled).error());
-  std::ranges::move(settled->notices, std::back_inserter(notices_));
-  return std::move(settled->names);
+// The names in the directory; what there is to say of it is a warning of the Saver's.
+Result<std::vector<std::string>> Saver::State::recover_from_journal() {
+  auto recovery = internal::recover_and_sweep(place(), now_s());
+  if (!recovery) return internal::with_advice_to_free(std::move(recovery).error());
+  std::ranges::move(recovery->warnings, std::back_inserter(warnings_));
+  return std::move(recovery->names);
 }
 
 Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned) {
-  CAIRN_CHECK(hear_pending());
+  CAIRN_CHECK(wait_for_pending());
   const auto lock = internal::Lock::of_directory(directory_, lock_wait());
   if (!lock) return lock.error();
-  CAIRN_CHECK(settle());
+  CAIRN_CHECK(recover_from_journal());
   const std::string base = prefix.filename().string();
   CAIRN_TRY(twin, directory_.duplicate());
   CAIRN_TRY(location, internal::locate_in(std::move(twin), base, dir_ / base));
@@ -425,7 +432,7 @@ Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned)
   TransferOptions importing;
   importing.follow_links = options_.follow_links;
   importing.lock_wait = options_.lock_wait;
-  importing.work.stop = options_.work.stop;
+  importing.exec.stop = options_.exec.stop;
   constexpr int kAttempts = 8;
   for (int attempt = 1;; ++attempt) {
     // Of TensorFlow's making, or written anew by it since.
@@ -433,9 +440,10 @@ Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned)
     const auto current = own ? internal::load_own_index(location) : Error{Code::NotFound, 0, {}};
     if (!current || !current->current)
       CAIRN_CHECK(internal::import_in(directory_, base, dir_ / base, importing));
-    auto done = internal::change_marks(location, lock_wait(), [pinned](internal::Marks& marks) {
-      return std::exchange(marks.pinned, pinned) != pinned;
-    });
+    auto done = internal::change_saver_metadata(
+        location, lock_wait(), [pinned](internal::SaverMetadata& metadata) {
+          return std::exchange(metadata.pinned, pinned) != pinned;
+        });
     // Another may have published without P.cairn between the two.
     if (done || done.error().code != Code::NotFound || attempt == kAttempts) return done;
   }
@@ -443,26 +451,26 @@ Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned)
 
 // Those that the catalog does not list: nobody's to remove.
 Result<void> Saver::State::add_unlisted(const History& history, std::span<const std::string> names,
-                                        std::multimap<double, Verdict>& verdicts) const {
+                                        std::multimap<double, RetentionDecision>& decisions) const {
   for (const std::string& base : internal::checkpoints_among(names)) {
-    const auto is_it = [&](const Listed& listed) {
+    const auto is_it = [&](const HistoryEntry& listed) {
       return listed.base == base || (listed.base.empty() && listed.path == dir_ / base);
     };
     if (std::ranges::any_of(history.listed, is_it)) continue;
-    CAIRN_TRY(known, internal::known_of(place(), base));
-    verdicts.emplace(
-        known.saved_s,
-        Verdict{dir_ / base, true, known.pinned ? "pinned" : "the catalog does not list it"});
+    CAIRN_TRY(known, internal::checkpoint_facts(place(), base));
+    decisions.emplace(known.saved_s,
+                      RetentionDecision{dir_ / base, true,
+                                        known.pinned ? "pinned" : "the catalog does not list it"});
   }
   return {};
 }
 
 // The bases of those whose files stay, and why.
-Result<std::map<std::string, std::string>> Saver::State::let_go(
-    History history, const Judgement& judgement, std::span<const std::string> names) const {
+Result<std::map<std::string, std::string>> Saver::State::release(
+    History history, const RetentionResult& result, std::span<const std::string> names) const {
   const double grid_before_s = grid_of(history).next_keep_s;
-  CAIRN_TRY(leaving, internal::going(place(), names, history, judgement));
-  internal::apply(judgement, options_.keep_any_of, history);
+  CAIRN_TRY(leaving, internal::files_to_remove(place(), names, history, result));
+  internal::apply(result, options_.keep_any_of, history);
   const bool grid_moved = history.grid && history.grid->next_keep_s != grid_before_s;
   const auto announce = [&](std::size_t left) -> Result<void> {
     if (left > 0 || leaving.empty())
@@ -470,46 +478,49 @@ Result<std::map<std::string, std::string>> Saver::State::let_go(
     if (grid_moved) CAIRN_CHECK(internal::write_grid(place(), history, lock_wait()));
     return internal::write_history(place(), history);
   };
-  CAIRN_CHECK(internal::with_room(place(), leaving, announce));
+  CAIRN_CHECK(internal::with_space(place(), leaving, announce));
   std::map<std::string, std::string> stayed;
   for (const auto& what : leaving) {
-    CAIRN_TRY(removal, internal::remove_members(directory_, what, internal::Recognised::ByFile));
-    if (!removal.gone()) stayed.emplace(what.base, internal::why_left(removal));
+    CAIRN_TRY(removal,
+              internal::remove_checkpoint_files(directory_, what, internal::IdentityCheck::ByFile));
+    if (!removal.gone()) stayed.emplace(what.base, internal::describe_remaining(removal));
   }
-  internal::drop_journal(directory_);
+  internal::remove_journal(directory_);
   return stayed;
 }
 
-Result<std::vector<Verdict>> Saver::State::prune(bool dry_run) {
-  CAIRN_CHECK(hear_pending());
+Result<std::vector<RetentionDecision>> Saver::State::prune(bool dry_run) {
+  CAIRN_CHECK(wait_for_pending());
   std::optional<internal::Lock> lock;
   if (!dry_run) {
     CAIRN_TRY(taken, internal::Lock::of_directory(directory_, lock_wait()));
     lock.emplace(std::move(taken));
   }
-  CAIRN_TRY(names, dry_run ? directory_.names() : settle());
+  CAIRN_TRY(names, dry_run ? directory_.names() : recover_from_journal());
   CAIRN_TRY(history, internal::read_history(place()));
-  std::multimap<double, Verdict> by_age;  // those of the same age in the order of the catalog
+  std::multimap<double, RetentionDecision>
+      by_age;  // those of the same age in the order of the catalog
   CAIRN_CHECK(add_unlisted(history, names, by_age));
-  Judgement judgement = judge(history, internal::Pace::Prune);
-  CAIRN_CHECK(internal::spare_others(place(), names, history, judgement));  // verdicts say it
+  RetentionResult result = apply_retention(history, internal::RemovalLimit::Prune);
+  CAIRN_CHECK(internal::protect_referenced(place(), names, history, result));  // decisions say it
   bool changes = false;
   for (std::size_t i = 0; i < history.listed.size(); ++i) {
-    const Listed& listed = history.listed[i];
-    const auto& [fate, why] = judgement.of[i];
-    changes |= fate != Fate::Listed;
-    by_age.emplace(listed.known.saved_s, Verdict{listed.path, fate != Fate::Deleted, why});
+    const HistoryEntry& listed = history.listed[i];
+    const auto& [retained, why] = result.of[i];
+    changes |= retained != Retained::Listed;
+    by_age.emplace(listed.known.saved_s,
+                   RetentionDecision{listed.path, retained != Retained::Deleted, why});
   }
-  std::vector<Verdict> verdicts;
-  for (auto& [time_s, verdict] : by_age) verdicts.push_back(std::move(verdict));
-  if (dry_run || !changes) return verdicts;
-  auto stayed = let_go(std::move(history), judgement, names);
-  if (!stayed) return internal::told_what_to_free(std::move(stayed).error());
-  for (Verdict& verdict : verdicts) {
-    const auto why = stayed->find(verdict.prefix.filename().string());
-    if (!verdict.kept && why != stayed->end()) verdict = {verdict.prefix, true, why->second};
+  std::vector<RetentionDecision> decisions;
+  for (auto& [time_s, decision] : by_age) decisions.push_back(std::move(decision));
+  if (dry_run || !changes) return decisions;
+  auto stayed = release(std::move(history), result, names);
+  if (!stayed) return internal::with_advice_to_free(std::move(stayed).error());
+  for (RetentionDecision& decision : decisions) {
+    const auto why = stayed->find(decision.prefix.filename().string());
+    if (!decision.kept && why != stayed->end()) decision = {decision.prefix, true, why->second};
   }
-  return verdicts;
+  return decisions;
 }
 
 // ---- The public handle --------------------------------------------------------------------------
@@ -535,8 +546,8 @@ Result<Saved> Saver::save(std::string_view name, std::span<const NamedTensor> te
   return at_boundary([&] {
     std::vector<TensorSpec> specs;
     for (const NamedTensor& tensor : tensors) specs.push_back(tensor.spec);
-    const auto fill = [tensors, &work = state_->work_of(options)](Writer& writer) {
-      return internal::write_all(writer, tensors, work);
+    const auto fill = [tensors, &exec = state_->exec_of(options)](Writer& writer) {
+      return internal::write_all(writer, tensors, exec);
     };
     return state_->save(name, std::move(specs), fill, options);
   });
@@ -561,13 +572,13 @@ Result<void> Saver::pin(const std::filesystem::path& prefix, bool pinned) noexce
       [&] { return state_->noting("marked in", [&] { return state_->pin(prefix, pinned); }); });
 }
 
-Result<std::vector<Verdict>> Saver::prune(bool dry_run) noexcept {
+Result<std::vector<RetentionDecision>> Saver::prune(bool dry_run) noexcept {
   return at_boundary([&] {
     return state_->noting(dry_run ? "looked into" : "pruned",
                           [&] { return state_->prune(dry_run); });
   });
 }
 
-std::span<const std::string> Saver::notices() const noexcept { return state_->notices(); }
+std::span<const std::string> Saver::warnings() const noexcept { return state_->warnings(); }
 
 }  // namespace cairn

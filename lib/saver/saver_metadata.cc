@@ -43,36 +43,36 @@ std::optional<double> number_under(const format::IndexView& index, std::string_v
 
 }  // namespace
 
-Marks marks_of(const format::IndexView& index) {
-  Marks marks;
-  marks.saved_s = number_under(index, kSaved);
-  marks.pinned = index.metadata(format::kPinnedKey).has_value();
+SaverMetadata saver_metadata(const format::IndexView& index) {
+  SaverMetadata metadata;
+  metadata.saved_s = number_under(index, kSaved);
+  metadata.pinned = index.metadata(format::kPinnedKey).has_value();
   const auto hours = number_under(index, kKeepEvery);
   const auto next = number_under(index, kNextKeep);
-  if (hours && next) marks.grid = {*hours, *next};
+  if (hours && next) metadata.grid = {*hours, *next};
   for (std::size_t i = 0; i < index.metadata_count(); ++i) {
     const auto [key, text] = index.metadata(i);
     const auto value = key.starts_with(kMetric) ? number_of(text) : std::nullopt;
-    if (value) marks.metrics.emplace_back(key.substr(kMetric.size()), *value);
+    if (value) metadata.metrics.emplace_back(key.substr(kMetric.size()), *value);
   }
-  return marks;
+  return metadata;
 }
 
-format::KeyValues metadata_of(const Marks& marks) {
+format::KeyValues metadata_of(const SaverMetadata& saved) {
   format::KeyValues metadata;
-  if (marks.saved_s) metadata.emplace_back(kSaved, text_of(*marks.saved_s));
-  if (marks.pinned) metadata.emplace_back(format::kPinnedKey, "1");
-  if (marks.grid) {
-    metadata.emplace_back(kKeepEvery, text_of(marks.grid->hours));
-    metadata.emplace_back(kNextKeep, text_of(marks.grid->next_keep_s));
+  if (saved.saved_s) metadata.emplace_back(kSaved, text_of(*saved.saved_s));
+  if (saved.pinned) metadata.emplace_back(format::kPinnedKey, "1");
+  if (saved.grid) {
+    metadata.emplace_back(kKeepEvery, text_of(saved.grid->hours));
+    metadata.emplace_back(kNextKeep, text_of(saved.grid->next_keep_s));
   }
-  for (const auto& [name, value] : marks.metrics)
+  for (const auto& [name, value] : saved.metrics)
     metadata.emplace_back(std::string(kMetric) + name, text_of(value));
   return metadata;
 }
 
-Result<void> change_marks(const Location& location, const LockWait& wait,
-                          const std::function<bool(Marks&)>& change) {
+Result<void> change_saver_metadata(const Location& location, const LockWait& wait,
+                                   const std::function<bool(SaverMetadata&)>& change) {
   CAIRN_TRY(publisher,
             Publisher::begin({location.directory, location.base, location.prefix.string()}, wait));
   CAIRN_TRY(seen, index_identities(location.directory, location.base));
@@ -81,12 +81,12 @@ Result<void> change_marks(const Location& location, const LockWait& wait,
     return Error{Code::NotFound, 0,
                  location.prefix.string() + ": has no P.cairn of its present P.index"};
   }
-  Marks marks = marks_of(index.index);
-  if (!change(marks)) return {};
+  SaverMetadata metadata = saver_metadata(index.index);
+  if (!change(metadata)) return {};
   format::IndexFacts facts = index.index.facts();
   std::erase_if(facts.metadata,
                 [](const auto& entry) { return entry.first.starts_with(format::kReservedKeys); });
-  for (auto& entry : metadata_of(marks)) facts.metadata.push_back(std::move(entry));
+  for (auto& entry : metadata_of(metadata)) facts.metadata.push_back(std::move(entry));
   std::ranges::sort(facts.metadata);
   CAIRN_CHECK(add_indexes(publisher, std::move(facts), {}));
   CAIRN_CHECK(check_unchanged(location, seen));

@@ -26,22 +26,22 @@ struct KeepGrid {
   double next_keep_s = 0;
 };
 
-struct Marks {
+struct SaverMetadata {
   std::optional<double> saved_s;
   std::vector<std::pair<std::string, double>> metrics;
   bool pinned = false;
   std::optional<KeepGrid> grid;
 };
 
-Marks marks_of(const format::IndexView& index);
+SaverMetadata saver_metadata(const format::IndexView& index);
 
 // As metadata, unsorted.
-format::KeyValues metadata_of(const Marks& marks);
+format::KeyValues metadata_of(const SaverMetadata& metadata);
 
 // Replaces the marks in the P.cairn of a checkpoint, durably, unless `change`, which is asked under
 // the prefix's lock, says that they stay; everything else in it stays. NotFound: by then there is
 // no P.cairn, or P.index has overtaken it.
-Result<void> change_marks(const Location& location, const LockWait& wait,
-                          const std::function<bool(Marks&)>& change);
+Result<void> change_saver_metadata(const Location& location, const LockWait& wait,
+                                   const std::function<bool(SaverMetadata&)>& change);
 
 }  // namespace cairn::internal

@@ -22,11 +22,11 @@ namespace {
 // Adds what every index of the base names, and what somebody is about to publish there. false: an
 // index cannot be read, and nobody knows.
 Result<bool> add_named(const os::Directory& directory, std::span<const std::string> names,
-                       const std::string& base, internal::Claims& all) {
-  CAIRN_TRY(claims, internal::claims_of(directory, base));
-  if (!claims) return false;
-  CAIRN_TRY(coming, internal::claims_of_temporaries(directory, names, base));
-  for (const internal::Claims* each : {&*claims, &coming}) {
+                       const std::string& base, internal::ShardReferences& all) {
+  CAIRN_TRY(references, internal::shard_references(directory, base));
+  if (!references) return false;
+  CAIRN_TRY(coming, internal::temporary_shard_references(directory, names, base));
+  for (const internal::ShardReferences* each : {&*references, &coming}) {
     all.names.insert(each->names.begin(), each->names.end());
     all.counts.insert(each->counts.begin(), each->counts.end());
   }
@@ -44,11 +44,11 @@ Result<std::set<std::string>> look_once(const os::Directory& directory) {
   }
   std::set<std::string> unnamed;
   for (auto& [base, files] : shards) {
-    internal::Claims claims;
-    CAIRN_TRY(known, add_named(directory, temporaries, base, claims));
-    const auto named = [&](const std::string& file) { return claims.has(file, base); };
+    internal::ShardReferences references;
+    CAIRN_TRY(known, add_named(directory, temporaries, base, references));
+    const auto named = [&](const std::string& file) { return references.has(file, base); };
     if (!known || std::ranges::all_of(files, named)) continue;
-    internal::add_opened(directory, base, claims);
+    internal::add_opened(directory, base, references);
     std::ranges::copy_if(files, std::inserter(unnamed, unnamed.end()), std::not_fn(named));
   }
   return unnamed;

@@ -100,28 +100,29 @@ std::string why(const std::filesystem::path& dir, const std::filesystem::path& p
 
 }  // namespace
 
-bool Ledger::take_up(std::string_view text) {
+bool WatchState::restore(std::string_view text) {
   while (!text.empty()) {
     const std::string_view line = text.substr(0, text.find('\n'));
     if (line.size() == text.size()) return false;  // cut off
     text.remove_prefix(line.size() + 1);
     const auto digest = digest_from(line.substr(0, kDigestDigits));
     if (!digest || line.size() < kDigestDigits + 2 || line[kDigestDigits] != ' ') return false;
-    given_[format::from_one_line(line.substr(kDigestDigits + 1))] = {*digest, {}, ++given_count_};
+    delivered_[format::from_one_line(line.substr(kDigestDigits + 1))] = {
+        *digest, {}, ++delivered_count_};
   }
   return true;
 }
 
-std::string Ledger::text() const {
+std::string WatchState::text() const {
   std::map<std::uint64_t, std::string> lines;
-  for (const auto& [key, given] : given_)
+  for (const auto& [key, given] : delivered_)
     lines[given.position] = format::hex(given.tensors.bytes) + " " + format::one_line(key) + "\n";
   std::string text;
   for (const auto& [position, line] : lines) text += line;
   return text;
 }
 
-void Ledger::note(const CheckpointState& catalog) {
+void WatchState::update(const CheckpointState& catalog) {
   std::vector<std::filesystem::path> paths = catalog.all_model_checkpoint_paths;
   std::erase(paths, catalog.model_checkpoint_path);
   paths.push_back(catalog.model_checkpoint_path);
@@ -134,11 +135,11 @@ void Ledger::note(const CheckpointState& catalog) {
   }
   std::erase_if(waiting_, [&](const Entry& entry) { return listed_.contains(entry.key); });
   waiting_.insert(waiting_.end(), news.begin(), news.end());
-  std::erase_if(passed_over_, [&](const auto& each) { return !listed_.contains(each.first); });
+  std::erase_if(skipped_, [&](const auto& each) { return !listed_.contains(each.first); });
   forget_unlisted();
 }
 
-std::optional<std::filesystem::path> Ledger::advance(std::vector<PassedOver>& passed_over) {
+std::optional<std::filesystem::path> WatchState::advance(std::vector<SkippedCheckpoint>& skipped) {
   while (!waiting_.empty()) {
     const Entry entry = waiting_.front();
     const Stamp stamp = stamp_of(entry.prefix);
@@ -147,7 +148,7 @@ std::optional<std::filesystem::path> Ledger::advance(std::vector<PassedOver>& pa
     waiting_.erase(waiting_.begin());
     if (!tensors) {
       if (to_be_named(entry, stamp))
-        passed_over.push_back({entry.prefix, why(dir_, entry.prefix, tensors.error())});
+        skipped.push_back({entry.prefix, why(dir_, entry.prefix, tensors.error())});
     } else if (give(entry, stamp, *tensors)) {
       return entry.prefix;
     }
@@ -155,57 +156,57 @@ std::optional<std::filesystem::path> Ledger::advance(std::vector<PassedOver>& pa
   return std::nullopt;
 }
 
-Ledger::Entry Ledger::entry_of(const std::filesystem::path& path) const {
+WatchState::Entry WatchState::entry_of(const std::filesystem::path& path) const {
   const auto resolved = resolve_entry(dir_, path, follow_links_);
   if (!resolved) return {path.string(), path};
   return {resolved->prefix.filename().string(), resolved->prefix};
 }
 
 // Whether there is no need to open it: given, and not written since.
-bool Ledger::settled(const Entry& entry) const {
-  const auto found = given_.find(entry.key);
-  if (found == given_.end()) return false;
+bool WatchState::settled(const Entry& entry) const {
+  const auto found = delivered_.find(entry.key);
+  if (found == delivered_.end()) return false;
   const Stamp now = stamp_of(entry.prefix);
   return now == found->second.stamp || now == Stamp();
 }
 
 // Enters a whole checkpoint; false where it was given before.
-bool Ledger::give(const Entry& entry, const Stamp& stamp, const Digest128& tensors) {
-  passed_over_.erase(entry.key);
+bool WatchState::give(const Entry& entry, const Stamp& stamp, const Digest128& tensors) {
+  skipped_.erase(entry.key);
   if (doubted_ && doubted_->first == entry.key) doubted_.reset();
-  const auto [at, is_new] = given_.try_emplace(entry.key);
-  Given& given = at->second;
+  const auto [at, is_new] = delivered_.try_emplace(entry.key);
+  Delivered& given = at->second;
   const bool news = is_new || given.tensors != tensors;
   given.stamp = stamp;
   given.tensors = tensors;
-  if (news) given.position = ++given_count_;
+  if (news) given.position = ++delivered_count_;
   return news;
 }
 
-bool Ledger::may_become_whole(const Entry& entry) {
+bool WatchState::may_become_whole(const Entry& entry) {
   if (entry.key != newest_) return false;
   const auto now = std::chrono::steady_clock::now();
   if (!doubted_ || doubted_->first != entry.key) doubted_.emplace(entry.key, now);
   return now - doubted_->second < patience_;
 }
 
-// Of what is passed over: what is listed is looked at again, and named only once.
-bool Ledger::to_be_named(const Entry& entry, const Stamp& stamp) {
+// Of what is skipped: what is listed is looked at again, and named only once.
+bool WatchState::to_be_named(const Entry& entry, const Stamp& stamp) {
   if (!listed_.contains(entry.key)) return true;
-  const auto [at, is_new] = passed_over_.try_emplace(entry.key, stamp);
+  const auto [at, is_new] = skipped_.try_emplace(entry.key, stamp);
   return is_new || std::exchange(at->second, stamp) != stamp;
 }
 
-void Ledger::forget_unlisted() {
+void WatchState::forget_unlisted() {
   std::map<std::uint64_t, std::string> unlisted;
-  for (const auto& [key, given] : given_) {
+  for (const auto& [key, given] : delivered_) {
     if (!listed_.contains(key)) unlisted[given.position] = key;
   }
   for (; unlisted.size() > kUnlistedMax; unlisted.erase(unlisted.begin()))
-    given_.erase(unlisted.begin()->second);
+    delivered_.erase(unlisted.begin()->second);
 }
 
-Ledger::Stamp Ledger::stamp_of(const std::filesystem::path& prefix) {
+WatchState::Stamp WatchState::stamp_of(const std::filesystem::path& prefix) {
   const auto identity = [&](std::string_view suffix) -> format::FileIdentity {
     const auto info = os::look(prefix.string() + std::string(suffix));
     if (!info || !*info) return {};

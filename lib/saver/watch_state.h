@@ -20,25 +20,25 @@
 
 namespace cairn::internal {
 
-class Ledger {
+class WatchState {
  public:
   // `patience`: how long the newest entry may take to become whole. `follow_links`: as in
   // OpenOptions.
-  Ledger(std::filesystem::path dir, std::chrono::milliseconds patience, bool follow_links)
+  WatchState(std::filesystem::path dir, std::chrono::milliseconds patience, bool follow_links)
       : dir_(std::move(dir)), patience_(patience), follow_links_(follow_links) {}
 
-  // Takes up what an earlier Ledger said; false where the text is none of its.
-  bool take_up(std::string_view text);
+  // Takes up what an earlier WatchState said; false where the text is none of its.
+  bool restore(std::string_view text);
   std::string text() const;
 
   // The catalog as it is now.
-  void note(const CheckpointState& catalog);
+  void update(const CheckpointState& catalog);
 
-  // The next checkpoint that is whole, if there is one; what comes before it is passed over.
-  std::optional<std::filesystem::path> advance(std::vector<PassedOver>& passed_over);
+  // The next checkpoint that is whole, if there is one; what comes before it is skipped.
+  std::optional<std::filesystem::path> advance(std::vector<SkippedCheckpoint>& skipped);
 
   // Whether the newest entry may become whole while one waits.
-  bool hopes() const noexcept { return !waiting_.empty(); }
+  bool is_waiting() const noexcept { return !waiting_.empty(); }
 
  private:
   // P.index and P.cairn as they are in the directory; zeros: no such file.
@@ -50,7 +50,7 @@ class Ledger {
     std::string key;
     std::filesystem::path prefix;
   };
-  struct Given {
+  struct Delivered {
     Digest128 tensors;           // names, shapes, checksums
     std::optional<Stamp> stamp;  // nothing: not looked at since it was taken up
     std::uint64_t position = 0;  // in the order of giving
@@ -67,12 +67,12 @@ class Ledger {
   std::filesystem::path dir_;
   std::chrono::milliseconds patience_;
   bool follow_links_;
-  std::map<std::string, Given> given_;
-  std::uint64_t given_count_ = 0;
+  std::map<std::string, Delivered> delivered_;
+  std::uint64_t delivered_count_ = 0;
   std::set<std::string> listed_;
-  std::string newest_;                        // the key of the catalog's last entry
-  std::vector<Entry> waiting_;                // in the order of their turns
-  std::map<std::string, Stamp> passed_over_;  // of listed entries: so that each is named once
+  std::string newest_;                    // the key of the catalog's last entry
+  std::vector<Entry> waiting_;            // in the order of their turns
+  std::map<std::string, Stamp> skipped_;  // of listed entries: so that each is named once
   // Since when the newest entry has been found not whole.
   std::optional<std::pair<std::string, std::chrono::steady_clock::time_point>> doubted_;
 };

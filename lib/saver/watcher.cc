@@ -41,10 +41,10 @@ class Watcher::State {
   State(const std::filesystem::path& dir, const WatcherOptions& options)
       : dir_(dir),
         options_(options),
-        ledger_(dir, options.poll * kPatiencePolls, options.follow_links),
+        state_(dir, options.poll * kPatiencePolls, options.follow_links),
         watch_(dir, options.latest_filename) {}
 
-  Result<void> take_up(std::string_view cursor) {
+  Result<void> restore(std::string_view cursor) {
     cursor_ = cursor;
     if (cursor.empty()) return {};
     const std::string_view mark = options_.only_latest ? kLatestMark : kEveryMark;
@@ -53,7 +53,7 @@ class Watcher::State {
     if (options_.only_latest) {
       latest_ = cursor;
     } else {
-      good = good && ledger_.take_up(cursor);
+      good = good && state_.restore(cursor);
     }
     if (good) return {};
     return Error{Code::Invalid, 0,
@@ -70,7 +70,7 @@ class Watcher::State {
       const bool last_look = Clock::now() >= deadline;
       CAIRN_TRY(found, look(last_look));
       if (found || last_look) {
-        return Published{std::move(found), std::exchange(passed_over_, {})};
+        return Published{std::move(found), std::exchange(skipped_, {})};
       }
       CAIRN_CHECK(watch_.wait(std::min(deadline, Clock::now() + pause()), stop));
     }
@@ -82,8 +82,8 @@ class Watcher::State {
   // A checkpoint to give, if there is one. An unreadable catalog may be one that is being written
   // in place, and is borne for a while.
   Result<std::optional<std::filesystem::path>> look(bool last_look) {
-    internal::Trail trail;
-    const auto catalog = internal::read_catalog(dir_, options_.latest_filename, trail);
+    internal::OpenAttempt attempt;
+    const auto catalog = internal::read_catalog(dir_, options_.latest_filename, attempt);
     if (catalog) {
       unreadable_since_.reset();
       return options_.only_latest ? latest(*catalog) : next_whole(*catalog);
@@ -97,9 +97,9 @@ class Watcher::State {
   }
 
   std::optional<std::filesystem::path> next_whole(const std::optional<CheckpointState>& catalog) {
-    if (catalog) ledger_.note(*catalog);
-    auto found = ledger_.advance(passed_over_);
-    if (found) cursor_ = std::string(kEveryMark) + ledger_.text();
+    if (catalog) state_.update(*catalog);
+    auto found = state_.advance(skipped_);
+    if (found) cursor_ = std::string(kEveryMark) + state_.text();
     return found;
   }
 
@@ -113,16 +113,16 @@ class Watcher::State {
   }
 
   Clock::duration pause() const {
-    const bool quiet = watch_.sees_all() && !ledger_.hopes() && !unreadable_since_;
+    const bool quiet = watch_.sees_all() && !state_.is_waiting() && !unreadable_since_;
     return quiet ? options_.poll * kQuietPolls : options_.poll;
   }
 
   std::filesystem::path dir_;
   WatcherOptions options_;
-  internal::Ledger ledger_;       // of every checkpoint
+  internal::WatchState state_;    // of every checkpoint
   std::filesystem::path latest_;  // with only_latest: what was given last
   std::string cursor_;
-  std::vector<PassedOver> passed_over_;
+  std::vector<SkippedCheckpoint> skipped_;
   os::NameWatch watch_;
   std::optional<Clock::time_point> unreadable_since_;
 };
@@ -137,7 +137,7 @@ Result<Watcher> Watcher::open(const std::filesystem::path& dir,
     }
     CAIRN_CHECK(internal::check_catalog_name(dir, options.latest_filename));
     auto state = std::make_unique<State>(dir, options);
-    CAIRN_CHECK(state->take_up(options.cursor));
+    CAIRN_CHECK(state->restore(options.cursor));
     return Watcher(std::move(state));
   });
 }

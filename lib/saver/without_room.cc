@@ -93,64 +93,64 @@ bool is_full(const Error& error) noexcept {
   return error.code == Code::NoSpace && error.os_errno != EFBIG;
 }
 
-Result<Removal> remove_unannounced(const os::Directory& directory,
-                                   const format::JournalCheckpoint& what) {
+Result<RemovalResult> remove_without_journal(const os::Directory& directory,
+                                             const format::JournalCheckpoint& what) {
   const auto lock = Lock::of_prefix(directory, what.base, {});
   if (!lock) return lock.error();
-  return remove_unannounced_held(directory, what);
+  return remove_without_journal_held(directory, what);
 }
 
-Result<Removal> remove_unannounced_held(const os::Directory& directory,
-                                        const format::JournalCheckpoint& what) {
+Result<RemovalResult> remove_without_journal_held(const os::Directory& directory,
+                                                  const format::JournalCheckpoint& what) {
   CAIRN_TRY(obstacle, obstacle_to_removal(directory, what));
   if (obstacle) return *std::move(obstacle);
   CAIRN_CHECK(step_all_aside(directory, what.base));
-  auto removal = remove_members_held(directory, what, Recognised::ByFile);
+  auto removal = remove_checkpoint_files_held(directory, what, IdentityCheck::ByFile);
   sweep(directory, what.base);
   CAIRN_CHECK(directory.sync());
   return removal;
 }
 
-Result<void> with_room(const Place& place, std::span<const format::JournalCheckpoint> leaving,
-                       const std::function<Result<void>(std::size_t left)>& announce) {
+Result<void> with_space(const Place& place, std::span<const format::JournalCheckpoint> leaving,
+                        const std::function<Result<void>(std::size_t left)>& announce) {
   std::size_t left = leaving.size();
   auto done = announce(left);
   for (std::size_t i = 0; i < leaving.size() && !done && is_full(done.error()); ++i) {
     CAIRN_TRY(own, taken_bytes(place, {std::string(place.latest_filename)}));
     CAIRN_TRY(enough, gives_back(place.directory, leaving[i], own + journal_bytes(place, leaving)));
     if (!enough) continue;
-    const auto removal = remove_unannounced(place.directory, leaving[i]);
+    const auto removal = remove_without_journal(place.directory, leaving[i]);
     if (!removal && !is_full(removal.error())) return removal.error();
     if (removal && removal->gone()) done = announce(--left);
   }
   // What has not gone, the catalog lists still.
-  if (!done && is_full(done.error())) drop_journal(place.directory);
+  if (!done && is_full(done.error())) remove_journal(place.directory);
   return done;
 }
 
-Result<void> check_room(const Place& place, const format::JournalCheckpoint& what,
-                        const Listings& listings) {
+Result<void> check_space(const Place& place, const format::JournalCheckpoint& what,
+                         const Listings& listings) {
   CAIRN_TRY(size_bytes, taken_bytes(place, listings.names(place)));
   const std::vector<std::byte> nothing(size_bytes + journal_bytes(place, std::span(&what, 1)));
-  CAIRN_TRY(draft, Draft::create(place.directory, std::string(kJournalName)));
-  return draft.file().write_at(0, nothing);
+  CAIRN_TRY(temp, TempFile::create(place.directory, std::string(kJournalName)));
+  return temp.file().write_at(0, nothing);
 }
 
-Result<bool> let_leave_first(const Place& place, const format::JournalCheckpoint& what,
-                             const Listings& listings, Error full) {
+Result<bool> remove_before_unlisting(const Place& place, const format::JournalCheckpoint& what,
+                                     const Listings& listings, Error full) {
   const auto stands = still_stands(place.directory, what);
   if (!stands || !*stands) return full;  // it has begun to go
   CAIRN_TRY(size_bytes, taken_bytes(place, listings.names(place)));
   CAIRN_TRY(enough, gives_back(place.directory, what, size_bytes));
   if (!enough) return full;
-  const auto removal = remove_unannounced_held(place.directory, what);
+  const auto removal = remove_without_journal_held(place.directory, what);
   if (!removal) return is_full(removal.error()) ? full : removal.error();
   if (removal->refused) return *removal->refused;
   if (!removal->gone()) return false;
   for (const std::string& catalog : listings.names(place)) {
-    auto told = leave_out_gone({place.dir, place.directory, catalog});
-    if (told) continue;
-    Error error = std::move(told).error();
+    auto describe_outcome = leave_out_gone({place.dir, place.directory, catalog});
+    if (describe_outcome) continue;
+    Error error = std::move(describe_outcome).error();
     error.what = (place.dir / what.base).string() + ": is gone, but \"" + catalog +
                  "\" lists it still: " + error.what +
                  "; when that is mended, repair_catalog() (cairn state --repair) takes it out";

@@ -22,27 +22,29 @@ bool is_full(const Error& error) noexcept;
 
 // Removes a checkpoint without a journal, under its prefix's lock: its indexes get temporary names,
 // for which a file system has room nearly always, and then name what is to go, for a sweep too.
-// Errors: those of remove_members; where the indexes keep their names, nothing has happened.
-Result<Removal> remove_unannounced(const os::Directory& directory,
-                                   const format::JournalCheckpoint& what);
+// Errors: those of remove_checkpoint_files; where the indexes keep their names, nothing has
+// happened.
+Result<RemovalResult> remove_without_journal(const os::Directory& directory,
+                                             const format::JournalCheckpoint& what);
 
 // The same under a lock that the caller holds.
-Result<Removal> remove_unannounced_held(const os::Directory& directory,
-                                        const format::JournalCheckpoint& what);
+Result<RemovalResult> remove_without_journal_held(const os::Directory& directory,
+                                                  const format::JournalCheckpoint& what);
 
 // Does `announce`, which is told how many of `leaving` are still there. On a full disk what leaves
 // makes the room first, one after the other, as far as it gives back what the announcement takes.
-Result<void> with_room(const Place& place, std::span<const format::JournalCheckpoint> leaving,
-                       const std::function<Result<void>(std::size_t left)>& announce);
+Result<void> with_space(const Place& place, std::span<const format::JournalCheckpoint> leaving,
+                        const std::function<Result<void>(std::size_t left)>& announce);
 
 // Whether the journal and the catalogs of a departure find room, as far as one can know beforehand.
 // NoSpace: they do not, and nothing has happened.
-Result<void> check_room(const Place& place, const format::JournalCheckpoint& what,
-                        const Listings& listings);
+Result<void> check_space(const Place& place, const format::JournalCheckpoint& what,
+                         const Listings& listings);
 
-// As let_leave(), of which `full` is the Error: what leaves is gone before the catalogs are told.
-// It stays, and `full` is the answer, where it gives back too little for that, as hard links do.
-Result<bool> let_leave_first(const Place& place, const format::JournalCheckpoint& what,
-                             const Listings& listings, Error full);
+// As remove_listed(), of which `full` is the Error: what leaves is gone before the catalogs are
+// told. It stays, and `full` is the answer, where it gives back too little for that, as hard links
+// do.
+Result<bool> remove_before_unlisting(const Place& place, const format::JournalCheckpoint& what,
+                                     const Listings& listings, Error full);
 
 }  // namespace cairn::internal

@@ -41,10 +41,10 @@ std::uint64_t end_of(const Block& block) noexcept { return block.offset_bytes + 
 
 class Batch {
  public:
-  Batch(const ShardWriter& shards, std::span<Load> loads)
-      : shards_(shards), loads_(loads), blocks_(cut_into_blocks(shards.layout(), loads)) {}
+  Batch(const ShardWriter& shards, std::span<TensorWrite> writes)
+      : shards_(shards), loads_(writes), blocks_(cut_into_blocks(shards.layout(), writes)) {}
 
-  Result<void> run(const Work& work);
+  Result<void> run(const ExecOptions& exec);
 
  private:
   Result<std::uint64_t> do_step(std::size_t step);
@@ -55,7 +55,7 @@ class Batch {
   std::uint64_t total_bytes() const;
 
   const ShardWriter& shards_;
-  const std::span<Load> loads_;
+  const std::span<TensorWrite> loads_;
   const std::vector<Block> blocks_;
   std::stop_token stop_;
 
@@ -72,23 +72,24 @@ class Batch {
 
 std::uint64_t Batch::total_bytes() const {
   std::uint64_t total_bytes = 0;
-  for (const Load& load : loads_) total_bytes += load.bytes.size();
+  for (const TensorWrite& load : loads_) total_bytes += load.bytes.size();
   return total_bytes;
 }
 
-Result<void> Batch::run(const Work& work) {
-  stop_ = work.stop;
+Result<void> Batch::run(const ExecOptions& exec) {
+  stop_ = exec.stop;
   const std::uint64_t total = total_bytes();
-  Work limited = work;
-  limited.threads_max = total < kBlockBytes ? 1 : std::min(kThreadsMax, os::thread_count(work));
+  ExecOptions limited = exec;
+  limited.threads_max = total < kBlockBytes ? 1 : std::min(kThreadsMax, os::thread_count(exec));
   const bool alone = limited.threads_max == 1;
   const auto task = [&](std::size_t step) { return alone ? do_step(step) : do_next(); };
   auto done = os::run_parallel(limited, 2 * blocks_.size(), total, task);
   if (done || done.error().code != Code::OutOfMemory || unended_calls_ == 0) return done;
   // A write that has failed is final, also where the kernel's own memory was short.
-  const bool told = done.error().os_errno != 0;
-  return Error{Code::Io, done.error().os_errno,
-               told ? done.error().what : "a write failed, and there was no memory to say why"};
+  const bool describe_outcome = done.error().os_errno != 0;
+  return Error{
+      Code::Io, done.error().os_errno,
+      describe_outcome ? done.error().what : "a write failed, and there was no memory to say why"};
 }
 
 // One thread sums what it then writes.
@@ -143,7 +144,7 @@ Result<std::uint64_t> Batch::write(const Block& block) {
 }
 
 Result<void> Batch::sum(const Block& block) {
-  for (Load& load : loads_.subspan(block.begins, block.ends - block.begins)) {
+  for (TensorWrite& load : loads_.subspan(block.begins, block.ends - block.begins)) {
     if (load.bytes.size() <= kSummedAtOnceBytes) {
       load.sums = sums_of(load.bytes);
       summed_bytes_ += load.bytes.size();
@@ -171,7 +172,7 @@ Result<void> Batch::feed_disk() {
   const std::size_t written = written_;
   if (!disk || written == blocks_.size() || summed_bytes_ < written_bytes_) return {};
   const Block& begin = blocks_[fed_];
-  os::Stretch stretch{begin.offset_bytes, 0};
+  os::ByteRange stretch{begin.offset_bytes, 0};
   std::size_t end = fed_;
   for (; end < written && blocks_[end].shard == begin.shard; ++end) {
     if (stretch.size_bytes >= kWritebackBytes) break;
@@ -187,7 +188,7 @@ Result<void> Batch::feed_disk() {
 
 }  // namespace
 
-std::vector<Block> cut_into_blocks(const Layout& layout, std::span<const Load> loads) {
+std::vector<Block> cut_into_blocks(const Layout& layout, std::span<const TensorWrite> writes) {
   std::vector<Block> blocks;
   std::size_t part_count = 0;  // of the last block
   const auto goes_on = [&](std::uint32_t shard, std::uint64_t offset_bytes) {
@@ -196,8 +197,8 @@ std::vector<Block> cut_into_blocks(const Layout& layout, std::span<const Load> l
     const bool at_end = last.shard == shard && end_of(last) == offset_bytes;
     return at_end && (offset_bytes % kBlockBytes != 0 || last.size_bytes == 0);
   };
-  for (std::size_t i = 0; i < loads.size(); ++i) {
-    const PlannedTensor& plan = layout.tensors[loads[i].tensor];
+  for (std::size_t i = 0; i < writes.size(); ++i) {
+    const PlannedTensor& plan = layout.tensors[writes[i].tensor];
     std::uint64_t done_bytes = 0;
     do {
       const std::uint64_t offset_bytes = plan.offset_bytes + done_bytes;
@@ -207,22 +208,23 @@ std::vector<Block> cut_into_blocks(const Layout& layout, std::span<const Load> l
         part_count = 0;
       }
       const std::uint64_t take_bytes =
-          std::min(loads[i].bytes.size() - done_bytes, kBlockBytes - offset_bytes % kBlockBytes);
+          std::min(writes[i].bytes.size() - done_bytes, kBlockBytes - offset_bytes % kBlockBytes);
       blocks.back().size_bytes += take_bytes;
       blocks.back().ends = i + 1;
       done_bytes += take_bytes;
       ++part_count;
-    } while (done_bytes < loads[i].bytes.size());
+    } while (done_bytes < writes[i].bytes.size());
   }
   return blocks;
 }
 
-Result<void> write_batch(const ShardWriter& shards, std::span<Load> loads, const Work& work) {
-  std::ranges::sort(loads, {}, [&](const Load& load) {
+Result<void> write_batch(const ShardWriter& shards, std::span<TensorWrite> writes,
+                         const ExecOptions& exec) {
+  std::ranges::sort(writes, {}, [&](const TensorWrite& load) {
     const PlannedTensor& plan = shards.layout().tensors[load.tensor];
     return std::tuple(plan.shard, plan.offset_bytes, load.bytes.size(), load.tensor);
   });
-  return Batch(shards, loads).run(work);
+  return Batch(shards, writes).run(exec);
 }
 
 }  // namespace cairn::internal

@@ -18,7 +18,7 @@ bool is_dead(const os::Directory& directory, const std::string& name) {
 
 }  // namespace
 
-void make_room(const os::Directory& directory) {
+void remove_stale_files(const os::Directory& directory) {
   const auto names = directory.names();
   // Nobody takes a lock, which others may meet, where there is nothing to do.
   const auto dead = [&](const std::string& name) { return is_dead(directory, name); };

@@ -158,8 +158,8 @@ void place(const LayoutRequest& request, std::span<const std::size_t> owners, La
 
 }  // namespace
 
-format::KeyValues metadata_anew(const format::KeyValues& metadata,
-                                std::span<const TensorSpec> specs) {
+format::KeyValues rebuilt_metadata(const format::KeyValues& metadata,
+                                   std::span<const TensorSpec> specs) {
   format::KeyValues anew;
   for (const auto& [key, value] : metadata) {
     if (format::safetensors::is_own_key(key)) continue;
@@ -181,14 +181,14 @@ format::KeyValues header_metadata(format::KeyValues metadata) {
 
 bool is_encoded(DType dtype) noexcept { return dtype == DType::String || dtype == DType::Variant; }
 
-bool fits_header(const TensorSpec& spec, Readers readers) noexcept {
+bool fits_header(const TensorSpec& spec, SafetensorsReaders readers) noexcept {
   if (spec.name == format::safetensors::kMetadataKey || !format::safetensors::is_utf8(spec.name))
     return false;
   if (spec.dtype != DType::Opaque)
-    return !format::safetensors_name(spec.dtype, readers == Readers::All).empty();
+    return !format::safetensors_name(spec.dtype, readers == SafetensorsReaders::All).empty();
   // safetensors knows no bits that fill up a byte.
   const auto count = format::element_count(spec.shape);
-  return readers == Readers::Newest && count && *count * spec.opaque.bits % 8 == 0 &&
+  return readers == SafetensorsReaders::Newest && count && *count * spec.opaque.bits % 8 == 0 &&
          format::opaque_bits_from_safetensors(spec.opaque.name) == spec.opaque.bits;
 }
 

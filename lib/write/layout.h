@@ -37,14 +37,14 @@ struct Layout {
 
 // Which readers of safetensors take a header. To name one dtype that an older one does not know
 // makes that one refuse the whole file.
-enum class Readers : std::uint8_t { All, Newest };
+enum class SafetensorsReaders : std::uint8_t { All, Newest };
 
 struct LayoutRequest {
   std::span<const TensorSpec> specs;                    // sorted by name
   std::span<const std::optional<std::size_t>> same_as;  // parallel to the specs: tied tensors
   unsigned alignment_bytes = 0;                         // as WriterOptions
   std::span<const std::pair<std::string, std::string>> safetensors_metadata = {};
-  Readers readers = Readers::All;
+  SafetensorsReaders readers = SafetensorsReaders::All;
 };
 
 // How many shards these tensors need at least: 1, or 2 where some cannot stand in a safetensors
@@ -60,8 +60,8 @@ Layout plan_layout(const LayoutRequest& request, std::uint32_t shard_count);
 
 // What of a file's __metadata__ is said of another one with these tensors: total_size is theirs,
 // keys of Cairn's own are left out.
-format::KeyValues metadata_anew(const format::KeyValues& metadata,
-                                std::span<const TensorSpec> specs);
+format::KeyValues rebuilt_metadata(const format::KeyValues& metadata,
+                                   std::span<const TensorSpec> specs);
 
 // The __metadata__ of a header that is written with these pairs: "format" is "pt" where there is
 // none, which torch's loaders ask for.
@@ -75,7 +75,7 @@ Result<std::uint64_t> spec_bytes(const TensorSpec& spec);
 bool is_encoded(DType dtype) noexcept;
 
 // Whether a safetensors header can name the tensor.
-bool fits_header(const TensorSpec& spec, Readers readers) noexcept;
+bool fits_header(const TensorSpec& spec, SafetensorsReaders readers) noexcept;
 
 // Whether a P.index can.
 bool fits_bundle(DType dtype, std::string_view name) noexcept;

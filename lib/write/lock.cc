@@ -62,7 +62,7 @@ std::uint64_t line_of(std::uint64_t byte) {
 // Two prefixes may have one line; the byte that it begins with tells whose it is.
 std::string byte_text(std::uint64_t byte) { return std::to_string(byte) + " "; }
 
-void name_holder(const os::File& file, std::uint64_t byte) {
+void describe_holder(const os::File& file, std::uint64_t byte) {
   std::string text = byte_text(byte) + os::process_name();
   text.resize(kTextBytes - 1, ' ');
   // On a full disk the message does without.
@@ -94,9 +94,9 @@ Result<os::File> opened_lock(const os::Directory& directory) {
   return error;
 }
 
-class Waiting {
+class LockWaiter {
  public:
-  explicit Waiting(const LockWait& wait) : wait_(wait), since_(Clock::now()) {
+  explicit LockWaiter(const LockWait& wait) : wait_(wait), since_(Clock::now()) {
     // No clock reaches that far.
     const std::chrono::milliseconds longest = std::chrono::hours{24 * 365 * 100};
     if (wait.at_most <= longest)
@@ -124,13 +124,13 @@ class Waiting {
 };
 
 // A place in a byte's queue, until it is left.
-class Place {
+class QueueSlot {
  public:
-  Place(const os::File& file, std::uint64_t byte)
+  QueueSlot(const os::File& file, std::uint64_t byte)
       : file_(file), queue_(kQueues + byte % kQueueCount * kTickets) {}
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
-  ~Place() {
+  QueueSlot(const QueueSlot&) = delete;
+  QueueSlot& operator=(const QueueSlot&) = delete;
+  ~QueueSlot() {
     if (held_) file_.unlock_byte(queue_ + ticket_);
   }
 
@@ -161,9 +161,9 @@ class Place {
 };
 
 // Whether a byte was free whenever it was looked at, for so long that who is next must be stopped.
-class Unused {
+class IdleByte {
  public:
-  Unused(const os::File& file, std::uint64_t byte) : file_(file), byte_(byte) {}
+  IdleByte(const os::File& file, std::uint64_t byte) : file_(file), byte_(byte) {}
 
   Result<bool> for_long() {
     CAIRN_TRY(held, file_.locked_byte({byte_, 1}));
@@ -178,11 +178,11 @@ class Unused {
 };
 
 // false: the time is up.
-Result<bool> take_in_turn(const os::File& file, std::uint64_t byte, const Waiting& waiting) {
-  Place place(file, byte);
+Result<bool> take_in_turn(const os::File& file, std::uint64_t byte, const LockWaiter& waiting) {
+  QueueSlot place(file, byte);
   CAIRN_TRY(queued, waiting.until(kPauseMax, [&] { return place.take(); }));
   if (!queued) return false;
-  Unused unused(file, byte);
+  IdleByte unused(file, byte);
   const auto is_next = [&]() -> Result<bool> {
     CAIRN_TRY(first, place.is_first());
     if (first) return true;
@@ -208,7 +208,7 @@ Error busy(const os::File& file, std::uint64_t byte, const std::string& what,
 }  // namespace
 
 // `what` it is that is written to, for messages.
-struct Lock::Wanted {
+struct Lock::Request {
   std::uint64_t byte;
   std::string what;
 };
@@ -241,9 +241,9 @@ Result<Lock> Lock::of_prefix(const os::Directory& directory, std::string_view ba
   return take(directory, {1 + hash % kPrefixBytes, what}, wait);
 }
 
-Result<Lock> Lock::take(const os::Directory& directory, const Wanted& wanted,
+Result<Lock> Lock::take(const os::Directory& directory, const Request& wanted,
                         const LockWait& wait) {
-  const Waiting waiting(wait);
+  const LockWaiter waiting(wait);
   while (true) {
     CAIRN_TRY(file, opened_lock(directory));
     CAIRN_TRY(ours, take_in_turn(file, wanted.byte, waiting));
@@ -252,7 +252,7 @@ Result<Lock> Lock::take(const os::Directory& directory, const Wanted& wanted,
     CAIRN_TRY(named, directory.look(kLockName));
     // Somebody may have removed the file by hand meanwhile; then this lock excludes nobody.
     if (!named || named->inode != opened.inode) continue;
-    name_holder(file, wanted.byte);
+    describe_holder(file, wanted.byte);
     return Lock(std::move(file), wanted.byte);
   }
 }

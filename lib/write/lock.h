@@ -47,8 +47,8 @@ class Lock {
   ~Lock();
 
  private:
-  struct Wanted;
-  static Result<Lock> take(const os::Directory& directory, const Wanted& wanted,
+  struct Request;
+  static Result<Lock> take(const os::Directory& directory, const Request& wanted,
                            const LockWait& wait);
   Lock(os::File file, std::uint64_t byte) noexcept : file_(std::move(file)), byte_(byte) {}
 

@@ -17,7 +17,7 @@
 //                                    temporary names, durable before anything is named. Whichever
 //                                    P.index stands then, and beside whichever P.cairn, the one
 //                                    that was written for it is there, and readers take it for
-//                                    what it is (lib/open/awaited.h).
+//                                    what it is (lib/open/pending_index.h).
 //   P.index decides, or there is no  P.cairn goes first: the old P.index does not know it and goes
 //   P.index                          on deciding, or it stands alone. Where no P.cairn was there,
 //   it
@@ -25,7 +25,7 @@
 //
 // Where a publisher dies or fails in between, whoever takes the prefix's lock next gives the index
 // that waits its name: finish_pair(). Only where P.cairn went first and P.index is refused its
-// name, what was there comes back at once: take_back().
+// name, what was there comes back at once: roll_back().
 //
 // Which shards go? Those that the replaced indexes named, and those of a publisher that died. Of
 // the others nobody knows whose they are: a copy under way, TensorFlow's save. So an index is
@@ -91,13 +91,14 @@ Result<std::optional<ForeignIndex>> read_foreign(const os::File& file) {
 
 // Of an index that nobody holds. One that was torn has named nothing yet. Errors: it cannot be
 // read, so nobody knows.
-Result<void> add_claims(const os::File& file, std::string_view name, Claims& claims) {
+Result<void> add_references(const os::File& file, std::string_view name,
+                            ShardReferences& references) {
   if (name.ends_with(kCairnSuffix)) {
     CAIRN_TRY(own, read_own(file));
-    if (own) claims.names.insert(own->shards.begin(), own->shards.end());
+    if (own) references.names.insert(own->shards.begin(), own->shards.end());
   } else if (name.ends_with(kTensorFlowSuffix)) {
     CAIRN_TRY(foreign, read_foreign(file));
-    if (foreign) claims.counts.insert(foreign->shard_count);
+    if (foreign) references.counts.insert(foreign->shard_count);
   }
   return {};
 }
@@ -117,15 +118,15 @@ bool all_there(const os::Directory& directory, const OwnIndex& own) {
 }
 
 // A temporary name for an index (or P.meta) that is there: a copy, where it cannot be linked.
-Result<Draft> second_name(const os::Directory& directory, const std::string& name,
-                          const os::File& index) {
-  auto draft = Draft::link(directory, name, index);
-  if (draft) return draft;
-  const int number = draft.error().os_errno;
+Result<TempFile> second_name(const os::Directory& directory, const std::string& name,
+                             const os::File& index) {
+  auto temp = TempFile::link(directory, name, index);
+  if (temp) return temp;
+  const int number = temp.error().os_errno;
   constexpr std::array kImpossible{EPERM, EOPNOTSUPP, ENOSYS, EMLINK, EXDEV, ENOENT};
-  if (std::ranges::find(kImpossible, number) == kImpossible.end()) return draft;
+  if (std::ranges::find(kImpossible, number) == kImpossible.end()) return temp;
   CAIRN_TRY(bytes, os::read_whole(index, format::limits::kForeignIndexBytesMax));
-  return draft_with(directory, name, bytes);
+  return write_temp_file(directory, name, bytes);
 }
 
 // Whether this P.cairn was written for this P.index, and its shards are there.
@@ -151,38 +152,39 @@ Result<std::string> awaited(const os::Directory& directory, const std::string& w
   return std::string();
 }
 
-enum class Pair : std::uint8_t { Whole, Finished, Unknown };
+enum class PairState : std::uint8_t { Whole, Finished, Unknown };
 
 // Where a publisher died or failed between the names of its two indexes, the one that waits gets
 // its name. Unknown: it could not, or nobody knows whether one waits. The caller holds the prefix's
 // lock. Errors: that of a sync.
-Result<Pair> finish_pair(const os::Directory& directory, const std::string& base) {
+Result<PairState> finish_pair(const os::Directory& directory, const std::string& base) {
   const auto own_file = directory.open_file(base + std::string(kCairnSuffix), os::Links::Refuse);
   const auto foreign =
       directory.open_file(base + std::string(kTensorFlowSuffix), os::Links::Refuse);
   for (const auto* file : {&own_file, &foreign}) {
-    if (!*file && file->error().code == Code::Unsafe) return Pair::Whole;  // a link of somebody's
-    if (!*file && file->error().code != Code::NotFound) return Pair::Unknown;
+    if (!*file && file->error().code == Code::Unsafe)
+      return PairState::Whole;  // a link of somebody's
+    if (!*file && file->error().code != Code::NotFound) return PairState::Unknown;
   }
   const auto own = own_file ? read_own(*own_file) : std::optional<OwnIndex>();
-  if (!own) return Pair::Unknown;
-  if (own_file && !*own) return Pair::Whole;  // a damaged one: nothing waits for it
+  if (!own) return PairState::Unknown;
+  if (own_file && !*own) return PairState::Whole;  // a damaged one: nothing waits for it
   const auto known = foreign && *own ? knows(**own, *foreign) : Result<bool>(false);
-  if (!known) return Pair::Unknown;
-  if (*known || (!foreign && (!*own || !(*own)->recorded.present))) return Pair::Whole;
+  if (!known) return PairState::Unknown;
+  if (*known || (!foreign && (!*own || !(*own)->recorded.present))) return PairState::Whole;
   const std::string wanted = base + std::string(foreign ? kCairnSuffix : kTensorFlowSuffix);
   const auto waiting = awaited(directory, wanted, own, foreign);
-  if (!waiting) return Pair::Unknown;
-  if (waiting->empty()) return Pair::Whole;
+  if (!waiting) return PairState::Unknown;
+  if (waiting->empty()) return PairState::Whole;
   if (foreign && own_file) {
     // Its shards are known for what they are until they have gone.
     auto replaced = second_name(directory, wanted, *own_file);
-    if (!replaced) return Pair::Unknown;
+    if (!replaced) return PairState::Unknown;
     replaced->abandon();
   }
-  if (!directory.rename(*waiting, wanted)) return Pair::Unknown;
+  if (!directory.rename(*waiting, wanted)) return PairState::Unknown;
   CAIRN_CHECK(directory.sync());
-  return Pair::Finished;
+  return PairState::Finished;
 }
 
 // The temporary files of publishers under `base`, or with nothing the directory's own.
@@ -198,8 +200,8 @@ std::vector<std::string> temporaries_of(std::span<const std::string> names,
 
 // Removes the shards that a dead publisher named and no index does. false: some are still there.
 bool remove_dead(const os::Directory& directory, std::span<const std::string> names,
-                 const std::string& base, const Claims& dead) {
-  const auto alive = claims_of(directory, base);
+                 const std::string& base, const ShardReferences& dead) {
+  const auto alive = shard_references(directory, base);
   if (!alive || !*alive) return false;
   bool all = true;
   for (const std::string& name : names) {
@@ -224,20 +226,21 @@ std::set<std::string> bases_of_temporaries(std::span<const std::string> names) {
 // the rules of sweep().
 Result<void> add_left(const os::Directory& directory, std::span<const std::string> names,
                       const std::optional<std::string>& base, std::vector<std::string>& left) {
-  Claims dead;
-  Claims alive;
+  ShardReferences dead;
+  ShardReferences alive;
   bool known = base.has_value();
   for (const std::string& name : temporaries_of(names, base)) {
     const auto file = directory.open_file(name, os::Links::Refuse);
     if (!file) continue;
     const bool nobodys = file->try_lock().value_or(false);
     file->unlock();
-    const auto read = add_claims(*file, os::without_temporary_tail(name), nobodys ? dead : alive);
+    const auto read =
+        add_references(*file, os::without_temporary_tail(name), nobodys ? dead : alive);
     if (nobodys && read) left.push_back(name);
     known = known && read;
   }
   if (!known) return {};
-  CAIRN_TRY(named, claims_of(directory, *base));
+  CAIRN_TRY(named, shard_references(directory, *base));
   if (!named) return {};
   for (const std::string& name : names) {
     if (dead.has(name, *base) && !named->has(name, *base) && !alive.has(name, *base))
@@ -248,13 +251,13 @@ Result<void> add_left(const os::Directory& directory, std::span<const std::strin
 
 void sweep(const os::Directory& directory, std::span<const std::string> names,
            const std::optional<std::string>& base) {
-  Claims dead;
+  ShardReferences dead;
   std::vector<std::string> going;
   for (const std::string& name : temporaries_of(names, base)) {
     const auto file = directory.open_file(name, os::Links::Refuse);
     if (!file || !file->try_lock().value_or(false)) continue;
     // One that cannot be read today goes when it can: it may be all that tells what else goes.
-    if (add_claims(*file, os::without_temporary_tail(name), dead)) going.push_back(name);
+    if (add_references(*file, os::without_temporary_tail(name), dead)) going.push_back(name);
   }
   const bool named = !dead.names.empty() || !dead.counts.empty();
   // They stay named until they have gone.
@@ -264,12 +267,12 @@ void sweep(const os::Directory& directory, std::span<const std::string> names,
 
 }  // namespace
 
-bool Claims::has(std::string_view shard, std::string_view base) const {
+bool ShardReferences::has(std::string_view shard, std::string_view base) const {
   const auto number = shard_number(shard, base);
   return number && (counts.contains(number->count) || names.contains(shard));
 }
 
-std::set<std::string> Claims::shards_of(const std::string& base) const {
+std::set<std::string> ShardReferences::shards_of(const std::string& base) const {
   std::set<std::string> shards;
   for (const std::string& name : names) {
     if (shard_number(name, base)) shards.insert(name);
@@ -280,9 +283,10 @@ std::set<std::string> Claims::shards_of(const std::string& base) const {
   return shards;
 }
 
-Result<std::optional<Claims>> claims_of(const os::Directory& directory, const std::string& base) {
-  using Nobody = std::optional<Claims>;
-  Claims claims;
+Result<std::optional<ShardReferences>> shard_references(const os::Directory& directory,
+                                                        const std::string& base) {
+  using Nobody = std::optional<ShardReferences>;
+  ShardReferences references;
   const auto own_file = directory.open_file(base + std::string(kCairnSuffix), os::Links::Refuse);
   const auto file = directory.open_file(base + std::string(kTensorFlowSuffix), os::Links::Refuse);
   for (const auto* each : {&own_file, &file}) {
@@ -300,15 +304,15 @@ Result<std::optional<Claims>> claims_of(const os::Directory& directory, const st
     own = std::move(read);
   }
   if ((file && !foreign) || (own_file && !own)) return Nobody();
-  if (foreign) claims.counts.insert(foreign->shard_count);
+  if (foreign) references.counts.insert(foreign->shard_count);
   // One that P.index has overtaken speaks for nothing.
   const bool overtaken =
       own && foreign && (!own->recorded.present || own->recorded.digest != foreign->digest);
-  if (own && !overtaken) claims.names.insert(own->shards.begin(), own->shards.end());
-  return Nobody(std::move(claims));
+  if (own && !overtaken) references.names.insert(own->shards.begin(), own->shards.end());
+  return Nobody(std::move(references));
 }
 
-bool stand_as_pair(const os::Directory& directory, const std::string& base) {
+bool is_index_pair(const os::Directory& directory, const std::string& base) {
   const auto own_file = directory.open_file(base + std::string(kCairnSuffix), os::Links::Follow);
   const auto foreign =
       directory.open_file(base + std::string(kTensorFlowSuffix), os::Links::Follow);
@@ -317,28 +321,29 @@ bool stand_as_pair(const os::Directory& directory, const std::string& base) {
   return own && *own && knows(**own, *foreign).value_or(false);
 }
 
-Result<Claims> claims_of_temporaries(const os::Directory& directory,
-                                     std::span<const std::string> names, const std::string& base) {
-  Claims claims;
+Result<ShardReferences> temporary_shard_references(const os::Directory& directory,
+                                                   std::span<const std::string> names,
+                                                   const std::string& base) {
+  ShardReferences references;
   for (const std::string& name : temporaries_of(names, base)) {
     const auto file = directory.open_file(name, os::Links::Refuse);
     if (!file && file.error().code == Code::NotFound) continue;
     if (!file) return file.error();
-    CAIRN_CHECK(add_claims(*file, os::without_temporary_tail(name), claims));
+    CAIRN_CHECK(add_references(*file, os::without_temporary_tail(name), references));
   }
-  return claims;
+  return references;
 }
 
-Result<Lock> hold_prefix(const os::Directory& directory, const std::string& base,
+Result<Lock> lock_prefix(const os::Directory& directory, const std::string& base,
                          const LockWait& wait) {
   CAIRN_TRY(lock, Lock::of_prefix(directory, base, wait));
   CAIRN_TRY(pair, finish_pair(directory, base));
-  if (pair == Pair::Finished) sweep(directory, base);
+  if (pair == PairState::Finished) sweep(directory, base);
   return std::move(lock);
 }
 
 Result<Publisher> Publisher::begin(Target target, const LockWait& wait) {
-  CAIRN_TRY(lock, hold_prefix(target.directory, target.base, wait));
+  CAIRN_TRY(lock, lock_prefix(target.directory, target.base, wait));
   return Publisher(std::move(target), std::move(lock));
 }
 
@@ -357,8 +362,8 @@ Result<void> refuse_existing(const Target& target, std::span<const std::string_v
 }
 
 Result<const os::File*> Publisher::add(std::string_view suffix, std::span<const std::byte> bytes) {
-  CAIRN_TRY(draft, draft_with(target_.directory, name(suffix), bytes));
-  indexes_.push_back(std::move(draft));
+  CAIRN_TRY(temp, write_temp_file(target_.directory, name(suffix), bytes));
+  indexes_.push_back(std::move(temp));
   return &indexes_.back().file();
 }
 
@@ -371,19 +376,19 @@ Result<const os::File*> Publisher::add_link(std::string_view suffix, const os::F
     return add(suffix, bytes);
   }
   CAIRN_CHECK(file.sync());
-  CAIRN_TRY(draft, second_name(target_.directory, name(suffix), file));
-  indexes_.push_back(std::move(draft));
+  CAIRN_TRY(temp, second_name(target_.directory, name(suffix), file));
+  indexes_.push_back(std::move(temp));
   return &indexes_.back().file();
 }
 
 // Second names for the indexes that are replaced or go, so that their shards are known for what
 // they are until they have gone.
-Result<std::vector<Draft>> Publisher::keep_replaced(
+Result<std::vector<TempFile>> Publisher::keep_replaced(
     std::span<const std::string_view> unwanted) const {
-  std::vector<Draft> kept;
+  std::vector<TempFile> kept;
   for (const std::string_view suffix : kIndexSuffixes) {
     const std::string index = name(suffix);
-    const bool goes = std::ranges::find(indexes_, index, &Draft::name) != indexes_.end() ||
+    const bool goes = std::ranges::find(indexes_, index, &TempFile::name) != indexes_.end() ||
                       std::ranges::find(unwanted, suffix) != unwanted.end();
     auto file = target_.directory.open_file(index, os::Links::Refuse);
     // A link of somebody's: what it leads to is not ours to remove.
@@ -391,17 +396,18 @@ Result<std::vector<Draft>> Publisher::keep_replaced(
         (!file && (file.error().code == Code::NotFound || file.error().code == Code::Unsafe)))
       continue;
     if (!file) return std::move(file).error();
-    CAIRN_TRY(draft, second_name(target_.directory, index, *file));
-    kept.push_back(std::move(draft));
+    CAIRN_TRY(temp, second_name(target_.directory, index, *file));
+    kept.push_back(std::move(temp));
   }
   return kept;
 }
 
 // After an error the names are gone again.
-Result<void> Publisher::name_shards(std::span<Draft> shards) {
+Result<void> Publisher::name_shards(std::span<TempFile> shards) {
   std::size_t named = 0;
   const auto name_all = [&]() -> Result<void> {
-    for (; named < shards.size(); ++named) CAIRN_CHECK(shards[named].publish(Draft::Taken::Refuse));
+    for (; named < shards.size(); ++named)
+      CAIRN_CHECK(shards[named].publish(TempFile::Taken::Refuse));
     return target_.directory.sync();
   };
   auto done = name_all();
@@ -409,8 +415,8 @@ Result<void> Publisher::name_shards(std::span<Draft> shards) {
   return done;
 }
 
-Result<void> Publisher::name_index(Draft& index) {
-  auto done = index.publish(Draft::Taken::Replace);
+Result<void> Publisher::name_index(TempFile& index) {
+  auto done = index.publish(TempFile::Taken::Replace);
   if (!done) {
     // Over a network a rename that is reported as failed may have happened.
     const auto info = index.file().info();
@@ -429,7 +435,7 @@ Result<void> Publisher::name_indexes(bool pair) {
   const std::array order{kMetaSuffix, pair ? kTensorFlowSuffix : kCairnSuffix,
                          pair ? kCairnSuffix : kTensorFlowSuffix};
   for (const std::string_view suffix : order) {
-    const auto index = std::ranges::find(indexes_, name(suffix), &Draft::name);
+    const auto index = std::ranges::find(indexes_, name(suffix), &TempFile::name);
     if (index == indexes_.end()) continue;
     if (changed_ && !replaces_own_) CAIRN_CHECK(target_.directory.sync());
     CAIRN_CHECK(name_index(*index));
@@ -461,7 +467,7 @@ std::string Publisher::pin_lost() const {
   if (stands && !*stands) return {};
   const auto there = target_.directory.open_file(name(kCairnSuffix), os::Links::Inside);
   const auto before = there ? is_pinned(*there) : std::nullopt;
-  const bool stays = std::ranges::any_of(indexes_, [&](const Draft& index) {
+  const bool stays = std::ranges::any_of(indexes_, [&](const TempFile& index) {
     return index.name() == name(kCairnSuffix) && is_pinned(index.file()).value_or(false);
   });
   if (stays || before == false) return {};
@@ -470,22 +476,22 @@ std::string Publisher::pin_lost() const {
 
 // A P.cairn that went before the P.index it was written for, which was refused its name: it goes,
 // or gives way to the one before. Where that fails the new checkpoint stands.
-void Publisher::take_back(std::span<Draft> replaced) {
-  const auto foreign = std::ranges::find(indexes_, name(kTensorFlowSuffix), &Draft::name);
+void Publisher::roll_back(std::span<TempFile> replaced) {
+  const auto foreign = std::ranges::find(indexes_, name(kTensorFlowSuffix), &TempFile::name);
   if (foreign == indexes_.end() || foreign->temporary_name().empty()) return;
-  const auto before = std::ranges::find(replaced, name(kCairnSuffix), &Draft::name);
+  const auto before = std::ranges::find(replaced, name(kCairnSuffix), &TempFile::name);
   // A link of somebody's cannot come back.
   if (before == replaced.end() && replaces_own_) return;
-  const auto done = before != replaced.end() ? before->publish(Draft::Taken::Replace)
+  const auto done = before != replaced.end() ? before->publish(TempFile::Taken::Replace)
                                              : target_.directory.remove(name(kCairnSuffix));
   changed_ = !done || !target_.directory.sync();  // or its shards would go before it does
 }
 
-Result<void> Publisher::publish(std::span<Draft> shards, const How& how) {
+Result<void> Publisher::publish(std::span<TempFile> shards, const How& how) {
   const bool two = indexes_.size() > 1;
   const bool pair =
-      (two || !how.unwanted.empty()) && stand_as_pair(target_.directory, target_.base);
-  std::vector<Draft> replaced;
+      (two || !how.unwanted.empty()) && is_index_pair(target_.directory, target_.base);
+  std::vector<TempFile> replaced;
   if (!shards.empty() || !how.unwanted.empty() || pair) {
     pin_lost_ = pin_lost();
     CAIRN_TRY(kept, keep_replaced(how.unwanted));
@@ -495,28 +501,28 @@ Result<void> Publisher::publish(std::span<Draft> shards, const How& how) {
   // The names are durable, of shards before an index says them, of an index before it waits.
   if (!shards.empty() || two) CAIRN_CHECK(name_shards(shards));
   auto done = name_indexes(pair);
-  if (changed_ && refused_ && !pair) take_back(replaced);
+  if (changed_ && refused_ && !pair) roll_back(replaced);
   if (!done && !changed_) {
-    for (const Draft& shard : shards) (void)target_.directory.remove(shard.name());
+    for (const TempFile& shard : shards) (void)target_.directory.remove(shard.name());
     return done;
   }
   if (done) done = drop(how.unwanted);
   // To be read by a sweep, this one or a later one; where it failed, one may be the other half.
-  for (std::vector<Draft>* drafts : {&replaced, &indexes_}) {
-    for (Draft& index : *drafts) index.abandon();
+  for (std::vector<TempFile>* temps : {&replaced, &indexes_}) {
+    for (TempFile& index : *temps) index.abandon();
   }
   replaced.clear();
   if (done) sweep(target_.directory, target_.base);
   return done;
 }
 
-std::optional<std::string> Publisher::notice() const {
+std::optional<std::string> Publisher::warning() const {
   if (pin_lost_.empty()) return std::nullopt;
   return target_.shown + ": " + pin_lost_ +
          ", and what took its place is not; Saver::pin() (cairn pin) pins it";
 }
 
-Result<void> Publisher::publish_file(Draft& file, bool replace) {
+Result<void> Publisher::publish_file(TempFile& file, bool replace) {
   CAIRN_TRY(there, target_.directory.look(file.name()));
   CAIRN_TRY(info, file.file().info());
   // To give a file the name that it has does nothing, and its temporary name would stay.
@@ -526,7 +532,8 @@ Result<void> Publisher::publish_file(Draft& file, bool replace) {
         Code::Exists, 0,
         target_.shown + ": " + file.name() + " is there; choose another output, or say replace"};
   }
-  if (!same) CAIRN_CHECK(file.publish(replace ? Draft::Taken::Replace : Draft::Taken::Refuse));
+  if (!same)
+    CAIRN_CHECK(file.publish(replace ? TempFile::Taken::Replace : TempFile::Taken::Refuse));
   auto done = target_.directory.sync();
   // What was replaced does not come back, and the new file is whole.
   if (!done && !there) (void)target_.directory.remove(file.name());
@@ -536,7 +543,7 @@ Result<void> Publisher::publish_file(Draft& file, bool replace) {
 
 void sweep(const os::Directory& directory, const std::string& base) {
   const auto pair = finish_pair(directory, base);
-  if (!pair || *pair == Pair::Unknown) return;
+  if (!pair || *pair == PairState::Unknown) return;
   const auto names = directory.names();
   if (names) sweep(directory, *names, base);
 }
@@ -555,8 +562,8 @@ void sweep_all(const os::Directory& directory, std::span<const std::string> name
   sweep(directory, names, std::nullopt);
 }
 
-Result<std::vector<std::string>> left_by_dead(const os::Directory& directory,
-                                              std::span<const std::string> names) {
+Result<std::vector<std::string>> stale_temporary_files(const os::Directory& directory,
+                                                       std::span<const std::string> names) {
   std::vector<std::string> left;
   for (const std::string& base : bases_of_temporaries(names))
     CAIRN_CHECK(add_left(directory, names, base, left));

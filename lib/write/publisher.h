@@ -20,7 +20,7 @@
 namespace cairn::internal {
 
 // The shards that indexes name: P.cairn by their names, P.index by how many there are.
-struct Claims {
+struct ShardReferences {
   std::set<std::string, std::less<>> names;
   std::set<std::uint32_t> counts;
 
@@ -31,15 +31,17 @@ struct Claims {
 };
 
 // What the indexes of a prefix name. Nothing: one is there and cannot be read, so nobody knows.
-Result<std::optional<Claims>> claims_of(const os::Directory& directory, const std::string& base);
+Result<std::optional<ShardReferences>> shard_references(const os::Directory& directory,
+                                                        const std::string& base);
 
 // What the temporary indexes of a prefix name: those of who publishes now, or died. `names`: what
 // is in the directory.
-Result<Claims> claims_of_temporaries(const os::Directory& directory,
-                                     std::span<const std::string> names, const std::string& base);
+Result<ShardReferences> temporary_shard_references(const os::Directory& directory,
+                                                   std::span<const std::string> names,
+                                                   const std::string& base);
 
 // Whether P.index and P.cairn are there, and P.cairn speaks. Links are followed.
-bool stand_as_pair(const os::Directory& directory, const std::string& base);
+bool is_index_pair(const os::Directory& directory, const std::string& base);
 
 // Where something is published: under `base` in the directory. `shown`: the prefix, for messages.
 struct Target {
@@ -51,7 +53,7 @@ struct Target {
 // The prefix's lock. Who has it finds under their names the two indexes that belong together: where
 // a publisher died or failed between the two, the one that waits under a temporary name gets its
 // own now, unless that fails too. Errors: those of Lock.
-Result<Lock> hold_prefix(const os::Directory& directory, const std::string& base,
+Result<Lock> lock_prefix(const os::Directory& directory, const std::string& base,
                          const LockWait& wait);
 
 // Exists: a file that makes the name a checkpoint's is there, by one of these suffixes. Publisher
@@ -64,7 +66,7 @@ class Publisher {
   // Errors: those of Lock.
   static Result<Publisher> begin(Target target, const LockWait& wait);
 
-  // Under a lock of the target's prefix that is held already, by hold_prefix().
+  // Under a lock of the target's prefix that is held already, by lock_prefix().
   Publisher(Target target, Lock held) : target_(std::move(target)), lock_(std::move(held)) {}
 
   const std::string& shown() const noexcept { return target_.shown; }
@@ -86,29 +88,29 @@ class Publisher {
   // Gives the shards, whose bytes are synced, their names, then the indexes, then removes what
   // nobody names any more. Without an error all of it is durable; with one, what was there is there
   // still, or the new checkpoint is, whole.
-  Result<void> publish(std::span<Draft> shards, const How& how);
-  Result<void> publish(std::span<Draft> shards) { return publish(shards, {}); }
+  Result<void> publish(std::span<TempFile> shards, const How& how);
+  Result<void> publish(std::span<TempFile> shards) { return publish(shards, {}); }
 
   // The same for one file that needs no index. Exists: without `replace`, another file is there.
-  Result<void> publish_file(Draft& file, bool replace);
+  Result<void> publish_file(TempFile& file, bool replace);
 
   // A sentence, where the checkpoint that publish() replaced with other shards was pinned, or may
   // have been, and the one that took its place is not.
-  std::optional<std::string> notice() const;
+  std::optional<std::string> warning() const;
 
  private:
   std::string name(std::string_view suffix) const { return target_.base + std::string(suffix); }
-  Result<std::vector<Draft>> keep_replaced(std::span<const std::string_view> unwanted) const;
-  Result<void> name_shards(std::span<Draft> shards);
+  Result<std::vector<TempFile>> keep_replaced(std::span<const std::string_view> unwanted) const;
+  Result<void> name_shards(std::span<TempFile> shards);
   Result<void> name_indexes(bool pair);
-  Result<void> name_index(Draft& index);
+  Result<void> name_index(TempFile& index);
   Result<void> drop(std::span<const std::string_view> unwanted) const;
-  void take_back(std::span<Draft> replaced);
+  void roll_back(std::span<TempFile> replaced);
   std::string pin_lost() const;
 
   Target target_;
   Lock lock_;
-  std::vector<Draft> indexes_;
+  std::vector<TempFile> indexes_;
   bool changed_ = false;       // an index has got its name, or may have
   bool replaces_own_ = false;  // a P.cairn stood there
   bool refused_ = false;       // one has not, for certain, and nothing else failed
@@ -128,7 +130,7 @@ void sweep_all(const os::Directory& directory, std::span<const std::string> name
 // What sweep_all would remove, seen without a change; where somebody publishes meanwhile it may be
 // his that has not been held yet, so one look is not enough. Each temporary file is held for a
 // moment, to learn that nobody else does. Errors: Io.
-Result<std::vector<std::string>> left_by_dead(const os::Directory& directory,
-                                              std::span<const std::string> names);
+Result<std::vector<std::string>> stale_temporary_files(const os::Directory& directory,
+                                                       std::span<const std::string> names);
 
 }  // namespace cairn::internal

@@ -37,7 +37,7 @@ std::vector<TensorSpec> specs_of(std::span<const format::TensorFacts> tensors) {
 }
 
 Error unreadable(const os::Directory& directory, const std::string& name,
-                 const format::Reason& reason) {
+                 const format::DecodeError& reason) {
   return {reason.code, 0,
           directory.path() + "/" + name + ": byte " + std::to_string(reason.byte_offset) + ": " +
               reason.what};
@@ -119,8 +119,9 @@ std::vector<std::string> left_out_of_bundle(const std::string& prefix,
       first_of(left_out)};
 }
 
-Result<std::vector<std::string>> what_goes(const os::Directory& directory, const std::string& base,
-                                           std::span<const TensorSpec> specs) {
+Result<std::vector<std::string>> replaced_tensors(const os::Directory& directory,
+                                                  const std::string& base,
+                                                  std::span<const TensorSpec> specs) {
   std::vector<std::string> goes;
   const auto there = specs_there(directory, base);
   if (!there && there.error().code == Code::NotFound) return goes;
@@ -139,9 +140,9 @@ Result<std::vector<std::string>> what_goes(const os::Directory& directory, const
   return goes;
 }
 
-Result<void> refuse_what_goes(const Target& target, std::vector<TensorSpec> specs) {
+Result<void> refuse_replaced_tensors(const Target& target, std::vector<TensorSpec> specs) {
   std::ranges::sort(specs, {}, &TensorSpec::name);
-  const auto goes = what_goes(target.directory, target.base, specs);
+  const auto goes = replaced_tensors(target.directory, target.base, specs);
   if (goes && goes->empty()) return {};
   return Error{
       Code::Exists, 0,
@@ -154,14 +155,14 @@ Result<void> refuse_what_goes(const Target& target, std::vector<TensorSpec> spec
 
 std::vector<std::string> stale_beside(const Target& target,
                                       std::span<const std::string_view> suffixes) {
-  std::vector<std::string> notices;
+  std::vector<std::string> warnings;
   for (const std::string_view suffix : suffixes) {
     const auto info = target.directory.look(target.base + std::string(suffix));
     if (!info || !*info) continue;
-    notices.push_back(target.shown + std::string(suffix) +
-                      ": is of what was there before; remove it by hand");
+    warnings.push_back(target.shown + std::string(suffix) +
+                       ": is of what was there before; remove it by hand");
   }
-  return notices;
+  return warnings;
 }
 
 std::string first_of(std::span<const std::string> sentences) {

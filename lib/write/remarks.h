@@ -31,11 +31,12 @@ std::vector<format::TensorFacts> in_bundle(std::span<const format::TensorFacts> 
 // the one that has the base: a sentence for each tensor that would go, or be of another dtype or
 // shape. Nothing where none is there. Errors: an index is there that cannot be read, so that nobody
 // knows. Cost: O(index).
-Result<std::vector<std::string>> what_goes(const os::Directory& directory, const std::string& base,
-                                           std::span<const TensorSpec> specs);
+Result<std::vector<std::string>> replaced_tensors(const os::Directory& directory,
+                                                  const std::string& base,
+                                                  std::span<const TensorSpec> specs);
 
-// Exists: what_goes() is not nothing, or nobody knows. The specs are in any order.
-Result<void> refuse_what_goes(const Target& target, std::vector<TensorSpec> specs);
+// Exists: replaced_tensors() is not nothing, or nobody knows. The specs are in any order.
+Result<void> refuse_replaced_tensors(const Target& target, std::vector<TensorSpec> specs);
 
 // A sentence for each file by one of these suffixes: what was under the prefix before had it, and
 // what is there now has not brought its own.

@@ -62,11 +62,11 @@ Result<ShardWriter> ShardWriter::create(const os::Directory& directory,
   CAIRN_ASSERT(names.size() == writer.layout_.shards.size());
   for (std::size_t i = 0; i < names.size(); ++i) {
     const PlannedShard& plan = writer.layout_.shards[i];
-    CAIRN_TRY(draft, Draft::create(directory, std::move(names[i])));
-    if (i == 0) CAIRN_CHECK(check_locks(directory, draft.file()));
-    CAIRN_CHECK(draft.file().reserve(plan.size_bytes));
-    CAIRN_CHECK(draft.file().write_at(0, format::as_bytes(plan.head)));
-    writer.drafts_.push_back(std::move(draft));
+    CAIRN_TRY(temp, TempFile::create(directory, std::move(names[i])));
+    if (i == 0) CAIRN_CHECK(check_locks(directory, temp.file()));
+    CAIRN_CHECK(temp.file().reserve(plan.size_bytes));
+    CAIRN_CHECK(temp.file().write_at(0, format::as_bytes(plan.head)));
+    writer.drafts_.push_back(std::move(temp));
   }
   return writer;
 }
@@ -90,9 +90,9 @@ void ShardWriter::place_encoded(std::size_t tensor, std::uint64_t size_bytes) {
 }
 
 Result<void> ShardWriter::sync() const {
-  for (const Draft& draft : drafts_) {
-    CAIRN_CHECK(draft.file().make_read_only());
-    CAIRN_CHECK(draft.file().sync());
+  for (const TempFile& temp : drafts_) {
+    CAIRN_CHECK(temp.file().make_read_only());
+    CAIRN_CHECK(temp.file().sync());
   }
   return {};
 }

@@ -79,7 +79,7 @@ class ShardWriter {
   void set_names(std::vector<std::string> names);
 
   // What is to be published, after sync().
-  std::span<Draft> drafts() noexcept { return drafts_; }
+  std::span<TempFile> temps() noexcept { return drafts_; }
 
   // What the index says of the shards. live_bytes counts shared ranges once.
   Result<std::vector<format::ShardFacts>> facts() const;
@@ -88,7 +88,7 @@ class ShardWriter {
   explicit ShardWriter(Layout layout);  // throws std::bad_alloc
 
   Layout layout_;
-  std::vector<Draft> drafts_;
+  std::vector<TempFile> drafts_;
   std::unique_ptr<std::mutex> append_;
 };
 

@@ -7,20 +7,20 @@
 
 namespace cairn::internal {
 
-Draft::Draft(const os::Directory& directory, std::string name, std::string temporary,
-             os::File file) noexcept
+TempFile::TempFile(const os::Directory& directory, std::string name, std::string temporary,
+                   os::File file) noexcept
     : directory_(&directory),
       name_(std::move(name)),
       temporary_(std::move(temporary)),
       file_(std::move(file)) {}
 
-Draft::Draft(Draft&& other) noexcept
+TempFile::TempFile(TempFile&& other) noexcept
     : directory_(other.directory_),
       name_(std::move(other.name_)),
       temporary_(std::exchange(other.temporary_, {})),
       file_(std::move(other.file_)) {}
 
-Draft::~Draft() {
+TempFile::~TempFile() {
   // Nobody is left to tell: what cannot be removed is recognised by its name and ignored.
   if (!temporary_.empty()) (void)at_boundary([&] { return directory_->remove(temporary_); });
 }
@@ -54,7 +54,7 @@ Result<std::pair<std::string, os::File>> make_held(const os::Directory& director
 
 }  // namespace
 
-Result<Draft> Draft::create(const os::Directory& directory, std::string name) {
+Result<TempFile> TempFile::create(const os::Directory& directory, std::string name) {
   CAIRN_TRY(made, make_held(
                       directory, name,
                       [&](const std::string& at) {
@@ -63,11 +63,11 @@ Result<Draft> Draft::create(const os::Directory& directory, std::string name) {
                       },
                       [](const os::File& file) { return file.try_lock(); }));
   auto& [temporary, file] = made;
-  return Draft(directory, std::move(name), std::move(temporary), std::move(file));
+  return TempFile(directory, std::move(name), std::move(temporary), std::move(file));
 }
 
-Result<Draft> Draft::link(const os::Directory& directory, std::string name,
-                          const os::File& source) {
+Result<TempFile> TempFile::link(const os::Directory& directory, std::string name,
+                                const os::File& source) {
   const auto make = [&](const std::string& at) -> Result<std::optional<os::File>> {
     CAIRN_CHECK(directory.link(source, at));
     auto file = directory.open_file(at, os::Links::Refuse);
@@ -80,10 +80,10 @@ Result<Draft> Draft::link(const os::Directory& directory, std::string name,
   CAIRN_TRY(made, make_held(directory, name, make,
                             [](const os::File& file) { return file.try_lock_shared(); }));
   auto& [temporary, file] = made;
-  return Draft(directory, std::move(name), std::move(temporary), std::move(file));
+  return TempFile(directory, std::move(name), std::move(temporary), std::move(file));
 }
 
-Result<void> Draft::publish(Taken taken) {
+Result<void> TempFile::publish(Taken taken) {
   CAIRN_ASSERT(!temporary_.empty());
   CAIRN_CHECK(taken == Taken::Replace ? directory_->rename(temporary_, name_)
                                       : directory_->rename_new(temporary_, name_));
@@ -92,12 +92,12 @@ Result<void> Draft::publish(Taken taken) {
   return {};
 }
 
-Result<Draft> draft_with(const os::Directory& directory, std::string name,
-                         std::span<const std::byte> bytes) {
-  CAIRN_TRY(draft, Draft::create(directory, std::move(name)));
-  CAIRN_CHECK(draft.file().write_at(0, bytes));
-  CAIRN_CHECK(draft.file().sync());
-  return std::move(draft);
+Result<TempFile> write_temp_file(const os::Directory& directory, std::string name,
+                                 std::span<const std::byte> bytes) {
+  CAIRN_TRY(temp, TempFile::create(directory, std::move(name)));
+  CAIRN_CHECK(temp.file().write_at(0, bytes));
+  CAIRN_CHECK(temp.file().sync());
+  return std::move(temp);
 }
 
 }  // namespace cairn::internal

@@ -14,13 +14,14 @@
 
 namespace cairn::internal {
 
-class Draft {
+class TempFile {
  public:
   // `directory` must outlive the draft.
-  static Result<Draft> create(const os::Directory& directory, std::string name);
+  static Result<TempFile> create(const os::Directory& directory, std::string name);
 
   // Of a file that is there: another name of it. The Error carries errno, as Directory::link's.
-  static Result<Draft> link(const os::Directory& directory, std::string name, const os::File& file);
+  static Result<TempFile> link(const os::Directory& directory, std::string name,
+                               const os::File& file);
 
   const os::File& file() const noexcept { return file_; }
   const std::string& name() const noexcept { return name_; }  // the one it will have
@@ -35,13 +36,13 @@ class Draft {
   // The temporary name stays: for the next one who publishes under the prefix.
   void abandon() noexcept { temporary_.clear(); }
 
-  Draft(Draft&& other) noexcept;
-  Draft& operator=(Draft&&) = delete;
-  ~Draft();
+  TempFile(TempFile&& other) noexcept;
+  TempFile& operator=(TempFile&&) = delete;
+  ~TempFile();
 
  private:
-  Draft(const os::Directory& directory, std::string name, std::string temporary,
-        os::File file) noexcept;
+  TempFile(const os::Directory& directory, std::string name, std::string temporary,
+           os::File file) noexcept;
 
   const os::Directory* directory_;
   std::string name_;
@@ -50,7 +51,7 @@ class Draft {
 };
 
 // A draft that holds these bytes, synced: only the name is missing.
-Result<Draft> draft_with(const os::Directory& directory, std::string name,
-                         std::span<const std::byte> bytes);
+Result<TempFile> write_temp_file(const os::Directory& directory, std::string name,
+                                 std::span<const std::byte> bytes);
 
 }  // namespace cairn::internal

@@ -9,7 +9,6 @@
 #include <functional>
 #include <map>
 #include <mutex>
-#include <set>
 #include <utility>
 
 #include "cairn/version.h"
@@ -74,24 +73,25 @@ class Writer::State {
         options_(std::move(options)),
         directory_(std::move(directory)),
         incoming_(specs_.size()) {
-    options_.safetensors_metadata = internal::metadata_anew(options_.safetensors_metadata, specs_);
+    options_.safetensors_metadata =
+        internal::rebuilt_metadata(options_.safetensors_metadata, specs_);
     if (options_.tensorflow_index)
-      notices_ = internal::left_out_of_bundle(prefix_.string(), specs_);
+      warnings_ = internal::left_out_of_bundle(prefix_.string(), specs_);
     if (options_.read_from) stays_ = internal::was_read_from(source(), directory_, base_);
   }
 
-  Result<void> write_all(std::span<const NamedBytes> tensors, const Work& work);
+  Result<void> write_all(std::span<const NamedBytes> tensors, const ExecOptions& exec);
   Result<void> write_strings(std::string_view name, std::span<const std::string_view> values);
   Result<void> write_encoded(std::string_view name, std::span<const std::byte> bytes);
   Result<void> append(std::string_view name, std::span<const std::byte> chunk);
   Result<void> tie(std::string_view name, std::string_view same_as);
-  Result<void> commit(const Work& work);
+  Result<void> commit(const ExecOptions& exec);
   void before_publishing(std::function<Result<void>()> check) {
     before_publishing_ = std::move(check);
   }
   void created_at(std::int64_t created_ns) { created_ns_ = created_ns; }
   void swept() { swept_ = true; }
-  std::span<const std::string> notices() const noexcept { return notices_; }
+  std::span<const std::string> warnings() const noexcept { return warnings_; }
   const os::Directory& directory() const noexcept { return directory_; }
 
  private:
@@ -101,7 +101,7 @@ class Writer::State {
   Result<std::size_t> find(std::string_view name) const;
   Result<void> prepare();
   Result<std::size_t> begin(std::string_view name, bool encoded);
-  Result<void> take(const NamedBytes& given, std::vector<internal::Load>& loads);
+  Result<void> take(const NamedBytes& given, std::vector<internal::TensorWrite>& writes);
   Result<void> append_raw(std::size_t tensor, std::span<const std::byte> bytes);
   void finish(std::size_t tensor);
   Result<void> store_encoded(std::string_view name,
@@ -110,8 +110,8 @@ class Writer::State {
   Result<void> check_whole();
   Result<void> publish(internal::Publisher& publisher);
   Result<void> add_indexes(internal::Publisher& publisher, std::uint32_t shard_count);
-  void note_what_goes();
-  void note_what_stays();
+  void warn_of_replaced();
+  void warn_of_kept();
   std::vector<format::TensorFacts> tensor_facts() const;
   format::IndexFacts index_facts(std::uint32_t shard_count) const;
   Result<void> usable() const;
@@ -131,7 +131,7 @@ class Writer::State {
   std::optional<std::int64_t> created_ns_;
   bool swept_ = false;  // what publishers left that died is gone
   bool stays_ = false;  // what was read lies under this prefix, and is to be there until commit()
-  std::vector<std::string> notices_;
+  std::vector<std::string> warnings_;
   std::atomic<bool> broken_ = false;
   std::atomic<bool> committed_ = false;
 };
@@ -208,7 +208,7 @@ Result<void> Writer::State::prepare() {
   const std::lock_guard lock(prepare_mutex_);
   if (prepared_.load(std::memory_order_relaxed)) return {};
   internal::normalise_ties(same_as_);
-  if (!swept_) internal::make_room(directory_);
+  if (!swept_) internal::remove_stale_files(directory_);
   const internal::LayoutRequest request{specs_, same_as_, options_.alignment_bytes,
                                         options_.safetensors_metadata};
   CAIRN_TRY(count, internal::free_shard_count(directory_, base_, internal::shards_needed(request)));
@@ -259,7 +259,8 @@ Result<std::size_t> Writer::State::begin(std::string_view name, bool encoded) {
   return tensor;
 }
 
-Result<void> Writer::State::take(const NamedBytes& given, std::vector<internal::Load>& loads) {
+Result<void> Writer::State::take(const NamedBytes& given,
+                                 std::vector<internal::TensorWrite>& writes) {
   CAIRN_TRY(tensor, begin(given.name, false));
   const std::uint64_t wanted_bytes = shards_->layout().tensors[tensor].size_bytes;
   if (given.bytes.size() != wanted_bytes) {
@@ -268,26 +269,27 @@ Result<void> Writer::State::take(const NamedBytes& given, std::vector<internal::
                    std::to_string(wanted_bytes) + " bytes, not " +
                    std::to_string(given.bytes.size()));
   }
-  loads.push_back({tensor, given.bytes, {}});
+  writes.push_back({tensor, given.bytes, {}});
   return {};
 }
 
-Result<void> Writer::State::write_all(std::span<const NamedBytes> tensors, const Work& work) {
+Result<void> Writer::State::write_all(std::span<const NamedBytes> tensors,
+                                      const ExecOptions& exec) {
   CAIRN_CHECK(usable());
   if (tensors.empty()) return {};
-  std::vector<internal::Load> loads;
-  loads.reserve(tensors.size());
+  std::vector<internal::TensorWrite> writes;
+  writes.reserve(tensors.size());
   bool whole = false;
   const Defer give_back([&] {
-    for (const internal::Load& load : loads)
+    for (const internal::TensorWrite& load : writes)
       if (!whole) incoming_[load.tensor].stage = Stage::Empty;
   });
-  for (const NamedBytes& given : tensors) CAIRN_CHECK(take(given, loads));
-  if (auto done = internal::write_batch(*shards_, loads, work); !done) {
+  for (const NamedBytes& given : tensors) CAIRN_CHECK(take(given, writes));
+  if (auto done = internal::write_batch(*shards_, writes, exec); !done) {
     broken_ = done.error().code != Code::OutOfMemory;
     return done;
   }
-  for (internal::Load& load : loads) {
+  for (internal::TensorWrite& load : writes) {
     incoming_[load.tensor].sums = std::move(load.sums);
     incoming_[load.tensor].stage = Stage::Whole;
   }
@@ -437,15 +439,15 @@ Result<void> Writer::State::check_whole() {
   return {};
 }
 
-Result<void> Writer::State::commit(const Work& work) {
+Result<void> Writer::State::commit(const ExecOptions& exec) {
   CAIRN_CHECK(usable());
   CAIRN_CHECK(prepare());
   CAIRN_CHECK(check_whole());
-  CAIRN_CHECK(os::unless_stopped(work.stop));
+  CAIRN_CHECK(os::unless_stopped(exec.stop));
   broken_ = true;  // whatever comes now: this writer is not for a second commit
   CAIRN_CHECK(shards_->sync());
   auto publisher = internal::Publisher::begin({directory_, base_, prefix_.string()},
-                                              {options_.lock_wait, work.stop});
+                                              {options_.lock_wait, exec.stop});
   if (!publisher) {
     broken_ = false;  // but where nothing has happened yet
     return std::move(publisher).error();
@@ -455,25 +457,24 @@ Result<void> Writer::State::commit(const Work& work) {
   return {};
 }
 
-// The caller's lock covers all of it.
 Result<void> Writer::State::publish(internal::Publisher& publisher) {
   constexpr std::array kIndexes{internal::kCairnSuffix, internal::kTensorFlowSuffix};
   if (!options_.replace) CAIRN_CHECK(publisher.refuse(kIndexes));
   if (before_publishing_) CAIRN_CHECK(before_publishing_());
   if (stays_) CAIRN_CHECK(internal::check_unchanged(source().origin, directory_, prefix_.string()));
-  note_what_goes();
+  warn_of_replaced();
   const internal::Target target{directory_, base_, prefix_.string()};
   const bool replaces = !internal::refuse_existing(target, kIndexes);
-  const auto shards = static_cast<std::uint32_t>(shards_->drafts().size());
+  const auto shards = static_cast<std::uint32_t>(shards_->temps().size());
   CAIRN_TRY(count, internal::free_shard_count(directory_, base_, shards));
   shards_->set_names(internal::shard_names(base_, shards, count));
   CAIRN_CHECK(add_indexes(publisher, count));
   std::vector<std::string_view> unwanted;
   if (!options_.tensorflow_index) unwanted.push_back(internal::kTensorFlowSuffix);
   if (!options_.cairn_index) unwanted.push_back(internal::kCairnSuffix);
-  CAIRN_CHECK(publisher.publish(shards_->drafts(), {unwanted}));
-  if (auto notice = publisher.notice()) notices_.push_back(*std::move(notice));
-  if (replaces) note_what_stays();
+  CAIRN_CHECK(publisher.publish(shards_->temps(), {unwanted}));
+  if (auto warning = publisher.warning()) warnings_.push_back(*std::move(warning));
+  if (replaces) warn_of_kept();
   return {};
 }
 
@@ -489,9 +490,7 @@ std::vector<format::TensorFacts> Writer::State::tensor_facts() const {
     facts.opaque_bits = specs_[i].opaque.bits;
     facts.opaque_block = {specs_[i].opaque.block_elements, specs_[i].opaque.block_bytes};
     facts.shape = specs_[i].shape;
-    facts.encoding = facts.dtype == DType::String    ? format::Encoding::TensorFlowString
-                     : facts.dtype == DType::Variant ? format::Encoding::TensorFlowVariant
-                                                     : format::Encoding::Raw;
+    facts.encoding = format::encoding_of(facts.dtype);
     facts.span = {plan.shard, plan.offset_bytes, plan.size_bytes, sums.crc32c};
     facts.chunk_crc32cs = sums.chunk_crc32cs;
     facts.content_hash = sums.content_hash;
@@ -514,21 +513,21 @@ format::IndexFacts Writer::State::index_facts(std::uint32_t shard_count) const {
 }
 
 // What the checkpoint that is there has, and this one has not.
-void Writer::State::note_what_goes() {
-  const auto goes = internal::what_goes(directory_, base_, specs_);
+void Writer::State::warn_of_replaced() {
+  const auto goes = internal::replaced_tensors(directory_, base_, specs_);
   if (goes && goes->empty()) return;
-  notices_.push_back(prefix_.string() + ": took the place of another checkpoint" +
-                     (goes ? ": " + internal::first_of(*goes)
-                           : ", whose tensors nobody can tell: " + goes.error().what));
+  warnings_.push_back(prefix_.string() + ": took the place of another checkpoint" +
+                      (goes ? ": " + internal::first_of(*goes)
+                            : ", whose tensors nobody can tell: " + goes.error().what));
 }
 
 // Files of that one that a new one has not: a shard that was exported, and a graph.
-void Writer::State::note_what_stays() {
+void Writer::State::warn_of_kept() {
   std::vector<std::string_view> suffixes{internal::kSafetensorsSuffix};
   if (options_.meta_graph.empty()) suffixes.push_back(internal::kMetaSuffix);
-  for (std::string& notice :
+  for (std::string& warning :
        internal::stale_beside({directory_, base_, prefix_.string()}, suffixes))
-    notices_.push_back(std::move(notice));
+    warnings_.push_back(std::move(warning));
 }
 
 Result<void> Writer::State::add_indexes(internal::Publisher& publisher, std::uint32_t shard_count) {
@@ -575,8 +574,9 @@ Writer::~Writer() = default;
 Result<void> Writer::write(std::string_view name, std::span<const std::byte> bytes) noexcept {
   return write_all(std::array{NamedBytes{name, bytes}}, {.threads_max = 1});
 }
-Result<void> Writer::write_all(std::span<const NamedBytes> tensors, const Work& work) noexcept {
-  return at_boundary([&] { return state_->write_all(tensors, work); });
+Result<void> Writer::write_all(std::span<const NamedBytes> tensors,
+                               const ExecOptions& exec) noexcept {
+  return at_boundary([&] { return state_->write_all(tensors, exec); });
 }
 Result<void> Writer::write_strings(std::string_view name,
                                    std::span<const std::string_view> values) noexcept {
@@ -592,9 +592,9 @@ Result<void> Writer::append(std::string_view name, std::span<const std::byte> ch
 Result<void> Writer::tie(std::string_view name, std::string_view same_as) noexcept {
   return at_boundary([&] { return state_->tie(name, same_as); });
 }
-Result<void> Writer::commit(const Work& work) noexcept {
-  return at_boundary([&] { return state_->commit(work); });
+Result<void> Writer::commit(const ExecOptions& exec) noexcept {
+  return at_boundary([&] { return state_->commit(exec); });
 }
-std::span<const std::string> Writer::notices() const noexcept { return state_->notices(); }
+std::span<const std::string> Writer::warnings() const noexcept { return state_->warnings(); }
 
 }  // namespace cairn

@@ -71,9 +71,9 @@ TEST_CASE("a copy has all that its source has, and is nobody else's file") {
   REQUIRE_OK(done);
   CHECK(done->prefix == scratch / "new/n");
   CHECK(done->used >= Link::Reflink);
-  CHECK(done->notices.empty());
+  CHECK(done->warnings.empty());
   const Checkpoint copy = test::open_checkpoint(scratch / "new/n");
-  CHECK(copy.notices().empty());
+  CHECK(copy.warnings().empty());
   test::check_holds(copy, contents("big"));
   CHECK(copy.step() == 7);
   CHECK(copy.metadata("run") == "blue");
@@ -170,7 +170,7 @@ TEST_CASE("what cannot be done is an error, and nothing has happened") {
   std::stop_source stop;
   stop.request_stop();
   TransferOptions stopped = to(scratch / "n");
-  stopped.work.stop = stop.get_token();
+  stopped.exec.stop = stop.get_token();
   CHECK(test::refusal(copy_checkpoint(scratch / "m", stopped)) == Code::Cancelled);
   CHECK(scratch.names() == names);
   test::flip_bit(scratch / "m.data-00000-of-00002", 300'000);

@@ -157,7 +157,7 @@ class Maker {
 
 struct Went {
   fs::path path;
-  std::vector<std::string> notices = {};
+  std::vector<std::string> warnings = {};
   std::vector<std::string> tensors_left_out = {};
   std::vector<std::string> metadata_left_out = {};
   std::vector<std::string> safetensors_metadata_left_out = {};
@@ -165,7 +165,7 @@ struct Went {
 
 Result<Went> went(Result<Transfer> done) {
   if (!done) return std::move(done).error();
-  return Went{done->prefix, done->notices, done->not_nameable, done->metadata_left_out,
+  return Went{done->prefix, done->warnings, done->not_nameable, done->metadata_left_out,
               done->safetensors_metadata_left_out};
 }
 
@@ -261,9 +261,9 @@ const std::map<std::string, Step>& steps() {
   return all;
 }
 
-bool any_says(std::span<const std::string> notices, std::string_view word) {
+bool any_says(std::span<const std::string> warnings, std::string_view word) {
   return std::ranges::any_of(
-      notices, [&](const std::string& notice) { return notice.find(word) != notice.npos; });
+      warnings, [&](const std::string& warning) { return warning.find(word) != warning.npos; });
 }
 
 // What is said to be left out is left out, and nothing else.
@@ -271,7 +271,7 @@ void check_lossy(const Step& step, const fs::path& from, TransferOptions to, Who
   to.allow_lossy = true;
   const auto done = step(from, to);
   REQUIRE_OK(done);
-  CHECK(any_says(done->notices, "left out"));
+  CHECK(any_says(done->warnings, "left out"));
   for (const std::string& name : done->tensors_left_out) CHECK(whole.tensors.erase(name) == 1);
   for (const std::string& key : done->metadata_left_out) CHECK(whole.metadata.erase(key) == 1);
   for (const std::string& key : done->safetensors_metadata_left_out)
@@ -309,7 +309,7 @@ struct Walk {
       CHECK(whole_of(done->path) == whole);
       const auto step_before = test::open_checkpoint(from).step();
       if (test::open_checkpoint(done->path).step() != step_before)
-        CHECK(any_says(done->notices, "step"));
+        CHECK(any_says(done->warnings, "step"));
       ++kept;
       ++kept_by[name];
       if (depth > 1) go(done->path, whole, depth - 1);

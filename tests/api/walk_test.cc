@@ -90,7 +90,7 @@ TEST_CASE("import adds an index and verify finds every byte whole; the shard sta
   REQUIRE(cairn::import_index(saved / "train2-9").has_value());
   const auto imported = open(saved / "train2-9");
   CHECK(imported.format() == cairn::Format::Cairn);
-  CHECK(imported.notices().empty());
+  CHECK(imported.warnings().empty());
   const auto seen = imported.verify();
   REQUIRE(seen.has_value());
   CHECK(seen->bytes_checked == 8);

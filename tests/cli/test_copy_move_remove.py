@@ -306,15 +306,15 @@ class Move(Checkpoints):
         self.cairn("pin", "saved/best", exit=YES)
         self.assertNotIn("cairn pin", self.cairn("mv", "saved/best", "saved/top", exit=YES).err)
 
-    def test_a_notice_names_the_new_place(self):
+    def test_a_warning_names_the_new_place(self):
         self.cairn("import", "saved/train2-7", exit=YES)
         os.utime(self.saved / "train2-7.data-00000-of-00001")
         ran = self.cairn("mv", "saved/train2-7", "saved/c", exit=YES)
-        self.assertIn("cairn: notice: saved/c: a shard was touched or copied since its index was written; tensors are checked before use; "
-                      "'cairn import saved/c' checks them once and ends this notice\n", ran.err)
+        self.assertIn("cairn: warning: saved/c: a shard was touched or copied since its index was written; tensors are checked before use; "
+                      "'cairn import saved/c' checks them once and ends this warning\n", ran.err)
         self.assertNotIn("import saved/train2-7", ran.err)
         os.utime(self.saved / "c.data-00000-of-00001")
-        self.assertIn("cairn: notice: saved/c: a shard was touched", self.cairn("cp", "saved/c", "saved/d", exit=YES).err)
+        self.assertIn("cairn: warning: saved/c: a shard was touched", self.cairn("cp", "saved/c", "saved/d", exit=YES).err)
 
     def test_what_no_catalog_lists_stays_unlisted(self):
         before = self.listed()

@@ -50,7 +50,7 @@ class Merge(EditTest):
         self.assertEqual(ran.err, 'cairn: tensor "v1" is in both saved/train2-9 and saved/train2-8\n')
         self.assertEqual(list(self.dir.glob("m.*")), [])
 
-    def test_a_safetensors_file_is_merged_and_a_notice_says_what_was_read(self):
+    def test_a_safetensors_file_is_merged_and_a_warning_says_what_was_read(self):
         write_safetensors(self.dir / "s.safetensors", {"s": ("U8", [2], b"\1\2")})
         ran = self.cairn("merge", "s.safetensors", "saved/train2-9", "--output", "m", exit=YES)
         self.assertIn("1 tensors had no checksum: 2 bytes were read", ran.err)

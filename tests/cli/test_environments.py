@@ -77,7 +77,7 @@ class Environments(CommandTest):
         return ran
 
     def run_table(self, how, said="", refused=None):
-        """`said` stands in the notices of reading; a change in place is refused in a sentence, or, without one, made."""
+        """`said` stands in the warnings of reading; a change in place is refused in a sentence, or, without one, made."""
         for words in READING:
             with self.subTest(words):
                 self.how = {}
@@ -116,7 +116,7 @@ class Environments(CommandTest):
         self.assertIn("unknown how much of the shards stayed", ran.err)
 
     def assert_read(self, ran):
-        self.assertEqual([ran.json["way"][cache]["name"] for cache in ("warm", "cold")], ["read", "read"])
+        self.assertEqual([ran.json["method"][cache]["name"] for cache in ("warm", "cold")], ["read", "read"])
 
     def test_all_of_it_where_nothing_lacks(self):
         self.assertIsNotNone(self.run_table({}).json["stayed_resident"])
@@ -131,7 +131,7 @@ class Environments(CommandTest):
     def test_another_user_without_cachestat(self):
         ran = self.run_table({**self.as_other(), **self.without("cachestat")}, refused=NOT_ALLOWED)
         self.assert_unknown_residency(ran)
-        self.assertIn("unknown how many", ran.json["way"]["cold"]["reason"])
+        self.assertIn("unknown how many", ran.json["method"]["cold"]["reason"])
 
     def test_without_locks(self):
         for number in (errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):

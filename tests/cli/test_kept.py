@@ -33,7 +33,7 @@ class Linked(Kept):
         for step in (1, 2, 3):
             self.save(step)
 
-    def test_what_the_latest_leads_to_stays_listed_and_a_notice_says_why(self):
+    def test_what_the_latest_leads_to_stays_listed_and_a_warning_says_why(self):
         self.link("best", "m-1")
         self.cairn("set-latest", "d", "best", exit=YES)
         dry = self.cairn("prune", "d", "--max-to-keep", "1", "--dry-run", exit=YES).text
@@ -151,7 +151,7 @@ class Unread(Kept):
                 damage(self, path)
                 check(path)
 
-    def test_it_stays_and_a_notice_says_why(self):
+    def test_it_stays_and_a_warning_says_why(self):
         def check(path):
             ran = self.save(2, "--max-to-keep", "1")
             self.assertIn("d/m-1: stays listed, since nobody knows whether it is pinned: d/m-1.cairn", ran.err)
@@ -185,7 +185,7 @@ class Unread(Kept):
 
         self.each(check)
 
-    def test_a_save_over_it_is_pinned_and_a_notice_says_so(self):
+    def test_a_save_over_it_is_pinned_and_a_warning_says_so(self):
         def check(path):
             if path.is_dir():
                 return

@@ -57,7 +57,7 @@ class LeftBehind(CommandTest):
         text = self.cairn("state", "saved", exit=YES).text
         self.assertIn("\nunfinished: saved/m-1: its removal was cut short", text)
         self.assertIn("\nleft by a process that died: saved/m-1.data-00000-of-00001  ", text)
-        finished = "notice: saved/m-1: its removal was cut short, and is finished now\n"
+        finished = "warning: saved/m-1: its removal was cut short, and is finished now\n"
         self.assertIn(finished, self.cairn("prune", "saved", exit=YES).err)
         self.assert_nothing_left()
 
@@ -85,7 +85,7 @@ class LeftBehind(CommandTest):
                     self.save(step)
                 self.killed("m-1.data-00000-of-00001", "rm", "saved/m-1")
                 said = self.cairn(*words, exit=YES).err
-                self.assertIn("notice: saved/m-1: its removal was cut short, and is finished now\n", said)
+                self.assertIn("warning: saved/m-1: its removal was cut short, and is finished now\n", said)
                 self.assertNotIn("cut short", self.cairn("state", "saved", "--repair", exit=YES).err)
 
     def test_a_removal_that_died_before_a_file_had_gone_is_taken_back(self):
@@ -95,7 +95,7 @@ class LeftBehind(CommandTest):
                 self.killed(at, "rm", "saved/m-1")
                 says = "saved/m-1: its move or removal was cut short before a file had gone; it stays, and " + tail
                 self.assertEqual(self.left()[0], {"saved/m-1": says})
-                self.assertIn("notice: " + says + "\n", self.cairn("state", "saved", "--repair", exit=YES).err)
+                self.assertIn("warning: " + says + "\n", self.cairn("state", "saved", "--repair", exit=YES).err)
                 self.cairn("verify", "saved/m-1", exit=YES)
                 self.assert_nothing_left()
 
@@ -119,8 +119,8 @@ class LeftBehind(CommandTest):
             "saved/m-1": "saved/m-1: its removal was cut short; what is left of it goes"})
         self.assertEqual(self.left()[1], ["checkpoint.cairn", "m-1.cairn", "m-1.data-00000-of-00001", "m-1.index"])
         said = self.cairn("rm", "saved/m-2", exit=YES).err
-        self.assertIn('notice: saved/m-4: a save of it was cut short when it was whole; "checkpoint" lists it now\n', said)
-        self.assertIn("notice: saved/m-1: its removal was cut short, and is finished now\n", said)
+        self.assertIn('warning: saved/m-4: a save of it was cut short when it was whole; "checkpoint" lists it now\n', said)
+        self.assertIn("warning: saved/m-1: its removal was cut short, and is finished now\n", said)
         self.assertEqual(self.cairn("latest", "saved", exit=YES).text, "saved/m-4\n")
         self.assert_nothing_left()
 

@@ -6,7 +6,7 @@ import unittest.mock
 from bundle import write_safetensors
 from command import YES, CommandTest, without
 
-NOTICE = "cannot be mapped"
+WARNING = "cannot be mapped"
 
 
 class NoMmap(CommandTest):
@@ -34,16 +34,16 @@ class NoMmap(CommandTest):
                     with self.subTest(each):
                         here = self.cairn(*each, exit=there.exit)
                         self.assertEqual(here.out, there.out)
-                        self.assertIn(NOTICE, here.err)
+                        self.assertIn(WARNING, here.err)
 
     def test_a_restore_reads(self):
         with self.unmappable():
             ran = self.cairn("bench", "saved/train2-9", "--repeat", "1", "--json", exit=YES)
             for cache in ("warm", "cold"):
-                self.assertEqual(ran.json["way"][cache]["name"], "read")
-                self.assertIn(NOTICE, ran.json["way"][cache]["reason"])
+                self.assertEqual(ran.json["method"][cache]["name"], "read")
+                self.assertIn(WARNING, ran.json["method"][cache]["reason"])
             for way in ("map", "populate", "read"):
-                self.cairn("bench", "saved/train2-9", "--repeat", "1", "--way", way, exit=YES)
+                self.cairn("bench", "saved/train2-9", "--repeat", "1", "--method", way, exit=YES)
 
     def test_damage_is_found_and_not_given_out(self):
         self.flip_bit(self.dir / "saved/train2-9.data-00000-of-00001", 6)

@@ -204,7 +204,7 @@ class OtherCatalogs(CommandTest):
 class Links(CommandTest):
     """A checkpoint whose files are links out of the directory: another's, unless links are followed."""
 
-    def test_it_stays_listed_and_a_notice_says_why(self):
+    def test_it_stays_listed_and_a_warning_says_why(self):
         for pin in ((), ("--pin",)):
             with self.subTest(pin=pin):
                 self.cairn("save", "a/m", "--step", "1", "v:int32=1", *pin, exit=YES)
@@ -213,12 +213,12 @@ class Links(CommandTest):
                     (self.dir / "d" / path.name).symlink_to("../a/" + path.name)
                 self.cairn("set-latest", "d", "m-1", "--follow-links", exit=YES)
                 kept = self.cairn("save", "d/m", "--step", "2", "v:int32=1", "--json", exit=YES).json
-                self.assertEqual((kept["kept"], kept["notices"]), (["d/m-1", "d/m-2"], []))
+                self.assertEqual((kept["kept"], kept["warnings"]), (["d/m-1", "d/m-2"], []))
                 one = ("--max-to-keep", "1")
                 kept = self.cairn("save", "d/m", "--step", "3", "v:int32=1", *one, "--json", exit=YES).json
                 self.assertEqual((kept["kept"], kept["deleted"]), (["d/m-1", "d/m-3"], ["d/m-2"]))
-                self.assertEqual(len(kept["notices"]), 1)
-                self.assertIn("d/m-1: stays listed, since its index is a link that leads out", kept["notices"][0])
+                self.assertEqual(len(kept["warnings"]), 1)
+                self.assertIn("d/m-1: stays listed, since its index is a link that leads out", kept["warnings"][0])
                 ran = self.cairn("prune", "d", *one, exit=YES)
                 self.assertIn("kept  d/m-1  older than the newest 1; stays listed, since its index is a link", ran.text)
                 self.assertEqual(ran.text.count("d/m-1"), 1)
@@ -229,7 +229,7 @@ class Links(CommandTest):
                 for directory in ("a", "d"):
                     shutil.rmtree(self.dir / directory)
 
-    def test_one_in_another_directory_leaves_the_catalog_and_a_notice_says_so(self):
+    def test_one_in_another_directory_leaves_the_catalog_and_a_warning_says_so(self):
         self.cairn("save", "a/m", "--step", "1", "v:int32=1", exit=YES)
         self.cairn("save", "d/m", "--step", "2", "v:int32=1", exit=YES)
         text = (self.dir / "d/checkpoint").read_text().splitlines()

@@ -88,7 +88,7 @@ class Walk(SaveTest):
             "prefix": "saved/train2-10",
             "kept": ["saved/train2-%d" % step for step in range(6, 11)],
             "deleted": ["saved/train2-5"],
-            "notices": []})
+            "warnings": []})
         for path in ("saved", "saved/train2-10"):
             self.assertEqual(self.cairn("cat", path, "v1", exit=YES).text, "21\n")
             self.assertEqual(self.cairn("cat", path, "v2", exit=YES).text, "11\n")
@@ -463,9 +463,9 @@ class Over(SaveTest):
         self.assertIn("tensor 'a' is int32 [] in saved/m, and given as string []",
                       self.refused("saved/m", "--from", "saved", "a:string=2"))
         ran = self.save("saved/m", "a:string=2", "--replace", "--json")
-        self.assertEqual(len(ran.json["notices"]), 1)
+        self.assertEqual(len(ran.json["warnings"]), 1)
         for word in ('tensor "b" (string []) is gone', 'tensor "a" was int32 [] and is string []'):
-            self.assertIn(word, ran.json["notices"][0])
+            self.assertIn(word, ran.json["warnings"][0])
         self.assertEqual(len(self.cairn("ls", "saved/m", "--json", exit=YES).json["tensors"]), 1)
 
     def test_what_tensorflow_wrote_is_guarded_too(self):

@@ -36,7 +36,7 @@ class Streams(CommandTest):
         want = self.cairn("latest", "saved", exit=YES).text
         for lost in (CLOSED, FULL):
             with self.subTest(lost):
-                # What has something to say there: an error, and notices beside a result.
+                # What has something to say there: an error, and warnings beside a result.
                 self.assertEqual(self.run_with("ls", "nowhere", stderr=lost), FAILED)
                 self.assertEqual(self.run_with("nonsense", stderr=lost), FAILED)
                 self.assertEqual(self.run_with("latest", "saved/", stderr=lost), YES)

@@ -248,7 +248,7 @@ class MovedDirectories(Told):
                 pass
         return False
 
-    def test_what_is_printed_opens_and_a_notice_says_why(self):
+    def test_what_is_printed_opens_and_a_warning_says_why(self):
         for words, tensor in (
             (("cp", "saved/train2-9", "d/m"), "v1"),
             (("cp", "old.ckpt-3", "d/m"), "t_int8"),

@@ -74,7 +74,7 @@ class Import(CommandTest):
             os.replace(self.saved / ("train2-5" + suffix), self.saved / ("train2-9" + suffix))
         ran = self.cairn("cat", "saved/train2-9", "v1", exit=YES)
         self.assertEqual(ran.text, "16\n")
-        self.assertIn("notice: ", ran.err)
+        self.assertIn("warning: ", ran.err)
         self.cairn("import", "saved/train2-9", "--replace", exit=YES)
         ran = self.cairn("cat", "saved/train2-9", "v1", exit=YES)
         self.assertEqual((ran.text, ran.err), ("16\n", ""))

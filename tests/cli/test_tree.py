@@ -51,7 +51,7 @@ class Tree(CommandTest):
         self.golden("tensorflow/tf2_manager/tf_ckpts")
         self.assertEqual(self.cairn("tree", "tf_ckpts", exit=YES).text, GOLDEN_TREE)
         said = self.cairn("tree", "tf_ckpts", "--json", exit=YES).json
-        self.assertEqual((said["prefix"], said["object_based"], said["notices"], said["unclaimed"]),
+        self.assertEqual((said["prefix"], said["object_based"], said["warnings"], said["unclaimed"]),
                          ("tf_ckpts/ckpt-6", True, [], []))
         self.assertEqual(said["nodes"][5], {"id": 5, "parent": 1, "attributes": [], "slots": [],
                                             "children": [{"name": "0", "node": 8}, {"name": "1", "node": 9}]})

@@ -80,7 +80,7 @@ class Bench(CommandTest):
         self.assertEqual(
             list(report),
             ["path", "bytes", "unchecked_bytes", "tensors", "repeat", "open_us", "touch_ms", "verify_ms", "copy_ms",
-             "restore_ms", "way", "stayed_resident"],
+             "restore_ms", "method", "stayed_resident"],
         )
         self.assertEqual((report["bytes"], report["tensors"], report["repeat"]), (336, 7, 2))
         spreads = [report["open_us"]]

@@ -84,7 +84,7 @@ class Walk(CommandTest):
         text = self.cairn("state", "saved", exit=YES).text
         self.assertIn("not whole: ", text)
 
-    def test_state_tells_why_an_entry_outside_is_passed_over(self):
+    def test_state_tells_why_an_entry_outside_is_skipped(self):
         (self.dir / "out").mkdir()
         (self.dir / "out" / "checkpoint").write_text(
             'model_checkpoint_path: "../saved/train1"\nall_model_checkpoint_paths: "../saved/train1"\n')
@@ -165,7 +165,7 @@ class Walk(CommandTest):
                 "prefix": "saved/train2-9",
                 "format": "tensorflow",
                 "step": 9,
-                "notices": [],
+                "warnings": [],
                 "shards": [{"name": "train2-9.data-00000-of-00001", "bytes": 8}],
                 "metadata": [],
                 "safetensors_metadata": [],

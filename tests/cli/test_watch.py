@@ -133,21 +133,21 @@ class Watch(CommandTest):
         ran = self.cairn("watch", "saved", "--cursor", "no/dir/seen", "--timeout", "0", exit=FAILED)
         self.assertIn("cannot be written", ran.err)
 
-    def test_what_is_passed_over_is_named_on_stderr(self):
+    def test_what_is_skipped_is_named_on_stderr(self):
         (self.dir / "saved" / "train2-6.index").unlink()
         (self.dir / "saved" / "train2-7.data-00000-of-00001").write_bytes(b"1234")
         ran = self.cairn("watch", "saved", "--timeout", "0", exit=YES)
         self.assertEqual(ran.text, lines(STEPS[0], STEPS[3], STEPS[4]))
-        self.assertIn("cairn: passed over saved/train2-6: saved/train2-6: was removed before its turn\n", ran.err)
-        self.assertIn("cairn: passed over saved/train2-7: ", ran.err)
+        self.assertIn("cairn: skipped saved/train2-6: saved/train2-6: was removed before its turn\n", ran.err)
+        self.assertIn("cairn: skipped saved/train2-7: ", ran.err)
 
     def test_json_is_a_line_for_each_with_exactly_the_fields_of_the_contract(self):
         (self.dir / "saved" / "train2-6.index").unlink()
         ran = self.cairn("watch", "saved", "--timeout", "0", "--json", exit=YES)
         reports = [json.loads(line) for line in ran.text.splitlines()]
         why = "saved/train2-6: was removed before its turn"
-        expected = [{"prefix": prefix, "passed_over": []} for prefix in STEPS if prefix != STEPS[1]]
-        expected[1]["passed_over"] = [{"prefix": STEPS[1], "why": why}]
+        expected = [{"prefix": prefix, "skipped": []} for prefix in STEPS if prefix != STEPS[1]]
+        expected[1]["skipped"] = [{"prefix": STEPS[1], "why": why}]
         self.assertEqual(reports, expected)
         self.assertEqual(ran.err, "")
 

@@ -121,7 +121,7 @@ class Worker {
 };
 
 // Runs the readers for as long as the writers work.
-inline void work(Form form, Board& board, const std::vector<Task>& writers,
+inline void exec(Form form, Board& board, const std::vector<Task>& writers,
                  const std::vector<Task>& readers) {
   std::vector<Worker> reading;
   std::vector<Worker> writing;

@@ -68,12 +68,12 @@ inline std::size_t touch(std::span<const std::byte> bytes) {
 }
 
 // Runs `work` in a process of its own; 0 where it said so, and did not die.
-inline int status_of(const std::function<bool()>& work) {
+inline int status_of(const std::function<bool()>& exec) {
   const pid_t child = ::fork();
   if (child < 0) throw std::runtime_error("cannot fork");
   if (child == 0) {
     try {
-      ::_exit(work() ? 0 : 1);
+      ::_exit(exec() ? 0 : 1);
     } catch (const std::exception& error) {
       std::fprintf(stderr, "%s\n", error.what());
       ::_exit(1);
@@ -83,11 +83,11 @@ inline int status_of(const std::function<bool()>& work) {
   if (::waitpid(child, &status, 0) != child) throw std::runtime_error("cannot wait");
   return status;
 }
-inline bool survives(const std::function<bool()>& work) { return status_of(work) == 0; }
+inline bool survives(const std::function<bool()>& exec) { return status_of(exec) == 0; }
 
 // A sanitizer answers the signal with its report and an exit.
-inline bool dies(const std::function<bool()>& work) {
-  const int status = status_of(work);
+inline bool dies(const std::function<bool()>& exec) {
+  const int status = status_of(exec);
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   return status != 0;
 #elif defined(__has_feature)

@@ -141,7 +141,7 @@ class Reader {
 OpenOptions checked(Verify verify) {
   OpenOptions options;
   options.verify = verify;
-  options.work.threads_max = 1;
+  options.exec.threads_max = 1;
   return options;
 }
 
@@ -240,7 +240,7 @@ Task saver_of(Board& board, Path dir, std::int64_t rounds) {
       const auto fill = [&](Writer& writer) { return write(writer, {++board.next, length}); };
       const auto saved = saver->save("m", specs_of(length), fill, what);
       if (!saved) return board.spurious(saved.error().what);
-      for (const std::string& notice : saved->notices) board.spurious(notice);
+      for (const std::string& warning : saved->warnings) board.spurious(warning);
       ++board.commits;
     }
   };
@@ -353,7 +353,7 @@ TEST_CASE("a prefix that is saved again and again opens at every moment") {
     const Place place;
     const SharedBoard board;
     REQUIRE(save(place / "m", ++board->next));
-    work(form, *board, {resaver_of(*board, place / "m", rounds(10'000))},
+    exec(form, *board, {resaver_of(*board, place / "m", rounds(10'000))},
          {reader_of(*board, place / "m"), reader_of(*board, place / "m", Verify::Lazy),
           reader_of(*board, place / "m.index"), reader_of(*board, place / "m.cairn")});
     check_flawless(*board, rounds(10'000));
@@ -369,7 +369,7 @@ TEST_CASE("a prefix opens at every moment though its indexes come and go") {
     const Place place;
     const SharedBoard board;
     REQUIRE(save(place / "m", ++board->next));
-    work(form, *board,
+    exec(form, *board,
          {resaver_of(*board, place / "m", rounds(4000), {own, foreign, {}, foreign, own, {}})},
          {reader_of(*board, place / "m"), reader_of(*board, place / "m")});
     check_flawless(*board, rounds(4000));
@@ -382,7 +382,7 @@ TEST_CASE("a directory opens at every moment while several writers save and prun
     const SharedBoard board;
     saver_of(*board, place.path(), 1)();
     const std::vector<Task> writers(4, saver_of(*board, place.path(), rounds(1000)));
-    work(form, *board, writers,
+    exec(form, *board, writers,
          {reader_of(*board, place.path()), reader_of(*board, place.path(), Verify::Lazy),
           reader_of_latest(*board, place.path()), reader_of_listed(*board, place.path())});
     check_flawless(*board, 4 * rounds(1000) + 1);
@@ -398,7 +398,7 @@ TEST_CASE("a checkpoint that is renamed in place opens by the old names or the n
     const Task reader = [&board, &prefix] {
       while (!board->over) look_at_mixed(*board, prefix, false);
     };
-    work(form, *board, {renamer_of(*board, prefix, rounds(2000))}, {reader, reader});
+    exec(form, *board, {renamer_of(*board, prefix, rounds(2000))}, {reader, reader});
     check_flawless(*board, rounds(2000));
   }
 }
@@ -410,7 +410,7 @@ TEST_CASE("a checkpoint that is saved for the first time is not there, or whole"
     const Task reader = [&board, &place] {
       while (!board->over) look_at_mixed(*board, place / std::to_string(board->next), true);
     };
-    work(form, *board, {first_saver_of(*board, place.path(), rounds(2000))}, {reader, reader});
+    exec(form, *board, {first_saver_of(*board, place.path(), rounds(2000))}, {reader, reader});
     check_flawless(*board, rounds(2000));
   }
 }
@@ -458,7 +458,7 @@ TEST_CASE("a writer that changes a published shard in place is caught") {
     const SharedBoard board;
     REQUIRE(save(place / "m", ++board->next));
     fs::permissions(place / "m.data-00000-of-00002", fs::perms::owner_write, fs::perm_options::add);
-    work(form, *board, {overwriter_of(*board, place / "m", 100'000)},
+    exec(form, *board, {overwriter_of(*board, place / "m", 100'000)},
          {reader_of(*board, place / "m", Verify::None), reader_of(*board, place / "m")});
     CHECK(board->commits > 0);
     CHECK(board->errors + board->torn > 0);
@@ -470,7 +470,7 @@ TEST_CASE("a writer that prunes before it renews the catalog is caught") {
     const Place place;
     const SharedBoard board;
     saver_of(*board, place.path(), 1)();
-    work(form, *board, {careless_saver_of(*board, place.path(), 20'000)},
+    exec(form, *board, {careless_saver_of(*board, place.path(), 20'000)},
          {reader_of(*board, place.path()), reader_of_latest(*board, place.path())});
     CHECK(board->commits > 0);
     CHECK(board->errors + board->torn > 0);

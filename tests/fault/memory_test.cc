@@ -245,7 +245,7 @@ void starve_writer(const Step& step, std::span<const float> values, Counts& coun
         {"a", DType::Float32, shape}, {"b", DType::Float32, shape}, {"s", DType::String, {2}}};
     auto writer = Writer::create(box / "m", specs);
     REQUIRE(writer);
-    const Work alone{.threads_max = 1};
+    const ExecOptions alone{.threads_max = 1};
     failed = 0;
     left = n;
     Result<void> done = step.run(*writer);

@@ -103,9 +103,10 @@ TEST_CASE("a page that the disk does not give is an error of every call, and no 
     }));
   }
   CHECK(survives([&] { return fails(ward.open(Access::Copy)); }));
-  for (const Way way : {Way::Map, Way::Populate, Way::Read, Way::Direct}) {
+  for (const IoMethod method :
+       {IoMethod::Map, IoMethod::Populate, IoMethod::Read, IoMethod::Direct}) {
     RestoreOptions options;
-    options.way = way;
+    options.method = method;
     CHECK(survives([&] { return !restore(ward.prefix, options); }));
   }
 }

@@ -306,10 +306,10 @@ bool convert_it(Reader& reader) {
   return done;
 }
 
-std::function<bool(Reader&)> restore_by(Way way) {
-  return [way](Reader& reader) {
+std::function<bool(Reader&)> restore_by(IoMethod method) {
+  return [method](Reader& reader) {
     RestoreOptions options;
-    options.way = way;
+    options.method = method;
     return restore(reader.files.own(), options).has_value();
   };
 }
@@ -329,10 +329,10 @@ std::vector<Call> own_calls(const Files& files) {
           {"V1", open_v1},
           {"object graph", read_graph},
           {"convert", convert_it},
-          {"map", restore_by(Way::Map)},
-          {"populate", restore_by(Way::Populate)},
-          {"restore: read", restore_by(Way::Read)},
-          {"direct", restore_by(Way::Direct)}};
+          {"map", restore_by(IoMethod::Map)},
+          {"populate", restore_by(IoMethod::Populate)},
+          {"restore: read", restore_by(IoMethod::Read)},
+          {"direct", restore_by(IoMethod::Direct)}};
 }
 
 // What only a guard makes safe: a view that is read where it lies.

@@ -124,7 +124,7 @@ void answer(const std::string& line) {
 
   cairn::OpenOptions options;
   options.verify = cairn::Verify::Full;
-  options.work.threads_max = 1;
+  options.exec.threads_max = 1;
   const auto full = cairn::Checkpoint::open(parts.at(0), options);
   std::cout << "full";
   if (!full) return print(full.error());

@@ -59,7 +59,7 @@ class Subject {
     now_s_ = now_s;
     cairn::SaverOptions options;
     options.keep_any_of = {rule};
-    options.work.threads_max = 1;
+    options.exec.threads_max = 1;
     options.clock = [this] { return now_s_; };
     saver_.emplace(must(cairn::Saver::open(dir_, options)));
   }
@@ -71,7 +71,7 @@ class Subject {
     cairn::SaveOptions options;
     options.step = step;
     const cairn::Saved saved = must(saver_->save("m", {&tensor, 1}, options));
-    if (!saved.notices.empty()) give_up(saved.notices.front());
+    if (!saved.warnings.empty()) give_up(saved.warnings.front());
   }
 
   void prune() { must(saver_->prune(false)); }

@@ -70,7 +70,7 @@ class SavedAgain(Case):
             self.assertTrue(report["whole"], report)
             cairn("import", prefix, *(["--replace"] if number else []))
             listed = cairn_json("ls", prefix)
-            self.assertEqual((listed["format"], listed["notices"]), ("cairn", []))
+            self.assertEqual((listed["format"], listed["warnings"]), ("cairn", []))
             self.assertEqual(int(cairn("cat", prefix, stored)), number, "after the import")
 
     def test_one_operation(self):

@@ -133,8 +133,8 @@ class EmptyMerge(Case):
 
         self.assert_cairn_reads(merged, wanted, "tensorflow")
         self.assert_verifies(merged)
-        (notice,) = cairn_json("ls", merged)["notices"]
-        self.assertIn("counts 3 shards, but every tensor lies in the 2", notice)
+        (warning,) = cairn_json("ls", merged)["warnings"]
+        self.assertIn("counts 3 shards, but every tensor lies in the 2", warning)
 
         cairn("convert", merged, self.path("converted", "m"), "--to", "tensorflow")
         self.assertEqual(tensors.restore(self.path("converted", "m"), dtypes), wanted)
@@ -147,4 +147,4 @@ class EmptyMerge(Case):
         self.assert_cairn_reads(merged, wanted, "cairn")
         os.remove(merged + ".cairn")
         self.assert_cairn_reads(merged, wanted, "tensorflow")
-        self.assertEqual(cairn_json("ls", merged)["notices"], [])
+        self.assertEqual(cairn_json("ls", merged)["warnings"], [])

@@ -36,7 +36,7 @@ class Watching(Case):
         for step in range(1, 8):
             self.variable.assign(step)
             prefix = manager.save()
-            self.assertEqual(line(), {"prefix": prefix, "passed_over": []})
+            self.assertEqual(line(), {"prefix": prefix, "skipped": []})
 
     def test_saves_that_nobody_waits_for_come_in_order_and_none_of_those_kept_is_missing(self):
         line = self.watch()
@@ -63,7 +63,7 @@ class Watching(Case):
             for number in range(4):
                 session.run(assign, {value: number})
                 saver.save(session, "run/model")
-                self.assertEqual(line(), {"prefix": "run/model", "passed_over": []})
+                self.assertEqual(line(), {"prefix": "run/model", "skipped": []})
 
 
 class Iterating(Case):

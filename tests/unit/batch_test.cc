@@ -25,7 +25,7 @@ using test::Scratch;
 // Loads of these sizes, side by side from `offset_bytes` on. Nothing looks at their bytes.
 struct Row {
   Layout layout;
-  std::vector<Load> loads;
+  std::vector<TensorWrite> writes;
 };
 
 Row row_of(std::uint64_t offset_bytes, const std::vector<std::uint64_t>& sizes) {
@@ -35,7 +35,7 @@ Row row_of(std::uint64_t offset_bytes, const std::vector<std::uint64_t>& sizes) 
     PlannedTensor plan;
     plan.offset_bytes = offset_bytes;
     plan.size_bytes = size_bytes;
-    row.loads.push_back({row.layout.tensors.size(), std::span(memory).first(size_bytes), {}});
+    row.writes.push_back({row.layout.tensors.size(), std::span(memory).first(size_bytes), {}});
     row.layout.tensors.push_back(plan);
     offset_bytes += size_bytes;
   }
@@ -44,19 +44,19 @@ Row row_of(std::uint64_t offset_bytes, const std::vector<std::uint64_t>& sizes) 
 
 // Every byte of every load once and in order, every load summed in one block.
 void check_covers(const Row& row, const std::vector<Block>& blocks) {
-  std::uint64_t at = row.loads.empty() ? 0 : row.layout.tensors[0].offset_bytes;
+  std::uint64_t at = row.writes.empty() ? 0 : row.layout.tensors[0].offset_bytes;
   std::size_t begun = 0;
   for (const Block& block : blocks) {
     CHECK(block.offset_bytes == at);
-    const PlannedTensor& first = row.layout.tensors[row.loads[block.first].tensor];
+    const PlannedTensor& first = row.layout.tensors[row.writes[block.first].tensor];
     CHECK(first.offset_bytes + block.skip_bytes == at);
     if (block.ends != block.begins) CHECK(block.begins == begun);
     begun = std::max(begun, block.ends);
     at += block.size_bytes;
     CHECK((block.size_bytes == 0 || block.offset_bytes / kBlockBytes == (at - 1) / kBlockBytes));
   }
-  CHECK(begun == row.loads.size());
-  if (!row.loads.empty()) {
+  CHECK(begun == row.writes.size());
+  if (!row.writes.empty()) {
     const PlannedTensor& last = row.layout.tensors.back();
     CHECK(at == last.offset_bytes + last.size_bytes);
   }
@@ -65,7 +65,7 @@ void check_covers(const Row& row, const std::vector<Block>& blocks) {
 TEST_CASE("blocks end at multiples of 4 MiB of the file, whatever tensors lie there") {
   constexpr std::uint64_t kMiB = 1u << 20;
   const auto row = row_of(4096, {0, 3 * kMiB, 3 * kMiB, 9 * kMiB, 100, 0});
-  const auto blocks = cut_into_blocks(row.layout, row.loads);
+  const auto blocks = cut_into_blocks(row.layout, row.writes);
   check_covers(row, blocks);
   CHECK(blocks.size() == 4);
   CHECK(blocks[1].offset_bytes == 4 * kMiB);
@@ -80,15 +80,15 @@ TEST_CASE("blocks of random tensors hold every byte once") {
     std::vector<std::uint64_t> sizes(random() % 40);
     for (auto& size : sizes) size = random() % 3 == 0 ? 0 : random() % (1u << (1 + random() % 24));
     const auto row = row_of(random() % (1u << 23), sizes);
-    check_covers(row, cut_into_blocks(row.layout, row.loads));
+    check_covers(row, cut_into_blocks(row.layout, row.writes));
   }
 }
 
 TEST_CASE("small neighbours go into few calls, what is not given is not written over") {
   auto row = row_of(4096, std::vector<std::uint64_t>(3000, 256));
-  CHECK(cut_into_blocks(row.layout, row.loads).size() == 3);  // 1,024 parts a call
-  row.loads.erase(row.loads.begin() + 10);
-  const auto blocks = cut_into_blocks(row.layout, row.loads);
+  CHECK(cut_into_blocks(row.layout, row.writes).size() == 3);  // 1,024 parts a call
+  row.writes.erase(row.writes.begin() + 10);
+  const auto blocks = cut_into_blocks(row.layout, row.writes);
   CHECK(blocks[0].size_bytes == 10 * 256);
   CHECK(blocks[1].offset_bytes == 4096 + 11 * 256);
 }
@@ -180,8 +180,8 @@ TEST_CASE("a stop ends write_all with Cancelled, and the writer with it") {
       REQUIRE_OK(writer);
       std::stop_source source;
       source.request_stop();
-      Work work{.threads_max = threads, .stop = source.get_token(), .progress = {}};
-      CHECK(refusal(writer->write_all(named(contents), work)) == Code::Cancelled);
+      ExecOptions exec{.threads_max = threads, .stop = source.get_token(), .progress = {}};
+      CHECK(refusal(writer->write_all(named(contents), exec)) == Code::Cancelled);
       CHECK(refusal(writer->write_all(named(contents))) == Code::Io);
     }
     CHECK(scratch.names().empty());
@@ -211,13 +211,13 @@ TEST_CASE("progress of write_all never falls, and reaches all bytes") {
   std::uint64_t total_bytes = 0;
   for (const Content& content : contents) total_bytes += content.bytes.size();
   Progress last;
-  Work work;
-  work.progress = [&](const Progress& progress) {
+  ExecOptions exec;
+  exec.progress = [&](const Progress& progress) {
     CHECK(progress.done_bytes >= last.done_bytes);
     CHECK(progress.total_bytes == total_bytes);
     last = progress;
   };
-  REQUIRE_OK(writer->write_all(named(contents), work));
+  REQUIRE_OK(writer->write_all(named(contents), exec));
   CHECK(last.done_bytes == total_bytes);
 }
 

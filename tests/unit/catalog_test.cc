@@ -67,8 +67,8 @@ TEST_CASE("a catalog from Windows leads to the checkpoint beside it") {
     REQUIRE_MESSAGE(opened, refusal(opened));
     CHECK(*test::values_of(*opened) == numbered(1));
     CHECK(opened->prefix() == box / "model_1");
-    REQUIRE(opened->notices().size() == 1);
-    CHECK(has(opened->notices()[0], "model_1 beside the catalog instead"));
+    REQUIRE(opened->warnings().size() == 1);
+    CHECK(has(opened->warnings()[0], "model_1 beside the catalog instead"));
     CHECK(latest_whole(box.root())->prefix == box / "model_1");
     CHECK(only_listed(box.root()).opens_as == box / "model_1");
 
@@ -102,7 +102,7 @@ TEST_CASE("a checkpoint in a folder of the catalog's directory is inside") {
   write_catalog(box.root(), {"sub/model_1"});
   const auto opened = Checkpoint::open(box.root());
   REQUIRE_MESSAGE(opened, refusal(opened));
-  CHECK(opened->notices().empty());
+  CHECK(opened->warnings().empty());
   CHECK(latest_whole(box.root())->prefix == box / "sub/model_1");
   CHECK(only_listed(box.root()).opens_as == box / "sub/model_1");
   write_catalog(box.root(), {"sub/../../model_1"});
@@ -388,15 +388,15 @@ TEST_CASE("the newest whole checkpoint is found, with why each newer one is not"
       {"m-5", "has shards, but neither m-5.cairn nor m-5.index"},
       {"m-4", "m-4.data-00000-of-00001: has 904 bytes, but m-4.cairn was written for"},
       {"m-3", "m-3.cairn: byte "}};
-  REQUIRE(found->passed_over.size() == 4);
+  REQUIRE(found->skipped.size() == 4);
   for (std::size_t i = 0; i < 4; ++i) {
-    CHECK(found->passed_over[i].prefix == box / expected[i].first);
-    INFO(found->passed_over[i].why);
-    CHECK(has(found->passed_over[i].why, expected[i].second));
+    CHECK(found->skipped[i].prefix == box / expected[i].first);
+    INFO(found->skipped[i].why);
+    CHECK(has(found->skipped[i].why, expected[i].second));
   }
 }
 
-TEST_CASE("each way of not being whole is passed over with its reason") {
+TEST_CASE("each way of not being whole is skipped with its reason") {
   constexpr const char* kShard = ".data-00000-of-00001";
   Sandbox box;
   for (std::int32_t i = 1; i <= 2; ++i) save_numbered(box / ("m-" + std::to_string(i)), i);
@@ -432,10 +432,10 @@ TEST_CASE("each way of not being whole is passed over with its reason") {
     const auto found = latest_whole(box.root());
     REQUIRE_MESSAGE(found, refusal(found));
     CHECK(found->prefix == box / "m-1");
-    REQUIRE(found->passed_over.size() == 1);
-    CHECK(found->passed_over[0].prefix == box / "m-2");
-    INFO(found->passed_over[0].why);
-    CHECK(has(found->passed_over[0].why, each.why));
+    REQUIRE(found->skipped.size() == 1);
+    CHECK(found->skipped[0].prefix == box / "m-2");
+    INFO(found->skipped[0].why);
+    CHECK(has(found->skipped[0].why, each.why));
   }
 }
 
@@ -489,7 +489,7 @@ TEST_CASE("a latest checkpoint outside names the newest whole one of its own cat
 
 // ---- Where entries may lead
 
-TEST_CASE("after the directory moved, the same name beside the catalog opens, with a notice") {
+TEST_CASE("after the directory moved, the same name beside the catalog opens, with a warning") {
   Sandbox box;
   save_numbered(box / "m-1", 1);
   for (const std::string gone : {"/gone/long/ago/m-1", "../gone/m-1", "saved/m-1"}) {
@@ -497,8 +497,8 @@ TEST_CASE("after the directory moved, the same name beside the catalog opens, wi
     const auto checkpoint = Checkpoint::open(box.root());
     REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
     CHECK(checkpoint->prefix() == box / "m-1");
-    REQUIRE(checkpoint->notices().size() == 1);
-    CHECK(has(checkpoint->notices()[0], "m-1 is gone; opened "));
+    REQUIRE(checkpoint->warnings().size() == 1);
+    CHECK(has(checkpoint->warnings()[0], "m-1 is gone; opened "));
     CHECK(latest_whole(box.root())->prefix == box / "m-1");
   }
 }
@@ -519,8 +519,8 @@ TEST_CASE("an entry outside of the directory is unsafe, unless links are followe
     CHECK(*test::values_at(box / "in", options) == numbered(2));
     const auto whole = latest_whole(box / "in");
     CHECK_FALSE(whole->prefix);
-    REQUIRE(whole->passed_over.size() == 1);
-    CHECK(has(whole->passed_over[0].why, "outside its directory"));
+    REQUIRE(whole->skipped.size() == 1);
+    CHECK(has(whole->skipped[0].why, "outside its directory"));
   }
 }
 
@@ -543,7 +543,7 @@ TEST_CASE("the same directory is inside, however it is spelt") {
       INFO("entry ", entry, ", given ", given.string());
       const auto checkpoint = Checkpoint::open(given);
       REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
-      CHECK(checkpoint->notices().empty());
+      CHECK(checkpoint->warnings().empty());
       CHECK(*test::values_of(*checkpoint) == numbered(1));
     }
   }

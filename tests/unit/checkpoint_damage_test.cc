@@ -108,7 +108,7 @@ TEST_CASE("a large index is refused for the same reason by one thread and by sev
   for (const unsigned threads_max : {0u, 1u, 2u}) {
     CAPTURE(threads_max);
     OpenOptions options;
-    options.work.threads_max = threads_max;
+    options.exec.threads_max = threads_max;
     const auto open = [&](std::string_view index) {
       write("p.cairn", index);
       return Checkpoint::open(scratch / "p", options);
@@ -179,7 +179,7 @@ TEST_CASE("a shard touched since is checked lazily even without verification") {
   write_damaged(scratch / "p", scratch / kShard);
   std::filesystem::last_write_time(scratch / kShard, std::filesystem::file_time_type::clock::now());
   const auto checkpoint = open_checkpoint(scratch / "p", options_of(Access::Shared, Verify::None));
-  CHECK_FALSE(checkpoint.notices().empty());
+  CHECK_FALSE(checkpoint.warnings().empty());
   CHECK(refusal(tensor_of(checkpoint, "hurt").bytes()) == Code::Corrupt);
 }
 
@@ -379,15 +379,15 @@ TEST_CASE("the number of threads changes nothing that verify sees") {
   }
   std::vector<Verification> seen;
   for (const unsigned threads : {1u, 4u}) {
-    Work work;
-    work.threads_max = threads;
+    ExecOptions exec;
+    exec.threads_max = threads;
     std::uint64_t last = 0;
-    work.progress = [&](const Progress& progress) {
+    exec.progress = [&](const Progress& progress) {
       CHECK(progress.done_bytes <= progress.total_bytes);
       CHECK(progress.done_bytes >= last);
       last = progress.done_bytes;
     };
-    const auto verification = checkpoint.verify(work);
+    const auto verification = checkpoint.verify(exec);
     REQUIRE_OK(verification);
     CHECK(last == verification->bytes_checked);
     seen.push_back(*verification);
@@ -406,18 +406,18 @@ TEST_CASE("a stop ends open, verify, prefetch and read with Cancelled") {
   const auto checkpoint = open_checkpoint(scratch / "p");
   std::stop_source source;
   source.request_stop();
-  Work work;
-  work.stop = source.get_token();
+  ExecOptions exec;
+  exec.stop = source.get_token();
   std::vector<std::byte> out(4000);
   const Read reads[]{{"good", {}, out}};
-  CHECK(refusal(checkpoint.verify(work)) == Code::Cancelled);
-  CHECK(refusal(checkpoint.prefetch({}, work)) == Code::Cancelled);
-  CHECK(refusal(checkpoint.read(reads, work)) == Code::Cancelled);
+  CHECK(refusal(checkpoint.verify(exec)) == Code::Cancelled);
+  CHECK(refusal(checkpoint.prefetch({}, exec)) == Code::Cancelled);
+  CHECK(refusal(checkpoint.read(reads, exec)) == Code::Cancelled);
   OpenOptions full = options_of(Access::Shared, Verify::Full);
-  full.work = work;
+  full.exec = exec;
   CHECK(refusal(Checkpoint::open(scratch / "p", full)) == Code::Cancelled);
   OpenOptions copy = options_of(Access::Copy, Verify::None);
-  copy.work = work;
+  copy.exec = exec;
   CHECK(refusal(Checkpoint::open(scratch / "p", copy)) == Code::Cancelled);
 }
 
@@ -427,7 +427,7 @@ TEST_CASE("a copy of several shards reports one progress that never falls and re
                    {raw("w", DType::Int32, {1'000'000}), raw("x", DType::Int4, {3'000'000})});
   OpenOptions options = options_of(Access::Copy, Verify::None);
   Progress last;
-  options.work.progress = [&](const Progress& progress) {
+  options.exec.progress = [&](const Progress& progress) {
     CHECK(progress.done_bytes >= last.done_bytes);
     last = progress;
   };

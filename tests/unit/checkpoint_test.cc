@@ -70,7 +70,7 @@ TEST_CASE("an unaligned tensor of TensorFlow's is refused as a view and given as
   CHECK(tensor.bytes()->size() == 192);
 }
 
-TEST_CASE("a dtype without a C++ type of its own is viewed as its carrier") {
+TEST_CASE("a dtype without a C++ type of its own is viewed as its storage dtype") {
   const Scratch scratch;
   const std::vector<Content> contents{
       raw("bool", DType::Bool, {5}),           raw("qint8", DType::Qint8, {5}),
@@ -306,9 +306,9 @@ void check_random_slices(const Checkpoint& checkpoint, std::span<const Content> 
   std::vector<Read> reads;
   for (std::size_t i = 0; i < of.size(); ++i)
     reads.push_back({of[i]->spec.name, slices[i], outs[i]});
-  Work work;
-  work.threads_max = 1 + static_cast<unsigned>(random() % 4);
-  REQUIRE_OK(checkpoint.read(reads, work));
+  ExecOptions exec;
+  exec.threads_max = 1 + static_cast<unsigned>(random() % 4);
+  REQUIRE_OK(checkpoint.read(reads, exec));
   for (std::size_t i = 0; i < of.size(); ++i) {
     INFO(of[i]->spec.name);
     REQUIRE(outs[i] == test::naive_slice(of[i]->bytes, of[i]->spec.shape,

@@ -54,17 +54,17 @@ TEST_CASE("elements have TensorFlow's stored sizes, sub-byte types one byte each
   }
 }
 
-TEST_CASE("a carrier is as wide as what it carries, and carries itself") {
+TEST_CASE("a storage dtype is as wide as what it stores, and stores itself") {
   for (std::uint64_t number = 1; number < kNumbers; ++number) {
     const auto dtype = static_cast<DType>(number);
     CAPTURE(std::string(name(dtype)));
-    CHECK(element_bytes(carrier(dtype)) == element_bytes(dtype));
-    CHECK(carrier(carrier(dtype)) == carrier(dtype));
+    CHECK(element_bytes(storage_dtype(dtype)) == element_bytes(dtype));
+    CHECK(storage_dtype(storage_dtype(dtype)) == storage_dtype(dtype));
   }
-  CHECK(carrier(DType::Bool) == DType::Uint8);
-  CHECK(carrier(DType::Qint16) == DType::Int16);
-  CHECK(carrier(DType::Int4) == DType::Uint8);
-  CHECK(carrier(DType::Bfloat16) == DType::Bfloat16);
+  CHECK(storage_dtype(DType::Bool) == DType::Uint8);
+  CHECK(storage_dtype(DType::Qint16) == DType::Int16);
+  CHECK(storage_dtype(DType::Int4) == DType::Uint8);
+  CHECK(storage_dtype(DType::Bfloat16) == DType::Bfloat16);
 }
 
 TEST_CASE("the other byte order is known for what TensorFlow swaps, and for nothing else") {

@@ -127,7 +127,7 @@ TEST_CASE("a merge holds the tensors of all, by P.cairn and by P.index alone, an
     CHECK(*test::values_at(box / "out/all") == values);
     const auto checkpoint = Checkpoint::open(box / "out/all");
     CHECK(checkpoint->format() == Format::Cairn);
-    CHECK(checkpoint->notices().empty());
+    CHECK(checkpoint->warnings().empty());
     CHECK(checkpoint->verify()->damage.empty());
     for (const auto& [inode, shard] : shards_in(box / "out"))
       CHECK(shards_in(box / "in").contains(inode));
@@ -188,22 +188,22 @@ TEST_CASE("slices of one tensor in several sources become one tensor") {
                sliced("v", {4, 2}, {{{{3, 1}, {0, 2}}, {7, 8}}, {{{2, 1}, {0, 2}}, {5, 6}}}));
   const auto done = merged({box / "rest", box / "top"}, to(box / "m"));
   REQUIRE_MESSAGE(done, refusal(done));
-  CHECK(done->notices.empty());
+  CHECK(done->warnings.empty());
   const std::vector<float> whole{1, 2, 3, 4, 5, 6, 7, 8};
   CHECK(*Checkpoint::open(box / "m")->tensor("v")->values<float>() == whole);
   test::fs::remove(box / "m.cairn");
   CHECK(*Checkpoint::open(box / "m")->tensor("v")->values<float>() == whole);
 }
 
-TEST_CASE("slices that leave a gap are merged, and a notice says so") {
+TEST_CASE("slices that leave a gap are merged, and a warning says so") {
   Sandbox box;
   write_bundle(box / "top", sliced("v", {4}, {{{{0, 1}}, {1}}}));
   write_bundle(box / "end", sliced("v", {4}, {{{{3, 1}}, {4}}}));
   write_bundle(box / "middle", sliced("v", {4}, {{{{1, 2}}, {2, 3}}}));
   const auto done = merged({box / "top", box / "end"}, to(box / "some"));
   REQUIRE_MESSAGE(done, refusal(done));
-  REQUIRE(done->notices.size() == 1);
-  CHECK(has(done->notices[0], "tensor \"v\": its slices leave a gap"));
+  REQUIRE(done->warnings.size() == 1);
+  CHECK(has(done->warnings[0], "tensor \"v\": its slices leave a gap"));
   REQUIRE(merged({box / "some", box / "middle"}, to(box / "all")));
   CHECK(*Checkpoint::open(box / "all")->tensor("v")->values<float>() ==
         std::vector<float>{1, 2, 3, 4});
@@ -315,8 +315,8 @@ TEST_CASE("the step is kept where all agree, metadata where none differs") {
   save("b", 5, {{"who", "me"}, {"where", "there"}});
   save("c", 6, {});
   const auto done = merged({box / "a", box / "b"}, to(box / "m"));
-  REQUIRE(done->notices.size() == 1);
-  CHECK(has(done->notices[0], "metadata \"where\" differs"));
+  REQUIRE(done->warnings.size() == 1);
+  CHECK(has(done->warnings[0], "metadata \"where\" differs"));
   const auto checkpoint = Checkpoint::open(box / "m");
   CHECK(checkpoint->step() == 5);
   CHECK(checkpoint->metadata("who") == "me");
@@ -356,7 +356,7 @@ TEST_CASE("what stands at the output stays unless replace is said, and readers k
       REQUIRE_MESSAGE(done, refusal(done));
       CHECK(*test::values_of(*reader) == old);
       CHECK(*test::values_at(box / "out/m") == sum(kLeft, kRight));
-      CHECK(Checkpoint::open(box / "out/m")->notices().empty());
+      CHECK(Checkpoint::open(box / "out/m")->warnings().empty());
       CHECK(test::read_files(box / "out").size() == 4);  // no old shard, no leftover
     }
   }
@@ -396,8 +396,8 @@ TEST_CASE("a safetensors file is merged, and gets the checksums that it lacks") 
   test::save(box / "two", {kRight});
   const auto done = merged({box / "s.safetensors", box / "two"}, to(box / "m"));
   REQUIRE_MESSAGE(done, refusal(done));
-  REQUIRE(done->notices.size() == 1);
-  CHECK(has(done->notices[0], "2 tensors had no checksum: 16 bytes were read"));
+  REQUIRE(done->warnings.size() == 1);
+  CHECK(has(done->warnings[0], "2 tensors had no checksum: 16 bytes were read"));
   CHECK(Checkpoint::open(box / "m")->tensor("left/a")->crc32c() ==
         Checkpoint::open(box / "s")->tensor("left/a")->crc32c());
   CHECK(Checkpoint::open(box / "m")->verify()->damage.empty());
@@ -429,7 +429,7 @@ TEST_CASE("a shard that was touched behind its index is doubted in the merged ch
   write_file(box / "one.data-00000-of-00001", shard);
   const auto done = merged({box / "one", box / "two"}, to(box / "m"));
   REQUIRE_MESSAGE(done, refusal(done));
-  CHECK(has(done->notices.at(0), "touched or copied"));
+  CHECK(has(done->warnings.at(0), "touched or copied"));
   OpenOptions careless;
   careless.verify = Verify::None;
   CHECK(has(refusal(test::values_at(box / "m", careless)), "Corrupt: "));
@@ -462,7 +462,7 @@ TEST_CASE("renaming in place replaces the indexes that are there, and leaves the
       CHECK(done->transfer.used == Link::Auto);
       CHECK(done->names.size() == 1);
       CHECK(*test::values_at(box / "m") == kRenamed);
-      CHECK(Checkpoint::open(box / "m")->notices().empty());
+      CHECK(Checkpoint::open(box / "m")->warnings().empty());
       CHECK(Checkpoint::open(box / "m")->verify()->damage.empty());
       CHECK(test::stamp(box / "m.data-00000-of-00001") == shard);
       CHECK(test::fs::exists(box / "m.index") == with_index);
@@ -508,7 +508,7 @@ TEST_CASE("a rename that was killed between its two indexes is done again withou
   REQUIRE(rename_tensors(box / "m", renaming, in_place()));
   CHECK(*test::values_at(box / "m") == kRenamed);
   CHECK(Checkpoint::open(box / "m")->metadata("cairn.pinned") == "1");
-  CHECK(Checkpoint::open(box / "m")->notices().empty());
+  CHECK(Checkpoint::open(box / "m")->warnings().empty());
 }
 
 TEST_CASE("renaming elsewhere leaves the source as it is") {
@@ -692,7 +692,7 @@ TEST_CASE("metadata and step that the file itself says are kept where it is expo
   REQUIRE(merged({converted->prefix}, to(box / "m")));
   const auto done = export_index(box / "m", Format::Safetensors, to(box / "b"));
   REQUIRE_MESSAGE(done, refusal(done));
-  CHECK(done->notices.empty());
+  CHECK(done->warnings.empty());
   const auto kept = Checkpoint::open(done->prefix);
   CHECK(kept->step() == 5);
   CHECK(kept->metadata("caf\u00e9") == "x");
@@ -717,9 +717,9 @@ TEST_CASE("what lies beside and keeps the old names is named") {
   REQUIRE(export_index(box / "m", Format::Safetensors));
   write_file(box / "m.meta", "graph");
   const auto done = rename_tensors(box / "m", names({{"left/a", "new/a"}}), in_place());
-  REQUIRE(done->transfer.notices.size() == 2);
-  CHECK(has(done->transfer.notices[0], "m.meta: keeps the old names"));
-  CHECK(has(done->transfer.notices[1], "m.safetensors: keeps the old names"));
+  REQUIRE(done->transfer.warnings.size() == 2);
+  CHECK(has(done->transfer.warnings[0], "m.meta: keeps the old names"));
+  CHECK(has(done->transfer.warnings[1], "m.safetensors: keeps the old names"));
 }
 
 TEST_CASE("the P.index that was replaced is not believed when it comes back") {
@@ -730,8 +730,8 @@ TEST_CASE("the P.index that was replaced is not believed when it comes back") {
   REQUIRE(rename_tensors(box / "m", names({{"left/a", "new/a"}}), in_place()));
   CHECK(*test::values_at(box / "m") == kRenamed);
   write_file(box / "m.index", old);
-  CHECK(*test::values_at(box / "m") == kLeft);  // it decides, whole, with a notice
-  CHECK(Checkpoint::open(box / "m")->notices().size() == 1);
+  CHECK(*test::values_at(box / "m") == kLeft);  // it decides, whole, with a warning
+  CHECK(Checkpoint::open(box / "m")->warnings().size() == 1);
 }
 
 TEST_CASE("random merges and renames give what a map of names gives") {

@@ -471,7 +471,7 @@ TEST_CASE("an index at an odd address is refused, not read") {
 
 // ---- The header --------------------------------------------------------------------------------
 
-Reason refusal(std::span<const std::byte> file) {
+DecodeError refusal(std::span<const std::byte> file) {
   const auto view = IndexView::decode(file);
   REQUIRE_FALSE(view.has_value());
   return view.error();

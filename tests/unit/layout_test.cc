@@ -149,8 +149,8 @@ TEST_CASE("the class is the largest power of two that divides the size, at most 
 }
 
 TEST_CASE("only what every reader of safetensors takes stands in a header") {
-  CHECK(fits_header({"w", DType::Float32, {}}, Readers::All));
-  CHECK(fits_header({"층/가중치", DType::Bfloat16, {1}}, Readers::All));
+  CHECK(fits_header({"w", DType::Float32, {}}, SafetensorsReaders::All));
+  CHECK(fits_header({"층/가중치", DType::Bfloat16, {1}}, SafetensorsReaders::All));
   for (const TensorSpec& spec : std::vector<TensorSpec>{{"__metadata__", DType::Float32, {}},
                                                         {"\xff", DType::Float32, {}},
                                                         {"w", DType::Complex128, {}},
@@ -159,7 +159,7 @@ TEST_CASE("only what every reader of safetensors takes stands in a header") {
                                                         {"w", DType::Float8E5M2FNUZ, {}},
                                                         {"w", DType::Opaque, {2}, {"F4", 4}},
                                                         {"w", DType::String, {}}}) {
-    CHECK_FALSE(fits_header(spec, Readers::All));
+    CHECK_FALSE(fits_header(spec, SafetensorsReaders::All));
   }
 }
 
@@ -171,7 +171,7 @@ TEST_CASE("the newest readers of safetensors take all dtypes that it has a name 
                                                         {"w", DType::Opaque, {4}, {"F6_E2M3", 6}},
                                                         {"w", DType::Opaque, {}, {"F8_E8M0", 8}}}) {
     INFO(std::string(name(spec.dtype)), " ", spec.opaque.name);
-    CHECK(fits_header(spec, Readers::Newest));
+    CHECK(fits_header(spec, SafetensorsReaders::Newest));
   }
   for (const TensorSpec& spec :
        std::vector<TensorSpec>{{"w", DType::Complex128, {}},
@@ -180,14 +180,14 @@ TEST_CASE("the newest readers of safetensors take all dtypes that it has a name 
                                {"w", DType::Opaque, {2}, {"INT4", 4}},  // unknown
                                {"\xff", DType::Opaque, {2}, {"F4", 4}}}) {
     INFO(spec.opaque.name);
-    CHECK_FALSE(fits_header(spec, Readers::Newest));
+    CHECK_FALSE(fits_header(spec, SafetensorsReaders::Newest));
   }
 }
 
 TEST_CASE("what a file says of itself is made anew, and the rest of its metadata kept") {
   const std::vector<TensorSpec> specs{{"a", DType::Float32, {3}},
                                       {"b", DType::Opaque, {3}, {"F4", 4}}};
-  const format::KeyValues kept = metadata_anew(
+  const format::KeyValues kept = rebuilt_metadata(
       {{"format", "flax"}, {"cairn.tied", "{}"}, {"total_size", "7"}, {"x", ""}}, specs);
   CHECK(kept == format::KeyValues{{"format", "flax"}, {"total_size", "14"}, {"x", ""}});
   CHECK(header_metadata(kept) == kept);

@@ -52,8 +52,8 @@ TEST_CASE("a draft is made beside those who sweep, whatever moment they come at"
   });
   std::string refused;
   for (int i = 0; i < 10'000 && refused.empty(); ++i) {
-    const auto linked = internal::Draft::link(*directory, "m.data-00000-of-00001", *source);
-    const auto made = internal::Draft::create(*directory, "m.index");
+    const auto linked = internal::TempFile::link(*directory, "m.data-00000-of-00001", *source);
+    const auto made = internal::TempFile::create(*directory, "m.index");
     if (!linked) refused = linked.error().what;
     if (!made) refused = made.error().what;
   }
@@ -65,7 +65,7 @@ TEST_CASE("a draft is made beside those who sweep, whatever moment they come at"
 Names left_in(const path& dir) {
   const auto left = left_behind(dir);
   REQUIRE_MESSAGE(left, test::refusal(left));
-  CHECK(left->notices.empty());
+  CHECK(left->warnings.empty());
   Names names;
   for (const LeftFile& file : left->files) {
     CHECK(file.path.parent_path() == dir);
@@ -90,15 +90,15 @@ TEST_CASE("what nobody holds was left by a dead process, and what somebody holds
     dead.emplace_back(name);
   }
   std::ranges::sort(dead);
-  auto made = internal::Draft::create(*directory, "m.index");
-  auto linked = internal::Draft::link(*directory, "m.data-00000-of-00001", *source);
+  auto made = internal::TempFile::create(*directory, "m.index");
+  auto linked = internal::TempFile::link(*directory, "m.data-00000-of-00001", *source);
   REQUIRE(made);
   REQUIRE(linked);
   CHECK(left_in(box.root()) == dead);
   dead.push_back(made->temporary_name());
   made->abandon();
   {
-    const internal::Draft gone = *std::move(made);
+    const internal::TempFile gone = *std::move(made);
   }
   std::ranges::sort(dead);
   CHECK(left_in(box.root()) == dead);
@@ -118,8 +118,8 @@ TEST_CASE(
   std::string refused;
   std::thread writing([&] {
     while (!over) {
-      const auto linked = internal::Draft::link(*directory, "m.data-00000-of-00001", *source);
-      const auto made = internal::Draft::create(*directory, "m.index");
+      const auto linked = internal::TempFile::link(*directory, "m.data-00000-of-00001", *source);
+      const auto made = internal::TempFile::create(*directory, "m.index");
       if (!linked) refused = linked.error().what;
       if (!made) refused = made.error().what;
     }

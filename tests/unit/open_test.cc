@@ -33,7 +33,7 @@ TEST_CASE("a checkpoint opens by its prefix and by each of its files") {
     REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
     CHECK(checkpoint->prefix() == prefix);
     CHECK(checkpoint->format() == Format::Cairn);
-    CHECK(checkpoint->notices().empty());
+    CHECK(checkpoint->warnings().empty());
     CHECK(*test::values_of(*checkpoint) == kValues);
     CHECK(checkpoint->step() == 7);
   }
@@ -201,8 +201,8 @@ TEST_CASE(
   const auto checkpoint = Checkpoint::open(merged);
   REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
   CHECK(*test::values_of(*checkpoint) == *values);
-  REQUIRE(checkpoint->notices().size() == 1);
-  CHECK(has(checkpoint->notices()[0], "counts 5 shards, but every tensor lies in the 3"));
+  REQUIRE(checkpoint->warnings().size() == 1);
+  CHECK(has(checkpoint->warnings()[0], "counts 5 shards, but every tensor lies in the 3"));
   const auto unnamed = unnamed_shards(box.root());
   REQUIRE_MESSAGE(unnamed, refusal(unnamed));
   CHECK(unnamed->empty());
@@ -211,12 +211,12 @@ TEST_CASE(
   elsewhere.output = box / "imported/m";
   const auto imported = import_index(merged, elsewhere);
   REQUIRE_MESSAGE(imported, refusal(imported));
-  CHECK(has(imported->notices.front(), "counts 5 shards"));
+  CHECK(has(imported->warnings.front(), "counts 5 shards"));
   CHECK(test::read_file(box / "imported/m.index") == before);
   CHECK(*test::values_at(elsewhere.output) == *values);
 
   REQUIRE(import_index(merged));
-  CHECK(Checkpoint::open(merged)->notices().empty());
+  CHECK(Checkpoint::open(merged)->warnings().empty());
   CHECK(has(refusal(export_index(merged, Format::TensorFlow)), "Exists: "));
   TransferOptions replace;
   replace.replace = true;

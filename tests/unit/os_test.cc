@@ -269,9 +269,9 @@ TEST_CASE("each task runs once, whatever the number of threads") {
   for (const unsigned threads : {0u, 1u, 2u, 4u}) {
     for (const std::size_t count : {0u, 1u, 2u, 1000u}) {
       std::vector<std::atomic<int>> runs(count);
-      Work work;
-      work.threads_max = threads;
-      REQUIRE_OK(run_parallel(work, count, count, [&](std::size_t i) -> Result<std::uint64_t> {
+      ExecOptions exec;
+      exec.threads_max = threads;
+      REQUIRE_OK(run_parallel(exec, count, count, [&](std::size_t i) -> Result<std::uint64_t> {
         ++runs[i];
         return std::uint64_t{1};
       }));
@@ -281,11 +281,11 @@ TEST_CASE("each task runs once, whatever the number of threads") {
 }
 
 TEST_CASE("with one thread the caller does all the work") {
-  Work work;
-  work.threads_max = 1;
-  CHECK(thread_count(work) == 1);
+  ExecOptions exec;
+  exec.threads_max = 1;
+  CHECK(thread_count(exec) == 1);
   const auto caller = std::this_thread::get_id();
-  REQUIRE_OK(run_parallel(work, 10, 10, [&](std::size_t) -> Result<std::uint64_t> {
+  REQUIRE_OK(run_parallel(exec, 10, 10, [&](std::size_t) -> Result<std::uint64_t> {
     CHECK(std::this_thread::get_id() == caller);
     return std::uint64_t{1};
   }));
@@ -293,9 +293,9 @@ TEST_CASE("with one thread the caller does all the work") {
 
 TEST_CASE("after the first error no further task starts, and the error comes back") {
   std::atomic<int> runs = 0;
-  Work work;
-  work.threads_max = 4;
-  const auto done = run_parallel(work, 1'000'000, 0, [&](std::size_t i) -> Result<std::uint64_t> {
+  ExecOptions exec;
+  exec.threads_max = 4;
+  const auto done = run_parallel(exec, 1'000'000, 0, [&](std::size_t i) -> Result<std::uint64_t> {
     ++runs;
     if (i == 10) return Error{Code::Busy, 0, "the tenth"};
     return std::uint64_t{0};
@@ -306,20 +306,20 @@ TEST_CASE("after the first error no further task starts, and the error comes bac
 
 TEST_CASE("what a task throws comes back as an error") {
   for (const unsigned threads : {1u, 4u}) {
-    Work work;
-    work.threads_max = threads;
+    ExecOptions exec;
+    exec.threads_max = threads;
     const auto done = run_parallel(
-        work, 8, 0, [](std::size_t) -> Result<std::uint64_t> { throw std::bad_alloc(); });
+        exec, 8, 0, [](std::size_t) -> Result<std::uint64_t> { throw std::bad_alloc(); });
     CHECK(refusal(done) == Code::OutOfMemory);
   }
 }
 
 TEST_CASE("a stop ends the work with Cancelled") {
   std::stop_source source;
-  Work work;
-  work.stop = source.get_token();
+  ExecOptions exec;
+  exec.stop = source.get_token();
   std::atomic<int> runs = 0;
-  const auto done = run_parallel(work, 1000, 0, [&](std::size_t) -> Result<std::uint64_t> {
+  const auto done = run_parallel(exec, 1000, 0, [&](std::size_t) -> Result<std::uint64_t> {
     if (++runs == 5) source.request_stop();
     return std::uint64_t{0};
   });
@@ -330,15 +330,15 @@ TEST_CASE("a stop ends the work with Cancelled") {
 TEST_CASE("progress comes on the calling thread, never falls, and reaches the total") {
   std::uint64_t last = 0;
   const auto caller = std::this_thread::get_id();
-  Work work;
-  work.threads_max = 2;
-  work.progress = [&](const Progress& progress) {
+  ExecOptions exec;
+  exec.threads_max = 2;
+  exec.progress = [&](const Progress& progress) {
     CHECK(std::this_thread::get_id() == caller);
     CHECK(progress.done_bytes >= last);
     CHECK(progress.total_bytes == 60);
     last = progress.done_bytes;
   };
-  REQUIRE_OK(run_parallel(work, 6, 60, [](std::size_t) -> Result<std::uint64_t> {
+  REQUIRE_OK(run_parallel(exec, 6, 60, [](std::size_t) -> Result<std::uint64_t> {
     std::this_thread::sleep_for(std::chrono::milliseconds(60));
     return std::uint64_t{10};
   }));
@@ -369,11 +369,11 @@ class NoThreads {
 
 TEST_CASE("threads that the system refuses are work for those that run") {
   const NoThreads none;
-  Work work;
-  work.threads_max = 8;
+  ExecOptions exec;
+  exec.threads_max = 8;
   const auto caller = std::this_thread::get_id();
   int runs = 0;
-  REQUIRE_OK(run_parallel(work, 100, 0, [&](std::size_t) -> Result<std::uint64_t> {
+  REQUIRE_OK(run_parallel(exec, 100, 0, [&](std::size_t) -> Result<std::uint64_t> {
     CHECK(std::this_thread::get_id() == caller);
     ++runs;
     return std::uint64_t{0};

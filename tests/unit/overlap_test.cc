@@ -102,8 +102,8 @@ TEST_CASE("each of many overlapping tensors gets the sum of its own bytes, by ev
   REQUIRE_OK(whole);
   CHECK(whole->damage.empty());
   CHECK(whole->bytes_checked <= kSizeBytes);
-  for (const Way way : {Way::Map, Way::Populate, Way::Read})
-    REQUIRE_OK(restore(scratch / "p", {.way = way}));
+  for (const IoMethod method : {IoMethod::Map, IoMethod::Populate, IoMethod::Read})
+    REQUIRE_OK(restore(scratch / "p", {.method = method}));
 
   const std::uint64_t hurt = random() % kSizeBytes;
   test::flip_bit(scratch / kShard, hurt);

@@ -42,7 +42,7 @@ void save_mixed(const path& prefix) {
 Names names_in(const path& prefix) {
   const auto checkpoint = Checkpoint::open(prefix);
   REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
-  CHECK(checkpoint->notices().empty());
+  CHECK(checkpoint->warnings().empty());
   CHECK(checkpoint->format() == Format::Cairn);
   CHECK(checkpoint->metadata("who") == "me");
   CHECK(checkpoint->metadata("cairn.pinned").has_value());
@@ -95,7 +95,7 @@ TEST_CASE("between the names of P.index and P.cairn the new checkpoint opens, wh
     REQUIRE(held);
     REQUIRE(*held->try_lock());
     CHECK(names_in(half.prefix) == kNew);
-    const auto lock = internal::hold_prefix(*directory, "m", {});
+    const auto lock = internal::lock_prefix(*directory, "m", {});
     REQUIRE(lock);
     CHECK(test::fs::exists(half.waiting));
   }
@@ -162,11 +162,11 @@ TEST_CASE("where a temporary P.cairn is not the one of P.index, or not whole, P.
   const auto checkpoint = Checkpoint::open(half.prefix);
   REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
   CHECK(checkpoint->format() == Format::TensorFlow);
-  REQUIRE(checkpoint->notices().size() == 1);
-  CHECK(has(checkpoint->notices()[0], "was written anew"));
+  REQUIRE(checkpoint->warnings().size() == 1);
+  CHECK(has(checkpoint->warnings()[0], "was written anew"));
   const std::string own = test::read_file(half.prefix.string() + ".cairn");
   const auto directory = os::Directory::open(half.box.root());
-  REQUIRE(internal::hold_prefix(*directory, "m", {}));
+  REQUIRE(internal::lock_prefix(*directory, "m", {}));
   CHECK(test::read_file(half.prefix.string() + ".cairn") == own);
 }
 

@@ -70,7 +70,7 @@ TEST_CASE("helping threads take no signal but those of their own instructions") 
   const auto caller = std::this_thread::get_id();
   std::atomic<int> helped = 0;
   std::atomic<bool> good = true;
-  const auto done = os::run_threads({}, {8, 0, 3}, [&](os::Feed& feed) -> Result<void> {
+  const auto done = os::run_threads({}, {8, 0, 3}, [&](os::WorkQueue& feed) -> Result<void> {
     const bool helper = std::this_thread::get_id() != caller;
     if (helper) ++helped;
     if (taken_here() != (helper ? raised_by_instructions() : before)) good = false;
@@ -102,7 +102,7 @@ TEST_CASE("the thread of an asynchronous save takes none either") {
   REQUIRE_MESSAGE(saver, refusal(saver));
   const std::int32_t value = 7;
   const NamedTensor tensor{{"v", DType::Int32, {}}, std::as_bytes(std::span(&value, 1)), {}};
-  const auto pending = saver->save_async("m", std::span(&tensor, 1), Saver::Memory::Lend, {});
+  const auto pending = saver->save_async("m", std::span(&tensor, 1), Saver::Memory::Borrow, {});
   REQUIRE_MESSAGE(pending, refusal(pending));
   CHECK(taken_here() == before);
   const auto saved = pending->wait();
@@ -167,8 +167,8 @@ int work_without_standard_streams(const test::fs::path& root) {
   if (!step_is_good(memory && memory->reserve(os::kDirectAlignmentBytes))) return 8;
   alignas(os::kDirectAlignmentBytes) std::byte block[os::kDirectAlignmentBytes];
   const os::DirectRead read{&*memory, 0, block};
-  Work alone;  // another thread's ring has such a number for a moment, until it is given a higher
-               // one
+  ExecOptions alone;  // another thread's ring has such a number for a moment, until it is given a
+                      // higher one
   alone.threads_max = 1;
   const auto done = os::read_direct(alone, std::span(&read, 1), [](std::size_t) -> Result<void> {
     if (standard_streams_are_closed()) return {};

@@ -43,9 +43,9 @@ IoCounts io_counts() {
 }
 
 template <class Do>
-IoCounts counted(Do work) {
+IoCounts counted(Do exec) {
   const IoCounts before = io_counts();
-  work();
+  exec();
   const IoCounts after = io_counts();
   return {after.bytes - before.bytes, after.calls - before.calls};
 }
@@ -120,10 +120,10 @@ TEST_CASE("a plan gives the bytes that each request gives by itself, whatever is
     auto requests = random_requests(open_checkpoint(path), random);
     const auto checkpoint = open_checkpoint(path, options_of(kAccesses[random() % 3], verify));
     const unsigned ranks = 1 + static_cast<unsigned>(random() % 3);
-    Work work;
-    work.threads_max = 1 + static_cast<unsigned>(random() % 4);
+    ExecOptions exec;
+    exec.threads_max = 1 + static_cast<unsigned>(random() % 4);
     const auto reads = reads_of(requests);
-    REQUIRE_OK(checkpoint.read(reads, work, {static_cast<unsigned>(random() % ranks), ranks}));
+    REQUIRE_OK(checkpoint.read(reads, exec, {static_cast<unsigned>(random() % ranks), ranks}));
     for (const Request& request : requests) {
       INFO(request.name);
       CHECK(request.out == request.wanted);
@@ -208,12 +208,12 @@ TEST_CASE("the progress of a plan ends at its total") {
   std::vector<std::byte> s(tensor_of(checkpoint, "s").size_bytes());
   const Read reads[]{{"a", {}, a}, {"s", {}, s}};
   Progress last;
-  Work work;
-  work.progress = [&](const Progress& progress) {
+  ExecOptions exec;
+  exec.progress = [&](const Progress& progress) {
     CHECK(progress.done_bytes >= last.done_bytes);
     last = progress;
   };
-  REQUIRE_OK(checkpoint.read(reads, work));
+  REQUIRE_OK(checkpoint.read(reads, exec));
   CHECK(last.done_bytes == a.size() + s.size());
   CHECK(last.total_bytes == a.size() + s.size());
 }

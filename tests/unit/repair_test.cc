@@ -51,7 +51,7 @@ Names listed_in(const path& dir) {
 
 // The reason why a checkpoint was left out; empty: it was not.
 std::string why(const Repaired& repaired, const path& prefix) {
-  for (const PassedOver& each : repaired.left_out) {
+  for (const SkippedCheckpoint& each : repaired.left_out) {
     if (each.prefix == prefix) return each.why;
   }
   return {};

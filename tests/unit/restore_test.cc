@@ -26,12 +26,12 @@ using test::Scratch;
 using test::text;
 using test::write_checkpoint;
 
-constexpr Way kWays[]{Way::Map, Way::Populate, Way::Read, Way::Direct};
+constexpr IoMethod kWays[]{IoMethod::Map, IoMethod::Populate, IoMethod::Read, IoMethod::Direct};
 constexpr const char* kShard = "p.data-00000-of-00002";
 
-RestoreOptions by(Way way, Verify verify = Verify::Full) {
+RestoreOptions by(IoMethod method, Verify verify = Verify::Full) {
   RestoreOptions options;
-  options.way = way;
+  options.method = method;
   options.verify = verify;
   return options;
 }
@@ -52,16 +52,16 @@ std::vector<test::Content> contents() {
 TEST_CASE("every way restores every tensor, checked or not") {
   const Scratch scratch;
   write_checkpoint(scratch / "p", contents());
-  for (const Way way : kWays) {
+  for (const IoMethod method : kWays) {
     for (const Verify verify : {Verify::Full, Verify::Lazy, Verify::None}) {
-      INFO(std::string(name(way)));
-      auto restored = restore(scratch / "p", by(way, verify));
-      if (way == Way::Direct && !has_direct_reads(scratch / kShard)) {
+      INFO(std::string(name(method)));
+      auto restored = restore(scratch / "p", by(method, verify));
+      if (method == IoMethod::Direct && !has_direct_reads(scratch / kShard)) {
         CHECK(refusal(restored) == Code::Unsupported);
         continue;
       }
       REQUIRE_OK(restored);
-      CHECK(restored->way == way);
+      CHECK(restored->method == method);
       CHECK(restored->payload_bytes >= 17'000'000);
       CHECK(restored->available_bytes > 0);
       CHECK(!restored->file_system.empty());
@@ -74,8 +74,8 @@ TEST_CASE("foreign checkpoints are restored by every way as they open") {
   for (const char* path : {"tensorflow/shapes/all", "tensorflow/partitioned/part",
                            "tensorflow/strings/all", "tensorflow/sharded/shard-42"}) {
     const auto opened = test::open_checkpoint(golden(path));
-    for (const Way way : kWays) {
-      const auto restored = restore(golden(path), by(way));
+    for (const IoMethod method : kWays) {
+      const auto restored = restore(golden(path), by(method));
       if (!restored && restored.error().code == Code::Unsupported) continue;
       REQUIRE_OK(restored);
       for (std::size_t i = 0; i < opened.tensor_count(); ++i) {
@@ -98,11 +98,11 @@ TEST_CASE("every way finds a changed bit: at once with Full, with Lazy when it i
   const auto offset_bytes =
       test::tensor_of(test::open_checkpoint(scratch / "p"), "odd").offset_bytes();
   test::flip_bit(scratch / kShard, offset_bytes + 4'500'000);
-  for (const Way way : kWays) {
-    INFO(std::string(name(way)));
-    if (way == Way::Direct && !has_direct_reads(scratch / kShard)) continue;
-    CHECK(refusal(restore(scratch / "p", by(way)), {kShard, "\"odd\""}) == Code::Corrupt);
-    const auto lazy = restore(scratch / "p", by(way, Verify::Lazy));
+  for (const IoMethod method : kWays) {
+    INFO(std::string(name(method)));
+    if (method == IoMethod::Direct && !has_direct_reads(scratch / kShard)) continue;
+    CHECK(refusal(restore(scratch / "p", by(method)), {kShard, "\"odd\""}) == Code::Corrupt);
+    const auto lazy = restore(scratch / "p", by(method, Verify::Lazy));
     REQUIRE_OK(lazy);
     CHECK(test::tensor_of(lazy->checkpoint, "big").bytes());
     CHECK(refusal(test::tensor_of(lazy->checkpoint, "odd").bytes()) == Code::Corrupt);
@@ -115,16 +115,16 @@ TEST_CASE(
   write_checkpoint(scratch / "p", contents());
   std::stop_source stop;
   stop.request_stop();
-  for (const Way way : kWays) {
-    INFO(std::string(name(way)));
-    if (way == Way::Direct && !has_direct_reads(scratch / kShard)) continue;
-    RestoreOptions options = by(way);
+  for (const IoMethod method : kWays) {
+    INFO(std::string(name(method)));
+    if (method == IoMethod::Direct && !has_direct_reads(scratch / kShard)) continue;
+    RestoreOptions options = by(method);
     Progress last;
-    options.work.progress = [&](const Progress& progress) { last = progress; };
+    options.exec.progress = [&](const Progress& progress) { last = progress; };
     REQUIRE_OK(restore(scratch / "p", options));
     CHECK(last.done_bytes == last.total_bytes);
     CHECK(last.total_bytes >= 17'000'000);
-    options.work.stop = stop.get_token();
+    options.exec.stop = stop.get_token();
     CHECK(refusal(restore(scratch / "p", options)) == Code::Cancelled);
   }
 }
@@ -134,7 +134,7 @@ TEST_CASE("a populated checkpoint is in the page cache, and what is cached is ma
   write_checkpoint(scratch / "p", contents());
   const auto restored = restore(scratch / "p");
   REQUIRE_OK(restored);
-  CHECK(restored->way == Way::Populate);
+  CHECK(restored->method == IoMethod::Populate);
   CHECK(restored->reason.find(std::to_string(restored->payload_bytes)) != std::string::npos);
   CHECK(*restored->checkpoint.resident_bytes() == restored->payload_bytes);
 }
@@ -146,34 +146,34 @@ TEST_CASE("the way follows from what is seen") {
   const os::FileSystem network{"nfs", false, false};
   const os::FileSystem unknown{"0x12345678", false, false};
   struct Case {
-    internal::Surroundings seen;
-    Way way;
+    internal::IoConditions seen;
+    IoMethod method;
     const char* said;
   };
   const Case cases[]{
-      {{8 * kGiB, 0, 20 * kGiB, disk, true}, Way::Populate, "once, for all"},
-      {{8 * kGiB, 8 * kGiB, 20 * kGiB, disk, true}, Way::Populate, "not copied"},
-      {{8 * kGiB, 4 * kGiB, 20 * kGiB, disk, true}, Way::Populate, "not copied"},
-      {{8 * kGiB, kGiB, 15 * kGiB, disk, true}, Way::Direct, "push out"},
-      {{8 * kGiB, kGiB, 15 * kGiB, disk, false}, Way::Populate, "once, for all"},
-      {{8 * kGiB, 5 * kGiB, 15 * kGiB, disk, true}, Way::Populate, "not copied"},
-      {{8 * kGiB, std::nullopt, 15 * kGiB, disk, true}, Way::Direct, "unknown how many"},
-      {{8 * kGiB, std::nullopt, 15 * kGiB, disk, false}, Way::Populate, "unknown how many"},
-      {{8 * kGiB, std::nullopt, 20 * kGiB, disk, true}, Way::Populate, "unknown how many"},
-      {{8 * kGiB, std::nullopt, 7 * kGiB, memory, true}, Way::Populate, "not copied"},
-      {{8 * kGiB, 0, 7 * kGiB, disk, true}, Way::Map, "available"},
-      {{8 * kGiB, 8 * kGiB, 7 * kGiB, disk, true}, Way::Map, "available"},
-      {{8 * kGiB, 0, 7 * kGiB, network, true}, Way::Map, "available"},
-      {{8 * kGiB, 8 * kGiB, 20 * kGiB, network, true}, Way::Read, "nfs"},
-      {{8 * kGiB, 0, 20 * kGiB, unknown, false}, Way::Read, "0x12345678"},
-      {{8 * kGiB, 8 * kGiB, 7 * kGiB, memory, true}, Way::Populate, "not copied"},
-      {{8 * kGiB, 0, std::nullopt, disk, true}, Way::Populate, "once, for all"},
-      {{0, 0, 20 * kGiB, network, false}, Way::Populate, "not copied"},
+      {{8 * kGiB, 0, 20 * kGiB, disk, true}, IoMethod::Populate, "once, for all"},
+      {{8 * kGiB, 8 * kGiB, 20 * kGiB, disk, true}, IoMethod::Populate, "not copied"},
+      {{8 * kGiB, 4 * kGiB, 20 * kGiB, disk, true}, IoMethod::Populate, "not copied"},
+      {{8 * kGiB, kGiB, 15 * kGiB, disk, true}, IoMethod::Direct, "push out"},
+      {{8 * kGiB, kGiB, 15 * kGiB, disk, false}, IoMethod::Populate, "once, for all"},
+      {{8 * kGiB, 5 * kGiB, 15 * kGiB, disk, true}, IoMethod::Populate, "not copied"},
+      {{8 * kGiB, std::nullopt, 15 * kGiB, disk, true}, IoMethod::Direct, "unknown how many"},
+      {{8 * kGiB, std::nullopt, 15 * kGiB, disk, false}, IoMethod::Populate, "unknown how many"},
+      {{8 * kGiB, std::nullopt, 20 * kGiB, disk, true}, IoMethod::Populate, "unknown how many"},
+      {{8 * kGiB, std::nullopt, 7 * kGiB, memory, true}, IoMethod::Populate, "not copied"},
+      {{8 * kGiB, 0, 7 * kGiB, disk, true}, IoMethod::Map, "available"},
+      {{8 * kGiB, 8 * kGiB, 7 * kGiB, disk, true}, IoMethod::Map, "available"},
+      {{8 * kGiB, 0, 7 * kGiB, network, true}, IoMethod::Map, "available"},
+      {{8 * kGiB, 8 * kGiB, 20 * kGiB, network, true}, IoMethod::Read, "nfs"},
+      {{8 * kGiB, 0, 20 * kGiB, unknown, false}, IoMethod::Read, "0x12345678"},
+      {{8 * kGiB, 8 * kGiB, 7 * kGiB, memory, true}, IoMethod::Populate, "not copied"},
+      {{8 * kGiB, 0, std::nullopt, disk, true}, IoMethod::Populate, "once, for all"},
+      {{0, 0, 20 * kGiB, network, false}, IoMethod::Populate, "not copied"},
   };
   for (const Case& each : cases) {
-    const internal::Choice choice = internal::choose(each.seen);
+    const internal::IoChoice choice = internal::choose(each.seen);
     INFO(choice.reason);
-    CHECK(choice.way == each.way);
+    CHECK(choice.method == each.method);
     CHECK(choice.reason.find(each.said) != std::string::npos);
   }
 }
@@ -243,10 +243,10 @@ TEST_CASE("reads past the page cache give the file's bytes, by io_uring and by t
     for (std::size_t i = 0; i < 40; ++i)
       reads.push_back({&*direct, i * 65536, memory->bytes().subspan(i * 65536, 65536)});
     std::vector<std::atomic<int>> done(reads.size());
-    Work work;
-    work.threads_max = 3;
+    ExecOptions exec;
+    exec.threads_max = 3;
     REQUIRE_OK(os::read_direct(
-        work, reads,
+        exec, reads,
         [&](std::size_t i) {
           CHECK(std::ranges::equal(reads[i].out, std::span(wanted).subspan(i * 65536, 65536)));
           ++done[i];
@@ -256,14 +256,14 @@ TEST_CASE("reads past the page cache give the file's bytes, by io_uring and by t
     CHECK(std::ranges::all_of(done, [](const auto& count) { return count == 1; }));
     // What fails ends it all, and nothing is under way any more.
     CHECK(refusal(os::read_direct(
-              work, reads,
+              exec, reads,
               [](std::size_t i) {
                 return i == 20 ? Result<void>(Error{Code::Corrupt, 0, "20"}) : Result<void>();
               },
               calls)) == Code::Corrupt);
     std::filesystem::resize_file(scratch / "file", 30 * 65536 + 100);
     CHECK(refusal(os::read_direct(
-              work, reads, [](std::size_t) { return Result<void>(); }, calls)) == Code::Io);
+              exec, reads, [](std::size_t) { return Result<void>(); }, calls)) == Code::Io);
     std::filesystem::resize_file(scratch / "file", 0);
     std::ofstream(scratch / "file", std::ios::binary)
         .write(reinterpret_cast<const char*>(wanted.data()),

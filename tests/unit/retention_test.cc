@@ -15,9 +15,9 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 using Rules = std::vector<Retention>;
-using List = std::vector<Known>;
+using List = std::vector<CheckpointFacts>;
 
-Known at(double saved_s) { return {.saved_s = saved_s}; }
+CheckpointFacts at(double saved_s) { return {.saved_s = saved_s}; }
 
 List of_steps(std::initializer_list<std::optional<std::int64_t>> steps) {
   List list;
@@ -38,26 +38,28 @@ List saved_at(std::initializer_list<double> hours) {
 }
 
 // The fates as letters: Listed, Preserved, Deleted.
-std::string fates(const Judgement& judgement) {
+std::string fates(const RetentionResult& judgement) {
   std::string letters;
-  for (const Judged& each : judgement.of) letters += "LPD"[static_cast<std::size_t>(each.fate)];
+  for (const Decision& each : judgement.of)
+    letters += "LPD"[static_cast<std::size_t>(each.retained)];
   return letters;
 }
 
 std::string fates(const Rules& rules, const List& list) {
-  return fates(judge(rules, list, {}, Pace::Save));
+  return fates(apply_retention(rules, list, {}, RemovalLimit::Save));
 }
 
 std::vector<std::string> whys(const Rules& rules, const List& list) {
   std::vector<std::string> all;
-  for (const Judged& each : judge(rules, list, {}, Pace::Save).of) all.push_back(each.why);
+  for (const Decision& each : apply_retention(rules, list, {}, RemovalLimit::Save).of)
+    all.push_back(each.why);
   return all;
 }
 
-List staying(const List& list, const Judgement& judgement) {
+List staying(const List& list, const RetentionResult& judgement) {
   List left;
   for (std::size_t i = 0; i < list.size(); ++i) {
-    if (judgement.of[i].fate == Fate::Listed) left.push_back(list[i]);
+    if (judgement.of[i].retained == Retained::Listed) left.push_back(list[i]);
   }
   return left;
 }
@@ -66,15 +68,15 @@ List staying(const List& list, const Judgement& judgement) {
 struct Directory {
   explicit Directory(const Retention& rule) : rules{rule}, grid(first_grid(rules, 0)) {}
 
-  void save(Known known) {
+  void save(CheckpointFacts known) {
     listed.push_back(std::move(known));
-    judge_now(Pace::Save);
+    judge_now(RemovalLimit::Save);
   }
 
-  void judge_now(Pace pace) {
-    const Judgement judgement = judge(rules, listed, grid, pace);
+  void judge_now(RemovalLimit pace) {
+    const RetentionResult judgement = apply_retention(rules, listed, grid, pace);
     for (std::size_t i = 0; i < listed.size(); ++i) {
-      if (judgement.of[i].fate == Fate::Preserved) preserved.push_back(listed[i].saved_s);
+      if (judgement.of[i].retained == Retained::Preserved) preserved.push_back(listed[i].saved_s);
     }
     listed = staying(listed, judgement);
     grid = judgement.grid;
@@ -82,12 +84,12 @@ struct Directory {
 
   std::vector<double> times() const {
     std::vector<double> all;
-    for (const Known& known : listed) all.push_back(known.saved_s);
+    for (const CheckpointFacts& known : listed) all.push_back(known.saved_s);
     return all;
   }
 
   Rules rules;
-  Grid grid;
+  KeepState grid;
   List listed;
   std::vector<double> preserved;
 };
@@ -106,7 +108,7 @@ TEST_CASE("the Saver preserves what lies strictly beyond its grid, as TensorFlow
   const Directory directory = every_quarter(Retention::tensorflow_saver(2, 1));
   CHECK(directory.preserved == Times{5 * kQuarter, 9 * kQuarter});  // steps 4 and 8
   CHECK(directory.times() == Times{13 * kQuarter, 14 * kQuarter});  // 12 and 13
-  CHECK(directory.grid == Grid{.next_keep_s = 3 * kHour});
+  CHECK(directory.grid == KeepState{.next_keep_s = 3 * kHour});
 }
 
 TEST_CASE("after a pause the Saver preserves neighbours until its grid has caught up") {
@@ -120,8 +122,8 @@ TEST_CASE(
     "the Saver lets one go at each save, and all that are too many when it is asked to prune") {
   const List list = saved_at({1, 2, 3, 4, 5});
   const Rules rules = {Retention::tensorflow_saver(2)};
-  CHECK(fates(judge(rules, list, {}, Pace::Save)) == "DLLLL");
-  CHECK(fates(judge(rules, list, {}, Pace::Prune)) == "DDDLL");
+  CHECK(fates(apply_retention(rules, list, {}, RemovalLimit::Save)) == "DLLLL");
+  CHECK(fates(apply_retention(rules, list, {}, RemovalLimit::Prune)) == "DDDLL");
   CHECK(whys(rules, list)[1] == "older than the newest 2, but one at most goes at each save");
 }
 
@@ -130,7 +132,8 @@ TEST_CASE("the Saver counts its hours as TensorFlow's buffer of 32 bits does") {
   const double interval_s = double{0.1F} * kHour;
   CHECK(interval_s != 0.1 * kHour);
   CHECK(first_grid(rules, 0).next_keep_s == interval_s);
-  const Judgement judgement = judge(rules, saved_at({1, 2}), {}, Pace::Save);
+  const RetentionResult judgement =
+      apply_retention(rules, saved_at({1, 2}), {}, RemovalLimit::Save);
   CHECK(fates(judgement) == "PL");
   CHECK(judgement.grid.next_keep_s == interval_s);
 }
@@ -141,13 +144,14 @@ TEST_CASE("the Manager preserves what is far enough from the last, as TensorFlow
   const Directory directory = every_quarter(Retention::tensorflow_manager(2, 1));
   CHECK(directory.preserved == Times{1 * kHour, 2 * kHour, 3 * kHour});
   CHECK(directory.times() == Times{13 * kQuarter, 14 * kQuarter});
-  CHECK(directory.grid == Grid{.last_preserved_s = 3 * kHour});
+  CHECK(directory.grid == KeepState{.last_preserved_s = 3 * kHour});
 }
 
 TEST_CASE("the Manager's grid starts a second before its clock, and our own rules have none") {
-  CHECK(first_grid(Rules{Retention::tensorflow_manager(1, 1)}, 60) == Grid{.last_preserved_s = 59});
-  CHECK(first_grid(Rules{Retention::every_hours(1)}, 60) == Grid{});
-  CHECK(first_grid({}, 60) == Grid{});
+  CHECK(first_grid(Rules{Retention::tensorflow_manager(1, 1)}, 60) ==
+        KeepState{.last_preserved_s = 59});
+  CHECK(first_grid(Rules{Retention::every_hours(1)}, 60) == KeepState{});
+  CHECK(first_grid({}, 60) == KeepState{});
 }
 
 TEST_CASE("after a pause the Manager preserves one") {
@@ -159,10 +163,10 @@ TEST_CASE("after a pause the Manager preserves one") {
 TEST_CASE("the Manager lets go of all that are too many at once") {
   const Rules rules = {Retention::tensorflow_manager(2, 1)};
   const List list = saved_at({0.5, 1, 1.5, 2.5, 3, 3.5});
-  for (const Pace pace : {Pace::Save, Pace::Prune}) {
-    const Judgement judgement = judge(rules, list, {}, pace);
+  for (const RemovalLimit pace : {RemovalLimit::Save, RemovalLimit::Prune}) {
+    const RetentionResult judgement = apply_retention(rules, list, {}, pace);
     CHECK(fates(judgement) == "DPDPLL");
-    CHECK(judgement.grid == Grid{.last_preserved_s = 2.5 * kHour});
+    CHECK(judgement.grid == KeepState{.last_preserved_s = 2.5 * kHour});
   }
 }
 
@@ -170,9 +174,11 @@ TEST_CASE("the Manager lets go of all that are too many at once") {
 
 TEST_CASE("at the very point of the grid the Manager preserves and the Saver does not") {
   const List list = saved_at({2, 3});
-  const Grid grid{.next_keep_s = 2 * kHour, .last_preserved_s = 1 * kHour};
-  CHECK(fates(judge(Rules{Retention::tensorflow_saver(1, 1)}, list, grid, Pace::Save)) == "DL");
-  CHECK(fates(judge(Rules{Retention::tensorflow_manager(1, 1)}, list, grid, Pace::Save)) == "PL");
+  const KeepState grid{.next_keep_s = 2 * kHour, .last_preserved_s = 1 * kHour};
+  CHECK(fates(apply_retention(Rules{Retention::tensorflow_saver(1, 1)}, list, grid,
+                              RemovalLimit::Save)) == "DL");
+  CHECK(fates(apply_retention(Rules{Retention::tensorflow_manager(1, 1)}, list, grid,
+                              RemovalLimit::Save)) == "PL");
 }
 
 TEST_CASE("without hours nothing is preserved, and with max_to_keep 0 everything is listed") {
@@ -187,11 +193,11 @@ TEST_CASE("a pin saves what TensorFlow's rule would delete, and changes nothing 
   for (const auto make : {Retention::tensorflow_saver, Retention::tensorflow_manager}) {
     const Rules rules = {make(1, 1)};
     List list = saved_at({0.25, 0.5, 2, 2.25, 3});
-    const Grid grid{.next_keep_s = 1.5 * kHour};
-    const Judgement before = judge(rules, list, grid, Pace::Prune);
+    const KeepState grid{.next_keep_s = 1.5 * kHour};
+    const RetentionResult before = apply_retention(rules, list, grid, RemovalLimit::Prune);
     CHECK(fates(before) == "DDPDL");
     list[1].pinned = list[2].pinned = true;
-    const Judgement after = judge(rules, list, grid, Pace::Prune);
+    const RetentionResult after = apply_retention(rules, list, grid, RemovalLimit::Prune);
     CHECK(fates(after) == "DPPDL");
     CHECK(after.of[1].why == "pinned");
     CHECK(after.of[2].why == "one every 1 h");
@@ -347,8 +353,8 @@ class Random {
 
   std::uint64_t below(std::uint64_t bound) { return engine_() % bound; }
 
-  Known known(double saved_s) {
-    Known known = at(saved_s);
+  CheckpointFacts known(double saved_s) {
+    CheckpointFacts known = at(saved_s);
     if (below(8) != 0) known.step = static_cast<std::int64_t>(below(12)) - 2;
     if (below(4) != 0) known.metrics.push_back({"loss", static_cast<double>(below(6))});
     if (below(16) == 0) known.metrics = {{"loss", kNaN}};
@@ -421,7 +427,7 @@ TEST_CASE("what one judgement of our rules leaves, the next one leaves too") {
   for (int round = 0; round < kRounds; ++round) {
     const Rules rules = random.own_rules();
     const List list = random.list();
-    const List left = staying(list, judge(rules, list, {}, Pace::Save));
+    const List left = staying(list, apply_retention(rules, list, {}, RemovalLimit::Save));
     REQUIRE(fates(rules, left) == std::string(left.size(), 'L'));
   }
 }
@@ -432,26 +438,26 @@ TEST_CASE("to judge at each save leaves what to judge once at the end leaves") {
     const Rules rules = random.own_rules();
     const List list = random.list();
     List left;
-    for (const Known& known : list) {
+    for (const CheckpointFacts& known : list) {
       left.push_back(known);
-      left = staying(left, judge(rules, left, {}, Pace::Save));
+      left = staying(left, apply_retention(rules, left, {}, RemovalLimit::Save));
     }
-    const List at_once = staying(list, judge(rules, list, {}, Pace::Prune));
-    const auto same = [](const Known& a, const Known& b) {
+    const List at_once = staying(list, apply_retention(rules, list, {}, RemovalLimit::Prune));
+    const auto same = [](const CheckpointFacts& a, const CheckpointFacts& b) {
       return a.saved_s == b.saved_s && a.step == b.step && a.pinned == b.pinned;
     };
     REQUIRE(std::equal(left.begin(), left.end(), at_once.begin(), at_once.end(), same));
   }
 }
 
-bool is_spared_and_reasoned(const Known& known, const Judged& judged) {
-  return !judged.why.empty() && !(known.pinned && judged.fate == Fate::Deleted);
+bool is_spared_and_reasoned(const CheckpointFacts& known, const Decision& judged) {
+  return !judged.why.empty() && !(known.pinned && judged.retained == Retained::Deleted);
 }
 
-void check_spared_and_reasoned(const List& list, const Judgement& judgement) {
+void check_spared_and_reasoned(const List& list, const RetentionResult& judgement) {
   CHECK(std::equal(list.begin(), list.end(), judgement.of.begin(), judgement.of.end(),
                    is_spared_and_reasoned));
-  const bool latest_stays = list.empty() || judgement.of.back().fate == Fate::Listed;
+  const bool latest_stays = list.empty() || judgement.of.back().retained == Retained::Listed;
   CHECK(latest_stays);
 }
 
@@ -460,8 +466,8 @@ TEST_CASE("the latest and the pinned are never deleted, and everything has a rea
   for (int round = 0; round < kRounds; ++round) {
     const Rules rules = round % 2 == 0 ? random.own_rules() : Rules{random.tensorflow_rule()};
     const List list = random.list();
-    check_spared_and_reasoned(list, judge(rules, list, {}, Pace::Save));
-    check_spared_and_reasoned(list, judge(rules, list, {}, Pace::Prune));
+    check_spared_and_reasoned(list, apply_retention(rules, list, {}, RemovalLimit::Save));
+    check_spared_and_reasoned(list, apply_retention(rules, list, {}, RemovalLimit::Prune));
   }
 }
 
@@ -473,28 +479,28 @@ TEST_CASE("TensorFlow's rules take from the oldest end, as many as they may") {
     const std::size_t excess =
         rule.count == 0 || list.size() <= rule.count ? 0 : list.size() - rule.count;
     const bool is_saver = rule.rule == Retention::Rule::TensorFlowSaver;
-    for (const Pace pace : {Pace::Save, Pace::Prune}) {
-      const std::string letters = fates(judge(Rules{rule}, list, {}, pace));
+    for (const RemovalLimit pace : {RemovalLimit::Save, RemovalLimit::Prune}) {
+      const std::string letters = fates(apply_retention(Rules{rule}, list, {}, pace));
       const std::size_t leaving =
-          is_saver && pace == Pace::Save ? std::min<std::size_t>(excess, 1) : excess;
+          is_saver && pace == RemovalLimit::Save ? std::min<std::size_t>(excess, 1) : excess;
       REQUIRE(std::min(letters.find('L'), letters.size()) == leaving);
       REQUIRE(letters.find_first_not_of('L', leaving) == std::string::npos);
     }
   }
 }
 
-TEST_CASE("a pin changes the fate of no other checkpoint under TensorFlow's rules") {
+TEST_CASE("a pin changes the retained of no other checkpoint under TensorFlow's rules") {
   Random random;
   for (int round = 0; round < kRounds; ++round) {
     const Rules rules = {random.tensorflow_rule()};
     const List pinned = random.list();
     List bare = pinned;
-    for (Known& known : bare) known.pinned = false;
-    const Judgement with = judge(rules, pinned, {}, Pace::Prune);
-    const Judgement without = judge(rules, bare, {}, Pace::Prune);
+    for (CheckpointFacts& known : bare) known.pinned = false;
+    const RetentionResult with = apply_retention(rules, pinned, {}, RemovalLimit::Prune);
+    const RetentionResult without = apply_retention(rules, bare, {}, RemovalLimit::Prune);
     REQUIRE(with.grid == without.grid);
     for (std::size_t i = 0; i < pinned.size(); ++i)
-      if (!pinned[i].pinned) REQUIRE(with.of[i].fate == without.of[i].fate);
+      if (!pinned[i].pinned) REQUIRE(with.of[i].retained == without.of[i].retained);
   }
 }
 

@@ -88,7 +88,7 @@ void check_kept(const path& prefix, const Values& values) {
   const auto checkpoint = Checkpoint::open(prefix, {.verify = Verify::Full});
   REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
   CHECK(checkpoint->format() == Format::Cairn);
-  CHECK(checkpoint->notices().empty());
+  CHECK(checkpoint->warnings().empty());
   CHECK(checkpoint->verify()->damage.empty());
   CHECK(*test::values_of(*checkpoint) == values);
   test::fs::remove(prefix.string() + ".cairn");
@@ -250,8 +250,8 @@ TEST_CASE("wherever a shard is cut, the tensors in front of the cut are kept") {
       CHECK(has(lost.ranges.at(0).why, "the file is truncated"));
       CHECK_FALSE(lost.ranges[0].computed_crc32c);
     }
-    REQUIRE(found->notices.size() == 1);
-    CHECK(has(found->notices[0], "has " + std::to_string(size) + " bytes, but its index"));
+    REQUIRE(found->warnings.size() == 1);
+    CHECK(has(found->warnings[0], "has " + std::to_string(size) + " bytes, but its index"));
     write_file(shard, contents);
   }
 }
@@ -358,10 +358,10 @@ TEST_CASE("slices that leave a gap lose their variable, and the sentence says so
 
 // ---- Damaged indexes
 
-TEST_CASE("where one index is damaged the other is used, and a notice says so") {
+TEST_CASE("where one index is damaged the other is used, and a warning says so") {
   const std::pair<std::string, std::string> kCases[] = {
       {"m.cairn", "m.index is whole and was used"}, {"m.index", "m.cairn is whole and was used"}};
-  for (const auto& [damaged, notice] : kCases) {
+  for (const auto& [damaged, warning] : kCases) {
     for (const bool emptied : {false, true}) {
       INFO(damaged, emptied);
       Sandbox box;
@@ -373,9 +373,9 @@ TEST_CASE("where one index is damaged the other is used, and a notice says so") 
         flip(box / "in" / damaged, 70);
       }
       const Salvageable found = lose(box, box / "in/m", values, {});
-      REQUIRE(found.notices.size() == 1);
-      CHECK(has(found.notices[0], notice));
-      CHECK(has(found.notices[0], (box / "in" / damaged).string()));
+      REQUIRE(found.warnings.size() == 1);
+      CHECK(has(found.warnings[0], warning));
+      CHECK(has(found.warnings[0], (box / "in" / damaged).string()));
     }
   }
 }
@@ -387,8 +387,8 @@ TEST_CASE("a P.index that was written past P.cairn decides, as it does for open"
   for (const std::string name : {"m.index", "m.data-00000-of-00001"})
     write_file(box / "in" / name, test::read_file(box / "new" / name));
   const Salvageable found = lose(box, box / "in/m", {{"new", test::floats({2})}}, {});
-  REQUIRE(found.notices.size() == 1);
-  CHECK(has(found.notices[0], "m.cairn: passed over, since m.index was written anew"));
+  REQUIRE(found.warnings.size() == 1);
+  CHECK(has(found.warnings[0], "m.cairn: skipped, since m.index was written anew"));
 }
 
 TEST_CASE("where no index is whole it is refused, and nothing is written") {
@@ -445,12 +445,12 @@ TEST_CASE("of a truncated safetensors file the tensors inside are kept, and noth
   write_safetensors(file);
   const Values values = *test::values_at(file);
   const Salvageable whole = lose(box, file, values, {});
-  REQUIRE(whole.notices.size() == 1);
-  CHECK(has(whole.notices[0], "/m: 2 of its tensors have no checksum to compare with"));
+  REQUIRE(whole.warnings.size() == 1);
+  CHECK(has(whole.warnings[0], "/m: 2 of its tensors have no checksum to compare with"));
   cut(file, test::read_file(file).size() - 1);
   const Salvageable found = lose(box, file, values, {"b"});
   CHECK_FALSE(found.lost.at(0).ranges.at(0).stored_crc32c);
-  CHECK(has(found.notices.at(0), "/m: 1 of its tensors have no checksum to compare with"));
+  CHECK(has(found.warnings.at(0), "/m: 1 of its tensors have no checksum to compare with"));
   cut(file, 20);
   CHECK(has(refusal(salvage(file, to(box / "out/n"))), "Corrupt: "));
 }
@@ -552,7 +552,7 @@ TEST_CASE("what is cancelled writes nothing") {
   std::stop_source stop;
   stop.request_stop();
   SalvageOptions options = to(box / "out/m");
-  options.work.stop = stop.get_token();
+  options.exec.stop = stop.get_token();
   CHECK(has(refusal(salvage(box / "in/m", options)), "Cancelled: "));
   CHECK_FALSE(test::fs::exists(box / "out"));
 }

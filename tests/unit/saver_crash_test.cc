@@ -37,7 +37,7 @@ struct Begun {
   os::Directory directory = *os::Directory::open(box.root());
   internal::Place place{dir, directory, "checkpoint"};
   format::JournalFacts journal;
-  std::vector<std::string> notices;  // of settle()
+  std::vector<std::string> warnings;  // of recover_from_journal()
 
   Begun() : dir(box.root()) {
     Trainer trainer(dir, keeping({Retention::newest(2)}));
@@ -48,7 +48,7 @@ struct Begun {
   }
 
   format::JournalCheckpoint members(const char* base) {
-    return *internal::members_of(directory, *directory.names(), base);
+    return *internal::checkpoint_files(directory, *directory.names(), base);
   }
 
   static void write(const path& prefix, std::int32_t value) {
@@ -66,20 +66,20 @@ struct Begun {
   }
 
   // What was foreseen of a checkpoint is said of it, or it is another's by now.
-  void settle() {
+  void recover_from_journal() {
     const auto files = test::read_files(dir);
     const auto left = left_behind(dir);
     REQUIRE_MESSAGE(left, refusal(left));
     CHECK(test::read_files(dir) == files);
-    const auto done = internal::settle(place);
+    const auto done = internal::recover_from_journal(place);
     REQUIRE_MESSAGE(done, refusal(done));
     CHECK(strays_in(dir).empty());
-    notices = done->notices;
-    for (const PassedOver& each : left->unfinished) {
+    warnings = done->warnings;
+    for (const SkippedCheckpoint& each : left->unfinished) {
       const std::string begins = each.prefix.string() + ": ";
       CHECK(each.why.starts_with(begins));
       CHECK(std::ranges::any_of(
-          notices, [&](const std::string& notice) { return notice.starts_with(begins); }));
+          warnings, [&](const std::string& warning) { return warning.starts_with(begins); }));
     }
     for (const LeftFile& file : left->files) CHECK(!test::fs::exists(file.path));
     const auto now = left_behind(dir);
@@ -92,11 +92,11 @@ struct Begun {
 TEST_CASE("a save that died after its commit is finished: listed, and the old one let go of") {
   Begun begun;
   begun.commit(3);
-  begun.settle();
+  begun.recover_from_journal();
   CHECK(catalog_in(begun.dir) == catalog_of({"m-2", "m-3"}));
   CHECK(steps_in(begun.dir) == std::vector{2, 3});
   const std::string dir = begun.dir.string();
-  CHECK(begun.notices ==
+  CHECK(begun.warnings ==
         std::vector{dir +
                         "/m-3: a save of it was cut short when it was whole; \"checkpoint\" lists "
                         "it now",
@@ -114,8 +114,8 @@ TEST_CASE("a save that died before its commit has never been") {
   Begun::write(begun.dir / "m-3", 3);
   unpublish(begun.dir, "m-3");
   test::write_file(begun.dir / "m-4.data-00000-of-00001", "a copy under way");
-  begun.settle();
-  CHECK(begun.notices ==
+  begun.recover_from_journal();
+  CHECK(begun.warnings ==
         std::vector{begun.dir.string() +
                     "/m-3: a save of it was cut short before it was whole; what it "
                     "had written is gone"});
@@ -137,7 +137,7 @@ TEST_CASE("a save over a prefix that died before its commit leaves the old one")
   unpublish(begun.dir, "m-2");
   for (const char* name : before)
     test::fs::rename(begun.dir / (std::string("m-kept-") + name), begun.dir / name);
-  begun.settle();
+  begun.recover_from_journal();
   CHECK(steps_in(begun.dir) == std::vector{1, 2});
   CHECK(!test::fs::exists(begun.dir / "m-2.data-00000-of-00002"));
   CHECK(test::fs::exists(begun.dir / "m-2.data-00000-of-00001"));
@@ -148,7 +148,7 @@ TEST_CASE("a save that died between the catalog and the removals is finished") {
   begun.commit(3);
   test::write_file(begun.dir / "checkpoint", catalog_of({"m-2", "m-3"}));
   test::fs::remove(begun.dir / "m-1.index");  // so far it came
-  begun.settle();
+  begun.recover_from_journal();
   CHECK(steps_in(begun.dir) == std::vector{2, 3});
 }
 
@@ -157,7 +157,7 @@ TEST_CASE("a catalog that somebody wrote after the crash stays as it is") {
   begun.commit(3);
   Begun::write(begun.dir / "m-4", 4);
   test::write_file(begun.dir / "checkpoint", catalog_of({"m-1", "m-4"}));
-  begun.settle();
+  begun.recover_from_journal();
   CHECK(catalog_in(begun.dir) == catalog_of({"m-1", "m-4"}));
   CHECK(steps_in(begun.dir) == std::vector{1, 2, 3, 4});
 }
@@ -168,7 +168,7 @@ TEST_CASE("what was saved under a doomed name after the crash stays") {
   test::write_file(begun.dir / "checkpoint", catalog_of({"m-2", "m-3"}));
   test::remove_files(begun.dir / "m-1");
   Begun::write(begun.dir / "m-1", 1);
-  begun.settle();
+  begun.recover_from_journal();
   CHECK(steps_in(begun.dir) == std::vector{1, 2, 3});
 }
 
@@ -176,7 +176,7 @@ TEST_CASE("a prune that died before the catalog was written has never been") {
   Begun begun;
   begun.journal.adding = {};
   REQUIRE(internal::write_journal(begun.directory, begun.journal));
-  begun.settle();
+  begun.recover_from_journal();
   CHECK(steps_in(begun.dir) == std::vector{1, 2});
 }
 
@@ -193,7 +193,7 @@ TEST_CASE("what somebody else has put under the name of a dead save is no commit
     Begun::write(begun.dir / "m-3", 3);
     test::fs::remove(begun.dir / "m-3.cairn");
   }
-  begun.settle();
+  begun.recover_from_journal();
   CHECK(catalog_in(begun.dir) == catalog_of({"m-1", "m-2"}));
   CHECK(test::fs::exists(begun.dir / "m-1.index"));
   CHECK(Checkpoint::open(begun.dir / "m-3"));
@@ -203,7 +203,7 @@ TEST_CASE("a save that died when P.index alone had its name is finished") {
   Begun begun;
   begun.commit(3);
   test::fs::rename(begun.dir / "m-3.cairn", begun.dir / "m-3.cairn.cairn-tmp-0123456789abcdef");
-  begun.settle();
+  begun.recover_from_journal();
   CHECK(catalog_in(begun.dir) == catalog_of({"m-2", "m-3"}));
   CHECK(steps_in(begun.dir) == std::vector{2, 3});
   CHECK(test::fs::exists(begun.dir / "m-3.cairn"));
@@ -213,7 +213,7 @@ TEST_CASE("a save that died when P.cairn alone had its name is finished") {
   Begun begun;
   begun.commit(3);
   test::fs::rename(begun.dir / "m-3.index", begun.dir / "m-3.index.cairn-tmp-0123456789abcdef");
-  begun.settle();
+  begun.recover_from_journal();
   CHECK(catalog_in(begun.dir) == catalog_of({"m-2", "m-3"}));
   CHECK(steps_in(begun.dir) == std::vector{2, 3});
   CHECK(test::fs::exists(begun.dir / "m-3.index"));
@@ -227,7 +227,7 @@ TEST_CASE("a save that died before P.index, which is TensorFlow's, was replaced 
     test::fs::copy_file(test::golden(std::string("tensorflow/saver_walk/saved/train2-9") + suffix),
                         (begun.dir / "m-3").string() + suffix);
   }
-  begun.settle();
+  begun.recover_from_journal();
   CHECK(catalog_in(begun.dir) == catalog_of({"m-1", "m-2"}));
   CHECK(Checkpoint::open(begun.dir / "m-3")->format() == Format::TensorFlow);
 }
@@ -248,7 +248,7 @@ TEST_CASE("what a dead move or removal had left whole stays") {
   Left left;
   SUBCASE("with both indexes") {}
   SUBCASE("with one") { test::fs::remove(left.dir / "m-1.index"); }
-  left.settle();
+  left.recover_from_journal();
   CHECK(catalog_in(left.dir) == catalog_of({"m-2"}));
   CHECK(Checkpoint::open(left.dir / "m-1"));
   CHECK(!test::fs::exists(left.dir / ".cairn-journal"));
@@ -260,7 +260,7 @@ bool comes_back(const std::string& aside, const std::string& other, bool other_i
   const std::string one = (left.dir / "m-1").string();
   test::fs::rename(one + aside, one + aside + ".cairn-tmp-0123456789abcdef");
   if (!other_is_there) test::fs::remove(one + other);
-  left.settle();
+  left.recover_from_journal();
   CHECK(test::fs::exists(one + aside) == test::fs::exists(one + ".data-00000-of-00001"));
   return test::fs::exists(one + aside) && Checkpoint::open(one)->format() == Format::Cairn;
 }
@@ -285,7 +285,7 @@ TEST_CASE("what is left of one whose indexes had gone goes") {
   Left left;
   test::fs::remove(left.dir / "m-1.index");
   test::fs::remove(left.dir / "m-1.cairn");
-  left.settle();
+  left.recover_from_journal();
   CHECK(!test::fs::exists(left.dir / "m-1.data-00000-of-00001"));
 }
 
@@ -303,7 +303,7 @@ TEST_CASE("what was linked back under a doomed name is another's, though it is t
     test::fs::create_hard_link(kept, begun.dir / name);
     test::fs::remove(kept);
   }
-  begun.settle();
+  begun.recover_from_journal();
   CHECK(steps_in(begun.dir) == std::vector{1, 2});
   CHECK(Checkpoint::open(begun.dir / "m-1"));
 }
@@ -319,12 +319,12 @@ TEST_CASE("what a link leads to by now, though it was to go, stays") {
   begun.journal.adding = {};
   REQUIRE(internal::write_journal(begun.directory, begun.journal));
   test::write_file(begun.dir / "checkpoint", catalog_of({"m-2"}));
-  const auto settled = internal::settle(begun.place);
+  const auto settled = internal::recover_from_journal(begun.place);
   REQUIRE_MESSAGE(settled, refusal(settled));
-  CHECK(settled->notices.size() == (stays ? 1 : 2));
-  for (const std::string& notice : settled->notices) {
-    CHECK(test::has(notice, stays ? "m-1: its removal was cut short; it stays, since best."
-                                  : ": its removal was cut short, and is finished now"));
+  CHECK(settled->warnings.size() == (stays ? 1 : 2));
+  for (const std::string& warning : settled->warnings) {
+    CHECK(test::has(warning, stays ? "m-1: its removal was cut short; it stays, since best."
+                                   : ": its removal was cut short, and is finished now"));
   }
   CHECK(Checkpoint::open(begun.dir / "best").has_value() == stays);
   CHECK(Checkpoint::open(begun.dir / "m-1").has_value() == stays);
@@ -345,7 +345,7 @@ TEST_CASE("a journal removes files of checkpoints only, and only in its director
         {"m", {{name, {info->size_bytes, info->mtime_ns, info->inode}}}});
   }
   REQUIRE(internal::write_journal(begun.directory, begun.journal));
-  begun.settle();
+  begun.recover_from_journal();
   CHECK(test::fs::exists(begun.dir / "m-train.py"));
   CHECK(test::fs::exists(outside));
   test::fs::remove(outside);
@@ -377,14 +377,14 @@ TEST_CASE("what goes without a journal is gone, and what is another by now stays
     trainer.save(1);
     trainer.save(2);
     const auto directory = *os::Directory::open(box.root());
-    const auto what = *internal::members_of(directory, *directory.names(), "m-1");
+    const auto what = *internal::checkpoint_files(directory, *directory.names(), "m-1");
     trainer.save(1);
-    const auto another = internal::remove_unannounced(directory, what);
+    const auto another = internal::remove_without_journal(directory, what);
     REQUIRE(another);
-    CHECK(another->outcome == internal::Removal::Outcome::Another);
+    CHECK(another->outcome == internal::RemovalResult::Outcome::Another);
     CHECK(steps_in(box.root()) == std::vector{1, 2});
-    const auto now = *internal::members_of(directory, *directory.names(), "m-1");
-    const auto removal = internal::remove_unannounced(directory, now);
+    const auto now = *internal::checkpoint_files(directory, *directory.names(), "m-1");
+    const auto removal = internal::remove_without_journal(directory, now);
     REQUIRE(removal);
     CHECK(removal->gone());
     CHECK(strays_in(box.root()).empty());
@@ -415,7 +415,7 @@ TEST_CASE("a journal that is cut anywhere, or has a flipped bit, is none") {
   CHECK(format::decode_journal(nameless).error().what == "the journal names no catalog");
   Begun begun;
   test::write_file(begun.dir / ".cairn-journal", "cairn journal 1\nnonsense");
-  begun.settle();
+  begun.recover_from_journal();
   CHECK(steps_in(begun.dir) == std::vector{1, 2});
 }
 

@@ -73,8 +73,8 @@ void saves_stay_in(Saver& saver, const path& dir, const path& spelt) {
     REQUIRE_MESSAGE(saved, refusal(saved));
     CHECK(saved->prefix == spelt / ("m-" + std::to_string(step)));
     CHECK(saved->kept.size() == 2);
-    REQUIRE(saved->notices.size() == 1);
-    CHECK(has(saved->notices[0], test::fs::canonical(dir).string()));
+    REQUIRE(saved->warnings.size() == 1);
+    CHECK(has(saved->warnings[0], test::fs::canonical(dir).string()));
   }
   CHECK(bases_in(dir) == std::set<std::string>{"m-3", "m-4"});
   CHECK(latest_in(dir) == "m-4");
@@ -93,7 +93,7 @@ TEST_CASE("a Saver of a relative path stays in its directory after chdir") {
   test::fs::create_directory(box / "elsewhere");
   const test::WorkingDirectory here(box.root());
   Saver saver = opened("d", keeping_two());
-  for (int step = 1; step <= 2; ++step) REQUIRE(save(saver, step)->notices.empty());
+  for (int step = 1; step <= 2; ++step) REQUIRE(save(saver, step)->warnings.empty());
   const test::WorkingDirectory there("elsewhere");
   saves_stay_in(saver, box / "d", "d");
   CHECK(test::fs::is_empty(box / "elsewhere"));
@@ -146,7 +146,7 @@ TEST_CASE("pins, prunes, lists and asynchronous saves go to the opened directory
   const NamedTensor tensor{{"v", DType::Int32, {}}, std::as_bytes(std::span(&value, 1)), {}};
   const auto pending = saver.save_async("m", std::span(&tensor, 1), Saver::Memory::Copy);
   REQUIRE(pending);
-  CHECK(pending->wait()->notices.size() == 1);
+  CHECK(pending->wait()->warnings.size() == 1);
   CHECK(bases_in(box / "old") == std::set<std::string>{"m", "m-1", "m-2", "m-3"});
   CHECK(bases_in(box / "d") == std::set<std::string>{"m-2", "m-3"});
 }
@@ -250,21 +250,21 @@ TEST_CASE("a pin and a prune say that the path leads elsewhere by now") {
   Saver saver = opened(box / "d", keeping_two());
   for (int step = 1; step <= 3; ++step) REQUIRE(save(saver, step));
   REQUIRE(saver.prune(true));
-  CHECK(saver.notices().empty());
+  CHECK(saver.warnings().empty());
   test::fs::rename(box / "d", box / "old");
   test::fs::create_directory(box / "d");
   REQUIRE(saver.pin(box / "d/m-2"));
-  REQUIRE(saver.notices().size() == 1);
-  CHECK(has(saver.notices()[0], "is another directory by now"));
-  CHECK(has(saver.notices()[0], "marked in the directory that was opened, " +
-                                    test::fs::canonical(box / "old").string()));
+  REQUIRE(saver.warnings().size() == 1);
+  CHECK(has(saver.warnings()[0], "is another directory by now"));
+  CHECK(has(saver.warnings()[0], "marked in the directory that was opened, " +
+                                     test::fs::canonical(box / "old").string()));
   REQUIRE(saver.prune(false));
-  REQUIRE(saver.notices().size() == 1);
-  CHECK(has(saver.notices()[0], "pruned the directory that was opened"));
+  REQUIRE(saver.warnings().size() == 1);
+  CHECK(has(saver.warnings()[0], "pruned the directory that was opened"));
   test::fs::remove(box / "d");
   test::fs::rename(box / "old", box / "d");
   REQUIRE(saver.pin(box / "d/m-2", false));
-  CHECK(saver.notices().empty());
+  CHECK(saver.warnings().empty());
 }
 
 // Another Saver's catalog beside the first.
@@ -275,7 +275,7 @@ SaverOptions named_best(std::uint64_t count) {
   return options;
 }
 
-TEST_CASE("what another catalog lists stays, and a notice says so, until that one lets it go") {
+TEST_CASE("what another catalog lists stays, and a warning says so, until that one lets it go") {
   Sandbox box;
   Saver saver = opened(box.root(), keeping_two());
   for (int step = 1; step <= 2; ++step) REQUIRE(save(saver, step));
@@ -283,12 +283,12 @@ TEST_CASE("what another catalog lists stays, and a notice says so, until that on
   const auto saved = save(saver, 3);
   REQUIRE_MESSAGE(saved, refusal(saved));
   CHECK(saved->deleted.empty());
-  REQUIRE(saved->notices.size() == 1);
-  CHECK(has(saved->notices[0],
+  REQUIRE(saved->warnings.size() == 1);
+  CHECK(has(saved->warnings[0],
             "m-1: leaves the catalog, but its files stay, since best_checkpoint, another catalog "
             "of this directory, lists it"));
   CHECK(saved->kept == std::vector<path>{box / "m-2", box / "m-3"});
-  CHECK(save(saver, 4)->notices.empty());
+  CHECK(save(saver, 4)->warnings.empty());
   CHECK(bases_in(box.root()) == std::set<std::string>{"m-1", "m-3", "m-4"});
 
   Saver best = opened(box.root(), named_best(1));
@@ -331,7 +331,7 @@ TEST_CASE("what a dead save was to remove stays where another catalog lists it b
   const auto names = directory->names();
   format::JournalFacts died{"checkpoint", {}, {}, {}};
   for (const char* base : {"m-1", "m-2"})
-    died.removing.push_back(*internal::members_of(*directory, *names, base));
+    died.removing.push_back(*internal::checkpoint_files(*directory, *names, base));
   test::write_file(box / "checkpoint",
                    "model_checkpoint_path: \"m-3\"\nall_model_checkpoint_paths: \"m-3\"\n");
   REQUIRE(internal::write_journal(*directory, died));
@@ -413,7 +413,7 @@ TEST_CASE("a stop ends one save, and the next goes on") {
   Saver saver = opened(box.root());
   std::stop_source stop;
   SaveOptions stopped;
-  stopped.work.emplace().stop = stop.get_token();
+  stopped.exec.emplace().stop = stop.get_token();
   CHECK(save(saver, 1, stopped));
   stop.request_stop();
   CHECK(has(refusal(save(saver, 2, stopped)), "Cancelled: "));
@@ -444,7 +444,7 @@ TEST_CASE("an asynchronous save without a thread to be had has not begun, and sa
   Saver saver = opened(box.root());
   const std::int32_t value = 1;
   const NamedTensor tensor{{"v", DType::Int32, {}}, std::as_bytes(std::span(&value, 1)), {}};
-  for (const auto memory : {Saver::Memory::Copy, Saver::Memory::Lend}) {
+  for (const auto memory : {Saver::Memory::Copy, Saver::Memory::Borrow}) {
     const NoThreads limit;
     const std::string said = refusal(saver.save_async("m", std::span(&tensor, 1), memory));
     CHECK(has(said, "OutOfMemory: "));
@@ -474,7 +474,7 @@ TEST_CASE("a limit of a file's size fails the save in a sentence that names it")
   CHECK(WEXITSTATUS(status) == 0);
   CHECK(WIFEXITED(status));
   CHECK(latest_in(box.root()) == "m-1");
-  CHECK(save(saver, 2)->notices.empty());
+  CHECK(save(saver, 2)->warnings.empty());
 }
 
 TEST_CASE("a save lists its directory twice at most, however many checkpoints go or are new") {

@@ -38,7 +38,7 @@ class Trainer {
   Saved save(std::int64_t step, SaveOptions what = {}) {
     auto saved = try_save(step, std::move(what));
     REQUIRE_MESSAGE(saved, refusal(saved));
-    CHECK(saved->notices.empty());
+    CHECK(saved->warnings.empty());
     return *std::move(saved);
   }
 

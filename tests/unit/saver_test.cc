@@ -123,8 +123,8 @@ TEST_CASE("what of the checkpoint before goes or changes is said, or refused") {
                                 {{"f", DType::Opaque, {4}, {"F4", 4}}, bytes, {}}};
   const auto first = saver->save("m", before);
   REQUIRE_MESSAGE(first, refusal(first));
-  REQUIRE(first->notices.size() == 1);
-  CHECK(has(first->notices[0], "P.index leaves out 1 tensors"));
+  REQUIRE(first->warnings.size() == 1);
+  CHECK(has(first->warnings[0], "P.index leaves out 1 tensors"));
   SaveOptions kept;
   kept.replace = false;
   kept.safetensors_metadata = {{"format", "flax"}};
@@ -139,8 +139,8 @@ TEST_CASE("what of the checkpoint before goes or changes is said, or refused") {
   CHECK(test::read_files(box.root()) == files);
   const auto replaced = saver->save("m", after);
   REQUIRE_MESSAGE(replaced, refusal(replaced));
-  REQUIRE(replaced->notices.size() == 1);
-  CHECK(has(replaced->notices[0], "tensor \"f\" (F4 [4]) is gone"));
+  REQUIRE(replaced->warnings.size() == 1);
+  CHECK(has(replaced->warnings[0], "tensor \"f\" (F4 [4]) is gone"));
   auto pending = saver->save_async("m", before, Saver::Memory::Copy);
   REQUIRE(pending);
   REQUIRE(pending->wait());
@@ -321,8 +321,8 @@ TEST_CASE("entries elsewhere, gone, absolute and doubled: what is listed is what
   Trainer trainer(dir, keeping({Retention::newest(2)}));
   const auto saved = trainer.try_save(4);
   REQUIRE_MESSAGE(saved, refusal(saved));
-  REQUIRE(saved->notices.size() == 1);
-  CHECK(has(saved->notices[0], "leaves the catalog, and its files, in another directory, stay"));
+  REQUIRE(saved->warnings.size() == 1);
+  CHECK(has(saved->warnings[0], "leaves the catalog, and its files, in another directory, stay"));
   // m-2, found beside the catalog for the entry whose directory is gone, is the younger one.
   CHECK(catalog_in(dir) == catalog_of({"m-2", "m-4"}));
   CHECK(steps_in(dir) == std::vector{2, 4});
@@ -356,8 +356,9 @@ TEST_CASE("what TensorFlow's retention leaves of a checkpoint goes when it is a 
   const auto saved = trainer.try_save(3);
   REQUIRE_MESSAGE(saved, refusal(saved));
   CHECK(!test::fs::exists(box / "m-0.cairn"));
-  REQUIRE(saved->notices.size() == 1);
-  CHECK(has(saved->notices[0], "m-0.cairn: is gone, for it was all that was left of a checkpoint"));
+  REQUIRE(saved->warnings.size() == 1);
+  CHECK(
+      has(saved->warnings[0], "m-0.cairn: is gone, for it was all that was left of a checkpoint"));
   CHECK(steps_in(box.root()) == std::vector{1, 2, 3});
 }
 
@@ -429,7 +430,7 @@ TEST_CASE("one writer at a time: a second is told who holds the lock, or waits f
   CHECK(has(refusal(trainer->pin("m-0")), "Busy: "));
   CHECK(has(refusal(trainer->prune(false)), "Busy: "));
   CHECK(trainer->prune(true));
-  CHECK(has(refusal(trainer->save_async("m", {}, Saver::Memory::Lend)), "Busy: "));
+  CHECK(has(refusal(trainer->save_async("m", {}, Saver::Memory::Borrow)), "Busy: "));
   SaverOptions patient;
   patient.lock_wait = 10s;
   Trainer waiting(box.root(), patient);
@@ -488,7 +489,7 @@ TEST_CASE("a lent save is written from the caller's memory, and the next one wai
     const NamedTensor tensor{{"v", DType::Uint8, {1 << 20}}, format::as_bytes(bytes), {}};
     SaveOptions what;
     what.step = step;
-    REQUIRE(saver->save_async("m", std::span(&tensor, 1), Saver::Memory::Lend, what));
+    REQUIRE(saver->save_async("m", std::span(&tensor, 1), Saver::Memory::Borrow, what));
   }
   CHECK(saver->last_checkpoints()->size() <= 5);
   CHECK(saver->prune(false));  // waits too
@@ -497,7 +498,7 @@ TEST_CASE("a lent save is written from the caller's memory, and the next one wai
 }
 
 TEST_CASE("an asynchronous error is on the future, and at the next call where nobody waited") {
-  for (const auto memory : {Saver::Memory::Copy, Saver::Memory::Lend}) {
+  for (const auto memory : {Saver::Memory::Copy, Saver::Memory::Borrow}) {
     Sandbox box;
     auto saver = Saver::open(box.root());
     const NamedTensor wrong{{"v", DType::Uint8, {3}}, format::as_bytes("too long"), {}};
@@ -522,7 +523,7 @@ TEST_CASE("a Saver that goes away waits for its save") {
   std::optional<PendingSave> pending;
   {
     auto saver = Saver::open(box.root());
-    pending = *saver->save_async("m", std::span(&tensor, 1), Saver::Memory::Lend);
+    pending = *saver->save_async("m", std::span(&tensor, 1), Saver::Memory::Borrow);
   }
   CHECK(pending->done());
   CHECK(pending->wait());
@@ -533,7 +534,7 @@ TEST_CASE("a stopped save leaves everything as it was") {
   Sandbox box;
   std::stop_source stop;
   SaverOptions options;
-  options.work.stop = stop.get_token();
+  options.exec.stop = stop.get_token();
   Trainer trainer(box.root(), options);
   trainer.save(0);
   const auto before = test::read_files(box.root());

@@ -67,7 +67,7 @@ struct State {
   const char* index;
   const Values* opens;  // nullptr: nothing
   Format format;
-  bool notice;
+  bool warning;
 };
 
 void check_states(const TwoSaves& saves, std::span<const State> states) {
@@ -83,8 +83,8 @@ void check_states(const TwoSaves& saves, std::span<const State> states) {
     REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
     CHECK(*test::values_of(*checkpoint) == *state.opens);
     CHECK(checkpoint->format() == state.format);
-    CHECK(checkpoint->notices().size() == (state.notice ? 1 : 0));
-    if (state.notice) CHECK(has(checkpoint->notices()[0], "was written anew"));
+    CHECK(checkpoint->warnings().size() == (state.warning ? 1 : 0));
+    if (state.warning) CHECK(has(checkpoint->warnings()[0], "was written anew"));
     const auto seen = checkpoint->verify();
     REQUIRE(seen);
     CHECK(seen->damage.empty());
@@ -151,7 +151,7 @@ TEST_CASE("where TensorFlow wrote other values under the same names, they are wh
   const auto checkpoint = Checkpoint::open(prefix);
   REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
   CHECK(checkpoint->format() == Format::TensorFlow);
-  CHECK(checkpoint->notices().size() == 1);
+  CHECK(checkpoint->warnings().size() == 1);
   const Values values = *test::values_of(*checkpoint);
   CHECK(values == *test::values_at(test::golden("tensorflow/saver_walk/saved/train2-9")));
   CHECK(values != before);
@@ -168,7 +168,7 @@ TEST_CASE("a TensorFlow save that died between data and index is found out at th
     options.verify = verify;
     const auto checkpoint = Checkpoint::open(prefix, options);
     REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
-    REQUIRE(checkpoint->notices().size() == 1);
+    REQUIRE(checkpoint->warnings().size() == 1);
     CHECK(has(refusal(test::values_of(*checkpoint)), "Corrupt: "));
   }
 }
@@ -183,7 +183,7 @@ TEST_CASE("an index that TensorFlow is writing is an error, never the old values
   }
 }
 
-TEST_CASE("a plain copy of the directory opens with a notice, and damage in it is found") {
+TEST_CASE("a plain copy of the directory opens with a warning, and damage in it is found") {
   Sandbox box;
   test::save(box / "a/m", {kOld});
   test::fs::copy(box / "a", box / "b");
@@ -193,8 +193,8 @@ TEST_CASE("a plain copy of the directory opens with a notice, and damage in it i
     const auto checkpoint = Checkpoint::open(box / "b/m", options);
     REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
     CHECK(checkpoint->format() == Format::Cairn);
-    REQUIRE(checkpoint->notices().size() == 1);
-    CHECK(has(checkpoint->notices()[0], "touched or copied"));
+    REQUIRE(checkpoint->warnings().size() == 1);
+    CHECK(has(checkpoint->warnings()[0], "touched or copied"));
     CHECK(*test::values_of(*checkpoint) == kOld);
   }
   const std::string name = "m.data-00000-of-00001";
@@ -234,7 +234,7 @@ TEST_CASE("no open, no verify and no restore changes a file or a name, of a copi
     const auto checkpoint = Checkpoint::open(box / "b/m");
     REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
     CHECK(checkpoint->verify()->damage.empty());
-    CHECK(has(checkpoint->notices()[0], "touched or copied"));
+    CHECK(has(checkpoint->warnings()[0], "touched or copied"));
     REQUIRE(restore(box / "b/m"));
   }
   CHECK(stamps_of(box / "b") == before);
@@ -248,7 +248,7 @@ TEST_CASE("a P.index that was only touched is no news") {
   const auto checkpoint = Checkpoint::open(box / "m");
   REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
   CHECK(checkpoint->format() == Format::Cairn);
-  CHECK(checkpoint->notices().empty());
+  CHECK(checkpoint->warnings().empty());
 }
 
 TEST_CASE("a P.index that rots behind an unchanged file is found by verify") {
@@ -313,7 +313,7 @@ TEST_CASE("import refreshes a P.cairn that TensorFlow made stale, without replac
   REQUIRE_MESSAGE(done, refusal(done));
   const auto checkpoint = Checkpoint::open(prefix);
   CHECK(checkpoint->format() == Format::Cairn);
-  CHECK(checkpoint->notices().empty());
+  CHECK(checkpoint->warnings().empty());
   CHECK(*test::values_of(*checkpoint) ==
         *test::values_at(test::golden("tensorflow/saver_walk/saved/train2-9")));
 }
@@ -324,8 +324,8 @@ TEST_CASE("import beside a current P.cairn changes nothing and says so") {
   const test::Stamp before = test::stamp(box / "m.cairn");
   const auto done = import_index(prefix);
   REQUIRE_MESSAGE(done, refusal(done));
-  REQUIRE(done->notices.size() == 1);
-  CHECK(has(done->notices[0], "is there and current"));
+  REQUIRE(done->warnings.size() == 1);
+  CHECK(has(done->warnings[0], "is there and current"));
   CHECK(test::stamp(box / "m.cairn") == before);
 }
 
@@ -333,15 +333,15 @@ TEST_CASE("import after a plain copy checks the bytes and renews the record") {
   Sandbox box;
   test::save(box / "a/m", {kOld});
   test::fs::copy(box / "a", box / "b");
-  // A reader writes nothing, so the notice stays, and says what ends it.
+  // A reader writes nothing, so the warning stays, and says what ends it.
   const test::Files copied = test::read_files(box / "b");
   for (int i = 0; i < 2; ++i) {
     const auto checkpoint = Checkpoint::open(box / "b/m");
     REQUIRE(checkpoint);
-    REQUIRE(checkpoint->notices().size() == 1);
-    CHECK(has(checkpoint->notices()[0],
+    REQUIRE(checkpoint->warnings().size() == 1);
+    CHECK(has(checkpoint->warnings()[0],
               "'cairn import " + (box / "b/m").string() +
-                  "' (import_index) checks them once and ends this notice"));
+                  "' (import_index) checks them once and ends this warning"));
     const auto verified = checkpoint->verify();
     REQUIRE_MESSAGE(verified, refusal(verified));
     CHECK(verified->damage.empty());
@@ -349,7 +349,7 @@ TEST_CASE("import after a plain copy checks the bytes and renews the record") {
   }
   const auto done = import_index(box / "b/m");
   REQUIRE_MESSAGE(done, refusal(done));
-  CHECK(Checkpoint::open(box / "b/m")->notices().empty());
+  CHECK(Checkpoint::open(box / "b/m")->warnings().empty());
   CHECK(*test::values_at(box / "b/m") == kOld);
 
   test::fs::copy(box / "a", box / "c");
@@ -369,7 +369,7 @@ TEST_CASE("import where P.index was only touched spares the next open reading it
   const test::Stamp before = test::stamp(box / "m.cairn");
   REQUIRE(import_index(prefix));
   CHECK(test::stamp(box / "m.cairn") != before);
-  CHECK(has(import_index(prefix)->notices.at(0), "is there and current"));
+  CHECK(has(import_index(prefix)->warnings.at(0), "is there and current"));
 }
 
 TEST_CASE("a P.cairn that is damaged or newer is replaced only where replace is said") {
@@ -395,14 +395,14 @@ TEST_CASE("a P.cairn that is damaged or newer is replaced only where replace is 
   }
 }
 
-TEST_CASE("export beside the payload records what it wrote: the next open has no notice") {
+TEST_CASE("export beside the payload records what it wrote: the next open has no warning") {
   Sandbox box;
   test::save(box / "m", {kOld, {}, {}, {.tensorflow_index = false}});
   REQUIRE(export_index(box / "m", Format::TensorFlow));
   const auto checkpoint = Checkpoint::open(box / "m");
   REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
   CHECK(checkpoint->format() == Format::Cairn);
-  CHECK(checkpoint->notices().empty());
+  CHECK(checkpoint->warnings().empty());
   test::fs::remove(box / "m.cairn");
   CHECK(*test::values_at(box / "m") == kOld);
 }

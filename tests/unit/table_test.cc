@@ -348,7 +348,8 @@ TableFile served(const std::string& file, std::uint64_t fails_from) {
   const auto read = [file, fails_from, buffer = std::string()](
                         const TableRange& range) mutable -> Decoded<std::string_view> {
     std::ranges::fill(buffer, 'x');
-    if (range.offset + range.size > fails_from) return Reason{Code::Io, range.offset, "it fails"};
+    if (range.offset + range.size > fails_from)
+      return DecodeError{Code::Io, range.offset, "it fails"};
     buffer = file.substr(range.offset, range.size);
     return std::string_view(buffer);
   };
@@ -375,7 +376,7 @@ TEST_CASE("a block that cannot be read is an error with its reason") {
   // Its footer and index block can be read, its first block cannot.
   const auto source =
       [whole = served(file, file.size())](const TableRange& range) -> Decoded<std::string_view> {
-    if (range.offset == 0) return Reason{Code::Io, 0, "it fails"};
+    if (range.offset == 0) return DecodeError{Code::Io, 0, "it fails"};
     return whole.read(range);
   };
   auto table = TableReader::open({file.size(), source});
@@ -399,7 +400,7 @@ TEST_CASE("a block that is larger than any record of a V1 file is refused before
     const auto source = [&](const TableRange& range) -> Decoded<std::string_view> {
       if (range.size == footer.size()) return std::string_view(footer);
       asked = true;
-      return Reason{Code::Io, 0, "it fails"};
+      return DecodeError{Code::Io, 0, "it fails"};
     };
     const auto table = TableReader::open({std::uint64_t{1} << 40, source});
     REQUIRE_FALSE(table.has_value());

@@ -77,7 +77,7 @@ TEST_CASE("import, then export, gives the very P.index that TensorFlow wrote, an
     CHECK(exported->not_nameable.empty());
     CHECK(test::read_file(prefix.string() + ".index") == index);
     CHECK(shards_in(box.root()) == shards);
-    CHECK(Checkpoint::open(prefix)->notices().empty());
+    CHECK(Checkpoint::open(prefix)->warnings().empty());
   }
 }
 
@@ -94,7 +94,7 @@ TEST_CASE("import and export elsewhere link the shards") {
     CHECK(imported->payload_bytes_copied == 0);
     CHECK(*test::values_at(box / "sub/dir/copy") == values);
     CHECK(Checkpoint::open(box / "sub/dir/copy")->format() == Format::Cairn);
-    CHECK(Checkpoint::open(box / "sub/dir/copy")->notices().empty());
+    CHECK(Checkpoint::open(box / "sub/dir/copy")->warnings().empty());
     CHECK(test::read_file(box / "sub/dir/copy.index") ==
           test::read_file(prefix.string() + ".index"));
 
@@ -196,7 +196,7 @@ TEST_CASE("what stands at the destination stays unless replace is said") {
     const auto done = import_index(prefix, options);
     REQUIRE_MESSAGE(done, refusal(done));
     CHECK(*test::values_at(box / "out" / name) == values);
-    CHECK(Checkpoint::open(box / "out" / name)->notices().empty());
+    CHECK(Checkpoint::open(box / "out" / name)->warnings().empty());
   }
 }
 
@@ -223,7 +223,7 @@ TEST_CASE("what is named like a shard and that no index names stays, and is not 
     write_file(dir / "m.data-00000-of-00003", "somebody's");
     REQUIRE_MESSAGE(import_index(prefix, options), refusal(import_index(prefix, options)));
     CHECK(*test::values_at(dir / "m") == values);
-    CHECK(Checkpoint::open(dir / "m")->notices().empty());
+    CHECK(Checkpoint::open(dir / "m")->warnings().empty());
     CHECK(has(refusal(export_index(prefix, Format::TensorFlow, options)), "Exists: "));
     options.replace = true;
     CHECK(refusal(export_index(prefix, Format::TensorFlow, options)) == "opened");
@@ -299,10 +299,10 @@ TEST_CASE("only what an index can be added to is imported") {
   const std::string shard = box / "m.data-00000-of-00001";
   test::write_file(shard, test::read_file(shard));
   const auto copied = Checkpoint::open(box / "m");
-  REQUIRE(copied->notices().size() == 1);
-  CHECK(has(copied->notices()[0], "'cairn import "));
+  REQUIRE(copied->warnings().size() == 1);
+  CHECK(has(copied->warnings()[0], "'cairn import "));
   REQUIRE(import_index(box / "m"));
-  CHECK(Checkpoint::open(box / "m")->notices().empty());
+  CHECK(Checkpoint::open(box / "m")->warnings().empty());
   test::fs::create_hard_link(box / "m.data-00000-of-00001", box / "x.safetensors");
   CHECK(has(refusal(import_index(box / "x.safetensors")), "convert() takes others"));
   CHECK(has(refusal(export_index(box / "m", Format::Cairn)), "Unsupported: "));
@@ -330,7 +330,7 @@ TEST_CASE("a universal checkpoint becomes a safetensors file by a link, and says
   CHECK(done->not_nameable == std::vector<std::string>{"caf\xe9", "tied", "words"});
   CHECK(*test::values_at(box / "m.safetensors") == kValues);
   CHECK(shards_in(box.root()) == shards);
-  CHECK(Checkpoint::open(box / "m")->notices().empty());
+  CHECK(Checkpoint::open(box / "m")->warnings().empty());
   CHECK(refusal(export_index(box / "m", Format::Safetensors, lossy())) == "opened");
 }
 
@@ -401,7 +401,7 @@ TEST_CASE("where safetensors can name nothing, the result is a valid file withou
   const auto done = convert(box / "m", Format::Safetensors, lossy(to(box / "out")));
   REQUIRE_MESSAGE(done, refusal(done));
   CHECK(done->not_nameable == std::vector<std::string>{"\xff"});
-  CHECK(has(done->notices.at(0), "left out, since a safetensors file cannot hold it: tensor"));
+  CHECK(has(done->warnings.at(0), "left out, since a safetensors file cannot hold it: tensor"));
   const auto checkpoint = Checkpoint::open(box / "out.safetensors");
   REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
   CHECK(checkpoint->tensor_count() == 0);
@@ -531,7 +531,7 @@ TEST_CASE("a conversion that is cancelled leaves nothing") {
     std::stop_source source;
     source.request_stop();
     TransferOptions options = to(box / "m");
-    options.work.stop = source.get_token();
+    options.exec.stop = source.get_token();
     const path golden = test::golden("tensorflow/sharded/shard-42");
     CHECK(has(refusal(convert(golden, target, options)), "Cancelled: "));
     CHECK(test::fs::is_empty(box.root()));
@@ -566,7 +566,7 @@ TEST_CASE("convert writes over a checkpoint, its own source too, only where repl
     const auto checkpoint = Checkpoint::open(prefix);
     REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
     CHECK(checkpoint->format() == target);
-    CHECK(checkpoint->notices().empty());
+    CHECK(checkpoint->warnings().empty());
     CHECK(*test::values_of(*checkpoint) == values);
   }
   REQUIRE(convert(prefix, Format::Safetensors, to(prefix)));

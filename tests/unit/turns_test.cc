@@ -194,8 +194,8 @@ TEST_CASE(
   REQUIRE_MESSAGE(saved, refusal(saved));
   CHECK(test::values_at(box / "m-1")->at("v") == test::int_scalar(7));
   CHECK(saved->deleted.empty());
-  REQUIRE(saved->notices.size() == 1);
-  CHECK(has(saved->notices[0], "m-1: "));
+  REQUIRE(saved->warnings.size() == 1);
+  CHECK(has(saved->warnings[0], "m-1: "));
   const auto pruned = saver->prune(false);
   CHECK(pruned);
   CHECK(test::values_at(box / "m-1"));

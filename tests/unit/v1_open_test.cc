@@ -67,7 +67,7 @@ TEST_CASE("a V1 checkpoint opens by its file and by its catalog, with every valu
     CHECK(checkpoint->step() == 3);
     CHECK(checkpoint->tensor_count() == 11);
     CHECK(checkpoint->shard_at(0).name == "old.ckpt-3");
-    CHECK(checkpoint->notices().empty());
+    CHECK(checkpoint->warnings().empty());
     const auto seen = checkpoint->verify();
     REQUIRE_MESSAGE(seen, refusal(seen));
     CHECK(seen->damage.empty());

@@ -89,17 +89,17 @@ Published next(Watcher& watcher, milliseconds timeout = milliseconds(0)) {
   return *std::move(published);
 }
 
-// Everything that is there, by bare name, and what was passed over on the way.
+// Everything that is there, by bare name, and what was skipped on the way.
 struct Drained {
   Names given;
-  std::vector<PassedOver> passed_over;
+  std::vector<SkippedCheckpoint> skipped;
 };
 
 Drained drain(Watcher& watcher) {
   Drained all;
   while (true) {
     const Published one = next(watcher);
-    all.passed_over.insert(all.passed_over.end(), one.passed_over.begin(), one.passed_over.end());
+    all.skipped.insert(all.skipped.end(), one.skipped.begin(), one.skipped.end());
     if (!one.prefix) return all;
     all.given.push_back(one.prefix->filename());
   }
@@ -116,7 +116,7 @@ TEST_CASE("every checkpoint comes once, in the catalog's order, however many at 
   publish(box.root(), 4);
   const Drained rest = drain(watcher);
   CHECK(rest.given == Names{"m-2", "m-3", "m-4"});
-  CHECK(rest.passed_over.empty());
+  CHECK(rest.skipped.empty());
 }
 
 TEST_CASE("the order is that of the catalog, not of names or times") {
@@ -291,11 +291,11 @@ TEST_CASE("whatever is published, in whatever order, is given once, over any num
     }
     const Drained drained = drain(watcher);
     CHECK(drained.given == expected);
-    CHECK(drained.passed_over.empty());
+    CHECK(drained.skipped.empty());
   }
 }
 
-// ---- What is passed over
+// ---- What is skipped
 
 TEST_CASE("what was removed before its turn is named, and the order stays") {
   const Sandbox box;
@@ -306,15 +306,15 @@ TEST_CASE("what was removed before its turn is named, and the order stays") {
   remove_checkpoint(box / "m-2");
   const Published third = next(watcher);
   CHECK(third.prefix == box / "m-3");  // retention has let go of it, and it is still there
-  REQUIRE(third.passed_over.size() == 1);
-  CHECK(third.passed_over[0].prefix == box / "m-2");
-  CHECK(has(third.passed_over[0].why, "m-2: was removed before its turn"));
+  REQUIRE(third.skipped.size() == 1);
+  CHECK(third.skipped[0].prefix == box / "m-2");
+  CHECK(has(third.skipped[0].why, "m-2: was removed before its turn"));
   const Drained rest = drain(watcher);
   CHECK(rest.given == Names{"m-4"});
-  CHECK(rest.passed_over.empty());
+  CHECK(rest.skipped.empty());
 }
 
-TEST_CASE("an older entry that is not whole is passed over at once, named once, given when whole") {
+TEST_CASE("an older entry that is not whole is skipped at once, named once, given when whole") {
   const Sandbox box;
   const Names names = publish(box.root(), 3);
   const path shard = box / "m-2.data-00000-of-00001";
@@ -323,16 +323,16 @@ TEST_CASE("an older entry that is not whole is passed over at once, named once, 
   Watcher watcher = watch(box.root());
   const Drained all = drain(watcher);
   CHECK(all.given == Names{"m-1", "m-3"});
-  REQUIRE(all.passed_over.size() == 1);
-  CHECK(all.passed_over[0].prefix == box / "m-2");
-  CHECK(has(all.passed_over[0].why, "m-2.data-00000-of-00001: has "));
+  REQUIRE(all.skipped.size() == 1);
+  CHECK(all.skipped[0].prefix == box / "m-2");
+  CHECK(has(all.skipped[0].why, "m-2.data-00000-of-00001: has "));
   list(box.root(), names);
-  CHECK(drain(watcher).passed_over.empty());
+  CHECK(drain(watcher).skipped.empty());
   test::write_file(shard, bytes);
   CHECK(drain(watcher).given == Names{"m-2"});
 }
 
-TEST_CASE("an entry that leads outside of the directory is passed over") {
+TEST_CASE("an entry that leads outside of the directory is skipped") {
   const Sandbox box;
   publish(box.root(), 1);
   test::fs::create_directory(box / "dir");
@@ -341,8 +341,8 @@ TEST_CASE("an entry that leads outside of the directory is passed over") {
   Watcher watcher = watch(box / "dir");
   const Drained all = drain(watcher);
   CHECK(all.given == Names{"m-2"});
-  REQUIRE(all.passed_over.size() == 1);
-  CHECK(has(all.passed_over[0].why, "outside its directory"));
+  REQUIRE(all.skipped.size() == 1);
+  CHECK(has(all.skipped[0].why, "outside its directory"));
 }
 
 TEST_CASE("the newest entry is waited for while it may become whole") {
@@ -353,11 +353,11 @@ TEST_CASE("the newest entry is waited for while it may become whole") {
   WatcherOptions options = with_poll(milliseconds(10'000));
   Watcher watcher = watch(box.root(), options);
   CHECK(drain(watcher).given == Names{"m-1"});
-  CHECK(drain(watcher).passed_over.empty());
+  CHECK(drain(watcher).skipped.empty());
   test::fs::rename(box / "late", shard);
   const Drained rest = drain(watcher);
   CHECK(rest.given == Names{"m-2"});
-  CHECK(rest.passed_over.empty());
+  CHECK(rest.skipped.empty());
 }
 
 TEST_CASE("while the newest entry is not whole, one looks again without being woken") {
@@ -374,17 +374,17 @@ TEST_CASE("while the newest entry is not whole, one looks again without being wo
   CHECK(next(watcher, kLong).prefix == box / "m-1");
 }
 
-TEST_CASE("the newest entry is passed over when it does not become whole, and given when it does") {
+TEST_CASE("the newest entry is skipped when it does not become whole, and given when it does") {
   const Sandbox box;
   publish(box.root(), 1);
   const path shard = box / "m-1.data-00000-of-00001";
   test::fs::rename(shard, box / "late");
   Watcher watcher = watch(box.root(), with_poll(milliseconds(1)));
-  std::vector<PassedOver> passed_over;
-  while (passed_over.empty()) passed_over = next(watcher, milliseconds(20)).passed_over;
-  REQUIRE(passed_over.size() == 1);
-  CHECK(passed_over[0].prefix == box / "m-1");
-  CHECK(next(watcher, milliseconds(20)).passed_over.empty());
+  std::vector<SkippedCheckpoint> skipped;
+  while (skipped.empty()) skipped = next(watcher, milliseconds(20)).skipped;
+  REQUIRE(skipped.size() == 1);
+  CHECK(skipped[0].prefix == box / "m-1");
+  CHECK(next(watcher, milliseconds(20)).skipped.empty());
   test::fs::rename(box / "late", shard);
   CHECK(next(watcher, kLong).prefix == box / "m-1");
 }

@@ -47,11 +47,11 @@ TEST_CASE("specs that cannot be written are refused, and nothing is made") {
         Code::Unsupported);
   CHECK(refusal(created({{"w", DType::Opaque, {256}, {"Q4_K", 4, 256, 144}}}), {"256", "144"}) ==
         Code::Invalid);
-  WriterOptions told;
-  told.safetensors_metadata = {{"k", "1"}, {"k", "2"}};
-  CHECK(refusal(created({}, told), {"\"k\"", "twice"}) == Code::Invalid);
-  told.safetensors_metadata = {{"k", "\xff"}};
-  CHECK(refusal(created({}, told), {"\"k\"", "UTF-8"}) == Code::Invalid);
+  WriterOptions describe_outcome;
+  describe_outcome.safetensors_metadata = {{"k", "1"}, {"k", "2"}};
+  CHECK(refusal(created({}, describe_outcome), {"\"k\"", "twice"}) == Code::Invalid);
+  describe_outcome.safetensors_metadata = {{"k", "\xff"}};
+  CHECK(refusal(created({}, describe_outcome), {"\"k\"", "UTF-8"}) == Code::Invalid);
   CHECK(refusal(created({{"w", DType::Int8, {-1}}}), {"\"w\""}) == Code::Invalid);
   CHECK(refusal(created({{"w", DType::Resource, {}}}), {"resource"}) == Code::Unsupported);
   const std::int64_t huge = std::int64_t{1} << 62;
@@ -162,9 +162,9 @@ TEST_CASE("a stopped commit publishes nothing and may come again") {
   REQUIRE_OK(writer.write("w", byte));
   std::stop_source source;
   source.request_stop();
-  Work work;
-  work.stop = source.get_token();
-  CHECK(refusal(writer.commit(work)) == Code::Cancelled);
+  ExecOptions exec;
+  exec.stop = source.get_token();
+  CHECK(refusal(writer.commit(exec)) == Code::Cancelled);
   CHECK_FALSE(Checkpoint::open(scratch / "p"));
   REQUIRE_OK(writer.commit());
   CHECK(Checkpoint::open(scratch / "p"));
@@ -311,7 +311,7 @@ TEST_CASE("a full disk is NoSpace, leaves nothing behind and the old checkpoint 
   CHECK(names() == before);
   const auto checkpoint = open_checkpoint(prefix);
   test::check_holds(checkpoint, old);
-  CHECK(checkpoint.notices().empty());
+  CHECK(checkpoint.warnings().empty());
 }
 
 TEST_CASE("a disk that a dead writer's files fill is no full disk") {

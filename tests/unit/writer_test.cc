@@ -70,7 +70,7 @@ TEST_CASE("what was written is read again, whatever the dtype, with either index
     CHECK(std::filesystem::exists(scratch / "p.cairn") == cairn);
     const auto checkpoint = open_checkpoint(scratch / "p");
     CHECK(checkpoint.format() == (cairn ? Format::Cairn : Format::TensorFlow));
-    CHECK(checkpoint.notices().empty());
+    CHECK(checkpoint.warnings().empty());
     test::check_holds(checkpoint, one_of_each());
     const auto seen = checkpoint.verify();
     REQUIRE_OK(seen);
@@ -111,7 +111,7 @@ TEST_CASE("safetensors' metadata stands in P.cairn and in the header, beside the
   CHECK(checkpoint.metadata_at(0) == Checkpoint::KeyValue("format", "mine"));
 }
 
-TEST_CASE("an opaque dtype is written byte for byte, and P.index leaves it out with a notice") {
+TEST_CASE("an opaque dtype is written byte for byte, and P.index leaves it out with a warning") {
   const Scratch scratch;
   std::vector<TensorSpec> specs{{"a", DType::Float32, {1}},
                                 {"f4", DType::Opaque, {3}, {"F4", 4}},
@@ -120,9 +120,9 @@ TEST_CASE("an opaque dtype is written byte for byte, and P.index leaves it out w
                                 {"", DType::Int8, {}}};
   auto writer = Writer::create(scratch / "p", specs);
   REQUIRE_OK(writer);
-  REQUIRE(writer->notices().size() == 1);
+  REQUIRE(writer->warnings().size() == 1);
   for (const char* word : {"p: P.index leaves out 4 tensors", "\"f4\" (F4 [3])", "\"\" (int8 [])"})
-    CHECK(writer->notices()[0].find(word) != std::string::npos);
+    CHECK(writer->warnings()[0].find(word) != std::string::npos);
   CHECK(refusal(writer->tie("f4", "mine")) == Code::Invalid);
   REQUIRE_OK(writer->tie("tied", "mine"));
   REQUIRE_OK(writer->write("a", test::random_bytes(4, 1)));
@@ -160,15 +160,15 @@ TEST_CASE("what of the checkpoint before is gone or different is said") {
     auto writer = Writer::create(scratch / "p", test::specs_of(anew));
     REQUIRE_OK(writer);
     for (const Content& content : anew) REQUIRE_OK(test::write_content(*writer, content));
-    CHECK(writer->notices().empty());
+    CHECK(writer->warnings().empty());
     REQUIRE_OK(writer->commit());
     if (with_cairn) {
-      REQUIRE(writer->notices().size() == 1);
+      REQUIRE(writer->warnings().size() == 1);
       for (const char* word :
            {"tensor \"b\" (int8 []) is gone", "tensor \"c\" was int8 [3] and is int8 [4]"})
-        CHECK(writer->notices()[0].find(word) != std::string::npos);
+        CHECK(writer->warnings()[0].find(word) != std::string::npos);
     } else {
-      CHECK(writer->notices().empty());  // the same tensors again
+      CHECK(writer->warnings().empty());  // the same tensors again
     }
   }
 }
@@ -437,12 +437,12 @@ TEST_CASE("a shard's name is never taken while it is there, and the number of sh
     counts.push_back(after.size());
     const auto checkpoint = open_checkpoint(scratch / "p");
     test::check_holds(checkpoint, version(i));
-    CHECK(checkpoint.notices().empty());
+    CHECK(checkpoint.warnings().empty());
   }
   CHECK(counts == std::vector<std::size_t>{1, 2, 1, 2});
 }
 
-TEST_CASE("files named like shards that no index names are passed over, and stay") {
+TEST_CASE("files named like shards that no index names are skipped, and stay") {
   const Scratch scratch;
   for (const char* name : {"p.data-00000-of-00001", "p.data-00001-of-00002"})
     std::ofstream(scratch / name) << "somebody's";
@@ -500,7 +500,7 @@ TEST_CASE("an index of the kind that is not wanted goes, whatever was there befo
     CHECK(std::filesystem::exists(scratch / "p.cairn") == !tensorflow);
     const auto checkpoint = open_checkpoint(scratch / "p");
     test::check_holds(checkpoint, version(2));
-    CHECK(checkpoint.notices().empty());
+    CHECK(checkpoint.warnings().empty());
   }
 }
 

@@ -10,6 +10,7 @@
 #include "cairn/dtype.h"
 #include "cairn/edit.h"
 #include "cairn/error.h"
+#include "cairn/exec_options.h"
 #include "cairn/object_graph.h"
 #include "cairn/restore.h"
 #include "cairn/salvage.h"
@@ -18,5 +19,4 @@
 #include "cairn/tensor.h"
 #include "cairn/version.h"
 #include "cairn/watcher.h"
-#include "cairn/work.h"
 #include "cairn/writer.h"

@@ -61,14 +61,14 @@ CAIRN_API Result<void> set_latest_checkpoint(
 CAIRN_API Result<std::optional<std::filesystem::path>> latest_checkpoint(
     const std::filesystem::path& dir, std::string_view latest_filename = "checkpoint") noexcept;
 
-struct PassedOver {
+struct SkippedCheckpoint {
   std::filesystem::path prefix;
   std::string why;  // one sentence
 };
 
 struct LatestWhole {
   std::optional<std::filesystem::path> prefix;
-  std::vector<PassedOver> passed_over;  // newer ones that are not whole, newest first
+  std::vector<SkippedCheckpoint> skipped;  // newer ones that are not whole, newest first
 };
 
 // The newest checkpoint of the catalog whose indexes are valid and whose shards are all there and
@@ -100,11 +100,11 @@ struct RepairOptions {
 };
 
 struct Repaired {
-  CheckpointState state;             // as the catalog is now; no latest: nothing is whole
-  std::vector<PassedOver> left_out;  // those that are not listed
-  std::vector<PassedOver> kept;      // those that are, though nobody could judge them
+  CheckpointState state;                    // as the catalog is now; no latest: nothing is whole
+  std::vector<SkippedCheckpoint> left_out;  // those that are not listed
+  std::vector<SkippedCheckpoint> kept;      // those that are, though nobody could judge them
   bool changed = false;
-  std::vector<std::string> notices;  // such as: what a process that died had begun was finished
+  std::vector<std::string> warnings;  // such as: what a process that died had begun was finished
 };
 
 // Makes the catalog of `dir` say what is there. Of a catalog that can be read, the entries that are
@@ -144,9 +144,9 @@ struct LeftFile {
 
 // What processes that died left in a directory.
 struct LeftBehind {
-  std::vector<PassedOver> unfinished;  // checkpoints, and what becomes of each
-  std::vector<LeftFile> files;         // that go
-  std::vector<std::string> notices;    // why some of it will not, or is not known
+  std::vector<SkippedCheckpoint> unfinished;  // checkpoints, and what becomes of each
+  std::vector<LeftFile> files;                // that go
+  std::vector<std::string> warnings;          // why some of it will not, or is not known
 };
 
 // What the next save, prune, pin, move, removal or repair in `dir` does before its own work: of a
@@ -155,7 +155,7 @@ struct LeftBehind {
 // alone name, and each P.cairn that outlived its checkpoint (`files`). This call changes nothing.
 // What a process that lives is about is not among it: each file is asked for twice, a moment apart.
 // Errors: NotFound (no such directory), Io; what a catalog that cannot be read leaves open is a
-// notice. Cost: a list of the directory, and where something is left, those indexes; no tensor.
+// warning. Cost: a list of the directory, and where something is left, those indexes; no tensor.
 CAIRN_API Result<LeftBehind> left_behind(const std::filesystem::path& dir) noexcept;
 
 }  // namespace cairn

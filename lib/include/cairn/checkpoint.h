@@ -12,16 +12,16 @@
 #include <vector>
 
 #include "cairn/error.h"
+#include "cairn/exec_options.h"
 #include "cairn/export.h"
 #include "cairn/tensor.h"
-#include "cairn/work.h"
 
 namespace cairn {
 
 // How the tensors' bytes come into this process.
 enum class Access : std::uint8_t {
   Shared,   // mapped read-only: all processes share one copy, pages come when touched. Where the
-            // file system has no mmap, a notice says so, and each tensor is read on its first use
+            // file system has no mmap, a warning says so, and each tensor is read on its first use
   Private,  // mapped copy-on-write: pages that are written to become this process's own. No
             // snapshot: unwritten pages show what others do to the file, and truncating the file
             // takes even the written pages away
@@ -33,7 +33,7 @@ enum class Verify : std::uint8_t {
   Lazy,  // each tensor on its first use, once
   Full,  // all of them on all cores, before open returns; what has no stored sum (a safetensors
          // file's tensors) is read by nobody: Verification::unchecked_bytes tells how much that is
-  None,  // never (but see Checkpoint::notices: a shard that changed behind its index is checked
+  None,  // never (but see Checkpoint::warnings: a shard that changed behind its index is checked
          // lazily all the same)
 };
 
@@ -52,7 +52,7 @@ struct OpenOptions {
   bool follow_links = false;
   // Not empty: exactly these tensors, else Invalid with the difference.
   std::span<const TensorSpec> expected;
-  Work work;  // for Verify::Full and Access::Copy
+  ExecOptions exec;  // for Verify::Full and Access::Copy
 };
 
 // One request of Checkpoint::read.
@@ -66,7 +66,7 @@ struct Read {
 // ranks of a server do. They need no other agreement: the page cache hands to all what one has
 // read, and each begins elsewhere, so that they do not wait for the same page. Four processes so
 // read 498 MB from disk once, 20 % to 30 % sooner than all from the beginning.
-struct Share {
+struct ReaderPartition {
   unsigned index = 0;  // 0 … count − 1
   unsigned count = 1;
 };
@@ -113,7 +113,7 @@ class CAIRN_API Checkpoint {
   // replace and prune at the same time; what comes back is one of their checkpoints, whole. Cost:
   // O(index); 13 µs and up. Verify::Full and Access::Copy read every byte, and so does a V1
   // checkpoint, which costs memory for all values. Where the file system cannot map files, each
-  // tensor is read into memory on its first use, and a notice says so.
+  // tensor is read into memory on its first use, and a warning says so.
   static Result<Checkpoint> open(const std::filesystem::path& path,
                                  const OpenOptions& options = {}) noexcept;
 
@@ -139,7 +139,7 @@ class CAIRN_API Checkpoint {
   KeyValue safetensors_metadata_at(std::size_t position) const noexcept;
 
   // What the caller should know and is no error, in sentences.
-  std::span<const std::string> notices() const noexcept;
+  std::span<const std::string> warnings() const noexcept;
 
   struct Shard {
     std::string_view name;
@@ -169,12 +169,12 @@ class CAIRN_API Checkpoint {
   // P.cairn is as it was written. Damage is no Error: an Error means that it could not look.
   // Errors: Corrupt (spans overlap, or P.index is damaged: an index contradicts itself), Io,
   // OutOfMemory, Cancelled. Cost: every byte once, on all cores that `work` allows.
-  Result<Verification> verify(const Work& work = {}) const noexcept;
+  Result<Verification> verify(const ExecOptions& exec = {}) const noexcept;
 
   // Brings the pages of these tensors (none named: of all) into memory. Errors: NotFound, Io,
   // Cancelled.
   Result<void> prefetch(std::span<const std::string_view> names = {},
-                        const Work& work = {}) const noexcept;
+                        const ExecOptions& exec = {}) const noexcept;
 
   // Whether a SigbusGuard (sigbus_guard.h) had to put zeros where a page of a shard could not be
   // read. From then on all that gives or reads bytes of that shard, and verify(), is refused with
@@ -192,8 +192,8 @@ class CAIRN_API Checkpoint {
   // one another. Errors: those of Tensor::read, NotFound; nothing is known of `out` then. Memory:
   // 24 bytes for each contiguous run of a slice and each MiB of a tensor, and 256 KiB for each
   // thread.
-  Result<void> read(std::span<const Read> reads, const Work& work = {},
-                    const Share& share = {}) const noexcept;
+  Result<void> read(std::span<const Read> reads, const ExecOptions& exec = {},
+                    const ReaderPartition& partition = {}) const noexcept;
 
  private:
   friend class internal::OpenCheckpoint;

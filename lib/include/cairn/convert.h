@@ -11,8 +11,8 @@
 
 #include "cairn/checkpoint.h"
 #include "cairn/error.h"
+#include "cairn/exec_options.h"
 #include "cairn/export.h"
-#include "cairn/work.h"
 
 namespace cairn {
 
@@ -37,12 +37,12 @@ struct TransferOptions {
   std::chrono::milliseconds lock_wait{30'000};
   // Convert and export: what the target cannot hold is left out, and named. Else it is an error.
   bool allow_lossy = false;
-  Work work;
+  ExecOptions exec;
 };
 
 struct Transfer {
   // What opens it: a prefix, or the path of a safetensors file. Where its directory was renamed
-  // meanwhile, as it is found then, and a notice says so.
+  // meanwhile, as it is found then, and a warning says so.
   std::filesystem::path prefix;
   Link used = Link::Auto;  // Auto: the payload stayed where it is
   // 0 unless linking was impossible, or the payload was rewritten.
@@ -53,14 +53,14 @@ struct Transfer {
   std::vector<std::string> not_nameable;
   std::vector<std::string> metadata_left_out;
   std::vector<std::string> safetensors_metadata_left_out;
-  std::vector<std::string> notices;
+  std::vector<std::string> warnings;
 };
 
 // Adds Cairn's index P.cairn beside the payload of a TensorFlow checkpoint, or renews one whose
 // files changed since. No tensor byte is moved, and none read but where shards were touched or
 // copied behind a P.cairn: then their bytes decide whether it stays. Under `output` the shards get
 // names that are free. Of a P.cairn that TensorFlow has written past the pin stays, and what else
-// it alone held is named; of a damaged one, where `replace` replaces it, a notice says that nobody
+// it alone held is named; of a damaged one, where `replace` replaces it, a warning says that nobody
 // can tell. Errors: those of Checkpoint::open (for a damaged P.cairn too, without `replace`);
 // Exists
 // (`output` is a checkpoint already, without `replace`); Unsupported (a format that cannot be
@@ -77,7 +77,7 @@ CAIRN_API Result<Transfer> import_index(const std::filesystem::path& source,
 // what is known of the whole, and `allow_lossy` is not said: then nothing is written).
 //
 // Of all that writes indexes under an output: Exists, too, without `replace`, where a V1 checkpoint
-// has the name, which nobody would read beside them; with `replace` its files stay, and a notice
+// has the name, which nobody would read beside them; with `replace` its files stay, and a warning
 // names them.
 CAIRN_API Result<Transfer> export_index(const std::filesystem::path& source, Format target,
                                         const TransferOptions& options = {}) noexcept;
@@ -89,8 +89,8 @@ CAIRN_API Result<Transfer> export_index(const std::filesystem::path& source, For
 // What the targets cannot hold: TensorFlow no DType::Opaque, no empty name and no metadata but a
 // "format" of "pt"; safetensors no strings, no dtypes that it has no name for, no name and no
 // metadata() that is not UTF-8; of what a Saver noted it takes the metrics alone. Dtypes that
-// only its newest readers know are written, with a notice. Its file has no step and no P.meta
-// either: notices say so.
+// only its newest readers know are written, with a warning. Its file has no step and no P.meta
+// either: warnings say so.
 //
 // Errors: those of open, verify and Writer; Exists (`output`, without `replace`); Unsupported (what
 // the target cannot hold, without `allow_lossy`: nothing is written).

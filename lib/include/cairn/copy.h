@@ -25,7 +25,7 @@ namespace cairn {
 // prefix, or a directory that is there, in which it keeps its name. The copy shares no file with
 // the source: with Link::Auto its blocks at most, where the file system can (reflink), since an
 // accident to a file that two names share is one to both. Every byte of a tensor is compared with
-// its checksum where it has arrived; where there is none (safetensors), a notice says so. Shards
+// its checksum where it has arrived; where there is none (safetensors), a warning says so. Shards
 // are named after the new prefix, P.index keeps its bytes while their numbers are free, P.cairn
 // keeps all that it says, marks such as a pin too, and records the new files. What is copied is the
 // checkpoint of one moment: it may be saved over meanwhile. No catalog lists the copy. With
@@ -54,7 +54,7 @@ struct Moved {
 // told, then the old files go, indexes first; of what a process that died left, that without an
 // index goes with the next change of the directory, and the rest stays, unlisted. In the same
 // directory an entry of a catalog becomes the new one, at its place; in another, it goes, and the
-// new directory's catalog is left as it is: a notice says
+// new directory's catalog is left as it is: a warning says
 // how to list it there. A pin, and all other marks, stay. Takes the directory's lock as a Saver
 // does. `latest_filename`: the catalog that is told last.
 //
@@ -81,7 +81,7 @@ struct Removed {
   std::filesystem::path prefix;
   std::vector<std::string> files;     // their names, in the order in which they went
   std::vector<std::string> catalogs;  // that listed it: their names
-  std::vector<std::string> notices;   // such as: what a process that died had begun was finished
+  std::vector<std::string> warnings;  // such as: what a process that died had begun was finished
 };
 
 // Removes a checkpoint, named by its prefix or as its one file, whole or damaged: takes it out of

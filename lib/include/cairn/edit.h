@@ -20,7 +20,7 @@ namespace cairn {
 // (safetensors): then they are computed.
 //
 // A name stands in one source, or is a partitioned tensor of one dtype and shape in all that have
-// it: then its slices are put together, which may leave gaps (a notice says so) but must not
+// it: then its slices are put together, which may leave gaps (a warning says so) but must not
 // overlap. The step is kept where all sources say the same, metadata where no two differ; the
 // Saver's own is not taken along. Tensors that TensorFlow cannot name stay out of P.index.
 //

@@ -29,13 +29,13 @@
 
 #include "cairn/checkpoint.h"
 #include "cairn/error.h"
+#include "cairn/exec_options.h"
 #include "cairn/export.h"
 #include "cairn/tensor.h"
-#include "cairn/work.h"
 
 namespace cairn {
 
-enum class Way : std::uint8_t {
+enum class IoMethod : std::uint8_t {
   Map,       // Access::Shared: nothing is read before it is touched
   Populate,  // Access::Shared, and every page is in the page cache and mapped
   Read,      // Access::Copy: on all cores, through the page cache, into memory of this process
@@ -43,21 +43,21 @@ enum class Way : std::uint8_t {
 };
 
 // "map", "populate", "read", "direct".
-CAIRN_API std::string_view name(Way way) noexcept;
+CAIRN_API std::string_view name(IoMethod method) noexcept;
 
 struct RestoreOptions {
-  std::optional<Way> way;  // nothing: by the table above
+  std::optional<IoMethod> method;  // nothing: by the table above
   // With Full the bytes are summed as they come, which a cold restore does not notice. With
-  // Way::Map it reads them all.
+  // IoMethod::Map it reads them all.
   Verify verify = Verify::Full;
   bool follow_links = false;             // as OpenOptions
   std::span<const TensorSpec> expected;  // as OpenOptions
-  Work work;
+  ExecOptions exec;
 };
 
 struct Restored {
   Checkpoint checkpoint;
-  Way way{};
+  IoMethod method{};
   std::string reason;  // a sentence, with the numbers that decided
   std::uint64_t payload_bytes = 0;
   // Of these in the page cache, before; nothing: the system does not say (resident_bytes()).
@@ -67,10 +67,10 @@ struct Restored {
 };
 
 // Opens the checkpoint as Checkpoint::open() does, and brings all its bytes in. Errors: those of
-// open; Corrupt (with Verify::Full: a checksum); Unsupported (Way::Direct was asked for, and the
-// file system has no such reads). Lifetime and threads: those of the Checkpoint. Cost: every byte
-// once, on all cores that `work` allows; memory for all of them with Read and Direct, and next to
-// none with Map and Populate.
+// open; Corrupt (with Verify::Full: a checksum); Unsupported (IoMethod::Direct was asked for, and
+// the file system has no such reads). Lifetime and threads: those of the Checkpoint. Cost: every
+// byte once, on all cores that `work` allows; memory for all of them with Read and Direct, and next
+// to none with Map and Populate.
 CAIRN_API Result<Restored> restore(const std::filesystem::path& path,
                                    const RestoreOptions& options = {}) noexcept;
 

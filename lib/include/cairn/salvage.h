@@ -11,8 +11,8 @@
 
 #include "cairn/convert.h"
 #include "cairn/error.h"
+#include "cairn/exec_options.h"
 #include "cairn/export.h"
-#include "cairn/work.h"
 
 namespace cairn {
 
@@ -40,7 +40,7 @@ struct Salvageable {
   std::uint64_t bytes_kept = 0;  // of tensors: those that share their bytes count each
   std::uint64_t bytes_total = 0;
   std::vector<LostTensor> lost;  // in bytewise order of names
-  std::vector<std::string> notices;
+  std::vector<std::string> warnings;
 };
 
 // Reads every byte and says what salvage() would keep. Writes nothing.
@@ -52,20 +52,19 @@ struct Salvageable {
 // shard's header or padding loses nothing. Chunk sums, where P.cairn has them, name the damage to
 // the chunk; without, it is named to the tensor or slice.
 //
-// Where one of P.cairn and P.index is damaged, the other is used, and a notice says so: of what
+// Where one of P.cairn and P.index is damaged, the other is used, and a warning says so: of what
 // P.cairn alone held nobody can tell, and the list has what P.index names. Where a
 // P.index that stands alone has a damaged block, that is an error, since its other blocks do not
 // say what was in that one. Tensors without a checksum (safetensors stores none) are lost where
-// they do not lie within the file or cannot be read, and a notice says of how many nothing could be
-// compared. A variant, or a
-// tensor of less than whole bytes, that is stored in slices counts as lost: it cannot be put
-// together, and its sentence says so.
+// they do not lie within the file or cannot be read, and a warning says of how many nothing could
+// be compared. A variant, or a tensor of less than whole bytes, that is stored in slices counts as
+// lost: it cannot be put together, and its sentence says so.
 //
 // Errors: those of Checkpoint::open, but for damage to shards; of a V1 checkpoint for any damage.
 // Corrupt, Io: no index is whole. Io that the caller can mend (no permission) is an error and loses
 // no tensor. Cancelled. Cost: every byte once; one tensor keeps one core busy.
 CAIRN_API Result<Salvageable> salvageable(const std::filesystem::path& source,
-                                          const Work& work = {},
+                                          const ExecOptions& exec = {},
                                           bool follow_links = false) noexcept;
 
 struct SalvageOptions {
@@ -73,11 +72,11 @@ struct SalvageOptions {
   bool replace = false;                         // what is there may be replaced
   bool follow_links = false;                    // of the source, as OpenOptions
   std::chrono::milliseconds lock_wait{30'000};  // as TransferOptions
-  Work work;
+  ExecOptions exec;
 };
 
 struct Salvaged {
-  Transfer transfer;  // without the notices, which `found` has
+  Transfer transfer;  // without the warnings, which `found` has
   Salvageable found;
 };
 

@@ -17,9 +17,9 @@
 
 #include "cairn/checkpoint.h"
 #include "cairn/error.h"
+#include "cairn/exec_options.h"
 #include "cairn/export.h"
 #include "cairn/tensor.h"
-#include "cairn/work.h"
 #include "cairn/writer.h"
 
 namespace cairn {
@@ -70,7 +70,7 @@ struct SaverOptions {
   // How long to wait for another writer. 0: not at all; max(): for ever. Who waits comes next.
   std::chrono::milliseconds lock_wait{30'000};
   std::uint64_t staging_bytes_max = 256u << 20;  // save_async: how much may be copied
-  Work work;  // of every save; a stop that is asked for here ends all that come after, too
+  ExecOptions exec;  // of every save; a stop that is asked for here ends all that come after, too
   // Seconds since the epoch; empty: the system's clock. For tests and simulations.
   std::function<double()> clock;
 };
@@ -85,13 +85,13 @@ struct SaveOptions {
   bool pinned = false;                                                    // never to be let go of
   // A checkpoint of this name is there, and a tensor of it would go, or become another dtype or
   // shape, where an index that cannot be read hides which they are, or where a V1 checkpoint has
-  // the name. True: it is replaced, and notices say so; false: Exists, in a sentence that names
+  // the name. True: it is replaced, and warnings say so; false: Exists, in a sentence that names
   // them.
   bool replace = true;
   // The checkpoint whose tensors are saved again. Where it lies under this save's prefix itself,
   // the save is Busy, and nothing has changed, if another has published there since it was opened.
   std::optional<Checkpoint> read_from;
-  std::optional<Work> work;  // of this save, instead of SaverOptions::work
+  std::optional<ExecOptions> exec;  // of this save, instead of SaverOptions::work
 };
 
 // A tensor with its bytes, as Writer::write takes them; of a String tensor `strings`, its elements.
@@ -105,11 +105,11 @@ struct Saved {
   std::filesystem::path prefix;
   std::vector<std::filesystem::path> kept;  // what the catalog lists now, oldest first
   std::vector<std::filesystem::path> deleted;
-  std::vector<std::string> notices;  // such as: what was done for one that died
+  std::vector<std::string> warnings;  // such as: what was done for one that died
 };
 
 // What retention says of one checkpoint of the directory.
-struct Verdict {
+struct RetentionDecision {
   std::filesystem::path prefix;
   bool kept = false;
   std::string why;  // one sentence
@@ -138,16 +138,16 @@ class CAIRN_API PendingSave {
 // and what was preserved is read from the directory at each save, so that a process that was
 // started anew, a second one, and TensorFlow may take turns. What TensorFlow, which knows no lock,
 // lists while a save is under way stays listed. What another catalog of the directory lists
-// (latest_filename) leaves this one by the rules, but its files stay, and a notice says so. While
+// (latest_filename) leaves this one by the rules, but its files stay, and a warning says so. While
 // nobody can say what another one lists, since it is damaged or cannot be read, nothing leaves. As
-// a pinned one, and with a notice, stays what a symbolic link of the directory leads to, as long as
-// the link stays, and one whose P.cairn cannot be read, since nobody knows whether it is pinned.
+// a pinned one, and with a warning, stays what a symbolic link of the directory leads to, as long
+// as the link stays, and one whose P.cairn cannot be read, since nobody knows whether it is pinned.
 // While it writes, a Saver holds the directory's lock (the file .cairn-lock): a second writer waits
 // `lock_wait`, then gets Busy, in a sentence that names the holder. The lock dies with its process.
 // Readers need no lock.
 // What was opened is saved into: after chdir, or when the directory was renamed, or its path leads
 // elsewhere by now, the checkpoints, the catalog and the removals stay together in it, paths come
-// back as they were given, and each save says in a notice where the directory is.
+// back as they were given, and each save says in a warning where the directory is.
 // Threads: one call at a time, but PendingSave. A forked child must not use the Saver.
 class CAIRN_API Saver {
  public:
@@ -174,12 +174,12 @@ class CAIRN_API Saver {
 
   // Begins a save in one thread of its own. Copy: copies as many tensors as staging_bytes_max
   // holds, and returns when the others, if there are any, have been written (not yet synced): from
-  // then on all may change. Never longer than save() takes. Lend: returns at once, and the bytes
+  // then on all may change. Never longer than save() takes. Borrow: returns at once, and the bytes
   // must stay as they are until the PendingSave is done. One save is under way at a time: the next
   // call of save, save_async, pin or prune waits for it. Errors: Invalid, Busy, OutOfMemory (no
   // thread is to be had: save() needs none), and that of the one before, which nobody has waited
   // for.
-  enum class Memory : std::uint8_t { Copy, Lend };
+  enum class Memory : std::uint8_t { Copy, Borrow };
   Result<PendingSave> save_async(std::string_view name, std::span<const NamedTensor> tensors,
                                  Memory memory, const SaveOptions& options = {}) noexcept;
 
@@ -194,12 +194,12 @@ class CAIRN_API Saver {
   // Says of every checkpoint in the directory whether it stays, and why, oldest first; unless
   // `dry_run`, removes those that do not; on a full disk too, as remove_checkpoint. Errors: Busy,
   // Io, NoSpace (says what to free).
-  Result<std::vector<Verdict>> prune(bool dry_run) noexcept;
+  Result<std::vector<RetentionDecision>> prune(bool dry_run) noexcept;
 
   // What the last call of pin() or prune() has to say beside its answer: what it finished for a
   // process that died, that the directory's path leads elsewhere by now, that a P.cairn which
   // outlived its checkpoint went. Lifetime: until the next call.
-  std::span<const std::string> notices() const noexcept;
+  std::span<const std::string> warnings() const noexcept;
 
   Saver(Saver&&) noexcept;
   Saver& operator=(Saver&&) noexcept;

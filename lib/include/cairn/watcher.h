@@ -29,7 +29,7 @@ struct WatcherOptions {
 
 struct Published {
   std::optional<std::filesystem::path> prefix;  // nothing: the time is over
-  std::vector<PassedOver> passed_over;          // since the last call, in the catalog's order
+  std::vector<SkippedCheckpoint> skipped;       // since the last call, in the catalog's order
 };
 
 // Waits for checkpoints in one directory, which need not exist yet.
@@ -43,18 +43,18 @@ struct Published {
 //                               tensors now: what counts as the same checkpoint are the names,
 //                               shapes and checksums of its tensors, so that to copy, touch,
 //                               import, pin or list it again is no news.
-//   gone                        it was removed before its turn: passed over.
-//   not whole, not the newest   passed over at once: its writer has gone on.
+//   gone                        it was removed before its turn: skipped.
+//   not whole, not the newest   skipped at once: its writer has gone on.
 //   not whole, the newest       perhaps not whole yet (a copy is under way): looked at again, and
-//                               passed over after ten times `poll`.
+//                               skipped after ten times `poll`.
 //
-// An entry that was passed over and is whole later, while the catalog still lists it, is given
+// An entry that was skipped and is whole later, while the catalog still lists it, is given
 // then. What was published and removed between two looks, nobody can know of: call next() at least
 // as often as the writer's retention lets go of checkpoints.
 //
 // With only_latest it answers as checkpoints_iterator does: what latest_checkpoint() gives, when
 // that is another path than the last time. Those in between are skipped, a prefix that is saved
-// again is not seen, wholeness is not looked at, and passed_over stays empty.
+// again is not seen, wholeness is not looked at, and skipped stays empty.
 //
 // inotify wakes the Watcher, and it looks every 30 times `poll` even so. It looks once in `poll`
 // where inotify tells nothing or not all: file systems that are not known to be local, a directory

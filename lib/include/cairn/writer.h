@@ -14,9 +14,9 @@
 
 #include "cairn/checkpoint.h"
 #include "cairn/error.h"
+#include "cairn/exec_options.h"
 #include "cairn/export.h"
 #include "cairn/tensor.h"
-#include "cairn/work.h"
 
 namespace cairn {
 
@@ -66,7 +66,7 @@ class CAIRN_API Writer {
  public:
   // Checks the specs and creates missing parent directories. The temporary files are created, and
   // their space reserved, with the first bytes or commit: only then is it known what is tied.
-  // P.index leaves out what TensorFlow cannot hold, a DType::Opaque and an empty name; notices()
+  // P.index leaves out what TensorFlow cannot hold, a DType::Opaque and an empty name; warnings()
   // says so. Errors: Invalid (a name twice, a negative or overflowing shape, a metadata key twice,
   // an alignment that is no power of two, neither index wanted, a NUL byte in the prefix, an opaque
   // dtype without a name or bits), Unsupported (a dtype that cannot be stored, one in blocks; what
@@ -85,7 +85,8 @@ class CAIRN_API Writer {
   // Progress: of the bytes written. Errors: as write, and then no byte of them is taken; Cancelled,
   // Io and NoSpace, which come while bytes are written, are final as those of commit().
   // Cost: one copy of each byte; on one core, both sums besides.
-  Result<void> write_all(std::span<const NamedBytes> tensors, const Work& work = {}) noexcept;
+  Result<void> write_all(std::span<const NamedBytes> tensors,
+                         const ExecOptions& exec = {}) noexcept;
 
   // All elements of a String tensor, row-major. Errors: as write.
   Result<void> write_strings(std::string_view name,
@@ -112,12 +113,12 @@ class CAIRN_API Writer {
   // may be called again. Exists (without `replace`), Busy (`read_from` was written anew), Io,
   // NoSpace: these are final, since after a failed sync nobody knows what is on the disk: this
   // Writer refuses everything from then on.
-  Result<void> commit(const Work& work = {}) noexcept;
+  Result<void> commit(const ExecOptions& exec = {}) noexcept;
 
   // What the caller should know and is no error, in sentences: what P.index leaves out; after
   // commit() also which tensors of the checkpoint that was there before are not in this one, or are
   // of another dtype or shape. Lifetime: until the Writer goes or commits.
-  std::span<const std::string> notices() const noexcept;
+  std::span<const std::string> warnings() const noexcept;
 
   Writer(Writer&&) noexcept;
   Writer& operator=(Writer&&) noexcept;

@@ -7,7 +7,7 @@
 //   bundle        the same as TensorFlow sees it, which knows P.index and the shards alone
 //   safetensors   the same of a .safetensors file
 //   catalog       the checkpoints that one of a directory lists; an error where one is not there
-//   remark        what the library says of a checkpoint that is whole: its step, its notices
+//   remark        what the library says of a checkpoint that is whole: its step, its warnings
 //   temporary     a file that a writer left behind
 //   leftover      a shard that no index names, or a Saver's journal
 
@@ -169,8 +169,8 @@ Result<std::string> Report::fingerprint(const fs::path& path) {
 void Report::remarks(const Checkpoint& checkpoint) {
   const auto step = checkpoint.step();
   line("remark", checkpoint.prefix(), step ? "step " + std::to_string(*step) : "no step");
-  for (const std::string& notice : checkpoint.notices()) {
-    line("remark", checkpoint.prefix(), notice);
+  for (const std::string& warning : checkpoint.warnings()) {
+    line("remark", checkpoint.prefix(), warning);
   }
 }
 

@@ -52,7 +52,7 @@ def verdict(stage, ran, error=0):
         if error == errno.EINTR and ran.hit in RETRIED:
             yield f"an interrupted call is not repeated: {ran.stderr.strip()}"
         yield from unclear(stage, ran.stderr)
-    # What this user may not remove leaves the catalog, and a notice says who may, and with which words: on stderr, but
+    # What this user may not remove leaves the catalog, and a warning says who may, and with which words: on stderr, but
     # prune prints it, and $ACT does not.
     command = stage.scene.command
     said = "may not be removed" in ran.stderr or "prune" in command or "$CAIRN" not in command

@@ -30,7 +30,7 @@ Result<void> merge_to(Recorder& recorder, const Paths& sources, const std::strin
   TransferOptions options;
   options.output = output;
   options.replace = true;
-  options.work.threads_max = 1;
+  options.exec.threads_max = 1;
   return recorder.step(
       name,
       [&]() -> Result<void> {

@@ -10,7 +10,7 @@ namespace {
 TransferOptions to(const std::string& output) {
   TransferOptions options;
   options.output = output;
-  options.work.threads_max = 1;
+  options.exec.threads_max = 1;
   return options;
 }
 

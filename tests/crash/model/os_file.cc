@@ -130,7 +130,7 @@ Result<void> File::write_parts_at(std::uint64_t offset_bytes,
 }
 
 // What is not synced may be on the disk in any case.
-Result<void> File::start_writeback(Stretch) const { return {}; }
+Result<void> File::start_writeback(ByteRange) const { return {}; }
 
 Result<void> File::reserve(std::uint64_t size_bytes) const {
   Machine& machine = crash::running();
@@ -159,7 +159,7 @@ Result<bool> File::try_lock_byte(std::uint64_t) const { return true; }
 
 void File::unlock_byte(std::uint64_t) const noexcept {}
 
-Result<std::optional<std::uint64_t>> File::locked_byte(Stretch) const {
+Result<std::optional<std::uint64_t>> File::locked_byte(ByteRange) const {
   return std::optional<std::uint64_t>();
 }
 

@@ -12,7 +12,7 @@ const std::string kDirectory = "/saved";
 SaverOptions keeping(std::uint64_t count) {
   SaverOptions options;
   options.keep_any_of = {Retention::newest(count)};
-  options.work.threads_max = 1;
+  options.exec.threads_max = 1;
   return options;
 }
 

@@ -207,7 +207,7 @@ Result<void> import_elsewhere(Recorder& recorder, Link link, const std::string& 
   TransferOptions options;
   options.output = output;
   options.link = link;
-  options.work.threads_max = 1;
+  options.exec.threads_max = 1;
   return recorder.step(
       "an import to " + output,
       [&]() -> Result<void> {
@@ -286,7 +286,7 @@ Result<void> export_elsewhere(Recorder& recorder, Link link, const std::string& 
   options.output = output;
   options.link = link;
   options.allow_lossy = true;  // the note
-  options.work.threads_max = 1;
+  options.exec.threads_max = 1;
   return transfer(
       recorder, "an export to " + output,
       [&] { return export_index("/m", Format::TensorFlow, options); },
@@ -329,7 +329,7 @@ Result<void> convert_to(Recorder& recorder, const std::string& source, const std
   TransferOptions options;
   options.output = output;
   options.replace = true;
-  options.work.threads_max = 1;
+  options.exec.threads_max = 1;
   return transfer(
       recorder, "a conversion of " + source + " to " + output,
       [&] { return convert(source, target, options); },
@@ -351,7 +351,7 @@ Result<void> conversions(Recorder& recorder) {
 
 // The syncs that other calls need.
 const char* const kOldIndexSpeaks = "P.index speaks for the old one until it is removed";
-const char* const kOutvoted = "beside the new P.index the old P.cairn is passed over";
+const char* const kOutvoted = "beside the new P.index the old P.cairn is skipped";
 
 const std::vector<Workload::Spare> kSpareWithOtherIndexes = {
     {"2, a save under /m, P.cairn alone: sync / after rename /m.cairn.cairn-tmp to m.cairn",

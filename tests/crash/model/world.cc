@@ -18,10 +18,10 @@ namespace {
 using Breach = std::optional<std::string>;
 using Claim = Held::Claim;
 
-Work alone() {
-  Work work;
-  work.threads_max = 1;
-  return work;
+ExecOptions alone() {
+  ExecOptions exec;
+  exec.threads_max = 1;
+  return exec;
 }
 
 Breach differs(const Tensor& tensor, const test::Content& content) {
@@ -62,7 +62,7 @@ Breach damage_of(const Checkpoint& checkpoint) {
 
 // What no P.index can say. Empty: it says it.
 Breach differs_in_marks(const Checkpoint& checkpoint, const Held& held) {
-  if (checkpoint.format() != Format::Cairn) return "its P.cairn is passed over";
+  if (checkpoint.format() != Format::Cairn) return "its P.cairn is skipped";
   if (checkpoint.metadata("note").value_or("") != held.note) return "it has another note";
   if (checkpoint.metadata("cairn.pinned").has_value() == held.pinned) return std::nullopt;
   return held.pinned ? "it is not pinned any more" : "it is pinned";
@@ -142,8 +142,7 @@ Breach breach_of_catalog(const World& before, const World& after) {
   if (!*latest || latest->value() != listed.back()) return "latest_checkpoint gives another one";
   const auto whole = latest_whole(after.directory);
   if (!whole) return whole.error().what;
-  if (!whole->prefix || *whole->prefix != listed.back())
-    return "latest_whole passes over the latest";
+  if (!whole->prefix || *whole->prefix != listed.back()) return "latest_whole skips the latest";
   const auto by_directory = Checkpoint::open(after.directory);
   return by_directory ? std::nullopt : Breach(by_directory.error().what);
 }
@@ -235,10 +234,10 @@ Breach breach_of_next_saver(const Machine& machine, const World& world, const Co
     const auto saved = saver->save("next", tensors);
     if (!saved) return saved.error().what;
     // Files are of no age here, which is any: what is left of a removal goes at once, and is said.
-    for (const std::string& notice : saved->notices) {
-      if (notice.find("cut short") == std::string::npos &&
-          notice.find(".cairn: is gone, for it was all that was left") == std::string::npos)
-        return notice;
+    for (const std::string& warning : saved->warnings) {
+      if (warning.find("cut short") == std::string::npos &&
+          warning.find(".cairn: is gone, for it was all that was left") == std::string::npos)
+        return warning;
     }
   }
   const Names& names = machine.names(machine.find(world.directory));

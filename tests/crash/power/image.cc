@@ -31,7 +31,7 @@ Image::Image(const std::filesystem::path& base, const std::filesystem::path& pat
   const std::vector<std::byte> zeros(kPageBytes);
   for (std::size_t at = 0; at < size_bytes_; at += kPageBytes) {
     if (std::memcmp(bytes.data() + at, zeros.data(), kPageBytes) == 0) continue;
-    settle({Event::Write, at, std::span(bytes).subspan(at, kPageBytes)});
+    recover_from_journal({Event::Write, at, std::span(bytes).subspan(at, kPageBytes)});
   }
 }
 
@@ -46,7 +46,7 @@ void Image::write(const Entry& piece) {
   std::memcpy(current_ + piece.offset_bytes, piece.bytes.data(), piece.bytes.size());
 }
 
-void Image::settle(const Entry& write) {
+void Image::recover_from_journal(const Entry& write) {
   this->write(write);
   std::memcpy(settled_ + write.offset_bytes, write.bytes.data(), write.bytes.size());
 }

@@ -22,9 +22,9 @@ class Image {
   Image(const Image&) = delete;
   ~Image();
 
-  void write(const Entry& piece);   // for one state
-  void settle(const Entry& write);  // for good: it has been flushed
-  void restore();                   // what settle() made it
+  void write(const Entry& piece);                 // for one state
+  void recover_from_journal(const Entry& write);  // for good: it has been flushed
+  void restore();                                 // what recover_from_journal() made it
 
  private:
   Descriptor file_;

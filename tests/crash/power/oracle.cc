@@ -77,7 +77,7 @@ Oracle::Seen Oracle::open(const fs::path& path, bool follow_links) const {
   cairn::OpenOptions options;
   options.verify = cairn::Verify::Full;
   options.follow_links = follow_links;
-  options.work.threads_max = 1;
+  options.exec.threads_max = 1;
   const auto checkpoint = cairn::Checkpoint::open(path, options);
   if (!checkpoint) {
     const bool absent = checkpoint.error().code == cairn::Code::NotFound;

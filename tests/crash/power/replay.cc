@@ -88,7 +88,7 @@ void Replay::run(const std::vector<Entry>& entries) {
   bool begun = false;  // before the first mark nothing is promised
   const auto end_epoch = [&] {
     if (begun) explore(writes);
-    for (const Entry& write : writes) image_.settle(write);
+    for (const Entry& write : writes) image_.recover_from_journal(write);
     writes.clear();
   };
   for (const Entry& entry : entries) {

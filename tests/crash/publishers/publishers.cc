@@ -70,7 +70,7 @@ Result<void> write(const fs::path& prefix, int value, const WriterOptions& optio
 
 Result<void> save(const fs::path& dir, const std::string& name, int value) {
   SaverOptions options;
-  options.work.threads_max = 1;
+  options.exec.threads_max = 1;
   auto saver = Saver::open(dir, options);
   if (!saver) return saver.error();
   const auto done =
@@ -87,7 +87,7 @@ TransferOptions to_m() {
   TransferOptions options;
   options.output = kTo / "m";
   options.replace = true;
-  options.work.threads_max = 1;
+  options.exec.threads_max = 1;
   return options;
 }
 
@@ -108,7 +108,7 @@ Result<void> salvage_one() {
   SalvageOptions options;
   options.output = kTo / "m";
   options.replace = true;
-  options.work.threads_max = 1;
+  options.exec.threads_max = 1;
   return outcome(salvage(kFrom / "damaged", options));
 }
 
@@ -172,7 +172,7 @@ const Publisher& pruning() {
 std::string contents(const fs::path& prefix) {
   OpenOptions options;
   options.verify = Verify::Full;
-  options.work.threads_max = 1;
+  options.exec.threads_max = 1;
   const auto checkpoint = Checkpoint::open(prefix, options);
   if (!checkpoint) {
     const bool none = checkpoint.error().code == Code::NotFound;

@@ -1,6 +1,6 @@
 #pragma once
 
-// What a judgement means for a directory: for its catalog, and for its files.
+// What the decisions of retention mean for a directory: for its catalog, and for its files.
 
 #include <span>
 #include <string>
@@ -17,23 +17,24 @@ namespace cairn::internal {
 // listed. Of those that are to go, the ones that another catalog of the directory lists leave this
 // one and stay; where nobody can say what another one lists, the rest stays listed. As a pinned one
 // stays what a link of something that stays leads to, and what may be pinned for all that anybody
-// can read. `judgement` says so from then on. What to say of them, in sentences. `names`: what is
+// can read. `result` says so from then on. What to say of them, in sentences. `names`: what is
 // in the directory. Errors: Io.
-Result<std::vector<std::string>> spare_others(const Place& place,
-                                              std::span<const std::string> names,
-                                              const History& history, Judgement& judgement);
+Result<std::vector<std::string>> protect_referenced(const Place& place,
+                                                    std::span<const std::string> names,
+                                                    const History& history,
+                                                    RetentionResult& result);
 
 // Takes those that leave the catalog out of it, and turns the grid.
-void apply(const Judgement& judgement, std::span<const Retention> rules, History& history);
+void apply(const RetentionResult& result, std::span<const Retention> rules, History& history);
 
 // Writes down the grid, where it has turned and no save is there to do it. Errors: those of
-// change_marks.
+// change_saver_metadata.
 Result<void> write_grid(const Place& place, const History& history, const LockWait& wait);
 
 // The files of those that are to go. What lies outside of the directory is left alone.
-Result<std::vector<format::JournalCheckpoint>> going(const Place& place,
-                                                     std::span<const std::string> names,
-                                                     const History& history,
-                                                     const Judgement& judgement);
+Result<std::vector<format::JournalCheckpoint>> files_to_remove(const Place& place,
+                                                               std::span<const std::string> names,
+                                                               const History& history,
+                                                               const RetentionResult& result);
 
 }  // namespace cairn::internal

@@ -1,4 +1,4 @@
-#include "lib/open/awaited.h"
+#include "lib/open/pending_index.h"
 
 #include <cerrno>
 #include <utility>
@@ -19,19 +19,19 @@ bool all_there(const Location& location, const format::IndexView& index) {
 
 }  // namespace
 
-Result<std::optional<Awaited>> find_awaited(const Location& location,
-                                            const format::TensorFlowIndexFacts& standing) {
+Result<std::optional<PendingIndex>> find_pending_index(
+    const Location& location, const format::TensorFlowIndexFacts& standing) {
   const auto names = location.directory.names();
   // Where nobody may list names, a P.index that was written anew opens all the same.
-  if (!names && names.error().os_errno == EACCES) return std::optional<Awaited>();
+  if (!names && names.error().os_errno == EACCES) return std::optional<PendingIndex>();
   if (!names) return names.error();
   const std::string own = location.base + std::string(kCairnSuffix);
   for (const std::string& name : *names) {
     if (!os::is_temporary_name(name) || os::without_temporary_tail(name) != own) continue;
     auto opened = location.directory.open_seen(name, os::Links::Refuse);
-    const bool passed_over =
+    const bool skipped =
         !opened && (opened.error().code == Code::NotFound || opened.error().code == Code::Unsafe);
-    if (passed_over) continue;
+    if (skipped) continue;
     if (!opened) return std::move(opened).error();
     CAIRN_TRY(bytes, os::read_whole(opened->file, opened->info, format::limits::kIndexBytesMax));
     const auto index = format::IndexView::decode(bytes);
@@ -40,9 +40,9 @@ Result<std::optional<Awaited>> find_awaited(const Location& location,
     const bool known = record.present &&
                        (record.identity == standing.identity || record.digest == standing.digest);
     if (known && all_there(location, *index))
-      return std::optional(Awaited{*std::move(opened), std::move(bytes), *index});
+      return std::optional(PendingIndex{*std::move(opened), std::move(bytes), *index});
   }
-  return std::optional<Awaited>();
+  return std::optional<PendingIndex>();
 }
 
 }  // namespace cairn::internal

@@ -12,18 +12,18 @@
 namespace cairn {
 namespace {
 
-using internal::Trail;
+using internal::OpenAttempt;
 using test::has;
 using test::refusal;
 using test::Sandbox;
 using test::write_file;
 using test::fs::path;
 
-Result<std::string> read_index(const path& file, Trail& trail) {
+Result<std::string> read_index(const path& file, OpenAttempt& attempt) {
   CAIRN_TRY(directory, os::Directory::open(file.parent_path()));
   CAIRN_TRY(opened, directory.open_file(file.filename().string(), os::Links::Follow));
   CAIRN_TRY(info, opened.info());
-  CAIRN_TRY(bytes, os::read_whole(trail.keep_index(std::move(opened), info), info, 1000));
+  CAIRN_TRY(bytes, os::read_whole(attempt.keep_index(std::move(opened), info), info, 1000));
   return std::string(format::as_text(bytes));
 }
 
@@ -34,16 +34,16 @@ struct Opening {
 };
 template <class Meanwhile>
 Opening open_right(const path& index, Meanwhile meanwhile, Code code = Code::Corrupt) {
-  Trail trail;
+  OpenAttempt attempt;
   Opening opening;
-  const auto answer = internal::until_still(trail, [&]() -> Result<std::string> {
+  const auto answer = internal::retry_until_stable(attempt, [&]() -> Result<std::string> {
     ++opening.attempts;
-    auto text = read_index(index, trail);
+    auto text = read_index(index, attempt);
     meanwhile(opening.attempts);
     if (!text || *text == "right") return text;
     return Error{code, 0, *text + " is not right"};
   });
-  opening.said = answer ? *answer : test::sentence(trail.explain("P", answer.error()));
+  opening.said = answer ? *answer : test::sentence(attempt.explain("P", answer.error()));
   return opening;
 }
 
@@ -57,22 +57,22 @@ TEST_CASE("where a name was a link, another file behind any name begins the open
     std::filesystem::create_symlink("1-data", box / "P.data");
     const auto directory = os::Directory::open(box.root());
     REQUIRE(directory);
-    Trail trail;
-    trail.begin();
+    OpenAttempt attempt;
+    attempt.begin();
     auto index = directory->open_seen("P.index", os::Links::Inside);
     REQUIRE(index);
-    trail.keep_index(std::move(index->file), index->info);
+    attempt.keep_index(std::move(index->file), index->info);
     std::vector<os::File> shards;
     for (const char* const name : {"P.data", "P.plain"})
       shards.push_back(*directory->open_file(name, os::Links::Inside));
-    CHECK_FALSE(trail.links_moved(shards));
+    CHECK_FALSE(attempt.links_moved(shards));
     const std::string name = moved;
     if (name != "none") std::filesystem::rename(box / name, box / "old");
     if (name == "P.plain") write_file(box / name, "same");
     if (name == "P.index" || name == "P.data")
       std::filesystem::create_symlink("2-" + name.substr(2), box / name);
-    CHECK(trail.links_moved(shards) == (name != "none"));
-    CHECK(trail.may_go_on() == (name != "none"));
+    CHECK(attempt.links_moved(shards) == (name != "none"));
+    CHECK(attempt.may_retry() == (name != "none"));
   }
 }
 
@@ -138,13 +138,13 @@ TEST_CASE("an error that no writer can cause is not tried again") {
 TEST_CASE("a new file of the same size and time is another file") {
   Sandbox box;
   write_file(box / "P.index", "wrong");
-  Trail trail;
-  REQUIRE(read_index(box / "P.index", trail));
-  CHECK_FALSE(trail.index_changed());
+  OpenAttempt attempt;
+  REQUIRE(read_index(box / "P.index", attempt));
+  CHECK_FALSE(attempt.index_changed());
   const auto time = test::fs::last_write_time(box / "P.index");
   write_file(box / "P.index", "right");
   test::fs::last_write_time(box / "P.index", time);
-  CHECK(trail.index_changed());
+  CHECK(attempt.index_changed());
 }
 
 // ---- The same from outside ----------------------------------------------------------------------
@@ -158,7 +158,7 @@ TEST_CASE("a checkpoint that is saved anew while it is checked opens as the new 
   bool is_due = false;
   OpenOptions options;
   options.verify = Verify::Full;
-  options.work.progress = [&](const Progress&) {
+  options.exec.progress = [&](const Progress&) {
     if (std::exchange(is_due, false)) test::save(box / "m", what);
   };
   CHECK(has(refusal(Checkpoint::open(box / "m", options)), "Corrupt: "));
@@ -176,7 +176,7 @@ TEST_CASE("a checkpoint that is removed while it is checked was removed, not dam
   write_file(box / "m.data-00000-of-00001", std::string(8096, 'x'));
   OpenOptions options;
   options.verify = Verify::Full;
-  options.work.progress = [&](const Progress&) { test::fs::remove(box / "m.index"); };
+  options.exec.progress = [&](const Progress&) { test::fs::remove(box / "m.index"); };
   CHECK(refusal(Checkpoint::open(box / "m", options)) ==
         "NotFound: " + (box / "m").string() + ": was removed while it was being opened");
 }

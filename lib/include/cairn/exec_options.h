@@ -13,7 +13,7 @@ struct Progress {
   std::uint64_t total_bytes = 0;
 };
 
-struct Work {
+struct ExecOptions {
   // 0: what the affinity mask and the cgroup's CPU quota allow; 1: the calling thread alone.
   unsigned threads_max = 0;
   // Once stopped the call returns Cancelled, and nothing half-published stays.

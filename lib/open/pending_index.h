@@ -10,7 +10,7 @@
 
 namespace cairn::internal {
 
-struct Awaited {
+struct PendingIndex {
   os::OpenedFile opened;
   os::Bytes bytes;
   format::IndexView index;
@@ -19,7 +19,7 @@ struct Awaited {
 // The P.cairn that was written for the P.index that stands and has not got its name yet, if there
 // is one and its shards are there. Nothing: P.index speaks for itself; or the name has come
 // meanwhile, which shows in P.cairn. Errors: one that cannot be read.
-Result<std::optional<Awaited>> find_awaited(const Location& location,
-                                            const format::TensorFlowIndexFacts& standing);
+Result<std::optional<PendingIndex>> find_pending_index(
+    const Location& location, const format::TensorFlowIndexFacts& standing);
 
 }  // namespace cairn::internal
