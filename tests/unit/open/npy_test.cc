@@ -1,0 +1,208 @@
+// NumPy arrays: the header as numpy writes it, by a table, and files opened where they lie.
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cstring>
+#include <random>
+#include <string>
+
+#include "cairn/checkpoint.h"
+#include "cairn/convert.h"
+#include "cairn/copy.h"
+#include "cairn/salvage.h"
+#include "format/le.h"
+#include "format/numpy/array.h"
+#include "tests/unit/sandbox.h"
+
+namespace cairn {
+namespace {
+
+using format::TensorFacts;
+using test::has;
+using test::refusal;
+using test::Sandbox;
+using test::write_file;
+
+// A file of version 1.0 with this dictionary, and so many bytes of elements.
+std::string npy(std::string dictionary, std::string_view elements) {
+  dictionary.resize((dictionary.size() + 10 + 1 + 63) / 64 * 64 - 11, ' ');
+  dictionary += '\n';
+  std::string file("\x93NUMPY\x01\0", 8);
+  file += static_cast<char>(dictionary.size() % 256);
+  file += static_cast<char>(dictionary.size() / 256);
+  return file + dictionary + std::string(elements);
+}
+
+std::string npy_of(std::string_view descr, std::string_view shape, bool fortran,
+                   std::string_view elements) {
+  return npy("{'descr': '" + std::string(descr) + "', 'fortran_order': " +
+                 (fortran ? "True" : "False") + ", 'shape': " + std::string(shape) + ", }",
+             elements);
+}
+
+format::Decoded<TensorFacts> decode(std::string_view file) {
+  using namespace format::numpy;
+  const auto bytes = format::as_bytes(file);
+  const auto offset = data_offset_bytes(bytes.first(std::min(bytes.size(), kPreambleBytes)));
+  if (!offset) return offset.error();
+  return decode_array(bytes.first(std::min<std::size_t>(bytes.size(), *offset)), bytes.size());
+}
+
+TEST_CASE("numpy's types are the dtypes that they are, or opaque under their own name") {
+  struct Row {
+    const char* descr;
+    std::size_t bytes;
+    DType dtype;
+    const char* opaque = "";
+    bool other_byte_order = false;
+  };
+  const Row rows[] = {{"<f4", 4, DType::Float32},
+                      {"=f4", 4, DType::Float32},
+                      {"f4", 4, DType::Float32},
+                      {">f4", 4, DType::Float32, "", true},
+                      {"<f2", 2, DType::Float16},
+                      {"|f1", 1, DType::Float8E5M2},
+                      {"<f8", 8, DType::Float64},
+                      {"|i1", 1, DType::Int8},
+                      {">i1", 1, DType::Int8},
+                      {">i8", 8, DType::Int64, "", true},
+                      {"|u1", 1, DType::Uint8},
+                      {"<u4", 4, DType::Uint32},
+                      {"|b1", 1, DType::Bool},
+                      {"?", 1, DType::Bool},
+                      {"<c8", 8, DType::Complex64},
+                      {">c16", 16, DType::Complex128, "", true},
+                      {"|V2", 2, DType::Bfloat16},
+                      {"|V1", 1, DType::Opaque, "V1"},
+                      {"|S5", 5, DType::Opaque, "S5"},
+                      {"<U2", 8, DType::Opaque, "U2"},
+                      {"<M8[ns]", 8, DType::Opaque, "M8[ns]"},
+                      {"<f16", 16, DType::Opaque, "f16"}};
+  for (const Row& row : rows) {
+    INFO(row.descr);
+    const auto tensor = decode(npy_of(row.descr, "(3,)", false, std::string(3 * row.bytes, 'x')));
+    REQUIRE_MESSAGE(tensor, tensor.error().what);
+    CHECK(tensor->dtype == row.dtype);
+    CHECK(tensor->opaque_dtype == row.opaque);
+    CHECK(tensor->opaque_bits == (row.dtype == DType::Opaque ? 8 * row.bytes : 0));
+    CHECK(tensor->other_byte_order == row.other_byte_order);
+    CHECK(tensor->shape == std::vector<std::int64_t>{3});
+    CHECK(tensor->span.offset_bytes % 64 == 0);
+    CHECK(tensor->span.size_bytes == 3 * row.bytes);
+  }
+}
+
+TEST_CASE("headers of every form that writers use are read") {
+  const std::string four(4, 'x');
+  for (const char* header : {"{'descr': '<i4', 'fortran_order': False, 'shape': (), }",
+                             "{\"shape\":(1,),\"fortran_order\":True,\"descr\":\"<i4\"}",
+                             "{'descr': '<i4', 'fortran_order': False, 'shape': (1L,), }",
+                             "{'descr': '<i4', 'fortran_order': True, 'shape': (1, 1, )}"})
+    CHECK_MESSAGE(decode(npy(header, four)), header);
+  for (const char version : {'\2', '\3'}) {
+    const std::string dictionary = "{'descr': '<i4', 'fortran_order': False, 'shape': ()}";
+    std::string file("\x93NUMPY", 6);
+    file += version + std::string(1, '\0') + static_cast<char>(dictionary.size()) +
+            std::string(3, '\0') + dictionary + four;
+    CHECK(decode(file));
+  }
+  const auto columns = decode(npy_of("<i2", "(2, 3)", true, std::string(12, 'x')));
+  REQUIRE(columns);
+  CHECK(columns->strides == std::vector<std::int64_t>{1, 2});
+  CHECK(decode(npy_of("<i2", "(6,)", true, std::string(12, 'x')))->strides.empty());
+}
+
+TEST_CASE("what is no array, or none that a checkpoint can hold, is refused in a sentence") {
+  struct Row {
+    std::string file;
+    Code code;
+    const char* said;
+  };
+  const std::string four(4, 'x');
+  const Row rows[] = {
+      {"NUMPY and more", Code::Corrupt, "no .npy file"},
+      {std::string("\x93NUMPY\x01\0", 8), Code::Corrupt, "ends in its header"},
+      {std::string("\x93NUMPY\x04\0\1\0\0\0", 12), Code::Unsupported, "version 4.0"},
+      {std::string("\x93NUMPY\x02\0\0\0\0\x7f", 12), Code::Unsupported, "65536 are allowed"},
+      {npy("{'descr': '<i4', 'shape': (1,)}", four), Code::Corrupt, "not what numpy writes"},
+      {npy("{'descr': '<i4', 'descr': '<i4', 'fortran_order': False, 'shape': (1,)}", four),
+       Code::Corrupt, "not what numpy writes"},
+      {npy_of("<i4", "(1)", false, four), Code::Corrupt, "not what numpy writes"},
+      {npy_of("<i4", "(-1,)", false, four), Code::Corrupt, "not what numpy writes"},
+      {npy_of("<i4", "(2,)", false, four), Code::Corrupt, "truncated"},
+      {npy_of("<i4", "(0,)", false, four), Code::Corrupt, "longer"},
+      {npy_of("<i4", "(4611686018427387904, 4)", false, four), Code::Corrupt, "too large"},
+      {npy_of("|O", "(1,)", false, four), Code::Unsupported, "Python objects"},
+      {npy("{'descr': [('a', '<i4')], 'fortran_order': False, 'shape': (1,)}", four),
+       Code::Unsupported, "structures"},
+      {npy_of("<z9", "(1,)", false, four), Code::Unsupported, "z9"},
+      {npy_of(">U1", "(1,)", false, four), Code::Unsupported, "big-endian"},
+      {npy_of("|S8192", "(0,)", false, ""), Code::Unsupported, "8,191"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.said);
+    const auto tensor = decode(row.file);
+    REQUIRE_FALSE(tensor);
+    CHECK(tensor.error().code == row.code);
+    CHECK_MESSAGE(has(tensor.error().what, row.said), tensor.error().what);
+  }
+}
+
+TEST_CASE("cut, lengthened and flipped files are refused or are arrays of the same bytes") {
+  const std::string whole = npy_of("<i4", "(2, 3)", true, std::string(24, 'x'));
+  for (std::size_t size = 0; size < whole.size(); ++size)
+    CHECK_FALSE(decode(whole.substr(0, size)));
+  CHECK_FALSE(decode(whole + "x"));
+  for (std::size_t bit = 0; bit < 8 * (whole.size() - 24); ++bit) {
+    std::string file = whole;
+    file[bit / 8] = static_cast<char>(file[bit / 8] ^ (1 << (bit % 8)));
+    const auto tensor = decode(file);
+    if (tensor) CHECK(tensor->span.offset_bytes + tensor->span.size_bytes == file.size());
+  }
+}
+
+TEST_CASE("an .npy file opens where it lies, by its name or by its contents") {
+  Sandbox box;
+  const std::array<float, 6> values{1, 2, 3, 4, 5, 6};
+  std::string elements(24, '\0');
+  std::memcpy(elements.data(), values.data(), elements.size());
+  write_file(box / "w.npy", npy_of("<f4", "(2, 3)", false, elements));
+  write_file(box / "columns.npy", npy_of("<f4", "(3, 2)", true, elements));
+  write_file(box / "other", npy_of("<f4", "(6,)", false, elements));
+  const auto rows = Checkpoint::open(box / "w.npy");
+  REQUIRE_MESSAGE(rows, refusal(rows));
+  CHECK(rows->format() == Format::Npy);
+  CHECK(name(rows->format()) == "npy");
+  CHECK(rows->prefix() == box / "w");
+  CHECK_FALSE(rows->step());
+  const auto view = rows->tensor("w")->as<float>();
+  REQUIRE_MESSAGE(view, refusal(view));
+  CHECK(std::ranges::equal(*view, values));
+  const auto columns = Checkpoint::open(box / "columns.npy");
+  REQUIRE_MESSAGE(columns, refusal(columns));
+  CHECK(has(refusal(columns->tensor("columns")->as<float>()), "not stored row-major"));
+  CHECK(*columns->tensor("columns")->values<float>() == std::vector<float>{1, 4, 2, 5, 3, 6});
+  REQUIRE(Checkpoint::open(box / "other"));
+  CHECK(Checkpoint::open(box / "other")->tensor("other").has_value());
+  CHECK(rows->verify()->unchecked_bytes == 24);
+}
+
+TEST_CASE("an .npy file is converted, copied and moved as other files are, and written by none") {
+  Sandbox box;
+  write_file(box / "w.npy", npy_of(">i2", "(2, 2)", true, std::string("\0\1\0\2\0\3\0\4", 8)));
+  REQUIRE(convert(box / "w.npy", Format::Cairn, {.output = box / "c"}));
+  CHECK(*Checkpoint::open(box / "c")->tensor("w")->values<std::int16_t>() ==
+        std::vector<std::int16_t>{1, 3, 2, 4});
+  CHECK(has(refusal(convert(box / "c", Format::Npy, {.output = box / "d"})), "Unsupported: "));
+  const auto copied = copy_checkpoint(box / "w.npy", {.output = box / "sub/v"});
+  REQUIRE_MESSAGE(copied, refusal(copied));
+  CHECK(copied->prefix == box / "sub/v.npy");
+  CHECK(Checkpoint::open(box / "sub/v.npy")->tensor("v").has_value());
+  CHECK(has(refusal(Checkpoint::open(box / "none.npy")), "NotFound: "));
+  write_file(box / "cut.npy", npy_of("<i4", "(9,)", false, "x"));
+  CHECK(has(refusal(Checkpoint::open(box / "cut.npy")), "truncated"));
+}
+
+}  // namespace
+}  // namespace cairn
