@@ -90,18 +90,18 @@ Result<std::optional<internal::Parts>> known_to_cairn(Location& location,
 }
 
 Error not_tensorflows(const Location& location) {
-  return {
-      Code::Unsupported, 0,
-      location.prefix.string() +
-          ": import adds Cairn's index to a checkpoint of TensorFlow's; convert() takes others"};
+  return {Code::Unsupported, 0,
+          location.prefix.string() +
+              ": import needs a TensorFlow checkpoint; for other formats, use convert() (cairn "
+              "convert)"};
 }
 
 Result<void> check_importable(const Location& location) {
   if (location.kind == internal::Kind::TensorFlowV1) {
     return Error{Code::Unsupported, 0,
                  location.prefix.string() +
-                     ": is a V1 checkpoint, whose values no index can point to; convert() (cairn "
-                     "convert) writes them anew"};
+                     ": is a V1 checkpoint; its values are not stored as plain bytes, so an index "
+                     "cannot point to them; use convert() (cairn convert)"};
   }
   if (location.kind == internal::Kind::Prefix) return {};
   return not_tensorflows(location);
@@ -183,7 +183,7 @@ Result<Transfer> import_held(HeldLocation held, const TransferOptions& options) 
     CAIRN_TRY(done, refreshed(location, publisher, own_alone ? nullptr : &*what.index, options));
     if (done || own_alone) {
       transfer.warnings.push_back(location.prefix.string() + std::string(internal::kCairnSuffix) +
-                                  ": is there and current");
+                                  ": exists already and is up to date");
       return transfer;
     }
   }

@@ -42,14 +42,14 @@ std::vector<std::string> known_beyond(const format::IndexView& index,
 void warn(const Location& location, const Result<OwnIndex>& own, const format::IndexFacts& facts,
           std::vector<std::string>& warnings) {
   if (!own) {
-    warnings.push_back(own.error().what + "; it was not used, and what it alone held (" +
-                       std::string(kHeldByOwnAlone) + ") cannot be known, and is gone");
+    warnings.push_back(own.error().what + "; it was not used; what only it held (" +
+                       std::string(kHeldByOwnAlone) + ") is not known, and is lost");
     return;
   }
   const auto beyond = known_beyond(own->index, facts);
   if (beyond.empty()) return;
   warnings.push_back(location.prefix.string() + std::string(kCairnSuffix) +
-                     ": was not used, and what it alone held is gone: " + first_of(beyond));
+                     ": was not used; what only it held is lost: " + first_of(beyond));
 }
 
 }  // namespace

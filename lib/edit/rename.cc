@@ -32,12 +32,13 @@ Result<void> check_in_place(const Location& location, const TransferOptions& opt
   if (location.kind != internal::Kind::Prefix) {
     return Error{Code::Unsupported, 0,
                  location.directory.path() + "/" + location.base +
-                     ": its names stand in the file itself; choose an output"};
+                     ": the file itself contains the names; give an output (--output)"};
   }
   if (options.replace) return {};
   return Error{Code::Exists, 0,
                location.prefix.string() +
-                   ": to rename in place replaces its indexes; choose an output, or say replace"};
+                   ": a rename in place replaces the indexes; give an output (--output), or use "
+                   "replace (--replace)"};
 }
 
 // What lies beside and goes on saying the old names.

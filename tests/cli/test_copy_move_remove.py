@@ -105,7 +105,7 @@ class Copy(Checkpoints):
         self.cairn("cp", "saved", "out/latest", exit=YES)
         for name in ("train2-9", "train2-8", "latest"):
             self.assert_whole("out/" + name)
-        self.refused("cp", "saved/train2-9", "nowhere/", says="is no directory that is there")
+        self.refused("cp", "saved/train2-9", "nowhere/", says="is neither an existing directory nor a prefix")
 
     def test_what_is_there_is_replaced_only_when_told(self):
         self.cairn("cp", "saved/train2-8", "out/m", exit=YES)
@@ -172,7 +172,7 @@ class Copy(Checkpoints):
     def test_itself_is_refused_however_it_is_spelt(self):
         os.symlink("saved", self.dir / "again")
         for target in ("saved/train2-9", "./saved/../saved/train2-9", "again/train2-9", "again"):
-            self.refused("cp", "saved/train2-9", target, "--replace", says="lies already")
+            self.refused("cp", "saved/train2-9", target, "--replace", says="is the place of the checkpoint itself")
 
     def test_itself_is_refused_by_links_too(self):
         for name in self.members("train2-9"):
@@ -230,15 +230,15 @@ class Copy(Checkpoints):
         self.assertIn("no checksum", ran.err)
         self.assertEqual((self.dir / "out/n.safetensors").read_bytes(), (self.dir / "hub/m.safetensors").read_bytes())
         self.refused("cp", "hub/m.safetensors", "out/n.safetensors", says="--replace")
-        self.refused("cp", "hub/m.safetensors", "hub/m", "--replace", says="lies already")
+        self.refused("cp", "hub/m.safetensors", "hub/m", "--replace", says="is the place of the checkpoint itself")
         self.cairn("cp", "hub/m.safetensors", "out", exit=YES)
         self.assertEqual(self.names("out"), ["m.safetensors", "n.safetensors"])
         old = self.golden("tensorflow/v1/old.ckpt-3")
         self.cairn("cp", "old.ckpt-3", "out/v1", exit=YES)
         self.assertEqual((self.dir / "out/v1").read_bytes(), old.read_bytes())
         self.assert_whole("out/v1")
-        self.refused("cp", "saved/train2-9", "out/v1", "--replace", says="a V1 checkpoint is there")
-        self.refused("cp", "old.ckpt-3", "saved/train2-9", "--replace", says="in place of a V1 file")
+        self.refused("cp", "saved/train2-9", "out/v1", "--replace", says="a V1 checkpoint exists there")
+        self.refused("cp", "old.ckpt-3", "saved/train2-9", "--replace", says="instead of the V1 file")
         self.flip_bit(old, 1000)
         self.refused("cp", "old.ckpt-3", "out/v2", says=("cairn: old.ckpt-3: byte", "not copied"))
         shutil.copyfile(self.dir / "hub/m.safetensors", self.dir / "short.safetensors")
@@ -366,8 +366,8 @@ class Move(Checkpoints):
             self.refused(verb[0], "saved/train2-8.data-00000-of-00001", *target, says="one file of a checkpoint")
 
     def test_it_is_not_moved_onto_itself_or_over_another_unasked(self):
-        self.refused("mv", "saved/train2-9", "saved/./train2-9", says="lies already")
-        self.refused("mv", "saved/train2-9", "saved", "--replace", says="lies already")
+        self.refused("mv", "saved/train2-9", "saved/./train2-9", says="is the place of the checkpoint itself")
+        self.refused("mv", "saved/train2-9", "saved", "--replace", says="is the place of the checkpoint itself")
         self.refused("mv", "saved/train2-9", "saved/train2-8", says="--replace")
         self.refused("mv", "saved/train2-9", "saved/checkpoint", says="the catalog itself")
 

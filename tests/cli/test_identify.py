@@ -140,7 +140,7 @@ class Identify(CommandTest):
         self.assertEqual((listed["format"], listed["step"]), ("tensorflow-v1", 3))
         self.assertEqual({t["offset"] for t in listed["tensors"]}, {None})
         self.assertEqual({t["shard"] for t in listed["tensors"]}, {"old.ckpt-3", None})
-        self.assertIn("'cairn convert' writes them anew", self.cairn("import", "v1", exit=FAILED).err)
+        self.assertIn("use 'cairn convert'", self.cairn("import", "v1", exit=FAILED).err)
         self.assertIn("whole", self.cairn("verify", "v1/old.ckpt-3", exit=YES).text)
 
 

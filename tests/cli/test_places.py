@@ -184,7 +184,7 @@ class Places(CommandTest):
 
     def test_headers_that_careless_writers_make(self):
         for name, data, said in (
-                ("twice", safetensors("{%s,%s}" % (ENTRY, ENTRY)), "tensor 'a' is there twice"),
+                ("twice", safetensors("{%s,%s}" % (ENTRY, ENTRY)), "tensor 'a' appears twice"),
                 ("nul", safetensors(b"{%s}\0\0\0" % ENTRY.encode()), "padded with 3 NUL bytes"),
                 ("bom", safetensors(b"\xef\xbb\xbf{%s}" % ENTRY.encode()), "byte order mark")):
             with self.subTest(name):

@@ -555,7 +555,7 @@ class Shared(SaveTest):
             self.cairn("convert", "other/m", "saved/m", "--to", "cairn", "--replace", exit=YES)
         said = save.communicate(timeout=60)[1].decode()
         self.assertEqual(save.returncode, FAILED, said)
-        self.assertIn("saved/m: was written anew by another while it was read; nothing is changed: run this again", said)
+        self.assertIn("saved/m: another process replaced it while it was read; nothing has changed; try again", said)
         self.assertEqual([self.cairn("cat", "saved/m", name, exit=YES).text for name in "vw"], ["5\n", "5\n"])
         self.cairn(*words, exit=YES)
         self.assertEqual([self.cairn("cat", "saved/m", name, exit=YES).text for name in "vw"], ["2\n", "5\n"])

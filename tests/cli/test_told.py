@@ -79,14 +79,14 @@ class OvertakenIndexes(Told):
                 err = self.said(*words)
                 self.assertEqual(self.metadata("d/m"), {"cairn.pinned": "1"})
                 if words[0] != "pin":
-                    self.assertIn('what it alone held is gone: tensor "old" (int32 []); metadata "cairn.metric.loss"', err)
+                    self.assertIn('what only it held is lost: tensor "old" (int32 []); metadata "cairn.metric.loss"', err)
                 self.cairn("save", "d/n", "a:int32=1", "--max-to-keep", "1", exit=YES)
                 self.assertEqual(len(self.names("d/m")), 2)
 
     def test_elsewhere_it_is_named_too(self):
         self.cairn("save", "d/m", "old:int32=1", "--pin", exit=YES)
         self.overtake("d/m")
-        self.assertIn('what it alone held is gone: tensor "old"', self.said("import", "d/m", "--output", "e/m"))
+        self.assertIn('what only it held is lost: tensor "old"', self.said("import", "d/m", "--output", "e/m"))
         self.assertEqual(self.metadata("e/m"), {})
 
 
@@ -98,7 +98,7 @@ class NotesOfASaver(Told):
     def left_out(self, *words):
         ran = self.cairn(*words, "--json", exit=YES)
         for key in ran.json["metadata_left_out"]:
-            self.assertIn('left out, a note of the Saver\'s: metadata "%s"' % key, ran.err)
+            self.assertIn('left out, because only a Saver uses it: metadata "%s"' % key, ran.err)
         return ran.json["metadata_left_out"]
 
     def test_what_does_not_go_along_is_named_and_is_no_reason_to_refuse(self):
@@ -149,13 +149,13 @@ class StepAndGraph(Told):
 
     def test_a_name_that_says_another_step_is_told(self):
         err = self.said("export", "saved/train2-9", "--to", "tensorflow", "--output", "e/m-3")
-        self.assertIn("e/m-3: does not say the step of its source, 9, but 3", err)
+        self.assertIn("e/m-3: does not have the step of its source, 9, but step 3", err)
         err = self.said("export", "saved/train2-9", "--to", "tensorflow", "--output", "e/m")
-        self.assertIn("e/m: does not say the step of its source, 9\n", err)
+        self.assertIn("e/m: does not have the step of its source, 9\n", err)
         self.assertNotIn("step", self.said("export", "saved/train2-9", "--to", "tensorflow", "--output", "e/m-9"))
         self.cairn("save", "d/m", "--step", "7", "a:int32=1", exit=YES)
         err = self.said("export", "d/m-7", "--to", "safetensors", "--output", "e/f-7")
-        self.assertIn("e/f-7: does not say the step of its source, 7\n", err)
+        self.assertIn("e/f-7: does not have the step of its source, 7\n", err)
 
     def test_a_graph_that_stays_behind_is_named(self):
         graph = "saved/train2-9.meta: TensorFlow's graph stays behind"
@@ -177,7 +177,7 @@ class Sentences(Told):
         self.assertEqual(self.metadata("o/m"), {"k": "v"})
         err = self.cairn("export", "o/m", "--to", "safetensors", "--output", "e/m", exit=FAILED).err
         self.assertIn('the shard\'s safetensors header cannot hold metadata "k"', err)
-        self.assertIn("'cairn convert' writes a file that has all that safetensors can hold", err)
+        self.assertIn("or use 'cairn convert', which writes everything that a safetensors file can hold", err)
         self.cairn("convert", "o/m", "e/m", "--to", "safetensors", exit=YES)
         self.assertEqual(self.metadata("e/m.safetensors"), {"k": "v"})
 
@@ -265,7 +265,7 @@ class MovedDirectories(Told):
             with self.subTest(words):
                 out, err = self.moved(*words)
                 self.assertIn("d/m", err)
-                self.assertIn("its directory has been renamed or removed meanwhile", err)
+                self.assertIn("its directory was renamed or removed in the meantime", err)
                 printed = out.split(": ")[0].split(" \u2192 ")[-1]
                 self.assertIn("/d.old/m", printed)
                 self.assertIn(printed, err)

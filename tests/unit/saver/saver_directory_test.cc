@@ -371,7 +371,7 @@ TEST_CASE("a save of what it replaces is Busy where another has published there 
   const auto before = test::read_files(box.root());
   const std::string said = refusal(save(saver, 1, what));
   CHECK(has(said, "Busy: "));
-  CHECK(has(said, "m-1: was written anew by another while it was read; nothing is changed"));
+  CHECK(has(said, "m-1: another process replaced it while it was read; nothing has changed"));
   CHECK(test::read_files(box.root()) == before);
   CHECK(test::values_at(box / "m-1")->at("v") == test::int_scalar(wanted));
   what.read_from = *Checkpoint::open(box / "m-1");
