@@ -1,5 +1,5 @@
 // Readers take no lock, so a writer may come between any two of their looks. What it publishes is
-// whole at each moment (lib/write/writer.cc), but a reader that holds the index of a moment ago
+// whole at each moment (lib/write/publisher.cc), but a reader that holds the index of a moment ago
 // looks for shards that are gone, or finds others under names that are used again.
 //
 // That shows by itself: something is missing, or of another size or time. Whether it is a race or
