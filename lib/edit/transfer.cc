@@ -215,7 +215,7 @@ void warn_if_moved(const os::Directory& directory, Transfer& transfer) {
 void warn_of_graph(const Location& source, std::vector<std::string>& warnings) {
   if (source.kind == Kind::File || !source.has(kMetaSuffix)) return;
   warnings.push_back(source.prefix.string() + std::string(kMetaSuffix) +
-                     ": TensorFlow's graph stays behind");
+                     ": TensorFlow's graph is not copied");
 }
 
 Result<bool> same_place(const CheckpointPlace& a, const CheckpointPlace& b) {
