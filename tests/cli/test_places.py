@@ -143,7 +143,7 @@ class Places(CommandTest):
                 self.assertIn("opened d/model_1 beside the catalog instead", ran.err)
                 self.assertEqual(self.cairn("state", "d", "--json", exit=YES).json["latest_whole"], "d/model_1")
                 self.assertEqual(self.cairn("watch", "d", "--timeout", "0", exit=YES).text, "d/model_1\n")
-                self.assertIn("'cairn state' says which is whole", self.cairn("latest", "d", exit=NO).err)
+                self.assertIn("'cairn state' shows which are whole", self.cairn("latest", "d", exit=NO).err)
 
     def test_an_entry_in_a_folder_below_is_inside(self):
         self.bundle("d/sub/model_1")

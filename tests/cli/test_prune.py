@@ -68,7 +68,7 @@ class Prune(CommandTest):
         self.assertNotIn("went", self.cairn("prune", "saved", exit=YES).text)
 
     def test_what_is_no_directory_is_not_made_one(self):
-        self.assertIn("is no directory", self.cairn("prune", "nowhere", exit=FAILED).err)
+        self.assertIn("is not a directory", self.cairn("prune", "nowhere", exit=FAILED).err)
         self.assertFalse((self.dir / "nowhere").exists())
 
     def test_a_directory_without_checkpoints_has_nothing_to_say(self):
