@@ -135,7 +135,7 @@ void apply_tensorflow(const Retention& rule, std::span<const CheckpointFacts> li
       result.of.push_back(decide_excess(rule, listed[i], result.grid));
     } else if (i < excess) {
       result.of.push_back({Retained::Listed, "older than " + newest_of(rule) +
-                                                 ", but one at most goes at each save"});
+                                                 ", but each save removes one at most"});
     } else {
       result.of.push_back(
           {Retained::Listed, endless ? "everything stays" : "one of " + newest_of(rule)});
@@ -294,15 +294,14 @@ Result<void> check_rules(std::span<const Retention> rules) {
   for (const Retention& rule : rules) {
     CAIRN_CHECK(check_rule(rule));
     if (is_tensorflow(rule) && rules.size() > 1) {
-      return invalid(
-          "a retention rule of TensorFlow's is a whole algorithm and stands alone, but there are " +
-          std::to_string(rules.size()) + " rules");
+      return invalid("a retention rule of TensorFlow must be the only rule, but there are " +
+                     std::to_string(rules.size()) + " rules");
     }
   }
   if (!rules.empty() && std::all_of(rules.begin(), rules.end(), keeps_nothing)) {
     return invalid(
-        "the retention rules keep no checkpoint, for their counts are 0; to keep everything, give "
-        "no rule");
+        "the retention rules keep no checkpoint, because their counts are 0; to keep everything, "
+        "give no rule");
   }
   return {};
 }
