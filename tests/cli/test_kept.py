@@ -90,7 +90,7 @@ class Linked(Kept):
                 self.cairn("verify", "d/m-1", exit=YES)
                 for words in (("rm", "d/m-1"), ("rm", "d/m-1", "--force"), ("mv", "d/m-1", "d/k")):
                     err = self.cairn(*words, exit=FAILED).err
-                    self.assertIn("d/m-1: stays, since ", err)
+                    self.assertIn("d/m-1: stays, because ", err)
                     self.assertIn(" leads to it; remove that link first", err)
                 self.cairn("verify", "d/m-1", exit=YES)
 
