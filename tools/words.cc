@@ -30,9 +30,9 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 26> kWords{{
     {"follow_links (--follow-links)", "--follow-links"},
     {"force (--force)", "--force"},
     {"an output (--output)", "--output"},
-    {"to repair with all lists it", "'cairn state --repair --all' lists it"},
+    {"repair_catalog() with all (cairn state --repair --all)", "'cairn state --repair --all'"},
     {"wait longer (lock_wait)", "wait longer (--lock-wait)"},
-    {"save() needs none", "'cairn save' needs none"},
+    {"use save(), which", "use 'cairn save', which"},
     {"repair_catalog()", "'cairn state --repair'"},
     {"import with --replace", "'cairn import --replace'"},
 }};

@@ -107,7 +107,7 @@ Error OpenAttempt::explain(const std::filesystem::path& path, Error error) const
   if (!may_be_a_race(error)) return error;
   if (attempts_ == kAttemptsMax && changed()) {
     return {Code::Busy, error.os_errno,
-            path.string() + ": is written anew faster than it can be opened: " + error.what};
+            path.string() + ": is replaced faster than it can be opened; try again: " + error.what};
   }
   if (attempts_ > 1 && error.code == Code::NotFound && !catalog_dir)
     return {Code::NotFound, 0, path.string() + ": was removed while it was being opened"};

@@ -226,14 +226,15 @@ std::string describe_remaining(const RemovalResult& removal) {
   using Outcome = RemovalResult::Outcome;
   const std::string refused = removal.refused ? removal.refused->what : std::string();
   if (removal.outcome == Outcome::Stays) {
-    return "stays, and the catalog does not list it, since it may not be removed: " + refused +
-           "; whoever may remove it does so with remove_checkpoint() (cairn rm)";
+    return "stays, and the catalog does not list it, because it could not be removed: " + refused +
+           "; a user who has the permission can remove it with remove_checkpoint() (cairn rm)";
   }
   if (removal.outcome == Outcome::RecoverableCheckpoint) {
-    return "is gone, but for what may not be removed: " + refused +
-           "; whoever may remove it does so by hand (rm)";
+    return "is removed, except files that could not be removed: " + refused +
+           "; a user who has the permission can remove them by hand (rm)";
   }
-  return "another has written it anew meanwhile: its files stay, and the catalog does not list it";
+  return "another process has replaced it in the meantime; its files stay, and the catalog does "
+         "not list it";
 }
 
 Result<bool> still_stands(const os::Directory& directory, const format::JournalCheckpoint& what) {
@@ -292,8 +293,8 @@ std::optional<Error> refusal_of(const os::Directory& directory,
     if (directory.may_replace(file.name)) continue;
     return Error{Code::Io, EPERM,
                  (std::filesystem::path(directory.path()) / file.name).string() +
-                     ": is another user's, and nobody else may remove it, for the directory has "
-                     "the sticky bit"};
+                     ": belongs to another user; only that user can remove it, because the "
+                     "directory has the sticky bit"};
   }
   return std::nullopt;
 }

@@ -46,7 +46,7 @@ Result<Own> own_index(const Place& place, const std::string& base) {
   if (there->kind == os::FileKind::Link && own.error().code == Code::Unsafe) return Own();
   CAIRN_TRY(still, place.directory.look(name));
   if (!still) return Own();
-  return Own{{}, "nobody knows whether it is pinned: " + own.error().what};
+  return Own{{}, "it may be pinned: " + own.error().what};
 }
 
 // Not one that was imported: its index is younger than it.
@@ -141,7 +141,8 @@ Result<History> read_history(const Place& place) {
   auto read = read_catalog(place, attempt);
   if (!read && read.error().code == Code::Corrupt) {
     Error error = std::move(read).error();
-    error.what += "; repair_catalog() (cairn state --repair) makes it anew from the files";
+    error.what +=
+        "; to make a new catalog from the files, use repair_catalog() (cairn state --repair)";
     return error;
   }
   CAIRN_TRY(state, std::move(read));

@@ -36,10 +36,10 @@ std::optional<std::string> Saver::State::moved(const std::string& done) const {
   if (*there && internal::same_file(**there, *own)) return std::nullopt;
   const std::string now = directory_.path_now();
   return dir_.string() +
-         (*there ? ": is another directory by now than the one that was opened"
-                 : ": is not there any more") +
-         "; " + done + " the directory that was opened" + (now.empty() ? "" : ", " + now) +
-         ": open another Saver for the one that the path names";
+         (*there ? ": is now a different directory than the one that was opened"
+                 : ": no longer exists") +
+         "; Cairn " + done + " the directory that was opened" + (now.empty() ? "" : ", " + now) +
+         "; to use the directory of this path, open another Saver";
 }
 
 internal::KeepState Saver::State::grid_of(const History& history) const {
@@ -106,13 +106,12 @@ Result<std::vector<std::filesystem::path>> Saver::last_checkpoints() const noexc
 
 Result<void> Saver::pin(const std::filesystem::path& prefix, bool pinned) noexcept {
   return at_boundary(
-      [&] { return state_->noting("marked in", [&] { return state_->pin(prefix, pinned); }); });
+      [&] { return state_->noting("pinned in", [&] { return state_->pin(prefix, pinned); }); });
 }
 
 Result<std::vector<RetentionDecision>> Saver::prune(bool dry_run) noexcept {
   return at_boundary([&] {
-    return state_->noting(dry_run ? "looked into" : "pruned",
-                          [&] { return state_->prune(dry_run); });
+    return state_->noting(dry_run ? "read" : "pruned", [&] { return state_->prune(dry_run); });
   });
 }
 

@@ -23,7 +23,7 @@ Result<void> Saver::State::wait_for_pending() {
   if (!error) return {};
   return Error{
       error->code, error->os_errno,
-      "the asynchronous save before this one failed, and this one has not begun: " + error->what};
+      "the previous asynchronous save failed, and this save has not begun: " + error->what};
 }
 
 namespace {
@@ -35,10 +35,10 @@ Result<std::thread> start(const std::filesystem::path& dir, Run run) {
     return std::thread(std::move(run));
   } catch (const std::system_error& failed) {
     return Error{Code::OutOfMemory, failed.code().value(),
-                 dir.string() + ": no thread is to be had for an asynchronous save (" +
+                 dir.string() + ": cannot start a thread for an asynchronous save (" +
                      failed.code().message() +
-                     "), and it has not begun; save() needs none, and 'ulimit -u' or the "
-                     "container's limit of processes allows more"};
+                     "), so it has not begun; use save(), which needs no thread, or raise 'ulimit "
+                     "-u' or the process limit of the container"};
   }
 }
 

@@ -45,21 +45,22 @@ Result<std::string> Saver::State::checked_base(std::string_view name,
                                                const SaveOptions& what) const {
   if (!internal::is_bare(name)) {
     return invalid(dir_.string() + ": " + format::quoted(name) +
-                   " cannot be a checkpoint's name: it is to be a file name, without slashes");
+                   " cannot be the name of a checkpoint; it must be a file name without slashes");
   }
   if (!format::safetensors::is_utf8(name)) {
     return invalid(dir_.string() + ": " + format::quoted(name) +
-                   " cannot be a checkpoint's name: a catalog names checkpoints in UTF-8");
+                   " cannot be the name of a checkpoint; it must be UTF-8, which a catalog needs");
   }
   for (const auto& [key, value] : what.metadata) {
     if (!key.starts_with(format::kReservedKeys)) continue;
     return invalid(dir_.string() + ": metadata " + format::quoted(key) +
-                   ": keys that begin with \"cairn.\" are the Saver's own");
+                   ": keys that begin with \"cairn.\" are reserved for the Saver");
   }
   std::string base = what.step ? internal::with_step(name, *what.step, options_.pad_step_number)
                                : std::string(name);
   if (base != options_.latest_filename) return base;
-  return invalid(dir_.string() + ": a checkpoint named " + base + " would be the catalog itself");
+  return invalid(dir_.string() + ": a checkpoint named " + base +
+                 " would have the name of the catalog");
 }
 
 Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base, const SaveOptions& what,
@@ -82,9 +83,10 @@ Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base, const 
   CAIRN_TRY(protected_as, internal::protect_referenced(place(), names, history, result));
   plan.warnings = std::move(protected_as);
   if (!what.pinned && !before.unread.empty()) {
-    plan.warnings.push_back((dir_ / base).string() +
-                            ": is pinned, as what it replaces may have been: " + before.unread +
-                            "; Saver::pin() (cairn pin --remove) unpins it");
+    plan.warnings.push_back(
+        (dir_ / base).string() +
+        ": is pinned, because the checkpoint that it replaced may have been pinned: " +
+        before.unread + "; to unpin it, use Saver::pin() (cairn pin --remove)");
   }
   CAIRN_TRY(leaving, internal::files_to_remove(place(), names, history, result));
   internal::apply(result, options_.keep_any_of, history);

@@ -151,9 +151,10 @@ Result<bool> remove_before_unlisting(const Place& place, const format::JournalCh
     auto describe_outcome = leave_out_gone({place.dir, place.directory, catalog});
     if (describe_outcome) continue;
     Error error = std::move(describe_outcome).error();
-    error.what = (place.dir / what.base).string() + ": is gone, but \"" + catalog +
-                 "\" lists it still: " + error.what +
-                 "; when that is mended, repair_catalog() (cairn state --repair) takes it out";
+    error.what =
+        (place.dir / what.base).string() + ": is gone, but \"" + catalog +
+        "\" still lists it: " + error.what +
+        "; repair the cause, then remove the entry with repair_catalog() (cairn state --repair)";
     return error;
   }
   return true;

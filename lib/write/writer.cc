@@ -19,7 +19,7 @@ namespace {
 Result<void> check(const std::filesystem::path& prefix, std::vector<TensorSpec>& specs,
                    const WriterOptions& options) {
   if (!internal::is_nameable(prefix.native()))
-    return Error{Code::Invalid, 0, prefix.string() + ": a file's name cannot hold a NUL byte"};
+    return Error{Code::Invalid, 0, prefix.string() + ": a file name cannot contain a NUL byte"};
   std::ranges::sort(specs, {}, &TensorSpec::name);  // std::string compares bytes unsigned
   return internal::check_announced(prefix.string(), specs, options);
 }

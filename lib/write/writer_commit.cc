@@ -35,7 +35,7 @@ Result<void> Writer::State::check_whole() {
     }
     if (incoming_[same_as_[i].value_or(i)].is_whole()) continue;
     return invalid(prefix_.string() + ": tensor " + format::quoted(specs_[i].name) +
-                   " has not got all its bytes");
+                   " does not have all its bytes");
   }
   return {};
 }
@@ -117,9 +117,9 @@ format::IndexFacts Writer::State::index_facts(std::uint32_t shard_count) const {
 void Writer::State::warn_of_replaced() {
   const auto goes = internal::replaced_tensors(directory_, base_, specs_);
   if (goes && goes->empty()) return;
-  warnings_.push_back(prefix_.string() + ": took the place of another checkpoint" +
+  warnings_.push_back(prefix_.string() + ": replaced another checkpoint" +
                       (goes ? ": " + internal::first_of(*goes)
-                            : ", whose tensors nobody can tell: " + goes.error().what));
+                            : ", whose tensors are not known: " + goes.error().what));
 }
 
 // Files of that one that a new one has not: a shard that was exported, and a graph.

@@ -58,7 +58,7 @@ Result<std::size_t> Writer::State::find(std::string_view name) const {
       specs_, name, {}, [](const TensorSpec& s) { return std::string_view(s.name); });
   if (at == specs_.end() || at->name != name) {
     return Error{Code::NotFound, 0,
-                 prefix_.string() + ": no tensor " + format::quoted(name) + " was announced"};
+                 prefix_.string() + ": tensor " + format::quoted(name) + " is not in the specs"};
   }
   return static_cast<std::size_t>(at - specs_.begin());
 }
@@ -68,16 +68,16 @@ Result<void> Writer::State::tie(std::string_view name, std::string_view same_as)
   CAIRN_TRY(alias, find(name));
   CAIRN_TRY(owner, find(same_as));
   if (prepared_)
-    return invalid(prefix_.string() + ": tie tensors before the first bytes are written");
+    return invalid(prefix_.string() + ": tensors must be tied before the first bytes are written");
   const std::size_t root = same_as_[owner].value_or(owner);
   const TensorSpec& a = specs_[alias];
   const TensorSpec& b = specs_[root];
   const bool encoded = internal::is_encoded(a.dtype);
   if (alias == root || encoded || a.dtype != b.dtype || a.opaque != b.opaque ||
       *internal::spec_bytes(a) != *internal::spec_bytes(b)) {
-    return invalid(
-        prefix_.string() + ": " + format::quoted(name) + " and " + format::quoted(same_as) +
-        " cannot share bytes: that needs two numeric tensors of the same dtype and size");
+    return invalid(prefix_.string() + ": " + format::quoted(name) + " and " +
+                   format::quoted(same_as) +
+                   " cannot share bytes; both must be numeric tensors of the same dtype and size");
   }
   for (auto& other : same_as_) {
     if (other == alias) other = root;
@@ -109,10 +109,11 @@ Result<void> Writer::State::prepare() {
 // ---- Bytes --------------------------------------------------------------------------------------
 
 Result<void> Writer::State::usable() const {
-  if (committed_) return invalid(prefix_.string() + ": this writer has committed");
+  if (committed_) return invalid(prefix_.string() + ": this Writer has committed already");
   if (!broken_) return {};
   return Error{Code::Io, 0,
-               prefix_.string() + ": this writer failed before: write anew with another"};
+               prefix_.string() +
+                   ": this Writer failed before; write the checkpoint again with a new Writer"};
 }
 
 // Invalid: the verb is not for this tensor.
@@ -120,8 +121,7 @@ Result<void> Writer::State::check_verb(std::size_t tensor, bool encoded) const {
   const TensorSpec& spec = specs_[tensor];
   if (same_as_[tensor]) {
     return invalid(prefix_.string() + ": " + format::quoted(spec.name) + " shares the bytes of " +
-                   format::quoted(specs_[*same_as_[tensor]].name) +
-                   ", which is to be written instead");
+                   format::quoted(specs_[*same_as_[tensor]].name) + "; write that tensor instead");
   }
   if (internal::is_encoded(spec.dtype) == encoded) return {};
   return invalid(prefix_.string() + ": " + format::quoted(spec.name) + " is " +
@@ -138,7 +138,7 @@ Result<std::size_t> Writer::State::begin(std::string_view name, bool encoded) {
   CAIRN_CHECK(prepare());
   CAIRN_CHECK(check_verb(tensor, encoded));
   if (!incoming_[tensor].begin()) {
-    return invalid(prefix_.string() + ": " + format::quoted(name) + " has bytes already");
+    return invalid(prefix_.string() + ": " + format::quoted(name) + " has been written already");
   }
   return tensor;
 }
@@ -196,8 +196,8 @@ Result<void> Writer::State::append(std::string_view name, std::span<const std::b
   const std::uint64_t left_bytes = wanted_bytes - incoming.pieces().size_bytes();
   if (chunk.size() > left_bytes) {
     if (left_bytes == wanted_bytes) incoming.give_back();
-    return invalid(prefix_.string() + ": " + format::quoted(name) + " lacks " +
-                   std::to_string(left_bytes) + " bytes, and is given " +
+    return invalid(prefix_.string() + ": " + format::quoted(name) + " needs only " +
+                   std::to_string(left_bytes) + " more bytes, but is given " +
                    std::to_string(chunk.size()));
   }
   CAIRN_CHECK(append_raw(position, chunk));

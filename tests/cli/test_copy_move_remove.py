@@ -127,10 +127,10 @@ class Copy(Checkpoints):
         ran = self.cairn("cp", "saved/train2-7", "own/m", "--replace", exit=YES)
         self.assertIn('own/m: tensor "gone" (float32 []) is gone', ran.err)
         for name in ("own/m.meta", "own/m.safetensors"):
-            self.assertIn(name + ": is of what was there before", ran.err)
+            self.assertIn(name + ": belongs to the previous checkpoint", ran.err)
         ran = self.cairn("convert", "saved/train2-7", "own/m", "--to", "cairn", "--replace", exit=YES)
         for name in ("own/m.meta", "own/m.safetensors"):
-            self.assertIn(name + ": is of what was there before", ran.err)
+            self.assertIn(name + ": belongs to the previous checkpoint", ran.err)
 
     def test_a_pin_that_is_replaced_is_said_to_be_gone(self):
         self.cairn("save", "own/n", "v:int32=1", exit=YES)
@@ -335,7 +335,7 @@ class Move(Checkpoints):
 
     def test_in_another_directory_the_entry_goes(self):
         ran = self.cairn("mv", "saved/train2-9", "archive/old", exit=YES)
-        self.assertIn("its latest is saved/train2-8 now", ran.err)
+        self.assertIn("its latest checkpoint is now saved/train2-8", ran.err)
         self.assertIn("'cairn set-latest' does", ran.err)
         self.assertEqual(self.listed(), ["train2-8", "train2-5", "train2-6", "train2-7", "train2-8"])
         self.assertEqual(self.names("archive"), ["old.data-00000-of-00001", "old.index", "old.meta"])
@@ -343,7 +343,7 @@ class Move(Checkpoints):
         self.assertEqual(self.cairn("mv", "saved/train1", "archive", exit=YES).err, "")
         for step in (5, 6, 7, 8):
             ran = self.cairn("mv", "saved/train2-%d" % step, "archive", exit=YES)
-        self.assertIn("listed nothing else, and is gone", ran.err)
+        self.assertIn("listed no other checkpoint, and is removed", ran.err)
         self.assertEqual(self.names(), [])
 
     def test_a_pin_moves_along(self):
@@ -369,7 +369,7 @@ class Move(Checkpoints):
         self.refused("mv", "saved/train2-9", "saved/./train2-9", says="is the place of the checkpoint itself")
         self.refused("mv", "saved/train2-9", "saved", "--replace", says="is the place of the checkpoint itself")
         self.refused("mv", "saved/train2-9", "saved/train2-8", says="--replace")
-        self.refused("mv", "saved/train2-9", "saved/checkpoint", says="the catalog itself")
+        self.refused("mv", "saved/train2-9", "saved/checkpoint", says="cannot have the name of the catalog")
 
     def test_across_file_systems_it_is_copied_and_checked(self):
         if not os.access("/dev/shm", os.W_OK) or os.stat("/dev/shm").st_dev == os.stat(self.dir).st_dev:

@@ -17,8 +17,8 @@ from command import CAIRN, FAILED, YES, CommandTest, without
 OTHER = 65534
 NO_MMAP = "cannot be mapped"
 NO_LOCKS = r"\.cairn-lock: cannot be locked \(.*\): .*-o flock.* or use another directory"
-NOT_ALLOWED = (r"\.cairn-lock: cannot open or create: Permission denied; whoever changes checkpoints here must be allowed "
-               r"to write to this file and to its directory|\.cairn-tmp-[0-9a-f]*: cannot create: Permission denied")
+NOT_ALLOWED = (r"\.cairn-lock: cannot open or create: Permission denied; to change checkpoints here, you need write permission "
+               r"for this file and its directory|\.cairn-tmp-[0-9a-f]*: cannot create: Permission denied")
 
 READING = (("ls", "theirs/c"), ("ls", "theirs/saved"), ("tree", "theirs/c"), ("cat", "theirs/c", "v1"),
            ("cat", "theirs/saved/train2-9", "v2", "--raw"), ("verify", "theirs/c"), ("verify", "theirs/s.safetensors"),

@@ -115,7 +115,7 @@ class Unreadable(InTheWay):
                 self.assertEqual(self.cairn("salvage", "d/m", "whole/m", "--replace", exit=YES).text,
                                  "whole/m: kept 2 of 2 tensors, 8 of 8 bytes\n")
                 ran = self.cairn("save", "d/m", "a:int32=3", "--replace", exit=YES)
-                self.assertIn("whose tensors nobody can tell: d/" + damaged, ran.err)
+                self.assertIn("whose tensors are not known: d/" + damaged, ran.err)
                 self.assertEqual(self.names("d/m"), ["a"])
 
     def test_nor_does_a_copy_without_saying_so(self):

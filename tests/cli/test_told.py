@@ -52,7 +52,7 @@ class OvertakenIndexes(Told):
         self.mixed()
         self.flip_bit(self.dir / "d/m.cairn", 100)
         self.assertIn("without what it alone held", self.cairn("ls", "d/m", exit=FAILED).err)
-        gone = ("d/m.cairn: ", "tensors that TensorFlow cannot hold, metadata, a pin", "cannot be known")
+        gone = ("d/m.cairn: ", "tensors that TensorFlow cannot hold, metadata, a pin", "is not known")
         for words in (("salvage", "d/m", "s/m"), ("import", "d/m", "--output", "e/m", "--replace"),
                       ("import", "d/m", "--replace")):
             err = self.said(*words)
@@ -192,7 +192,7 @@ class StaleFiles(Told):
         self.cairn("save", "d/m", "a:int32=1", exit=YES)
         self.assertNotIn("safetensors", self.said("save", "d/m", "a:int32=2"))
         self.cairn("export", "d/m", "--to", "safetensors", exit=YES)
-        stale = "d/m.safetensors: is of what was there before; remove it by hand"
+        stale = "d/m.safetensors: belongs to the previous checkpoint; remove it by hand"
         self.assertIn(stale, self.said("save", "d/m", "a:int32=3"))
         self.assertEqual(self.said("convert", "d/m", "e/m", "--to", "cairn", "--replace"), "")
         self.assertIn(stale, self.said("convert", "e/m", "d/m", "--to", "cairn", "--replace"))
@@ -201,7 +201,7 @@ class StaleFiles(Told):
     def test_so_is_the_graph_of_a_checkpoint_of_tensorflows(self):
         self.golden("tensorflow/saver_walk/saved")
         err = self.said("save", "saved/train2", "--step", "9", "v1:int32=1", "v2:int32=2")
-        self.assertIn("saved/train2-9.meta: is of what was there before", err)
+        self.assertIn("saved/train2-9.meta: belongs to the previous checkpoint", err)
 
     def test_the_source_itself_is_not_called_so(self):
         write_safetensors(self.dir / "m.safetensors", {"v": ("I8", [1], b"\1")})

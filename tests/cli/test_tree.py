@@ -65,7 +65,7 @@ class Tree(CommandTest):
         for name in ("save_counter", "save_counter/.ATTRIBUTES/VARIABLE_VALUE"):
             self.assertEqual(self.cairn("cat", "tf_ckpts", name, exit=YES).text, "6\n")
         ran = self.cairn("cat", "tf_ckpts", "Variable", exit=FAILED)
-        self.assertIn('"Variable" may mean any of 5 tensors: "net/dense/bias/.ATTRIBUTES/', ran.err)
+        self.assertIn('"Variable" fits 5 tensors; use one of these names: "net/dense/bias/.ATTRIBUTES/', ran.err)
         ran = self.cairn("cat", "tf_ckpts", "net/layers/2", exit=FAILED)
         self.assertIn('no tensor "net/layers/2/.ATTRIBUTES/VARIABLE_VALUE"; similar names: "net/layers/0/', ran.err)
 

@@ -55,7 +55,7 @@ def verdict(stage, ran, error=0):
     # What this user may not remove leaves the catalog, and a warning says who may, and with which words: on stderr, but
     # prune prints it, and $ACT does not.
     command = stage.scene.command
-    said = "may not be removed" in ran.stderr or "prune" in command or "$CAIRN" not in command
+    said = "could not be removed" in ran.stderr or "prune" in command or "$CAIRN" not in command
     refused = said and ran.exit == 0 and ran.hit.startswith("unlink") and error in (errno.EACCES, errno.EROFS)
     yield from stage.cannot_go_on(stage.to_remove() if refused else frozenset())
 

@@ -242,7 +242,7 @@ TEST_CASE("a leftover that no catalog lists and no link leads to goes, and that 
   CHECK(cleared(box.root(), 0) == Names{});
   const Names went = cleared(box.root());
   REQUIRE(went.size() == 1);
-  CHECK(has(went[0], "gone.cairn: is gone, for it was all that was left of a checkpoint"));
+  CHECK(has(went[0], "gone.cairn: was removed, because it was the last file of a checkpoint"));
   for (const char* name : {"listed", "best", "linked"})
     CHECK(test::fs::exists(box / (std::string(name) + ".cairn")));
   CHECK(!test::fs::exists(box / "gone.cairn"));
