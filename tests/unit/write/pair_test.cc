@@ -311,6 +311,21 @@ TEST_CASE("what cannot be read is not taken for a P.cairn that does not speak") 
   }
 }
 
+TEST_CASE("a V1 file that cannot be read is not taken for another's") {
+  Sandbox box;
+  test::fs::copy_file(test::golden("tensorflow/v1/old.ckpt-3"), box / "m");
+  const auto directory = os::Directory::open(box.root());
+  const Names names{"m"};
+  bool happened = true;
+  for (int call = 1; happened; ++call) {
+    CAPTURE(call);
+    const FailingCall failing(FailingCalls::Looks, call);
+    const auto what = internal::checkpoint_files(*directory, names, "m");
+    happened = failing.happened();
+    if (what) CHECK(what->files.size() == 1);
+  }
+}
+
 // A P.cairn that P.index has overtaken: of the same shards, with metadata and a pin.
 void overtake(const path& prefix) {
   const path own = prefix.string() + ".cairn";
