@@ -207,7 +207,7 @@ Result<void> write_safetensors(const Source& from, const TransferOptions& option
   const std::string name = internal::safetensors_file(parts.base);
   transfer.prefix = parts.directory / name;
   warn_about_file(from, specs, transfer);
-  internal::remove_stale_files(directory);
+  CAIRN_CHECK(internal::remove_stale_files(directory));
   CAIRN_TRY(shards, internal::ShardWriter::create(directory, {name}, std::move(layout)));
   std::uint64_t total_bytes = 0;
   for (const std::size_t i : selection.taken) total_bytes += source.index().tensor(i).size_bytes;

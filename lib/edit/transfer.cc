@@ -163,7 +163,7 @@ Result<std::vector<TempFile>> link_or_copy_shards(std::span<const os::File> file
                                                   const Destination& to,
                                                   const TransferOptions& options,
                                                   Transfer& transfer) {
-  remove_stale_files(to.directory);
+  CAIRN_CHECK(remove_stale_files(to.directory));
   std::vector<TempFile> temps;
   temps.reserve(files.size());
   for (std::size_t i = 0; i < files.size(); ++i) {
@@ -178,7 +178,7 @@ Result<std::vector<TempFile>> reflink_or_copy_shards(std::span<const os::File> f
                                                      const Destination& to,
                                                      const TransferOptions& options,
                                                      Transfer& transfer) {
-  remove_stale_files(to.directory);
+  CAIRN_CHECK(remove_stale_files(to.directory));
   std::vector<TempFile> temps;
   temps.reserve(files.size());
   for (std::size_t i = 0; i < files.size(); ++i) {
@@ -233,7 +233,7 @@ Result<LockedCheckpoint> find_and_lock(const std::filesystem::path& path,
                                        const TransferOptions& options) {
   while (true) {
     CAIRN_TRY(before, find(path, options.follow_links));
-    remove_stale_files(before.location.directory);
+    CAIRN_CHECK(remove_stale_files(before.location.directory));
     CAIRN_TRY(lock, lock_of(before.location, options));
     CAIRN_TRY(now, find(path, options.follow_links));
     CAIRN_TRY(same, same_place({before.location.directory, before.location.base},
