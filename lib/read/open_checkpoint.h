@@ -108,7 +108,7 @@ class OpenCheckpoint {
   // The sentence for a tensor whose bytes have another sum.
   Error damaged(std::size_t position, const format::Span& span, std::uint32_t computed) const;
 
-  // ---- pieces.cc: where a tensor lies ----
+  // ---- extents.cc: where a tensor lies ----
 
   // The stored pieces that hold the elements of the box, each element once. Corrupt: the tensor's
   // slices overlap, or leave a gap in the box.
