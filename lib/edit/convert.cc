@@ -233,6 +233,15 @@ Result<void> write_safetensors(const Source& from, const TransferOptions& option
   return {};
 }
 
+// Empty: convert writes it.
+std::string_view why_not_written(Format target) noexcept {
+  if (target == Format::TensorFlowV1) return "nothing writes TensorFlow V1 checkpoints any more";
+  if (target == Format::Npy) return "an .npy file holds one array; 'cairn cat --npy' writes one";
+  if (target == Format::Gguf)
+    return "no GGUF files are written here; they are opened, and converted";
+  return {};
+}
+
 }  // namespace
 
 namespace internal {
@@ -329,13 +338,8 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
   return at_boundary([&]() -> Result<Transfer> {
     if (options.output.empty())
       return Error{Code::Invalid, 0, source.string() + ": convert needs an output prefix"};
-    if (target == Format::TensorFlowV1 || target == Format::Npy) {
-      return Error{
-          Code::Unsupported, 0,
-          source.string() + (target == Format::Npy
-                                 ? ": an .npy file holds one array; 'cairn cat --npy' writes one"
-                                 : ": nothing writes TensorFlow V1 checkpoints any more")};
-    }
+    if (const std::string_view why = why_not_written(target); !why.empty())
+      return Error{Code::Unsupported, 0, source.string() + ": " + std::string(why)};
     CAIRN_CHECK(internal::refuse_existing(options, target));
     CAIRN_TRY(found, internal::find(source, options.follow_links));
     OpenOptions opening;

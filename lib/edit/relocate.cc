@@ -124,6 +124,7 @@ Result<CheckpointSnapshot> open_snapshot(Location location, bool follow_links,
                      ": is a V1 checkpoint in several files, which no one step can publish; "
                      "convert() writes them as one checkpoint"};
   }
+  CAIRN_CHECK(check_in_one_file(from));
   if (from.kind == Kind::Prefix) {
     CAIRN_CHECK(take_prefix(follow_links, attempt, snapshot));
   } else {

@@ -190,7 +190,7 @@ std::string_view by_type(FileType type) noexcept {
     case FileType::Numpy:
       return "a NumPy array (.npy), of which a checkpoint can be saved";
     case FileType::Gguf:
-      return "a GGUF file, such as llama.cpp reads, and no checkpoint";
+      return "a GGUF file, such as llama.cpp reads";
     case FileType::GitLfsPointer:
       return "a Git LFS pointer, which stands for the file in a repository: 'git lfs pull' brings "
              "the file itself";

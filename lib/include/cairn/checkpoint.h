@@ -38,9 +38,9 @@ enum class Verify : std::uint8_t {
 };
 
 // What a checkpoint's index is. TensorFlowV1 is opened, and never written.
-enum class Format : std::uint8_t { Cairn, TensorFlow, TensorFlowV1, Safetensors, Npy };
+enum class Format : std::uint8_t { Cairn, TensorFlow, TensorFlowV1, Safetensors, Npy, Gguf };
 
-// "cairn", "tensorflow", "tensorflow-v1", "safetensors", "npy".
+// "cairn", "tensorflow", "tensorflow-v1", "safetensors", "npy", "gguf".
 CAIRN_API std::string_view name(Format format) noexcept;
 
 struct OpenOptions {
@@ -100,9 +100,9 @@ class CAIRN_API Checkpoint {
  public:
   // Opens the checkpoint at `path` and maps its shards; reads the index, not the tensors.
   //
-  // `path` is a prefix ("saved/train2-9"), any member file of a checkpoint, a .safetensors or .npy
-  // file, a SavedModel directory, or a directory with a catalog, which opens what the catalog names
-  // as latest. A V1 checkpoint opens by its one file, by one of several, or by their pattern
+  // `path` is a prefix ("saved/train2-9"), any member file of a checkpoint, a .safetensors, .npy or
+  // .gguf file, a SavedModel directory, or a directory with a catalog, which opens what it names as
+  // latest. A V1 checkpoint opens by its one file, by one of several, or by their pattern
   // ("train2-9-?????-of-00003"); its values are decoded into memory, whatever `options.access`, and
   // behave as any others from then on. Errors: NotFound (nothing there, or a shard is missing; for
   // a catalog whose latest is not whole the sentence names the newest that is), Corrupt (index
