@@ -6,6 +6,7 @@
 
 #include "array.h"
 #include "cairn/checkpoint.h"
+#include "cairn/dequantize.h"
 #include "cairn/object_graph.h"
 #include "element.h"
 #include "npy.h"
@@ -21,7 +22,8 @@ constexpr const char* kDescription =
     "in\n"
     "the shortest form that reads back to the same value. Strings print as Python's bytes "
     "literals,\n"
-    "what has no readable value (variants, unknown types) as hexadecimal bytes.";
+    "what has no readable value (variants, unknown types) as hexadecimal bytes. Quantized tensors\n"
+    "of a GGUF file print the float32 values that gguf-py computes; --raw writes their blocks.";
 
 constexpr const char* kFooter =
     "Exit status: 0 printed, 2 it could not be (no such tensor, a damaged one, a wrong slice).\n\n"
@@ -142,6 +144,22 @@ Result<void> print_elements(const Tensor& tensor, const Part& part, const Option
   return {};
 }
 
+// As the float32 values that the blocks stand for.
+Result<void> print_quantized(const Tensor& tensor, const Part& part, const Options& options) {
+  const auto values = dequantize(tensor, part.ranges);
+  if (!values) return values.error();
+  const auto bytes = std::as_bytes(std::span(*values));
+  if (options.npy) {
+    print(npy_header(npy_description(DType::Float32), part.shape));
+    print_bytes(bytes);
+    return {};
+  }
+  print_array(part.shape, Columns::Aligned, [&](std::string& out, std::size_t position) {
+    append_element(out, DType::Float32, bytes.data() + position * sizeof(float));
+  });
+  return {};
+}
+
 Result<void> print_tensor(const Checkpoint& checkpoint, const Options& options) {
   const auto tensor = find_tensor(checkpoint, options.tensor);
   if (!tensor) return tensor.error();
@@ -152,6 +170,7 @@ Result<void> print_tensor(const Checkpoint& checkpoint, const Options& options) 
     if (!parsed) return parsed.error();
     part = *std::move(parsed);
   }
+  if (!options.raw && can_dequantize(*tensor)) return print_quantized(*tensor, part, options);
   return tensor->dtype() == DType::String ? print_strings(*tensor, part, options)
                                           : print_elements(*tensor, part, options);
 }
@@ -168,7 +187,7 @@ int cat(Arguments arguments) {
   const Argument raw =
       line.add_flag("--raw", options.raw,
                     "Write the bytes as in memory (little-endian, row-major); strings one\n"
-                    "after another as they are");
+                    "after another as they are, quantized tensors in their blocks");
   line.add_flag("--npy", options.npy, "Write an .npy file").excludes(raw);
   add_follow_links(line, options.follow_links);
   if (const auto exit = line.parse(arguments)) return *exit;
