@@ -15,6 +15,7 @@
 #include "lib/edit/fit.h"
 #include "lib/edit/publish.h"
 #include "lib/edit/transfer.h"
+#include "lib/open/file_formats.h"
 #include "lib/open/load.h"
 #include "lib/open/locate.h"
 #include "lib/os/parallel.h"
@@ -342,6 +343,7 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
       return Error{Code::Unsupported, 0, source.string() + ": " + std::string(why)};
     CAIRN_CHECK(internal::refuse_existing(options, target));
     CAIRN_TRY(found, internal::find(source, options.follow_links));
+    if (!options.allow_lossy) CAIRN_CHECK(internal::check_nothing_left_out(found.location));
     OpenOptions opening;
     opening.exec = options.exec;
     CAIRN_TRY(checkpoint, internal::OpenCheckpoint::make(std::move(found.parts), opening));

@@ -46,6 +46,18 @@ Result<void> check_in_one_file(const Location& location) {
                    "convert() (cairn convert) writes them as one checkpoint"};
 }
 
+Result<void> check_nothing_left_out(const Location& location) {
+  if (location.kind != Kind::File) return {};
+  CAIRN_TRY(read, read_file(location, true));
+  if (read.left_out.empty()) return {};
+  const std::size_t others = read.left_out.size() - 1;
+  return Error{
+      Code::Unsupported, 0,
+      read.left_out.front() +
+          (others == 0 ? "" : ", and " + std::to_string(others) + " more warnings say so") +
+          ". Nothing is written unless it may be left out (--allow-lossy)"};
+}
+
 }  // namespace internal
 
 std::string_view name(Format format) noexcept {

@@ -18,9 +18,9 @@ namespace cairn::internal {
 struct FileIndex {
   OpenShard shard;
   format::IndexFacts facts;
-  std::vector<std::string> warnings;
-  std::uint64_t part_count = 1;   // files that the checkpoint lies in
-  std::vector<OpenShard> others;  // the shards behind the first one, where all parts are read
+  std::vector<std::string> left_out;  // what the file has and the facts do not; warnings
+  std::uint64_t part_count = 1;       // files that the checkpoint lies in
+  std::vector<OpenShard> others;      // the shards behind the first one, where all parts are read
 };
 
 struct FileFormat {
@@ -49,5 +49,8 @@ Result<FileIndex> read_gguf_parts(const Location& location, const FileIndex& par
 
 // Unsupported: the file is one of several parts, which no one step can copy, move or remove.
 Result<void> check_in_one_file(const Location& location);
+
+// Unsupported: the file has more than can be read, and whoever writes it anew would lose that.
+Result<void> check_nothing_left_out(const Location& location);
 
 }  // namespace cairn::internal

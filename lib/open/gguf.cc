@@ -46,14 +46,14 @@ Result<Header> read_header(const OpenShard& file, const HeaderWish& wish) {
   }
 }
 
-std::vector<std::string> warnings_of(const std::string& path, const Header& header) {
-  std::vector<std::string> warnings;
+std::vector<std::string> left_out_of(const std::string& path, const Header& header) {
+  std::vector<std::string> sentences;
   const std::size_t count = header.left_out.size();
   const std::size_t shown = count <= kLeftOutShownMax ? count : kLeftOutShownMax - 1;
-  for (std::size_t i = 0; i < shown; ++i) warnings.push_back(path + ": " + header.left_out[i]);
+  for (std::size_t i = 0; i < shown; ++i) sentences.push_back(path + ": " + header.left_out[i]);
   if (shown < count)
-    warnings.push_back(path + ": " + std::to_string(count - shown) + " more are left out");
-  return warnings;
+    sentences.push_back(path + ": " + std::to_string(count - shown) + " more are left out");
+  return sentences;
 }
 
 format::ShardFacts shard_of(const OpenShard& file, const std::string& name, const Header& header) {
@@ -99,7 +99,7 @@ class PartsReader {
                      "says that all parts have " + std::to_string(split_.tensor_count) +
                          " tensors, but they have " + std::to_string(tensor_count_));
     }
-    return FileIndex{std::move(first), std::move(facts_), std::move(warnings_), count_,
+    return FileIndex{std::move(first), std::move(facts_), std::move(left_out_), count_,
                      std::move(others_)};
   }
 
@@ -120,7 +120,7 @@ class PartsReader {
       facts_.tensors.push_back(std::move(tensor));
     }
     tensor_count_ += header.tensor_count;
-    std::ranges::move(warnings_of(opened->file.path(), header), std::back_inserter(warnings_));
+    std::ranges::move(left_out_of(opened->file.path(), header), std::back_inserter(left_out_));
     if (number != 0) return *std::move(opened);
     facts_.metadata = std::move(header.metadata);
     split_ = header.split;
@@ -147,7 +147,7 @@ class PartsReader {
   const std::string name_;  // of the model
   const std::uint64_t count_;
   format::IndexFacts facts_;
-  std::vector<std::string> warnings_;
+  std::vector<std::string> left_out_;
   std::vector<OpenShard> others_;
   std::uint32_t alignment_ = 0;
   std::uint64_t tensor_count_ = 0;
@@ -160,11 +160,11 @@ Result<FileIndex> read_gguf(OpenShard file, const std::string& name, bool whole)
   CAIRN_TRY(header, read_header(file, {whole, std::nullopt}));
   format::IndexFacts facts;
   facts.shards.push_back(shard_of(file, name, header));
-  auto warnings = warnings_of(file.file.path(), header);
+  auto left_out = left_out_of(file.file.path(), header);
   facts.metadata = std::move(header.metadata);
   facts.tensors = std::move(header.tensors);
   const std::uint64_t part_count = std::max<std::uint64_t>(header.split.count, 1);
-  return FileIndex{std::move(file), std::move(facts), std::move(warnings), part_count, {}};
+  return FileIndex{std::move(file), std::move(facts), std::move(left_out), part_count, {}};
 }
 
 Result<FileIndex> read_gguf_parts(const Location& location, const FileIndex& part, bool whole) {

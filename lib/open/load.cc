@@ -274,7 +274,7 @@ Result<Parts> load_file(const Location& location) {
   for (OpenShard& other : read.others) files.push_back(std::move(other.file));
   auto parts = assemble({location.file_format->format, location.prefix, std::move(path)},
                         read.facts, std::move(files));
-  if (parts) parts->warnings = std::move(read.warnings);
+  if (parts) parts->warnings = std::move(read.left_out);
   return parts;
 }
 

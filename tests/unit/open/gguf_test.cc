@@ -506,6 +506,16 @@ TEST_CASE("a GGUF file is converted, copied, moved and salvaged as other files a
   REQUIRE(move_checkpoint(box / "sub/v.gguf", {.output = box / "sub/u"}));
   CHECK(Checkpoint::open(box / "sub/u.gguf")->tensor_count() == 33);
   REQUIRE(remove_checkpoint(box / "sub/u.gguf"));
+
+  Gguf more = plain();
+  more.infos.push_back({"new", {2}, 185, 0});
+  write_file(box / "more.gguf", more.file());
+  CHECK(Checkpoint::open(box / "more.gguf")->warnings().size() == 1);
+  const std::string lossy =
+      refusal(convert(box / "more.gguf", Format::Cairn, {.output = box / "e"}));
+  CHECK_MESSAGE(has(lossy, "tensor \"new\", [2], is left out"), lossy);
+  CHECK(convert(box / "more.gguf", Format::Cairn, {.output = box / "e", .allow_lossy = true}));
+
   const std::string whole = read_file(box / "m.gguf");
   write_file(box / "cut.gguf", std::string_view(whole).substr(0, whole.size() - 100));
   CHECK(has(refusal(Checkpoint::open(box / "cut.gguf")), "truncated"));
