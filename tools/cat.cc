@@ -6,6 +6,7 @@
 
 #include "array.h"
 #include "cairn/checkpoint.h"
+#include "cairn/dequantize.h"
 #include "cairn/object_graph.h"
 #include "element.h"
 #include "npy.h"
@@ -19,7 +20,8 @@ namespace {
 constexpr const char* kDescription =
     "Print all elements of a tensor, one row on each line, as numpy prints arrays. Floats\n"
     "have the shortest form that reads back to the same value. Strings are Python bytes\n"
-    "literals. Values of other kinds (variants, unknown types) are hexadecimal bytes.";
+    "literals. Quantized tensors of a GGUF file print the float32 values that gguf-py\n"
+    "computes. Values of other kinds (variants, unknown types) are hexadecimal bytes.";
 
 constexpr const char* kFooter =
     "Exit status: 0 the tensor was printed, 2 it was not (no such tensor, damage, a wrong\n"
@@ -141,6 +143,22 @@ Result<void> print_elements(const Tensor& tensor, const Part& part, const Option
   return {};
 }
 
+// As the float32 values that the blocks stand for.
+Result<void> print_quantized(const Tensor& tensor, const Part& part, const Options& options) {
+  const auto values = dequantize(tensor, part.ranges);
+  if (!values) return values.error();
+  const auto bytes = std::as_bytes(std::span(*values));
+  if (options.npy) {
+    print(npy_header(npy_description(DType::Float32), part.shape));
+    print_bytes(bytes);
+    return {};
+  }
+  print_array(part.shape, Columns::Aligned, [&](std::string& out, std::size_t position) {
+    append_element(out, DType::Float32, bytes.data() + position * sizeof(float));
+  });
+  return {};
+}
+
 Result<void> print_tensor(const Checkpoint& checkpoint, const Options& options) {
   const auto tensor = find_tensor(checkpoint, options.tensor);
   if (!tensor) return tensor.error();
@@ -151,6 +169,7 @@ Result<void> print_tensor(const Checkpoint& checkpoint, const Options& options) 
     if (!parsed) return parsed.error();
     part = *std::move(parsed);
   }
+  if (!options.raw && can_dequantize(*tensor)) return print_quantized(*tensor, part, options);
   return tensor->dtype() == DType::String ? print_strings(*tensor, part, options)
                                           : print_elements(*tensor, part, options);
 }
@@ -166,7 +185,7 @@ int cat(Arguments arguments) {
   const Argument raw =
       line.add_flag("--raw", options.raw,
                     "Write the bytes as in memory (little-endian, row-major); strings one\n"
-                    "after another, without separators");
+                    "after another, without separators; quantized tensors in their blocks");
   line.add_flag("--npy", options.npy, "Write an .npy file").excludes(raw);
   add_follow_links(line, options.follow_links);
   if (const auto exit = line.parse(arguments)) return *exit;

@@ -15,6 +15,7 @@
 #include "lib/edit/fit.h"
 #include "lib/edit/publish.h"
 #include "lib/edit/transfer.h"
+#include "lib/open/file_formats.h"
 #include "lib/open/load.h"
 #include "lib/open/locate.h"
 #include "lib/os/parallel.h"
@@ -233,6 +234,15 @@ Result<void> write_safetensors(const Source& from, const TransferOptions& option
   return {};
 }
 
+// Empty: convert writes it.
+std::string_view why_not_written(Format target) noexcept {
+  if (target == Format::TensorFlowV1) return "Cairn does not write TensorFlow V1 checkpoints; write the format tensorflow instead";
+  if (target == Format::Npy) return "a .npy file holds only one array; use 'cairn cat --npy' to write one";
+  if (target == Format::Gguf)
+    return "Cairn does not write GGUF files; write the format safetensors or cairn instead";
+  return {};
+}
+
 }  // namespace
 
 namespace internal {
@@ -329,17 +339,11 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
   return at_boundary([&]() -> Result<Transfer> {
     if (options.output.empty())
       return Error{Code::Invalid, 0, source.string() + ": convert needs an output prefix"};
-    if (target == Format::TensorFlowV1 || target == Format::Npy) {
-      return Error{
-          Code::Unsupported, 0,
-          source.string() +
-              (target == Format::Npy
-                   ? ": a .npy file holds only one array; use 'cairn cat --npy' to write one"
-                   : ": Cairn does not write TensorFlow V1 checkpoints; write the format "
-                     "tensorflow instead")};
-    }
+    if (const std::string_view why = why_not_written(target); !why.empty())
+      return Error{Code::Unsupported, 0, source.string() + ": " + std::string(why)};
     CAIRN_CHECK(internal::refuse_existing(options, target));
     CAIRN_TRY(found, internal::find(source, options.follow_links));
+    if (!options.allow_lossy) CAIRN_CHECK(internal::check_nothing_left_out(found.location));
     OpenOptions opening;
     opening.exec = options.exec;
     CAIRN_TRY(checkpoint, internal::OpenCheckpoint::make(std::move(found.parts), opening));

@@ -1,10 +1,11 @@
 #pragma once
 
-// The formats whose checkpoint is one file. To add one: a decoder in format/, an opener beside
-// npy.cc, and a row in the table of file_formats.cc.
+// The formats whose checkpoint is one file, or several that call each other. To add one: a decoder
+// in format/, an opener beside npy.cc, and a row in the table of file_formats.cc.
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cairn/checkpoint.h"
 #include "format/facts.h"
@@ -17,6 +18,9 @@ namespace cairn::internal {
 struct FileIndex {
   OpenShard shard;
   format::IndexFacts facts;
+  std::vector<std::string> left_out;  // what the file has and the facts do not; warnings
+  std::uint64_t part_count = 1;       // files that the checkpoint lies in
+  std::vector<OpenShard> others;      // the shards behind the first one, where all parts are read
 };
 
 struct FileFormat {
@@ -26,6 +30,9 @@ struct FileFormat {
   FileType type{};          // by which identify() knows it
   // What the file says; its shard gets the name. Not `whole`: tensors may lie behind its end.
   Result<FileIndex> (*read)(OpenShard file, const std::string& name, bool whole) = nullptr;
+  // The whole checkpoint, by one of its parts; nullptr: it is always one file.
+  Result<FileIndex> (*read_parts)(const Location& location, const FileIndex& part,
+                                  bool whole) = nullptr;
 };
 
 // The format of a file that is of this type, or else has a name of its kind; nullptr: of none.
@@ -37,5 +44,13 @@ bool is_named_as_file(std::string_view file_name) noexcept;
 // The rows' openers.
 Result<FileIndex> read_safetensors(OpenShard file, const std::string& name, bool whole);
 Result<FileIndex> read_npy(OpenShard file, const std::string& name, bool whole);
+Result<FileIndex> read_gguf(OpenShard file, const std::string& name, bool whole);
+Result<FileIndex> read_gguf_parts(const Location& location, const FileIndex& part, bool whole);
+
+// Unsupported: the file is one of several parts, which no one step can copy, move or remove.
+Result<void> check_in_one_file(const Location& location);
+
+// Unsupported: the file has more than can be read, and whoever writes it anew would lose that.
+Result<void> check_nothing_left_out(const Location& location);
 
 }  // namespace cairn::internal

@@ -194,7 +194,7 @@ std::string_view by_type(FileType type) noexcept {
     case FileType::Numpy:
       return "a NumPy array (.npy), of which a checkpoint can be saved";
     case FileType::Gguf:
-      return "a GGUF file, such as llama.cpp reads, and no checkpoint";
+      return "a GGUF file, such as llama.cpp reads";
     case FileType::GitLfsPointer:
       return "a Git LFS pointer, which is in the place of the file; run 'git lfs pull' to get the "
              "file itself";

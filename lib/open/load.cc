@@ -119,8 +119,11 @@ Result<Parts> load_file(const Location& location) {
   std::string path = read.shard.file.path();
   std::vector<os::File> files;
   files.push_back(std::move(read.shard.file));
-  return assemble({location.file_format->format, location.prefix, std::move(path)}, read.facts,
-                  std::move(files));
+  for (OpenShard& other : read.others) files.push_back(std::move(other.file));
+  auto parts = assemble({location.file_format->format, location.prefix, std::move(path)},
+                        read.facts, std::move(files));
+  if (parts) parts->warnings = std::move(read.left_out);
+  return parts;
 }
 
 }  // namespace
@@ -221,7 +224,10 @@ Result<void> check_openable_in(const os::Directory& directory, const std::string
 Result<FileIndex> read_file(const Location& location, bool whole) {
   CAIRN_TRY(file,
             open_shard(location.directory, location.base, location.links == os::Links::Follow));
-  return location.file_format->read(std::move(file), location.base, whole);
+  const FileFormat& format = *location.file_format;
+  auto read = format.read(std::move(file), location.base, whole);
+  if (!read || read->part_count == 1) return read;
+  return format.read_parts(location, *read, whole);
 }
 
 }  // namespace cairn::internal

@@ -159,7 +159,7 @@ class Places(CommandTest):
         strangers = ((POINTER, "run 'git lfs pull'"), (b"<!DOCTYPE html><html>404</html>", "is an HTML page"),
                      (b"\n <HTML lang=en>login</HTML>", "is an HTML page"),
                      (b"<?xml version='1.0'?><Error/>", "is XML"), (b'{"weight_map": {"a": "b"}}', "is JSON text"),
-                     (gzip.compress(b"model", mtime=0), "is a compressed file"), (b"GGUF\x03\0\0\0 more", "is a GGUF file"),
+                     (gzip.compress(b"model", mtime=0), "is a compressed file"),
                      (b"PK\x03\x04" + bytes(40), "is a Zip archive"))
         for data, said in strangers:
             with self.subTest(said):

@@ -52,6 +52,8 @@ def add_golden(seeds):
         elif name.endswith(".safetensors"):
             seeds.add("safetensors", data)
             seeds.add("directory", pack({"x.safetensors": data}))
+        elif name.endswith(".gguf"):
+            seeds.add("gguf", data)
         elif data[-8:] == bytes.fromhex("57fb808b247547db"):  # a table
             for target in ("table", "bundle", "v1"):
                 seeds.add(target, data)
