@@ -20,9 +20,10 @@ constexpr const char* kDescription =
 constexpr const char* kFooter =
     "Exit status: 0 listed, 2 it could not be opened.\n\n"
     "Partitioned variables lie in several pieces: shard, offset and checksum show as '-' (JSON:\n"
-    "null). The values of a V1 checkpoint are decoded when it is opened, so they have no offset "
-    "in\n"
-    "their file, and bytes and checksum are those of the decoded values. In JSON a name that is "
+    "null). The values of a V1 checkpoint, and compressed arrays of an .npz file, are decoded when "
+    "it\n"
+    "is opened, so they have no offset in their file, and bytes and checksum are those of the\n"
+    "decoded values. In JSON a name that is "
     "not\n"
     "UTF-8 comes as \"name_hex\". \"metadata\" and \"safetensors_metadata\" are arrays of "
     "{\"key\",\"value\"},\n"
@@ -36,9 +37,12 @@ std::string shape_text(std::span<const std::int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ","));
 }
 
-// The values of a V1 file are nowhere in it as bytes.
+// The values of a V1 file, and compressed arrays, are nowhere in their file as bytes.
 bool has_offset(const Checkpoint& checkpoint, const Tensor& tensor) {
-  return !tensor.partitioned() && checkpoint.format() != Format::TensorFlowV1;
+  const bool decoded =
+      checkpoint.format() == Format::TensorFlowV1 ||
+      (checkpoint.format() == Format::Npz && tensor.shard() != checkpoint.shard_at(0).name);
+  return !tensor.partitioned() && !decoded;
 }
 
 using KeyValues = std::vector<Checkpoint::KeyValue>;

@@ -43,7 +43,7 @@ Result<fs::path> resolve(const fs::path& dir, const fs::path& given, bool follow
   }
   if (!checkpoint) return checkpoint.error();
   const Format format = checkpoint->format();
-  if (format == Format::Safetensors || format == Format::Npy) {
+  if (format == Format::Safetensors || format == Format::Npy || format == Format::Npz) {
     return Error{Code::Invalid, 0,
                  fmt::format("{} is a {} file, which a catalog cannot name: import it first",
                              given.native(), name(format))};

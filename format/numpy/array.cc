@@ -272,10 +272,10 @@ Decoded<TensorFacts> decode_array(std::span<const std::byte> head, std::uint64_t
   if (!data_bytes) return corrupt(begin, "the array's shape is too large");
   const std::uint64_t there_bytes = file_bytes - std::min(file_bytes, *data_offset);
   if (there_bytes != *data_bytes) {
-    return corrupt(*data_offset,
-                   sentence("the file has ", there_bytes,
-                            " bytes of elements, but its header says ", *data_bytes, ": it is ",
-                            there_bytes < *data_bytes ? "truncated" : "longer than it is to be"));
+    return corrupt(
+        *data_offset,
+        sentence("it has ", there_bytes, " bytes of elements, but its header says ", *data_bytes,
+                 ": it is ", there_bytes < *data_bytes ? "truncated" : "longer than it is to be"));
   }
   tensor.span = {0, *data_offset, *data_bytes, std::nullopt};
   if (*header.fortran_order && tensor.shape.size() > 1) make_column_major(tensor);

@@ -322,6 +322,20 @@ Result<void> rewrite(const Payload& payload, const TransferOptions& options, Tra
   return {};
 }
 
+namespace {
+
+// Formats that are opened only.
+Result<void> check_writable(const std::filesystem::path& source, Format target) {
+  std::string_view why;
+  if (target == Format::TensorFlowV1) why = "nothing writes TensorFlow V1 checkpoints any more";
+  if (target == Format::Npy) why = "an .npy file holds one array; 'cairn cat --npy' writes one";
+  if (target == Format::Npz)
+    why = ".npz files are opened and not written; 'cairn cat --npy' writes one tensor as .npy";
+  if (why.empty()) return {};
+  return Error{Code::Unsupported, 0, source.string() + ": " + std::string(why)};
+}
+
+}  // namespace
 }  // namespace internal
 
 Result<Transfer> convert(const std::filesystem::path& source, Format target,
@@ -329,13 +343,7 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
   return at_boundary([&]() -> Result<Transfer> {
     if (options.output.empty())
       return Error{Code::Invalid, 0, source.string() + ": convert needs an output prefix"};
-    if (target == Format::TensorFlowV1 || target == Format::Npy) {
-      return Error{
-          Code::Unsupported, 0,
-          source.string() + (target == Format::Npy
-                                 ? ": an .npy file holds one array; 'cairn cat --npy' writes one"
-                                 : ": nothing writes TensorFlow V1 checkpoints any more")};
-    }
+    CAIRN_CHECK(internal::check_writable(source, target));
     CAIRN_CHECK(internal::refuse_existing(options, target));
     CAIRN_TRY(found, internal::find(source, options.follow_links));
     OpenOptions opening;

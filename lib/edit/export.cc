@@ -261,11 +261,13 @@ Result<Transfer> export_index(const std::filesystem::path& source, Format target
                        ": export goes to tensorflow or safetensors; import adds Cairn's index"};
     }
     CAIRN_TRY(found, internal::find(source, options.follow_links));
-    if (found.parts.format == Format::TensorFlowV1) {
-      return Error{Code::Unsupported, 0,
-                   found.location.prefix.string() +
-                       ": is a V1 checkpoint, whose values no index can point to; convert() (cairn "
-                       "convert) writes them anew"};
+    const bool decoded = found.parts.format == Format::Npz && found.parts.shards.size() > 1;
+    if (decoded || found.parts.format == Format::TensorFlowV1) {
+      return Error{
+          Code::Unsupported, 0,
+          found.location.prefix.string() +
+              (decoded ? ": has compressed arrays, which" : ": is a V1 checkpoint, whose values") +
+              " no index can point to; convert() (cairn convert) writes them anew"};
     }
     if (target == Format::Safetensors)
       return export_safetensors(found.location, found.parts, options);

@@ -11,6 +11,7 @@ constexpr std::array kFileFormats = {
     FileFormat{Format::Safetensors, "safetensors", ".safetensors", FileType::Safetensors,
                read_safetensors},
     FileFormat{Format::Npy, "npy", ".npy", FileType::Numpy, read_npy},
+    FileFormat{Format::Npz, "npz", ".npz", FileType::NumpyArchive, read_npz},
 };
 
 const FileFormat* named_as(std::string_view file_name) noexcept {

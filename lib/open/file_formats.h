@@ -3,8 +3,10 @@
 // The formats whose checkpoint is one file. To add one: a decoder in format/, an opener beside
 // npy.cc, and a row in the table of file_formats.cc.
 
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cairn/checkpoint.h"
 #include "format/facts.h"
@@ -13,10 +15,13 @@
 
 namespace cairn::internal {
 
-// A file that is open, and what it says: one shard, in the order of the facts.
+// A file that is open, and what it says: one shard, and one more in memory where something in it
+// had to be decoded, in the order of the facts.
 struct FileIndex {
   OpenShard shard;
   format::IndexFacts facts;
+  std::optional<OpenShard> decoded = {};
+  std::vector<std::string> warnings = {};  // of what was left out
 };
 
 struct FileFormat {
@@ -24,7 +29,8 @@ struct FileFormat {
   std::string_view name;    // what name(Format) says
   std::string_view suffix;  // of files' names; taken off for the checkpoint's prefix
   FileType type{};          // by which identify() knows it
-  // What the file says; its shard gets the name. Not `whole`: tensors may lie behind its end.
+  // What the file says; its shard gets the name. Not `whole`: tensors may lie behind its end, and
+  // what is damaged is left out, with a warning.
   Result<FileIndex> (*read)(OpenShard file, const std::string& name, bool whole) = nullptr;
 };
 
@@ -37,5 +43,6 @@ bool is_named_as_file(std::string_view file_name) noexcept;
 // The rows' openers.
 Result<FileIndex> read_safetensors(OpenShard file, const std::string& name, bool whole);
 Result<FileIndex> read_npy(OpenShard file, const std::string& name, bool whole);
+Result<FileIndex> read_npz(OpenShard file, const std::string& name, bool whole);
 
 }  // namespace cairn::internal

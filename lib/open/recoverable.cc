@@ -191,6 +191,8 @@ Result<RecoverableCheckpoint> of_file(Location location, std::vector<std::string
   RecoverableCheckpoint recoverable{
       std::move(location), format, std::move(read.facts), {}, std::move(warnings)};
   recoverable.shards.emplace_back(std::move(read.shard));
+  if (read.decoded) recoverable.shards.emplace_back(*std::move(read.decoded));
+  for (std::string& warning : read.warnings) recoverable.warnings.push_back(std::move(warning));
   return recoverable;
 }
 

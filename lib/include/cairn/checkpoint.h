@@ -38,9 +38,9 @@ enum class Verify : std::uint8_t {
 };
 
 // What a checkpoint's index is. TensorFlowV1 is opened, and never written.
-enum class Format : std::uint8_t { Cairn, TensorFlow, TensorFlowV1, Safetensors, Npy };
+enum class Format : std::uint8_t { Cairn, TensorFlow, TensorFlowV1, Safetensors, Npy, Npz };
 
-// "cairn", "tensorflow", "tensorflow-v1", "safetensors", "npy".
+// "cairn", "tensorflow", "tensorflow-v1", "safetensors", "npy", "npz".
 CAIRN_API std::string_view name(Format format) noexcept;
 
 struct OpenOptions {

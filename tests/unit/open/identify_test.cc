@@ -96,7 +96,7 @@ TEST_CASE("a stranger under a checkpoint's name is named, wherever it stands") {
       INFO(stranger.what, " in place ", static_cast<int>(place));
       // Of a file alone its contents decide, and this is damaged.
       const bool alone = place == Place::Safetensors || place == Place::V1;
-      if (alone && stranger.what == std::string_view("NumPy")) continue;
+      if (alone && std::string_view(stranger.what).starts_with("NumPy")) continue;
       Sandbox box;
       const Put there = put(box, place, stranger.bytes);
       const std::string wanted = there.file.string() + ": " + stranger.said;
