@@ -11,19 +11,18 @@ namespace cairn::internal {
 namespace zip = format::zip;
 
 Result<std::vector<zip::Member>> read_zip_members(const os::File& file, std::uint64_t size_bytes) {
-  std::vector<std::byte> bytes(std::min<std::uint64_t>(size_bytes, zip::kTailBytes));
-  CAIRN_CHECK(file.read_at(size_bytes - bytes.size(), bytes));
-  const auto place = zip::find_directory(bytes, size_bytes);
+  os::Bytes tail(std::min<std::uint64_t>(size_bytes, zip::kTailBytes));
+  const std::uint64_t tail_offset = size_bytes - tail.size();
+  CAIRN_CHECK(file.read_at(tail_offset, tail));
+  const auto place = zip::find_directory(tail, size_bytes);
   if (!place) return error_of(file.path(), place.error());
-  std::span<const std::byte> directory;
-  const std::uint64_t tail_offset = size_bytes - bytes.size();
-  if (place->offset_bytes >= tail_offset) {
-    directory = std::span(bytes).subspan(place->offset_bytes - tail_offset, place->size_bytes);
-  } else {
-    bytes.resize(place->size_bytes);
-    CAIRN_CHECK(file.read_at(place->offset_bytes, bytes));
-    directory = bytes;
-  }
+  const bool in_tail = place->offset_bytes >= tail_offset;
+  os::Bytes longer(in_tail ? 0 : place->size_bytes);
+  CAIRN_CHECK(file.read_at(place->offset_bytes, longer));
+  const std::span<const std::byte> directory =
+      in_tail ? std::span<const std::byte>(tail).subspan(place->offset_bytes - tail_offset,
+                                                         place->size_bytes)
+              : std::span<const std::byte>(longer);
   auto members = zip::decode_directory(directory, *place);
   if (!members) return error_of(file.path(), members.error());
   return *std::move(members);

@@ -111,6 +111,21 @@ TEST_CASE("an .npz file of stored arrays has one shard, one of none has no tenso
   CHECK(empty->tensor_count() == 0);
 }
 
+TEST_CASE("a directory that is longer than the end that is read first is read too") {
+  Sandbox box;
+  std::vector<ZipMember> members;
+  for (int i = 0; i < 1'000; ++i)
+    members.push_back({.name = std::string(40, 'n') + std::to_string(i) + ".npy",
+                       .data = npy_of("<i4", "()", false, std::string("\1\0\0\0", 4))});
+  write_file(box / "m.npz", zip_of(members));
+  const auto checkpoint = Checkpoint::open(box / "m.npz");
+  REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+  CHECK(checkpoint->tensor_count() == 1'000);
+  const auto last = checkpoint->tensor(std::string(40, 'n') + "999");
+  REQUIRE_MESSAGE(last, refusal(last));
+  CHECK(*last->values<std::int32_t>() == std::vector<std::int32_t>{1});
+}
+
 TEST_CASE("an .npy header of any length is read, stored and deflated") {
   Sandbox box;
   for (const bool deflated : {false, true}) {
