@@ -52,7 +52,9 @@ class HeaderParser {
 
  private:
   void skip_blanks() {
-    text_.remove_prefix(std::min(text_.find_first_not_of(" \n"), text_.size()));
+    std::size_t count = 0;
+    while (count < text_.size() && (text_[count] == ' ' || text_[count] == '\n')) ++count;
+    text_.remove_prefix(count);
   }
   bool sees_end() {
     skip_blanks();

@@ -43,12 +43,25 @@ std::string_view unreadable(const Member& member) noexcept {
   return {};
 }
 
+// By name. Facts are large, so each is moved once.
+std::vector<format::TensorFacts> sorted(std::vector<format::TensorFacts> tensors) {
+  std::vector<format::TensorFacts*> order;
+  order.reserve(tensors.size());
+  for (format::TensorFacts& tensor : tensors) order.push_back(&tensor);
+  std::ranges::sort(order, {}, &format::TensorFacts::name);
+  std::vector<format::TensorFacts> moved;
+  moved.reserve(tensors.size());
+  for (format::TensorFacts* const tensor : order) moved.push_back(std::move(*tensor));
+  return moved;
+}
+
 class NpzReader {
  public:
   NpzReader(const os::File& file, bool whole) noexcept : file_(file), whole_(whole) {}
 
   Result<void> run(std::span<const Member> members) {
     CAIRN_CHECK(check_room(members));
+    tensors_.reserve(members.size());
     for (const Member& member : members) {
       auto tensor = read(member);
       const Code code = tensor ? Code{} : tensor.error().code;
@@ -88,8 +101,7 @@ class NpzReader {
                                     identity_of(info), 0, 0, decoded_bytes_});
       index.decoded = OpenShard{*std::move(memory_), identity_of(info)};
     }
-    std::ranges::sort(tensors_, {}, &format::TensorFacts::name);
-    index.facts.tensors = std::move(tensors_);
+    index.facts.tensors = sorted(std::move(tensors_));
     return index;
   }
 

@@ -12,6 +12,7 @@
 #include "cairn/checkpoint.h"
 #include "cairn/convert.h"
 #include "cairn/copy.h"
+#include "cairn/restore.h"
 #include "cairn/salvage.h"
 #include "tests/unit/open/npy_samples.h"
 #include "tests/unit/open/zip_samples.h"
@@ -109,6 +110,24 @@ TEST_CASE("an .npz file of stored arrays has one shard, one of none has no tenso
   const auto empty = Checkpoint::open(box / "empty.npz");
   REQUIRE_MESSAGE(empty, refusal(empty));
   CHECK(empty->tensor_count() == 0);
+}
+
+TEST_CASE("an .npz file is restored by every method that its file system has") {
+  Sandbox box;
+  write_file(box / "m.npz", zip_of(several()));
+  for (const IoMethod method :
+       {IoMethod::Map, IoMethod::Populate, IoMethod::Read, IoMethod::Direct}) {
+    INFO(name(method));
+    RestoreOptions options;
+    options.method = method;
+    const auto restored = restore(box / "m.npz", options);
+    if (method == IoMethod::Direct && !restored) {
+      CHECK_MESSAGE(has(refusal(restored), "Unsupported: "), refusal(restored));
+      continue;
+    }
+    REQUIRE_MESSAGE(restored, refusal(restored));
+    check_several(restored->checkpoint);
+  }
 }
 
 TEST_CASE("a directory that is longer than the end that is read first is read too") {
