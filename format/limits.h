@@ -69,4 +69,12 @@ inline constexpr std::uint64_t kObjectGraphBytesMax = std::uint64_t{1} << 28;
 // of memory.
 inline constexpr std::uint64_t kObjectGraphPartsMax = std::uint64_t{1} << 23;
 
+// Deflate makes at most 258 bytes of two bits: stops a member that claims more than it can become.
+inline constexpr std::uint64_t kDeflateRatioMax = 1'032;
+
+// A model of 100,000 parameters has as many members and a directory of 10 MB: stops an archive from
+// being nothing but a directory.
+inline constexpr std::uint64_t kZipMembersMax = std::uint64_t{1} << 20;
+inline constexpr std::uint64_t kZipDirectoryBytesMax = std::uint64_t{1} << 28;
+
 }  // namespace cairn::format::limits

@@ -19,8 +19,9 @@ constexpr const char* kDescription =
 constexpr const char* kFooter =
     "Exit status: 0 the list was printed, 2 the checkpoint could not be opened.\n\n"
     "A partitioned variable is stored in several slices: its shard, offset and checksum are\n"
-    "'-' (JSON: null). The values of a V1 checkpoint are decoded when it is opened: they have\n"
-    "no offset in their file, and bytes and checksum are those of the decoded values.\n\n"
+    "'-' (JSON: null). The values of a V1 checkpoint, and the compressed arrays of a .npz\n"
+    "file, are decoded when it is opened: they have no offset in their file, and bytes and\n"
+    "checksum are those of the decoded values.\n\n"
     "JSON: a name that is not UTF-8 is printed as \"name_hex\". \"metadata\" and\n"
     "\"safetensors_metadata\" are arrays of {\"key\",\"value\"}, with whole values. Text has only\n"
     "the beginning of long values.\n\n"
@@ -33,9 +34,12 @@ std::string shape_text(std::span<const std::int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ","));
 }
 
-// The values of a V1 file are nowhere in it as bytes.
+// The values of a V1 file, and compressed arrays, are nowhere in their file as bytes.
 bool has_offset(const Checkpoint& checkpoint, const Tensor& tensor) {
-  return !tensor.partitioned() && checkpoint.format() != Format::TensorFlowV1;
+  const bool decoded =
+      checkpoint.format() == Format::TensorFlowV1 ||
+      (checkpoint.format() == Format::Npz && tensor.shard() != checkpoint.shard_at(0).name);
+  return !tensor.partitioned() && !decoded;
 }
 
 using KeyValues = std::vector<Checkpoint::KeyValue>;

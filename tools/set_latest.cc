@@ -42,7 +42,8 @@ Result<fs::path> resolve(const fs::path& dir, const fs::path& given, bool follow
   }
   if (!checkpoint) return checkpoint.error();
   const Format format = checkpoint->format();
-  if (format == Format::Safetensors || format == Format::Npy || format == Format::Gguf) {
+  if (format == Format::Safetensors || format == Format::Npy || format == Format::Gguf ||
+      format == Format::Npz) {
     return Error{Code::Invalid, 0,
                  fmt::format("{} is a {} file, which a catalog cannot name: import it first",
                              given.native(), name(format))};

@@ -236,8 +236,12 @@ Result<void> write_safetensors(const Source& from, const TransferOptions& option
 
 // Empty: convert writes it.
 std::string_view why_not_written(Format target) noexcept {
-  if (target == Format::TensorFlowV1) return "Cairn does not write TensorFlow V1 checkpoints; write the format tensorflow instead";
-  if (target == Format::Npy) return "a .npy file holds only one array; use 'cairn cat --npy' to write one";
+  if (target == Format::TensorFlowV1)
+    return "Cairn does not write TensorFlow V1 checkpoints; write the format tensorflow instead";
+  if (target == Format::Npy)
+    return "a .npy file holds only one array; use 'cairn cat --npy' to write one";
+  if (target == Format::Npz)
+    return "Cairn does not write .npz files; use 'cairn cat --npy' to write one tensor as .npy";
   if (target == Format::Gguf)
     return "Cairn does not write GGUF files; write the format safetensors or cairn instead";
   return {};
@@ -343,7 +347,7 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
       return Error{Code::Unsupported, 0, source.string() + ": " + std::string(why)};
     CAIRN_CHECK(internal::refuse_existing(options, target));
     CAIRN_TRY(found, internal::find(source, options.follow_links));
-    if (!options.allow_lossy) CAIRN_CHECK(internal::check_nothing_left_out(found.location));
+    if (!options.allow_lossy) CAIRN_CHECK(internal::check_nothing_left_out(found.parts));
     OpenOptions opening;
     opening.exec = options.exec;
     CAIRN_TRY(checkpoint, internal::OpenCheckpoint::make(std::move(found.parts), opening));

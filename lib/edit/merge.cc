@@ -18,7 +18,7 @@ Result<Transfer> merge(std::span<const std::filesystem::path> sources,
     found.reserve(sources.size());
     for (const std::filesystem::path& path : sources) {
       CAIRN_TRY(each, internal::find(path, options.follow_links));
-      if (!options.allow_lossy) CAIRN_CHECK(internal::check_nothing_left_out(each.location));
+      if (!options.allow_lossy) CAIRN_CHECK(internal::check_nothing_left_out(each.parts));
       found.push_back({path, std::move(each)});
     }
     CAIRN_TRY(composed, internal::compose(std::move(found)));

@@ -15,6 +15,7 @@ constexpr std::array kFileFormats = {
                read_safetensors},
     FileFormat{Format::Npy, "npy", ".npy", FileType::Numpy, read_npy},
     FileFormat{Format::Gguf, "gguf", ".gguf", FileType::Gguf, read_gguf, read_gguf_parts},
+    FileFormat{Format::Npz, "npz", ".npz", FileType::NumpyArchive, read_npz},
 };
 
 const FileFormat* named_as(std::string_view file_name) noexcept {
@@ -44,18 +45,6 @@ Result<void> check_in_one_file(const Location& location) {
                path + ": is one of " + std::to_string(read->part_count) +
                    " files of a split model, which no one step can copy, move or remove; "
                    "convert() (cairn convert) writes them as one checkpoint"};
-}
-
-Result<void> check_nothing_left_out(const Location& location) {
-  if (location.kind != Kind::File) return {};
-  CAIRN_TRY(read, read_file(location, true));
-  if (read.left_out.empty()) return {};
-  const std::size_t others = read.left_out.size() - 1;
-  return Error{
-      Code::Unsupported, 0,
-      read.left_out.front() +
-          (others == 0 ? "" : ", and " + std::to_string(others) + " more warnings say so") +
-          ". Nothing is written unless it may be left out (--allow-lossy)"};
 }
 
 }  // namespace internal

@@ -188,7 +188,7 @@ std::string_view by_type(FileType type) noexcept {
       return "a Zip archive of PyTorch's, with a pickle in it that can run code when loaded; load "
              "it in PyTorch, and save its tensors as safetensors";
     case FileType::NumpyArchive:
-      return "a Zip archive of NumPy arrays (.npz); of its .npy files a checkpoint can be saved";
+      return "a Zip archive of NumPy arrays (.npz)";
     case FileType::Zip:
       return "a Zip archive, such as PyTorch, Keras 3 and NumPy write";
     case FileType::Numpy:

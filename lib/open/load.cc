@@ -120,8 +120,10 @@ Result<Parts> load_file(const Location& location) {
   std::vector<os::File> files;
   files.push_back(std::move(read.shard.file));
   for (OpenShard& other : read.others) files.push_back(std::move(other.file));
+  if (read.decoded) files.push_back(std::move(read.decoded->file));
   auto parts = assemble({location.file_format->format, location.prefix, std::move(path)},
                         read.facts, std::move(files));
+  if (parts && !read.left_out.empty()) parts->left_out = read.left_out.front();
   if (parts) parts->warnings = std::move(read.left_out);
   return parts;
 }
@@ -164,8 +166,11 @@ Result<Parts> load_quietly(Location& location, bool follow_links, OpenAttempt& a
     return load_tensorflow(location, follow_links, index, attempt);
   }();
   const bool from_files = location.kind != Kind::TensorFlowV1;  // which has looked itself
-  if (parts && from_files && attempt.links_moved(parts->shards))
-    return written_meanwhile(location.prefix);
+  std::span<const os::File> named;
+  if (parts && from_files) named = parts->shards;
+  if (location.kind == Kind::File && !named.empty())
+    named = named.first(1);  // the other is decoded
+  if (parts && from_files && attempt.links_moved(named)) return written_meanwhile(location.prefix);
   if (parts && location.kind == Kind::Prefix) parts->origin = attempt.origin(location.base);
   if (parts)
     parts->warnings.insert(parts->warnings.begin(), location.warnings.begin(),

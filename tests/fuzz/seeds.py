@@ -89,6 +89,12 @@ def add_numpy(seeds):
             file = io.BytesIO()
             numpy.lib.format.write_array(file, array, version=version)
             seeds.add("npy", file.getvalue())
+    for save in (numpy.savez, numpy.savez_compressed):
+        for some in (arrays[:1], arrays[:3], arrays):
+            file = io.BytesIO()
+            save(file, *some)
+            seeds.add("npz", file.getvalue())
+            seeds.add("npz", b"prefix" + file.getvalue())
 
 
 def varints(numbers):

@@ -41,7 +41,7 @@ enum class Verify : std::uint8_t {
 // The format of a checkpoint's index. Cairn opens TensorFlowV1 and never writes it.
 enum class Format : std::uint8_t { Cairn, TensorFlow, TensorFlowV1, Safetensors, Npy, Gguf, Npz };
 
-// "cairn", "tensorflow", "tensorflow-v1", "safetensors", "npy", "gguf".
+// "cairn", "tensorflow", "tensorflow-v1", "safetensors", "npy", "gguf", "npz".
 CAIRN_API std::string_view name(Format format) noexcept;
 
 struct OpenOptions {
