@@ -15,7 +15,6 @@
 #include "lib/edit/fit.h"
 #include "lib/edit/publish.h"
 #include "lib/edit/transfer.h"
-#include "lib/open/file_formats.h"
 #include "lib/open/load.h"
 #include "lib/open/locate.h"
 #include "lib/os/parallel.h"

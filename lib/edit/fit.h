@@ -15,6 +15,8 @@
 
 namespace cairn::internal {
 
+struct Parts;
+
 // What a Saver notes of when it saved, for the rules of its own directory. It means nothing
 // elsewhere, and never goes along.
 bool is_bookkeeping(std::string_view key) noexcept;

@@ -2,8 +2,8 @@
 
 #include "cairn/edit.h"
 #include "lib/edit/compose.h"
+#include "lib/edit/fit.h"
 #include "lib/edit/publish_linked.h"
-#include "lib/open/file_formats.h"
 #include "lib/open/load.h"
 #include "lib/try.h"
 
