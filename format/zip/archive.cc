@@ -3,8 +3,9 @@
 // does. The directory ends where the end records begin, and what it says of its own place differs
 // from that by what was put in front of the archive.
 //
-// Readers that look in different places can be shown different archives. So whatever is said twice
-// must be the same, names are unique, and no byte belongs to two members.
+// Readers that look in different places can be shown different archives. So the two end records,
+// and the directory and the local headers, must say the same; names are unique, and no byte belongs
+// to two members.
 
 #include "format/zip/archive.h"
 
@@ -86,6 +87,15 @@ End end64_of(std::span<const std::byte> record, std::uint64_t offset_bytes) {
       number_at<std::uint64_t>(record, 24) == number_at<std::uint64_t>(record, 32);
   return {offset_bytes, one_disk, number_at<std::uint64_t>(record, 32),
           number_at<std::uint64_t>(record, 40), number_at<std::uint64_t>(record, 48)};
+}
+
+// Whether the record of narrow numbers says another than the wide one, and not that it is there.
+bool contradicts(const End& narrow, const End& wide) noexcept {
+  constexpr std::uint64_t kCountIn64 = 0xffff;
+  return (narrow.member_count != kCountIn64 && narrow.member_count != wide.member_count) ||
+         (narrow.directory_bytes != kIn64 && narrow.directory_bytes != wide.directory_bytes) ||
+         (narrow.directory_offset_bytes != kIn64 &&
+          narrow.directory_offset_bytes != wide.directory_offset_bytes);
 }
 
 Decoded<DirectoryPlace> place_of(const End& end) {
@@ -248,7 +258,10 @@ Decoded<DirectoryPlace> find_directory(std::span<const std::byte> tail, std::uin
     constexpr std::size_t kBehind = kLocatorBytes + kEnd64Bytes;
     if (*at < kBehind || !has_mark(record(kBehind, kEnd64Bytes), kEnd64Mark))
       return corrupt(end.offset_bytes, "the ZIP64 end record is not in front of its locator");
+    const End narrow = end;
     end = end64_of(record(kBehind, kEnd64Bytes), end.offset_bytes - kBehind);
+    if (contradicts(narrow, end))
+      return corrupt(end.offset_bytes, "the two end records of the zip archive differ");
   }
   if (!end.one_disk)
     return unsupported(end.offset_bytes, "the zip archive is one of several files");

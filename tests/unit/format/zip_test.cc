@@ -138,6 +138,8 @@ TEST_CASE("archives that contradict themselves are refused") {
       {patched(14, 9), Code::Unsupported, "one of several files"},
       {patched(9, 1), Code::Corrupt, "not in front of the record"},
       {patched(5, 1), Code::Corrupt, "not in front of the record"},
+      {patched(10, 3, {.zip64 = true}), Code::Corrupt,
+       "the two end records of the zip archive differ"},
       {patched(98, 'x', {.zip64 = true}), Code::Corrupt, "not in front of its locator"},
   };
   for (const Row& row : rows) {
