@@ -65,7 +65,7 @@ Result<void> refuse_existing(const Target& target, std::span<const std::string_v
 // Holds the prefix's lock, from its making to its end.
 class Publisher {
  public:
-  // Errors: those of Lock.
+  // Errors: those of lock_prefix().
   static Result<Publisher> begin(Target target, const LockWait& wait);
 
   // Under a lock of the target's prefix that is held already, by lock_prefix().
