@@ -18,6 +18,7 @@
 
 #include "format/checked.h"
 #include "format/digest.h"
+#include "lib/open/assemble.h"
 #include "lib/open/identify.h"
 #include "lib/os/parallel.h"
 #include "lib/read/open_checkpoint.h"

@@ -16,6 +16,7 @@
 #include "lib/edit/fit.h"
 #include "lib/edit/publish.h"
 #include "lib/edit/transfer.h"
+#include "lib/open/assemble.h"
 #include "lib/open/load.h"
 #include "lib/open/locate.h"
 #include "lib/read/names.h"

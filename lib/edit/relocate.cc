@@ -17,6 +17,7 @@
 #include "format/limits.h"
 #include "format/tensorflow/bundle.h"
 #include "lib/edit/publish.h"
+#include "lib/open/assemble.h"
 #include "lib/open/catalog.h"
 #include "lib/open/file_formats.h"
 #include "lib/open/v1.h"

@@ -119,4 +119,8 @@ bool may_be_a_race(const Error& error) noexcept {
          error.code == Code::Busy;
 }
 
+Error written_meanwhile(const std::filesystem::path& prefix) {
+  return {Code::Busy, 0, prefix.string() + ": is being written anew"};
+}
+
 }  // namespace cairn::internal

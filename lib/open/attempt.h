@@ -74,6 +74,9 @@ class OpenAttempt {
 // Whether an error may come from a writer that came between.
 bool may_be_a_race(const Error& error) noexcept;
 
+// The error of an attempt between whose looks a writer came.
+Error written_meanwhile(const std::filesystem::path& prefix);
+
 // The answer of `open`, which goes by `attempt`: the first one that is `good`, or that no writer
 // had a part in.
 template <class Open, class Good>

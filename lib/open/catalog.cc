@@ -5,6 +5,7 @@
 #include "format/le.h"
 #include "format/limits.h"
 #include "format/tensorflow/state_text.h"
+#include "lib/open/assemble.h"
 #include "lib/open/load.h"
 #include "lib/read/identity.h"
 #include "lib/read/names.h"

@@ -8,8 +8,8 @@
 
 #include "cairn/checkpoint.h"
 #include "format/facts.h"
+#include "lib/open/assemble.h"
 #include "lib/open/identify.h"
-#include "lib/open/load.h"
 
 namespace cairn::internal {
 

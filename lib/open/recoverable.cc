@@ -21,10 +21,13 @@
 #include "format/cairn/index.h"
 #include "format/limits.h"
 #include "format/tensorflow/bundle.h"
+#include "lib/open/assemble.h"
 #include "lib/open/catalog.h"
 #include "lib/open/file_formats.h"
 #include "lib/open/identify.h"
+#include "lib/open/load.h"
 #include "lib/open/pending_index.h"
+#include "lib/open/tensorflow.h"
 #include "lib/open/v1.h"
 #include "lib/read/names.h"
 #include "lib/try.h"
@@ -219,8 +222,7 @@ Result<RecoverableCheckpoint> look(const std::filesystem::path& path, bool follo
   CAIRN_TRY(recoverable,
             with_shards(std::move(location), std::move(chosen), follow_links, std::move(warnings)));
   // Shards that seem to be lost may be those of a checkpoint that was just replaced.
-  if (attempt.index_changed())
-    return Error{Code::Busy, 0, path.string() + ": another process replaces it now; try again"};
+  if (attempt.index_changed()) return written_meanwhile(path);
   return std::move(recoverable);
 }
 

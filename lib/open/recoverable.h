@@ -10,7 +10,7 @@
 
 #include "cairn/checkpoint.h"
 #include "format/facts.h"
-#include "lib/open/load.h"
+#include "lib/open/assemble.h"
 #include "lib/open/locate.h"
 
 namespace cairn::internal {

@@ -23,8 +23,8 @@
 #include "format/quoted.h"
 #include "format/tensorflow/bundle.h"
 #include "format/tensorflow/v1.h"
+#include "lib/open/assemble.h"
 #include "lib/open/identify.h"
-#include "lib/open/load.h"
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
 #include "lib/try.h"
@@ -289,8 +289,7 @@ Result<Parts> load_v1(const Location& location, bool follow_links, OpenAttempt& 
   const auto gone = [&](const Opened& source) { return replaced(location.directory, source); };
   if (std::ranges::none_of(sources, gone)) return parts;
   attempt.note_index_gone();
-  return Error{Code::Busy, 0,
-               location.prefix.string() + ": another process replaces it now; try again"};
+  return written_meanwhile(location.prefix);
 }
 
 Result<Parts> load_v1_file(os::File file, const std::filesystem::path& prefix) {

@@ -1,0 +1,46 @@
+#include "lib/open/assemble.h"
+
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include "format/quoted.h"
+#include "lib/read/identity.h"
+#include "lib/read/names.h"
+#include "lib/try.h"
+
+namespace cairn::internal {
+
+Result<OpenShard> open_shard(const os::Directory& directory, const std::string& name,
+                             bool follow_links) {
+  CAIRN_TRY(opened, directory.open_seen(name, links_of(follow_links)));
+  return OpenShard{std::move(opened.file), identity_of(opened.info)};
+}
+
+Result<void> check_shard_names(const format::IndexView& index, const Location& location,
+                               const std::string& path) {
+  for (std::size_t i = 0; i < index.shard_count(); ++i) {
+    std::string_view name = index.shard(i).name;
+    if (name.starts_with(location.base)) name.remove_prefix(location.base.size());
+    if (!has_control_characters(name)) continue;
+    return Error{Code::Unsafe, 0,
+                 path + ": shard " + format::quoted(index.shard(i).name) +
+                     ": its name holds control characters that the prefix does not have"};
+  }
+  return {};
+}
+
+Error error_of(const std::string& path, const format::DecodeError& reason) {
+  return {reason.code, 0,
+          path + ": byte " + std::to_string(reason.byte_offset) + ": " + reason.what};
+}
+
+Result<Parts> assemble(const IndexSource& what, const format::IndexFacts& facts,
+                       std::vector<os::File> shards) {
+  auto index = format::build_index(facts);
+  if (!index) return Error{Code::Corrupt, 0, what.index_path + ": " + index.error().what};
+  auto kept = std::make_shared<const std::vector<std::byte>>(std::move(index->bytes));
+  return Parts{what.format, what.prefix, std::move(kept), index->view, std::move(shards)};
+}
+
+}  // namespace cairn::internal

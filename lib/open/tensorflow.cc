@@ -1,0 +1,146 @@
+#include "lib/open/tensorflow.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "format/checked.h"
+#include "format/digest.h"
+#include "format/limits.h"
+#include "format/quoted.h"
+#include "format/tensorflow/bundle.h"
+#include "lib/open/assemble.h"
+#include "lib/open/identify.h"
+#include "lib/read/identity.h"
+#include "lib/read/names.h"
+#include "lib/try.h"
+
+namespace cairn::internal {
+namespace {
+
+Error too_short(const std::string& path, std::uint64_t size_bytes, const std::string& tensor,
+                const format::Span& span) {
+  return {Code::Corrupt, 0,
+          path + ": has " + std::to_string(size_bytes) + " bytes, but tensor " +
+              format::quoted(tensor) + " needs " + std::to_string(span.size_bytes) + " at byte " +
+              std::to_string(span.offset_bytes) +
+              ": the file is truncated, or belongs to another index"};
+}
+
+// Counts the span's bytes to its shard; false where they lie outside of it.
+bool place(format::Span& span, format::ShardFacts& shard) {
+  const bool fits = format::inside(span.offset_bytes, span.size_bytes, shard.identity.size_bytes);
+  // TensorFlow accepts any offset for a tensor without bytes.
+  if (!fits && span.size_bytes == 0) span.offset_bytes = 0;
+  shard.live_bytes += span.size_bytes;
+  return fits || span.size_bytes == 0;
+}
+
+std::string merged_warning(const Location& location, std::int32_t header_count,
+                           std::int32_t named_count) {
+  return location.prefix.string() + ": " + location.file(kTensorFlowSuffix) + " counts " +
+         std::to_string(header_count) + " shards, but every tensor lies in the " +
+         std::to_string(named_count) +
+         " that are there, which TensorFlow's merge named without those that hold none; "
+         "TensorFlow cannot read it until export_index() with replace (cairn export --to "
+         "tensorflow --replace) or convert() writes the index anew";
+}
+
+// Opens the shards that a bundle's tensors lie in, and gives the spans positions in that list.
+Result<std::vector<os::File>> open_bundle_shards(const Location& location, bool follow_links,
+                                                 const std::set<std::uint32_t>& numbers,
+                                                 format::IndexFacts& facts) {
+  std::map<std::uint32_t, std::uint32_t> positions;
+  std::vector<os::File> files;
+  const std::uint32_t count =
+      named_shard_count(location, numbers, static_cast<std::uint32_t>(facts.bundle.num_shards));
+  facts.bundle.num_shards = static_cast<std::int32_t>(count);
+  for (const std::uint32_t number : numbers) {
+    positions[number] = static_cast<std::uint32_t>(files.size());
+    const std::string name = location.file(format::tensorflow::shard_suffix(number, count));
+    CAIRN_TRY(shard, open_shard(location.directory, name, follow_links));
+    format::ShardFacts shard_facts;
+    shard_facts.name = name;
+    shard_facts.kind = format::ShardKind::TensorFlow;
+    shard_facts.identity = shard.identity;
+    facts.shards.push_back(std::move(shard_facts));
+    files.push_back(std::move(shard.file));
+  }
+  for (format::TensorFacts& tensor : facts.tensors) {
+    const format::Span* outside = nullptr;
+    if (!tensor.slices.empty()) tensor.span = {};  // a merge may leave a shard's number there
+    for_each_span(tensor, [&](format::Span& span) {
+      span.shard = positions.at(span.shard);
+      if (!place(span, facts.shards[span.shard])) outside = &span;
+    });
+    if (outside == nullptr) continue;
+    const os::File& file = files[outside->shard];
+    return named_for_what_it_is(
+        file, too_short(file.path(), facts.shards[outside->shard].identity.size_bytes, tensor.name,
+                        *outside));
+  }
+  // Shared ranges were counted for each name.
+  for (format::ShardFacts& shard : facts.shards) {
+    shard.live_bytes = std::min(shard.live_bytes, shard.identity.size_bytes);
+  }
+  return files;
+}
+
+}  // namespace
+
+Result<os::OpenedFile> open_tensorflow_index(const Location& location) {
+  return location.directory.open_seen(location.file(kTensorFlowSuffix), location.links);
+}
+
+Result<TensorFlowIndex> read_tensorflow_index(const os::File& file, const os::FileInfo& info) {
+  CAIRN_TRY(bytes, os::read_whole(file, info, format::limits::kForeignIndexBytesMax));
+  const Digest128 digest = format::xxh3_128(bytes);
+  return TensorFlowIndex{&file, std::move(bytes), {true, identity_of(info), digest}};
+}
+
+Result<TensorFlowIndex> read_tensorflow_index(const Location& location, OpenAttempt& attempt) {
+  auto opened = open_tensorflow_index(location);
+  if (!opened && opened.error().code == Code::NotFound) attempt.note_index_gone();
+  if (!opened) return std::move(opened).error();
+  const os::FileInfo info = opened->info;
+  return read_tensorflow_index(attempt.keep_index(std::move(opened->file), info), info);
+}
+
+Result<Parts> load_tensorflow(const Location& location, bool follow_links,
+                              const TensorFlowIndex& index, const OpenAttempt& attempt) {
+  auto bundle = format::tensorflow::decode_bundle(index.bytes);
+  if (!bundle)
+    return named_for_what_it_is(*index.file, error_of(index.file->path(), bundle.error()));
+  format::IndexFacts facts;
+  facts.bundle = bundle->header;
+  facts.tensors = std::move(bundle->tensors);
+  facts.tensorflow_index = index.record;
+  CAIRN_TRY(files, open_bundle_shards(location, follow_links, bundle->shards, facts));
+  // P.index records nothing by which its shards are recognised, so it must be there still; and
+  // where P.cairn was skipped for it, a save may have replaced the one before, the other after.
+  if (attempt.index_changed()) return written_meanwhile(location.prefix);
+  auto parts =
+      assemble({Format::TensorFlow, location.prefix, index.file->path()}, facts, std::move(files));
+  const std::int32_t header_count = bundle->header.num_shards;
+  if (parts && facts.bundle.num_shards != header_count)
+    parts->warnings.push_back(merged_warning(location, header_count, facts.bundle.num_shards));
+  return parts;
+}
+
+std::uint32_t named_shard_count(const Location& location, const std::set<std::uint32_t>& numbers,
+                                std::uint32_t header_count) {
+  const auto used = static_cast<std::uint32_t>(numbers.size());
+  const bool without_gaps = used != 0 && *numbers.rbegin() == used - 1;
+  if (!without_gaps || used >= header_count) return header_count;
+  const auto there = [&](std::uint32_t count) {
+    return [&location, count](std::uint32_t number) {
+      return location.has(format::tensorflow::shard_suffix(number, count));
+    };
+  };
+  if (std::ranges::any_of(numbers, there(header_count))) return header_count;
+  return std::ranges::all_of(numbers, there(used)) ? used : header_count;
+}
+
+}  // namespace cairn::internal
