@@ -120,7 +120,7 @@ bool may_be_a_race(const Error& error) noexcept {
 }
 
 Error written_meanwhile(const std::filesystem::path& prefix) {
-  return {Code::Busy, 0, prefix.string() + ": is being written anew"};
+  return {Code::Busy, 0, prefix.string() + ": another process replaces it now; try again"};
 }
 
 }  // namespace cairn::internal

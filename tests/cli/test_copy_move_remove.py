@@ -310,8 +310,8 @@ class Move(Checkpoints):
         self.cairn("import", "saved/train2-7", exit=YES)
         os.utime(self.saved / "train2-7.data-00000-of-00001")
         ran = self.cairn("mv", "saved/train2-7", "saved/c", exit=YES)
-        self.assertIn("cairn: warning: saved/c: a shard was touched or copied since its index was written; tensors are checked before use; "
-                      "'cairn import saved/c' checks them once and ends this warning\n", ran.err)
+        self.assertIn("cairn: warning: saved/c: a shard was touched or copied after its index was written, so each tensor is checked before its use; "
+                      "to check them once and end this warning, run 'cairn import saved/c'\n", ran.err)
         self.assertNotIn("import saved/train2-7", ran.err)
         os.utime(self.saved / "c.data-00000-of-00001")
         self.assertIn("cairn: warning: saved/c: a shard was touched", self.cairn("cp", "saved/c", "saved/d", exit=YES).err)

@@ -67,7 +67,7 @@ class OvertakenIndexes(Told):
         with open(index, "r+b") as opened:
             opened.seek(8)
             opened.write(b"\2")
-        self.assertIn("a newer Cairn reads it", self.cairn("ls", "d/m", exit=FAILED).err)
+        self.assertIn("a newer version of Cairn can read it", self.cairn("ls", "d/m", exit=FAILED).err)
 
     def test_the_pin_of_one_that_was_overtaken_stays_and_the_rest_is_named(self):
         for words in (("import", "d/m"), ("pin", "d/m"), ("rename", "d/m", "--map", "v1=w", "--replace")):
