@@ -381,11 +381,11 @@ TEST_CASE("a P.cairn that is damaged or newer is replaced only where replace is 
   newer[8] = 9;  // the version
   for (const std::string& bytes : {damaged, newer, std::string("zip"), std::string()}) {
     write_file(box / "m.cairn", bytes);
-    CHECK(has(refusal(Checkpoint::open(prefix)), "import with --replace"));
+    CHECK(has(refusal(Checkpoint::open(prefix)), "(cairn import --replace)"));
     const std::string said = refusal(import_index(prefix));
     INFO(said);
     CHECK(said != "opened");
-    CHECK(has(said, "import with --replace"));
+    CHECK(has(said, "(cairn import --replace)"));
     CHECK(test::read_file(box / "m.cairn") == bytes);
     TransferOptions options;
     options.replace = true;
