@@ -81,7 +81,7 @@ class Salvage(CommandTest):
 
     def test_what_is_there_is_not_replaced_unasked(self):
         words = ("salvage", "saved/train2-9", "saved/train2-8")
-        self.assertIn("say --replace", self.cairn(*words, exit=FAILED).err)
+        self.assertIn("use --replace", self.cairn(*words, exit=FAILED).err)
         self.cairn(*words, "--replace", exit=YES)
         self.assertIn("is the checkpoint that is salvaged", self.cairn("salvage", "saved/train1", "saved/train1", "--replace", exit=FAILED).err)
 
