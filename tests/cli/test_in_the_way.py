@@ -53,7 +53,7 @@ class NamesOfAV1File(InTheWay):
         (self.dir / "d/best").write_text((self.dir / "d/checkpoint").read_text())
         (self.dir / "d/notes").write_text("notes")
         for name in ("best", "notes"):
-            self.refused("cp", "src", "d/" + name, "--replace", says="is no checkpoint")
+            self.refused("cp", "src", "d/" + name, "--replace", says="is not a checkpoint")
         self.cairn("cp", "src", "d/v", exit=YES)
         with open(self.dir / "d/v", "r+b") as damaged:
             damaged.seek(1000)

@@ -158,7 +158,7 @@ class StepAndGraph(Told):
         self.assertIn("e/f-7: does not have the step of its source, 7\n", err)
 
     def test_a_graph_that_stays_behind_is_named(self):
-        graph = "saved/train2-9.meta: TensorFlow's graph stays behind"
+        graph = "saved/train2-9.meta: TensorFlow's graph is not copied"
         for words in (("export", "saved/train2-9", "--to", "tensorflow", "--output", "e/m-9"),
                       ("rename", "saved/train2-9", "--map", "v1=w", "--output", "r/m-9"),
                       ("merge", "saved/train2-9", "--output", "g/m-9"),

@@ -467,7 +467,7 @@ TEST_CASE("open never falls back to older values: it names the newest whole chec
   test::fs::remove(box / "m-2.index");
   test::fs::remove(box / "m-2.cairn");
   std::string said = refusal(Checkpoint::open(box.root()));
-  CHECK(has(said, "its latest checkpoint " + (box / "m-2").string() + " is not there"));
+  CHECK(has(said, "its latest checkpoint " + (box / "m-2").string() + " does not exist"));
   CHECK(has(said, "; the newest whole checkpoint is " + (box / "m-1").string()));
   test::fs::remove(box / "m-1.index");
   test::fs::remove(box / "m-1.cairn");
