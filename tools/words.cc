@@ -22,6 +22,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 26> kWords{{
     {"salvage()", "'cairn salvage'"},
     {"convert()", "'cairn convert'"},
     {"merge()", "'cairn merge'"},
+    {"import_index() with replace (cairn import --replace)", "'cairn import --replace'"},
     {"import_index()", "'cairn import'"},
     {"export_index()", "'cairn export'"},
     {"replace (--replace)", "--replace"},
@@ -34,7 +35,6 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 26> kWords{{
     {"wait longer (lock_wait)", "wait longer (--lock-wait)"},
     {"use save(), which", "use 'cairn save', which"},
     {"repair_catalog()", "'cairn state --repair'"},
-    {"import with --replace", "'cairn import --replace'"},
 }};
 
 }  // namespace

@@ -164,7 +164,7 @@ ObjectGraph read_graph(Message message) {
 std::string wrong_reference(const ObjectGraph::Node& node, std::size_t node_count) {
   const auto sentence = [&](const char* what, const std::string& name, std::size_t to) {
     return std::string(what) + " \"" + name + "\" is node " + std::to_string(to) +
-           ", but there are " + std::to_string(node_count) + " nodes";
+           ", but the number of nodes is " + std::to_string(node_count);
   };
   for (const auto& child : node.children) {
     if (child.node >= node_count) return sentence("its child", child.name, child.node);

@@ -25,7 +25,7 @@ Result<void> check_shard_names(const format::IndexView& index, const Location& l
     if (!has_control_characters(name)) continue;
     return Error{Code::Unsafe, 0,
                  path + ": shard " + format::quoted(index.shard(i).name) +
-                     ": its name holds control characters that the prefix does not have"};
+                     ": its name has control characters, which the prefix does not have"};
   }
   return {};
 }

@@ -83,10 +83,12 @@ Result<Parts> load_cairn(Location& location, LoadOptions allowed, OpenAttempt& a
   if (!index) {
     Error error = named_for_what_it_is(file, error_of(file.path(), index.error()));
     if (location.has(kTensorFlowSuffix)) {
-      error.what += std::string(error.code == Code::Unsupported ? "; a newer Cairn reads it" : "") +
-                    "; TensorFlow's index " + location.file(kTensorFlowSuffix) +
-                    " is there: import with --replace writes this one anew, without what it alone "
-                    "held";
+      error.what +=
+          std::string(error.code == Code::Unsupported ? "; a newer version of Cairn can read it"
+                                                      : "") +
+          "; TensorFlow's index " + location.file(kTensorFlowSuffix) +
+          " exists; to write P.cairn again from it, use import_index() with replace (cairn import "
+          "--replace), without what only P.cairn held";
     }
     return error;
   }
@@ -98,9 +100,9 @@ Result<Parts> load_cairn(Location& location, LoadOptions allowed, OpenAttempt& a
     bytes = std::move(pending->bytes);
     index = pending->index;
   } else if (!choice.current) {
-    location.warnings.push_back(file.path() + ": skipped, since " +
+    location.warnings.push_back(file.path() + ": not used, because " +
                                 location.file(kTensorFlowSuffix) +
-                                " was written anew; import it again to refresh");
+                                " is not the one that it records; to renew it, use import_index()");
     return load_tensorflow(location, allowed.follow_links, *choice.foreign, attempt);
   }
   auto kept = std::make_shared<const os::Bytes>(std::move(bytes));
@@ -132,9 +134,9 @@ Result<Parts> load_file(const Location& location) {
 
 std::string doubt_warning(const std::filesystem::path& prefix) {
   return prefix.string() +
-         ": a shard was touched or copied since its index was written; tensors are checked before "
-         "use; 'cairn import " +
-         prefix.string() + "' (import_index) checks them once and ends this warning";
+         ": a shard was touched or copied after its index was written, so each tensor is checked "
+         "before its use; to check them once and end this warning, run 'cairn import " +
+         prefix.string() + "' (import_index)";
 }
 
 bool may_pass(const Error& error) noexcept {

@@ -114,7 +114,7 @@ Result<Location> at_saved_model(const path& dir) {
   if (names && std::ranges::any_of(*names, is_shard)) {
     return Error{Code::NotFound, 0,
                  dir.string() +
-                     ": is a SavedModel with shards, but without variables/variables.index; "
+                     ": is a SavedModel with shards, but variables/variables.index is missing; "
                      "perhaps only a part was copied; copy it again"};
   }
   return Error{Code::NotFound, 0, dir.string() + ": is a SavedModel without variables"};

@@ -77,9 +77,9 @@ Result<bool> open_own_shards(const Location& location, bool follow_links, Parts&
       const Error resized{Code::Corrupt, 0,
                           shard->file.path() + ": has " +
                               std::to_string(shard->identity.size_bytes) + " bytes, but " +
-                              location.file(kCairnSuffix) + " was written for " +
+                              location.file(kCairnSuffix) + " records " +
                               std::to_string(recorded.identity.size_bytes) +
-                              ": the file is truncated or another one"};
+                              " bytes: the file is truncated, or it is a different file"};
       return named_for_what_it_is(shard->file, resized);
     }
     touched |= shard->identity != recorded.identity;

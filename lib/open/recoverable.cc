@@ -158,7 +158,8 @@ Result<Chosen> choose(const Location& location, OpenAttempt& attempt,
     return error;
   }
   if (own) {
-    warnings.push_back(own_name + ": not used, because " + foreign_name + " is newer");
+    warnings.push_back(own_name + ": not used, because " + foreign_name +
+                       " is not the one that it records");
   } else if (own.error().code != Code::NotFound) {
     warnings.push_back(own.error().what + "; " + foreign_name +
                        " is whole and was used; it is not known whether " + own_name +

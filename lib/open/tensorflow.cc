@@ -26,7 +26,7 @@ Error too_short(const std::string& path, std::uint64_t size_bytes, const std::st
           path + ": has " + std::to_string(size_bytes) + " bytes, but tensor " +
               format::quoted(tensor) + " needs " + std::to_string(span.size_bytes) + " at byte " +
               std::to_string(span.offset_bytes) +
-              ": the file is truncated, or belongs to another index"};
+              ": the file is truncated, or it belongs to another index"};
 }
 
 // Counts the span's bytes to its shard; false where they lie outside of it.
@@ -40,12 +40,12 @@ bool place(format::Span& span, format::ShardFacts& shard) {
 
 std::string merged_warning(const Location& location, std::int32_t header_count,
                            std::int32_t named_count) {
-  return location.prefix.string() + ": " + location.file(kTensorFlowSuffix) + " counts " +
-         std::to_string(header_count) + " shards, but every tensor lies in the " +
-         std::to_string(named_count) +
-         " that are there, which TensorFlow's merge named without those that hold none; "
-         "TensorFlow cannot read it until export_index() with replace (cairn export --to "
-         "tensorflow --replace) or convert() writes the index anew";
+  return location.prefix.string() + ": " + location.file(kTensorFlowSuffix) +
+         " says that there are " + std::to_string(header_count) +
+         " shards, but every tensor is in the " + std::to_string(named_count) +
+         " shards that exist, because TensorFlow's merge does not count empty shards in the names; "
+         "TensorFlow cannot read this checkpoint; to repair the index, use export_index() with "
+         "replace (cairn export --to tensorflow --replace) or convert()";
 }
 
 // Opens the shards that a bundle's tensors lie in, and gives the spans positions in that list.

@@ -95,9 +95,7 @@ bool means_nothing_there(int number) noexcept {
 Result<std::string> bare(std::string_view name, const std::string& directory) {
   if (name.empty() || name == "." || name == ".." ||
       name.find_first_of(std::string_view("/\0", 2)) != std::string_view::npos) {
-    return Error{Code::Unsafe, 0,
-                 directory + ": a file name is needed here, without a directory, not \"" +
-                     std::string(name) + "\""};
+    return Error{Code::Unsafe, 0, directory + ": not a file name: \"" + std::string(name) + "\""};
   }
   return std::string(name);
 }
@@ -125,8 +123,7 @@ Result<FileInfo> must_be_regular(const File& file) {
 Error system_error(const std::string& path, std::string_view what) {
   const int number = errno;
   std::string reason = std::strerror(number);
-  if (number == EFBIG)
-    reason += " (the limit of this process, see 'ulimit -f', or of the file system)";
+  if (number == EFBIG) reason += " (see 'ulimit -f', or the limit of the file system)";
   return Error{code_of(number), number, path + ": " + std::string(what) + ": " + reason};
 }
 
@@ -169,10 +166,9 @@ Result<void> File::read_at(std::uint64_t offset_bytes, std::span<std::byte> out)
   CAIRN_TRY(count, read_some_at(offset_bytes, out));
   if (count == out.size()) return {};
   return Error{Code::Io, 0,
-               path_ + ": the file was truncated after it was opened: it ends at byte " +
-                   std::to_string(offset_bytes + count) + ", but it had " +
-                   std::to_string(out.size()) + " bytes at " + std::to_string(offset_bytes) +
-                   " then"};
+               path_ + ": was truncated after it was opened: it ends at byte " +
+                   std::to_string(offset_bytes + count) + ", but bytes up to " +
+                   std::to_string(offset_bytes + out.size()) + " are needed"};
 }
 
 Result<void> File::write_at(std::uint64_t offset_bytes, std::span<const std::byte> bytes) const {
@@ -232,8 +228,7 @@ Result<void> File::reserve(std::uint64_t size_bytes) const {
 
 Result<void> File::make_read_only() const {
   struct stat status{};
-  if (::fstat(fd_, &status) != 0)
-    return system_error(path_, "cannot read the attributes of the file");
+  if (::fstat(fd_, &status) != 0) return system_error(path_, "cannot stat the file");
   if (::fchmod(fd_, status.st_mode & 0555) == 0) return {};
   // A file system without modes (FAT, some network disks) loses nothing but the protection.
   if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS) return {};

@@ -75,8 +75,8 @@ Result<void> check_pin(const internal::Place& place, const CheckpointSnapshot& s
   if (!pin.pinned) return {};
   return Error{Code::Unsupported, 0,
                snapshot.location.prefix.string() +
-                   ": is pinned by a P.cairn that is older than P.index; renew it first with "
-                   "import_index()"};
+                   ": is pinned by a P.cairn that does not belong to its P.index; renew it first "
+                   "with import_index()"};
 }
 
 Result<bool> is_within(const os::Directory& directory, const Destination& to) {

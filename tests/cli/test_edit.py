@@ -41,7 +41,7 @@ class Merge(EditTest):
 
     def test_what_is_there_is_not_replaced_unasked(self):
         self.cairn(*self.WORDS, exit=YES)
-        self.assertIn("say --replace", self.cairn(*self.WORDS, exit=FAILED).err)
+        self.assertIn("use --replace", self.cairn(*self.WORDS, exit=FAILED).err)
         self.cairn(*self.WORDS, "--replace", exit=YES)
         self.cairn("verify", "out/m", exit=YES)
 
@@ -75,7 +75,7 @@ class Rename(EditTest):
     def test_rename_in_place_wants_to_be_told(self):
         before = self.files("saved")
         words = ("rename", "saved/train2-9", "--regex", "^v([0-9])$=w_$1")
-        self.assertIn("say --replace", self.cairn(*words, exit=FAILED).err)
+        self.assertIn("use --replace", self.cairn(*words, exit=FAILED).err)
         self.assertEqual(self.files("saved"), before)
         ran = self.cairn(*words, "--replace", exit=YES)
         self.assertIn("v1 → w_1\nv2 → w_2\n", ran.text)

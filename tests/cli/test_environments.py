@@ -171,7 +171,7 @@ class Environments(CommandTest):
                       "--to", "cairn"), ("merge", "theirs/c", "--output", "theirs/n", "--link", "copy")):
             with self.subTest(words):
                 said = self.cairn(*words, exit=FAILED).err
-                self.assertIn("File too large (the limit of this process, see 'ulimit -f', or of the file system)", said)
+                self.assertIn("File too large (see 'ulimit -f', or the limit of the file system)", said)
                 self.assertEqual(self.files(), before)
 
     def test_another_user_without_any_of_it(self):

@@ -107,7 +107,7 @@ class Identify(CommandTest):
             for given in (name[-3:], name[-3:] + "/" + name):
                 with self.subTest(given):
                     said = self.cairn("ls", given, exit=FAILED).err
-                    self.assertIn("without variables/variables.index", said)
+                    self.assertIn("variables/variables.index is missing", said)
                     self.assertIn("perhaps only a part was copied", said)
                     self.assertNotIn("without variables", said)
 

@@ -53,7 +53,7 @@ class NamesOfAV1File(InTheWay):
         (self.dir / "d/best").write_text((self.dir / "d/checkpoint").read_text())
         (self.dir / "d/notes").write_text("notes")
         for name in ("best", "notes"):
-            self.refused("cp", "src", "d/" + name, "--replace", says="is no checkpoint")
+            self.refused("cp", "src", "d/" + name, "--replace", says="is not a checkpoint")
         self.cairn("cp", "src", "d/v", exit=YES)
         with open(self.dir / "d/v", "r+b") as damaged:
             damaged.seek(1000)
@@ -110,7 +110,7 @@ class Unreadable(InTheWay):
                 self.cairn("save", "d/m", "a:int32=1", "b:int32=2", exit=YES)
                 self.flip_bit(self.dir / "d" / damaged, 100 if damaged == "m.cairn" else 20)
                 for tensors in (["a:int32=3"], ["a:int32=3", "b:int32=4"]):
-                    self.refused("save", "d/m", *tensors, says=("d/m: is there", "d/" + damaged, "--replace",
+                    self.refused("save", "d/m", *tensors, says=("d/m: exists", "d/" + damaged, "--replace",
                                                                 "'cairn salvage'"))
                 self.assertEqual(self.cairn("salvage", "d/m", "whole/m", "--replace", exit=YES).text,
                                  "whole/m: kept 2 of 2 tensors, 8 of 8 bytes\n")

@@ -38,7 +38,7 @@ class OpaqueDtypes(KeepTest):
         self.assertIn('"w" (F4 [2, 8])', ran.err)
         self.assertEqual(self.tensors("a/m"), before)
         ran = self.cairn("convert", "a/m", "b/m", "--to", "safetensors", exit=YES)
-        self.assertIn("dtype F4: only the newest readers", ran.err)
+        self.assertIn("dtype F4, which only the newest readers", ran.err)
         self.assertEqual(self.tensors("b/m.safetensors"), before)
         self.cairn("salvage", "q.safetensors", "c/m", exit=YES)
         self.assertEqual(self.tensors("c/m"), before)

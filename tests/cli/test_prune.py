@@ -151,7 +151,7 @@ class OtherCatalogs(CommandTest):
         (self.dir / "d/best").rename(self.dir / "best")
         (self.dir / "d/best").symlink_to("../best")
         (self.dir / "d/own").symlink_to("checkpoint")
-        self.assertIn("since best, another", [self.save(step).err for step in (2, 3)][1])
+        self.assertIn("because another catalog of this directory, best", [self.save(step).err for step in (2, 3)][1])
         self.assertEqual(self.save(4).err, "")
         self.assertEqual(self.there(), ["m-1", "m-3", "m-4"])
 
@@ -184,7 +184,7 @@ class OtherCatalogs(CommandTest):
                 self.assertEqual(self.there(), ["m-1", "m-2", "m-3", "m-4"])
                 self.assertEqual(self.listed(), self.there())
                 self.assertIn("'cairn state --repair'", self.cairn("mv", "d/m-1", "d/n", exit=FAILED).err)
-                self.assertIn("with --force", self.cairn("rm", "d/m-2", exit=FAILED).err)
+                self.assertIn("anyway, use --force", self.cairn("rm", "d/m-2", exit=FAILED).err)
                 self.cairn("rm", "d/m-2", "--force", exit=YES)
                 self.assertEqual(damaged.read_text(), text)
                 damaged.unlink()

@@ -24,7 +24,7 @@ class Salvage(CommandTest):
         before = self.files("saved")
         ran = self.cairn("salvage", "saved/train2-9", "out/m", exit=NO)
         lost, summary = ran.text.splitlines()
-        sums = "have CRC32C %08x, stored is %08x" % (crc32c(self.shard.read_bytes()[4:]), crc32c(self.whole[4:]))
+        sums = "have CRC32C %08x, but the stored CRC32C is %08x" % (crc32c(self.shard.read_bytes()[4:]), crc32c(self.whole[4:]))
         self.assertEqual(lost, "lost: tensor 'v2': 4 bytes from 4 of %s %s" % (self.shard.name, sums))
         self.assertEqual(summary, "out/m: kept 1 of 2 tensors, 4 of 8 bytes")
         self.assertEqual(ran.err, "")
@@ -57,7 +57,7 @@ class Salvage(CommandTest):
         (lost,) = self.cairn("salvage", "saved/train2-9", "out/m", "--json", exit=NO).json["lost"]
         (span,) = lost["ranges"]
         self.assertIsNone(span["computed"])
-        self.assertIn("has 7 bytes, too few for 4 at byte 4", span["why"])
+        self.assertIn("has 7 bytes, too few for 4 bytes at byte 4", span["why"])
 
     def test_a_dry_run_lists_and_writes_nothing(self):
         self.flip_bit(self.shard, 6)
@@ -81,7 +81,7 @@ class Salvage(CommandTest):
 
     def test_what_is_there_is_not_replaced_unasked(self):
         words = ("salvage", "saved/train2-9", "saved/train2-8")
-        self.assertIn("say --replace", self.cairn(*words, exit=FAILED).err)
+        self.assertIn("use --replace", self.cairn(*words, exit=FAILED).err)
         self.cairn(*words, "--replace", exit=YES)
         self.assertIn("is the checkpoint that is salvaged", self.cairn("salvage", "saved/train1", "saved/train1", "--replace", exit=FAILED).err)
 

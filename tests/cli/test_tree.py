@@ -117,7 +117,7 @@ class Tree(CommandTest):
         for verb in (("tree", "d/m"), ("cat", "d/m", "x")):
             ran = self.cairn(*verb, exit=FAILED)
             self.assertEqual((ran.text, ran.err.count("\n")), ("", 1))
-            self.assertIn('d/m: _CHECKPOINTABLE_OBJECT_GRAPH node 0: its child "" is node 1, of 1', ran.err)
+            self.assertIn('d/m: _CHECKPOINTABLE_OBJECT_GRAPH node 0: its child "" is node 1, but the number of nodes is 1', ran.err)
         self.cairn("cat", "d/m", "W", exit=YES)
 
 

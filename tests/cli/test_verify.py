@@ -89,7 +89,7 @@ class Verify(CommandTest):
         (self.dir / "empty").mkdir()
         self.assertIn("without a catalog", self.cairn("verify", "empty", exit=FAILED).err)
         (self.dir / "empty" / "checkpoint").write_text('model_checkpoint_path: "gone"\n')
-        self.assertIn("gone is not there", self.cairn("verify", "empty", exit=NO).err)
+        self.assertIn("gone does not exist", self.cairn("verify", "empty", exit=NO).err)
 
     def test_the_worst_of_several_decides(self):
         self.flip_bit(self.shard, 0)

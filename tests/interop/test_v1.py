@@ -134,7 +134,7 @@ class EmptyMerge(Case):
         self.assert_cairn_reads(merged, wanted, "tensorflow")
         self.assert_verifies(merged)
         (warning,) = cairn_json("ls", merged)["warnings"]
-        self.assertIn("counts 3 shards, but every tensor lies in the 2", warning)
+        self.assertIn("says that there are 3 shards, but every tensor is in the 2", warning)
 
         cairn("convert", merged, self.path("converted", "m"), "--to", "tensorflow")
         self.assertEqual(tensors.restore(self.path("converted", "m"), dtypes), wanted)

@@ -60,7 +60,7 @@ Result<std::string> bare(std::string_view name, const std::string& directory) {
       name.find_first_of(std::string_view("/\0", 2)) != std::string_view::npos) {
     return Error{
         Code::Unsafe, 0,
-        directory + ": a file name is needed here, without a directory, not " + std::string(name)};
+        directory + ": not a file name: " + std::string(name)};
   }
   return std::string(name);
 }

@@ -149,11 +149,11 @@ TEST_CASE("what is no graph is refused") {
       {"0a 05 0a", ""},
       {"08 01", "another wire type"},
       {"0a 02 08 01", "another wire type"},
-      {"0a 04 0a 02 08 01", "its child \"\" is node 1, of 1"},
+      {"0a 04 0a 02 08 01", "its child \"\" is node 1, but the number of nodes is 1"},
       {"0a 0d 0a 0b 08 ff ff ff ff ff ff ff ff ff 01", "negative"},
       {"0a 08 0a 06 08 80 80 80 80 10", "of 1"},  // 2^32, which 32 bits would cut to 0
-      {"0a 06 1a 04 08 00 18 07", "is node 7, of 1"},
-      {"0a 06 1a 04 08 07 18 00", "is node 7, of 1"},
+      {"0a 06 1a 04 08 00 18 07", "is node 7, but the number of nodes is 1"},
+      {"0a 06 1a 04 08 07 18 00", "is node 7, but the number of nodes is 1"},
       {"0a 01 03", ""}};  // a group
   for (const auto& [hex, said] : table) {
     INFO(hex);

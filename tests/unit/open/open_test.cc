@@ -202,7 +202,8 @@ TEST_CASE(
   REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
   CHECK(*test::values_of(*checkpoint) == *values);
   REQUIRE(checkpoint->warnings().size() == 1);
-  CHECK(has(checkpoint->warnings()[0], "counts 5 shards, but every tensor lies in the 3"));
+  CHECK(
+      has(checkpoint->warnings()[0], "says that there are 5 shards, but every tensor is in the 3"));
   const auto unnamed = unnamed_shards(box.root());
   REQUIRE_MESSAGE(unnamed, refusal(unnamed));
   CHECK(unnamed->empty());
@@ -211,7 +212,7 @@ TEST_CASE(
   elsewhere.output = box / "imported/m";
   const auto imported = import_index(merged, elsewhere);
   REQUIRE_MESSAGE(imported, refusal(imported));
-  CHECK(has(imported->warnings.front(), "counts 5 shards"));
+  CHECK(has(imported->warnings.front(), "says that there are 5 shards"));
   CHECK(test::read_file(box / "imported/m.index") == before);
   CHECK(*test::values_at(elsewhere.output) == *values);
 

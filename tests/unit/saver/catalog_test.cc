@@ -417,7 +417,9 @@ TEST_CASE("each way of not being whole is skipped with its reason") {
       {{".cairn", kShard}, {}, "cannot open: No such file"},
       {{".index", kShard}, {}, "m-2.cairn is a leftover of a checkpoint that was removed"},
       {{}, {{kShard, ""}}, "has 0 bytes, but m-2.cairn was written for"},
-      {{}, {{kShard, whole.at("m-2.data-00000-of-00001") + "x"}}, "is truncated or another one"},
+      {{},
+       {{kShard, whole.at("m-2.data-00000-of-00001") + "x"}},
+       "is truncated, or it is a different file"},
       {{".cairn"}, {{kShard, "x"}}, "has 1 bytes, but tensor"},
       {{}, {{".cairn", whole.at("m-2.cairn").substr(0, 100)}}, "m-2.cairn: byte "},
       {{}, {{".cairn", ""}}, "m-2.cairn: byte "},
@@ -465,7 +467,7 @@ TEST_CASE("open never falls back to older values: it names the newest whole chec
   test::fs::remove(box / "m-2.index");
   test::fs::remove(box / "m-2.cairn");
   std::string said = refusal(Checkpoint::open(box.root()));
-  CHECK(has(said, "its latest checkpoint " + (box / "m-2").string() + " is not there"));
+  CHECK(has(said, "its latest checkpoint " + (box / "m-2").string() + " does not exist"));
   CHECK(has(said, "; the newest whole checkpoint is " + (box / "m-1").string()));
   test::fs::remove(box / "m-1.index");
   test::fs::remove(box / "m-1.cairn");

@@ -133,14 +133,14 @@ TEST_CASE("what of the checkpoint before goes or changes is said, or refused") {
   const NamedTensor after[] = {{{"a", DType::Uint8, {2}}, bytes, {}}};
   const auto files = test::read_files(box.root());
   const std::string refused = refusal(saver->save("m", after, kept));
-  for (const char* word : {"Exists: ", "tensor \"a\" was int8 [] and is uint8 [2]",
-                           "tensor \"f\" (F4 [4]) is gone", "--replace"})
+  for (const char* word : {"Exists: ", "tensor \"a\" was int8 [] and is now uint8 [2]",
+                           "tensor \"f\" (F4 [4]) is not in the new checkpoint", "--replace"})
     CHECK(has(refused, word));
   CHECK(test::read_files(box.root()) == files);
   const auto replaced = saver->save("m", after);
   REQUIRE_MESSAGE(replaced, refusal(replaced));
   REQUIRE(replaced->warnings.size() == 1);
-  CHECK(has(replaced->warnings[0], "tensor \"f\" (F4 [4]) is gone"));
+  CHECK(has(replaced->warnings[0], "tensor \"f\" (F4 [4]) is not in the new checkpoint"));
   auto pending = saver->save_async("m", before, Saver::Memory::Copy);
   REQUIRE(pending);
   REQUIRE(pending->wait());
