@@ -7,7 +7,7 @@ namespace cairn::tools {
 namespace {
 
 // The longer ones first, which hold shorter ones.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 25> kWords{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 26> kWords{{
     {"export_index() with replace (cairn export --to tensorflow --replace)",
      "'cairn export --to tensorflow --replace'"},
     {"repair_catalog() (cairn state --repair)", "'cairn state --repair'"},
@@ -16,22 +16,23 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 25> kWords{{
     {"set_latest_checkpoint() (cairn set-latest)", "'cairn set-latest'"},
     {"Saver::pin() (cairn pin --remove)", "'cairn pin --remove'"},
     {"Saver::pin() (cairn pin)", "'cairn pin'"},
-    {"with force (--force)", "with --force"},
     {"remove_checkpoint() (cairn rm)", "'cairn rm'"},
     {"copy_checkpoint()", "'cairn cp'"},
     {"remove_checkpoint()", "'cairn rm'"},
     {"salvage()", "'cairn salvage'"},
-    {"convert() one of them", "'cairn convert' one of them"},
     {"convert()", "'cairn convert'"},
     {"merge()", "'cairn merge'"},
     {"import_index()", "'cairn import'"},
     {"export_index()", "'cairn export'"},
-    {"say replace (--replace)", "say --replace"},
-    {"or say replace", "or say --replace"},
-    {"export with replace", "'cairn export --replace'"},
-    {"to repair with all lists it", "'cairn state --repair --all' lists it"},
+    {"replace (--replace)", "--replace"},
+    {"or say replace", "or use --replace"},
+    {"allow_lossy (--allow-lossy)", "--allow-lossy"},
+    {"follow_links (--follow-links)", "--follow-links"},
+    {"force (--force)", "--force"},
+    {"an output (--output)", "--output"},
+    {"repair_catalog() with all (cairn state --repair --all)", "'cairn state --repair --all'"},
     {"wait longer (lock_wait)", "wait longer (--lock-wait)"},
-    {"save() needs none", "'cairn save' needs none"},
+    {"use save(), which", "use 'cairn save', which"},
     {"repair_catalog()", "'cairn state --repair'"},
     {"import with --replace", "'cairn import --replace'"},
 }};

@@ -151,12 +151,13 @@ class Check {
 bool Check::checkpoint() {
   const std::uint32_t chunk = root_.chunk_bytes();
   if (!std::has_single_bit(chunk) || chunk < limits::kChunkBytesMin) {
-    return refuse(&root_, "chunks of ", chunk, " bytes: no power of two from ",
-                  limits::kChunkBytesMin, " on");
+    return refuse(&root_, "chunks of ", chunk,
+                  " bytes: the size must be a power of two and at least ", limits::kChunkBytesMin);
   }
   const fbs::Bundle& bundle = *root_.bundle();
   if (bundle.num_shards() < 0) {
-    return refuse(&bundle, "the bundle's header claims ", bundle.num_shards(), " shards");
+    return refuse(&bundle, "the bundle's header says that there are ", bundle.num_shards(),
+                  " shards");
   }
   return own_texts(root_.metadata()) && own_texts(root_.safetensors_metadata()) &&
          ascending_keys(root_.metadata()) && unique_keys(root_.safetensors_metadata());
@@ -166,7 +167,7 @@ bool Check::checkpoint() {
 // claims in that way could take hours and all memory, so texts may not be longer than the file.
 bool Check::own_text(const flatbuffers::String& text) {
   text_bytes_ += text.size();  // stays far below 2^64, since it stops above 2^31
-  return text_bytes_ <= file_.size() || refuse(&text, "texts share their bytes");
+  return text_bytes_ <= file_.size() || refuse(&text, "texts share bytes");
 }
 
 bool Check::own_texts(const KeyValueVector* entries) {
@@ -181,8 +182,8 @@ bool Check::ascending_keys(const KeyValueVector* entries) {
   const flatbuffers::String* before = nullptr;
   for (const fbs::KeyValue* entry : *entries) {
     if (before != nullptr && text_of(*before) >= text_of(*entry->key())) {
-      return refuse(entry, "metadata ", format::quoted(text_of(*entry->key())), " stands behind ",
-                    format::quoted(text_of(*before)), ": keys must ascend");
+      return refuse(entry, "metadata ", format::quoted(text_of(*entry->key())), " comes after ",
+                    format::quoted(text_of(*before)), ": keys must be in ascending order");
     }
     before = entry->key();
   }
@@ -196,7 +197,7 @@ bool Check::unique_keys(const KeyValueVector* entries) {
   std::ranges::sort(keys);
   const auto twice = std::ranges::adjacent_find(keys);
   if (twice == keys.end()) return true;
-  return refuse(entries, "safetensors' metadata holds ", format::quoted(*twice), " twice");
+  return refuse(entries, "safetensors metadata has the key ", format::quoted(*twice), " twice");
 }
 
 // ---- Shards ------------------------------------------------------------------------------------
@@ -216,17 +217,20 @@ bool Check::shards() {
 bool Check::shard(const fbs::Shard& shard) {
   const std::string_view name = text_of(*shard.name());
   if (!is_bare(name))
-    return refuse(&shard, "shard ", format::quoted(name), ": not a bare file name");
+    return refuse(&shard, "shard ", format::quoted(name),
+                  ": the name must not contain a directory");
   if (shard.kind() > static_cast<std::uint8_t>(ShardKind::AnyFile)) {
     return refuse(&shard, "shard ", format::quoted(name), ": unknown kind ", shard.kind());
   }
   const std::uint64_t size = shard.identity()->size_bytes();
   if (shard.head_bytes() > size || shard.live_bytes() > size - shard.head_bytes()) {
-    return refuse(&shard, "shard ", format::quoted(name), ": a head of ", shard.head_bytes(),
-                  " and ", shard.live_bytes(), " live bytes do not fit its ", size, " bytes");
+    return refuse(&shard, "shard ", format::quoted(name), ": its size is ", size,
+                  " bytes, but it should have a head of ", shard.head_bytes(), " bytes and ",
+                  shard.live_bytes(), " live bytes");
   }
   if (shard.head_bytes() == 0 && shard.head_crc32c() != 0) {
-    return refuse(&shard, "shard ", format::quoted(name), ": a checksum of no head");
+    return refuse(&shard, "shard ", format::quoted(name),
+                  ": it has a checksum of a head, but no head");
   }
   if (shard.kind() == static_cast<std::uint8_t>(ShardKind::AnyFile)) features_ |= kAnyFileFeature;
   shard_bounds_.push_back({shard.head_bytes(), size});
@@ -253,8 +257,8 @@ bool Check::opaque_dtypes() {
   for (const flatbuffers::String* name : names) {
     if (!own_text(*name)) return false;
     if (text_of(*name) <= before) {
-      return refuse(name, "opaque dtype ", format::quoted(text_of(*name)), " stands behind ",
-                    format::quoted(before), ": names must ascend");
+      return refuse(name, "opaque dtype ", format::quoted(text_of(*name)), " comes after ",
+                    format::quoted(before), ": names must be in ascending order");
     }
     before = text_of(*name);
   }
@@ -271,8 +275,8 @@ bool Check::opaque_blocks() {
   }
   for (const fbs::BlockRecord& block : rare_.opaque_blocks) {
     if ((block.elements() == 0) != (block.bytes() == 0))
-      return refuse(&block, "a block of ", block.elements(), " elements in ", block.bytes(),
-                    " bytes");
+      return refuse(&block, "a block must have elements and bytes, but one has ", block.elements(),
+                    " elements and ", block.bytes(), " bytes");
   }
   return true;
 }
@@ -281,8 +285,8 @@ bool Check::opaque_blocks() {
 bool Check::features() {
   const auto announced = load_le<std::uint64_t>(file_.data() + kRequiredFeaturesAt);
   return announced == features_ ||
-         refuse(file_.data() + kRequiredFeaturesAt, "the index announces the ", "features ",
-                announced, " and makes use of ", features_);
+         refuse(file_.data() + kRequiredFeaturesAt, "the index announces the features ", announced,
+                ", but it uses ", features_);
 }
 
 // ---- Tensors -----------------------------------------------------------------------------------
@@ -384,28 +388,29 @@ bool Check::ends_ascend(std::size_t position, const Starts& starts) {
       record.chunks_end() <= columns_.chunk_crc32cs.size() &&
       starts.slices <= record.slices_end() && record.slices_end() <= columns_.slices.size();
   return ascend || refuse(&record, "tensor number ", position,
-                          ": its parts end before they start, or behind their columns");
+                          ": its parts end before they start, or after the end of their columns");
 }
 
 bool Check::tensor_name(const Subject& subject, std::string_view before) {
   if (subject.name.size() > limits::kNameBytesMax) {
-    return refuse(subject, "a name of ", subject.name.size(), " bytes, allowed are ",
+    return refuse(subject, "its name has ", subject.name.size(), " bytes, more than the limit of ",
                   limits::kNameBytesMax);
   }
   // string_view compares as memcmp does: unsigned bytes, NUL like any other. safetensors allows the
   // empty name, which only the first tensor can have.
   return subject.position == 0 || before < subject.name ||
-         refuse(subject, "stands behind ", format::quoted(before), ": names must ascend");
+         refuse(subject, "it comes after ", format::quoted(before),
+                ": names must be in ascending order");
 }
 
 bool Check::tensor(const Subject& subject) {
   if (!flags(subject) || !dtype(subject)) return false;
   if (subject.shape.size() > limits::kRankMax) {
-    return refuse(subject, "rank ", subject.shape.size(), ", more than the limit of ",
+    return refuse(subject, "its rank is ", subject.shape.size(), ", more than the limit of ",
                   limits::kRankMax);
   }
   const auto count = element_count(subject.shape);
-  if (!count) return refuse(subject, "its shape is negative somewhere, or too large");
+  if (!count) return refuse(subject, "its shape is too large or has a negative dimension");
   const bool fits = subject.slices.empty() ? whole(subject, *count) : partitioned(subject);
   return fits && chunk_sums(subject);
 }
@@ -414,11 +419,11 @@ bool Check::flags(const Subject& subject) {
   const fbs::TensorRecord& record = subject.record;
   if ((record.flags() & ~(kHasCrc32c | kHasContentHash | kOtherByteOrder)) != 0 ||
       record.zero() != 0) {
-    return refuse(subject, "unknown flags ", record.flags(), ", or reserved bytes ", record.zero(),
-                  " instead of 0");
+    return refuse(subject, "it has unknown flags (", record.flags(),
+                  "), or its reserved bytes are ", record.zero(), " instead of 0");
   }
   if ((record.flags() & kHasCrc32c) == 0 && record.crc32c() != 0) {
-    return refuse(subject, "a checksum without its flag");
+    return refuse(subject, "it has a checksum, but no flag for it");
   }
   if ((record.flags() & kHasContentHash) != 0) {
     any_content_hash_ = true;
@@ -426,7 +431,7 @@ bool Check::flags(const Subject& subject) {
   }
   return columns_.content_hashes.empty() ||
          digest_of(columns_.content_hashes[subject.position]) == Digest128{} ||
-         refuse(subject, "a content hash without its flag");
+         refuse(subject, "it has a content hash, but no flag for it");
 }
 
 bool Check::dtype(const Subject& subject) {
@@ -449,7 +454,7 @@ bool Check::dtype(const Subject& subject) {
   const Encoding encoding = encoding_of(dtype);
   if ((record.flags() & kOtherByteOrder) != 0 &&
       (encoding != Encoding::Raw || element_bytes(dtype) == 1)) {
-    return refuse(subject, "a ", name(dtype), " has no byte order of its own");
+    return refuse(subject, "the dtype ", name(dtype), " has no byte order");
   }
   if ((record.flags() & kOtherByteOrder) != 0) features_ |= kByteOrderFeature;
   return (record.bits() == 8 * element_bytes(dtype) &&
@@ -466,9 +471,9 @@ bool Check::span_inside(const Subject& subject, const Record& record) {
   const Bounds& bounds = shard_bounds_[record.shard()];
   return (record.offset_bytes() >= bounds.head_bytes &&
           inside(record.offset_bytes(), record.size_bytes(), bounds.size_bytes)) ||
-         refuse(subject, record.size_bytes(), " bytes at ", record.offset_bytes(),
-                " do not lie between the head of shard ", record.shard(), ", ", bounds.head_bytes,
-                " bytes, and its end at ", bounds.size_bytes);
+         refuse(subject, record.size_bytes(), " bytes at byte ", record.offset_bytes(),
+                " are not inside shard ", record.shard(), ", which has a head of ",
+                bounds.head_bytes, " bytes and ends at byte ", bounds.size_bytes);
 }
 
 // Whether `size_bytes` is what `count` elements take.
@@ -482,7 +487,7 @@ bool Check::size_agrees(const Subject& subject, std::uint64_t count, std::uint64
     const auto bytes = checked_mul(count / block.elements, block.bytes);
     return (count % block.elements == 0 && bytes == size_bytes) ||
            refuse(subject, size_bytes, " bytes do not hold ", count, " elements in blocks of ",
-                  block.elements, " and ", block.bytes, " bytes");
+                  block.elements, " elements and ", block.bytes, " bytes");
   }
   const auto bits = checked_mul(count, subject.record.bits());
   return (bits && size_bytes == *bits / 8 + (*bits % 8 != 0 ? 1 : 0)) ||
@@ -499,13 +504,13 @@ bool Check::partitioned(const Subject& subject) {
   const fbs::TensorRecord& record = subject.record;
   if (record.offset_bytes() != 0 || record.size_bytes() != 0 || record.shard() != 0 ||
       (record.flags() & kHasCrc32c) != 0) {
-    return refuse(subject, "has slices and a place of its own");
+    return refuse(subject, "it has slices and also bytes of its own");
   }
   std::uint64_t size = 0;
   for (const fbs::SliceRecord& each : subject.slices) {
     if (!slice(subject, each)) return false;
     const auto sum = checked_add(size, each.size_bytes());
-    if (!sum) return refuse(subject, "its slices add up to more than 2^64 bytes");
+    if (!sum) return refuse(subject, "its slices have more than 2^64 bytes in total");
     size = *sum;
   }
   return true;
@@ -516,11 +521,11 @@ bool Check::slice(const Subject& subject, const fbs::SliceRecord& slice) {
   extents_end_ = slice.extents_end();
   if (extents_end_ < begin || extents_end_ > columns_.extents.size() ||
       extents_end_ - begin != subject.shape.size()) {
-    return refuse(subject, "a slice has another rank than the tensor");
+    return refuse(subject, "the rank of a slice is not the rank of the tensor");
   }
   if ((slice.flags() & ~kHasCrc32c) != 0 || (slice.flags() == 0 && slice.crc32c() != 0)) {
-    return refuse(subject, "a slice has unknown flags ", slice.flags(),
-                  ", or a checksum without its flag");
+    return refuse(subject, "a slice has unknown flags (", slice.flags(),
+                  "), or a checksum but no flag for it");
   }
   std::uint64_t count = 1;  // at most the tensor's, so it does not overflow; 0 in an empty one
   const auto extents = part(columns_.extents, begin, extents_end_);
@@ -530,8 +535,8 @@ bool Check::slice(const Subject& subject, const fbs::SliceRecord& slice) {
     const std::int64_t dimension = subject.shape[i];
     const bool all = start == 0 && length == Extent::kWhole;
     if (!all && (start < 0 || length <= 0 || start > dimension || length > dimension - start)) {
-      return refuse(subject, "a slice has ", length, " elements from ", start,
-                    " on in a dimension of ", dimension);
+      return refuse(subject, "a slice has ", length, " elements from element ", start,
+                    " in a dimension of ", dimension, " elements");
     }
     count *= static_cast<std::uint64_t>(all ? dimension : length);
   }
@@ -548,8 +553,8 @@ bool Check::chunk_sums(const Subject& subject) {
   if (subject.chunk_sums == 0) return true;
   const std::uint64_t size = subject.record.size_bytes();
   const std::uint64_t due = chunk_sums_due(size);
-  return subject.chunk_sums == due ||
-         refuse(subject, subject.chunk_sums, " chunk sums for ", size, " bytes, ", due, " are due");
+  return subject.chunk_sums == due || refuse(subject, size, " bytes need ", due,
+                                             " chunk sums, but there are ", subject.chunk_sums);
 }
 
 // Every element of every column has an owner.
@@ -558,10 +563,11 @@ bool Check::columns_end() {
   if (ends.name != columns_.names.size() || ends.dims != columns_.dims.size() ||
       ends.chunks != columns_.chunk_crc32cs.size() || ends.slices != columns_.slices.size() ||
       extents_end_ != columns_.extents.size()) {
-    return refuse(&root_, "a column of the index is longer than what its tensors own");
+    return refuse(&root_, "a column of the index is longer than its tensors need");
   }
   if (!columns_.content_hashes.empty() && !any_content_hash_) {
-    return refuse(columns_.content_hashes.data(), "there are content hashes that no tensor has");
+    return refuse(columns_.content_hashes.data(),
+                  "there are content hashes that belong to no tensor");
   }
   const auto unused = std::ranges::find(opaque_used_, false);
   return unused == opaque_used_.end() ||

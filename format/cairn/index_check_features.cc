@@ -52,14 +52,14 @@ std::optional<std::uint64_t> reach_of(std::span<const std::int64_t> shape,
 // have its own: else a small file could claim any amount.
 std::string misfit(const Strided& tensor, std::span<const std::int64_t> strides) {
   const fbs::TensorRecord& record = tensor.record;
-  if (strides.size() != tensor.shape.size()) return "has strides of another rank";
+  if (strides.size() != tensor.shape.size()) return "the number of its strides is not its rank";
   if (record.encoding() != 0 || record.bits() == 0 || record.bits() % 8 != 0 ||
       tensor.partitioned || tensor.shape.empty()) {
     return sentence("elements of ", record.bits(), " bits in ", tensor.shape.size(),
                     " dimensions have no strides", tensor.partitioned ? " in slices" : "");
   }
   for (const std::int64_t stride : strides) {
-    if (stride < 0) return sentence("a stride of ", stride);
+    if (stride < 0) return sentence("a stride is ", stride, ", but strides must not be negative");
   }
   const std::uint64_t count = element_count(tensor.shape).value_or(0);
   const auto reach = reach_of(tensor.shape, strides);
@@ -82,16 +82,17 @@ Decoded<void> check_source_index(const fbs::Index& root, std::span<const std::by
   if (source == nullptr) return {};
   const std::string_view name = text_of(*source->name());
   if (!is_bare(name))
-    return refused(file, source, "the index's source ", quoted(name), ": not a bare file name");
+    return refused(file, source, "the index's source ", quoted(name),
+                   ": the name must not contain a directory");
   if (source->ranges() == nullptr || source->ranges()->size() == 0)
     return refused(file, source, "the index's source has no ranges");
   std::uint64_t end = 0;
   for (const fbs::RangeRecord* range : *source->ranges()) {
     if (range->offset_bytes() < end || range->size_bytes() == 0 ||
         !inside(range->offset_bytes(), range->size_bytes(), source->identity()->size_bytes())) {
-      return refused(file, range, "the index's source: ", range->size_bytes(), " bytes at ",
-                     range->offset_bytes(), " lie outside of its ",
-                     source->identity()->size_bytes(), " bytes, or not behind byte ", end);
+      return refused(file, range, "the index's source: ", range->size_bytes(), " bytes at byte ",
+                     range->offset_bytes(), " are outside of its ",
+                     source->identity()->size_bytes(), " bytes, or before byte ", end);
     }
     end = range->offset_bytes() + range->size_bytes();
   }
@@ -105,19 +106,20 @@ Decoded<void> check_strides(const Columns& columns, const RareColumns& rare,
     const fbs::StridedRecord& record = rare.strided[i];
     if (record.tensor() >= columns.tensors.size() || record.tensor() <= before) {
       return refused(file, &record, "strides of tensor number ", record.tensor(),
-                     ": tensors must ascend");
+                     ": tensors must be in ascending order");
     }
     before = record.tensor();
     const std::uint32_t begin = strides_start_of(rare, i);
     const std::uint32_t end = record.strides_end();
     const Strided tensor = strided_tensor(columns, record.tensor());
     if (end < begin || end > rare.strides.size())
-      return refused(file, &record, "strides of tensor ", tensor.name, " end behind their column");
+      return refused(file, &record, "strides of tensor ", tensor.name,
+                     " end after the end of their column");
     const std::string why = misfit(tensor, part(rare.strides, begin, end));
     if (!why.empty()) return refused(file, &tensor.record, "tensor ", tensor.name, ": ", why);
   }
   if (strides_start_of(rare, rare.strided.size()) == rare.strides.size()) return {};
-  return refused(file, rare.strides.data(), "there are strides that no tensor has");
+  return refused(file, rare.strides.data(), "there are strides that belong to no tensor");
 }
 
 }  // namespace cairn::format::index

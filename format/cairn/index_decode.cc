@@ -40,35 +40,38 @@ Decoded<void> check_magic(std::span<const std::byte> file) {
   const std::string_view start = as_text(file.first(std::min<std::size_t>(file.size(), 16)));
   if (start.starts_with(kMagic)) {
     if (file.size() >= kHeaderBytes) return {};
-    return corrupt(0, sentence("the index has ", file.size(), " bytes, its header alone needs ",
-                               kHeaderBytes));
+    return corrupt(
+        0, sentence("the index has ", file.size(), " bytes, but its header needs ", kHeaderBytes));
   }
   if (start.find("CAIRN") != std::string_view::npos) {
     return corrupt(
-        0, sentence("the index starts with ", format::quoted(start.substr(0, kMagic.size())),
-                    " instead of ", format::quoted(kMagic),
-                    ": a transfer in text mode damages files like this"));
+        0,
+        sentence(
+            "the index starts with ", format::quoted(start.substr(0, kMagic.size())),
+            " instead of ", format::quoted(kMagic),
+            ": a transfer in text mode damages a file in this way; copy it again in binary mode"));
   }
-  return corrupt(0, sentence("this is no Cairn index: it starts with ",
+  return corrupt(0, sentence("this is not a Cairn index: it starts with ",
                              format::quoted(start.substr(0, kMagic.size()))));
 }
 
 Decoded<void> check_version(std::span<const std::byte> file) {
   const auto version = load_le<std::uint32_t>(file.data() + kVersionAt);
   if (version != kIndexVersion) {
-    return unsupported(kVersionAt, sentence("the index has format version ", version,
-                                            ", this reader knows version ", kIndexVersion));
+    return unsupported(kVersionAt,
+                       sentence("the index has format version ", version,
+                                ", but this version of Cairn reads version ", kIndexVersion));
   }
   const auto header_bytes = load_le<std::uint32_t>(file.data() + kHeaderBytesAt);
   if (header_bytes != kHeaderBytes) {
-    return corrupt(kHeaderBytesAt, sentence("the index's header claims ", header_bytes,
-                                            " bytes, version 1 has ", kHeaderBytes));
+    return corrupt(kHeaderBytesAt, sentence("the index says that its header has ", header_bytes,
+                                            " bytes, but in version 1 it has ", kHeaderBytes));
   }
   const auto features = load_le<std::uint64_t>(file.data() + kRequiredFeaturesAt);
   if (const std::uint64_t unknown = features & ~kKnownFeatures; unknown != 0) {
     return unsupported(kRequiredFeaturesAt,
                        sentence("the index needs feature ", std::countr_zero(unknown),
-                                ", which a newer version of Cairn knows"));
+                                ", which only a newer version of Cairn can read"));
   }
   return {};
 }
@@ -78,10 +81,10 @@ Decoded<void> check_sizes(std::span<const std::byte> file) {
   if (body_bytes != file.size() - kHeaderBytes) {
     return corrupt(kBodyBytesAt,
                    sentence("the index has ", file.size() - kHeaderBytes,
-                            " bytes behind its header, which announces ", body_bytes));
+                            " bytes after its header, but the header says ", body_bytes));
   }
   if (const auto zero = load_le<std::uint64_t>(file.data() + kZeroAt); zero != 0) {
-    return corrupt(kZeroAt, sentence("reserved bytes of the index hold ", zero, " instead of 0"));
+    return corrupt(kZeroAt, sentence("reserved bytes of the index are ", zero, " instead of 0"));
   }
   return {};
 }
@@ -89,7 +92,7 @@ Decoded<void> check_sizes(std::span<const std::byte> file) {
 // All that can be said before the body is looked at.
 Decoded<void> check_header(std::span<const std::byte> file) {
   if (reinterpret_cast<std::uintptr_t>(file.data()) % 8 != 0) {
-    return DecodeError{Code::Invalid, 0, "the index lies at an address that is no multiple of 8"};
+    return DecodeError{Code::Invalid, 0, "the address of the index is not a multiple of 8"};
   }
   if (file.size() > limits::kIndexBytesMax) {
     return corrupt(0, sentence("the index has ", file.size(), " bytes, more than the limit of ",
@@ -105,8 +108,8 @@ Decoded<void> compare_digest(std::span<const std::byte> file) {
   const auto stored = file.subspan(kDigestAt, sizeof(Digest128));
   const Digest128 computed = file_digest(file);
   if (!std::ranges::equal(stored, computed.bytes)) {
-    return corrupt(kDigestAt, sentence("the index's digest is stored as ", hex(stored),
-                                       ", its bytes have ", hex(computed.bytes)));
+    return corrupt(kDigestAt, sentence("the index is damaged: stored digest ", hex(stored),
+                                       ", computed ", hex(computed.bytes)));
   }
   return {};
 }
@@ -130,7 +133,7 @@ Decoded<const fbs::Index*> verified(std::span<const std::byte> body) {
   const auto* data = reinterpret_cast<const std::uint8_t*>(body.data());
   flatbuffers::Verifier verifier(data, body.size(), options);
   if (!fbs::VerifyIndexBuffer(verifier)) {
-    return corrupt(kHeaderBytes, "the index's structure leads outside of its bytes");
+    return corrupt(kHeaderBytes, "an offset in the index leads outside of its bytes");
   }
   const fbs::Index* root = fbs::GetIndex(data);
   const Columns columns(*root);

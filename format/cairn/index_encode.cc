@@ -83,13 +83,13 @@ Decoded<void> count_dtype(const TensorFacts& tensor, Amounts& amounts) {
     if (at->second == tensor.opaque_block) return {};
     return invalid(sentence("tensor ", format::quoted(tensor.name), " has the opaque dtype ",
                             format::quoted(tensor.opaque_dtype),
-                            " in other blocks than another tensor"));
+                            ", but another tensor has this dtype with other blocks"));
   }
   if (tensor.opaque_dtype.empty() && tensor.opaque_bits == 0 && tensor.opaque_block == Block{})
     return {};
   // To drop it silently would not be the same index.
-  return invalid(sentence("tensor ", format::quoted(tensor.name), " is a ", name(tensor.dtype),
-                          " and carries the name of an opaque dtype"));
+  return invalid(sentence("tensor ", format::quoted(tensor.name), " has the dtype ",
+                          name(tensor.dtype), ", but also the name of an opaque dtype"));
 }
 
 Decoded<Amounts> measure(const IndexFacts& facts) {

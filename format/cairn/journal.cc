@@ -101,11 +101,11 @@ std::string encode_journal(const JournalFacts& facts) {
 Decoded<JournalFacts> decode_journal(std::string_view text) {
   const std::size_t tail_bytes = kSumWord.size() + kSumDigits + 1;
   if (!text.starts_with(kFirstLine) || text.size() < kFirstLine.size() + tail_bytes) {
-    return corrupt(0, "is no journal of this version");
+    return corrupt(0, "is not a journal of this version");
   }
   const std::size_t body_end = text.size() - tail_bytes;
   if (text.substr(body_end) != sentence(kSumWord, sum_of(text.substr(0, body_end)), "\n")) {
-    return corrupt(body_end, "the journal was not written to its end");
+    return corrupt(body_end, "the journal was not written completely");
   }
   JournalFacts facts;
   JournalCheckpoint* current = nullptr;
@@ -114,7 +114,7 @@ Decoded<JournalFacts> decode_journal(std::string_view text) {
     const std::size_t at = body_end - rest.size();
     const auto line = take(rest, '\n');
     if (line && add_line(facts, current, *line)) continue;
-    return corrupt(at, "the journal has a line that means nothing");
+    return corrupt(at, "the journal has a line that has no meaning");
   }
   if (facts.catalog.empty()) return corrupt(0, "the journal names no catalog");
   return facts;

@@ -198,13 +198,15 @@ std::optional<DType> dtype_of(const Element& element) {
 
 // Sets dtype and byte order.
 Decoded<void> take_element(std::string_view descr, TensorFacts& tensor) {
-  if (descr.starts_with('[')) return unsupported(0, "the array holds structures");
+  if (descr.starts_with('['))
+    return unsupported(0, "the array holds structures, which have no dtype of a checkpoint");
   if (descr.starts_with("|O"))
     return unsupported(0, "the array holds Python objects, which only Python can read");
   const auto element = parse_element(descr);
   constexpr std::string_view kKinds = "biufcSUVMm";
   if (!element || kKinds.find(element->kind) == std::string_view::npos)
-    return unsupported(0, sentence("no dtype of a checkpoint is numpy's ", quoted(descr)));
+    return unsupported(
+        0, sentence("numpy's dtype ", quoted(descr), " has no equivalent in a checkpoint"));
   if (const auto dtype = dtype_of(*element)) {
     tensor.dtype = *dtype;
     tensor.other_byte_order =
@@ -214,10 +216,10 @@ Decoded<void> take_element(std::string_view descr, TensorFacts& tensor) {
   const std::uint64_t bits = 8 * element->width_bytes;
   if (bits > std::numeric_limits<std::uint16_t>::max())
     return unsupported(0, sentence("an element of numpy's ", quoted(descr), " has ",
-                                   element->width_bytes, " bytes, and 8,191 are allowed"));
+                                   element->width_bytes, " bytes, more than the limit of 8,191"));
   if (element->big_endian && element->kind != 'S' && element->kind != 'V')
-    return unsupported(
-        0, sentence("no dtype of a checkpoint is numpy's ", quoted(descr), " in big-endian order"));
+    return unsupported(0, sentence("numpy's dtype ", quoted(descr),
+                                   " has no big-endian equivalent in a checkpoint"));
   tensor.dtype = DType::Opaque;
   tensor.opaque_dtype = element->name;
   tensor.opaque_bits = static_cast<std::uint16_t>(bits);
@@ -236,20 +238,20 @@ void make_column_major(TensorFacts& tensor) {
 }  // namespace
 
 Decoded<std::uint64_t> data_offset_bytes(std::span<const std::byte> preamble) {
-  if (!as_text(preamble).starts_with(kMagic)) return corrupt(0, "this is no .npy file");
+  if (!as_text(preamble).starts_with(kMagic)) return corrupt(0, "this is not a .npy file");
   if (preamble.size() < kPreambleBytes) return corrupt(preamble.size(), "it ends in its header");
   const auto major = static_cast<unsigned>(preamble[kVersionAt]);
   const auto minor = static_cast<unsigned>(preamble[kVersionAt + 1]);
   if (major < 1 || major > 3 || minor != 0) {
     return unsupported(kVersionAt, sentence("the .npy file is of version ", major, ".", minor,
-                                            ", and 1.0 to 3.0 are known"));
+                                            ", but only 1.0 to 3.0 are known"));
   }
   const std::byte* const length = preamble.data() + kLengthAt;
   const std::uint64_t header_bytes =
       major == 1 ? load_le<std::uint16_t>(length) : load_le<std::uint32_t>(length);
   if (header_bytes > kHeaderBytesMax) {
-    return unsupported(kLengthAt, sentence("the .npy header has ", header_bytes, " bytes, and ",
-                                           kHeaderBytesMax, " are allowed"));
+    return unsupported(kLengthAt, sentence("the .npy header has ", header_bytes,
+                                           " bytes, more than the limit of ", kHeaderBytesMax));
   }
   return kLengthAt + (major == 1 ? 2 : 4) + header_bytes;
 }
@@ -261,7 +263,7 @@ Decoded<TensorFacts> decode_array(std::span<const std::byte> head, std::uint64_t
   const std::size_t begin = head[kVersionAt] == std::byte{1} ? kLengthAt + 2 : kLengthAt + 4;
   Header header;
   if (!HeaderParser(as_text(head.subspan(begin))).parse(header))
-    return corrupt(begin, "the .npy header is not what numpy writes");
+    return corrupt(begin, "the .npy header does not have the form that numpy writes");
   TensorFacts tensor;
   if (auto taken = take_element(*header.descr, tensor); !taken) return std::move(taken).error();
   tensor.shape = *std::move(header.shape);
@@ -272,10 +274,10 @@ Decoded<TensorFacts> decode_array(std::span<const std::byte> head, std::uint64_t
   if (!data_bytes) return corrupt(begin, "the array's shape is too large");
   const std::uint64_t there_bytes = file_bytes - std::min(file_bytes, *data_offset);
   if (there_bytes != *data_bytes) {
-    return corrupt(*data_offset,
-                   sentence("the file has ", there_bytes,
-                            " bytes of elements, but its header says ", *data_bytes, ": it is ",
-                            there_bytes < *data_bytes ? "truncated" : "longer than it is to be"));
+    return corrupt(
+        *data_offset,
+        sentence("the file has ", there_bytes, " bytes of elements, but its header says ",
+                 *data_bytes, ": it is ", there_bytes < *data_bytes ? "truncated" : "too long"));
   }
   tensor.span = {0, *data_offset, *data_bytes, std::nullopt};
   if (*header.fortran_order && tensor.shape.size() > 1) make_column_major(tensor);

@@ -47,7 +47,7 @@ struct Record {
 Decoded<Record> read_record(std::string_view name, simdjson::dom::element value) {
   simdjson::dom::object object;
   if (value.get(object))
-    return refuse("tensor ", format::quoted(name), ": not described by an object");
+    return refuse("tensor ", format::quoted(name), ": its description is not a JSON object");
   Record record;
   for (const auto& [key, field] : object) {
     bool twice = false;
@@ -61,7 +61,7 @@ Decoded<Record> read_record(std::string_view name, simdjson::dom::element value)
                                               : true;
     if (!good) {
       return refuse("tensor ", format::quoted(name), ": ", format::quoted(key),
-                    twice ? " is there twice" : " is of another kind");
+                    twice ? " appears twice" : " has the wrong type");
     }
   }
   if (!record.dtype || !record.shape || !record.data_offsets) {
@@ -79,7 +79,7 @@ Decoded<void> read_dtype(TensorFacts& tensor, std::string_view dtype) {
   if (!opaque_bits) {
     return unsupported(kLengthBytes,
                        sentence("tensor ", format::quoted(tensor.name), ": dtype ",
-                                format::quoted(dtype), " has a size that is not known"));
+                                format::quoted(dtype), " has an unknown element size"));
   }
   tensor.dtype = DType::Opaque;
   tensor.opaque_dtype = dtype;
@@ -92,7 +92,7 @@ Decoded<void> read_shape(TensorFacts& tensor, simdjson::dom::array shape) {
     std::uint64_t dimension = 0;
     if (element.get(dimension) || !fits<std::int64_t>(dimension)) {
       return refuse("tensor ", format::quoted(tensor.name),
-                    ": a dimension is no integer from 0 to 2^63-1");
+                    ": a dimension is not an integer from 0 to 2^63-1");
     }
     if (tensor.shape.size() == limits::kRankMax) {
       return refuse("tensor ", format::quoted(tensor.name), ": more dimensions than the limit of ",
@@ -116,7 +116,7 @@ Decoded<void> read_offsets(TensorFacts& tensor, simdjson::dom::array data_offset
   }
   if (count != offsets.size() || offsets[0] > offsets[1]) {
     return refuse("tensor ", format::quoted(tensor.name),
-                  ": data_offsets are not a begin and an end");
+                  ": data_offsets must be two integers, a begin and an end");
   }
   tensor.span.offset_bytes = offsets[0];
   tensor.span.size_bytes = offsets[1] - offsets[0];
@@ -131,7 +131,7 @@ Decoded<void> check_size(const TensorFacts& tensor) {
   if (!total) return refuse("tensor ", format::quoted(tensor.name), ": its shape is too large");
   if (*total % 8 != 0 || *total / 8 != tensor.span.size_bytes) {
     return refuse("tensor ", format::quoted(tensor.name), ": ", *count, " elements of ", bits,
-                  " bits are not ", tensor.span.size_bytes, " bytes");
+                  " bits do not have ", tensor.span.size_bytes, " bytes");
   }
   return {};
 }
@@ -154,18 +154,18 @@ Decoded<KeyValues> read_metadata(simdjson::dom::element value) {
   KeyValues metadata;
   if (value.is_null()) return metadata;
   simdjson::dom::object object;
-  if (value.get(object)) return refuse(kMetadataKey, " is no object");
+  if (value.get(object)) return refuse(kMetadataKey, " is not a JSON object");
   std::vector<std::string_view> keys;
   for (const auto& [key, field] : object) {
     std::string_view text;
-    if (field.get(text)) return refuse(kMetadataKey, ": ", format::quoted(key), " is no string");
+    if (field.get(text)) return refuse(kMetadataKey, ": ", format::quoted(key), " is not a string");
     metadata.emplace_back(key, text);
     keys.push_back(key);
   }
   std::ranges::sort(keys);
   const auto twice = std::ranges::adjacent_find(keys);
   if (twice != keys.end())
-    return refuse(kMetadataKey, ": ", format::quoted(*twice), " is there twice");
+    return refuse(kMetadataKey, ": ", format::quoted(*twice), " appears twice");
   return metadata;
 }
 
@@ -175,7 +175,7 @@ Decoded<HeaderFacts> read_entries(simdjson::dom::object entries) {
   bool any_metadata = false;
   for (const auto& [key, value] : entries) {
     if (key == kMetadataKey) {
-      if (any_metadata) return refuse(kMetadataKey, " is there twice");
+      if (any_metadata) return refuse(kMetadataKey, " appears twice");
       any_metadata = true;
       auto metadata = read_metadata(value);
       if (!metadata) return std::move(metadata).error();
@@ -209,16 +209,18 @@ Decoded<void> check_payload(std::span<const TensorFacts> tensors,
   std::uint64_t end = 0;
   for (const Place& place : places) {
     if (place.offset_bytes != end) {
-      return refuse("tensor ", format::quoted(place.tensor->name), ": starts at ",
-                    place.offset_bytes, " of the payload, the one before ends at ", end);
+      return refuse("tensor ", format::quoted(place.tensor->name), ": starts at byte ",
+                    place.offset_bytes, " of the payload, but the tensor before it ends at byte ",
+                    end);
     }
     end += place.size_bytes;  // at most the end that the file stated, which fits 64 bits
   }
   if (!payload_bytes && !std::in_range<std::int64_t>(end))
-    return refuse("the tensors end at ", end, " of the payload, where no file ends");
+    return refuse("the tensors end at byte ", end,
+                  " of the payload, which is more than a file can have");
   if (!payload_bytes || end == *payload_bytes) return {};
-  return refuse("the tensors end at ", end, " of the payload, which has ", *payload_bytes,
-                " bytes");
+  return refuse("the tensors end at byte ", end, " of the payload, but the payload has ",
+                *payload_bytes, " bytes");
 }
 
 // Writers tend to sort by name, at least within an alignment; then there is nothing to move.
@@ -228,19 +230,19 @@ Decoded<void> sort_by_name(std::vector<TensorFacts>& tensors) {
   }
   const auto twice = std::ranges::adjacent_find(tensors, {}, &TensorFacts::name);
   if (twice == tensors.end()) return {};
-  return refuse("tensor ", format::quoted(twice->name), " is there twice");
+  return refuse("tensor ", format::quoted(twice->name), " appears twice");
 }
 
 // What careless writers put around the JSON, and other readers refuse as well.
 Decoded<void> check_ends(std::string_view json) {
   if (json.starts_with("\xef\xbb\xbf"))
     return refuse(
-        "the safetensors header begins with a byte order mark (BOM), which JSON must not");
+        "the safetensors header begins with a byte order mark (BOM), which JSON does not allow");
   const std::size_t end = json.find_last_not_of('\0') + 1;
   if (end == json.size()) return {};
   return corrupt(kLengthBytes + end,
                  sentence("the safetensors header is padded with ", json.size() - end,
-                          " NUL bytes behind its JSON, where only spaces may stand"));
+                          " NUL bytes after its JSON, where only spaces are allowed"));
 }
 
 void append_json(std::string& out, std::string_view text) {
@@ -300,14 +302,14 @@ std::string json_string(std::string_view text) {
 Decoded<std::uint64_t> header_json_bytes(std::span<const std::byte> first_8_bytes) {
   if (first_8_bytes.size() < kLengthBytes) {
     return corrupt(
-        0, sentence("the file has ", first_8_bytes.size(), " bytes, a safetensors header needs ",
-                    kLengthBytes, " for its length"));
+        0, sentence("the file has ", first_8_bytes.size(),
+                    " bytes, but a safetensors header needs ", kLengthBytes, " for its length"));
   }
   const auto json_bytes = load_le<std::uint64_t>(first_8_bytes.data());
   if (json_bytes > limits::kSafetensorsHeaderBytesMax) {
-    return corrupt(
-        0, sentence("the safetensors header claims ", json_bytes, " bytes, more than the limit of ",
-                    limits::kSafetensorsHeaderBytesMax));
+    return corrupt(0,
+                   sentence("the safetensors header says that it has ", json_bytes,
+                            " bytes, more than the limit of ", limits::kSafetensorsHeaderBytesMax));
   }
   return json_bytes;
 }
@@ -320,8 +322,8 @@ Decoded<HeaderFacts> decode_header(std::span<const std::byte> head,
   const std::uint64_t there =
       std::min<std::uint64_t>(head.size(), file_bytes.value_or(head.size()));
   if (there < head_bytes) {
-    return corrupt(
-        0, sentence("the safetensors header claims ", *json_bytes, " bytes, the file has ", there));
+    return corrupt(0, sentence("the safetensors header says that it has ", *json_bytes,
+                               " bytes, but the file has ", there));
   }
   simdjson::dom::parser parser;
   simdjson::dom::object entries;
@@ -329,7 +331,7 @@ Decoded<HeaderFacts> decode_header(std::span<const std::byte> head,
   if (auto plain = check_ends(json); !plain) return std::move(plain).error();
   const simdjson::error_code error = parser.parse(json.data(), json.size()).get(entries);
   if (error == simdjson::MEMALLOC) throw std::bad_alloc();
-  if (error) return refuse("the safetensors header is no JSON object: ", error_message(error));
+  if (error) return refuse("the safetensors header is not a JSON object: ", error_message(error));
 
   auto facts = read_entries(entries);
   if (!facts) return facts;

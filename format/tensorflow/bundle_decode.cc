@@ -54,14 +54,15 @@ Decoded<BundleHeader> read_header(TableReader& table) {
   auto header = decode_header(table.value());
   if (!header) return corrupt(table.block_offset(), "the index's header " + header.error().what);
   if (header->num_shards < 0) {
-    return corrupt(table.block_offset(),
-                   "the index's header counts " + std::to_string(header->num_shards) + " shards");
+    return corrupt(table.block_offset(), "the index's header says that there are " +
+                                             std::to_string(header->num_shards) + " shards");
   }
   if (std::in_range<std::uint32_t>(header->num_shards) &&
       static_cast<std::uint32_t>(header->num_shards) > limits::kShardsMax) {
-    return unsupported(table.block_offset(),
-                       "the index's header counts " + std::to_string(header->num_shards) +
-                           " shards; the limit is " + std::to_string(limits::kShardsMax));
+    return unsupported(table.block_offset(), "the index's header says that there are " +
+                                                 std::to_string(header->num_shards) +
+                                                 " shards, more than the limit of " +
+                                                 std::to_string(limits::kShardsMax));
   }
   return header;
 }
@@ -72,9 +73,9 @@ Decoded<void> check_version(const BundleHeader& header) {
     return unsupported(0, "the bundle has the version " + std::to_string(header.producer));
   }
   if (header.min_consumer > kVersion) {
-    return unsupported(0, "the bundle asks for readers of version " +
-                              std::to_string(header.min_consumer) + " or later; this one has " +
-                              std::to_string(kVersion));
+    return unsupported(0, "the bundle needs readers of version " +
+                              std::to_string(header.min_consumer) +
+                              " or later; this one has version " + std::to_string(kVersion));
   }
   if (std::ranges::find(header.bad_consumers, kVersion) != header.bad_consumers.end()) {
     return unsupported(0, "the bundle forbids readers of version " + std::to_string(kVersion));
@@ -88,12 +89,12 @@ Decoded<void> check_size(const Entry& entry, std::uint64_t count) {
   const std::uint64_t size = entry.tensor.span.size_bytes;
   const auto wrong = [&](const std::string& expected) {
     return entry.wrong("has " + std::to_string(size) + " bytes and " + std::to_string(count) +
-                       " elements, which take " + expected);
+                       " elements, but they need " + expected);
   };
   if (entry.tensor.encoding == Encoding::TensorFlowString) {
     if (count == 0 && (size == 0 || size == 4)) return {};
     if (count != 0 && size >= 4 && size - 4 >= count) return {};
-    return wrong("at least one byte each and 4 for their checksum");
+    return wrong("at least one byte each, and 4 for their checksum");
   }
   if (entry.tensor.encoding == Encoding::TensorFlowVariant) {
     if (size / 5 >= count && (count != 0 || size == 0)) return {};
@@ -118,7 +119,7 @@ Decoded<void> read_dtype(const Entry& entry, const EntryRecord& record) {
 // Where the tensor lies: inside which shard, and that its end can be named.
 Decoded<void> read_span(const Entry& entry, const EntryRecord& record, const BundleHeader& header) {
   if (record.shard < 0 || record.shard >= header.num_shards) {
-    return entry.wrong("lies in shard " + std::to_string(record.shard) + " of " +
+    return entry.wrong("is in shard " + std::to_string(record.shard) + " of " +
                        std::to_string(header.num_shards));
   }
   if (record.offset_bytes < 0 || record.size_bytes < 0 ||
@@ -149,7 +150,7 @@ Decoded<void> read_slices(const Entry& entry, EntryRecord& record) {
   for (std::vector<Extent>& extents : record.slices) {
     if (extents.size() != tensor.shape.size() || !fits_into(extents, tensor.shape)) {
       return entry.wrong("lists a slice, number " + std::to_string(tensor.slices.size()) +
-                         ", that does not fit into its shape");
+                         ", that does not fit its shape");
     }
     tensor.slices.push_back({std::move(extents), {}});
   }
@@ -206,7 +207,7 @@ Decoded<void> gather_slices_of(TensorFacts& variable, std::span<const TensorFact
     }
     if (gathered[at]) return corrupt(0, which + " is listed twice");
     if (!agrees(*piece, variable, slice.extents)) {
-      return corrupt(0, which + " has another dtype or shape in its own entry");
+      return corrupt(0, which + " has a different dtype or shape in its own entry");
     }
     slice.span = piece->span;
     gathered[at] = true;

@@ -35,7 +35,7 @@ Decoded<void> check_tensor(const TensorFacts& tensor) {
     return slice.extents.size() != tensor.shape.size();
   };
   if (std::ranges::any_of(tensor.slices, other_rank)) {
-    return wrong("has a slice of another rank");
+    return wrong("has a slice whose rank is not the tensor's rank");
   }
   const auto lacks_sum = [](const SliceFacts& slice) { return !slice.span.crc32c; };
   if (tensor.slices.empty() ? !tensor.span.crc32c : std::ranges::any_of(tensor.slices, lacks_sum)) {

@@ -108,7 +108,7 @@ void read_bool(Message message, std::optional<bool>& value) {
 class Room {
  public:
   void take() {
-    if (left_ == 0) throw Malformed("it has more nodes, children and attributes than are read");
+    if (left_ == 0) throw Malformed("it has too many nodes, children and attributes");
     --left_;
   }
 
@@ -163,8 +163,8 @@ ObjectGraph read_graph(Message message) {
 // What is wrong with the nodes that a node names; empty: nothing.
 std::string wrong_reference(const ObjectGraph::Node& node, std::size_t node_count) {
   const auto sentence = [&](const char* what, const std::string& name, std::size_t to) {
-    return std::string(what) + " \"" + name + "\" is node " + std::to_string(to) + ", of " +
-           std::to_string(node_count);
+    return std::string(what) + " \"" + name + "\" is node " + std::to_string(to) +
+           ", but there are " + std::to_string(node_count) + " nodes";
   };
   for (const auto& child : node.children) {
     if (child.node >= node_count) return sentence("its child", child.name, child.node);
@@ -223,14 +223,14 @@ std::string encode_node(const ObjectGraph::Node& node) {
 
 Decoded<ObjectGraph> decode_object_graph(std::string_view message) {
   if (message.size() > limits::kObjectGraphBytesMax) {
-    return unsupported(
-        0, "has " + std::to_string(message.size()) + " bytes, more than an object graph may have");
+    return unsupported(0, "has " + std::to_string(message.size()) +
+                              " bytes, more than the limit for an object graph");
   }
   ObjectGraph graph;
   try {
     graph = read_graph(Message(message));
   } catch (const protozero::exception& error) {
-    return corrupt(0, std::string("is no TrackableObjectGraph: ") + error.what());
+    return corrupt(0, std::string("is not a TrackableObjectGraph: ") + error.what());
   }
   if (graph.nodes.empty()) return corrupt(0, "is an object graph without a root");
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {

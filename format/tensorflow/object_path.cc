@@ -117,12 +117,12 @@ Decoded<std::vector<ObjectPath>> parse_all(std::span<const std::string_view> pat
   for (const std::string_view path : paths) {
     ObjectPath parts = parse_object_path(path);
     if (!simdjson::validate_utf8(path.data(), path.size()))
-      return invalid(path, "is not UTF-8, as what TensorFlow reads must be");
+      return invalid(path, "is not UTF-8, which TensorFlow needs");
     if (parts.names.empty()) return invalid(path, "names no object below the root");
     if (std::ranges::find(parts.names, kSlots) != parts.names.end())
-      return invalid(path, "is that of an optimizer's slot, which cannot be written by its path");
+      return invalid(path, "is the path of an optimizer's slot; slots cannot be written by path");
     if (parts.attribute.empty()) parts.attribute = kVariableValue;
-    if (!keys.insert(checkpoint_key(parts)).second) return invalid(path, "is there twice");
+    if (!keys.insert(checkpoint_key(parts)).second) return invalid(path, "is given twice");
     parsed.push_back(std::move(parts));
   }
   return parsed;

@@ -221,12 +221,12 @@ Decoded<std::string> take_string(Tokens& tokens) {
       return tokens.wrong("a string's closing quote is missing");
     }
     if (!unescape(literal.substr(1, literal.size() - 2), value)) {
-      return tokens.wrong("a string without damaged escapes is expected");
+      return tokens.wrong("a string with valid escapes is expected");
     }
     tokens.next();
   }
   if (!simdjson::validate_utf8(value.data(), value.size())) {
-    return first.wrong("a string of UTF-8 is expected");
+    return first.wrong("a string in UTF-8 is expected");
   }
   return value;
 }
@@ -296,7 +296,7 @@ Decoded<void> take_field(Tokens& tokens, StateFacts& state) {
                      name == "last_preserved_timestamp";
   if (!known) return tokens.wrong("a field of CheckpointState is expected");
   tokens.next();
-  if (!tokens.take(":")) return tokens.wrong("\":\" is expected behind " + name);
+  if (!tokens.take(":")) return tokens.wrong("\":\" is expected after " + name);
 
   const auto keep = [](auto& into) {
     return [&into](auto value) { into.push_back(std::move(value)); };
@@ -377,7 +377,7 @@ Decoded<StateFacts> decode_state(std::string_view text) {
     return corrupt(0, "line 1, column 1: the file begins with a byte order mark");
   }
   if (!simdjson::validate_utf8(text.data(), text.size())) {
-    return corrupt(0, "line 1, column 1: the file is no UTF-8");
+    return corrupt(0, "line 1, column 1: the file is not UTF-8");
   }
   StateFacts state;
   Tokens tokens(text);

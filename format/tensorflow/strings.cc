@@ -91,8 +91,8 @@ Decoded<StringLayout> decode_lengths(std::span<const std::byte> head, const Stri
   }
   const std::uint64_t left_bytes = size_bytes - position(head, rest);
   if (rest.size() < kSumBytes || left_bytes - kSumBytes != payload_size) {
-    return corrupt(position(head, rest), "the strings' lengths and their checksum ask for " +
-                                             std::to_string(payload_size) + " and 4 bytes, " +
+    return corrupt(position(head, rest), "the strings and their checksum need " +
+                                             std::to_string(payload_size) + " and 4 bytes, but " +
                                              std::to_string(left_bytes) + " are stored");
   }
   const std::uint32_t sum = crc32c_unmask(in_order(load_sum(rest), big_endian));
@@ -166,7 +166,7 @@ Decoded<std::uint32_t> variant_crc32c(std::span<const std::byte> stored, std::ui
   }
   if (!rest.empty()) {
     return corrupt(position(stored, rest), std::to_string(rest.size()) +
-                                               " bytes stand behind the last of " +
+                                               " bytes come after the last of " +
                                                std::to_string(count) + " variants");
   }
   return crc;

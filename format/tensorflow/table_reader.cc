@@ -54,12 +54,12 @@ Decoded<std::string_view> uncompress(std::string_view stored, Handle handle,
                                      std::vector<char>& storage) {
   std::size_t size = 0;
   if (!snappy::GetUncompressedLength(stored.data(), stored.size(), &size)) {
-    return corrupt(handle.offset, block_at(handle.offset) + " is no Snappy data");
+    return corrupt(handle.offset, block_at(handle.offset) + " is not Snappy data");
   }
   if (size > limits::kSnappyRatioMax * stored.size()) {
     return corrupt(handle.offset, block_at(handle.offset) + " has " +
-                                      std::to_string(stored.size()) + " bytes and claims to hold " +
-                                      std::to_string(size));
+                                      std::to_string(stored.size()) +
+                                      " bytes, and says that it holds " + std::to_string(size));
   }
   storage.resize(size);
   if (!snappy::RawUncompress(stored.data(), stored.size(), storage.data())) {
@@ -76,7 +76,7 @@ Decoded<std::string_view> load_block(const TableFile& file, Handle handle,
   if (blocks_size < kTrailerBytes ||
       !inside(handle.offset, handle.size, blocks_size - kTrailerBytes)) {
     return corrupt(handle.offset, block_at(handle.offset) + " has " + std::to_string(handle.size) +
-                                      " bytes and leaves the file of " +
+                                      " bytes, and ends after the end of the file of " +
                                       std::to_string(file.size()));
   }
   if (handle.size > limits::kTableBlockBytesMax) {
@@ -120,7 +120,7 @@ Decoded<void> TableEntries::start_block(std::string_view block, std::uint64_t of
   const std::byte* const end = as_bytes(block).data() + block.size();
   const std::uint64_t restarts = load_le<std::uint32_t>(end - kWord);
   if (restarts == 0 || restarts > (block.size() - kWord) / kWord) {
-    return damaged("has " + std::to_string(block.size()) + " bytes and claims " +
+    return damaged("has " + std::to_string(block.size()) + " bytes, but says that it has " +
                    std::to_string(restarts) + " restarts");
   }
   rest_ = block.substr(0, block.size() - kWord * (restarts + 1));
@@ -145,7 +145,7 @@ Decoded<bool> TableEntries::next() {
   const std::string_view previous_tail = std::string_view(key_).substr(*shared);
   if (!starts_table_ && tail <= previous_tail) {
     std::string key = key_.substr(0, *shared).append(tail);
-    return damaged("holds the key " + format::quoted(key) + " behind " + format::quoted(key_));
+    return damaged("has the key " + format::quoted(key) + " after " + format::quoted(key_));
   }
   block_key_bytes_ += *shared + *unshared;
   if (block_key_bytes_ / limits::kKeyRatioMax > block_size_) {
@@ -170,7 +170,8 @@ TableFile::TableFile(std::span<const std::byte> file)
 Decoded<TableReader> TableReader::open(TableFile file) {
   if (file.size() < kFooterBytes) {
     return corrupt(0, "the file has " + std::to_string(file.size()) +
-                          " bytes; a table's footer alone has " + std::to_string(kFooterBytes));
+                          " bytes, but the footer of a table needs " +
+                          std::to_string(kFooterBytes));
   }
   const std::uint64_t footer_at = file.size() - kFooterBytes;
   const auto end = file.read({footer_at, kFooterBytes});
@@ -179,7 +180,7 @@ Decoded<TableReader> TableReader::open(TableFile file) {
   const auto magic = load_le<std::uint64_t>(as_bytes(*end).data() + footer.size());
   if (magic != kTableMagic) {
     return corrupt(file.size() - sizeof kTableMagic,
-                   "the file does not end as a table does (bad magic number)");
+                   "the file does not end like a table (bad magic number)");
   }
   const auto metaindex = take_handle(footer);
   const auto index = take_handle(footer);
@@ -200,7 +201,7 @@ Decoded<bool> TableReader::next() {
     if (!more || *more) return more;
     if (in_block_ && entries_.key() > index_.key()) {
       return corrupt(block_offset(), block_at(block_offset()) + " holds the key " +
-                                         format::quoted(key()) + ", but the index ends it at " +
+                                         format::quoted(key()) + ", but by the index it ends at " +
                                          format::quoted(index_.key()));
     }
     more = next_block();
@@ -217,7 +218,7 @@ Decoded<bool> TableReader::next_block() {
   const auto handle = take_handle(value);
   if (!handle || handle->offset < blocks_end_) {
     return corrupt(index_.block_offset(), "the index's entry " + format::quoted(index_.key()) +
-                                              " leads to no block behind the one before");
+                                              " does not lead to a block after the previous one");
   }
   const auto block = load_block(file_, *handle, block_storage_);
   if (!block) return block.error();

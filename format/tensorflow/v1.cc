@@ -29,8 +29,8 @@ Decoded<void> check_version(const BundleHeader& header) {
   if (header.producer < 0)
     return unsupported(0, sentence("the V1 file has the version ", header.producer));
   if (header.min_consumer > kVersion) {
-    return unsupported(0, sentence("the V1 file asks for readers of version ", header.min_consumer,
-                                   " or later; this one has ", kVersion));
+    return unsupported(0, sentence("the V1 file needs readers of version ", header.min_consumer,
+                                   " or later; this one has version ", kVersion));
   }
   if (std::ranges::find(header.bad_consumers, kVersion) != header.bad_consumers.end())
     return unsupported(0, sentence("the V1 file forbids readers of version ", kVersion));
@@ -69,10 +69,10 @@ Decoded<V1Tensor> tensor_of(V1TensorRecord record) {
   if (!count || !checked_mul(*count, std::max(1u, element_bytes(*dtype)))) {
     return corrupt(0, which + " has a negative dimension or too many elements");
   }
-  if (record.slices.empty()) return corrupt(0, which + " lists no slice, and so has no values");
+  if (record.slices.empty()) return corrupt(0, which + " has no slice, and therefore no values");
   for (const std::vector<Extent>& extents : record.slices) {
     if (!shape_of(extents, record.shape))
-      return corrupt(0, which + " lists a slice that does not fit into its shape");
+      return corrupt(0, which + " has a slice that does not fit its shape");
   }
   return V1Tensor{std::move(record.name), *dtype, std::move(record.shape),
                   std::move(record.slices)};
@@ -146,7 +146,7 @@ Decoded<bool> V1Reader::next() {
   if (!*more && at_ == listed_.size()) return false;
   const std::uint64_t offset = table_.block_offset();
   if (!*more || (at_ < listed_.size() && table_.key() > listed_[at_].key))
-    return corrupt(offset, which() + " lists a slice whose values are missing");
+    return corrupt(offset, which() + " has a slice whose values are missing");
   if (at_ == listed_.size() || table_.key() != listed_[at_].key) {
     return corrupt(
         offset, "the record " + format::quoted(table_.key()) + " belongs to no slice of a tensor");
@@ -156,7 +156,7 @@ Decoded<bool> V1Reader::next() {
   const V1Tensor& tensor = tensors_[this->tensor()];
   const std::vector<Extent>& extents = tensor.slices[slice()];
   if (record->name != tensor.name || record->extents != extents)
-    return corrupt(offset, "a record of " + which() + " says that it is another's");
+    return corrupt(offset, "a record of " + which() + " names another tensor");
   const auto count = element_count(*shape_of(extents, tensor.shape));
   values_ = V1Values(tensor.dtype, count.value_or(0), record->values);
   in_slice_ = true;

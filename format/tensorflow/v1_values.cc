@@ -96,12 +96,12 @@ Decoded<std::optional<std::string_view>> FieldPieces::next() {
   while (!rest_.empty()) {
     const auto tag = take_varint(rest_);
     const auto value = tag ? take_value(rest_, *tag & 7) : std::nullopt;
-    if (!value) return corrupt(0, "is no TensorProto: a field is cut off");
+    if (!value) return corrupt(0, "is not a TensorProto: a field is cut off");
     if (*tag >> 3 == kTensorContent && !value->empty())
-      return corrupt(0, "has its elements in tensor_content, where TensorFlow does not look");
+      return corrupt(0, "has its elements in tensor_content, which TensorFlow does not read");
     if (*tag >> 3 != field_) continue;
     if ((*tag & 7) != wire_type_ && (*tag & 7) != kBytes)
-      return corrupt(0, "is no TensorProto: a known field has another wire type");
+      return corrupt(0, "is not a TensorProto: a known field has another wire type");
     return std::optional(*value);
   }
   return std::optional<std::string_view>();
@@ -120,10 +120,10 @@ Decoded<std::span<const std::byte>> V1Values::next_block() {
   auto block = list->wire_type == kVarint ? next_numbers() : next_fixed();
   if (!block) return block;
   const std::uint64_t due_bytes = count_ * element_bytes(dtype_) - given_bytes_;
-  if (block->size() > due_bytes) return corrupt(0, "holds more than its " + count_is(count_));
+  if (block->size() > due_bytes) return corrupt(0, "has more values than its " + count_is(count_));
   if (block->empty() && due_bytes != 0) {
-    return corrupt(
-        0, sentence("holds ", given_bytes_ / element_bytes(dtype_), " of its ", count_is(count_)));
+    return corrupt(0, sentence("has only ", given_bytes_ / element_bytes(dtype_), " of its ",
+                               count_is(count_)));
   }
   given_bytes_ += block->size();
   crc32c_ = format::crc32c(*block, crc32c_);
@@ -136,7 +136,8 @@ Decoded<std::span<const std::byte>> V1Values::next_fixed() {
     const auto piece = pieces_.next();
     if (!piece) return piece.error();
     if (!*piece) return std::span<const std::byte>();
-    if ((*piece)->size() % width != 0) return corrupt(0, "is no TensorProto: a number is cut off");
+    if ((*piece)->size() % width != 0)
+      return corrupt(0, "is not a TensorProto: a number is cut off");
     if (!(*piece)->empty()) return as_bytes(**piece);
   }
 }
@@ -162,8 +163,8 @@ Decoded<std::span<const std::byte>> V1Values::next_numbers() {
     const auto number = varint ? number_of(*varint) : std::nullopt;
     if (!number) {
       return corrupt(0, varint ? sentence("holds the number ", static_cast<std::int64_t>(*varint),
-                                          ", which is no ", name(dtype_))
-                               : "is no TensorProto: a number is cut off");
+                                          ", which is not a value of ", name(dtype_))
+                               : "is not a TensorProto: a number is cut off");
     }
     store_le(begin + filled, *number);
     filled += width;
@@ -189,11 +190,12 @@ Decoded<void> V1Values::gather_strings() {
     const auto piece = pieces_.next();
     if (!piece) return piece.error();
     if (!*piece) break;
-    if (strings_.size() == count_) return corrupt(0, "holds more than its " + count_is(count_));
+    if (strings_.size() == count_)
+      return corrupt(0, "has more values than its " + count_is(count_));
     strings_.push_back(**piece);
   }
   if (strings_.size() == count_) return {};
-  return corrupt(0, sentence("holds ", strings_.size(), " of its ", count_is(count_)));
+  return corrupt(0, sentence("has only ", strings_.size(), " of its ", count_is(count_)));
 }
 
 Decoded<std::span<const std::byte>> V1Values::next_strings() {

@@ -221,7 +221,7 @@ V1SliceRecord read_v1_slice(Message message) {
         slice.extents = read_slice(message.get_message());
         break;
       case tag_and_type(3, kBytes):
-        if (std::exchange(has_values, true)) throw Malformed("it holds values twice");
+        if (std::exchange(has_values, true)) throw Malformed("it has values twice");
         slice.values = bytes_of(message);
         break;
       default:
@@ -236,7 +236,7 @@ Message read_v1_record(Message message, std::uint32_t field) {
   std::optional<Message> found;
   while (message.next()) {
     if (message.tag() == field && message.wire_type() == kBytes) {
-      if (found) throw Malformed("it holds two messages");
+      if (found) throw Malformed("it has two messages");
       found = Message(message.get_message());
     } else {
       skip_unknown(message, message.wire_type() == kBytes ? 0 : 2);
@@ -280,7 +280,7 @@ Decoded<BundleHeader> decode_header(std::string_view record) {
   try {
     return read_header(Message(record));
   } catch (const protozero::exception& error) {
-    return corrupt(0, std::string("is no BundleHeaderProto: ") + error.what());
+    return corrupt(0, std::string("is not a BundleHeaderProto: ") + error.what());
   }
 }
 
@@ -288,7 +288,7 @@ Decoded<EntryRecord> decode_entry(std::string_view record) {
   try {
     return read_entry(Message(record));
   } catch (const protozero::exception& error) {
-    return corrupt(0, std::string("is no BundleEntryProto: ") + error.what());
+    return corrupt(0, std::string("is not a BundleEntryProto: ") + error.what());
   }
 }
 
@@ -296,7 +296,7 @@ Decoded<V1MetaRecord> decode_v1_meta(std::string_view record) {
   try {
     return read_v1_meta(read_v1_record(Message(record), 1));
   } catch (const protozero::exception& error) {
-    return corrupt(0, std::string("is no list of tensors: ") + error.what());
+    return corrupt(0, std::string("is not a list of tensors: ") + error.what());
   }
 }
 
@@ -304,7 +304,7 @@ Decoded<V1SliceRecord> decode_v1_slice(std::string_view record) {
   try {
     return read_v1_slice(read_v1_record(Message(record), 2));
   } catch (const protozero::exception& error) {
-    return corrupt(0, std::string("is no slice: ") + error.what());
+    return corrupt(0, std::string("is not a slice: ") + error.what());
   }
 }
 

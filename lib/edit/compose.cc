@@ -122,7 +122,7 @@ Result<void> check_parts(std::span<const MergeInput> sources, const Tagged& a, c
     return Error{
         Code::Exists, 0,
         "tensor " + format::quoted(a.facts.name) + " is in both " + both(sources, a, b) +
-            (graph ? ": it is TensorFlow's object graph, of which a checkpoint has one" : "")};
+            (graph ? ": it is TensorFlow's object graph, and a checkpoint can have only one" : "")};
   }
   if (a.facts.dtype == b.facts.dtype && a.facts.opaque_dtype == b.facts.opaque_dtype &&
       a.facts.opaque_bits == b.facts.opaque_bits && a.facts.opaque_block == b.facts.opaque_block &&
@@ -130,8 +130,8 @@ Result<void> check_parts(std::span<const MergeInput> sources, const Tagged& a, c
     return {};
   return Error{Code::Invalid, 0,
                "tensor " + format::quoted(a.facts.name) + " has slices in both " +
-                   both(sources, a, b) + ", but of different tensors: " + described(a.facts) +
-                   " and " + described(b.facts)};
+                   both(sources, a, b) + ", but they belong to different tensors: " +
+                   described(a.facts) + " and " + described(b.facts)};
 }
 
 // One tensor out of its parts in several sources.
@@ -161,7 +161,8 @@ Result<TensorFacts> joined(std::span<const MergeInput> sources, std::span<Tagged
                      sources[owners[a]].path.string() + " and " + sources[owners[b]].path.string()};
   }
   if (covered < format::element_count(first.shape).value_or(0))
-    warnings.push_back("tensor " + format::quoted(first.name) + ": its slices leave a gap");
+    warnings.push_back("tensor " + format::quoted(first.name) +
+                       ": its slices leave a gap, so it cannot be read as a whole");
   TensorFacts whole = std::move(parts.front().facts);
   whole.content_hash.reset();
   for (Tagged& part : parts.subspan(1))
@@ -206,8 +207,9 @@ Result<void> check_alike(std::span<const MergeInput> sources) {
     return Error{
         Code::Unsupported, 0,
         sources.front().path.string() + " and " + source.path.string() +
-            (order ? " have different byte orders: convert() one of them first"
-                   : " are for different versions of TensorFlow: convert() one of them first")};
+            (order ? " have different byte orders; rewrite one of them with convert() first"
+                   : " are for different versions of TensorFlow; rewrite one of them with "
+                     "convert() first")};
   }
   return {};
 }
@@ -241,7 +243,7 @@ format::KeyValues agreeing(std::span<const format::KeyValues> all,
       kept.emplace_back(key, value);
     } else {
       warnings.push_back("metadata " + format::quoted(key) +
-                         " differs between the sources: left out");
+                         " is left out, because the sources have different values");
     }
   }
   return kept;

@@ -144,8 +144,8 @@ Result<void> write_prefix(const Source& source, Format target, const TransferOpt
   writing.cairn_index = target == Format::Cairn;
   if (target != Format::Cairn && writing.step != internal::step_of(options.output.native())) {
     transfer.warnings.push_back(options.output.string() +
-                                ": TensorFlow takes the step from the name alone, which does not "
-                                "say the source's" +
+                                ": TensorFlow reads the step only from the name, and this name "
+                                "does not have the step of the source" +
                                 (writing.step ? ", " + std::to_string(*writing.step) : ""));
   }
   CAIRN_TRY(graph, internal::meta_graph(source.location, options.follow_links));
@@ -167,9 +167,9 @@ void warn_about_file(const Source& source, std::span<const TensorSpec> specs, Tr
                                                : format::safetensors_name(spec.dtype, false));
   }
   for (const std::string& dtype : newest) {
-    transfer.warnings.push_back(file + ": has tensors of the dtype " + dtype +
-                                ": only the newest readers of safetensors know it, and others "
-                                "refuse the whole file");
+    transfer.warnings.push_back(
+        file + ": has tensors of the dtype " + dtype +
+        ", which only the newest readers of safetensors know; other readers refuse the whole file");
   }
   internal::warn_of_graph(source.location, transfer.warnings);
 }
@@ -190,7 +190,7 @@ Result<internal::Layout> plan_file(const Checkpoint& checkpoint, std::span<const
   if (!layout.shards.front().head.empty()) return layout;
   return Error{Code::Unsupported, 0,
                options.output.string() +
-                   ": the header would exceed the 100,000,000 bytes that safetensors allows"};
+                   ": the header would have more than 100,000,000 bytes, the limit of safetensors"};
 }
 
 // One file with a header and everything that it can name.
@@ -207,7 +207,7 @@ Result<void> write_safetensors(const Source& from, const TransferOptions& option
   const std::string name = internal::safetensors_file(parts.base);
   transfer.prefix = parts.directory / name;
   warn_about_file(from, specs, transfer);
-  internal::remove_stale_files(directory);
+  CAIRN_CHECK(internal::remove_stale_files(directory));
   CAIRN_TRY(shards, internal::ShardWriter::create(directory, {name}, std::move(layout)));
   std::uint64_t total_bytes = 0;
   for (const std::size_t i : selection.taken) total_bytes += source.index().tensor(i).size_bytes;
@@ -332,9 +332,11 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
     if (target == Format::TensorFlowV1 || target == Format::Npy) {
       return Error{
           Code::Unsupported, 0,
-          source.string() + (target == Format::Npy
-                                 ? ": an .npy file holds one array; 'cairn cat --npy' writes one"
-                                 : ": nothing writes TensorFlow V1 checkpoints any more")};
+          source.string() +
+              (target == Format::Npy
+                   ? ": a .npy file holds only one array; use 'cairn cat --npy' to write one"
+                   : ": Cairn does not write TensorFlow V1 checkpoints; write the format "
+                     "tensorflow instead")};
     }
     CAIRN_CHECK(internal::refuse_existing(options, target));
     CAIRN_TRY(found, internal::find(source, options.follow_links));

@@ -13,8 +13,8 @@ Result<void> refuse_saved_model(const std::filesystem::path& source,
   if (location.prefix == source || !internal::is_saved_model(source)) return {};
   return Error{Code::Unsupported, 0,
                source.string() +
-                   ": is a SavedModel, a directory of more than its variables: 'cp -r' copies it; "
-                   "the variables alone are the checkpoint " +
+                   ": is a SavedModel, a directory with more than a checkpoint; copy it with 'cp "
+                   "-r', or give the checkpoint of its variables, " +
                    location.prefix.string()};
 }
 
@@ -38,12 +38,12 @@ Result<Transfer> copy_checkpoint(const std::filesystem::path& source,
                                  const TransferOptions& options) noexcept {
   return at_boundary([&]() -> Result<Transfer> {
     if (options.output.empty())
-      return Error{Code::Invalid, 0, source.string() + ": a copy needs a place to go to"};
+      return Error{Code::Invalid, 0, source.string() + ": a copy needs an output"};
     if (options.link == Link::Hard) {
       return Error{Code::Invalid, 0,
                    source.string() +
-                       ": a copy shares no file with its source; import_index() and "
-                       "merge() make one whose shards are hard links"};
+                       ": a copy shares no file with its source; import_index() and merge() can "
+                       "make hard links to the shards"};
     }
     CAIRN_TRY(snapshot, open_snapshot(source, options.follow_links));
     internal::NewDirectories made(options.output);

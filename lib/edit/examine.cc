@@ -47,9 +47,10 @@ LostRange whole_tensor(std::string why) {
 std::string_view unwritable(const format::TensorFacts& tensor) {
   if (tensor.slices.empty()) return {};
   if (tensor.dtype == DType::Opaque && (tensor.opaque_bits == 0 || tensor.opaque_bits % 8 != 0))
-    return "a tensor of less than whole bytes that is stored in slices cannot be put together";
+    return "its elements are smaller than a byte and it is stored in slices, which cannot be put "
+           "together";
   if (tensor.encoding == format::Encoding::TensorFlowVariant)
-    return "a variant that is stored in slices cannot be put together";
+    return "it is a variant that is stored in slices, which cannot be put together";
   return {};
 }
 
@@ -116,7 +117,7 @@ LostRange PresentShards::gone(const format::Span& span) const {
     const Error truncated{Code::Corrupt, 0,
                           shard->file.path() + ": has " +
                               std::to_string(shard->identity.size_bytes) + " bytes, too few for " +
-                              std::to_string(span.size_bytes) + " at byte " +
+                              std::to_string(span.size_bytes) + " bytes at byte " +
                               std::to_string(span.offset_bytes) + ": the file is truncated"};
     range.why = named_for_what_it_is(shard->file, truncated).what;
   }
@@ -192,7 +193,8 @@ void differ(LostRange& range, std::uint32_t stored, std::uint32_t computed) {
   range.computed_crc32c = computed;
   range.why = std::to_string(range.size_bytes) + " bytes from " +
               std::to_string(range.offset_bytes) + " of " + range.shard + " have CRC32C " +
-              format::crc32c_hex(computed) + ", stored is " + format::crc32c_hex(stored);
+              format::crc32c_hex(computed) + ", but the stored CRC32C is " +
+              format::crc32c_hex(stored);
 }
 
 // Which ranges of a place are lost: by its chunks where these have sums.
@@ -308,8 +310,8 @@ Result<SalvageScan> examine(RecoverableCheckpoint recoverable, const ExecOptions
   if (unsummed != 0) {
     found.warnings.push_back(recoverable.location.prefix.string() + ": " +
                              std::to_string(unsummed) +
-                             " of its tensors have no checksum to compare with: they are kept "
-                             "because they lie within the file");
+                             " of its tensors have no checksum; they are kept without a check, "
+                             "because they are inside the file");
   }
   std::ranges::sort(found.lost, {}, &LostTensor::name);
   found.tensors_kept = whole.size();

@@ -41,17 +41,18 @@ Result<bool> is_there(const Location& location, std::span<const std::byte> index
     return true;
   }
   if (replace) return false;
-  return Error{Code::Exists, 0,
-               file->path() + ": is there and says something else; say replace to write it anew"};
+  return Error{
+      Code::Exists, 0,
+      file->path() + ": exists and has other contents; to replace it, use replace (--replace)"};
 }
 
 // What the result says of the step, where that is not the source's.
 void warn_of_lost_step(std::optional<std::int64_t> step, std::optional<std::int64_t> said,
                        const TransferOptions& options, Transfer& transfer) {
   if (!step || step == said) return;
-  transfer.warnings.push_back(options.output.string() + ": does not say the step of its source, " +
+  transfer.warnings.push_back(options.output.string() + ": does not have the step of its source, " +
                               std::to_string(*step) +
-                              (said ? ", but " + std::to_string(*said) : ""));
+                              (said ? ", but step " + std::to_string(*said) : ""));
 }
 
 bool is_elsewhere(const Location& location, const TransferOptions& options) {
@@ -64,9 +65,9 @@ Result<void> accept_bundle(const Location& location, const internal::Parts& part
                            std::span<const std::string> not_nameable,
                            const TransferOptions& options, Transfer& transfer) {
   constexpr std::string_view kNoSum =
-      "for which no sum is stored, and P.index needs one: convert() computes it";
+      "which has no stored checksum, and P.index needs one; convert() computes it";
   constexpr std::string_view kOtherOrder =
-      "whose bytes lie in another order than TensorFlow takes: convert() writes them anew";
+      "whose bytes are in an order that TensorFlow cannot read; convert() rewrites them";
   internal::LossyItems lossy;
   for (const std::string& name : not_nameable) {
     const auto tensor = parts.index.tensor(*parts.index.find(name));
@@ -189,13 +190,14 @@ bool is_in_another(const format::IndexView::Tensor& tensor, std::size_t shard) {
 Error in_several(const Location& location) {
   return {Code::Unsupported, 0,
           location.prefix.string() +
-              ": its tensors lie in several shards; convert() writes one safetensors file"};
+              ": its tensors are in several shards; to write one safetensors file, use convert() "
+              "(cairn convert)"};
 }
 
 // The header was written with the shard, and is not written anew.
 constexpr internal::TargetFormat kHeader{
     "the shard's safetensors header",
-    "convert() writes a file that has all that safetensors can hold"};
+    "or use convert() (cairn convert), which writes everything that a safetensors file can hold"};
 
 // Whether the file may lose what its header does not say of the checkpoint.
 Result<void> accept_file(const Location& location, const internal::Parts& parts, std::size_t shard,
@@ -230,9 +232,10 @@ Result<Transfer> export_safetensors(Location& location, const internal::Parts& p
   CAIRN_TRY(files, files_among(parts));
   if (files.size() > 1) return in_several(location);
   if (files.empty()) {
-    return Error{
-        Code::Unsupported, 0,
-        location.prefix.string() + ": no shard of it is a safetensors file; convert() writes one"};
+    return Error{Code::Unsupported, 0,
+                 location.prefix.string() +
+                     ": none of its shards is a safetensors file; to write one, use convert() "
+                     "(cairn convert)"};
   }
   CAIRN_TRY(header, header_of(parts, files.front()));
   Transfer transfer;
@@ -258,14 +261,15 @@ Result<Transfer> export_index(const std::filesystem::path& source, Format target
     if (target != Format::TensorFlow && target != Format::Safetensors) {
       return Error{Code::Unsupported, 0,
                    source.string() +
-                       ": export goes to tensorflow or safetensors; import adds Cairn's index"};
+                       ": the target of an export is tensorflow or safetensors; to add Cairn's "
+                       "index, use import_index()"};
     }
     CAIRN_TRY(found, internal::find(source, options.follow_links));
     if (found.parts.format == Format::TensorFlowV1) {
       return Error{Code::Unsupported, 0,
                    found.location.prefix.string() +
-                       ": is a V1 checkpoint, whose values no index can point to; convert() (cairn "
-                       "convert) writes them anew"};
+                       ": is a V1 checkpoint; its values are not stored as plain bytes, so an "
+                       "index cannot point to them; use convert() (cairn convert)"};
     }
     if (target == Format::Safetensors)
       return export_safetensors(found.location, found.parts, options);

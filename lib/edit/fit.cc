@@ -110,17 +110,18 @@ Result<void> check_lossy(const LossyItems& lossy, const TargetFormat& holder,
     return Error{Code::Unsupported, 0,
                  options.output.string() + (options.output.empty() ? "" : ": ") + name +
                      " cannot hold " + first_of(lossy.described) +
-                     ". Nothing is written unless it may be left out (--allow-lossy); " +
+                     "; nothing is written; to leave it out, use allow_lossy (--allow-lossy); " +
                      std::string(holder.instead)};
   }
   transfer.not_nameable = lossy.tensors;
   transfer.metadata_left_out = lossy.metadata;
   transfer.safetensors_metadata_left_out = lossy.safetensors_metadata;
   for (const std::string& what : lossy.described)
-    transfer.warnings.push_back("left out, since " + name + " cannot hold it: " + what);
+    transfer.warnings.push_back("left out, because " + name + " cannot hold it: " + what);
   for (const std::string& key : lossy.notes) {
     transfer.metadata_left_out.push_back(key);
-    transfer.warnings.push_back("left out, a note of the Saver's: metadata " + format::quoted(key));
+    transfer.warnings.push_back("left out, because only a Saver uses it: metadata " +
+                                format::quoted(key));
   }
   return {};
 }

@@ -51,7 +51,7 @@ void add_metadata_lost_to_bundle(const format::IndexView& index, LossyItems& los
 // What cannot hold it, for messages: "TensorFlow's format"; and what to do instead.
 struct TargetFormat {
   std::string_view name;
-  std::string_view instead = "a checkpoint of Cairn's holds everything";
+  std::string_view instead = "or convert to cairn, which holds everything";
 };
 TargetFormat target_format(Format target) noexcept;
 

@@ -82,7 +82,8 @@ Result<std::optional<internal::Parts>> known_to_cairn(Location& location,
   if (!location.has(internal::kCairnSuffix)) return std::optional<internal::Parts>();
   internal::OpenAttempt attempt;
   auto own = internal::load(location, options.follow_links, attempt);
-  if (!own && options.replace) return std::optional<internal::Parts>();
+  if (!own && options.replace && !internal::may_pass(own.error()))
+    return std::optional<internal::Parts>();
   if (!own) return std::move(own).error();
   if (own->format != Format::Cairn || own->index.tensorflow_index().digest != index.record.digest)
     return std::optional<internal::Parts>();
@@ -90,18 +91,18 @@ Result<std::optional<internal::Parts>> known_to_cairn(Location& location,
 }
 
 Error not_tensorflows(const Location& location) {
-  return {
-      Code::Unsupported, 0,
-      location.prefix.string() +
-          ": import adds Cairn's index to a checkpoint of TensorFlow's; convert() takes others"};
+  return {Code::Unsupported, 0,
+          location.prefix.string() +
+              ": import needs a TensorFlow checkpoint; for other formats, use convert() (cairn "
+              "convert)"};
 }
 
 Result<void> check_importable(const Location& location) {
   if (location.kind == internal::Kind::TensorFlowV1) {
     return Error{Code::Unsupported, 0,
                  location.prefix.string() +
-                     ": is a V1 checkpoint, whose values no index can point to; convert() (cairn "
-                     "convert) writes them anew"};
+                     ": is a V1 checkpoint; its values are not stored as plain bytes, so an index "
+                     "cannot point to them; use convert() (cairn convert)"};
   }
   if (location.kind == internal::Kind::Prefix) return {};
   return not_tensorflows(location);
@@ -160,7 +161,7 @@ Result<HeldLocation> locate_and_hold(const std::filesystem::path& source,
                                      const TransferOptions& options) {
   while (true) {
     CAIRN_TRY(before, located(source, options.follow_links));
-    internal::remove_stale_files(before.directory);
+    CAIRN_CHECK(internal::remove_stale_files(before.directory));
     CAIRN_TRY(lock, internal::lock_of(before, options));
     CAIRN_TRY(now, located(source, options.follow_links));
     CAIRN_TRY(same,
@@ -183,13 +184,13 @@ Result<Transfer> import_held(HeldLocation held, const TransferOptions& options) 
     CAIRN_TRY(done, refreshed(location, publisher, own_alone ? nullptr : &*what.index, options));
     if (done || own_alone) {
       transfer.warnings.push_back(location.prefix.string() + std::string(internal::kCairnSuffix) +
-                                  ": is there and current");
+                                  ": exists already and is up to date");
       return transfer;
     }
   }
   CAIRN_CHECK(take_known(location, what, options));
   if (what.parts->format != Format::Cairn)
-    internal::replace_overtaken(location, what.facts, transfer.warnings);
+    CAIRN_CHECK(internal::replace_overtaken(location, what.facts, transfer.warnings));
   // P.index must be as durable as what is to stand beside it.
   CAIRN_CHECK(what.index->file->sync());
   CAIRN_CHECK(internal::sync_payload(what.parts->shards, location.directory));

@@ -12,7 +12,7 @@ Result<Transfer> merge(std::span<const std::filesystem::path> sources,
                        const TransferOptions& options) noexcept {
   return at_boundary([&]() -> Result<Transfer> {
     if (sources.empty())
-      return Error{Code::Invalid, 0, options.output.string() + ": nothing is given to merge"};
+      return Error{Code::Invalid, 0, options.output.string() + ": no checkpoint to merge is given"};
     std::vector<internal::MergeInput> found;
     found.reserve(sources.size());
     for (const std::filesystem::path& path : sources) {

@@ -48,12 +48,12 @@ Result<void> Names::set(const NameChange& change) {
   if (!position) {
     std::string nearest;
     for (const std::string& name : nearest_names(index_, change.from))
-      nearest += (nearest.empty() ? "; nearest: " : ", ") + format::quoted(name);
+      nearest += (nearest.empty() ? "; similar names: " : ", ") + format::quoted(name);
     return error(Code::NotFound, "no tensor " + format::quoted(change.from) + nearest);
   }
   if (fixed_[*position])
-    return error(Code::Invalid,
-                 "tensor " + format::quoted(change.from) + " is to be renamed twice");
+    return error(Code::Invalid, "tensor " + format::quoted(change.from) +
+                                    " is renamed twice; give it one new name");
   to_[*position] = change.to;
   fixed_[*position] = true;
   return {};
@@ -77,9 +77,8 @@ Result<void> Names::replace(const NameChange& change) {
 Result<void> Names::check_length(std::size_t i) const {
   if (to_[i].size() <= format::limits::kNameBytesMax) return {};
   return error(Code::Invalid, "tensor " + format::quoted(index_.tensor_name(i)) +
-                                  " would have a name of more than the " +
-                                  std::to_string(format::limits::kNameBytesMax) +
-                                  " bytes that are allowed");
+                                  " would get a name of more than the limit of " +
+                                  std::to_string(format::limits::kNameBytesMax) + " bytes");
 }
 
 Result<void> Names::check() const {
@@ -88,13 +87,13 @@ Result<void> Names::check() const {
     const std::string_view from = index_.tensor_name(i);
     if (to_[i] == from) continue;
     if (to_[i].empty())
-      return error(Code::Invalid, "tensor " + format::quoted(from) + " would have an empty name");
+      return error(Code::Invalid, "tensor " + format::quoted(from) + " would get an empty name");
     CAIRN_CHECK(check_length(i));
     if (object_based && from.find("/.ATTRIBUTES/") != std::string_view::npos) {
-      return error(Code::Unsupported, "tensor " + format::quoted(from) +
-                                          " cannot be renamed: TensorFlow finds it by the " +
-                                          "object graph in " + std::string(kObjectGraphName) +
-                                          ", which says this name");
+      return error(Code::Unsupported,
+                   "tensor " + format::quoted(from) +
+                       " cannot be renamed: TensorFlow finds it by this name, which is in the " +
+                       "object graph " + std::string(kObjectGraphName));
     }
   }
   return check_unique();
@@ -112,7 +111,7 @@ Result<void> Names::check_unique() const {
   if (twice == order.end()) return {};
   return error(Code::Exists, "tensors " + format::quoted(index_.tensor_name(*twice)) + " and " +
                                  format::quoted(index_.tensor_name(*(twice + 1))) +
-                                 " would both be " + format::quoted(to_[*twice]));
+                                 " would both get the name " + format::quoted(to_[*twice]));
 }
 
 std::vector<NameChange> Names::changes() const {
@@ -135,7 +134,7 @@ Result<std::vector<NameChange>> changes_of(const std::filesystem::path& path,
                                            const format::IndexView& index,
                                            const Renaming& renaming) {
   if (renaming.names.empty() && renaming.patterns.empty())
-    return Error{Code::Invalid, 0, path.string() + ": nothing says what is to be renamed"};
+    return Error{Code::Invalid, 0, path.string() + ": no name or pattern to rename is given"};
   Names names(path, index);
   for (const NameChange& change : renaming.names) CAIRN_CHECK(names.set(change));
   for (const NameChange& pattern : renaming.patterns) CAIRN_CHECK(names.replace(pattern));

@@ -42,14 +42,14 @@ std::vector<std::string> known_beyond(const format::IndexView& index,
 void warn(const Location& location, const Result<OwnIndex>& own, const format::IndexFacts& facts,
           std::vector<std::string>& warnings) {
   if (!own) {
-    warnings.push_back(own.error().what + "; it was not used, and what it alone held (" +
-                       std::string(kHeldByOwnAlone) + ") cannot be known, and is gone");
+    warnings.push_back(own.error().what + "; it was not used; what only it held (" +
+                       std::string(kHeldByOwnAlone) + ") is not known, and is lost");
     return;
   }
   const auto beyond = known_beyond(own->index, facts);
   if (beyond.empty()) return;
   warnings.push_back(location.prefix.string() + std::string(kCairnSuffix) +
-                     ": was not used, and what it alone held is gone: " + first_of(beyond));
+                     ": was not used; what only it held is lost: " + first_of(beyond));
 }
 
 }  // namespace
@@ -59,10 +59,11 @@ void warn_of_overtaken(const Location& location, const format::IndexFacts& facts
   if (location.has(kCairnSuffix)) warn(location, load_own_index(location), facts, warnings);
 }
 
-void replace_overtaken(const Location& location, format::IndexFacts& facts,
-                       std::vector<std::string>& warnings) {
-  if (!location.has(kCairnSuffix)) return;
+Result<void> replace_overtaken(const Location& location, format::IndexFacts& facts,
+                               std::vector<std::string>& warnings) {
+  if (!location.has(kCairnSuffix)) return {};
   const auto own = load_own_index(location);
+  if (!own && may_pass(own.error())) return own.error();
   const auto pin =
       own ? own->index.metadata(format::kPinnedKey) : std::optional<std::string_view>();
   if (pin && !has(facts.metadata, format::kPinnedKey)) {
@@ -70,6 +71,7 @@ void replace_overtaken(const Location& location, format::IndexFacts& facts,
     std::ranges::sort(facts.metadata);
   }
   warn(location, own, facts, warnings);
+  return {};
 }
 
 }  // namespace cairn::internal

@@ -34,17 +34,17 @@ Error refusal(const std::string& expression, const RE2& compiled) {
   const bool back_reference =
       part.size() == 2 && part[0] == '\\' && part[1] >= '1' && part[1] <= '9';
   if (look_around || back_reference) {
-    return Error{Code::Unsupported, 0,
-                 quoted + ": " + format::quoted(part) + " is " +
-                     (look_around ? "look-around" : "a back-reference") +
-                     ", which these regular expressions (RE2's) do not have. Give the names "
-                     "themselves (--map)"};
+    return Error{
+        Code::Unsupported, 0,
+        quoted + ": " + format::quoted(part) + " is " +
+            (look_around ? "look-around" : "a back-reference") +
+            ", which regular expressions of RE2 do not have; rename by full names instead (--map)"};
   }
   std::string why = compiled.error();
-  if (compiled.error_code() == RE2::ErrorRepeatSize) why += "; 1000 is the most";
+  if (compiled.error_code() == RE2::ErrorRepeatSize) why += "; the limit is 1000";
   if (part.starts_with("(?<") && !behind)
-    why += "; a group with a name is written (?P<name>...), and $1 stands for the first";
-  return Error{Code::Invalid, 0, quoted + " is no regular expression: " + why};
+    why += "; write a named group as (?P<name>...), and use $1 for the first group";
+  return Error{Code::Invalid, 0, quoted + " is not a regular expression: " + why};
 }
 
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
@@ -83,12 +83,13 @@ Result<std::vector<Pattern::Part>> Pattern::parts_of(const NameChange& change, i
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (is_foreign_group(text.substr(i))) {
       return error(Code::Invalid, format::quoted(text.substr(i, 2)) +
-                                      " begins no group here: $1 is the first group, $& all that "
-                                      "matched, $$ a dollar");
+                                      " is not a group: use $1 for the first group, $& for the "
+                                      "whole match, $$ for a dollar");
     }
     const char next = text[i] == '$' && i + 1 < text.size() ? text[i + 1] : '\0';
     if (next == '`' || next == '\'')
-      return error(Code::Unsupported, "what is before or after a match has no place in a name");
+      return error(Code::Unsupported,
+                   "the text before or after a match cannot be used; use groups ($1, $2, …)");
     if (next == '$' || next == '&') {
       if (next == '$') parts.back().text += '$';
       if (next == '&') parts.back().group = 0;
@@ -106,7 +107,8 @@ Result<std::vector<Pattern::Part>> Pattern::parts_of(const NameChange& change, i
       }
       if (group == 0 || group > groups) {
         return error(Code::Invalid, "there is no group $" + std::to_string(group) +
-                                        ", the expression has " + std::to_string(groups));
+                                        ", because the expression has " + std::to_string(groups) +
+                                        " groups");
       }
       parts.back().group = group;
       parts.emplace_back();

@@ -28,7 +28,8 @@ Result<std::vector<std::uint32_t>> shard_numbers(const BundleName& name,
     if (!number || number->count != static_cast<std::uint32_t>(facts.bundle.num_shards)) {
       return Error{Code::Unsupported, 0,
                    name.prefix.string() + ": TensorFlow cannot find the shard " + shard.name +
-                       " by its name; convert() writes one that it can"};
+                       ", because it does not have the name that P.index needs; use convert() "
+                       "(cairn convert)"};
     }
     numbers.push_back(number->shard);
   }

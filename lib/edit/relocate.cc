@@ -94,7 +94,8 @@ Result<void> take_index(CheckpointSnapshot& snapshot) {
     return Error{Code::Corrupt, 0,
                  file.path() + ": is damaged: its digest is not the one that " +
                      location.file(kCairnSuffix) +
-                     " remembers; export with replace writes it anew"};
+                     " records; to write it again, use export_index() with replace (cairn export "
+                     "--to tensorflow --replace)"};
   }
   snapshot.index_file.emplace(std::move(file));
   snapshot.index_bytes.emplace(std::move(bytes));
@@ -121,8 +122,8 @@ Result<CheckpointSnapshot> open_snapshot(Location location, bool follow_links,
   if (from.v1_files.size() > 1) {
     return Error{Code::Unsupported, 0,
                  from.prefix.string() +
-                     ": is a V1 checkpoint in several files, which no one step can publish; "
-                     "convert() writes them as one checkpoint"};
+                     ": is a V1 checkpoint in several files, which cannot be published in one "
+                     "step; use convert() (cairn convert)"};
   }
   if (from.kind == Kind::Prefix) {
     CAIRN_CHECK(take_prefix(follow_links, attempt, snapshot));
@@ -154,7 +155,7 @@ Result<void> refuse_links_to(const Location& source, const Destination& to) {
     if (!both || !same_file(**led_to, **own)) continue;
     return Error{Code::Invalid, 0,
                  to.prefix.string() + ": " + name +
-                     " is a symbolic link to the checkpoint itself; choose another place"};
+                     " is a symbolic link to the checkpoint itself; choose another output"};
   }
   return {};
 }
@@ -164,7 +165,7 @@ Result<void> check_v1_name(const std::filesystem::path& prefix, const std::strin
   const auto shard = v1_name(base);
   std::string_view taken_for;
   if (base.starts_with(".cairn-") || os::is_temporary_name(base)) {
-    taken_for = "a file of Cairn's own, which it may remove";
+    taken_for = "one of Cairn's own files, which Cairn may remove";
   } else if (base == kCatalogName) {
     taken_for = "the directory's catalog";
   } else if (base_of_file(base)) {
@@ -174,7 +175,8 @@ Result<void> check_v1_name(const std::filesystem::path& prefix, const std::strin
   }
   if (taken_for.empty()) return {};
   return Error{Code::Invalid, 0,
-               prefix.string() + ": a V1 checkpoint is one file, and one of this name would be " +
+               prefix.string() +
+                   ": a V1 checkpoint is one file, and a file with this name would be taken for " +
                    std::string(taken_for) + "; choose another name"};
 }
 
@@ -205,8 +207,8 @@ Result<Destination> destination_of(const Location& source, const std::filesystem
   if (to.empty() || !is_bare(base)) {
     return Error{Code::Invalid, 0,
                  to.string() +
-                     ": is no directory that is there, and no prefix, which has a name "
-                     "behind the last slash"};
+                     ": is neither an existing directory nor a prefix, which has a name after the "
+                     "last slash"};
   }
   if (source.kind == Kind::File) {
     if (!into) prefix.replace_filename(with_suffix(base, source.file_format->suffix));
@@ -218,8 +220,9 @@ Result<Destination> destination_of(const Location& source, const std::filesystem
   CAIRN_TRY(same, same_place({directory, is_file ? prefix.filename().string() : base},
                              {source.directory, source.base}));
   if (same) {
-    return Error{Code::Invalid, 0,
-                 prefix.string() + ": is where the checkpoint lies already; choose another place"};
+    return Error{
+        Code::Invalid, 0,
+        prefix.string() + ": is the place of the checkpoint itself; choose another output"};
   }
   Destination destination{std::move(directory), std::move(base), std::move(prefix)};
   CAIRN_CHECK(refuse_links_to(source, destination));
@@ -245,9 +248,9 @@ std::uint64_t unsummed_bytes(const format::IndexView& index) {
 
 void warn_of_missing_sums(const std::string& shown, std::uint64_t bytes, Transfer& transfer) {
   if (bytes == 0) return;
-  transfer.warnings.push_back(shown + ": " + std::to_string(bytes) +
-                              " bytes of tensors have no checksum: they were copied as they are, "
-                              "and nobody can say whether they are as they were written");
+  transfer.warnings.push_back(
+      shown + ": " + std::to_string(bytes) +
+      " bytes of tensors have no checksum; they were copied without a check");
 }
 
 // Compares what has arrived with the sums of the index.
@@ -267,7 +270,7 @@ Result<void> compare(const CheckpointSnapshot& snapshot, const Destination& to,
   auto checked = OpenCheckpoint::make(std::move(parts), opening);
   if (!checked && checked.error().code == Code::Corrupt) {
     Error error = std::move(checked).error();
-    error.what += "; it was not copied: salvage() keeps what is whole";
+    error.what += "; it was not copied; salvage() keeps the tensors that are whole";
     return error;
   }
   if (!checked) return std::move(checked).error();
@@ -307,7 +310,7 @@ std::string what_goes_at(const Destination& to, const format::IndexView& index) 
   for (std::size_t i = 0; i < index.tensor_count(); ++i) specs.push_back(spec_of(index.tensor(i)));
   const auto goes = replaced_tensors(to.directory, to.base, specs);
   if (goes) return first_of(*goes);
-  return "nobody can tell which tensors went with what was there: " + goes.error().what;
+  return "it is not known which tensors the replaced checkpoint had: " + goes.error().what;
 }
 
 Result<void> publish_prefix_at(const CheckpointSnapshot& snapshot, const Destination& to,
@@ -375,8 +378,8 @@ Result<void> refuse_to_hide(const Destination& to) {
     if (!v1 || !v1->shard || v1->base != to.base) continue;
     return Error{Code::Exists, 0,
                  to.prefix.string() + ": " + name +
-                     " is there, which a V1 file of this name would hide; choose another output, "
-                     "or say replace"};
+                     " exists, and a V1 file of this name would hide it; choose another output, or "
+                     "use replace (--replace)"};
   }
   return {};
 }
@@ -389,7 +392,7 @@ Result<void> refuse_to_overwrite(const Destination& to) {
   if (v1 ? v1->has_value() : v1.error().code == Code::Corrupt) return {};
   return Error{Code::Exists, 0,
                to.prefix.string() +
-                   ": is there, and is no checkpoint, which alone is replaced; choose another "
+                   ": exists and is not a checkpoint, so it is not replaced; choose another "
                    "output"};
 }
 
@@ -402,8 +405,8 @@ Result<void> refuse_hidden(const CheckpointSnapshot& snapshot, const Destination
     if (!to.directory.exists(to.base + std::string(suffix))) continue;
     return Error{Code::Exists, 0,
                  to.prefix.string() + ": " + to.base + std::string(suffix) +
-                     " is there, and would be read in place of a V1 file; choose another output, "
-                     "or remove_checkpoint() it first"};
+                     " exists and would be read instead of the V1 file; choose another output, or "
+                     "remove it first with remove_checkpoint() (cairn rm)"};
   }
   return {};
 }
@@ -454,8 +457,8 @@ Result<void> refuse_beside_v1(const Destination& to) {
   if (!v1 || !*v1) return {};
   return Error{Code::Exists, 0,
                to.prefix.string() +
-                   ": a V1 checkpoint is there; choose another output, or remove_checkpoint() it "
-                   "first"};
+                   ": a V1 checkpoint exists there; choose another output, or remove it first with "
+                   "remove_checkpoint() (cairn rm)"};
 }
 
 // TensorFlow keeps a step in the name alone.
@@ -463,9 +466,9 @@ void warn_of_step(const CheckpointSnapshot& snapshot, const Destination& to, Tra
   if (snapshot.own_index || snapshot.location.kind == Kind::File) return;
   const auto step = step_of(snapshot.location.base);
   if (!step || step == step_of(to.base)) return;
-  transfer.warnings.push_back(to.prefix.string() + ": does not say the step of its source, " +
+  transfer.warnings.push_back(to.prefix.string() + ": does not have the step of its source, " +
                               std::to_string(*step) +
-                              ", which TensorFlow's files have in their name alone");
+                              ": TensorFlow reads the step only from the name");
 }
 
 }  // namespace

@@ -46,7 +46,7 @@ Error nothing_whole(const internal::SalvageScan& examined) {
   const LostTensor& first = found.lost.front();
   return {Code::Corrupt, 0,
           examined.location.prefix.string() + ": none of its " +
-              std::to_string(found.tensors_total) + " tensors is whole; the first is " +
+              std::to_string(found.tensors_total) + " tensors is whole; the first one is " +
               format::quoted(first.name) + ": " + first.ranges.front().why};
 }
 
@@ -95,8 +95,9 @@ Result<Salvaged> salvage(const std::filesystem::path& source,
     CAIRN_TRY(recoverable, internal::find_recoverable(source, options.follow_links));
     CAIRN_TRY(same, is_source(recoverable.location, options.output));
     if (same) {
-      return Error{Code::Invalid, 0,
-                   options.output.string() + ": is what is to be salvaged; choose another output"};
+      return Error{
+          Code::Invalid, 0,
+          options.output.string() + ": is the checkpoint that is salvaged; choose another output"};
     }
     CAIRN_TRY(examined, internal::examine(std::move(recoverable), options.exec, 2));
     if (examined.whole.empty() && !examined.found.lost.empty()) return nothing_whole(examined);

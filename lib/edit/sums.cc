@@ -51,7 +51,7 @@ Result<void> add_sums(Composed& composed, const ExecOptions& exec) {
                                  span.crc32c = sum;
                                  return span.size_bytes;
                                }));
-  composed.warnings.push_back(std::to_string(spans.size()) + " tensors had no checksum: " +
+  composed.warnings.push_back(std::to_string(spans.size()) + " tensors had no checksum; " +
                               std::to_string(total_bytes) + " bytes were read to compute them");
   return {};
 }

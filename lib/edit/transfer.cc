@@ -124,16 +124,17 @@ Result<void> refuse_to_hide_v1(const Target& target) {
   const std::string v1 = v1_under(target);
   if (v1.empty()) return {};
   return Error{Code::Exists, 0,
-               target.shown + ": a V1 checkpoint is there, which nobody would read any more (" +
-                   v1 + "); choose another output, or say replace"};
+               target.shown + ": a V1 checkpoint exists there (" + v1 +
+                   "), and the new indexes would hide it; choose another output, or use replace "
+                   "(--replace)"};
 }
 
 void warn_of_hidden_v1(const Target& target, std::vector<std::string>& warnings) {
   const std::string v1 = v1_under(target);
   if (v1.empty()) return;
   warnings.push_back(target.shown +
-                     ": takes the name of a V1 checkpoint, which nobody reads any "
-                     "more; remove it by hand: " +
+                     ": has the name of a V1 checkpoint, which it now hides; remove these files by "
+                     "hand if you do not need them: " +
                      v1);
 }
 
@@ -162,7 +163,7 @@ Result<std::vector<TempFile>> link_or_copy_shards(std::span<const os::File> file
                                                   const Destination& to,
                                                   const TransferOptions& options,
                                                   Transfer& transfer) {
-  remove_stale_files(to.directory);
+  CAIRN_CHECK(remove_stale_files(to.directory));
   std::vector<TempFile> temps;
   temps.reserve(files.size());
   for (std::size_t i = 0; i < files.size(); ++i) {
@@ -177,7 +178,7 @@ Result<std::vector<TempFile>> reflink_or_copy_shards(std::span<const os::File> f
                                                      const Destination& to,
                                                      const TransferOptions& options,
                                                      Transfer& transfer) {
-  remove_stale_files(to.directory);
+  CAIRN_CHECK(remove_stale_files(to.directory));
   std::vector<TempFile> temps;
   temps.reserve(files.size());
   for (std::size_t i = 0; i < files.size(); ++i) {
@@ -205,11 +206,10 @@ void warn_if_moved(const os::Directory& directory, Transfer& transfer) {
   const bool known = !now.empty() && leads_there(now);
   const std::string shown = transfer.prefix.string();
   if (known) transfer.prefix = now / parts.base;
-  transfer.warnings.push_back(
-      shown +
-      ": its directory has been renamed or removed meanwhile; the result is "
-      "in the one that was opened" +
-      (known ? ", as " + transfer.prefix.string() : ""));
+  transfer.warnings.push_back(shown +
+                              ": its directory was renamed or removed in the meantime; the result "
+                              "is in the directory that was opened" +
+                              (known ? ", as " + transfer.prefix.string() : ""));
 }
 
 void warn_of_graph(const Location& source, std::vector<std::string>& warnings) {
@@ -233,7 +233,7 @@ Result<LockedCheckpoint> find_and_lock(const std::filesystem::path& path,
                                        const TransferOptions& options) {
   while (true) {
     CAIRN_TRY(before, find(path, options.follow_links));
-    remove_stale_files(before.location.directory);
+    CAIRN_CHECK(remove_stale_files(before.location.directory));
     CAIRN_TRY(lock, lock_of(before.location, options));
     CAIRN_TRY(now, find(path, options.follow_links));
     CAIRN_TRY(same, same_place({before.location.directory, before.location.base},
@@ -272,10 +272,9 @@ void warn_of_fingerprint(const std::filesystem::path& prefix, Transfer& transfer
   if (prefix.filename() != "variables" || !is_there("saved_model.pb") ||
       !is_there("fingerprint.pb"))
     return;
-  transfer.warnings.push_back(
-      prefix.string() + std::string(kTensorFlowSuffix) +
-      ": was written anew: the SavedModel's fingerprint.pb, which holds a hash of it, no longer "
-      "matches where its bytes differ");
+  transfer.warnings.push_back(prefix.string() + std::string(kTensorFlowSuffix) +
+                              ": was replaced; fingerprint.pb of the SavedModel holds a hash of "
+                              "it, which no longer matches if its bytes differ");
 }
 
 }  // namespace cairn::internal

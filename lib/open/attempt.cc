@@ -1,5 +1,5 @@
 // Readers take no lock, so a writer may come between any two of their looks. What it publishes is
-// whole at each moment (lib/write/writer.cc), but a reader that holds the index of a moment ago
+// whole at each moment (lib/write/publisher.cc), but a reader that holds the index of a moment ago
 // looks for shards that are gone, or finds others under names that are used again.
 //
 // That shows by itself: something is missing, or of another size or time. Whether it is a race or
@@ -107,7 +107,7 @@ Error OpenAttempt::explain(const std::filesystem::path& path, Error error) const
   if (!may_be_a_race(error)) return error;
   if (attempts_ == kAttemptsMax && changed()) {
     return {Code::Busy, error.os_errno,
-            path.string() + ": is written anew faster than it can be opened: " + error.what};
+            path.string() + ": is replaced faster than it can be opened; try again: " + error.what};
   }
   if (attempts_ > 1 && error.code == Code::NotFound && !catalog_dir)
     return {Code::NotFound, 0, path.string() + ": was removed while it was being opened"};

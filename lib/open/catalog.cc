@@ -195,8 +195,8 @@ Result<Entry> resolve_entry(const Place& place, const std::filesystem::path& ent
   if ((own || below) && !follow_links && any_first_file(place, from, leads_out)) {
     return Error{Code::Unsafe, 0,
                  catalog_path(place) + ": names " + entry.string() +
-                     ", which is a symbolic link that leads out of its directory; open with "
-                     "follow_links (--follow-links) where you trust it"};
+                     ", which is a symbolic link that leads out of its directory; if you trust it, "
+                     "use follow_links (--follow-links)"};
   }
   const std::string last = last_part(entry);
   const std::filesystem::path beside = place.dir / last;
@@ -204,17 +204,16 @@ Result<Entry> resolve_entry(const Place& place, const std::filesystem::path& ent
   const bool nameable = !last.empty() && last != "." && last != "..";
   if (!there && elsewhere && nameable && checkpoint_exists(place, beside)) {
     return Entry{beside,
-                 catalog_path(place) + ": " + entry.string() + " is gone; opened " +
-                     beside.string() + " beside the catalog instead",
+                 catalog_path(place) + ": " + entry.string() + " is gone; " + beside.string() +
+                     ", in the directory of the catalog, was opened instead",
                  last};
   }
   if (own) return Entry{entry, {}, from.filename().string()};
   if (below || follow_links) return Entry{entry, {}, {}};
-  return Error{
-      Code::Unsafe, 0,
-      catalog_path(place) + ": names " + entry.string() +
-          ", which is outside its directory; give that prefix itself, or open with follow_links "
-          "(--follow-links)"};
+  return Error{Code::Unsafe, 0,
+               catalog_path(place) + ": names " + entry.string() +
+                   ", which is outside its directory; give that prefix itself, or use follow_links "
+                   "(--follow-links)"};
 }
 
 Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesystem::path& entry,
@@ -266,7 +265,7 @@ Error with_newest_whole(Error error, const OpenAttempt& attempt, bool follow_lin
   const auto whole = find_latest_whole(*attempt.catalog_dir, kCatalogName, follow_links);
   if (!whole) return error;
   error.what += whole->prefix ? "; the newest whole checkpoint is " + whole->prefix->string()
-                              : "; no other that the catalog names is whole";
+                              : "; the catalog names no other checkpoint that is whole";
   return error;
 }
 

@@ -150,14 +150,16 @@ bool begins_as_safetensors(std::string_view head, std::uint64_t file_bytes) {
 // What has no mark in its bytes; empty: its name says nothing.
 std::string_view by_name(std::string_view name) noexcept {
   if (name.find(".tempstate") != std::string_view::npos) {
-    return "a temporary file of TensorFlow's, whose save has not ended or has died; give a prefix";
+    return "a temporary file of TensorFlow, whose save still runs or has died; give the prefix of "
+           "a checkpoint";
   }
   if (os::is_temporary_name(name)) {
-    return "a temporary file of Cairn's, whose save has not ended or has died; give a prefix";
+    return "a temporary file of Cairn, whose save still runs or has died; give the prefix of a "
+           "checkpoint";
   }
   if (name.ends_with(".pb") || name.ends_with(".pbtxt")) {
-    return "named like a graph (GraphDef), whose weights, if it is a frozen one, are constants in "
-           "it, and no checkpoint; give the prefix of the checkpoint that it was made from";
+    return "named like a graph (GraphDef), which is not a checkpoint: a frozen graph has its "
+           "weights as constants; give the prefix of the checkpoint that it was made from";
   }
   return {};
 }
@@ -167,19 +169,21 @@ std::string_view by_type(FileType type) noexcept {
     case FileType::Empty:
       return "an empty file";
     case FileType::CairnIndex:
-      return "a Cairn index under another name; PREFIX.cairn, beside its shards, opens";
+      return "a Cairn index under another name; to open it, rename it to PREFIX.cairn in the "
+             "directory of its shards";
     case FileType::Table:
-      return "the index of a TensorFlow checkpoint (V2) under another name; PREFIX.index, beside "
-             "its shards PREFIX.data-00000-of-00001 and so on, opens";
+      return "the index of a TensorFlow checkpoint (V2) under another name; to open it, rename it "
+             "to PREFIX.index in the directory of its shards (PREFIX.data-00000-of-00001 and so "
+             "on)";
     case FileType::Safetensors:
       return "a safetensors file";
     case FileType::Hdf5:
-      return "an HDF5 file, such as Keras writes (.h5, .weights.h5), and no checkpoint; load it in "
-             "Keras, and save it with tf.train.Checkpoint";
+      return "an HDF5 file, such as Keras writes (.h5, .weights.h5), which Cairn cannot open; load "
+             "it in Keras, and save it with tf.train.Checkpoint";
     case FileType::KerasArchive:
-      return "a Keras archive (.keras), a Zip archive whose weights lie in its model.weights.h5, "
-             "an "
-             "HDF5 file; load it in Keras, and save it with tf.train.Checkpoint";
+      return "a Keras archive (.keras), a Zip archive with its weights in the HDF5 file "
+             "model.weights.h5, which Cairn cannot open; load it in Keras, and save it with "
+             "tf.train.Checkpoint";
     case FileType::PyTorchArchive:
       return "a Zip archive of PyTorch's, with a pickle in it that can run code when loaded; load "
              "it in PyTorch, and save its tensors as safetensors";
@@ -192,34 +196,36 @@ std::string_view by_type(FileType type) noexcept {
     case FileType::Gguf:
       return "a GGUF file, such as llama.cpp reads, and no checkpoint";
     case FileType::GitLfsPointer:
-      return "a Git LFS pointer, which stands for the file in a repository: 'git lfs pull' brings "
-             "the file itself";
+      return "a Git LFS pointer, which is in the place of the file; run 'git lfs pull' to get the "
+             "file itself";
     case FileType::Html:
-      return "an HTML page, such as a server sends instead of a file (an error, or a login): "
-             "download it again";
+      return "an HTML page, such as a server sends instead of a file (an error, or a login); "
+             "download the file again";
     case FileType::Xml:
-      return "XML, such as an object store sends instead of a file (an error): download it again";
+      return "XML, such as an object store sends instead of a file (an error); download the file "
+             "again";
     case FileType::Json:
-      return "JSON text; where it lists the shards of a model (model.safetensors.index.json), give "
+      return "JSON text; if it lists the shards of a model (model.safetensors.index.json), give "
              "the .safetensors files that it names";
     case FileType::Compressed:
-      return "a compressed file (gzip, xz, zstd or bzip2): decompress it, and give what comes out";
+      return "a compressed file (gzip, xz, zstd or bzip2); decompress it, and give the result";
     case FileType::Tar:
-      return "a tar archive: unpack it, and give what comes out";
+      return "a tar archive; unpack it, and give a file from it";
     case FileType::Pickle:
       return "a Python pickle, which can run code when loaded; load it where it was made, and save "
              "its tensors as safetensors";
     case FileType::Events:
-      return "an event file of TensorBoard's, which holds logs and no weights; give a prefix";
+      return "an event file of TensorBoard, which holds logs and no weights; give the prefix of a "
+             "checkpoint";
     case FileType::Records:
-      return "a TFRecord file, which holds examples to learn from and no weights";
+      return "a TFRecord file, which holds training examples and no weights";
     case FileType::CatalogText:
       return "a catalog (CheckpointState) under another name; give a prefix that it lists, or its "
              "directory";
     case FileType::Unknown:
       break;
   }
-  return "nothing that is known here as a checkpoint";
+  return "not a checkpoint of a format that Cairn knows";
 }
 
 }  // namespace

@@ -284,6 +284,11 @@ std::string doubt_warning(const std::filesystem::path& prefix) {
          prefix.string() + "' (import_index) checks them once and ends this warning";
 }
 
+bool may_pass(const Error& error) noexcept {
+  return error.code == Code::Io || error.code == Code::OutOfMemory || error.code == Code::NoSpace ||
+         error.code == Code::Busy;
+}
+
 Result<Parts> load(Location& location, bool follow_links, OpenAttempt& attempt,
                    unsigned threads_max) {
   auto parts = load_quietly(location, follow_links, attempt, threads_max);

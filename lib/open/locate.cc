@@ -97,7 +97,7 @@ Result<Location> at_catalog(const path& dir, bool follow_links, OpenAttempt& att
   if (!location && location.error().code == Code::NotFound) {
     return Error{Code::NotFound, 0,
                  (dir / kCatalogName).string() + ": its latest checkpoint " +
-                     state->model_checkpoint_path.string() + " is not there"};
+                     state->model_checkpoint_path.string() + " does not exist"};
   }
   if (location && !entry.warning.empty()) location->warnings.push_back(entry.warning);
   return location;
@@ -114,8 +114,8 @@ Result<Location> at_saved_model(const path& dir) {
   if (names && std::ranges::any_of(*names, is_shard)) {
     return Error{Code::NotFound, 0,
                  dir.string() +
-                     ": is a SavedModel whose variables/variables.index is missing, while shards "
-                     "lie beside where it belongs: was it half copied? Copy it again"};
+                     ": is a SavedModel with shards, but without variables/variables.index; "
+                     "perhaps only a part was copied; copy it again"};
   }
   return Error{Code::NotFound, 0, dir.string() + ": is a SavedModel without variables"};
 }
@@ -145,15 +145,16 @@ Error no_catalog(const os::Directory& directory, const path& dir) {
     for (std::size_t i = 0; i < std::min(kShown, versions.size()); ++i)
       text += (i == 0 ? "" : ", ") + (dir / versions[i]).string();
     return {Code::NotFound, 0,
-            dir.string() + ": is a directory of versions of a SavedModel; give one of them: " +
+            dir.string() +
+                ": is a directory with several versions of a SavedModel; give one of them: " +
                 text + (versions.size() > kShown ? ", …" : "")};
   }
   const std::string prefixes = prefixes_in(directory);
-  return {Code::NotFound, 0,
-          dir.string() + ": is a directory without a catalog (a file named " +
-              std::string(kCatalogName) + ")" +
-              (prefixes.empty() ? ", and no checkpoint lies in it"
-                                : "; give a prefix in it: " + prefixes)};
+  return {
+      Code::NotFound, 0,
+      dir.string() + ": is a directory without a catalog (a file named " +
+          std::string(kCatalogName) + ")" +
+          (prefixes.empty() ? " and without checkpoints" : "; give a prefix in it: " + prefixes)};
 }
 
 Result<Location> at_directory(const path& dir, bool follow_links, OpenAttempt& attempt) {
@@ -165,9 +166,10 @@ Result<Location> at_directory(const path& dir, bool follow_links, OpenAttempt& a
   if (const auto base = base_of_unfinished(name); !base.empty()) {
     return Error{Code::NotFound, 0,
                  dir.string() +
-                     ": is the temporary directory of a save of TensorFlow's that has not ended or "
-                     "has died; the prefix that it was for is " +
-                     std::string(base) + "; its parts, where all are there, merge() puts together"};
+                     ": is the temporary directory of a TensorFlow save that still runs or has "
+                     "died; its prefix is " +
+                     std::string(base) +
+                     "; if all parts are there, use merge() to put them together"};
   }
   return no_catalog(directory, dir);
 }
@@ -180,7 +182,7 @@ Error no_checkpoint(const path& file_path, const std::string& name, FileType typ
   if (type != FileType::Table && (graph || shard)) {
     return {Code::NotFound, 0,
             file_path.string() + ": is named like a " + (graph ? "graph" : "shard") +
-                ", but its index is missing: nothing says which tensors there are"};
+                ", but its index is missing, which says what the tensors are; copy the index too"};
   }
   return {Code::Unsupported, 0, file_path.string() + ": is " + describe(name, type)};
 }
@@ -223,7 +225,7 @@ Result<Location> nothing_at(const path& given, os::Directory directory, const st
   if (names && std::ranges::any_of(*names, is_shard)) {
     return Error{Code::NotFound, 0,
                  given.string() + ": has shards, but neither " + base + ".cairn nor " + base +
-                     ".index, without which nothing says which tensors they hold"};
+                     ".index, which say what the tensors are; copy the index too"};
   }
   const std::string prefixes = prefixes_in(directory);
   return Error{Code::NotFound, 0,
@@ -250,8 +252,8 @@ Result<Location> locate_named(const path& given, bool follow_links) {
       Code::Invalid, 0,
       given.string() +
           (leads || given.filename() == kCatalogName
-               ? ": is a directory or its catalog, and no checkpoint's own name; give a prefix"
-               : ": is one file of a checkpoint; give the prefix of all of it") +
+               ? ": is a directory or a catalog, and not the name of a checkpoint; give a prefix"
+               : ": is one file of a checkpoint; give the prefix of the checkpoint") +
           ", " + location->prefix.string()};
 }
 
@@ -276,7 +278,7 @@ namespace {
 
 Result<Location> locate_any(const path& given, bool follow_links, OpenAttempt& attempt) {
   if (!is_nameable(given.native()))
-    return Error{Code::NotFound, 0, given.string() + ": no file's name holds a NUL byte"};
+    return Error{Code::NotFound, 0, given.string() + ": a file name cannot contain a NUL byte"};
   const auto parts = Prefix::of(given);
   auto opened = os::Directory::open(parts.directory);
   if (!opened) {
@@ -286,7 +288,8 @@ Result<Location> locate_any(const path& given, bool follow_links, OpenAttempt& a
   if (has_index(*opened, parts.base)) return at_prefix(*std::move(opened), parts.base, given);
   CAIRN_TRY(info, os::look(given));
   const bool is_directory = info && info->kind == os::FileKind::Directory;
-  if (given.empty()) return Error{Code::NotFound, 0, "an empty path names no checkpoint here"};
+  if (given.empty())
+    return Error{Code::NotFound, 0, "the path is empty; give the path of a checkpoint"};
   if (is_directory) return at_directory(given, follow_links, attempt);
   if (info && parts.base == kCatalogName)
     return at_catalog(given.parent_path(), follow_links, attempt);

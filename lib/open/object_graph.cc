@@ -45,8 +45,8 @@ std::string listed(const std::vector<std::string>& keys) {
 }
 
 std::string ambiguous(std::string_view path, const std::vector<std::string>& keys) {
-  return format::quoted(path) + " may mean any of " + std::to_string(keys.size()) +
-         " tensors: " + listed(keys);
+  return format::quoted(path) + " fits " + std::to_string(keys.size()) +
+         " tensors; use one of these names: " + listed(keys);
 }
 
 // What a mistyped path would have been the key of: the nearest names are near to this, not to the
@@ -63,11 +63,12 @@ std::string likely_key(std::string_view path) {
 Result<ObjectGraph> read_object_graph(const Checkpoint& checkpoint) noexcept {
   return at_boundary([&]() -> Result<ObjectGraph> {
     if (!checkpoint.contains(kObjectGraphName))
-      return error_in(checkpoint, Code::NotFound, "is not there: the checkpoint is name-based");
+      return error_in(checkpoint, Code::NotFound,
+                      "does not exist: the checkpoint is name-based and has no object graph");
     const auto tensor = checkpoint.tensor(kObjectGraphName);
     if (!tensor) return tensor.error();
     if (tensor->dtype() != DType::String || !tensor->shape().empty())
-      return error_in(checkpoint, Code::Unsupported, "is no scalar string");
+      return error_in(checkpoint, Code::Unsupported, "is not a scalar string");
     const auto& opened = internal::OpenCheckpoint::of(checkpoint);
     CAIRN_TRY(position, opened.find(kObjectGraphName));
     CAIRN_TRY(strings, opened.copy_strings(position));

@@ -39,7 +39,7 @@ struct Chosen {
 };
 
 Error nothing_there(const Location& location, std::string_view suffix) {
-  return {Code::NotFound, 0, location.file(suffix) + ": is not there"};
+  return {Code::NotFound, 0, location.file(suffix) + ": does not exist"};
 }
 
 // ---- Each index by itself -----------------------------------------------------------------------
@@ -149,17 +149,17 @@ Result<Chosen> choose(const Location& location, OpenAttempt& attempt,
     const bool one_is_there = own.error().code != Code::NotFound;
     Error error = one_is_there ? own.error() : foreign.facts.error();
     if (one_is_there && foreign.facts.error().code != Code::NotFound)
-      error.what += "; and " + foreign.facts.error().what;
+      error.what += "; also: " + foreign.facts.error().what;
     if (is_damage(error))
-      error.what += "; without an index that is whole nothing says where the tensors lie";
+      error.what += "; without a whole index it is not known where the tensors are";
     return error;
   }
   if (own) {
-    warnings.push_back(own_name + ": skipped, since " + foreign_name + " was written anew");
+    warnings.push_back(own_name + ": not used, because " + foreign_name + " is newer");
   } else if (own.error().code != Code::NotFound) {
     warnings.push_back(own.error().what + "; " + foreign_name +
-                       " is whole and was used, and whether " + own_name + " held more (" +
-                       std::string(kHeldByOwnAlone) + ") cannot be known");
+                       " is whole and was used; it is not known whether " + own_name +
+                       " held more (" + std::string(kHeldByOwnAlone) + ")");
   }
   return Chosen{Format::TensorFlow, *std::move(foreign.facts)};
 }
@@ -220,7 +220,7 @@ Result<RecoverableCheckpoint> look(const std::filesystem::path& path, bool follo
             with_shards(std::move(location), std::move(chosen), follow_links, std::move(warnings)));
   // Shards that seem to be lost may be those of a checkpoint that was just replaced.
   if (attempt.index_changed())
-    return Error{Code::Busy, 0, path.string() + ": is being written anew"};
+    return Error{Code::Busy, 0, path.string() + ": another process replaces it now; try again"};
   return std::move(recoverable);
 }
 

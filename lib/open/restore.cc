@@ -48,7 +48,7 @@ Result<Restored> restore(const std::filesystem::path& path,
         path, opening, [&](internal::Parts parts) -> Result<Restored> {
           CAIRN_TRY(seen, internal::io_conditions(parts));
           const internal::IoChoice choice =
-              options.method ? internal::IoChoice{*options.method, "the caller asked for it"}
+              options.method ? internal::IoChoice{*options.method, "the caller requested it"}
                              : internal::choose(seen);
           const bool copies = choice.method == IoMethod::Read || choice.method == IoMethod::Direct;
           opening.access = copies ? Access::Copy : Access::Shared;

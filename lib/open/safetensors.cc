@@ -21,7 +21,7 @@ Result<FileIndex> read_safetensors(OpenShard shard, const std::string& name, boo
   if (!json_bytes) return refused(json_bytes.error());
   if (*json_bytes > size_bytes - 8) {
     const Error truncated{Code::Corrupt, 0,
-                          shard.file.path() + ": the header says it has " +
+                          shard.file.path() + ": the header says that it has " +
                               std::to_string(*json_bytes) + " bytes, but the file has " +
                               std::to_string(size_bytes)};
     return named_for_what_it_is(shard.file, truncated);

@@ -72,7 +72,8 @@ Result<bool> is_v1_file(const os::Directory& directory, const std::string& name)
 Result<V1Files> all_shards(const os::Directory& directory, const V1Name& name) {
   if (name.count > format::limits::kShardsMax) {
     return Error{Code::Unsupported, 0,
-                 name.base + ": has " + std::to_string(name.count) + " shards; the limit is " +
+                 name.base + ": has " + std::to_string(name.count) +
+                     " shards, more than the limit of " +
                      std::to_string(format::limits::kShardsMax)};
   }
   V1Files files{name.base, {}};
@@ -103,8 +104,8 @@ Result<std::optional<V1Name>> sharded_under(const os::Directory& directory, cons
   if (first.size() > 1) {
     return Error{Code::Invalid, 0,
                  (std::filesystem::path(directory.path()) / base).string() +
-                     ": several V1 checkpoints lie under this prefix; give a file of the one that "
-                     "is meant, such as " +
+                     ": there are several V1 checkpoints with this prefix; give a file of one of "
+                     "them, for example " +
                      first.begin()->second + " or " + first.rbegin()->second};
   }
   return v1_name(first.begin()->second);
@@ -129,7 +130,7 @@ bool replaced(const os::Directory& directory, const Opened& source) {
 Error disagreement(const std::string& path, const V1Tensor& tensor) {
   return {Code::Corrupt, 0,
           path + ": tensor " + format::quoted(tensor.name) +
-              " has another dtype or shape than where the checkpoint lists it before"};
+              " has a different dtype or shape than in another file of the checkpoint"};
 }
 
 // What the checkpoint knows of the tensor so far.
@@ -288,7 +289,8 @@ Result<Parts> load_v1(const Location& location, bool follow_links, OpenAttempt& 
   const auto gone = [&](const Opened& source) { return replaced(location.directory, source); };
   if (std::ranges::none_of(sources, gone)) return parts;
   attempt.note_index_gone();
-  return Error{Code::Busy, 0, location.prefix.string() + ": is being written anew"};
+  return Error{Code::Busy, 0,
+               location.prefix.string() + ": another process replaces it now; try again"};
 }
 
 Result<Parts> load_v1_file(os::File file, const std::filesystem::path& prefix) {

@@ -72,7 +72,7 @@ class Ring {
       return {};
     }
     errno = submitted < 0 ? -submitted : EIO;
-    return system_error(read.file->path(), "cannot ask for a read");
+    return system_error(read.file->path(), "cannot start a read");
   }
 
   struct Ended {

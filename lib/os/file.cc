@@ -96,7 +96,8 @@ Result<std::string> bare(std::string_view name, const std::string& directory) {
   if (name.empty() || name == "." || name == ".." ||
       name.find_first_of(std::string_view("/\0", 2)) != std::string_view::npos) {
     return Error{Code::Unsafe, 0,
-                 directory + ": not a bare file name: \"" + std::string(name) + "\""};
+                 directory + ": a file name is needed here, without a directory, not \"" +
+                     std::string(name) + "\""};
   }
   return std::string(name);
 }
@@ -124,7 +125,8 @@ Result<FileInfo> must_be_regular(const File& file) {
 Error system_error(const std::string& path, std::string_view what) {
   const int number = errno;
   std::string reason = std::strerror(number);
-  if (number == EFBIG) reason += " (for this process's limit, 'ulimit -f', or its file system)";
+  if (number == EFBIG)
+    reason += " (the limit of this process, see 'ulimit -f', or of the file system)";
   return Error{code_of(number), number, path + ": " + std::string(what) + ": " + reason};
 }
 
@@ -167,10 +169,10 @@ Result<void> File::read_at(std::uint64_t offset_bytes, std::span<std::byte> out)
   CAIRN_TRY(count, read_some_at(offset_bytes, out));
   if (count == out.size()) return {};
   return Error{Code::Io, 0,
-               path_ + ": the file ends at byte " + std::to_string(offset_bytes + count) +
-                   ", but " + std::to_string(out.size()) + " bytes at " +
-                   std::to_string(offset_bytes) +
-                   " were there when it was opened: it was truncated meanwhile"};
+               path_ + ": the file was truncated after it was opened: it ends at byte " +
+                   std::to_string(offset_bytes + count) + ", but it had " +
+                   std::to_string(out.size()) + " bytes at " + std::to_string(offset_bytes) +
+                   " then"};
 }
 
 Result<void> File::write_at(std::uint64_t offset_bytes, std::span<const std::byte> bytes) const {
@@ -230,11 +232,12 @@ Result<void> File::reserve(std::uint64_t size_bytes) const {
 
 Result<void> File::make_read_only() const {
   struct stat status{};
-  if (::fstat(fd_, &status) != 0) return system_error(path_, "cannot look at the file");
+  if (::fstat(fd_, &status) != 0)
+    return system_error(path_, "cannot read the attributes of the file");
   if (::fchmod(fd_, status.st_mode & 0555) == 0) return {};
   // A file system without modes (FAT, some network disks) loses nothing but the protection.
   if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS) return {};
-  return system_error(path_, "cannot take the write bits away");
+  return system_error(path_, "cannot remove the write permission");
 }
 
 Result<void> File::seal() const {
@@ -253,8 +256,8 @@ Error no_locks(const std::string& path) {
   const int error = errno;
   return {Code::Unsupported, error,
           path + ": cannot be locked (" + std::generic_category().message(error) +
-              "): the file system gives no locks; mount it with locks (Lustre: -o flock), or write "
-              "to another directory"};
+              "): the file system has no locks; mount it with locks (Lustre: -o flock), or use "
+              "another directory"};
 }
 
 Result<bool> try_flock(int fd, int operation, const std::string& path) {
@@ -325,8 +328,8 @@ Result<void> File::sync() const {
   const bool cannot = number == EINVAL || number == ENOTSUP;
   if (cannot && ::fstat(fd_, &status) == 0 && S_ISDIR(status.st_mode)) return {};
   errno = number;
-  Error failed =
-      system_error(path_, "cannot sync, so whether the bytes are on the disk is unknown");
+  Error failed = system_error(
+      path_, "cannot sync: it is not known whether the bytes are on the disk; save again");
   failed.code = Code::Io;  // to make room and go on would rely on what nobody knows
   return failed;
 }
@@ -352,7 +355,7 @@ Result<Directory> Directory::open_or_create(const std::filesystem::path& path) {
     const std::filesystem::path& next = missing.back();
     if (!next.has_filename()) continue;  // "a/b/": the slash is no directory of its own
     if (::mkdir(next.c_str(), 0777) != 0 && errno != EEXIST) {
-      return system_error(next.string(), "cannot make the directory");
+      return system_error(next.string(), "cannot create the directory");
     }
     CAIRN_TRY(parent, open(next.parent_path()));
     CAIRN_CHECK(parent.sync());
@@ -363,7 +366,7 @@ Result<Directory> Directory::open_or_create(const std::filesystem::path& path) {
 Result<Directory> Directory::duplicate() const {
   constexpr int kLowest = 3;  // below are the standard streams, which others may take for theirs
   const int fd = ::fcntl(dir_.fd(), F_DUPFD_CLOEXEC, kLowest);
-  if (fd < 0) return system_error(path(), "cannot open the directory once more");
+  if (fd < 0) return system_error(path(), "cannot open the directory again");
   return Directory(File(fd, path()));
 }
 
@@ -424,8 +427,8 @@ Result<OpenedFile> Directory::open_seen(std::string_view name, Links links) cons
   if (fd < 0 && errno == EXDEV && links == Links::Inside) {
     return Error{Code::Unsafe, EXDEV,
                  shown +
-                     ": is a symbolic link that leads out of its directory; open with follow_links "
-                     "(--follow-links) where you trust it"};
+                     ": is a symbolic link that leads out of its directory; if you trust it, use "
+                     "follow_links (--follow-links)"};
   }
   if (fd < 0) return system_error(shown, "cannot open");
   File file(fd, std::move(shown), is_link);
@@ -504,7 +507,7 @@ Result<void> Directory::rename_new(std::string_view from, std::string_view to) c
     if (errno == EOPNOTSUPP || means_no_such_call(errno))
       return rename_over_own(*this, source, target);
   }
-  return system_error(joined(target), "cannot take this name");
+  return system_error(joined(target), "cannot get this name");
 }
 
 Result<void> Directory::remove(std::string_view name) const {
@@ -546,7 +549,7 @@ Result<std::vector<std::string>> Directory::names() const {
 Result<File> memory_file(std::string path) {
   const int fd =
       descriptor_of([] { return ::memfd_create("cairn", MFD_CLOEXEC | MFD_ALLOW_SEALING); });
-  if (fd < 0) return system_error(path, "cannot make a file in memory");
+  if (fd < 0) return system_error(path, "cannot create a file in memory");
   return File(fd, std::move(path));
 }
 
@@ -572,8 +575,8 @@ Result<Bytes> read_whole(const File& file, const FileInfo& info, std::uint64_t s
   if (info.size_bytes > size_bytes_max) {
     return Error{Code::Unsupported, 0,
                  file.path() + ": has " + std::to_string(info.size_bytes) +
-                     " bytes, more than the " + std::to_string(size_bytes_max) +
-                     " that such a file may have"};
+                     " bytes, more than the limit of " + std::to_string(size_bytes_max) +
+                     " for such a file"};
   }
   Bytes bytes(info.size_bytes);
   CAIRN_CHECK(file.read_at(0, bytes));

@@ -85,8 +85,8 @@ Result<Mapping> Mapping::map(const File& file, std::uint64_t size_bytes, MapMode
   CAIRN_TRY(info, file.info());
   if (info.size_bytes < size_bytes) {
     return Error{Code::Io, 0,
-                 file.path() + ": has " + std::to_string(info.size_bytes) + " bytes, not the " +
-                     std::to_string(size_bytes) + " to be mapped"};
+                 file.path() + ": has " + std::to_string(info.size_bytes) + " bytes, but " +
+                     std::to_string(size_bytes) + " are to be mapped"};
   }
   Mapping mapping;
   if (size_bytes == 0) return mapping;

@@ -128,21 +128,21 @@ Result<void> set_handler(const Action& previous) {
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | (previous.sa_flags & (SA_RESTART | SA_NODEFER));
   action.sa_mask = previous.sa_mask;
   if (::sigaction(SIGBUS, &action, nullptr) == 0) return {};
-  return os::system_error("SIGBUS", "cannot be handled");
+  return os::system_error("SIGBUS", "cannot install a handler");
 }
 
 Result<void> install_handler(const SigbusGuardOptions& options) {
   Action there{};
   if (::sigaction(SIGBUS, nullptr, &there) != 0)
-    return os::system_error("SIGBUS", "cannot be looked at");
+    return os::system_error("SIGBUS", "cannot read the installed handler");
   Installation* const older = newest.load(std::memory_order_acquire);
   // A guard that ended left it, and it is on top again.
   const bool still_there = older != nullptr && is_ours(there);
   const bool calls_nobody = there.sa_handler == SIG_DFL || there.sa_handler == SIG_IGN;
   if (older != nullptr && older->covered && !still_there && !calls_nobody) {
     return Error{Code::Exists, 0,
-                 "SIGBUS has a handler that was installed over an earlier guard and may still call "
-                 "it: take that back first"};
+                 "SIGBUS has a handler that was installed after an earlier guard and may still "
+                 "call it: remove that handler first"};
   }
   page_bytes.store(static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)), std::memory_order_relaxed);
   auto now = std::make_unique<Installation>();
@@ -165,7 +165,7 @@ void end(Installation& guard) noexcept {
 Result<SigbusGuard> SigbusGuard::install(const SigbusGuardOptions& options) noexcept {
   return at_boundary([&]() -> Result<SigbusGuard> {
     if (guard_installed.exchange(true))
-      return Error{Code::Exists, 0, "this process has a SIGBUS guard already"};
+      return Error{Code::Exists, 0, "this process already has a SIGBUS guard"};
     auto done = at_boundary([&] { return install_handler(options); });
     if (done) return SigbusGuard(true);
     guard_installed.store(false);

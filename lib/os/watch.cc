@@ -61,7 +61,7 @@ Result<void> NameWatch::wait(Clock::time_point until, std::stop_token stop) cons
   File bell(-1, dir_);
   if (stop.stop_possible()) {
     bell = File(above_standard_streams(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)), dir_);
-    if (bell.fd() < 0) return system_error(dir_, "cannot make an eventfd to wait with");
+    if (bell.fd() < 0) return system_error(dir_, "cannot create an eventfd");
   }
   const std::stop_callback ring(std::move(stop), [&bell]() noexcept {
     const std::uint64_t one = 1;

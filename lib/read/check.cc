@@ -96,7 +96,7 @@ Result<void> append_rest(const OpenCheckpoint& checkpoint, std::span<const Piece
       return Error{Code::Corrupt, 0,
                    checkpoint.shard_path(shard) + ": tensor " +
                        format::quoted(checkpoint.index().tensor_name(piece.tensor)) + " at byte " +
-                       std::to_string(piece.offset_bytes) + " overlaps what ends at " +
+                       std::to_string(piece.offset_bytes) + " overlaps bytes that end at byte " +
                        std::to_string(end)};
     }
     if (piece.offset_bytes > end) rest.push_back(padding(shard, end, piece.offset_bytes));
@@ -183,7 +183,9 @@ Result<void> check_tensorflow_index(const Parts& parts) {
   if (format::xxh3_128(bytes) == record.digest) return {};
   return Error{Code::Corrupt, 0,
                file->path() + ": is damaged: its digest is not the one that " + prefix.base +
-                   std::string(kCairnSuffix) + " remembers; export with replace writes it anew"};
+                   std::string(kCairnSuffix) +
+                   " records; to write it again, use export_index() with replace (cairn export "
+                   "--to tensorflow --replace)"};
 }
 
 }  // namespace

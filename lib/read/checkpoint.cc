@@ -184,9 +184,9 @@ Result<std::span<std::byte>> Tensor::native_mutable_bytes(DType wanted,
                                                           std::size_t alignment) const noexcept {
   return at_boundary([&]() -> Result<std::span<std::byte>> {
     if (owner_->access() != Access::Private) {
-      return Error{
-          Code::Invalid, 0,
-          owner_->parts().prefix.string() + ": open it with Access::Private to change tensors"};
+      return Error{Code::Invalid, 0,
+                   owner_->parts().prefix.string() +
+                       ": is read-only; to change tensors, open it with Access::Private"};
     }
     return owner_->native(position_, wanted, alignment);
   });
@@ -231,7 +231,7 @@ Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options,
   if (!options.expected.empty()) {
     if (const auto differs = difference(parts.index, options.expected)) {
       return Error{Code::Invalid, 0,
-                   parts.prefix.string() + ": is not what was expected: " + *differs};
+                   parts.prefix.string() + ": its tensors are not the expected ones: " + *differs};
     }
   }
   const std::shared_ptr<OpenCheckpoint> state(new OpenCheckpoint(std::move(parts), options));
@@ -250,10 +250,10 @@ Result<void> OpenCheckpoint::place_shards() {
   }
   for (std::uint32_t i = 0; i < parts_.shards.size(); ++i) {
     if (fetched_[i] == nullptr) continue;
-    parts_.warnings.push_back(shard_path(i) + ": cannot be mapped, since its file system (" +
-                              os::file_system_of(parts_.shards[i]).name +
-                              ") has no mmap: each tensor is read into memory of this process when "
-                              "it is first used");
+    parts_.warnings.push_back(
+        shard_path(i) + ": cannot be mapped, because its file system (" +
+        os::file_system_of(parts_.shards[i]).name +
+        ") has no mmap; each tensor is read into the memory of this process on its first use");
     break;
   }
   return {};
@@ -304,10 +304,11 @@ Result<std::size_t> OpenCheckpoint::find(std::string_view name) const {
   std::string what = parts_.prefix.string() + ": no tensor " + format::quoted(name);
   const auto nearest = nearest_names(index(), name);
   for (std::size_t i = 0; i < nearest.size(); ++i) {
-    what += i == 0 ? "; nearest: " : ", ";
+    what += i == 0 ? "; similar names: " : ", ";
     what += format::quoted(nearest[i]);
   }
-  if (nearest.empty()) what += " among " + std::to_string(index().tensor_count());
+  if (nearest.empty())
+    what += "; the checkpoint has " + std::to_string(index().tensor_count()) + " tensors";
   return Error{Code::NotFound, 0, what};
 }
 
@@ -351,7 +352,7 @@ std::optional<std::string> difference(const format::IndexView& index,
                     describe(spec.dtype, spec.shape, spec.opaque.name));
   }
   for (std::size_t i = 0; i < wanted.size(); ++i) {
-    if (!wanted[i]) lines.push_back("not expected " + format::quoted(index.tensor_name(i)));
+    if (!wanted[i]) lines.push_back("unexpected " + format::quoted(index.tensor_name(i)));
   }
   if (lines.empty()) return std::nullopt;
   std::string text;

@@ -42,7 +42,7 @@ Result<void> OpenCheckpoint::ensure_disjoint(std::size_t position) const {
   if (!pair) return about(*this, position, pair.error().code, pair.error().what);
   if (*pair) {
     return about(*this, position, Code::Corrupt,
-                 "has slices that overlap: numbers " + std::to_string((*pair)->first) + " and " +
+                 "has slices that overlap: number " + std::to_string((*pair)->first) + " and " +
                      std::to_string((*pair)->second) + " of " + std::to_string(boxes.size()));
   }
   disjoint_[tensor.slices_begin].store(true, std::memory_order_release);
@@ -69,8 +69,8 @@ Result<std::vector<StoredPart>> OpenCheckpoint::parts_of(std::size_t position,
   }
   if (found == element_count(box)) return parts;
   return about(*this, position, Code::Corrupt,
-               "has slices that leave gaps in what was asked for: they hold " +
-                   std::to_string(found) + " of " + std::to_string(element_count(box)) +
+               "has slices that leave gaps in the requested slice: they have " +
+                   std::to_string(found) + " of its " + std::to_string(element_count(box)) +
                    " elements");
 }
 

@@ -15,8 +15,8 @@ std::string bytes(std::uint64_t count) { return std::to_string(count) + " bytes"
 std::string how_much_is_resident(const IoConditions& seen) {
   const std::string of_all = " of " + std::to_string(seen.payload_bytes);
   if (!seen.resident_bytes)
-    return "it is unknown how many" + of_all + " bytes lie in the page cache";
-  return bytes(*seen.resident_bytes) + of_all + " lie in the page cache";
+    return "it is not known how many" + of_all + " bytes are in the page cache";
+  return bytes(*seen.resident_bytes) + of_all + " are in the page cache";
 }
 
 }  // namespace
@@ -50,32 +50,31 @@ IoChoice choose(const IoConditions& seen) {
   const bool in_memory = seen.file_system.is_memory || seen.payload_bytes == 0;
   const bool too_large = seen.available_bytes && seen.payload_bytes > available_bytes;
   if (!seen.can_map) {
-    const std::string why = "the shards lie on " + seen.file_system.name + " and cannot be mapped";
+    const std::string why = "the shards are on " + seen.file_system.name + " and cannot be mapped";
     if (!too_large) return {IoMethod::Read, why};
-    return {IoMethod::Map,
-            why + "; " + payload + " are more than the " + bytes(available_bytes) +
-                " of memory that are available: each tensor is read when it is used"};
+    return {IoMethod::Map, why + "; " + payload + " are more than the available memory of " +
+                               bytes(available_bytes) + ": each tensor is read on its first use"};
   }
   if (!in_memory && too_large) {
-    return {IoMethod::Map, payload + " are more than the " + bytes(available_bytes) +
-                               " of memory that are available: mapped pages may come and go"};
+    return {IoMethod::Map, payload + " are more than the available memory of " +
+                               bytes(available_bytes) +
+                               ": mapped pages can be read and dropped again"};
   }
   if (!in_memory && !seen.file_system.is_local) {
-    return {IoMethod::Read,
-            "the shards lie on " + seen.file_system.name +
-                ", which is not known to be local: mapped pages would come one by one, "
-                "and die with the file"};
+    return {IoMethod::Read, "the shards are on " + seen.file_system.name +
+                                ", which may not be local: mapped pages would be read one by one, "
+                                "and a truncated file would end the process"};
   }
   const std::string resident = how_much_is_resident(seen);
   const bool warm = seen.resident_bytes && *seen.resident_bytes >= seen.payload_bytes / 2;
   if (in_memory || warm) return {IoMethod::Populate, resident + ": they are mapped, not copied"};
   if (seen.direct_reads && seen.available_bytes && seen.payload_bytes > available_bytes / 2) {
     return {IoMethod::Direct,
-            resident + ", and all are more than half of the " + bytes(available_bytes) +
-                " of memory that are available: they would push out what others have "
-                "in the page cache"};
+            resident + ", and all bytes are more than half of the available memory of " +
+                bytes(available_bytes) +
+                ": they would push the pages of other programs out of the page cache"};
   }
-  return {IoMethod::Populate, resident + ": the rest is read into it once, for all processes"};
+  return {IoMethod::Populate, resident + ": the rest is read into it once for all processes"};
 }
 
 }  // namespace cairn::internal

@@ -84,8 +84,9 @@ Error OpenCheckpoint::damaged(std::size_t position, const format::Span& span,
           shard_path(span.shard) + ": tensor " + format::quoted(index().tensor_name(position)) +
               " is damaged: bytes " + std::to_string(span.offset_bytes) + " to " +
               std::to_string(span.offset_bytes + span.size_bytes) + " have the checksum " +
-              format::crc32c_hex(computed) + ", but " +
-              format::crc32c_hex(span.crc32c.value_or(0)) + " is stored"};
+              format::crc32c_hex(computed) + ", but the stored checksum is " +
+              format::crc32c_hex(span.crc32c.value_or(0)) +
+              "; get the file again, or use salvage() to keep the other tensors"};
 }
 
 }  // namespace cairn::internal

@@ -60,10 +60,9 @@ Result<void> check_unchanged(const Origin& origin, const os::Directory& director
 }
 
 Error written_anew(const std::string& shown) {
-  return {Code::Busy, 0,
-          shown +
-              ": was written anew by another while it was read; nothing is changed: run this "
-              "again"};
+  return {
+      Code::Busy, 0,
+      shown + ": another process replaced it while it was read; nothing has changed; try again"};
 }
 
 }  // namespace cairn::internal

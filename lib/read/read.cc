@@ -121,8 +121,8 @@ bool OpenCheckpoint::faulted() const noexcept {
 Error OpenCheckpoint::faulted_error(std::uint32_t shard) const {
   return {Code::Io, 0,
           shard_path(shard) +
-              ": was truncated or could not be read while it was mapped, so that some of its bytes "
-              "in memory are zeros: open the checkpoint again"};
+              ": was truncated or could not be read while it was mapped; some of its bytes in "
+              "memory are zeros; open the checkpoint again"};
 }
 
 Result<void> OpenCheckpoint::ensure_not_faulted() const {
@@ -141,10 +141,10 @@ Result<format::Span> OpenCheckpoint::checked_span(std::size_t position) const {
   const auto tensor = index().tensor(position);
   const auto span = one_span(position);
   if (!span) {
-    return refused(position, "is partitioned into " +
-                                 std::to_string(tensor.slices_end - tensor.slices_begin) +
-                                 " slices that do not lie one after another: use values() or "
-                                 "read(), for strings strings()");
+    return refused(
+        position,
+        "is partitioned into " + std::to_string(tensor.slices_end - tensor.slices_begin) +
+            " slices that are not contiguous: use values() or read(), or strings() for strings");
   }
   if (swap_width(tensor) != 1u) {
     return refused(position, "is stored big-endian: use values() or read()");
@@ -245,10 +245,10 @@ Result<std::uint64_t> OpenCheckpoint::read_bytes(std::size_t position, Slice sli
   if (slice.empty() && as_stored) return tensor.size_bytes;
   if (tensor.encoding == format::Encoding::TensorFlowString)
     return refused(position,
-                   "holds strings: use strings() for a part of them, or where they are "
+                   "holds strings: use strings() for a slice of them, or if they are "
                    "partitioned");
   if (!is_addressable(tensor))
-    return refused(position, "can be read only where it is stored whole, and whole");
+    return refused(position, "can be read only as a whole, and only if it is not partitioned");
   CAIRN_TRY(box, box_of_request(position, slice));
   // So that nobody allocates for what is not there.
   if (tensor.partitioned()) CAIRN_CHECK(parts_of(position, box));
@@ -261,11 +261,12 @@ Result<std::uint32_t> OpenCheckpoint::check_request(std::size_t position, std::s
   const auto tensor = index().tensor(position);
   if (wanted_bytes != out.size()) {
     return Error{Code::Invalid, 0,
-                 parts_.prefix.string() + ": tensor " + format::quoted(tensor.name) + " needs " +
-                     std::to_string(wanted_bytes) + " bytes, not " + std::to_string(out.size())};
+                 parts_.prefix.string() + ": tensor " + format::quoted(tensor.name) +
+                     " needs a buffer of " + std::to_string(wanted_bytes) + " bytes, not " +
+                     std::to_string(out.size())};
   }
   const auto width = swap_width(tensor);
-  if (!width) return refused(position, "is stored big-endian, which has no meaning for its dtype");
+  if (!width) return refused(position, "is stored big-endian, but its dtype has no byte order");
   return *width;
 }
 
@@ -372,9 +373,9 @@ Result<std::uint64_t> OpenCheckpoint::resident_bytes() const {
     if (!bytes) {
       return Error{Code::Unsupported, 0,
                    file.path() +
-                       ": it is unknown how much of it lies in the page cache: this system tells "
-                       "only who owns the file or may write it, and nobody where it cannot be "
-                       "mapped (cachestat, Linux 6.5, is missing or refused)"};
+                       ": it is not known how much of it is in the page cache: this system tells "
+                       "it only to the owner of the file and to users who may write it, and only "
+                       "if the file can be mapped (cachestat, Linux 6.5, is missing or refused)"};
     }
     total_bytes += *bytes;
   }

@@ -170,7 +170,8 @@ Result<void> OpenCheckpoint::read_all(std::span<const Read> reads, const ExecOpt
                                       const ReaderPartition& partition) const {
   if (partition.index >= partition.count) {
     return Error{Code::Invalid, 0,
-                 parts_.prefix.string() + ": a share needs an index below its count, not " +
+                 parts_.prefix.string() +
+                     ": the index of a ReaderPartition must be less than its count, not " +
                      std::to_string(partition.index) + " of " + std::to_string(partition.count)};
   }
   ReadPlan plan(*this);

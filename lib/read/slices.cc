@@ -71,8 +71,8 @@ Result<Box> box_of(Slice slice, std::span<const std::int64_t> shape) {
     if (!start_fits || range.count < -1 || range.count > left) {
       return Error{Code::Invalid, 0,
                    "dimension " + std::to_string(d) + " has " + std::to_string(shape[d]) +
-                       " elements; the slice asks for " + std::to_string(range.count) + " from " +
-                       std::to_string(range.start)};
+                       " elements, but the slice needs " + std::to_string(range.count) +
+                       " from element " + std::to_string(range.start)};
     }
     box[d] = {range.start, range.count == -1 ? left : range.count};
   }
@@ -130,7 +130,7 @@ Result<Overlap> overlapping(std::span<const Box> boxes) {
     if (comparisons > kComparisonsMax) {
       return Error{Code::Unsupported, 0,
                    "has " + std::to_string(boxes.size()) +
-                       " slices that lie so that comparing them would take too long"};
+                       " slices in an order that takes too long to compare"};
     }
     for (const std::size_t other : open) {
       if (intersection(boxes[i], boxes[other])) return Overlap(std::minmax(i, other));

@@ -22,10 +22,9 @@ void protect_unreadable(const Place& place, const HistoryEntry& listed, Decision
   const auto from = from_directory(place.dir, listed.path);
   const bool in_directory = !from.has_parent_path();
   const std::string why =
-      in_directory ? "stays listed, since its index is a link that leads out of the directory, so "
-                     "nobody knows whether it is pinned; follow_links (--follow-links) lets it go "
-                     "by the rules"
-                   : "its files, in another directory, stay";
+      in_directory ? "stays listed, because its index is a link that leads out of the directory, "
+                     "so it may be pinned; with follow_links (--follow-links) the rules apply to it"
+                   : "its files stay, because they are in another directory";
   judged.retained = in_directory ? Retained::Listed : Retained::Preserved;
   judged.why += "; " + why;
   warnings.push_back(listed.path.string() + ": " +
@@ -42,7 +41,7 @@ class Protection {
   Result<std::vector<std::string>> run() {
     const auto elsewhere = other_listings(place_, names_);
     const std::string doubt = elsewhere.doubt();
-    if (!doubt.empty()) warnings_.push_back(doubt + "; until then nothing is let go of here");
+    if (!doubt.empty()) warnings_.push_back(doubt + "; until then no checkpoint is removed here");
     for_each_removed([&](std::size_t i) { apply_retention(i, elsewhere, doubt); });
     CAIRN_CHECK(protect_linked(elsewhere));
     return std::move(warnings_);
@@ -58,7 +57,8 @@ class Protection {
 
   void protect(std::size_t i, Retained retained, const std::string& since) {
     const bool listed = retained == Retained::Listed;
-    const std::string stays = (listed ? "stays listed, since " : "its files stay, since ") + since;
+    const std::string stays =
+        (listed ? "stays listed, because " : "its files stay, because ") + since;
     result_.of[i].retained = retained;
     result_.of[i].why += "; " + stays;
     warnings_.push_back(history_.listed[i].path.string() + ": " +
@@ -71,7 +71,7 @@ class Protection {
     const auto other = elsewhere.listed.find(listed.base);
     if (other != elsewhere.listed.end()) {
       return protect(i, Retained::Preserved,
-                     other->second + ", another catalog of this directory, lists it");
+                     "another catalog of this directory, " + other->second + ", lists it");
     }
     if (!listed.known.unread.empty()) return protect(i, result_.protected_as, listed.known.unread);
     // Listed, since who leaves the catalog would not go when it is known that nobody else has it.

@@ -26,7 +26,8 @@ Result<format::tensorflow::StateFacts> written(const std::filesystem::path& dir,
   if (!stamps.empty() && stamps.size() != paths.size()) {
     return Error{
         Code::Invalid, 0,
-        dir.string() + ": the latest checkpoint is not the last of the list, and has no timestamp"};
+        dir.string() +
+            ": the latest checkpoint is not the last one in the list and has no timestamp"};
   }
   format::tensorflow::StateFacts facts;
   for (const auto& path : paths) {
@@ -43,7 +44,7 @@ Result<void> refuse_itself(const std::filesystem::path& dir, const std::string& 
   if (latest != latest_filename && latest != (dir / latest_filename).string()) return {};
   return Error{Code::Invalid, 0,
                dir.string() + ": a checkpoint named " + std::string(latest_filename) +
-                   " would be the catalog itself"};
+                   " would have the name of the catalog"};
 }
 
 // Who waited for the directory's lock may have waited for its removal. `latest`: as written.
@@ -51,7 +52,7 @@ Result<void> refuse_gone(const internal::Place& place, const std::string& latest
   if (internal::checkpoint_exists(place, place.dir / latest)) return {};
   return Error{
       Code::NotFound, 0,
-      (place.dir / latest).string() + ": no checkpoint is there, so the catalog does not list it"};
+      (place.dir / latest).string() + ": there is no such checkpoint, so it cannot be the latest"};
 }
 
 // `prefix` becomes the last entry. Where the catalog has times, it keeps the one it had.
@@ -102,7 +103,7 @@ Result<void> update_checkpoint_state(const std::filesystem::path& dir, const Che
     CAIRN_TRY(directory, os::Directory::open(dir));
     const auto lock = internal::Lock::of_directory(directory, {lock_wait, {}});
     if (!lock) return lock.error();
-    internal::sweep_all(directory);
+    CAIRN_CHECK(internal::sweep_all(directory));
     return internal::publish_catalog(directory, latest_filename, facts);
   });
 }
@@ -124,7 +125,7 @@ Result<void> set_latest_checkpoint(const std::filesystem::path& dir,
     CAIRN_TRY(facts, written(dir, state));
     CAIRN_CHECK(refuse_itself(dir, facts.model_checkpoint_path, latest_filename));
     CAIRN_CHECK(refuse_gone(place, facts.model_checkpoint_path));
-    internal::sweep_all(directory);
+    CAIRN_CHECK(internal::sweep_all(directory));
     return internal::publish_catalog(directory, latest_filename, facts);
   });
 }

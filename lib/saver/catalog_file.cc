@@ -54,13 +54,13 @@ std::string written_path(const std::filesystem::path& dir, const std::filesystem
 
 Result<void> check_catalog_name(const std::filesystem::path& dir, std::string_view name) {
   if (!is_bare(name)) {
-    return Error{Code::Invalid, 0, refused(dir, name) + "it is to be a file name without slashes"};
+    return Error{Code::Invalid, 0, refused(dir, name) + "it must be a file name without slashes"};
   }
   if (!is_taken_name(name)) return {};
   return Error{Code::Invalid, 0,
                refused(dir, name) +
-                   "a file of a checkpoint, or one of Cairn's own, is named so; "
-                   "TensorFlow's is \"checkpoint\""};
+                   "a file of a checkpoint, or one of Cairn's own files, has such a name; "
+                   "TensorFlow's catalog is named \"checkpoint\""};
 }
 
 Result<void> check_written_name(const std::filesystem::path& dir, std::string_view name) {
@@ -68,16 +68,15 @@ Result<void> check_written_name(const std::filesystem::path& dir, std::string_vi
   if (!is_backup_name(name)) return {};
   return Error{Code::Invalid, 0,
                refused(dir, name) +
-                   "backups are named so, and what a backup lists is not kept; choose another, "
-                   "such as \"best_checkpoint\""};
+                   "backup files have such names, and retention ignores backups; choose another "
+                   "name, for example \"best_checkpoint\""};
 }
 
 Result<void> publish_catalog(const os::Directory& directory, std::string_view latest_filename,
                              const format::tensorflow::StateFacts& facts) {
   for (const std::string& path : facts.all_model_checkpoint_paths) {
     if (format::safetensors::is_utf8(path)) continue;
-    return Error{Code::Invalid, 0,
-                 path + ": a catalog names checkpoints in UTF-8, and this name is not"};
+    return Error{Code::Invalid, 0, path + ": this name is not UTF-8, which a catalog needs"};
   }
   const std::string text = format::tensorflow::encode_state(facts);
   CAIRN_TRY(temp, write_temp_file(directory, std::string(latest_filename), format::as_bytes(text)));

@@ -46,7 +46,7 @@ Result<Own> own_index(const Place& place, const std::string& base) {
   if (there->kind == os::FileKind::Link && own.error().code == Code::Unsafe) return Own();
   CAIRN_TRY(still, place.directory.look(name));
   if (!still) return Own();
-  return Own{{}, "nobody knows whether it is pinned: " + own.error().what};
+  return Own{{}, "it may be pinned: " + own.error().what};
 }
 
 // Not one that was imported: its index is younger than it.
@@ -91,15 +91,6 @@ std::vector<std::pair<std::filesystem::path, std::optional<double>>> entries_of(
   return entries;
 }
 
-}  // namespace
-
-bool may_pass(const Error& error) noexcept {
-  return error.code == Code::Io || error.code == Code::OutOfMemory || error.code == Code::NoSpace ||
-         error.code == Code::Busy;
-}
-
-namespace {
-
 // A checkpoint in this directory, its own index read once.
 Result<HistoryEntry> look_at(const Place& place, const std::string& base) {
   HistoryEntry listed{place.dir / base, base, {}, {}};
@@ -141,7 +132,8 @@ Result<History> read_history(const Place& place) {
   auto read = read_catalog(place, attempt);
   if (!read && read.error().code == Code::Corrupt) {
     Error error = std::move(read).error();
-    error.what += "; repair_catalog() (cairn state --repair) makes it anew from the files";
+    error.what +=
+        "; to make a new catalog from the files, use repair_catalog() (cairn state --repair)";
     return error;
   }
   CAIRN_TRY(state, std::move(read));

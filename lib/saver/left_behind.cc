@@ -54,8 +54,9 @@ Result<void> add_unfinished(const internal::Place& place, LeftBehind& left,
   if (!journal) return {};
   const auto held = internal::Lock::directory_is_held(place.directory);
   if (!held) {
-    left.warnings.push_back((place.dir / internal::kJournalName).string() +
-                            ": nobody can say whether its writer lives: " + held.error().what);
+    left.warnings.push_back(
+        (place.dir / internal::kJournalName).string() +
+        ": it is not known whether its writer still runs: " + held.error().what);
     return {};
   }
   if (*held) return {};
@@ -66,8 +67,7 @@ Result<void> add_unfinished(const internal::Place& place, LeftBehind& left,
   if (!foreseen) {
     left.warnings.push_back(
         (place.dir / internal::kJournalName).string() +
-        ": a process that died left it, and nobody can say what becomes of what "
-        "it had begun: " +
+        ": a dead process left it, and it is not known how its work will be finished: " +
         foreseen.error().what);
     return {};
   }
@@ -91,10 +91,10 @@ Result<LeftBehind> look(const std::filesystem::path& dir) {
   }
   if (others > 0) {
     left.warnings.push_back(
-        dir.string() + ": of the files that processes that died left, " + std::to_string(others) +
-        (others == 1 ? " is" : " are") +
-        " another user's: they go with a change of his, of the directory's owner "
-        "or of root, for the directory has the sticky bit");
+        dir.string() + ": of the files that dead processes left, " + std::to_string(others) +
+        (others == 1 ? " belongs" : " belong") +
+        " to another user; only the next change by that user, by the owner of the directory or by "
+        "root removes them, because the directory has the sticky bit");
   }
   return left;
 }

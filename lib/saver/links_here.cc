@@ -29,7 +29,9 @@ Result<bool> is_here(const Place& place, const std::filesystem::path& parent) {
   return there && same_file(*there, own);
 }
 
-std::string sentence(const std::string& link) { return link + ", a symbolic link, leads to it"; }
+std::string sentence(const std::string& link) {
+  return "the symbolic link " + link + " leads to it";
+}
 
 }  // namespace
 

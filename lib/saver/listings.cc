@@ -89,9 +89,9 @@ Result<void> refuse_linked(const Place& place, std::span<const std::string> name
   CAIRN_TRY(link, links.to(what, {what.base}));
   if (!link) return {};
   return Error{Code::Unsupported, 0,
-               (place.dir / what.base).string() + ": stays, since " + *link +
-                   "; remove that link first; of a checkpoint that consists of links "
-                   "remove_checkpoint() removes the links alone"};
+               (place.dir / what.base).string() + ": stays, because " + *link +
+                   "; remove that link first; if the checkpoint consists of links, "
+                   "remove_checkpoint() removes the links only"};
 }
 
 }  // namespace
@@ -105,8 +105,8 @@ Result<void> check_removable(const Place& place, std::span<const std::string> na
     if (place.directory.may_replace(catalog)) continue;
     return Error{Code::Io, EPERM,
                  (place.dir / catalog).string() +
-                     ": lists it and is another user's, and nobody else may replace it, for the "
-                     "directory has the sticky bit"};
+                     ": lists it and belongs to another user; only that user can replace it, "
+                     "because the directory has the sticky bit"};
   }
   return {};
 }
@@ -158,18 +158,18 @@ std::string take_back(const Place& place, const format::JournalCheckpoint& what,
   const std::string shown = (place.dir / what.base).string();
   (void)restore_index(place.directory, what);
   const auto stands = still_stands(place.directory, what);
-  if (stands && !*stands) return "; what is left of " + shown + " goes with the next change";
+  if (stands && !*stands) return "; the next change of the directory removes the rest of " + shown;
   remove_journal(place.directory);
   if (!is_untouched(place.directory, what))
-    return "; some files of " + shown + " are gone, the others stay: cairn rm removes them";
+    return "; some files of " + shown + " are gone, the others stay; remove them with 'cairn rm'";
   bool listed = true;
   for (const UpdatedCatalog& catalog : describe_outcome) {
     const Place one{place.dir, place.directory, catalog.name};
     listed = static_cast<bool>(write_history(one, catalog.before)) && listed;
   }
   return "; " + shown + " stays whole" +
-         (listed ? "" : ", and the catalog does not list it (cairn state --repair)") +
-         ", and cairn rm removes it when that is mended";
+         (listed ? "" : ", but the catalog does not list it (cairn state --repair)") +
+         "; repair the cause, then remove it with 'cairn rm'";
 }
 
 }  // namespace
@@ -222,15 +222,16 @@ Result<void> refuse_saved_model(const Location& location) {
   if (location.base != "variables" || !is_saved_model(model)) return {};
   return Error{Code::Unsupported, 0,
                location.prefix.string() +
-                   ": is the variables of a SavedModel, which is none without them; move or "
-                   "remove its directory as a whole"};
+                   ": is the variables of a SavedModel, which does not work without them; move or "
+                   "remove the directory of the SavedModel"};
 }
 
 std::string describe_latest(const Place& place) {
   const std::string catalog = (place.dir / place.latest_filename).string();
   const auto history = read_history(place);
-  if (!history || history->listed.empty()) return catalog + ": listed nothing else, and is gone";
-  return catalog + ": its latest is " + history->listed.back().path.string() + " now";
+  if (!history || history->listed.empty())
+    return catalog + ": listed no other checkpoint, and is removed";
+  return catalog + ": its latest checkpoint is now " + history->listed.back().path.string();
 }
 
 }  // namespace cairn::internal

@@ -33,8 +33,8 @@ using internal::Location;
 // Where the old files could not be removed, or a catalog not told.
 Error whole_twice(const Location& from, const Destination& to, Error error) {
   error.what = to.prefix.string() + ": is whole, but " + from.prefix.string() +
-               " may be there still: " + error.what + "; when that is mended, 'cairn rm " +
-               from.prefix.string() + "' removes it";
+               " may still exist: " + error.what +
+               "; repair the cause, then remove it with 'cairn rm " + from.prefix.string() + "'";
   return error;
 }
 
@@ -46,8 +46,8 @@ Result<void> refuse_links(const os::Directory& directory, const Location& from,
     if (!info || info->kind != os::FileKind::Link) continue;
     return Error{Code::Unsupported, 0,
                  from.prefix.string() + ": " + name +
-                     " is a symbolic link; copy_checkpoint() makes a checkpoint of its own, and "
-                     "remove_checkpoint() then takes the links away"};
+                     " is a symbolic link; use copy_checkpoint() to make a copy of the files, then "
+                     "remove_checkpoint() to remove the links"};
   }
   return {};
 }
@@ -58,11 +58,11 @@ Result<void> check_successor(const internal::Place& place, const Destination& to
   for (const std::string& catalog : listings.names(place)) {
     if (to.base != catalog) continue;
     return Error{Code::Invalid, 0,
-                 to.prefix.string() + ": a checkpoint of this name would be the catalog itself"};
+                 to.prefix.string() + ": a checkpoint cannot have the name of the catalog"};
   }
   if (listings.names(place).empty() || format::safetensors::is_utf8(to.base)) return {};
   return Error{Code::Invalid, 0,
-               to.prefix.string() + ": a catalog names checkpoints in UTF-8, and this name is not"};
+               to.prefix.string() + ": this name is not UTF-8, which a catalog needs"};
 }
 
 // A pin that stands where nobody reads on would be lost.
@@ -75,8 +75,8 @@ Result<void> check_pin(const internal::Place& place, const CheckpointSnapshot& s
   if (!pin.pinned) return {};
   return Error{Code::Unsupported, 0,
                snapshot.location.prefix.string() +
-                   ": is pinned by a P.cairn that P.index has overtaken; import_index() renews it "
-                   "first"};
+                   ": is pinned by a P.cairn that is older than P.index; renew it first with "
+                   "import_index()"};
 }
 
 Result<bool> is_within(const os::Directory& directory, const Destination& to) {
@@ -143,7 +143,7 @@ Result<void> arrive(const CheckpointSnapshot& snapshot, const Destination& to,
 }
 
 std::string stays(const std::string& shown) {
-  return shown + ": another has written it anew meanwhile: that one stays";
+  return shown + ": another process has replaced it in the meantime; the new one stays";
 }
 
 // Who gives a checkpoint a name of its own mostly means it to stay.
@@ -151,10 +151,9 @@ Result<void> warn_of_age(const internal::Place& place, const Destination& to,
                          std::vector<std::string>& warnings) {
   CAIRN_TRY(pin, internal::pin_of(place, to.base));
   if (pin.pinned) return {};
-  warnings.push_back(to.prefix.string() + ": keeps its place and age in \"" +
-                     std::string(place.latest_filename) +
-                     "\", so a save may let go of it in its turn; 'cairn pin " +
-                     to.prefix.string() + "' keeps it");
+  warnings.push_back(
+      to.prefix.string() + ": keeps its place and age in \"" + std::string(place.latest_filename) +
+      "\", so a later save may remove it; to keep it, run 'cairn pin " + to.prefix.string() + "'");
   return {};
 }
 
@@ -198,7 +197,7 @@ Result<Moved> move_listed(const Location& named, const TransferOptions& options,
   if (listings.latest) warnings.push_back(internal::describe_latest(place));
   warnings.push_back(
       to.prefix.string() +
-      ": no catalog lists it there; set_latest_checkpoint() (cairn set-latest) does");
+      ": no catalog lists it there; to list it, use set_latest_checkpoint() (cairn set-latest)");
   return moved;
 }
 
@@ -224,7 +223,7 @@ Result<Moved> move_checkpoint(const std::filesystem::path& source, const Transfe
                               std::string_view latest_filename) noexcept {
   return at_boundary([&]() -> Result<Moved> {
     if (options.output.empty())
-      return Error{Code::Invalid, 0, source.string() + ": a move needs a place to go to"};
+      return Error{Code::Invalid, 0, source.string() + ": a move needs an output"};
     CAIRN_TRY(found, internal::locate_for_removal({source, options.follow_links, latest_filename},
                                                   {options.lock_wait, options.exec.stop}));
     Location& named = found.location;

@@ -103,8 +103,8 @@ std::vector<std::string> remove_orphan_indexes(const Place& place,
     if (!lock || !is_orphan(place.directory, names, name, now_s)) continue;
     if (!place.directory.remove(name)) continue;
     went.push_back((place.dir / name).string() +
-                   ": is gone, for it was all that was left of a checkpoint: no shard of it was "
-                   "there, nothing lists it, and it was a day old");
+                   ": was removed, because it was the last file of a checkpoint: it had no shard, "
+                   "no catalog lists it, and it was a day old");
   }
   return went;
 }

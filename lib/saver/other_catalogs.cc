@@ -100,8 +100,8 @@ bool leads_to_own(const Place& place, const std::string& name) {
 
 void add_unread(Error error, std::optional<Error>& unread) {
   error.what +=
-      "; so nobody can say whether it is a catalog, and what it lists: let it be read, or move it "
-      "to another directory";
+      "; so it is not known whether it is a catalog and what it lists; make it readable, or move "
+      "it to another directory";
   unread = std::move(error);
 }
 
@@ -121,10 +121,10 @@ void add_catalog(const Place& place, const std::string& name, OtherCatalogs& cat
     add_unread(std::move(state).error(), catalogs.unread);
   } else if (!state && has_catalogs_line(**head)) {
     Error error = std::move(state).error();
-    error.what += "; so nobody knows what this catalog lists: ";
-    error.what += taken ? "mend or remove it"
-                        : "repair_catalog() (cairn state --repair) with its name (--catalog) makes "
-                          "it anew, or remove it";
+    error.what += "; so it is not known what this catalog lists; ";
+    error.what += taken ? "repair or remove it"
+                        : "to make it again, use repair_catalog() (cairn state --repair) with its "
+                          "name (--catalog), or remove it";
     catalogs.damaged = std::move(error);
   }
 }

@@ -27,24 +27,25 @@ Result<void> check_removable(const internal::Place& place, const Location& locat
                              const internal::Listings& listings, bool force) {
   CAIRN_TRY(pin, internal::pin_of(place, location.base));
   if (pin.pinned)
-    return refused(location, "is pinned: Saver::pin() (cairn pin --remove) unpins it");
+    return refused(location, "is pinned; to unpin it, use Saver::pin() (cairn pin --remove)");
   if (force) return {};
   if (!pin.unread.empty())
-    return refused(location, pin.unread + "; it is removed all the same with force (--force)");
+    return refused(location, pin.unread + "; to remove it anyway, use force (--force)");
   if (listings.latest) {
-    return refused(location, "is the latest checkpoint in \"" + std::string(place.latest_filename) +
-                                 "\", from which training would continue; force (--force) "
-                                 "removes it");
+    return refused(
+        location,
+        "is the latest checkpoint in \"" + std::string(place.latest_filename) +
+            "\", from which training would continue; to remove it anyway, use force (--force)");
   }
   if (listings.others.empty() && listings.damaged) {
     Error error = *listings.damaged;
-    error.what += "; " + location.prefix.string() + " is removed all the same with force (--force)";
+    error.what += "; to remove " + location.prefix.string() + " anyway, use force (--force)";
     return error;
   }
   if (listings.others.empty()) return {};
   return refused(location, "is listed by " + listings.others.front() +
-                               ", another catalog of this directory; it is taken out of that too "
-                               "with force (--force)");
+                               ", another catalog of this directory; to remove it from that "
+                               "catalog too, use force (--force)");
 }
 
 // A dry run finishes nothing.
@@ -95,8 +96,8 @@ Result<Removed> remove_listed(const Location& location, const RemoveOptions& opt
   if (*gone) return removed;
   return Error{Code::Busy, 0,
                location.prefix.string() +
-                   ": another has written it anew meanwhile: its files stay, and no catalog of "
-                   "this directory lists it"};
+                   ": another process has replaced it in the meantime; its files stay, and no "
+                   "catalog of this directory lists it"};
 }
 
 Result<Removed> remove_one_file(const Location& location, const RemoveOptions& options) {
@@ -108,7 +109,8 @@ Result<Removed> remove_one_file(const Location& location, const RemoveOptions& o
   if (!lock) return lock.error();
   CAIRN_TRY(gone, internal::remove_listed_file(location, file));
   if (gone) return Removed{path, {location.base}, {}, {}};
-  return Error{Code::Busy, 0, path.string() + ": another has written it anew meanwhile; it stays"};
+  return Error{Code::Busy, 0,
+               path.string() + ": another process has replaced it in the meantime; it stays"};
 }
 
 }  // namespace

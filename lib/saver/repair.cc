@@ -41,10 +41,11 @@ auto by_age(const HistoryEntry& listed) {
 Result<std::optional<std::string>> obstacle(const internal::Place& place, const std::string& base) {
   const std::string prefix = (place.dir / base).string();
   if (base.empty())
-    return std::optional(prefix + ": has files without a name, which no catalog can list");
-  if (base == place.latest_filename) return std::optional(prefix + ": is named like the catalog");
+    return std::optional(prefix +
+                         ": its files have no name before the suffix, so a catalog cannot list it");
+  if (base == place.latest_filename) return std::optional(prefix + ": has the name of the catalog");
   if (!format::safetensors::is_utf8(base))
-    return std::optional(prefix + ": its name is not UTF-8, and a catalog is");
+    return std::optional(prefix + ": its name is not UTF-8, which a catalog needs");
   auto whole = internal::check_openable_in(place.directory, base, place.dir / base);
   if (whole) return std::optional<std::string>();
   if (internal::may_pass(whole.error())) return std::move(whole).error();
@@ -88,12 +89,14 @@ class Repair {
       const auto& doubt = all_ || elsewhere.unread ? elsewhere.unread : elsewhere.damaged;
       if (other != elsewhere.listed.end()) {
         leave_out(prefix, prefix + ": is listed by " + other->second +
-                              ", another catalog of this directory, and left to that one");
+                              ", another catalog of this directory");
       } else if (doubt) {
         leave_out(prefix, prefix + ": may be listed by another catalog: " + doubt->what);
       } else if (original) {
-        leave_out(prefix,
-                  prefix + ": is a copy of " + *original + "; to repair with all lists it too");
+        leave_out(
+            prefix,
+            prefix + ": is a copy of " + *original +
+                "; to list it too, use repair_catalog() with all (cairn state --repair --all)");
       } else {
         CAIRN_CHECK(look_at(base));
       }
@@ -155,7 +158,7 @@ class Repair {
     if (!entry && entry.error().code != Code::Unsafe) return entry.error();
     const std::string base = path.filename().string();
     const std::string why =
-        entry ? path.string() + ": lies in a directory below, which repair does not look into"
+        entry ? path.string() + ": is in a subdirectory, which repair does not read"
               : entry.error().what;
     // What stands here under a link's name is not to be added as another one.
     if (path == place_.dir / base) seen_.insert(base);
@@ -186,8 +189,9 @@ class Repair {
     }
     leave_out(place_.dir / base,
               (place_.dir / base).string() +
-                  ": is whole, but older than what the catalog lists, so it may have been taken "
-                  "out on purpose; to repair with all lists it too");
+                  ": is whole, but older than the checkpoints in the catalog, so it may have been "
+                  "removed from the catalog on purpose; to list it too, use repair_catalog() with "
+                  "all (cairn state --repair --all)");
     return {};
   }
 
@@ -209,7 +213,7 @@ class Repair {
 Result<void> write(const internal::Place& place, const internal::History& history) {
   auto written = internal::write_history(place, history);
   if (written || written.error().code != Code::NoSpace) return written;
-  internal::sweep_all(place.directory);
+  CAIRN_CHECK(internal::sweep_all(place.directory));
   return internal::write_history(place, history);
 }
 
@@ -233,7 +237,7 @@ Result<Repaired> repair(const internal::Place& place, const RepairOptions& optio
   if (repaired.changed) CAIRN_CHECK(write(place, history));
   // What a save that died left needs a catalog that can be read, or none, so it comes second.
   if (!repaired.changed && damaged) {
-    internal::sweep_all(place.directory);
+    CAIRN_CHECK(internal::sweep_all(place.directory));
     return repaired;
   }
   CAIRN_TRY(recovery, internal::recover_from_journal(place));

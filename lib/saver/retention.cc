@@ -3,19 +3,20 @@
 // TensorFlow's are queues: when there are too many, the oldest leaves, and at that moment it is
 // either preserved, by a grid of times, or deleted. The two differ in everything else:
 //
-//                        Saver                              CheckpointManager
-//   leave at one save    one at most                        as many as are too many
-//   preserved            saved after the grid's next point  `hours` or more after the last
-//   preserved the grid starts at   construction + hours               construction - 1 s and then
-//   moves       by `hours`, to wherever that is    to when the preserved one was saved
+//                            Saver                              CheckpointManager
+//   leave at one save        one at most                        as many as are too many
+//   preserved                saved after the grid's next point  `hours` or more after the last
+//                                                               preserved one
+//   the grid starts at       construction + hours               construction - 1 s
+//   and then moves by        `hours`, to wherever that is       to when the preserved one was saved
 //
 // So after a long pause the Saver preserves several neighbours, until its grid has caught up, and
-// the Manager one. They are followed to the comparison and to the rounding, since people rely on
-// which files are there; tests/interop compares them with TensorFlow's own code. In one thing they
-// are not: `max_to_keep` 0 lists everything, where TensorFlow's Saver would list only the newest.
+// the Manager preserves one. Both are followed to the comparison and to the rounding, because users
+// rely on which files are there; tests/interop compares them with TensorFlow's own code. There is
+// one difference: `max_to_keep` 0 lists everything, where TensorFlow's Saver lists only the newest.
 //
 // Ours look at the whole list each time and remember nothing: a checkpoint stays as long as one
-// rule says so. Each is made so that what one run leaves, the next one leaves too.
+// rule keeps it. Each rule is made so that the next run leaves what one run has left.
 
 #include "lib/saver/retention.h"
 
@@ -135,7 +136,7 @@ void apply_tensorflow(const Retention& rule, std::span<const CheckpointFacts> li
       result.of.push_back(decide_excess(rule, listed[i], result.grid));
     } else if (i < excess) {
       result.of.push_back({Retained::Listed, "older than " + newest_of(rule) +
-                                                 ", but one at most goes at each save"});
+                                                 ", but each save removes one at most"});
     } else {
       result.of.push_back(
           {Retained::Listed, endless ? "everything stays" : "one of " + newest_of(rule)});
@@ -294,15 +295,14 @@ Result<void> check_rules(std::span<const Retention> rules) {
   for (const Retention& rule : rules) {
     CAIRN_CHECK(check_rule(rule));
     if (is_tensorflow(rule) && rules.size() > 1) {
-      return invalid(
-          "a retention rule of TensorFlow's is a whole algorithm and stands alone, but there are " +
-          std::to_string(rules.size()) + " rules");
+      return invalid("a retention rule of TensorFlow must be the only rule, but there are " +
+                     std::to_string(rules.size()) + " rules");
     }
   }
   if (!rules.empty() && std::all_of(rules.begin(), rules.end(), keeps_nothing)) {
     return invalid(
-        "the retention rules keep no checkpoint, for their counts are 0; to keep everything, give "
-        "no rule");
+        "the retention rules keep no checkpoint, because their counts are 0; to keep everything, "
+        "give no rule");
   }
   return {};
 }

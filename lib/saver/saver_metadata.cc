@@ -79,7 +79,8 @@ Result<void> change_saver_metadata(const Location& location, const LockWait& wai
   CAIRN_TRY(index, load_own_index(location));
   if (!index.current) {
     return Error{Code::NotFound, 0,
-                 location.prefix.string() + ": has no P.cairn of its present P.index"};
+                 location.prefix.string() +
+                     ": its P.cairn does not belong to its P.index; renew it with import_index()"};
   }
   SaverMetadata metadata = saver_metadata(index.index);
   if (!change(metadata)) return {};

@@ -57,15 +57,15 @@ class Watcher::State {
     }
     if (good) return {};
     return Error{Code::Invalid, 0,
-                 dir_.string() + ": the text given as cursor is none of a Watcher" +
-                     (options_.only_latest ? " of the latest checkpoint only" : "")};
+                 dir_.string() + ": the given cursor does not come from a Watcher" +
+                     (options_.only_latest ? " that returns the latest checkpoint only" : "")};
   }
 
   Result<Published> next(std::chrono::milliseconds timeout, const std::stop_token& stop) {
     const Clock::time_point deadline = deadline_of(timeout);
     while (true) {
       if (stop.stop_requested())
-        return Error{Code::Cancelled, 0, dir_.string() + ": no longer waiting, as asked"};
+        return Error{Code::Cancelled, 0, dir_.string() + ": the wait was cancelled by the caller"};
       watch_.attach();
       const bool last_look = Clock::now() >= deadline;
       CAIRN_TRY(found, look(last_look));

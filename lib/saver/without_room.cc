@@ -106,7 +106,7 @@ Result<RemovalResult> remove_without_journal_held(const os::Directory& directory
   if (obstacle) return *std::move(obstacle);
   CAIRN_CHECK(step_all_aside(directory, what.base));
   auto removal = remove_checkpoint_files_held(directory, what, IdentityCheck::ByFile);
-  sweep(directory, what.base);
+  CAIRN_CHECK(sweep(directory, what.base));
   CAIRN_CHECK(directory.sync());
   return removal;
 }
@@ -151,9 +151,10 @@ Result<bool> remove_before_unlisting(const Place& place, const format::JournalCh
     auto describe_outcome = leave_out_gone({place.dir, place.directory, catalog});
     if (describe_outcome) continue;
     Error error = std::move(describe_outcome).error();
-    error.what = (place.dir / what.base).string() + ": is gone, but \"" + catalog +
-                 "\" lists it still: " + error.what +
-                 "; when that is mended, repair_catalog() (cairn state --repair) takes it out";
+    error.what =
+        (place.dir / what.base).string() + ": is gone, but \"" + catalog +
+        "\" still lists it: " + error.what +
+        "; repair the cause, then remove the entry with repair_catalog() (cairn state --repair)";
     return error;
   }
   return true;

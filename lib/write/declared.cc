@@ -44,7 +44,7 @@ Result<void> check_metadata(const std::string& prefix, const WriterOptions& opti
   for (const auto& [key, value] : options.safetensors_metadata) {
     if (format::safetensors::is_utf8(key) && format::safetensors::is_utf8(value)) continue;
     return invalid(prefix + ": metadata " + format::quoted(key) +
-                   " of safetensors is not UTF-8, which its headers are");
+                   " of safetensors is not UTF-8, which safetensors needs");
   }
   return {};
 }
@@ -55,7 +55,8 @@ Result<void> check_bundle(const std::string& prefix, std::span<const TensorSpec>
     if (fits_bundle(spec.dtype, spec.name)) continue;
     return Error{Code::Unsupported, 0,
                  prefix + ": TensorFlow cannot hold tensor " + format::quoted(spec.name) + " (" +
-                     describe(spec) + "), and P.cairn, which can, is not wanted"};
+                     describe(spec) +
+                     "), and P.cairn, which can hold it, is turned off (cairn_index)"};
   }
   return {};
 }
@@ -71,8 +72,8 @@ Result<void> check_specs(const std::string& prefix, std::span<const TensorSpec> 
     }
     total_bytes = format::checked_add(*total_bytes, *bytes + kAlignmentBytesMax);
     if (!total_bytes || !format::fits<std::int64_t>(*total_bytes)) {
-      return invalid(prefix + ": up to tensor " + format::quoted(specs[i].name) +
-                     " there are more bytes than a file can have");
+      return invalid(prefix + ": the tensors up to " + format::quoted(specs[i].name) +
+                     " have more bytes than a file can hold");
     }
   }
   return {};
@@ -88,7 +89,8 @@ Result<void> check_blocks(const std::string& prefix, std::span<const TensorSpec>
     const auto [at, is_new] = blocks.try_emplace(spec.opaque.name, block);
     if (is_new || at->second == block) continue;
     return invalid(prefix + ": tensor " + format::quoted(spec.name) + ": dtype " +
-                   format::quoted(spec.opaque.name) + " has another layout in another tensor");
+                   format::quoted(spec.opaque.name) +
+                   " has different layouts in different tensors");
   }
   return {};
 }

@@ -69,7 +69,7 @@ std::optional<Error> refuse_opaque(const TensorSpec& spec) {
   const auto count = format::element_count(spec.shape);
   if (!has_block || !count || *count % opaque.block_elements == 0) return std::nullopt;
   return Error{Code::Invalid, 0,
-               ": " + std::to_string(*count) + " elements are no whole blocks of " +
+               ": " + std::to_string(*count) + " elements do not fill whole blocks of " +
                    std::to_string(opaque.block_elements)};
 }
 
@@ -219,7 +219,7 @@ Result<std::uint64_t> spec_bytes(const TensorSpec& spec) {
     if (refused) return refuse(refused->code, refused->what);
   } else if (spec.opaque != OpaqueDType{}) {
     return refuse(Code::Invalid, ": is " + std::string(cairn::name(spec.dtype)) +
-                                     ", and carries the name of an opaque dtype");
+                                     ", but also has the name of an opaque dtype");
   } else if (!format::storable(spec.dtype)) {
     return refuse(Code::Unsupported,
                   ": dtype " + std::string(cairn::name(spec.dtype)) + " cannot be stored");
@@ -231,7 +231,7 @@ Result<std::uint64_t> spec_bytes(const TensorSpec& spec) {
   const auto bytes = checked_raw_bytes(spec);
   if (!bytes || !format::fits<std::int64_t>(*bytes)) {
     return refuse(Code::Invalid,
-                  ": the shape has a negative dimension, or more bytes than a file can");
+                  ": the shape has a negative dimension, or more bytes than a file can hold");
   }
   return *bytes;
 }

@@ -85,11 +85,11 @@ Result<os::File> opened_lock(const os::Directory& directory) {
   if (file) return file;
   Error error = std::move(file).error();
   if (error.code == Code::NotFound)
-    error.what = directory.path() + ": was removed after it was opened: open it anew";
+    error.what = directory.path() + ": was removed after it was opened; open it again";
   if (error.os_errno == EACCES || error.os_errno == EPERM) {
     error.what +=
-        "; whoever changes checkpoints here must be allowed to write to this file and to its "
-        "directory: ask its owner, or choose another place";
+        "; to change checkpoints here, you need write permission for this file and its directory; "
+        "ask the owner, or choose another directory";
   }
   return error;
 }
@@ -198,11 +198,11 @@ Error busy(const os::File& file, std::uint64_t byte, const std::string& what,
            const LockWait& wait) {
   const auto waited = std::max(wait.at_most, std::chrono::milliseconds(0)).count();
   const auto held = file.locked_byte({byte, 1});
-  const std::string why = held && !*held ? "others wait to write to it, and came before"
-                                         : "is being written to by " + holder(file, byte);
+  const std::string why = held && !*held ? "other processes wait for it and come first"
+                                         : "is locked by " + holder(file, byte);
   return {Code::Busy, 0,
           what + ": " + why + "; waited " + std::to_string(waited) +
-              " ms: try again, or wait longer (lock_wait)"};
+              " ms; try again, or wait longer (lock_wait)"};
 }
 
 }  // namespace

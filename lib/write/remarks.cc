@@ -112,11 +112,10 @@ std::vector<std::string> left_out_of_bundle(const std::string& prefix,
     left_out.push_back(format::quoted(spec.name) + " (" + describe(spec) + ")");
   }
   if (left_out.empty()) return {};
-  return {
-      prefix + ": P.index leaves out " + std::to_string(left_out.size()) +
-      " tensors that TensorFlow cannot hold, and the shard's safetensors header those that older "
-      "readers of it would refuse; P.cairn has them: " +
-      first_of(left_out)};
+  return {prefix + ": P.index leaves out " + std::to_string(left_out.size()) +
+          " tensors that TensorFlow cannot hold, and the safetensors header of the shard leaves "
+          "out those that older readers refuse; P.cairn has them: " +
+          first_of(left_out)};
 }
 
 Result<std::vector<std::string>> replaced_tensors(const os::Directory& directory,
@@ -130,11 +129,11 @@ Result<std::vector<std::string>> replaced_tensors(const os::Directory& directory
     const auto at = std::ranges::lower_bound(specs, before.name, {}, &TensorSpec::name);
     if (at == specs.end() || at->name != before.name) {
       goes.push_back("tensor " + format::quoted(before.name) + " (" + describe(before) +
-                     ") is gone");
+                     ") is not in the new checkpoint");
     } else if (at->dtype != before.dtype || at->shape != before.shape ||
                at->opaque != before.opaque) {
       goes.push_back("tensor " + format::quoted(before.name) + " was " + describe(before) +
-                     " and is " + describe(*at));
+                     " and is now " + describe(*at));
     }
   }
   return goes;
@@ -146,11 +145,10 @@ Result<void> refuse_replaced_tensors(const Target& target, std::vector<TensorSpe
   if (goes && goes->empty()) return {};
   return Error{
       Code::Exists, 0,
-      target.shown + ": is there, and is not replaced unasked (--replace): " +
+      target.shown + ": exists, and is replaced only with replace (--replace): " +
           (goes ? first_of(*goes)
-                : goes.error().what +
-                      ", so nobody can tell which of its tensors would go; salvage() keeps what is "
-                      "whole")};
+                : goes.error().what + ", so it is not known which of its tensors would be lost; "
+                                      "use salvage() first to keep the tensors that are whole")};
 }
 
 std::vector<std::string> stale_beside(const Target& target,
@@ -160,7 +158,7 @@ std::vector<std::string> stale_beside(const Target& target,
     const auto info = target.directory.look(target.base + std::string(suffix));
     if (!info || !*info) continue;
     warnings.push_back(target.shown + std::string(suffix) +
-                       ": is of what was there before; remove it by hand");
+                       ": belongs to the previous checkpoint; remove it by hand");
   }
   return warnings;
 }

@@ -47,9 +47,9 @@ Result<std::pair<std::string, os::File>> make_held(const os::Directory& director
     (void)directory.remove(temporary);
     if (!there) return there.error();
   }
-  return Error{
-      Code::Busy, 0,
-      directory.path() + ": temporary files of " + name + " are removed as fast as they are made"};
+  return Error{Code::Busy, 0,
+               directory.path() + ": another process removes the temporary files of " + name +
+                   " as soon as they are created"};
 }
 
 }  // namespace

@@ -105,7 +105,7 @@ class Copy(Checkpoints):
         self.cairn("cp", "saved", "out/latest", exit=YES)
         for name in ("train2-9", "train2-8", "latest"):
             self.assert_whole("out/" + name)
-        self.refused("cp", "saved/train2-9", "nowhere/", says="is no directory that is there")
+        self.refused("cp", "saved/train2-9", "nowhere/", says="is neither an existing directory nor a prefix")
 
     def test_what_is_there_is_replaced_only_when_told(self):
         self.cairn("cp", "saved/train2-8", "out/m", exit=YES)
@@ -127,10 +127,10 @@ class Copy(Checkpoints):
         ran = self.cairn("cp", "saved/train2-7", "own/m", "--replace", exit=YES)
         self.assertIn('own/m: tensor "gone" (float32 []) is gone', ran.err)
         for name in ("own/m.meta", "own/m.safetensors"):
-            self.assertIn(name + ": is of what was there before", ran.err)
+            self.assertIn(name + ": belongs to the previous checkpoint", ran.err)
         ran = self.cairn("convert", "saved/train2-7", "own/m", "--to", "cairn", "--replace", exit=YES)
         for name in ("own/m.meta", "own/m.safetensors"):
-            self.assertIn(name + ": is of what was there before", ran.err)
+            self.assertIn(name + ": belongs to the previous checkpoint", ran.err)
 
     def test_a_pin_that_is_replaced_is_said_to_be_gone(self):
         self.cairn("save", "own/n", "v:int32=1", exit=YES)
@@ -172,7 +172,7 @@ class Copy(Checkpoints):
     def test_itself_is_refused_however_it_is_spelt(self):
         os.symlink("saved", self.dir / "again")
         for target in ("saved/train2-9", "./saved/../saved/train2-9", "again/train2-9", "again"):
-            self.refused("cp", "saved/train2-9", target, "--replace", says="lies already")
+            self.refused("cp", "saved/train2-9", target, "--replace", says="is the place of the checkpoint itself")
 
     def test_itself_is_refused_by_links_too(self):
         for name in self.members("train2-9"):
@@ -230,15 +230,15 @@ class Copy(Checkpoints):
         self.assertIn("no checksum", ran.err)
         self.assertEqual((self.dir / "out/n.safetensors").read_bytes(), (self.dir / "hub/m.safetensors").read_bytes())
         self.refused("cp", "hub/m.safetensors", "out/n.safetensors", says="--replace")
-        self.refused("cp", "hub/m.safetensors", "hub/m", "--replace", says="lies already")
+        self.refused("cp", "hub/m.safetensors", "hub/m", "--replace", says="is the place of the checkpoint itself")
         self.cairn("cp", "hub/m.safetensors", "out", exit=YES)
         self.assertEqual(self.names("out"), ["m.safetensors", "n.safetensors"])
         old = self.golden("tensorflow/v1/old.ckpt-3")
         self.cairn("cp", "old.ckpt-3", "out/v1", exit=YES)
         self.assertEqual((self.dir / "out/v1").read_bytes(), old.read_bytes())
         self.assert_whole("out/v1")
-        self.refused("cp", "saved/train2-9", "out/v1", "--replace", says="a V1 checkpoint is there")
-        self.refused("cp", "old.ckpt-3", "saved/train2-9", "--replace", says="in place of a V1 file")
+        self.refused("cp", "saved/train2-9", "out/v1", "--replace", says="a V1 checkpoint exists there")
+        self.refused("cp", "old.ckpt-3", "saved/train2-9", "--replace", says="instead of the V1 file")
         self.flip_bit(old, 1000)
         self.refused("cp", "old.ckpt-3", "out/v2", says=("cairn: old.ckpt-3: byte", "not copied"))
         shutil.copyfile(self.dir / "hub/m.safetensors", self.dir / "short.safetensors")
@@ -335,7 +335,7 @@ class Move(Checkpoints):
 
     def test_in_another_directory_the_entry_goes(self):
         ran = self.cairn("mv", "saved/train2-9", "archive/old", exit=YES)
-        self.assertIn("its latest is saved/train2-8 now", ran.err)
+        self.assertIn("its latest checkpoint is now saved/train2-8", ran.err)
         self.assertIn("'cairn set-latest' does", ran.err)
         self.assertEqual(self.listed(), ["train2-8", "train2-5", "train2-6", "train2-7", "train2-8"])
         self.assertEqual(self.names("archive"), ["old.data-00000-of-00001", "old.index", "old.meta"])
@@ -343,7 +343,7 @@ class Move(Checkpoints):
         self.assertEqual(self.cairn("mv", "saved/train1", "archive", exit=YES).err, "")
         for step in (5, 6, 7, 8):
             ran = self.cairn("mv", "saved/train2-%d" % step, "archive", exit=YES)
-        self.assertIn("listed nothing else, and is gone", ran.err)
+        self.assertIn("listed no other checkpoint, and is removed", ran.err)
         self.assertEqual(self.names(), [])
 
     def test_a_pin_moves_along(self):
@@ -366,10 +366,10 @@ class Move(Checkpoints):
             self.refused(verb[0], "saved/train2-8.data-00000-of-00001", *target, says="one file of a checkpoint")
 
     def test_it_is_not_moved_onto_itself_or_over_another_unasked(self):
-        self.refused("mv", "saved/train2-9", "saved/./train2-9", says="lies already")
-        self.refused("mv", "saved/train2-9", "saved", "--replace", says="lies already")
+        self.refused("mv", "saved/train2-9", "saved/./train2-9", says="is the place of the checkpoint itself")
+        self.refused("mv", "saved/train2-9", "saved", "--replace", says="is the place of the checkpoint itself")
         self.refused("mv", "saved/train2-9", "saved/train2-8", says="--replace")
-        self.refused("mv", "saved/train2-9", "saved/checkpoint", says="the catalog itself")
+        self.refused("mv", "saved/train2-9", "saved/checkpoint", says="cannot have the name of the catalog")
 
     def test_across_file_systems_it_is_copied_and_checked(self):
         if not os.access("/dev/shm", os.W_OK) or os.stat("/dev/shm").st_dev == os.stat(self.dir).st_dev:

@@ -53,7 +53,7 @@ class Merge(EditTest):
     def test_a_safetensors_file_is_merged_and_a_warning_says_what_was_read(self):
         write_safetensors(self.dir / "s.safetensors", {"s": ("U8", [2], b"\1\2")})
         ran = self.cairn("merge", "s.safetensors", "saved/train2-9", "--output", "m", exit=YES)
-        self.assertIn("1 tensors had no checksum: 2 bytes were read", ran.err)
+        self.assertIn("1 tensors had no checksum; 2 bytes were read", ran.err)
         self.assertEqual(self.cairn("cat", "m", "s", exit=YES).text, "[1 2]\n")
 
     def test_a_prefix_and_a_path_are_needed(self):
@@ -98,15 +98,15 @@ class Rename(EditTest):
 
     def test_refusals_are_one_sentence(self):
         for words, part in (
-            (("--map", "v3=w"), 'no tensor "v3"; nearest: "v1", "v2"'),
-            (("--map", "v1=v2"), 'would both be "v2"'),
+            (("--map", "v3=w"), 'no tensor "v3"; similar names: "v1", "v2"'),
+            (("--map", "v1=v2"), 'would both get the name "v2"'),
             (("--map", "v1="), "an empty name"),
             (("--map", "v1"), "has no '='"),
-            (("--regex", "v(=w"), "is no regular expression"),
-            (("--regex", "(?=v)=w"), "look-around, which these regular expressions (RE2's) do not have"),
+            (("--regex", "v(=w"), "is not a regular expression"),
+            (("--regex", "(?=v)=w"), "look-around, which regular expressions of RE2 do not have"),
             (("--regex", "v=$1"), "there is no group $1"),
             (("--regex", "x=w"), "no tensor's name matches"),
-            ((), "nothing says what is to be renamed"),
+            ((), "no name or pattern to rename is given"),
         ):
             with self.subTest(words):
                 ran = self.cairn("rename", "saved/train2-9", *words, "--replace", exit=FAILED)

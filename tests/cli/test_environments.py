@@ -16,9 +16,9 @@ from command import CAIRN, FAILED, YES, CommandTest, without
 
 OTHER = 65534
 NO_MMAP = "cannot be mapped"
-NO_LOCKS = r"\.cairn-lock: cannot be locked \(.*\): .*-o flock.* or write to another directory"
-NOT_ALLOWED = (r"\.cairn-lock: cannot open or create: Permission denied; whoever changes checkpoints here must be allowed "
-               r"to write to this file and to its directory|\.cairn-tmp-[0-9a-f]*: cannot create: Permission denied")
+NO_LOCKS = r"\.cairn-lock: cannot be locked \(.*\): .*-o flock.* or use another directory"
+NOT_ALLOWED = (r"\.cairn-lock: cannot open or create: Permission denied; to change checkpoints here, you need write permission "
+               r"for this file and its directory|\.cairn-tmp-[0-9a-f]*: cannot create: Permission denied")
 
 READING = (("ls", "theirs/c"), ("ls", "theirs/saved"), ("tree", "theirs/c"), ("cat", "theirs/c", "v1"),
            ("cat", "theirs/saved/train2-9", "v2", "--raw"), ("verify", "theirs/c"), ("verify", "theirs/s.safetensors"),
@@ -131,7 +131,7 @@ class Environments(CommandTest):
     def test_another_user_without_cachestat(self):
         ran = self.run_table({**self.as_other(), **self.without("cachestat")}, refused=NOT_ALLOWED)
         self.assert_unknown_residency(ran)
-        self.assertIn("unknown how many", ran.json["method"]["cold"]["reason"])
+        self.assertIn("not known how many", ran.json["method"]["cold"]["reason"])
 
     def test_without_locks(self):
         for number in (errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
@@ -171,7 +171,7 @@ class Environments(CommandTest):
                       "--to", "cairn"), ("merge", "theirs/c", "--output", "theirs/n", "--link", "copy")):
             with self.subTest(words):
                 said = self.cairn(*words, exit=FAILED).err
-                self.assertIn("File too large (for this process's limit, 'ulimit -f', or its file system)", said)
+                self.assertIn("File too large (the limit of this process, see 'ulimit -f', or of the file system)", said)
                 self.assertEqual(self.files(), before)
 
     def test_another_user_without_any_of_it(self):

@@ -8,7 +8,7 @@ import unittest
 from command import CAIRN, FAILED, YES, CommandTest, interrupted
 
 FIRST, SECOND, GROUP = 20001, 20002, 30001
-MAY_NOT = "whoever changes checkpoints here must be allowed to write to this file and to its directory"
+MAY_NOT = "to change checkpoints here, you need write permission for this file and its directory"
 
 
 class Group(CommandTest):
@@ -126,7 +126,7 @@ class Group(CommandTest):
         for words in ("rm", "all/a-1"), ("mv", "all/a-1", "all/best"):
             before = self.contents()
             said = self.by(SECOND, 0o002, *words, exit=FAILED).err
-            self.assertIn("is another user's, and nobody else may remove it", said)
+            self.assertIn("belongs to another user; only that user can remove it", said)
             self.assertEqual(self.contents(), before)
 
     def test_while_a_file_of_anothers_cannot_be_read_nothing_is_let_go_of(self):
@@ -136,7 +136,7 @@ class Group(CommandTest):
         ran = self.by(SECOND, 0o002, "save", "runs/m", "--step", "2", "v:int32=2", *keep, exit=YES)
         self.assertEqual(len(ran.err.splitlines()), 1)
         self.assertIn("runs/best: cannot open: Permission denied", ran.err)
-        self.assertIn("let it be read, or move it to another directory", ran.err)
+        self.assertIn("make it readable, or move it to another directory", ran.err)
         ran = self.by(SECOND, 0o002, "prune", "runs", *keep, exit=YES)
         self.assertIn("kept  runs/m-1  older than the newest 1; but runs/best: cannot open", ran.text)
         for words in (("rm", "runs/m-1"), ("rm", "runs/m-1", "--force"), ("mv", "runs/m-1", "runs/n")):
@@ -190,7 +190,7 @@ class Group(CommandTest):
         self.made("all", 0o3777)
         self.by(FIRST, 0o002, "save", "all/m", "v:int32=1", exit=YES)
         self.killed(FIRST, "n.cairn", "cp", "all/m", "all/n")
-        says = "all: of the files that processes that died left, 3 are another user's"
+        says = "all: of the files that dead processes left, 3 belong to another user"
         self.assertIn(says, self.by(SECOND, 0o002, "state", "all", exit=YES).err)
         self.assertEqual(self.by(FIRST, 0o002, "state", "all", exit=YES).err, "")
 

@@ -21,7 +21,7 @@ STRANGERS = (
     ("empty", b"", "is an empty file"),
     ("model.h5", b"\x89HDF\r\n\x1a\n and more", "an HDF5 file, such as Keras writes"),
     ("m.weights.h5", b"\x89HDF\r\n\x1a\n and more", "tf.train.Checkpoint"),
-    ("model.keras", zipped("metadata.json"), "whose weights lie in its model.weights.h5"),
+    ("model.keras", zipped("metadata.json"), "with its weights in the HDF5 file model.weights.h5"),
     ("model.pt", zipped("archive/data.pkl"), "of PyTorch's, with a pickle in it that can run code"),
     ("arrays.npz", zipped("w.npy"), "a Zip archive of NumPy arrays (.npz)"),
     ("other.zip", zipped("readme.txt"), "is a Zip archive"),
@@ -35,12 +35,12 @@ STRANGERS = (
     ("frozen.pb", b"\x0a\x10a node of a graph", "named like a graph (GraphDef)"),
     ("graph.pbtxt", b"node {}", "named like a graph (GraphDef)"),
     ("saved_model.txt", b'model_checkpoint_path: "m"', "a catalog (CheckpointState) under another name"),
-    ("m.data-00000-of-00001.tempstate123", b"bytes", "a temporary file of TensorFlow's"),
-    ("m.index.tempstate123", b"bytes", "a temporary file of TensorFlow's"),
-    ("m.index.cairn-tmp-0123456789abcdef", b"bytes", "a temporary file of Cairn's"),
+    ("m.data-00000-of-00001.tempstate123", b"bytes", "a temporary file of TensorFlow"),
+    ("m.index.tempstate123", b"bytes", "a temporary file of TensorFlow"),
+    ("m.index.cairn-tmp-0123456789abcdef", b"bytes", "a temporary file of Cairn"),
     ("m.data-00000-of-00001", b"bytes", "is named like a shard, but its index is missing"),
     ("m.meta", b"graph", "is named like a graph, but its index is missing"),
-    ("noise", b"nothing in particular", "nothing that is known here as a checkpoint"),
+    ("noise", b"nothing in particular", "not a checkpoint of a format that Cairn knows"),
 )
 
 
@@ -66,7 +66,7 @@ class Identify(CommandTest):
         write_bundle(self.dir / "m", {b"w": b"1234"})
         (self.dir / "m.index").rename(self.dir / "renamed")
         said = self.sentence("renamed")
-        self.assertIn("the index of a TensorFlow checkpoint (V2) under another name; PREFIX.index", said)
+        self.assertIn("the index of a TensorFlow checkpoint (V2) under another name; to open it, rename it to PREFIX.index", said)
 
     def test_an_index_without_its_shards_names_the_first_that_is_missing(self):
         write_bundle(self.dir / "m", {b"w": b"1234"})
@@ -106,8 +106,8 @@ class Identify(CommandTest):
             for given in (name[-3:], name[-3:] + "/" + name):
                 with self.subTest(given):
                     said = self.cairn("ls", given, exit=FAILED).err
-                    self.assertIn("variables/variables.index is missing", said)
-                    self.assertIn("half copied?", said)
+                    self.assertIn("without variables/variables.index", said)
+                    self.assertIn("perhaps only a part was copied", said)
                     self.assertNotIn("without variables", said)
 
     def test_a_directory_of_versions_names_them_newest_first(self):
@@ -115,7 +115,7 @@ class Identify(CommandTest):
             self.saved_model("serving/" + version, "saved_model.pbtxt" if version == "2" else "saved_model.pb")
         (self.dir / "serving" / "11").mkdir()  # none of them
         self.assertIn(
-            "serving: is a directory of versions of a SavedModel; give one of them: "
+            "serving: is a directory with several versions of a SavedModel; give one of them: "
             "serving/10, serving/9, serving/2, …",
             self.cairn("ls", "serving", exit=FAILED).err)
         self.assert_opens("serving/10", "serving/10/variables/variables")
@@ -126,10 +126,10 @@ class Identify(CommandTest):
         self.assertIn("is a SavedModel without variables", self.cairn("ls", "model/saved_model.pb", exit=FAILED).err)
 
     def test_directories_without_a_checkpoint(self):
-        for name, said in (("bare", "and no checkpoint lies in it"),
-                           ("m-3_temp", "a save of TensorFlow's that has not ended or has died"),
-                           ("m_temp_" + 32 * "a", "the prefix that it was for is m;"),
-                           ("variables", "and no checkpoint lies in it")):
+        for name, said in (("bare", "and without checkpoints"),
+                           ("m-3_temp", "a TensorFlow save that still runs or has died"),
+                           ("m_temp_" + 32 * "a", "its prefix is m;"),
+                           ("variables", "and without checkpoints")):
             with self.subTest(name):
                 (self.dir / name).mkdir()
                 self.assertIn(said, self.sentence(name))
@@ -140,7 +140,7 @@ class Identify(CommandTest):
         self.assertEqual((listed["format"], listed["step"]), ("tensorflow-v1", 3))
         self.assertEqual({t["offset"] for t in listed["tensors"]}, {None})
         self.assertEqual({t["shard"] for t in listed["tensors"]}, {"old.ckpt-3", None})
-        self.assertIn("'cairn convert' writes them anew", self.cairn("import", "v1", exit=FAILED).err)
+        self.assertIn("use 'cairn convert'", self.cairn("import", "v1", exit=FAILED).err)
         self.assertIn("whole", self.cairn("verify", "v1/old.ckpt-3", exit=YES).text)
 
 

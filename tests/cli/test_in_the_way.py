@@ -30,9 +30,9 @@ class NamesOfAV1File(InTheWay):
 
     def test_those_that_mean_something_else_are_refused(self):
         for name, says in (
-            (".cairn-journal", "a file of Cairn's own"),
-            (".cairn-lock", "a file of Cairn's own"),
-            ("z.cairn-tmp-0123456789abcdef", "a file of Cairn's own"),
+            (".cairn-journal", "one of Cairn's own files"),
+            (".cairn-lock", "one of Cairn's own files"),
+            ("z.cairn-tmp-0123456789abcdef", "one of Cairn's own files"),
             ("checkpoint", "the directory's catalog"),
             ("m.meta", "a file of another checkpoint"),
             ("m.index", "a file of another checkpoint"),
@@ -91,9 +91,9 @@ class HiddenV1(InTheWay):
                     (self.dir / "d").mkdir()
                     for name in files:
                         (self.dir / "d" / name).write_bytes(self.old)
-                    self.refused(*words, says=("d/v: ", "V1 checkpoint is there", "--replace"))
+                    self.refused(*words, says=("d/v: ", "V1 checkpoint exists there", "--replace"))
                     ran = self.cairn(*words, "--replace", exit=YES)
-                    self.assertIn("d/v: takes the name of a V1 checkpoint", ran.err)
+                    self.assertIn("d/v: has the name of a V1 checkpoint", ran.err)
                     self.assertIn(files[-1], ran.err)
                     self.assertEqual("t_int8" in self.names("d/v"), "old.ckpt-3" in words)
                     for name in files:
@@ -115,7 +115,7 @@ class Unreadable(InTheWay):
                 self.assertEqual(self.cairn("salvage", "d/m", "whole/m", "--replace", exit=YES).text,
                                  "whole/m: kept 2 of 2 tensors, 8 of 8 bytes\n")
                 ran = self.cairn("save", "d/m", "a:int32=3", "--replace", exit=YES)
-                self.assertIn("whose tensors nobody can tell: d/" + damaged, ran.err)
+                self.assertIn("whose tensors are not known: d/" + damaged, ran.err)
                 self.assertEqual(self.names("d/m"), ["a"])
 
     def test_nor_does_a_copy_without_saying_so(self):
@@ -123,4 +123,4 @@ class Unreadable(InTheWay):
         self.cairn("save", "e/m", "b:int32=1", exit=YES)
         self.flip_bit(self.dir / "e/m.cairn", 100)
         ran = self.cairn("cp", "d/m", "e/m", "--replace", exit=YES)
-        self.assertIn("e/m: nobody can tell which tensors went with what was there: e/m.cairn", ran.err)
+        self.assertIn("e/m: it is not known which tensors the replaced checkpoint had: e/m.cairn", ran.err)

@@ -76,7 +76,7 @@ class OpaqueDtypes(KeepTest):
     def test_an_export_without_sums_says_that_they_are_missing(self):
         write_safetensors(self.dir / "f.safetensors", {"a": ("BF16", [1], b"ab"), "b": ("F4", [2], b"c")})
         err = self.cairn("export", "f.safetensors", "--to", "tensorflow", "--output", "t", exit=FAILED).err
-        self.assertIn("tensor 'a' (bfloat16 [1], for which no sum is stored, and P.index needs one: "
+        self.assertIn("tensor 'a' (bfloat16 [1], which has no stored checksum, and P.index needs one; "
                       "'cairn convert' computes it)", err.replace('"', "'"))
         self.assertIn("tensor 'b' (F4 [2])", err.replace('"', "'"))
         self.cairn("convert", "f.safetensors", "t", "--to", "tensorflow", "--allow-lossy", exit=YES)

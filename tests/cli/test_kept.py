@@ -39,13 +39,13 @@ class Linked(Kept):
         dry = self.cairn("prune", "d", "--max-to-keep", "1", "--dry-run", exit=YES).text
         ran = self.cairn("prune", "d", "--max-to-keep", "1", exit=YES)
         self.assertEqual(dry.replace("goes", "went"), ran.text)
-        self.assertIn("kept  d/m-1   older than the newest 1; stays listed, since best.", ran.text)
-        self.assertIn(", a symbolic link, leads to it\n", ran.text)
+        self.assertIn("kept  d/m-1   older than the newest 1; stays listed, because the symbolic link best.", ran.text)
+        self.assertIn(" leads to it\n", ran.text)
         self.assertEqual(self.there(), ["best", "m-1"])
         self.assertEqual(self.value("d"), "1\n")
         ran = self.save(4, "--max-to-keep", "2")
         self.assertEqual(len(ran.err.splitlines()), 1, ran.err)
-        self.assertIn("d/m-1: stays listed, since best.", ran.err)
+        self.assertIn("d/m-1: stays listed, because the symbolic link best.", ran.err)
         self.assertEqual(self.listed(), ["m-1", "best", "m-4"])
 
     def test_it_goes_together_with_what_leads_to_it(self):
@@ -85,19 +85,19 @@ class Linked(Kept):
                     self.save(step)
                 make()
                 ran = self.cairn("prune", "d", "--max-to-keep", "1", exit=YES)
-                self.assertRegex(ran.text, "kept  d/m-1 .*, a symbolic link, leads to it\n")
+                self.assertRegex(ran.text, "kept  d/m-1 .* because the symbolic link .* leads to it\n")
                 self.assertIn("went  d/m-2", ran.text)
                 self.cairn("verify", "d/m-1", exit=YES)
                 for words in (("rm", "d/m-1"), ("rm", "d/m-1", "--force"), ("mv", "d/m-1", "d/k")):
                     err = self.cairn(*words, exit=FAILED).err
-                    self.assertIn("d/m-1: stays, since ", err)
-                    self.assertIn(", a symbolic link, leads to it; remove that link first", err)
+                    self.assertIn("d/m-1: stays, because ", err)
+                    self.assertIn(" leads to it; remove that link first", err)
                 self.cairn("verify", "d/m-1", exit=YES)
 
     def test_a_rule_of_tensorflows_lets_it_leave_the_catalog_and_keeps_its_files(self):
         self.link("best", "m-1")
         ran = self.save(4, "--policy", "manager", "--max-to-keep", "2")
-        self.assertIn("d/m-1: leaves the catalog, but its files stay, since best.", ran.err)
+        self.assertIn("d/m-1: leaves the catalog, but its files stay, because the symbolic link best.", ran.err)
         self.assertEqual(self.there(), ["best", "m-1", "m-3", "m-4"])
         self.assertEqual(self.listed(), ["m-3", "m-4"])
         self.assertEqual(self.value("d/best"), "1\n")
@@ -154,12 +154,12 @@ class Unread(Kept):
     def test_it_stays_and_a_warning_says_why(self):
         def check(path):
             ran = self.save(2, "--max-to-keep", "1")
-            self.assertIn("d/m-1: stays listed, since nobody knows whether it is pinned: d/m-1.cairn", ran.err)
+            self.assertIn("d/m-1: stays listed, because it may be pinned: d/m-1.cairn", ran.err)
             self.assertEqual(self.listed(), ["m-1", "m-2"])
             ran = self.cairn("prune", "d", "--max-to-keep", "1", exit=YES)
-            self.assertIn("kept  d/m-1  older than the newest 1; stays listed, since nobody knows whether", ran.text)
+            self.assertIn("kept  d/m-1  older than the newest 1; stays listed, because it may be pinned", ran.text)
             ran = self.save(3, "--policy", "manager", "--max-to-keep", "1")
-            self.assertIn("d/m-1: leaves the catalog, but its files stay, since nobody knows whether", ran.err)
+            self.assertIn("d/m-1: leaves the catalog, but its files stay, because it may be pinned", ran.err)
             self.assertEqual(self.there(), ["m-1", "m-3"])
 
         self.each(check, "--pin")
@@ -176,7 +176,7 @@ class Unread(Kept):
         def check(path):
             self.save(2)
             err = self.cairn("rm", "d/m-1", exit=FAILED).err
-            self.assertIn("d/m-1: nobody knows whether it is pinned: d/m-1.cairn", err)
+            self.assertIn("d/m-1: it may be pinned: d/m-1.cairn", err)
             self.assertIn("--force", err)
             self.assertEqual(self.there(), ["m-1", "m-2"])
             if not path.is_dir():
@@ -190,8 +190,8 @@ class Unread(Kept):
             if path.is_dir():
                 return
             err = self.save(1, "--replace").err
-            self.assertIn("d/m-1: is pinned, as what it replaces may have been: nobody knows whether", err)
-            self.assertIn("'cairn pin --remove' unpins it", err)
+            self.assertIn("d/m-1: is pinned, because the checkpoint that it replaced may have been pinned: it may be pinned", err)
+            self.assertIn("to unpin it, use 'cairn pin --remove'", err)
             self.save(2, "--max-to-keep", "1")
             self.assertEqual(self.listed(), ["m-1", "m-2"])
             self.cairn("pin", "d/m-1", "--remove", exit=YES)

@@ -173,7 +173,7 @@ class LeftBehind(CommandTest):
         (self.dir / "saved/checkpoint").write_text("damaged")
         ran = self.cairn("state", "saved", "--repair", "--dry-run", "--json", exit=YES)
         self.assertEqual((ran.json["unfinished"], len(ran.json["left_files"])), ([], 2))
-        self.assertIn("saved/.cairn-journal: a process that died left it, and nobody can say what becomes", ran.err)
+        self.assertIn("saved/.cairn-journal: a dead process left it, and it is not known how", ran.err)
         said = self.cairn("state", "saved", "--repair", exit=YES).err
         self.assertIn("saved/m-1: its removal was cut short, and is finished now", said)
         self.assert_nothing_left()

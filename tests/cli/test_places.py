@@ -140,7 +140,7 @@ class Places(CommandTest):
                 (self.dir / "d/checkpoint").write_text('model_checkpoint_path: "%s"\n' % entry)
                 ran = self.cairn("ls", "d", "--json", exit=YES)
                 self.assertEqual(ran.json["prefix"], "d/model_1")
-                self.assertIn("opened d/model_1 beside the catalog instead", ran.err)
+                self.assertIn("d/model_1, in the directory of the catalog, was opened instead", ran.err)
                 self.assertEqual(self.cairn("state", "d", "--json", exit=YES).json["latest_whole"], "d/model_1")
                 self.assertEqual(self.cairn("watch", "d", "--timeout", "0", exit=YES).text, "d/model_1\n")
                 self.assertIn("'cairn state' shows which are whole", self.cairn("latest", "d", exit=NO).err)
@@ -156,7 +156,7 @@ class Places(CommandTest):
     # ---- Strangers under a checkpoint's name
 
     def test_strangers_are_named_whenever_a_header_is_refused(self):
-        strangers = ((POINTER, "'git lfs pull' brings"), (b"<!DOCTYPE html><html>404</html>", "is an HTML page"),
+        strangers = ((POINTER, "run 'git lfs pull'"), (b"<!DOCTYPE html><html>404</html>", "is an HTML page"),
                      (b"\n <HTML lang=en>login</HTML>", "is an HTML page"),
                      (b"<?xml version='1.0'?><Error/>", "is XML"), (b'{"weight_map": {"a": "b"}}', "is JSON text"),
                      (gzip.compress(b"model", mtime=0), "is a compressed file"), (b"GGUF\x03\0\0\0 more", "is a GGUF file"),
@@ -184,7 +184,7 @@ class Places(CommandTest):
 
     def test_headers_that_careless_writers_make(self):
         for name, data, said in (
-                ("twice", safetensors("{%s,%s}" % (ENTRY, ENTRY)), "tensor 'a' is there twice"),
+                ("twice", safetensors("{%s,%s}" % (ENTRY, ENTRY)), "tensor 'a' appears twice"),
                 ("nul", safetensors(b"{%s}\0\0\0" % ENTRY.encode()), "padded with 3 NUL bytes"),
                 ("bom", safetensors(b"\xef\xbb\xbf{%s}" % ENTRY.encode()), "byte order mark")):
             with self.subTest(name):

@@ -38,15 +38,15 @@ class Prune(CommandTest):
     def test_what_another_catalog_lists_stays(self):
         self.cairn("set-latest", "saved", "saved/train2-6", "--catalog", "best_checkpoint", exit=YES)
         ran = self.cairn("prune", "saved", "--max-to-keep", "2", exit=YES)
-        self.assertIn("kept  saved/train2-6  older than the newest 2; its files stay, since best_checkpoint, another "
-                      "catalog of this directory, lists it\n", ran.text)
+        self.assertIn("kept  saved/train2-6  older than the newest 2; its files stay, because another "
+                      "catalog of this directory, best_checkpoint, lists it\n", ran.text)
         self.assertEqual(self.there(), ["train1", "train2-6", "train2-8", "train2-9"])
         self.assertEqual(self.cairn("latest", "saved", "--catalog", "best_checkpoint", exit=YES).text, "saved/train2-6\n")
         ran = self.cairn("save", "saved/train2", "--step", "10", "--max-to-keep", "1", "v1:int32=1", exit=YES)
         self.assertEqual(ran.err, "")
         self.cairn("set-latest", "saved", "saved/train2-10", "--catalog", "best_checkpoint", exit=YES)
         ran = self.cairn("save", "saved/train2", "--step", "11", "--max-to-keep", "1", "v1:int32=1", exit=YES)
-        self.assertIn("saved/train2-10: leaves the catalog, but its files stay, since best_checkpoint", ran.err)
+        self.assertIn("saved/train2-10: leaves the catalog, but its files stay, because another catalog of this directory, best_checkpoint", ran.err)
         self.assertEqual(self.there(), ["train1", "train2-10", "train2-11", "train2-6"])
 
     def test_the_text_is_aligned(self):
@@ -77,7 +77,7 @@ class Prune(CommandTest):
 
     def test_rules_that_contradict_each_other_are_refused(self):
         ran = self.cairn("prune", "saved", "--policy", "manager", "--best", "loss:1", exit=FAILED)
-        self.assertIn("stands alone", ran.err)
+        self.assertIn("must be the only rule", ran.err)
 
 
 class OtherCatalogs(CommandTest):
@@ -102,7 +102,7 @@ class OtherCatalogs(CommandTest):
                 self.cairn("set-latest", "d", "m-1", "--catalog", name, exit=YES)
                 self.save(2)
                 self.assertIn("m-1: is listed by " + name, self.cairn("rm", "d/m-1", exit=FAILED).err)
-                self.assertIn("its files stay, since %s, another catalog" % name, self.save(3).err)
+                self.assertIn("its files stay, because another catalog of this directory, %s, lists it" % name, self.save(3).err)
                 self.assertEqual(self.there(), ["m-1", "m-2", "m-3"])
                 (self.dir / "d" / name).unlink()
                 self.cairn("rm", "d/m-2", exit=YES)
@@ -116,7 +116,7 @@ class OtherCatalogs(CommandTest):
             with self.subTest(name):
                 (self.dir / "d" / name).write_text(text)
                 self.save(2)
-                self.assertIn("its files stay, since %s, another catalog" % name, self.save(3).err)
+                self.assertIn("its files stay, because another catalog of this directory, %s, lists it" % name, self.save(3).err)
                 self.assertIn("went  d/m-2", self.cairn("prune", "d", "--max-to-keep", "1", exit=YES).text)
                 self.assertEqual((self.dir / "d" / name).read_text(), text)
                 self.cairn("verify", "d/m-1", exit=YES)
@@ -127,7 +127,7 @@ class OtherCatalogs(CommandTest):
     def test_a_damaged_one_of_such_a_name_is_named_and_one_that_nobody_can_read_is_none(self):
         (self.dir / "d/best.meta").write_text('model_checkpoint_path: "m-1')
         self.assertEqual([self.save(step).err.count("d/best.meta: ") for step in (2, 3)], [0, 1])
-        self.assertIn("so nobody knows what this catalog lists: mend or remove it", self.save(4).err)
+        self.assertIn("so it is not known what this catalog lists; repair or remove it", self.save(4).err)
         (self.dir / "d/best.meta").unlink()
         (self.dir / "d/best.meta").symlink_to("best.meta")
         self.assertEqual(self.save(5).err, "")
@@ -140,7 +140,7 @@ class OtherCatalogs(CommandTest):
             with self.subTest(before[:10]):
                 (self.dir / "d/best").write_text(before + text)
                 self.save(2)
-                self.assertIn("its files stay, since best, another catalog", self.save(3).err)
+                self.assertIn("its files stay, because another catalog of this directory, best, lists it", self.save(3).err)
                 (self.dir / "d/best").unlink()
                 self.cairn("rm", "d/m-2", exit=YES)
                 self.cairn("rm", "d/m-3", "--force", exit=YES)
@@ -162,7 +162,7 @@ class OtherCatalogs(CommandTest):
             for words in (("set-latest", "d", "m-1"), ("save", "d/n", "v:int32=1"), ("prune", "d"), ("rm", "d/m-1"),
                           ("mv", "d/m-1", "d/n"), ("state", "d", "--repair")):
                 ran = self.cairn(*words, "--catalog", name, exit=FAILED)
-                self.assertIn("cannot be the catalog's name: backups are named so", ran.err)
+                self.assertIn("cannot be the catalog's name: backup files have such names", ran.err)
             self.assertEqual(self.cairn("latest", "d", "--catalog", name, exit=YES).text, "d/m-1\n")
         self.assertEqual([self.save(step).err for step in (2, 3)], ["", ""])
         self.assertEqual(self.there(), ["m-2", "m-3"])
@@ -177,7 +177,7 @@ class OtherCatalogs(CommandTest):
                 self.assertEqual(said[0], "")
                 for each in said[1:]:
                     self.assertEqual(len(each.splitlines()), 1, each)
-                    self.assertIn("so nobody knows what this catalog lists: 'cairn state --repair'", each)
+                    self.assertIn("so it is not known what this catalog lists; to make it again, use 'cairn state --repair'", each)
                     self.assertIn("d/best: ", each)
                 ran = self.cairn("prune", "d", "--max-to-keep", "1", exit=YES)
                 self.assertEqual(ran.text.count("but d/best: "), 3)
@@ -218,9 +218,9 @@ class Links(CommandTest):
                 kept = self.cairn("save", "d/m", "--step", "3", "v:int32=1", *one, "--json", exit=YES).json
                 self.assertEqual((kept["kept"], kept["deleted"]), (["d/m-1", "d/m-3"], ["d/m-2"]))
                 self.assertEqual(len(kept["warnings"]), 1)
-                self.assertIn("d/m-1: stays listed, since its index is a link that leads out", kept["warnings"][0])
+                self.assertIn("d/m-1: stays listed, because its index is a link that leads out", kept["warnings"][0])
                 ran = self.cairn("prune", "d", *one, exit=YES)
-                self.assertIn("kept  d/m-1  older than the newest 1; stays listed, since its index is a link", ran.text)
+                self.assertIn("kept  d/m-1  older than the newest 1; stays listed, because its index is a link", ran.text)
                 self.assertEqual(ran.text.count("d/m-1"), 1)
                 self.assertIn('"m-1"', (self.dir / "d/checkpoint").read_text())
                 self.cairn("prune", "d", *one, "--follow-links", exit=YES)
@@ -236,7 +236,7 @@ class Links(CommandTest):
         (self.dir / "d/checkpoint").write_text("\n".join([text[0], 'all_model_checkpoint_paths: "%s"' % (self.dir / "a/m-1"),
                                                          text[1]]))
         ran = self.cairn("save", "d/m", "--step", "3", "v:int32=1", "--max-to-keep", "2", exit=YES)
-        self.assertIn("a/m-1: leaves the catalog, and its files, in another directory, stay", ran.err)
+        self.assertIn("a/m-1: leaves the catalog, and its files stay, because they are in another directory", ran.err)
         self.cairn("verify", "a/m-1", exit=YES)
 
 

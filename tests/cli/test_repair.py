@@ -55,7 +55,7 @@ class Repair(CommandTest):
         self.assertEqual(self.listed(), ["saved/train2-5", "saved/train2-7", "saved/train2-8"])
         why = {each["prefix"]: each["why"] for each in done["left_out"]}
         self.assertEqual(sorted(why), ["saved/train1", "saved/train2-6", "saved/train2-9"])
-        self.assertIn("older than what the catalog lists", why["saved/train1"])
+        self.assertIn("older than the checkpoints in the catalog", why["saved/train1"])
         self.assertIn("has 4 bytes", why["saved/train2-9"])
         self.assertEqual([each["prefix"] for each in self.repair("--all")["left_out"]], ["saved/train2-9"])
         self.assertEqual(self.listed()[0], "saved/train1")
@@ -74,7 +74,7 @@ class Repair(CommandTest):
         why = {each["prefix"]: each["why"] for each in self.repair()["left_out"]}
         self.assertEqual(sorted(why), ["saved/best-8", "saved/train2-8 - Copy"])
         self.assertIn("is listed by best_checkpoint", why["saved/best-8"])
-        self.assertIn("is a copy of train2-8; 'cairn state --repair --all' lists it too", why["saved/train2-8 - Copy"])
+        self.assertIn("is a copy of train2-8; to list it too, use 'cairn state --repair --all'", why["saved/train2-8 - Copy"])
         self.assertEqual(self.listed(), ["saved/train1", *STEPS])
         best = ("--catalog", "best_checkpoint")
         self.assertEqual(self.cairn("latest", "saved", *best, exit=YES).text, "saved/best-8\n")

@@ -161,7 +161,7 @@ class Retention(SaveTest):
             (("--best", "loss:0"), "N at least 1"),
             (("--best", ":2"), "metric without a name"),
             (("--every-steps", "0"), "every 0 steps"),
-            (("--policy", "saver", "--every-steps", "2"), "stands alone"),
+            (("--policy", "saver", "--every-steps", "2"), "must be the only rule"),
             (("--policy", "oldest"), "'oldest' is not one of manager, newest, saver"),
             (("--keep-every", "-1"), "hours are 0 or more"),
             (("--max-to-keep", "-1"), "'-1' is negative"),
@@ -225,7 +225,7 @@ class Words(SaveTest):
 
     def test_names_that_no_file_can_have_are_refused(self):
         for prefix, why in (("saved/", "is a directory"), ("", "empty"), ("..", "is a directory"),
-                            ("checkpoint", "the catalog itself"), (os.fsdecode(b"a\xff"), "UTF-8")):
+                            ("checkpoint", "the name of the catalog"), (os.fsdecode(b"a\xff"), "UTF-8")):
             with self.subTest(prefix):
                 ran = self.save(prefix, "v:int8=1", exit=FAILED)
                 self.assertIn(why, ran.err)
@@ -555,7 +555,7 @@ class Shared(SaveTest):
             self.cairn("convert", "other/m", "saved/m", "--to", "cairn", "--replace", exit=YES)
         said = save.communicate(timeout=60)[1].decode()
         self.assertEqual(save.returncode, FAILED, said)
-        self.assertIn("saved/m: was written anew by another while it was read; nothing is changed: run this again", said)
+        self.assertIn("saved/m: another process replaced it while it was read; nothing has changed; try again", said)
         self.assertEqual([self.cairn("cat", "saved/m", name, exit=YES).text for name in "vw"], ["5\n", "5\n"])
         self.cairn(*words, exit=YES)
         self.assertEqual([self.cairn("cat", "saved/m", name, exit=YES).text for name in "vw"], ["2\n", "5\n"])

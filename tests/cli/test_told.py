@@ -52,7 +52,7 @@ class OvertakenIndexes(Told):
         self.mixed()
         self.flip_bit(self.dir / "d/m.cairn", 100)
         self.assertIn("without what it alone held", self.cairn("ls", "d/m", exit=FAILED).err)
-        gone = ("d/m.cairn: ", "tensors that TensorFlow cannot hold, metadata, a pin", "cannot be known")
+        gone = ("d/m.cairn: ", "tensors that TensorFlow cannot hold, metadata, a pin", "is not known")
         for words in (("salvage", "d/m", "s/m"), ("import", "d/m", "--output", "e/m", "--replace"),
                       ("import", "d/m", "--replace")):
             err = self.said(*words)
@@ -79,14 +79,14 @@ class OvertakenIndexes(Told):
                 err = self.said(*words)
                 self.assertEqual(self.metadata("d/m"), {"cairn.pinned": "1"})
                 if words[0] != "pin":
-                    self.assertIn('what it alone held is gone: tensor "old" (int32 []); metadata "cairn.metric.loss"', err)
+                    self.assertIn('what only it held is lost: tensor "old" (int32 []); metadata "cairn.metric.loss"', err)
                 self.cairn("save", "d/n", "a:int32=1", "--max-to-keep", "1", exit=YES)
                 self.assertEqual(len(self.names("d/m")), 2)
 
     def test_elsewhere_it_is_named_too(self):
         self.cairn("save", "d/m", "old:int32=1", "--pin", exit=YES)
         self.overtake("d/m")
-        self.assertIn('what it alone held is gone: tensor "old"', self.said("import", "d/m", "--output", "e/m"))
+        self.assertIn('what only it held is lost: tensor "old"', self.said("import", "d/m", "--output", "e/m"))
         self.assertEqual(self.metadata("e/m"), {})
 
 
@@ -98,7 +98,7 @@ class NotesOfASaver(Told):
     def left_out(self, *words):
         ran = self.cairn(*words, "--json", exit=YES)
         for key in ran.json["metadata_left_out"]:
-            self.assertIn('left out, a note of the Saver\'s: metadata "%s"' % key, ran.err)
+            self.assertIn('left out, because only a Saver uses it: metadata "%s"' % key, ran.err)
         return ran.json["metadata_left_out"]
 
     def test_what_does_not_go_along_is_named_and_is_no_reason_to_refuse(self):
@@ -149,13 +149,13 @@ class StepAndGraph(Told):
 
     def test_a_name_that_says_another_step_is_told(self):
         err = self.said("export", "saved/train2-9", "--to", "tensorflow", "--output", "e/m-3")
-        self.assertIn("e/m-3: does not say the step of its source, 9, but 3", err)
+        self.assertIn("e/m-3: does not have the step of its source, 9, but step 3", err)
         err = self.said("export", "saved/train2-9", "--to", "tensorflow", "--output", "e/m")
-        self.assertIn("e/m: does not say the step of its source, 9\n", err)
+        self.assertIn("e/m: does not have the step of its source, 9\n", err)
         self.assertNotIn("step", self.said("export", "saved/train2-9", "--to", "tensorflow", "--output", "e/m-9"))
         self.cairn("save", "d/m", "--step", "7", "a:int32=1", exit=YES)
         err = self.said("export", "d/m-7", "--to", "safetensors", "--output", "e/f-7")
-        self.assertIn("e/f-7: does not say the step of its source, 7\n", err)
+        self.assertIn("e/f-7: does not have the step of its source, 7\n", err)
 
     def test_a_graph_that_stays_behind_is_named(self):
         graph = "saved/train2-9.meta: TensorFlow's graph is not copied"
@@ -177,7 +177,7 @@ class Sentences(Told):
         self.assertEqual(self.metadata("o/m"), {"k": "v"})
         err = self.cairn("export", "o/m", "--to", "safetensors", "--output", "e/m", exit=FAILED).err
         self.assertIn('the shard\'s safetensors header cannot hold metadata "k"', err)
-        self.assertIn("'cairn convert' writes a file that has all that safetensors can hold", err)
+        self.assertIn("or use 'cairn convert', which writes everything that a safetensors file can hold", err)
         self.cairn("convert", "o/m", "e/m", "--to", "safetensors", exit=YES)
         self.assertEqual(self.metadata("e/m.safetensors"), {"k": "v"})
 
@@ -192,7 +192,7 @@ class StaleFiles(Told):
         self.cairn("save", "d/m", "a:int32=1", exit=YES)
         self.assertNotIn("safetensors", self.said("save", "d/m", "a:int32=2"))
         self.cairn("export", "d/m", "--to", "safetensors", exit=YES)
-        stale = "d/m.safetensors: is of what was there before; remove it by hand"
+        stale = "d/m.safetensors: belongs to the previous checkpoint; remove it by hand"
         self.assertIn(stale, self.said("save", "d/m", "a:int32=3"))
         self.assertEqual(self.said("convert", "d/m", "e/m", "--to", "cairn", "--replace"), "")
         self.assertIn(stale, self.said("convert", "e/m", "d/m", "--to", "cairn", "--replace"))
@@ -201,7 +201,7 @@ class StaleFiles(Told):
     def test_so_is_the_graph_of_a_checkpoint_of_tensorflows(self):
         self.golden("tensorflow/saver_walk/saved")
         err = self.said("save", "saved/train2", "--step", "9", "v1:int32=1", "v2:int32=2")
-        self.assertIn("saved/train2-9.meta: is of what was there before", err)
+        self.assertIn("saved/train2-9.meta: belongs to the previous checkpoint", err)
 
     def test_the_source_itself_is_not_called_so(self):
         write_safetensors(self.dir / "m.safetensors", {"v": ("I8", [1], b"\1")})
@@ -265,7 +265,7 @@ class MovedDirectories(Told):
             with self.subTest(words):
                 out, err = self.moved(*words)
                 self.assertIn("d/m", err)
-                self.assertIn("its directory has been renamed or removed meanwhile", err)
+                self.assertIn("its directory was renamed or removed in the meantime", err)
                 printed = out.split(": ")[0].split(" \u2192 ")[-1]
                 self.assertIn("/d.old/m", printed)
                 self.assertIn(printed, err)

@@ -65,9 +65,9 @@ class Tree(CommandTest):
         for name in ("save_counter", "save_counter/.ATTRIBUTES/VARIABLE_VALUE"):
             self.assertEqual(self.cairn("cat", "tf_ckpts", name, exit=YES).text, "6\n")
         ran = self.cairn("cat", "tf_ckpts", "Variable", exit=FAILED)
-        self.assertIn('"Variable" may mean any of 5 tensors: "net/dense/bias/.ATTRIBUTES/', ran.err)
+        self.assertIn('"Variable" fits 5 tensors; use one of these names: "net/dense/bias/.ATTRIBUTES/', ran.err)
         ran = self.cairn("cat", "tf_ckpts", "net/layers/2", exit=FAILED)
-        self.assertIn('no tensor "net/layers/2/.ATTRIBUTES/VARIABLE_VALUE"; nearest: "net/layers/0/', ran.err)
+        self.assertIn('no tensor "net/layers/2/.ATTRIBUTES/VARIABLE_VALUE"; similar names: "net/layers/0/', ran.err)
 
     def test_a_name_based_checkpoint_is_a_tree_of_names(self):
         self.cairn("save", "d/m", "a/b:int8=1", "a:int8=2", "a/c/d:string=x", "e//f:int8=3", "g.h:int8=4", exit=YES)
@@ -135,7 +135,7 @@ class SaveObjects(CommandTest):
         self.assertEqual(self.cairn("cat", "d", "save_counter", exit=YES).text, "9\n")
 
     def test_what_cannot_be_an_object_path_is_refused_before_the_directory_is_touched(self):
-        for words, said in ((["a:int8=1", "a/.ATTRIBUTES/VARIABLE_VALUE:int8=2"], "is there twice"),
+        for words, said in ((["a:int8=1", "a/.ATTRIBUTES/VARIABLE_VALUE:int8=2"], "is given twice"),
                             (["w/.OPTIMIZER_SLOT/o/m:int8=1"], "optimizer's slot"),
                             (["/.ATTRIBUTES/x:int8=1"], "names no object below the root"),
                             ([b"\xff:int8=1"], "is not UTF-8"), (["a:int8=1", "--from", "x"], "--from")):

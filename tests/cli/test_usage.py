@@ -51,7 +51,7 @@ class Usage(CommandTest):
         self.golden("tensorflow/saver_walk/saved")
         for words in (("ls", ""), ("verify", ""), ("import", ""), ("set-latest", "saved", "")):
             with self.subTest(words):
-                self.assertIn("an empty path", self.cairn(*words, exit=FAILED).err)
+                self.assertIn("the path is empty", self.cairn(*words, exit=FAILED).err)
 
     def test_wrong_usage_is_said_in_one_line(self):
         for words in ((), ("ls",), ("ls", "--nonsense", "x"), ("export", "x"), ("cat", "x"),

@@ -105,7 +105,7 @@ class Walk(CommandTest):
                 self.assertIn("missing; whole beside the catalog: saved/train2-8", self.cairn("state", "saved", exit=YES).text)
                 ran = self.cairn("cat", "saved", "v1", exit=YES)
                 self.assertEqual(ran.text, "19\n")
-                self.assertIn("opened saved/train2-8 beside the catalog instead", ran.err)
+                self.assertIn("saved/train2-8, in the directory of the catalog, was opened instead", ran.err)
 
     def test_state_without_a_catalog_is_no(self):
         (self.dir / "saved" / "checkpoint").unlink()

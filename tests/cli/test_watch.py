@@ -126,7 +126,7 @@ class Watch(CommandTest):
     def test_a_cursor_that_is_none_fails(self):
         (self.dir / "seen").write_text("cairn-cursor 9 x")
         ran = self.cairn("watch", "saved", "--cursor", "seen", "--timeout", "0", exit=FAILED)
-        self.assertIn("none of a Watcher", ran.err)
+        self.assertIn("does not come from a Watcher", ran.err)
         self.assertEqual((self.dir / "seen").read_text(), "cairn-cursor 9 x")
 
     def test_a_cursor_that_cannot_be_written_fails(self):

@@ -282,7 +282,7 @@ class ReadsObjects(Case):
             self.assertEqual(cairn("cat", prefix, path), cairn("cat", prefix, key))
         with self.assertRaises(Refused) as caught:
             cairn("cat", prefix, "kernel")  # the full name of three variables
-        self.assertIn("may mean any of 3 tensors", str(caught.exception))
+        self.assertIn("fits 3 tensors", str(caught.exception))
 
     def test_a_manager_directory(self):
         manager = tf.train.CheckpointManager(nested(self), self.path("run"), max_to_keep=2)

@@ -1,7 +1,7 @@
 #pragma once
 
-// Cairn: checkpoints as bytes plus indexes, where the bytes never move. Start with
-// cairn/checkpoint.h.
+// Cairn stores and opens machine-learning checkpoints. A checkpoint is bytes plus indexes, and the
+// bytes never move. Start with cairn/checkpoint.h.
 
 #include "cairn/catalog.h"
 #include "cairn/checkpoint.h"

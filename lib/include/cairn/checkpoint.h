@@ -20,24 +20,25 @@ namespace cairn {
 
 // How the tensors' bytes come into this process.
 enum class Access : std::uint8_t {
-  Shared,   // mapped read-only: all processes share one copy, pages come when touched. Where the
-            // file system has no mmap, a warning says so, and each tensor is read on its first use
-  Private,  // mapped copy-on-write: pages that are written to become this process's own. No
-            // snapshot: unwritten pages show what others do to the file, and truncating the file
-            // takes even the written pages away
-  Copy,     // read into this process's memory before open returns: never faults later
+  Shared,   // mapped read-only. All processes share one copy; a page is read when it is touched. If
+            // the file system has no mmap, each tensor is read on its first use, and a warning says
+            // so
+  Private,  // mapped copy-on-write. A page becomes this process's own when it is written. This is
+            // no snapshot: other pages show later changes of the file, and if the file is
+            // truncated, even written pages are lost
+  Copy,     // read into this process's memory before open returns. It never faults later
 };
 
 // When the tensors' bytes are compared with their checksums. The index is always checked whole.
 enum class Verify : std::uint8_t {
-  Lazy,  // each tensor on its first use, once
-  Full,  // all of them on all cores, before open returns; what has no stored sum (a safetensors
-         // file's tensors) is read by nobody: Verification::unchecked_bytes tells how much that is
-  None,  // never (but see Checkpoint::warnings: a shard that changed behind its index is checked
-         // lazily all the same)
+  Lazy,  // each tensor once, on its first use
+  Full,  // all tensors on all cores, before open returns. Tensors without a stored checksum (those
+         // of a safetensors file) are not read; Verification::unchecked_bytes counts their bytes
+  None,  // never. Exception: if a shard has changed after its index was written, its tensors are
+         // checked lazily, and Checkpoint::warnings says so
 };
 
-// What a checkpoint's index is. TensorFlowV1 is opened, and never written.
+// The format of a checkpoint's index. Cairn opens TensorFlowV1 and never writes it.
 enum class Format : std::uint8_t { Cairn, TensorFlow, TensorFlowV1, Safetensors, Npy };
 
 // "cairn", "tensorflow", "tensorflow-v1", "safetensors", "npy".
@@ -46,11 +47,12 @@ CAIRN_API std::string_view name(Format format) noexcept;
 struct OpenOptions {
   Access access = Access::Shared;
   Verify verify = Verify::Lazy;
-  // Files may be symbolic links to anywhere, catalog paths may lead elsewhere. Without: an index, a
-  // shard or a file in one piece may be a link that stays below its directory, or one of a Hugging
-  // Face cache's own to its blobs.
+  // True: files may be symbolic links to any place, and the paths of a catalog may lead to any
+  // directory. False: an index, a shard or a checkpoint file may be a link only if it stays below
+  // its directory, or if it is a link of a Hugging Face cache to its blobs.
   bool follow_links = false;
-  // Not empty: exactly these tensors, else Invalid with the difference.
+  // If not empty: the checkpoint must have exactly these tensors. Else open returns Invalid, and
+  // the message says what differs.
   std::span<const TensorSpec> expected;
   ExecOptions exec;  // for Verify::Full and Access::Copy
 };
@@ -62,17 +64,18 @@ struct Read {
   std::span<std::byte> out;
 };
 
-// This process's place among those of one host that read the same files at the same time, as the
-// ranks of a server do. They need no other agreement: the page cache hands to all what one has
-// read, and each begins elsewhere, so that they do not wait for the same page. Four processes so
-// read 498 MB from disk once, 20 % to 30 % sooner than all from the beginning.
+// The place of this process among the processes of one host that read the same files at the same
+// time, for example the ranks of a server. Each process begins at another place, so that they do
+// not wait for the same page, and the page cache gives to all what one has read. No other
+// coordination is necessary. Four processes read 498 MB from disk once in this way, 20 % to 30 %
+// sooner than four that all read from the beginning.
 struct ReaderPartition {
   unsigned index = 0;  // 0 … count − 1
   unsigned count = 1;
 };
 
-// A range of bytes that does not have the checksum stored for it. An empty `tensor`: the shard's
-// header, or padding.
+// A range of bytes whose checksum is not the stored one. If `tensor` is empty, the range is the
+// header of the shard, or padding.
 struct Damage {
   std::string tensor;
   std::string shard;
@@ -82,116 +85,121 @@ struct Damage {
   std::uint32_t computed_crc32c = 0;
 };
 
-// What Checkpoint::verify saw.
+// The result of Checkpoint::verify.
 struct Verification {
-  std::uint64_t bytes_checked = 0;  // those that a stored sum covers, shared ranges once
-  // Those of tensors that no stored sum covers: nobody can say whether they are as they were
-  // written. All of a safetensors file's; 0 of what Cairn or TensorFlow wrote.
+  std::uint64_t bytes_checked = 0;  // bytes with a stored checksum; shared ranges count once
+  // Bytes of tensors without a stored checksum. Damage in them cannot be found. In a safetensors
+  // file these are all bytes of tensors; in files that Cairn or TensorFlow wrote there are none.
   std::uint64_t unchecked_bytes = 0;
   std::vector<Damage> damage;  // in the order of the shards; empty: none
 };
 
-// An open checkpoint: its index, and its shards mapped once each.
+// An open checkpoint: its index, and its shards, each mapped once. It never changes. It is cheap to
+// copy: copies share the mappings.
 //
-// Immutable and cheap to copy: copies share the mapping. Threads: any number. A forked child may go
-// on reading. Files: one descriptor per shard stays open as long as a copy lives, so retention may
-// delete the files meanwhile.
+// Lifetime: one file descriptor per shard stays open as long as a copy lives, so the files may be
+// deleted in the meantime. Threads: any number may use it. A forked child may continue to read.
 class CAIRN_API Checkpoint {
  public:
-  // Opens the checkpoint at `path` and maps its shards; reads the index, not the tensors.
+  // Opens the checkpoint at `path` and maps its shards. Reads the index, and no tensor. `path` is
+  // one of these:
+  // - a prefix ("saved/train2-9"), or any file of the checkpoint,
+  // - a .safetensors or .npy file, or a SavedModel directory,
+  // - a directory with a catalog: the latest checkpoint of the catalog opens,
+  // - the one file of a V1 checkpoint, one of its files, or their pattern
+  //   ("train2-9-?????-of-00003"). The values of a V1 checkpoint are decoded into memory, whatever
+  //   `options.access` is; afterwards they behave like those of any other format.
   //
-  // `path` is a prefix ("saved/train2-9"), any member file of a checkpoint, a .safetensors or .npy
-  // file, a SavedModel directory, or a directory with a catalog, which opens what the catalog names
-  // as latest. A V1 checkpoint opens by its one file, by one of several, or by their pattern
-  // ("train2-9-?????-of-00003"); its values are decoded into memory, whatever `options.access`, and
-  // behave as any others from then on. Errors: NotFound (nothing there, or a shard is missing; for
-  // a catalog whose latest is not whole the sentence names the newest that is), Corrupt (index
-  // digest, block checksum, a span outside its shard, a shard of another size), Unsupported (newer
-  // format, or something that is no checkpoint: the sentence says what it is), Unsafe (a shard that
-  // is no regular file, or a link that leaves the directory), Invalid (`expected` differs), Busy
-  // (saved anew eight times meanwhile), Io, OutOfMemory, Cancelled. Threads: writers may save,
-  // replace and prune at the same time; what comes back is one of their checkpoints, whole. Cost:
-  // O(index); 13 µs and up. Verify::Full and Access::Copy read every byte, and so does a V1
-  // checkpoint, which costs memory for all values. Where the file system cannot map files, each
-  // tensor is read into memory on its first use, and a warning says so.
+  // Errors: NotFound (there is no such file, or a shard is missing; if the latest checkpoint of a
+  // catalog is not whole, the message names the newest one that is), Corrupt (index digest, block
+  // checksum, a span outside its shard, the size of a shard), Unsupported (a newer format, or a
+  // file that is no checkpoint; the message says what it is), Unsafe (a shard is no regular file,
+  // or a link leaves the directory), Invalid (`expected` differs), Busy (the checkpoint was
+  // replaced eight times while it was opened), Io, OutOfMemory, Cancelled. Threads: writers may
+  // save, replace and prune at the same time. The result is always one whole checkpoint of theirs.
+  // Cost: O(index), from 13 µs. Verify::Full, Access::Copy and a V1 checkpoint read every byte. A
+  // V1 checkpoint needs memory for all values. If the file system cannot map files, each tensor is
+  // read into memory on its first use, and a warning says so.
   static Result<Checkpoint> open(const std::filesystem::path& path,
                                  const OpenOptions& options = {}) noexcept;
 
   Format format() const noexcept;
 
-  // As given, never normalised, without a member's suffix.
+  // The path that was given to open(), not normalised, without the suffix of a member file.
   const std::filesystem::path& prefix() const noexcept;
 
-  // Of Cairn's index; else the number behind the last '-' of the prefix. Of a safetensors file:
-  // none, whatever it is called.
+  // The step in Cairn's index; without one, the number after the last '-' of the prefix. A
+  // safetensors file has no step, whatever its name is.
   std::optional<std::int64_t> step() const noexcept;
 
-  // What its writer said of it, ascending by key. Position < metadata_count(), else the program
-  // aborts. Lifetime: as long as a copy of the Checkpoint lives.
+  // The metadata that the writer stored, in ascending order of keys. The position must be less than
+  // metadata_count(), else the program aborts. Lifetime: as long as a copy of the Checkpoint lives.
   using KeyValue = std::pair<std::string_view, std::string_view>;
   std::optional<std::string_view> metadata(std::string_view key) const noexcept;
   std::size_t metadata_count() const noexcept;
   KeyValue metadata_at(std::size_t position) const noexcept;
 
-  // The same of safetensors' __metadata__, another list, in the order of the file.
+  // The same for the __metadata__ of safetensors, which is a separate list, in the order of the
+  // file.
   std::optional<std::string_view> safetensors_metadata(std::string_view key) const noexcept;
   std::size_t safetensors_metadata_count() const noexcept;
   KeyValue safetensors_metadata_at(std::size_t position) const noexcept;
 
-  // What the caller should know and is no error, in sentences.
+  // Sentences about what the user should know and what is no error.
   std::span<const std::string> warnings() const noexcept;
 
   struct Shard {
     std::string_view name;
-    std::uint64_t size_bytes;  // of a V1 file: of its values, decoded
+    std::uint64_t size_bytes;  // for a V1 file: the size of its decoded values
   };
   std::size_t shard_count() const noexcept;
 
-  // `position` < shard_count(), else the program aborts.
+  // `position` must be less than shard_count(), else the program aborts.
   Shard shard_at(std::size_t position) const noexcept;
 
   std::size_t tensor_count() const noexcept;
 
-  // The tensor at `position`, counted in bytewise order of names. `position` < tensor_count(), else
-  // the program aborts.
+  // The tensor at `position` in the bytewise order of names. `position` must be less than
+  // tensor_count(), else the program aborts.
   Tensor tensor_at(std::size_t position) const noexcept;
 
-  // Whether there is a tensor of this name. Cost: O(log tensors), also where there is none.
+  // Whether there is a tensor of this name. Cost: O(log tensors), also if there is none.
   bool contains(std::string_view name) const noexcept;
 
-  // Errors: NotFound, with the nearest names. Cost: O(log tensors); where there is none, up to a
-  // millisecond for the names: contains() asks without them.
+  // The tensor of this name. Errors: NotFound; the message lists similar names. Cost: O(log
+  // tensors). If there is none, the search for similar names takes up to a millisecond; contains()
+  // does without that search.
   Result<Tensor> tensor(std::string_view name) const noexcept;
 
-  // Compares every byte with its checksum, by reading the files (not the mapping, so that no fault
-  // can kill the process; with Access::Copy: the memory). Also checks what open does not: that
-  // padding is zero, that spans of Cairn's own shards do not overlap, and that P.index beside
-  // P.cairn is as it was written. Damage is no Error: an Error means that it could not look.
-  // Errors: Corrupt (spans overlap, or P.index is damaged: an index contradicts itself), Io,
-  // OutOfMemory, Cancelled. Cost: every byte once, on all cores that `work` allows.
+  // Compares every byte with its checksum. Reads the files and not the mappings, so that no page
+  // fault can end the process (with Access::Copy it reads the memory). Also checks three things
+  // that open() does not: padding is zero, spans of Cairn's own shards do not overlap, and the
+  // P.index of a checkpoint with P.cairn is as it was written. Damage is in the result and is no
+  // Error. Errors: Corrupt (spans overlap, or P.index is damaged), Io, OutOfMemory, Cancelled.
+  // Cost: reads every byte once, on all cores that `exec` allows.
   Result<Verification> verify(const ExecOptions& exec = {}) const noexcept;
 
-  // Brings the pages of these tensors (none named: of all) into memory. Errors: NotFound, Io,
-  // Cancelled.
+  // Reads the pages of these tensors into memory; if `names` is empty, those of all tensors.
+  // Errors: NotFound, Io, Cancelled.
   Result<void> prefetch(std::span<const std::string_view> names = {},
                         const ExecOptions& exec = {}) const noexcept;
 
-  // Whether a SigbusGuard (sigbus_guard.h) had to put zeros where a page of a shard could not be
-  // read. From then on all that gives or reads bytes of that shard, and verify(), is refused with
-  // Io, whatever becomes of the file: open it again. What was read before the question is covered
-  // by the answer. Threads: any. Cost: a load, where no guard ever had to.
+  // Whether a SigbusGuard (sigbus_guard.h) has put zeros in the place of a page that could not be
+  // read. If false, all bytes that were read before this call were true. If true, verify() and each
+  // call that gives or reads bytes of that shard return Io from then on, also if the file is well
+  // again: open the checkpoint again. Threads: any. Cost: one load, if no guard has put zeros.
   bool faulted() const noexcept;
 
-  // How many bytes of the shards lie in the page cache. Errors: Unsupported (the system does not
-  // say: many tell only who owns a file or may write it), Io.
+  // The number of bytes of the shards that are in the page cache. Errors: Unsupported (the system
+  // does not tell; many systems tell only the owner of a file and those who may write it), Io.
   Result<std::uint64_t> resident_bytes() const noexcept;
 
-  // Many reads as one plan, in the order of the files on all cores: what lies near each other comes
-  // in one read, what several ask for comes once, what is large goes to its place without another
-  // copy, and checking as each tensor's read() does costs no second pass. `out` must not overlap
-  // one another. Errors: those of Tensor::read, NotFound; nothing is known of `out` then. Memory:
-  // 24 bytes for each contiguous run of a slice and each MiB of a tensor, and 256 KiB for each
-  // thread.
+  // Does many reads as one plan, in the order of the files, on all cores. Neighbouring ranges are
+  // read together, a range that several requests need is read once, large ranges go to their place
+  // without another copy, and the check of Tensor::read() needs no second pass. The `out` ranges
+  // must not overlap. Errors: those of Tensor::read, NotFound; after an error the contents of `out`
+  // are undefined. Memory: 24 bytes for each contiguous run of a slice and for each MiB of a
+  // tensor, and 256 KiB for each thread.
   Result<void> read(std::span<const Read> reads, const ExecOptions& exec = {},
                     const ReaderPartition& partition = {}) const noexcept;
 

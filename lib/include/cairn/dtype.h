@@ -1,7 +1,8 @@
 #pragma once
 
-// Element types. The numbers are TensorFlow's DataType (tensorflow/core/framework/types.proto), so
-// that a bundle's entry needs no translation; the names are TensorFlow's Python names.
+// Element types. The numbers are those of TensorFlow's DataType
+// (tensorflow/core/framework/types.proto), so that an entry of a bundle needs no translation. The
+// names are TensorFlow's Python names.
 
 #include <complex>
 #include <cstdint>
@@ -34,7 +35,7 @@ enum class DType : std::uint16_t {
   Complex128 = 18,
   Float16 = 19,
   Resource = 20,  // a handle inside a running TensorFlow; cannot be stored
-  Variant = 21,   // opaque; carried along byte for byte
+  Variant = 21,   // opaque; copied byte for byte
   Uint32 = 22,
   Uint64 = 23,
   Float8E5M2 = 24,
@@ -50,18 +51,17 @@ enum class DType : std::uint16_t {
   Opaque = 256,  // known by its name only, such as safetensors' F8_E8M0
 };
 
-// TensorFlow's Python name: "float32", "bfloat16", "string", …; "invalid" for a number that is none
-// of the above.
+// TensorFlow's Python name: "float32", "bfloat16", "string", …; "invalid" for any other number.
 CAIRN_API std::string_view name(DType dtype) noexcept;
 
-// The dtype of that name; nothing where there is none.
+// The dtype of that name; std::nullopt if there is none.
 CAIRN_API std::optional<DType> dtype_from_name(std::string_view name) noexcept;
 
-// Stored bytes per element; 0 where elements differ in size (String, Variant) or the dtype cannot
-// be stored.
+// Stored bytes per element. 0 if the elements differ in size (String, Variant), or if the dtype
+// cannot be stored.
 CAIRN_API std::uint32_t element_bytes(DType dtype) noexcept;
 
-// 16-bit floats as their bits: convert with the arithmetic library of your choice.
+// 16-bit floats as bits. Convert them with an arithmetic library of your choice.
 struct Half {
   std::uint16_t bits;
 };
@@ -69,10 +69,11 @@ struct BFloat16 {
   std::uint16_t bits;
 };
 
-// The dtype that a C++ type stands for in Tensor::as<T>() and values<T>(). Specialise it for types
-// of your own, such as Eigen::bfloat16. There is none for bool on purpose: stored bytes other than
-// 0 and 1 occur; read bool tensors as std::uint8_t. Quantized tensors are read as the integer of
-// the same width, one-byte floats and the sub-byte types as std::uint8_t.
+// The dtype of a C++ type in Tensor::as<T>() and values<T>(). Specialise it for your own types, for
+// example Eigen::bfloat16. These have no C++ type of their own:
+// - bool: read it as std::uint8_t, because stored bytes other than 0 and 1 occur;
+// - quantized types: read them as the integer of the same width;
+// - one-byte floats and types of less than one byte: read them as std::uint8_t.
 template <class T>
 inline constexpr DType dtype_of = DType::Invalid;
 template <>

@@ -1,6 +1,6 @@
 #pragma once
 
-// New indexes over old shards: several checkpoints as one, and tensors under other names.
+// New indexes over old shards: merge several checkpoints into one, and rename tensors.
 
 #include <filesystem>
 #include <span>
@@ -13,21 +13,24 @@
 
 namespace cairn {
 
-// Makes one checkpoint of several, under `options.output`, which is required: P.cairn and P.index
-// over the sources' shards, which get second names there as `options.link` says. A source is
-// whatever Checkpoint::open takes, and is never changed; so is a part that TensorFlow left unmerged
-// (P_temp/part-00000-of-00002). No tensor byte is read, but where a source has no checksums
-// (safetensors): then they are computed.
+// Merges several checkpoints into one, under `options.output`, which is required. The result is
+// P.cairn and P.index over the shards of the sources; the shards get second names, by the method
+// `options.link`. A source is any checkpoint that Checkpoint::open opens, or a part that TensorFlow
+// has not merged (P_temp/part-00000-of-00002). Sources do not change. The result is durable when
+// the call returns; until then nothing is under `output`, or, with `replace`, the old checkpoint is
+// there, whole.
 //
-// A name stands in one source, or is a partitioned tensor of one dtype and shape in all that have
-// it: then its slices are put together, which may leave gaps (a warning says so) but must not
-// overlap. The step is kept where all sources say the same, metadata where no two differ; the
-// Saver's own is not taken along. Tensors that TensorFlow cannot name stay out of P.index.
+// - A name may be in one source only. Exception: a partitioned tensor with the same dtype and shape
+//   in all sources that have it. Its slices are put together. They must not overlap; if they leave
+//   gaps, a warning says so.
+// - The step is kept if all sources have the same one. A metadata key is kept if the sources agree
+//   on its value. Metadata of the Saver (a pin, a metric) is not kept.
+// - Tensors that TensorFlow cannot hold are not in P.index.
 //
-// Errors: those of Checkpoint::open; Exists (a name is in two sources; `output` is a checkpoint
-// already, without `replace`); Invalid (slices of different tensors, or that overlap; no source);
-// Unsupported (different byte orders); Io, NoSpace, Cancelled. Durable when it returns: until then
-// nothing is under `output`, or with `replace` what was there, whole. Cost: O(tensors).
+// Errors: those of Checkpoint::open; Exists (a name is in two sources; there is a checkpoint under
+// `output`, without `replace`); Invalid (slices that overlap or belong to different tensors; no
+// source); Unsupported (different byte orders); Io, NoSpace, Cancelled. Cost: O(tensors). No tensor
+// byte is read, unless a source has no checksums (safetensors): then they are computed.
 CAIRN_API Result<Transfer> merge(std::span<const std::filesystem::path> sources,
                                  const TransferOptions& options) noexcept;
 
@@ -36,35 +39,39 @@ struct NameChange {
   std::string to;
 };
 
-// Which tensors get which names: those in `names` as they say, the others as the patterns say.
+// The new names of tensors. A tensor in `names` gets the name that is given there; the patterns
+// apply to all others.
 struct Renaming {
   std::vector<NameChange> names;
-  // Regular expressions in RE2's syntax, without look-around and back-references, one after the
-  // other: each match in a name is replaced, where $1 is the first group, $& the match, $$ a
-  // dollar. Names are matched as UTF-8; a name that is not UTF-8 is matched byte by byte.
+  // Regular expressions in the syntax of RE2 (no look-around, no back-references), applied one
+  // after the other. Each match in a name is replaced. In the replacement $1 is the first group, $&
+  // the match, $$ a dollar. Names are matched as UTF-8; a name that is not UTF-8 is matched byte by
+  // byte.
   std::vector<NameChange> patterns;
 };
 
-// What rename_tensors would change, in the order of the old names. Reads the index alone. Errors:
-// those of Checkpoint::open; NotFound (no tensor of that name, with the nearest; a pattern that
-// matches none); Exists (two tensors would have one name); Invalid (a name given twice, an empty
-// new one, a new name that is too long, no regular expression, a group that it does not have,
-// nothing to rename); Unsupported (a name that TensorFlow's object graph refers to; a pattern with
-// look-around or back-references). Cost: linear in the names, for each pattern.
+// Returns what rename_tensors would change, in the order of the old names. Reads the index only.
+//
+// Errors: those of Checkpoint::open; NotFound (no tensor of that name, the message lists similar
+// names; or no tensor matches a pattern); Exists (two tensors would get one name); Invalid (a name
+// is given twice; a new name is empty or too long; a pattern is no regular expression, or its
+// replacement refers to a group that it does not have; nothing to rename); Unsupported
+// (TensorFlow's object graph refers to the name; a pattern with look-around or back-references).
+// Cost: linear in the names, for each pattern.
 CAIRN_API Result<std::vector<NameChange>> name_changes(const std::filesystem::path& path,
                                                        const Renaming& renaming,
                                                        bool follow_links = false) noexcept;
 
 struct Renamed {
   Transfer transfer;
-  std::vector<NameChange> names;  // as name_changes says
+  std::vector<NameChange> names;  // the answer of name_changes
 };
 
-// Gives tensors other names. Without `options.output` the indexes that are there, P.index and
-// P.cairn, are replaced, which `options.replace` must say; with it, the result is as a merge of one
-// source. No tensor byte is read or moved, but as merge says. Errors: those of name_changes and of
-// merge; Unsupported (a safetensors file has its names in itself: it needs an output). Durable when
-// it returns; at each moment before, the checkpoint has all its old names or all its new ones.
+// Renames tensors. Without `options.output` the existing indexes, P.index and P.cairn, are
+// replaced; `options.replace` must be true for that. With an output the result is that of a merge
+// of one source. The change is durable when the call returns; until then the checkpoint has either
+// all old names or all new names. Errors: those of name_changes and merge; Unsupported (a
+// safetensors file contains its names, and therefore needs an output). Cost: that of merge.
 CAIRN_API Result<Renamed> rename_tensors(const std::filesystem::path& path,
                                          const Renaming& renaming,
                                          const TransferOptions& options) noexcept;

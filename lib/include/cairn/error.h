@@ -1,11 +1,11 @@
 #pragma once
 
-// Errors as values. No exception crosses a public header of Cairn; every function that can fail
+// Errors are values. No function in a public header of Cairn throws; every function that can fail
 // returns a Result.
 //
-// Result carries std::expected's member names, so that it can become std::expected when C++23 is
-// common. It is our own because libstdc++ 12 has none, and because reading a value that is not
-// there must stop the program with the sentence that says why, instead of being undefined.
+// Result has the member names of std::expected, so that it can become std::expected when C++23 is
+// common. It is a type of its own for two reasons: libstdc++ 12 has no std::expected, and a program
+// that reads a missing value must stop with a message instead of undefined behaviour.
 
 #include <cstdint>
 #include <cstdio>
@@ -20,20 +20,20 @@
 
 namespace cairn {
 
-// What the caller can do about it. A new code appears only where a caller would act differently.
+// The kind of an error: what the caller can do. There is one code for each different action.
 enum class Code : std::uint8_t {
-  NotFound,     // no such file, tensor or checkpoint: look elsewhere
-  Exists,       // something is already there: choose another name, or say `replace`
-  Corrupt,      // bytes differ from what was stored: fetch the file again
-  Unsupported,  // valid, but this version or this call cannot do it: upgrade, or call what the
-                // sentence names
-  Unsafe,       // a file tries to lead outside its directory, or is no regular file: refuse it
-  Invalid,      // the caller's argument is wrong
-  Io,           // the operating system said no; `os_errno` says how
-  NoSpace,      // disk or quota is full: free space
-  OutOfMemory,  // memory is exhausted
-  Busy,         // somebody else holds it: try again
-  Cancelled,    // the caller's stop token asked for it
+  NotFound,     // there is no such file, tensor or checkpoint: use another path or name
+  Exists,       // the target exists: choose another name, or set `replace`
+  Corrupt,      // the bytes are not what was stored: get the file again
+  Unsupported,  // valid, but this version or this function cannot do it: upgrade, or call the
+                // function that the message names
+  Unsafe,       // a file leads outside its directory, or is no regular file: do not trust it
+  Invalid,      // an argument of the caller is wrong
+  Io,           // a system call failed; `os_errno` says how
+  NoSpace,      // the disk or the quota is full: free space
+  OutOfMemory,  // there is not enough memory
+  Busy,         // another process holds it: try again
+  Cancelled,    // the caller's stop token requested it
 };
 
 // The name of a code, as written above: "NotFound", "Corrupt", …
@@ -41,9 +41,9 @@ CAIRN_API const char* name(Code code) noexcept;
 
 struct Error {
   Code code{};
-  int os_errno = 0;  // 0 where no system call failed
-  std::string what;  // one sentence: what failed, on which file, at which byte. OutOfMemory never
-                     // allocates it.
+  int os_errno = 0;  // 0 if no system call failed
+  std::string what;  // the message, one sentence: what failed, on which file, at which byte. For
+                     // OutOfMemory it is set without an allocation.
 };
 
 namespace detail {
@@ -55,9 +55,9 @@ namespace detail {
 
 }  // namespace detail
 
-// A value of type T, or the reason why there is none.
-// Reading the value of a failed Result (* or ->), or the error of a successful one, prints why to
-// stderr and aborts: it is a bug of the caller.
+// A value of type T, or the error that prevented it. To read the value of a failed Result (with *
+// or ->), or the error of a successful one, is a bug of the caller: the program prints a message to
+// stderr and aborts.
 template <class T, class E = Error>
 class [[nodiscard]] Result {
  public:

@@ -1,6 +1,6 @@
 #pragma once
 
-// The one bundle for everything that may take longer than 100 ms.
+// The options of every function that may take longer than 100 ms.
 
 #include <cstdint>
 #include <functional>
@@ -14,11 +14,12 @@ struct Progress {
 };
 
 struct ExecOptions {
-  // 0: what the affinity mask and the cgroup's CPU quota allow; 1: the calling thread alone.
+  // 0: as many as the affinity mask and the CPU quota of the cgroup allow. 1: the calling thread
+  // only.
   unsigned threads_max = 0;
-  // Once stopped the call returns Cancelled, and nothing half-published stays.
+  // After a stop request the call returns Cancelled, and leaves nothing half-published.
   std::stop_token stop;
-  // Called by the calling thread only, at most 10 times a second.
+  // The calling thread calls it, at most 10 times per second.
   std::function<void(const Progress&)> progress;
 };
 

@@ -1,7 +1,7 @@
 #pragma once
 
-// Everything is built with hidden visibility; CAIRN_API marks what the shared library exports.
+// All code is compiled with hidden visibility. CAIRN_API marks what the shared library exports.
 #define CAIRN_API __attribute__((visibility("default")))
 
-// For what lies inside a class that is exported, and is none of its users' business.
+// Marks the private parts of an exported class, which are not exported.
 #define CAIRN_LOCAL __attribute__((visibility("hidden")))

@@ -1,24 +1,25 @@
 #pragma once
 
-// Restore: a checkpoint whose bytes are here when the call returns, by the way that suits the disk
-// and the memory.
+// Restore: open a checkpoint and read all its bytes, by the method that suits the disk and the
+// memory. The first row that fits decides:
 //
-//     what is seen, in this order           way       because
+//     what is found                         method    reason
 //     ------------------------------------  --------  ---------------------------------------
-//     more bytes than memory is available   Map       only a mapping may be larger than
+//     more bytes than available memory      Map       only a mapping may be larger than
 //                                                     memory: its pages come and go
 //     a network disk, FUSE, or an unknown   Read      there a page fault reads little and
-//     one                                             waits long, and a file that another
-//                                                     host truncates kills who maps it
-//     cold, and more than half of what is   Direct    through the page cache it would push
-//     available                                       out what others have there
-//     all else                              Populate  one copy for all processes, and where
-//                                                     it is in the page cache none is made
+//     file system                                     waits long, and if another host
+//                                                     truncates a mapped file, the process
+//                                                     is killed
+//     cold, and more than half of the       Direct    reads through the page cache would
+//     available memory                                push out the pages of other programs
+//     everything else                       Populate  one copy for all processes; none is
+//                                                     made of what the page cache holds
 //
-// Memory available is the machine's, or what the process's cgroup leaves. Cold: less than half lies
-// in the page cache, or nobody says how much. Where the file system has no direct reads, Populate
-// takes their place; where it has no mmap, Read. That is all there is to the choice; the numbers
-// behind it stand in docs/performance.md.
+// Available memory is that of the machine, or what the cgroup of the process leaves. Cold means
+// that less than half of the bytes are in the page cache, or that the system does not tell how
+// many. Without direct reads in the file system, Populate replaces Direct; without mmap, Read
+// replaces Populate and Map. docs/performance.md has the measurements behind this table.
 
 #include <cstdint>
 #include <filesystem>
@@ -36,41 +37,42 @@
 namespace cairn {
 
 enum class IoMethod : std::uint8_t {
-  Map,       // Access::Shared: nothing is read before it is touched
-  Populate,  // Access::Shared, and every page is in the page cache and mapped
-  Read,      // Access::Copy: on all cores, through the page cache, into memory of this process
-  Direct,    // Access::Copy: past the page cache (io_uring, else threads), into huge pages
+  Map,       // Access::Shared. A page is read when it is touched
+  Populate,  // Access::Shared. Every page is read into the page cache and mapped
+  Read,      // Access::Copy. Read on all cores, through the page cache, into memory of this process
+  Direct,    // Access::Copy. Read past the page cache (io_uring, else threads), into huge pages
 };
 
 // "map", "populate", "read", "direct".
 CAIRN_API std::string_view name(IoMethod method) noexcept;
 
 struct RestoreOptions {
-  std::optional<IoMethod> method;  // nothing: by the table above
-  // With Full the bytes are summed as they come, which a cold restore does not notice. With
-  // IoMethod::Map it reads them all.
+  std::optional<IoMethod> method;  // std::nullopt: the table above decides
+  // With Full the checksums are computed while the bytes are read, which does not slow down a cold
+  // restore. With IoMethod::Map, Full reads all bytes.
   Verify verify = Verify::Full;
-  bool follow_links = false;             // as OpenOptions
-  std::span<const TensorSpec> expected;  // as OpenOptions
+  bool follow_links = false;             // as in OpenOptions
+  std::span<const TensorSpec> expected;  // as in OpenOptions
   ExecOptions exec;
 };
 
 struct Restored {
   Checkpoint checkpoint;
   IoMethod method{};
-  std::string reason;  // a sentence, with the numbers that decided
+  std::string reason;  // why this method, one sentence with the numbers that decided
   std::uint64_t payload_bytes = 0;
-  // Of these in the page cache, before; nothing: the system does not say (resident_bytes()).
+  // How many of the bytes were in the page cache before the call. std::nullopt: the system does not
+  // tell, see Checkpoint::resident_bytes().
   std::optional<std::uint64_t> resident_bytes;
-  std::uint64_t available_bytes = 0;  // of memory, before; 0: the system does not say
-  std::string file_system;            // "ext4"; "0x12345678" where it has no name here
+  std::uint64_t available_bytes = 0;  // memory, before the call; 0: the system does not tell
+  std::string file_system;            // "ext4"; "0x12345678" if Cairn has no name for it
 };
 
-// Opens the checkpoint as Checkpoint::open() does, and brings all its bytes in. Errors: those of
-// open; Corrupt (with Verify::Full: a checksum); Unsupported (IoMethod::Direct was asked for, and
-// the file system has no such reads). Lifetime and threads: those of the Checkpoint. Cost: every
-// byte once, on all cores that `work` allows; memory for all of them with Read and Direct, and next
-// to none with Map and Populate.
+// Opens the checkpoint as Checkpoint::open() does, and reads all its bytes. Errors: those of open;
+// Corrupt (a checksum, with Verify::Full); Unsupported (IoMethod::Direct was requested, and the
+// file system has no direct reads). Lifetime and threads: those of the Checkpoint. Cost: reads
+// every byte once, on all cores that `exec` allows. Read and Direct need memory for all bytes; Map
+// and Populate need almost none.
 CAIRN_API Result<Restored> restore(const std::filesystem::path& path,
                                    const RestoreOptions& options = {}) noexcept;
 

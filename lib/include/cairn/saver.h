@@ -1,6 +1,7 @@
 #pragma once
 
-// The Saver: one checkpoint after the other in a directory, the catalog kept, old ones let go of.
+// The Saver writes one checkpoint after the other into a directory, keeps the catalog, and removes
+// old checkpoints.
 
 #include <chrono>
 #include <cstddef>
@@ -24,7 +25,8 @@
 
 namespace cairn {
 
-// A rule by which checkpoints stay. The functions make them; the fields are for looking.
+// A rule that says which checkpoints stay. Make a rule with the functions below; the fields can be
+// read.
 struct CAIRN_API Retention {
   enum class Rule : std::uint8_t {
     TensorFlowSaver,    // tf.compat.v1.train.Saver
@@ -37,64 +39,67 @@ struct CAIRN_API Retention {
   enum class Order : std::uint8_t { Lowest, Highest };
 
   Rule rule = Rule::Newest;
-  std::uint64_t count = 5;  // how many; of EverySteps: the number of steps
-  double hours = 0;         // TensorFlow's keep_checkpoint_every_n_hours, 0: none; EveryDuration
+  std::uint64_t count = 5;  // how many checkpoints; for EverySteps: the number of steps
+  double hours = 0;         // EveryDuration; keep_checkpoint_every_n_hours of TensorFlow, 0: none
   std::string metric;       // Best
   Order best = Order::Lowest;
 
-  // TensorFlow's own algorithms, exactly: at most one checkpoint goes with each save (Saver), or as
-  // many as it takes (Manager); what `keep_every_hours` preserves leaves the catalog and stays for
-  // ever. The Manager's catalog has timestamps. Either stands alone in keep_any_of. Differences: 0
-  // keeps and lists everything, where TensorFlow's Saver lists the latest alone; 0 hours preserve
-  // nothing; and a process that is started anew goes on with the list and the grid of the one
-  // before, where TensorFlow's forgets the list, the grid, or both.
+  // The algorithms of TensorFlow, exactly. With each save the Saver's rule removes at most one
+  // checkpoint, the Manager's rule as many as necessary. A checkpoint that `keep_every_hours`
+  // preserves leaves the catalog and stays for ever. The Manager's catalog has timestamps. Each of
+  // these rules must be the only one in keep_any_of. Differences from TensorFlow:
+  // - max_to_keep 0 keeps and lists everything; TensorFlow's Saver lists the latest only;
+  // - 0 hours preserve nothing;
+  // - a new process continues with the list and the time grid of the previous one; TensorFlow's
+  //   forgets the list, the grid, or both.
   static Retention tensorflow_saver(std::uint64_t max_to_keep, double keep_every_hours = 0);
   static Retention tensorflow_manager(std::uint64_t max_to_keep, double keep_every_hours = 0);
-  // Ours: a checkpoint stays, and stays in the catalog, as long as one rule says so.
+  // Cairn's rules. A checkpoint stays, and stays in the catalog, as long as one rule keeps it.
   static Retention newest(std::uint64_t count);
-  static Retention every_steps(std::uint64_t steps);  // the step is a multiple
+  static Retention every_steps(std::uint64_t steps);  // those whose step is a multiple
   static Retention every_hours(double hours);  // the first, then each that is this much younger
   static Retention best_by(std::string metric, Order best, std::uint64_t count);
 };
 
 struct SaverOptions {
-  // Empty: everything stays, and the catalog lists it all. The latest one always stays.
+  // Empty: every checkpoint stays, and the catalog lists all. The latest one always stays.
   std::vector<Retention> keep_any_of = {Retention::newest(5)};
   bool pad_step_number = false;                // m-00000007
   std::string latest_filename = "checkpoint";  // the catalog's name
   bool tensorflow_index = true;                // write P.index too
-  // As in OpenOptions, of what the catalog lists and of what is pinned: a checkpoint whose index is
-  // a link that leaves the directory is one of this directory's, not another's. Of such a one
-  // retention removes the links, and nothing that they lead to.
+  // As in OpenOptions, for the checkpoints that the catalog lists and those that are pinned. True:
+  // a checkpoint whose index is a link to another directory belongs to this directory. Retention
+  // removes the links of such a checkpoint, and not their targets.
   bool follow_links = false;
-  // How long to wait for another writer. 0: not at all; max(): for ever. Who waits comes next.
+  // How long to wait for another writer. 0: do not wait; max(): wait without a limit. The writer
+  // that waits gets the lock next.
   std::chrono::milliseconds lock_wait{30'000};
-  std::uint64_t staging_bytes_max = 256u << 20;  // save_async: how much may be copied
-  ExecOptions exec;  // of every save; a stop that is asked for here ends all that come after, too
+  std::uint64_t staging_bytes_max = 256u << 20;  // save_async: how many bytes may be copied
+  ExecOptions exec;  // for every save; a stop request here ends all later saves too
   // Seconds since the epoch; empty: the system's clock. For tests and simulations.
   std::function<double()> clock;
 };
 
-// What goes along with one save.
+// The options of one save.
 struct SaveOptions {
-  std::optional<std::int64_t> step;                     // the prefix is NAME-STEP; nothing: NAME
+  std::optional<std::int64_t> step;                     // the prefix is NAME-STEP; without: NAME
   std::string meta_graph;                               // bytes of P.meta; empty: none
   std::vector<std::pair<std::string, double>> metrics;  // for Retention::best_by
   std::vector<std::pair<std::string, std::string>> metadata;
   std::vector<std::pair<std::string, std::string>> safetensors_metadata;  // as in WriterOptions
-  bool pinned = false;                                                    // never to be let go of
-  // A checkpoint of this name is there, and a tensor of it would go, or become another dtype or
-  // shape, where an index that cannot be read hides which they are, or where a V1 checkpoint has
-  // the name. True: it is replaced, and warnings say so; false: Exists, in a sentence that names
-  // them.
+  bool pinned = false;  // retention never removes the checkpoint
+  // Decides what happens if a checkpoint of this name exists and the save would lose something: a
+  // tensor would disappear or change its dtype or shape, an index cannot be read, or it is a V1
+  // checkpoint. True: it is replaced, and warnings name the loss. False: the save returns Exists,
+  // and the message names the loss.
   bool replace = true;
-  // The checkpoint whose tensors are saved again. Where it lies under this save's prefix itself,
-  // the save is Busy, and nothing has changed, if another has published there since it was opened.
+  // The checkpoint whose tensors are saved again. If it has the prefix of this save, and another
+  // process has published there since it was opened, the save returns Busy and changes nothing.
   std::optional<Checkpoint> read_from;
-  std::optional<ExecOptions> exec;  // of this save, instead of SaverOptions::work
+  std::optional<ExecOptions> exec;  // for this save, instead of SaverOptions::exec
 };
 
-// A tensor with its bytes, as Writer::write takes them; of a String tensor `strings`, its elements.
+// A tensor and its bytes, as in Writer::write. A String tensor has its elements in `strings`.
 struct NamedTensor {
   TensorSpec spec;
   std::span<const std::byte> bytes;
@@ -103,26 +108,26 @@ struct NamedTensor {
 
 struct Saved {
   std::filesystem::path prefix;
-  std::vector<std::filesystem::path> kept;  // what the catalog lists now, oldest first
+  std::vector<std::filesystem::path> kept;  // the catalog's list now, oldest first
   std::vector<std::filesystem::path> deleted;
-  std::vector<std::string> warnings;  // such as: what was done for one that died
+  std::vector<std::string> warnings;  // for example: the work of a dead process was finished
 };
 
-// What retention says of one checkpoint of the directory.
+// What retention decides about one checkpoint of the directory.
 struct RetentionDecision {
   std::filesystem::path prefix;
   bool kept = false;
-  std::string why;  // one sentence
+  std::string why;  // the reason, one sentence
 };
 
-// A save under way behind the caller's back. Copies are the same save. To let all of them go does
-// not cancel it: the Saver waits for it.
+// A save that runs in the background. Copies of a PendingSave mean the same save. If all copies are
+// destroyed, the save continues, and the Saver waits for it.
 class CAIRN_API PendingSave {
  public:
   // Whether wait() would return at once. Threads: any.
   bool done() const noexcept;
-  // Returns when the checkpoint is durable, or will not be. Every call gives the same answer.
-  // Errors: those of Saver::save. Threads: any.
+  // Waits until the save has ended. The checkpoint is durable, or the save has failed. Every call
+  // returns the same result. Errors: those of Saver::save. Threads: any.
   Result<Saved> wait() const noexcept;
 
  private:
@@ -134,76 +139,81 @@ class CAIRN_API PendingSave {
 
 // Saves into one directory.
 //
-// The Saver remembers nothing: which checkpoints there are, when they were saved, what is pinned
-// and what was preserved is read from the directory at each save, so that a process that was
-// started anew, a second one, and TensorFlow may take turns. What TensorFlow, which knows no lock,
-// lists while a save is under way stays listed. What another catalog of the directory lists
-// (latest_filename) leaves this one by the rules, but its files stay, and a warning says so. While
-// nobody can say what another one lists, since it is damaged or cannot be read, nothing leaves. As
-// a pinned one, and with a warning, stays what a symbolic link of the directory leads to, as long
-// as the link stays, and one whose P.cairn cannot be read, since nobody knows whether it is pinned.
-// While it writes, a Saver holds the directory's lock (the file .cairn-lock): a second writer waits
-// `lock_wait`, then gets Busy, in a sentence that names the holder. The lock dies with its process.
-// Readers need no lock.
-// What was opened is saved into: after chdir, or when the directory was renamed, or its path leads
-// elsewhere by now, the checkpoints, the catalog and the removals stay together in it, paths come
-// back as they were given, and each save says in a warning where the directory is.
-// Threads: one call at a time, but PendingSave. A forked child must not use the Saver.
+// - The Saver keeps no state between two saves. Each save reads from the directory which
+//   checkpoints exist, when they were saved, and which are pinned or preserved. So a new process
+//   can continue, and several processes and TensorFlow can take turns. TensorFlow takes no lock;
+//   entries that it adds to the catalog during a save stay.
+// - While it writes, a Saver holds the directory's lock (the file .cairn-lock). A second writer
+//   waits `lock_wait`, then gets Busy; the message names the process that holds the lock. The lock
+//   ends with its process. Readers need no lock.
+// - Several catalogs may share the directory (latest_filename). A checkpoint that another catalog
+//   lists can leave this catalog, but its files stay, and a warning says so. If another catalog is
+//   damaged or cannot be read, retention removes nothing.
+// - A checkpoint to which a symbolic link of the directory leads stays as long as the link exists,
+//   and so does one whose P.cairn cannot be read (it may be pinned). Warnings say so.
+// - The Saver continues to use the directory that it opened, also after chdir, after the directory
+//   was renamed, or if its path leads to another directory now. Checkpoints and the catalog stay
+//   together there, results have the path that was given, and each save warns where the directory
+//   is.
+//
+// Threads: one call at a time, except PendingSave. A forked child must not use the Saver.
 class CAIRN_API Saver {
  public:
-  // Creates the directory where it is missing, and opens it: it stays this Saver's, whatever
-  // becomes of its path. Errors: Invalid (rules that contradict each other; a catalog's name with a
-  // slash, or one that a checkpoint's file or one of Cairn's has), Io.
+  // Opens the directory, and creates it if it is missing. Errors: Invalid (rules that contradict
+  // each other; the catalog's name contains a slash, or is a name that the file of a checkpoint or
+  // a file of Cairn's own has), Io.
   static Result<Saver> open(const std::filesystem::path& dir,
                             const SaverOptions& options = {}) noexcept;
 
-  // Writes the checkpoint dir/NAME-STEP, then the catalog, then removes what retention lets go of.
-  // When it returns, the checkpoint survives a power cut. What a save that died has left behind is
-  // finished or removed first. Errors: Invalid (a name with a slash, or the catalog's), Busy,
-  // Exists (without `replace`), those of Writer; an error of an asynchronous save that nobody has
-  // waited for: then this one has not begun.
+  // Writes the checkpoint dir/NAME-STEP, then the catalog, then removes the checkpoints that
+  // retention does not keep. Before that, it finishes or rolls back the save of a dead process.
+  // When it returns, the checkpoint survives a power cut. Errors: Invalid (the name contains a
+  // slash, or is the catalog's), Busy, Exists (without `replace`), those of Writer. If an
+  // asynchronous save has failed and no wait() has returned its error, save() returns that error
+  // and does not begin.
   Result<Saved> save(std::string_view name, std::span<const NamedTensor> tensors,
                      const SaveOptions& options = {}) noexcept;
 
-  // The same for what is not in memory, tied, or encoded: `fill` is called once and gives every
-  // tensor its bytes, in pieces of any size. Memory: what `fill` holds. An Error of `fill` ends the
-  // save, and the checkpoints and the catalog are as before.
+  // The same for tensors that are not in memory, tied or encoded. The save calls `fill` once; it
+  // must give every tensor its bytes, in pieces of any size. An Error of `fill` ends the save;
+  // checkpoints and catalog do not change. Memory: what `fill` holds.
   using Fill = std::function<Result<void>(Writer&)>;
   Result<Saved> save(std::string_view name, std::vector<TensorSpec> specs, const Fill& fill,
                      const SaveOptions& options = {}) noexcept;
 
-  // Begins a save in one thread of its own. Copy: copies as many tensors as staging_bytes_max
-  // holds, and returns when the others, if there are any, have been written (not yet synced): from
-  // then on all may change. Never longer than save() takes. Borrow: returns at once, and the bytes
-  // must stay as they are until the PendingSave is done. One save is under way at a time: the next
-  // call of save, save_async, pin or prune waits for it. Errors: Invalid, Busy, OutOfMemory (no
-  // thread is to be had: save() needs none), and that of the one before, which nobody has waited
-  // for.
+  // Begins a save in a thread of its own.
+  // - Copy: copies tensors up to staging_bytes_max, and returns when the other tensors are written
+  //   (not yet synced). From then on the caller may change all of them. It never takes longer than
+  //   save().
+  // - Borrow: returns at once. The bytes must not change until the PendingSave is done.
+  // One save runs at a time: the next call of save, save_async, pin or prune waits for it. Errors:
+  // Invalid, Busy, OutOfMemory (no thread can be started; save() needs none), and the error of the
+  // previous asynchronous save, if no wait() has returned it.
   enum class Memory : std::uint8_t { Copy, Borrow };
   Result<PendingSave> save_async(std::string_view name, std::span<const NamedTensor> tensors,
                                  Memory memory, const SaveOptions& options = {}) noexcept;
 
-  // The prefixes that the catalog lists, oldest first; none where there is no catalog.
+  // The prefixes that the catalog lists, oldest first; empty if there is no catalog.
   Result<std::vector<std::filesystem::path>> last_checkpoints() const noexcept;
 
-  // Marks a checkpoint of this directory as never to be let go of, or takes the mark away; it
-  // stands in P.cairn, which a checkpoint of TensorFlow's gets for that. TensorFlow does not heed
-  // it. Errors: Busy, NotFound, those of import_index.
+  // Pins a checkpoint of this directory, so that retention never removes it, or unpins it. The pin
+  // is stored in P.cairn; a checkpoint of TensorFlow's gets a P.cairn for it. TensorFlow ignores
+  // the pin. Errors: Busy, NotFound, those of import_index.
   Result<void> pin(const std::filesystem::path& prefix, bool pinned = true) noexcept;
 
-  // Says of every checkpoint in the directory whether it stays, and why, oldest first; unless
-  // `dry_run`, removes those that do not; on a full disk too, as remove_checkpoint. Errors: Busy,
-  // Io, NoSpace (says what to free).
+  // Returns the decision about every checkpoint in the directory, oldest first, and removes those
+  // that do not stay, unless `dry_run`. Works on a full disk too, like remove_checkpoint. Errors:
+  // Busy, Io, NoSpace (the message says what to free).
   Result<std::vector<RetentionDecision>> prune(bool dry_run) noexcept;
 
-  // What the last call of pin() or prune() has to say beside its answer: what it finished for a
-  // process that died, that the directory's path leads elsewhere by now, that a P.cairn which
-  // outlived its checkpoint went. Lifetime: until the next call.
+  // The warnings of the last call of pin() or prune(). Examples: it finished the work of a dead
+  // process; the path of the directory leads to another directory now; it removed a P.cairn whose
+  // checkpoint is gone. Lifetime: until the next call.
   std::span<const std::string> warnings() const noexcept;
 
   Saver(Saver&&) noexcept;
   Saver& operator=(Saver&&) noexcept;
-  ~Saver();  // waits for a save that is under way
+  ~Saver();  // waits for a save that still runs
 
  private:
   class CAIRN_LOCAL State;

@@ -20,7 +20,7 @@ namespace internal {
 class OpenCheckpoint;
 }
 
-// Elements start … start + count − 1 of one dimension.
+// The elements start … start + count − 1 of one dimension.
 struct Range {
   std::int64_t start = 0;
   std::int64_t count = -1;  // −1: to the end
@@ -29,22 +29,23 @@ struct Range {
 // One Range per dimension; empty: the whole tensor.
 using Slice = std::span<const Range>;
 
-// What DType::Opaque stands for: a name, and how elements lie in the bytes: packed, each of so many
-// bits (the last byte is filled up), or in blocks of so many elements and bytes.
+// A dtype that Cairn knows by its name only (DType::Opaque), and the layout of its elements. The
+// elements are packed with `bits` bits each (the last byte is filled up), or they are in blocks of
+// `block_elements` elements and `block_bytes` bytes.
 struct OpaqueDType {
-  std::string name;                  // as safetensors has it where that knows it: "F8_E8M0", "F4"
+  std::string name;                  // the name in safetensors, if it has one: "F8_E8M0", "F4"
   std::uint16_t bits = 0;            // 0: in blocks
   std::uint32_t block_elements = 0;  // with bits: 0
   std::uint32_t block_bytes = 0;     // with bits: 0
   friend bool operator==(const OpaqueDType&, const OpaqueDType&) = default;
 };
 
-// What a tensor is, without its bytes.
+// The description of a tensor, without its bytes.
 struct TensorSpec {
   std::string name;  // bytes, not necessarily UTF-8
   DType dtype{};
   std::vector<std::int64_t> shape;
-  OpaqueDType opaque{};  // of DType::Opaque only
+  OpaqueDType opaque{};  // for DType::Opaque only
 };
 
 // An XXH3-128 sum in its canonical (big-endian) byte order.
@@ -53,8 +54,9 @@ struct Digest128 {
   friend bool operator==(const Digest128&, const Digest128&) = default;
 };
 
-// The elements of a string tensor in row-major order: views into the mapping, valid as long as a
-// copy of the Checkpoint lives. Cost: 16 bytes of memory per element; no string is copied.
+// The elements of a string tensor in row-major order, as views into the mapping. Lifetime: the
+// views are valid as long as a copy of the Checkpoint lives. Cost: 16 bytes of memory per element;
+// no string is copied.
 class Strings {
  public:
   Strings() = default;
@@ -69,50 +71,54 @@ class Strings {
   std::vector<std::string_view> values_;
 };
 
-// One named entry of a checkpoint: a borrowed handle, as cheap to copy as a pointer.
+// One named entry of a checkpoint: a handle that owns nothing and costs as much to copy as a
+// pointer.
 //
-// Lifetime: the handle and every view it gives are valid as long as any copy of the Checkpoint it
-// came from lives. Threads: any number may use the same tensor. Checking: what OpenOptions::verify
-// says. With Lazy the first use of a tensor's bytes reads them all once and compares their CRC32C;
-// later uses cost one atomic load. A slice needs less: the chunks it touches, where the index has
-// chunk sums (Cairn's own has), or the stored slices of a partitioned tensor. A tensor that failed
-// goes on failing.
+// OpenOptions::verify says when the bytes are checked. With Lazy, the first use of a tensor's bytes
+// reads all of them and compares their CRC32C; each later use costs one atomic load. A slice reads
+// less: only the chunks that it touches, if the index has chunk sums (Cairn's index has), or only
+// the stored slices of a partitioned tensor that it touches. After a failed check, every later use
+// fails too.
+//
+// Lifetime: the handle and all its views are valid as long as a copy of its Checkpoint lives.
+// Threads: any number may use the same tensor.
 class CAIRN_API Tensor {
  public:
   std::string_view name() const noexcept;
   DType dtype() const noexcept;
-  std::string_view dtype_name() const noexcept;  // also says what an Opaque one is: "F8_E8M0"
+  std::string_view dtype_name() const noexcept;  // for Opaque, the name of the dtype: "F8_E8M0"
   std::span<const std::int64_t> shape() const noexcept;
   std::uint64_t size_bytes() const noexcept;     // as stored; for strings with their lengths
   std::uint64_t element_count() const noexcept;  // 1 for a scalar
   std::uint16_t element_bits() const noexcept;   // as stored; 0: elements differ in size, or are
                                                  // in blocks
-  // Name, dtype and shape, and of an Opaque one how its elements lie: what a Writer wants to be
-  // told. Errors: OutOfMemory.
+  // Name, dtype and shape, and for Opaque the layout of the elements: the input of a Writer.
+  // Errors: OutOfMemory.
   Result<TensorSpec> spec() const noexcept;
   bool partitioned() const noexcept;        // stored as several slices
   std::string_view shard() const noexcept;  // the file that holds it; empty if partitioned
-  // Where in that file; 0 if partitioned. Of a V1 checkpoint: where in the decoded values, which
-  // are nowhere in the file as bytes.
+  // The place in that file; 0 if partitioned. For a V1 checkpoint: the place in the decoded values,
+  // which the file does not contain as bytes.
   std::uint64_t offset_bytes() const noexcept;
 
-  // Unmasked. Nothing where the format has none, and for partitioned tensors. Of a V1 checkpoint,
-  // which sums blocks and not tensors: computed when the values were decoded.
+  // The CRC32C of the stored bytes, not masked. std::nullopt for partitioned tensors, and if the
+  // format has no checksums. A V1 checkpoint has checksums of blocks and not of tensors: for it,
+  // this value is computed when the values are decoded.
   std::optional<std::uint32_t> crc32c() const noexcept;
 
-  // Nothing where only a full read could know it.
+  // The hash of the contents; std::nullopt if the index does not have it.
   std::optional<Digest128> content_hash() const noexcept;
 
-  // The stored bytes in the mapping, row-major, as they lie: any alignment, String and Variant in
-  // TensorFlow's encoding. Errors: Corrupt (checksum; names tensor, file, range, both sums), Io
-  // (the file shrank or cannot be read), Unsupported (big-endian, or partitioned into slices that
-  // do not lie one after another: use read(), values() or strings()).
+  // The stored bytes in the mapping, row-major, with any alignment. String and Variant are in
+  // TensorFlow's encoding. Errors: Corrupt (checksum; the message names tensor, file, range and
+  // both checksums), Io (the file became shorter or cannot be read), Unsupported (the bytes are
+  // big-endian, or the tensor is partitioned and its slices are not contiguous: use read(),
+  // values() or strings()).
   Result<std::span<const std::byte>> bytes() const noexcept;
 
-  // The elements in the mapping, without a copy.
-  // Errors: those of bytes(); Invalid (another dtype; the sentence names it); Unsupported (the
-  // first element lies at an address that T's alignment does not allow, as in most files that
-  // TensorFlow wrote: use values()).
+  // The elements in the mapping, without a copy. Errors: those of bytes(); Invalid (the tensor has
+  // another dtype; the message names it); Unsupported (the address of the first element does not
+  // have the alignment of T, as in most files that TensorFlow wrote: use values()).
   template <class T>
   Result<std::span<const T>> as() const noexcept {
     static_assert(dtype_of<T> != DType::Invalid, "specialise cairn::dtype_of for this type");
@@ -121,9 +127,10 @@ class CAIRN_API Tensor {
     return std::span<const T>(reinterpret_cast<const T*>(bytes->data()), bytes->size() / sizeof(T));
   }
 
-  // The same for writing, Access::Private only: changes stay in this process. The tensor counts as
-  // checked from then on. Threads: the caller keeps writers and readers of the same tensor apart.
-  // Errors: those of as(); Invalid (the checkpoint was not opened with Access::Private).
+  // The same for writing, with Access::Private only. Changes stay in this process, and the tensor
+  // is not checked again. Errors: those of as(); Invalid (the checkpoint was not opened with
+  // Access::Private). Threads: the caller must not let one thread write a tensor while another
+  // thread uses it.
   template <class T>
   Result<std::span<T>> as_mutable() const noexcept {
     static_assert(dtype_of<T> != DType::Invalid, "specialise cairn::dtype_of for this type");
@@ -132,26 +139,26 @@ class CAIRN_API Tensor {
     return std::span<T>(reinterpret_cast<T*>(bytes->data()), bytes->size() / sizeof(T));
   }
 
-  // A copy of the elements, or of a slice of them; works for any alignment, byte order and
-  // partition. Errors: Corrupt, Io, OutOfMemory; Invalid (another dtype, or a slice that does not
+  // Copies the elements, or a slice of them. Works for any alignment, byte order and partition.
+  // Errors: Corrupt, Io, OutOfMemory; Invalid (the tensor has another dtype, or the slice does not
   // fit the shape).
   template <class T>
   Result<std::vector<T>> values(Slice slice = {}) const noexcept;
 
-  // The elements of a String tensor, or of a slice of it; works for any partition. Errors: Corrupt,
-  // Io; Invalid (another dtype, a slice that does not fit the shape). Cost: each call decodes the
-  // lengths of the stored pieces that it touches; their strings are read where they are not checked
-  // yet, once.
+  // The elements of a String tensor, or a slice of them. Works for any partition. Errors: Corrupt,
+  // Io; Invalid (the tensor has another dtype, or the slice does not fit the shape). Cost: each
+  // call decodes the lengths in the stored slices that it touches. Their strings are read once, for
+  // the check.
   Result<Strings> strings(Slice slice = {}) const noexcept;
 
-  // Copies the elements, or a slice of them, little-endian and row-major into `out`, which must be
-  // exactly as long. Strings and variants are copied as stored, whole only, and not where they are
-  // partitioned (strings() takes those). Errors: Corrupt (checksum; slices that overlap, or that
-  // leave a gap in what is asked for), Io; Invalid (size, slice); Unsupported (a slice of what can
-  // be read whole only).
+  // Copies the elements, or a slice of them, little-endian and row-major, into `out`. The size of
+  // `out` must be exactly read_bytes(slice). String and Variant tensors are copied as stored, only
+  // as a whole and only if they are not partitioned (for those, use strings()). Errors: Corrupt
+  // (checksum; stored slices that overlap, or that leave a gap in the requested slice), Io; Invalid
+  // (size, slice); Unsupported (a slice of a tensor that can be read only as a whole).
   Result<void> read(std::span<std::byte> out, Slice slice = {}) const noexcept;
 
-  // The bytes that read() wants for this slice. Errors: as read(), but for checksums.
+  // The size of `out` that read() needs for this slice. Errors: those of read(), except checksums.
   Result<std::uint64_t> read_bytes(Slice slice = {}) const noexcept;
 
  private:

@@ -1,6 +1,6 @@
 #pragma once
 
-// The Watcher: a process waits for the checkpoints that another one publishes.
+// The Watcher waits for checkpoints that another process publishes.
 
 #include <chrono>
 #include <filesystem>
@@ -17,70 +17,74 @@
 namespace cairn {
 
 struct WatcherOptions {
-  // What a Watcher of this directory said by cursor(). Empty: begin with the oldest in the catalog.
+  // A text that cursor() of a Watcher of this directory returned. Empty: begin with the oldest
+  // checkpoint in the catalog.
   std::string cursor;
-  // TensorFlow's checkpoints_iterator instead: the latest checkpoint only, see Watcher.
+  // Behave as TensorFlow's checkpoints_iterator: return the latest checkpoint only, see Watcher.
   bool only_latest = false;
   std::string latest_filename = "checkpoint";  // the catalog's name
-  bool follow_links = false;                   // as in OpenOptions, of each checkpoint
-  // How often to look where nothing wakes the Watcher, see Watcher.
+  bool follow_links = false;                   // as in OpenOptions, for each checkpoint
+  // How often to look at the directory if no event wakes the Watcher, see Watcher.
   std::chrono::milliseconds poll{1000};
 };
 
 struct Published {
-  std::optional<std::filesystem::path> prefix;  // nothing: the time is over
-  std::vector<SkippedCheckpoint> skipped;       // since the last call, in the catalog's order
+  std::optional<std::filesystem::path> prefix;  // std::nullopt: the timeout is over
+  std::vector<SkippedCheckpoint> skipped;       // since the last call, in the order of the catalog
 };
 
-// Waits for checkpoints in one directory, which need not exist yet.
+// Waits for checkpoints in one directory. The directory may be created later.
 //
-// A checkpoint is published when the catalog names it: what counts is the catalog, replaced or
-// written in place, by the Saver, by TensorFlow or by another tool. Entries come in the catalog's
-// order, oldest first, each once, and each is opened (its indexes, not its tensors) when its turn
-// comes:
+// A checkpoint is published when the catalog names it. The Saver, TensorFlow or another tool may
+// replace the catalog or write it in place. The Watcher takes the entries in the order of the
+// catalog, oldest first, each once, and opens each one (its indexes, not its tensors):
 //
-//   whole                       it is given. A prefix that is given a second time holds other
-//                               tensors now: what counts as the same checkpoint are the names,
-//                               shapes and checksums of its tensors, so that to copy, touch,
-//                               import, pin or list it again is no news.
-//   gone                        it was removed before its turn: skipped.
-//   not whole, not the newest   skipped at once: its writer has gone on.
-//   not whole, the newest       perhaps not whole yet (a copy is under way): looked at again, and
-//                               skipped after ten times `poll`.
+//   whole                       the Watcher returns it. If it returns a prefix a second time, the
+//                               prefix has other tensors now. A checkpoint counts as the same if
+//                               the names, shapes and checksums of its tensors are the same; so
+//                               it is not returned again when it is copied, touched, imported,
+//                               pinned or listed again.
+//   gone                        skipped: it was removed before its turn.
+//   not whole, not the newest   skipped at once: its writer has published a newer one.
+//   not whole, the newest       looked at again, because a copy may still run; skipped after ten
+//                               times `poll`.
 //
-// An entry that was skipped and is whole later, while the catalog still lists it, is given
-// then. What was published and removed between two looks, nobody can know of: call next() at least
-// as often as the writer's retention lets go of checkpoints.
+// If a skipped entry becomes whole while the catalog still lists it, the Watcher returns it then.
+// The Watcher cannot see a checkpoint that is published and removed between two looks: call next()
+// at least as often as the writer's retention removes checkpoints.
 //
-// With only_latest it answers as checkpoints_iterator does: what latest_checkpoint() gives, when
-// that is another path than the last time. Those in between are skipped, a prefix that is saved
-// again is not seen, wholeness is not looked at, and skipped stays empty.
+// With only_latest, the Watcher behaves as checkpoints_iterator: it returns the result of
+// latest_checkpoint() when the path is not the last one. It does not see the checkpoints in between
+// or a prefix that is saved again, does not check that the checkpoint is whole, and leaves
+// `skipped` empty.
 //
-// inotify wakes the Watcher, and it looks every 30 times `poll` even so. It looks once in `poll`
-// where inotify tells nothing or not all: file systems that are not known to be local, a directory
-// that is not there yet, no inotify instance left; and while the newest entry is not whole yet.
+// inotify wakes the Watcher; in addition it looks at the directory every 30 times `poll`. It looks
+// once in `poll` if inotify reports nothing or not everything: the file system may not be local,
+// the directory does not exist yet, or there is no inotify instance left. It also does so while the
+// newest entry is not whole.
 //
-// Threads: it has none of its own, the caller's waits; one call at a time.
+// Threads: one call at a time. The Watcher starts no thread; the thread of the caller waits.
 class CAIRN_API Watcher {
  public:
-  // Errors: Invalid (a cursor that is none, or one of the other mode; a `poll` of less than 1 ms or
-  // more than a day; a catalog's name with a slash, or one that is not a catalog's).
+  // Errors: Invalid (`cursor` is not a text of cursor(), or comes from the other mode; `poll` is
+  // less than 1 ms or more than a day; the catalog's name contains a slash, or is a name that no
+  // catalog may have).
   static Result<Watcher> open(const std::filesystem::path& dir,
                               const WatcherOptions& options = {}) noexcept;
 
-  // Gives the next checkpoint; waits for it at most `timeout`, and looks once in any case.
-  // Errors: Cancelled (`stop` was asked for while waiting; nothing is lost); those of
-  // get_checkpoint_state, when the catalog stays unreadable for ten times `poll` or until the time
-  // is over: the next call tries again. Cost of a look: to read the catalog, and a few stat calls
-  // for each entry; new entries are opened.
+  // Returns the next checkpoint. Waits at most `timeout` for it, and looks at the directory at
+  // least once. Errors: Cancelled (a stop request during the wait; no checkpoint is lost); those of
+  // get_checkpoint_state, if the catalog cannot be read for ten times `poll` or until the timeout
+  // is over; the next call tries again. Cost of a look: reads the catalog, makes a few stat calls
+  // for each entry, and opens new entries.
   Result<Published> next(std::chrono::milliseconds timeout, std::stop_token stop = {}) noexcept;
 
-  // What has been given so far, as text for WatcherOptions::cursor: store it when the checkpoint
-  // has been dealt with, and a later Watcher goes on behind it, whatever the catalog lists by then
-  // and wherever the directory is (with only_latest it must have the same path). What was passed
-  // over is not in it: a later Watcher names it again if it is still listed.
-  // Lifetime: until the next call of next(). Size: a line for each entry of the catalog that was
-  // given, and for at most 64 that have left it; with only_latest, one line.
+  // What the Watcher has returned so far, as a text for WatcherOptions::cursor. Store it after you
+  // have processed the checkpoint: a later Watcher continues with the next one, also if the catalog
+  // has changed or the directory has another path (with only_latest the path must be the same).
+  // Skipped checkpoints are not in it: a later Watcher names them again if they are still listed.
+  // Lifetime: until the next call of next(). Size: one line for each returned entry of the catalog,
+  // and for at most 64 that have left it; with only_latest, one line.
   const std::string& cursor() const noexcept;
 
   Watcher(Watcher&&) noexcept;

@@ -58,7 +58,9 @@ FileInfo info_of(const Machine& machine, Inode inode) {
 Result<std::string> bare(std::string_view name, const std::string& directory) {
   if (name.empty() || name == "." || name == ".." ||
       name.find_first_of(std::string_view("/\0", 2)) != std::string_view::npos) {
-    return Error{Code::Unsafe, 0, directory + ": not a bare file name: " + std::string(name)};
+    return Error{
+        Code::Unsafe, 0,
+        directory + ": a file name is needed here, without a directory, not " + std::string(name)};
   }
   return std::string(name);
 }
@@ -207,7 +209,7 @@ Result<Directory> Directory::open_or_create(const std::filesystem::path& path) {
       CAIRN_CHECK(outcome(machine.change_names(machine.inode_of(parent.dir_.fd()),
                                                {{next.filename(), machine.new_inode(), true}},
                                                "make " + next.string()),
-                          next.string(), "cannot make the directory"));
+                          next.string(), "cannot create the directory"));
     }
     CAIRN_CHECK(parent.sync());
   }
@@ -284,7 +286,7 @@ Result<void> Directory::rename(std::string_view from, std::string_view to) const
 }
 
 Result<void> Directory::rename_new(std::string_view from, std::string_view to) const {
-  CAIRN_CHECK(outcome(exists(to) ? EEXIST : 0, joined(to), "cannot take this name"));
+  CAIRN_CHECK(outcome(exists(to) ? EEXIST : 0, joined(to), "cannot get this name"));
   return rename(from, to);
 }
 

@@ -236,7 +236,8 @@ Breach breach_of_next_saver(const Machine& machine, const World& world, const Co
     // Files are of no age here, which is any: what is left of a removal goes at once, and is said.
     for (const std::string& warning : saved->warnings) {
       if (warning.find("cut short") == std::string::npos &&
-          warning.find(".cairn: is gone, for it was all that was left") == std::string::npos)
+          warning.find(".cairn: was removed, because it was the last file of a checkpoint") ==
+              std::string::npos)
         return warning;
     }
   }

@@ -6,22 +6,22 @@ STRICTER = {
     "a known field of another wire type": re.compile("a known field has another wire type"),
     "unknown fields that are groups": re.compile("unknown pbf field type"),
     "an index without a header": re.compile("the index has no header"),
-    "keys that do not ascend": re.compile("holds the key .* behind "),
+    "keys that do not ascend": re.compile("has the key .* after "),
     "slices that contradict their entries": re.compile(
-        "is listed but has no entry|is listed twice|has another dtype or shape in its own entry"),
-    "slices without elements": re.compile("lists a slice, number [0-9]+, that does not fit into its shape"),
-    "a header that counts no shards": re.compile("the index's header counts -?[0-9]+ shards"),
-    "a shard beyond the header's count": re.compile("lies in shard -?[0-9]+ of -?[0-9]+"),
+        "is listed but has no entry|is listed twice|has a different dtype or shape in its own entry"),
+    "slices without elements": re.compile("lists a slice, number [0-9]+, that does not fit its shape"),
+    "a header that counts no shards": re.compile("the index's header says that there are -?[0-9]+ shards"),
+    "a shard beyond the header's count": re.compile("is in shard -?[0-9]+ of -?[0-9]+"),
     "strings and variants of another size than stored": re.compile(
-        "the strings' lengths and their checksum ask for|bytes stand behind the last of [0-9]+ variants|"
-        "bytes and [0-9]+ elements, which take at least|but tensor .* needs [0-9]+ at byte|"
+        "the strings and their checksum need|bytes come after the last of [0-9]+ variants|"
+        "bytes and [0-9]+ elements, but they need at least|but tensor .* needs [0-9]+ at byte|"
         "has [0-9]{19} bytes at offset"),
-    "blocks out of order": re.compile("leads to no block behind the one before"),
-    "blocks that reach into the footer": re.compile("leaves the file of"),
+    "blocks out of order": re.compile("does not lead to a block after the previous one"),
+    "blocks that reach into the footer": re.compile("ends after the end of the file of"),
     "numbers of a table beyond 32 bits": re.compile(
         "holds an entry that is cut off|holds a key that shares [0-9]{10,} bytes"),
     "names longer than a mebibyte": re.compile("is longer than 1048576 bytes"),
-    "partitioned variants": re.compile("only where it is stored whole|is partitioned into [0-9]+ slices"),
+    "partitioned variants": re.compile("only as a whole|is partitioned into [0-9]+ slices"),
 }
 
 # By the mutation and TensorFlow's error.

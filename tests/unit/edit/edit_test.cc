@@ -178,7 +178,7 @@ TEST_CASE("two object graphs are a collision whose sentence says what they are")
   test::save(box / "two", {kRight, {{"_CHECKPOINTABLE_OBJECT_GRAPH", {"g"}}}});
   const auto done = merged({box / "one", box / "two"}, to(box / "m"));
   CHECK(has(refusal(done), "Exists: "));
-  CHECK(has(refusal(done), "object graph, of which a checkpoint has one"));
+  CHECK(has(refusal(done), "object graph, and a checkpoint can have only one"));
 }
 
 TEST_CASE("slices of one tensor in several sources become one tensor") {
@@ -316,7 +316,7 @@ TEST_CASE("the step is kept where all agree, metadata where none differs") {
   save("c", 6, {});
   const auto done = merged({box / "a", box / "b"}, to(box / "m"));
   REQUIRE(done->warnings.size() == 1);
-  CHECK(has(done->warnings[0], "metadata \"where\" differs"));
+  CHECK(has(done->warnings[0], "metadata \"where\" is left out"));
   const auto checkpoint = Checkpoint::open(box / "m");
   CHECK(checkpoint->step() == 5);
   CHECK(checkpoint->metadata("who") == "me");
@@ -397,7 +397,7 @@ TEST_CASE("a safetensors file is merged, and gets the checksums that it lacks") 
   const auto done = merged({box / "s.safetensors", box / "two"}, to(box / "m"));
   REQUIRE_MESSAGE(done, refusal(done));
   REQUIRE(done->warnings.size() == 1);
-  CHECK(has(done->warnings[0], "2 tensors had no checksum: 16 bytes were read"));
+  CHECK(has(done->warnings[0], "2 tensors had no checksum; 16 bytes were read"));
   CHECK(Checkpoint::open(box / "m")->tensor("left/a")->crc32c() ==
         Checkpoint::open(box / "s")->tensor("left/a")->crc32c());
   CHECK(Checkpoint::open(box / "m")->verify()->damage.empty());
@@ -562,17 +562,17 @@ TEST_CASE(
 
 TEST_CASE("what cannot be renamed is refused before anything is written") {
   const std::pair<Renaming, std::string> kCases[] = {
-      {{}, "Invalid: .*nothing says what"},
+      {{}, "Invalid: .*no name or pattern"},
       {names({{"left/x", "y"}}),
-       "NotFound: .*no tensor \"left/x\"; nearest: \"left/a\", \"left/b\""},
-      {names({{"left/a", ""}}), "Invalid: .*would have an empty name"},
+       "NotFound: .*no tensor \"left/x\"; similar names: \"left/a\", \"left/b\""},
+      {names({{"left/a", ""}}), "Invalid: .*would get an empty name"},
       {names({{"left/a", "left/b"}}),
-       "Exists: .*\"left/a\" and \"left/b\" would both be \"left/b\""},
+       "Exists: .*\"left/a\" and \"left/b\" would both get the name \"left/b\""},
       {names({{"left/a", "x"}, {"left/a", "y"}}), "Invalid: .*renamed twice"},
-      {patterns({{"left/.", "x"}}), "Exists: .*would both be \"x\""},
-      {patterns({{"left/(", "x"}}), "Invalid: .*is no regular expression"},
+      {patterns({{"left/.", "x"}}), "Exists: .*would both get the name \"x\""},
+      {patterns({{"left/(", "x"}}), "Invalid: .*is not a regular expression"},
       {patterns({{"right", "x"}}), "NotFound: .*no tensor's name matches \"right\""},
-      {patterns({{"^.*$", ""}}), "Invalid: .*would have an empty name"},
+      {patterns({{"^.*$", ""}}), "Invalid: .*would get an empty name"},
       {names({{"left/a", std::string(2 << 20, 'x')}}), "Invalid: .*a name of"},
   };
   Sandbox box;
@@ -619,7 +619,7 @@ TEST_CASE("a universal shard whose header says old names is no safetensors file 
   for (const TransferOptions& options : {to(box / "n"), in_place()}) {
     const path where = options.output.empty() ? box / "m" : options.output;
     REQUIRE(rename_tensors(box / "m", names({{"left/a", "new/a"}}), options));
-    CHECK(has(refusal(export_index(where, Format::Safetensors)), "convert() writes one"));
+    CHECK(has(refusal(export_index(where, Format::Safetensors)), "use convert()"));
     CHECK(Checkpoint::open(where)->verify()->damage.empty());
     REQUIRE(convert(where, Format::Safetensors, to(where.string() + "-s")));
     CHECK(*test::values_at(where.string() + "-s.safetensors") == kRenamed);
@@ -635,7 +635,7 @@ TEST_CASE("of several shards the one that was not renamed is not taken for the w
   TransferOptions lossy;
   for (lossy.allow_lossy = false;; lossy.allow_lossy = true) {
     CHECK(has(refusal(export_index(box / "both", Format::Safetensors, lossy)),
-              "lie in several shards; convert() writes one"));
+              "are in several shards"));
     if (lossy.allow_lossy) break;
   }
   CHECK(!test::fs::exists(box / "both.safetensors"));
@@ -678,7 +678,7 @@ TEST_CASE("what was merged from one safetensors file is exported as that file") 
   CHECK(*test::values_at(again->prefix) == kLeft);
   // Its header goes on saying the old names.
   REQUIRE(rename_tensors(file, names({{"left/a", "new/a"}}), to(box / "r")));
-  CHECK(has(refusal(export_index(box / "r", Format::Safetensors)), "convert() writes one"));
+  CHECK(has(refusal(export_index(box / "r", Format::Safetensors)), "use convert()"));
 }
 
 TEST_CASE("metadata and step that the file itself says are kept where it is exported") {
@@ -705,10 +705,10 @@ TEST_CASE("a safetensors file is renamed elsewhere, and not in place") {
   REQUIRE(export_index(box / "m", Format::Safetensors));
   const auto renaming = names({{"left/a", "new/a"}});
   CHECK(has(refusal(rename_tensors(box / "m.safetensors", renaming, in_place())),
-            "its names stand in the file itself"));
+            "the file itself contains the names"));
   REQUIRE(rename_tensors(box / "m.safetensors", renaming, to(box / "n")));
   CHECK(*test::values_at(box / "n") == kRenamed);
-  CHECK(has(refusal(export_index(box / "n", Format::Safetensors)), "convert() writes one"));
+  CHECK(has(refusal(export_index(box / "n", Format::Safetensors)), "use convert()"));
 }
 
 TEST_CASE("what lies beside and keeps the old names is named") {

@@ -213,7 +213,7 @@ TEST_CASE("entries that no checkpoint can hold are refused") {
       {"an unknown field of 2^32 bytes", "08012804fa07 8080808010", Code::Corrupt},
       {"field 0", "00", Code::Corrupt},
       {"group", "0b", Code::Corrupt},
-      {"slice of another rank", "08013a020a00", Code::Corrupt},
+      {"slice whose rank is not", "08013a020a00", Code::Corrupt},
       {"slice beyond the shape", "0801120412020802 3a060a0408011002", Code::Corrupt},
       {"slice of no length", "08011204120208023a040a021000", Code::Corrupt},
       {"slice of negative length", "08011204120208023a0d0a0b10ffffffffffffffffff01", Code::Corrupt},
@@ -296,7 +296,7 @@ TEST_CASE("versions and shard counts that must not be read are not") {
   CHECK_FALSE(decode(write_index({})).has_value());
   const auto negative = decode(write_index({{"", from_hex("08ffffffffffffffffff011a020801")}}));
   REQUIRE_FALSE(negative.has_value());
-  CHECK(negative.error().what == "the index's header counts -1 shards");
+  CHECK(negative.error().what == "the index's header says that there are -1 shards");
 }
 
 TEST_CASE("a name above the limit is refused") {

@@ -54,8 +54,9 @@ TEST_CASE("what is wrong with a checkpoint is refused by decode and by encode") 
       {"chunks are not tiny", "chunks of 2048", [](auto& f) { f.chunk_bytes = 2048; }},
       {"there are chunks", "chunks of 0", [](auto& f) { f.chunk_bytes = 0; }},
       {"shard counts are not negative", "-1 shards", [](auto& f) { f.bundle.num_shards = -1; }},
-      {"metadata ascends", "must ascend", [](auto& f) { std::swap(f.metadata[0], f.metadata[2]); }},
-      {"metadata is unique", "must ascend", [](auto& f) { f.metadata[1] = f.metadata[0]; }},
+      {"metadata ascends", "ascending order",
+       [](auto& f) { std::swap(f.metadata[0], f.metadata[2]); }},
+      {"metadata is unique", "ascending order", [](auto& f) { f.metadata[1] = f.metadata[0]; }},
       {"safetensors' metadata is unique", "twice",
        [](auto& f) { f.safetensors_metadata[1].first = "format"; }},
   };
@@ -66,15 +67,15 @@ TEST_CASE("what is wrong with a shard is refused by decode and by encode") {
   for (const std::string_view name :
        {std::string_view(), std::string_view("."), std::string_view(".."), std::string_view("a/b"),
         std::string_view("/a"), std::string_view("a\0b", 3)}) {
-    check_refused({"shard names are bare", "not a bare file name",
+    check_refused({"shard names are bare", "must not contain a directory",
                    [name](IndexFacts& f) { f.shards[1].name = name; }});
   }
   const BrokenFacts cases[] = {
       {"shard names are short", "bare", [](auto& f) { f.shards[0].name = std::string(256, 'a'); }},
       {"shard names are unique", "twice", [](auto& f) { f.shards[0].name = f.shards[1].name; }},
       {"kinds are known", "kind 5", [](auto& f) { f.shards[0].kind = ShardKind{5}; }},
-      {"heads fit", "do not fit", [](auto& f) { f.shards[0].head_bytes = 100'001; }},
-      {"live bytes fit", "do not fit", [](auto& f) { f.shards[0].live_bytes = 100'000; }},
+      {"heads fit", "but it should have", [](auto& f) { f.shards[0].head_bytes = 100'001; }},
+      {"live bytes fit", "but it should have", [](auto& f) { f.shards[0].live_bytes = 100'000; }},
       {"no head has no sum", "no head", [](auto& f) { f.shards[1].head_crc32c = 1; }},
       {"shards have a limit", "65537 shards",
        [](auto& f) {
@@ -87,11 +88,11 @@ TEST_CASE("what is wrong with a shard is refused by decode and by encode") {
 
 TEST_CASE("what is wrong with a tensor is refused by decode and by encode") {
   const BrokenFacts cases[] = {
-      {"names ascend", "must ascend", [](auto& f) { std::swap(f.tensors[0], f.tensors[1]); }},
-      {"names are unique", "must ascend", [](auto& f) { f.tensors[1].name = "big"; }},
-      {"names compare as unsigned bytes", "must ascend",
+      {"names ascend", "ascending order", [](auto& f) { std::swap(f.tensors[0], f.tensors[1]); }},
+      {"names are unique", "ascending order", [](auto& f) { f.tensors[1].name = "big"; }},
+      {"names compare as unsigned bytes", "ascending order",
        [](auto& f) { f.tensors.back().name = "A"; }},
-      {"the empty name is the first", "must ascend", [](auto& f) { f.tensors[1].name = ""; }},
+      {"the empty name is the first", "ascending order", [](auto& f) { f.tensors[1].name = ""; }},
       {"names have a limit", "name of 1048577 bytes",
        [](auto& f) { f.tensors.back().name = std::string(limits::kNameBytesMax + 1, '\xff'); }},
       {"ranks have a limit", "rank 255",
@@ -115,18 +116,19 @@ TEST_CASE("what is wrong with a tensor is refused by decode and by encode") {
        [](auto& f) { tensor(f, "strings").encoding = Encoding::Raw; }},
       {"variants are encoded", "encoding 1",
        [](auto& f) { tensor(f, "variant").encoding = Encoding::TensorFlowString; }},
-      {"opaque dtypes have names", "must ascend",
+      {"opaque dtypes have names", "ascending order",
        [](auto& f) { tensor(f, "packed").opaque_dtype = ""; }},
       {"opaque dtypes have bits", "0 bits", [](auto& f) { tensor(f, "packed").opaque_bits = 0; }},
       {"opaque dtypes are raw", "encoding 2",
        [](auto& f) { tensor(f, "packed").encoding = Encoding::TensorFlowVariant; }},
       {"shards exist", "shard 2 of 2", [](auto& f) { f.tensors[0].span.shard = 2; }},
-      {"spans end inside", "do not lie", [](auto& f) { f.tensors[0].span.offset_bytes = 91'001; }},
-      {"spans start inside", "do not lie",
+      {"spans end inside", "are not inside",
+       [](auto& f) { f.tensors[0].span.offset_bytes = 91'001; }},
+      {"spans start inside", "are not inside",
        [](auto& f) { f.tensors[0].span.offset_bytes = UINT64_MAX; }},
-      {"spans keep off the head", "do not lie",
+      {"spans keep off the head", "are not inside",
        [](auto& f) { f.tensors[0].span.offset_bytes = 4095; }},
-      {"empty tensors lie inside too", "do not lie",
+      {"empty tensors lie inside too", "are not inside",
        [](auto& f) { tensor(f, "empty").span.offset_bytes = 100'001; }},
       {"chunk sums are all there", "2 chunk sums",
        [](auto& f) { f.tensors[0].chunk_crc32cs.pop_back(); }},
@@ -153,7 +155,7 @@ TEST_CASE("what is wrong with what a feature announces is refused by decode and 
        }},
       {"opaque dtypes have no byte order", "flags 5",
        [](auto& f) { tensor(f, "packed").other_byte_order = true; }},
-      {"bytes have no byte order", "byte order of its own",
+      {"bytes have no byte order", "has no byte order",
        [](auto& f) {
          tensor(f, "swapped").dtype = DType::Uint8;
          tensor(f, "swapped").shape = {4};
@@ -171,10 +173,11 @@ TEST_CASE("what is wrong with what a feature announces is refused by decode and 
        [](auto& f) { tensor(f, "column_major").strides = {INT64_MAX, INT64_MAX}; }},
       {"packed elements have no strides", "have no strides",
        [](auto& f) { tensor(f, "packed").strides = {1}; }},
-      {"sources are bare names", "not a bare", [](auto& f) { f.source_index->name = "../x"; }},
+      {"sources are bare names", "must not contain a directory",
+       [](auto& f) { f.source_index->name = "../x"; }},
       {"sources have ranges", "no ranges", [](auto& f) { f.source_index->ranges.clear(); }},
-      {"ranges ascend", "not behind byte", [](auto& f) { f.source_index->ranges[1] = {100, 50}; }},
-      {"ranges lie inside", "lie outside",
+      {"ranges ascend", "or before byte", [](auto& f) { f.source_index->ranges[1] = {100, 50}; }},
+      {"ranges lie inside", "are outside",
        [](auto& f) { f.source_index->ranges[1].size_bytes = 1'001; }},
       {"ranges have bytes", "0 bytes at 0", [](auto& f) { f.source_index->ranges[0] = {0, 0}; }},
   };
@@ -186,8 +189,8 @@ TEST_CASE("what is wrong with a slice is refused by decode and by encode") {
     return tensor(facts, "partitioned").slices[0];
   };
   const BrokenFacts cases[] = {
-      {"ranks are equal", "another rank", [&](auto& f) { first(f).extents.pop_back(); }},
-      {"ranks are equal", "another rank", [&](auto& f) { first(f).extents.push_back({}); }},
+      {"ranks are equal", "the rank of a slice", [&](auto& f) { first(f).extents.pop_back(); }},
+      {"ranks are equal", "the rank of a slice", [&](auto& f) { first(f).extents.push_back({}); }},
       {"starts are not negative", "from -1", [&](auto& f) { first(f).extents[0] = {-1, 2}; }},
       {"lengths are positive", "has 0 elem", [&](auto& f) { first(f).extents[0] = {0, 0}; }},
       {"lengths are -1 or positive", "-2 elem", [&](auto& f) { first(f).extents[0] = {0, -2}; }},
@@ -196,11 +199,11 @@ TEST_CASE("what is wrong with a slice is refused by decode and by encode") {
       {"extents do not overflow", "dimension of 6",
        [&](auto& f) { first(f).extents[0] = {INT64_MAX, INT64_MAX}; }},
       {"sizes agree", "do not hold", [&](auto& f) { first(f).span.size_bytes = 15; }},
-      {"spans lie inside", "do not lie", [&](auto& f) { first(f).span.offset_bytes = 1999; }},
+      {"spans lie inside", "are not inside", [&](auto& f) { first(f).span.offset_bytes = 1999; }},
       {"shards exist", "shard 9", [&](auto& f) { first(f).span.shard = 9; }},
-      {"the whole has no place", "place of its own",
+      {"the whole has no place", "bytes of its own",
        [](auto& f) { tensor(f, "partitioned").span.size_bytes = 48; }},
-      {"the whole has no checksum", "place of its own",
+      {"the whole has no checksum", "bytes of its own",
        [](auto& f) { tensor(f, "partitioned").span.crc32c = 0; }},
       {"sizes do not overflow", "more than 2^64",
        [](auto& f) {
@@ -271,7 +274,7 @@ TEST_CASE("records that contradict their columns are refused") {
   const BrokenBytes cases[] = {
       {"flags of slices are known", "a slice has unknown flags", put_slice_flags(3)},
       {"sums of slices have a flag", "a slice has unknown flags 0, or", put_slice_flags(0)},
-      {"content hashes belong to tensors", "that no tensor has",
+      {"content hashes belong to tensors", "that belong to no tensor",
        [&](auto& file, const index::Columns& columns) {
          put_field(0, kFlags, std::uint8_t{1})(file, columns);
          store_le(bytes_at(file, columns.content_hashes.data()), std::uint64_t{0});
@@ -284,24 +287,25 @@ TEST_CASE("records that contradict their columns are refused") {
        }},
       {"opaque dtypes belong to tensors", "opaque dtype 1 belongs to no tensor",
        put_field(5, kDtype, std::uint16_t{index::kFirstOpaque})},
-      {"names do not end behind", "behind their columns", put_field(last, kName, 10'000u)},
-      {"names do not end before", "behind their columns", put_field(1, kName, 1u)},
+      {"names do not end behind", "after the end of their columns",
+       put_field(last, kName, 10'000u)},
+      {"names do not end before", "after the end of their columns", put_field(1, kName, 1u)},
       {"all chunk sums are owned", "longer than",
        [&](auto& file, const index::Columns& columns) {
          for (std::size_t i = 0; i <= last; ++i) put_field(i, kChunks, 0u)(file, columns);
        }},
-      {"dims do not end behind", "behind their columns", put_field(last, kDims, 10'000u)},
-      {"dims do not end before", "behind their columns", put_field(1, kDims, 1u)},
-      {"chunks do not end behind", "behind their columns", put_field(last, kChunks, 4u)},
-      {"slices do not end behind", "behind their columns", put_field(last, kSlices, 3u)},
-      {"slices do not end before", "behind their columns", put_field(last, kSlices, 1u)},
+      {"dims do not end behind", "after the end of their columns", put_field(last, kDims, 10'000u)},
+      {"dims do not end before", "after the end of their columns", put_field(1, kDims, 1u)},
+      {"chunks do not end behind", "after the end of their columns", put_field(last, kChunks, 4u)},
+      {"slices do not end behind", "after the end of their columns", put_field(last, kSlices, 3u)},
+      {"slices do not end before", "after the end of their columns", put_field(last, kSlices, 1u)},
       {"reserved bytes are zero", "reserved", put_field(0, kZero, std::uint16_t{1})},
       {"flags are known", "unknown flags", put_field(0, kFlags, std::uint8_t{15})},
-      {"what is used is announced", "features 0 and makes use of 2",
+      {"what is used is announced", "features 0, but it uses 2",
        put_field(9, kFlags, std::uint8_t{5})},
-      {"sums have a flag", "without its flag", put_field(0, kFlags, std::uint8_t{2})},
-      {"hashes have a flag", "without its flag", put_field(0, kFlags, std::uint8_t{1})},
-      {"flags have a sum or 0", "without its flag", put_field(2, kCrc, 1u)},
+      {"sums have a flag", "no flag for it", put_field(0, kFlags, std::uint8_t{2})},
+      {"hashes have a flag", "no flag for it", put_field(0, kFlags, std::uint8_t{1})},
+      {"flags have a sum or 0", "no flag for it", put_field(2, kCrc, 1u)},
   };
   for (const BrokenBytes& broken : cases) {
     CAPTURE(broken.rule);
@@ -494,8 +498,8 @@ TEST_CASE("a file that is no index, and one that a text-mode transfer damaged, a
                             "CAIRN\r\n"}) {
     CHECK(says(start).find("text mode") != std::string::npos);
   }
-  CHECK(says("PK\x03\x04").find("no Cairn index") != std::string::npos);
-  CHECK(refusal({}).what.find("no Cairn index") != std::string::npos);
+  CHECK(says("PK\x03\x04").find("not a Cairn index") != std::string::npos);
+  CHECK(refusal({}).what.find("not a Cairn index") != std::string::npos);
 }
 
 TEST_CASE("newer versions and unknown required features are Unsupported, and named") {
@@ -523,12 +527,12 @@ TEST_CASE("bytes behind an index are no part of it, whatever their digest") {
   file.resize(file.size() + 8);
   const Digest128 digest = index::file_digest(file);
   std::ranges::copy(digest.bytes, file.begin() + index::kDigestAt);
-  CHECK(refusal(file).what.find("which announces") != std::string::npos);
+  CHECK(refusal(file).what.find("but the header says") != std::string::npos);
 }
 
 TEST_CASE("sizes and reserved bytes of the header are checked") {
-  for (const auto& [at, what] :
-       {std::pair(index::kHeaderBytesAt, "claims 65"), std::pair(index::kZeroAt, "reserved")}) {
+  for (const auto& [at, what] : {std::pair(index::kHeaderBytesAt, "its header has 65"),
+                                 std::pair(index::kZeroAt, "reserved")}) {
     auto file = encode(walk_facts());
     file[at] |= std::byte{1};
     repair(file);

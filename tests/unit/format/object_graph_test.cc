@@ -194,7 +194,7 @@ TEST_CASE("a graph of more parts than are read is refused") {
   CHECK(decoded(fields(most)).nodes.size() == 1);
   const auto graph = decode_object_graph(fields(most + 1));
   REQUIRE_FALSE(graph);
-  CHECK(graph.error().what.find("more nodes") != std::string::npos);
+  CHECK(graph.error().what.find("too many nodes") != std::string::npos);
   const std::string too_long(format::limits::kObjectGraphBytesMax + 1, 'x');
   const auto unread = decode_object_graph(too_long);
   REQUIRE_FALSE(unread);
@@ -300,7 +300,7 @@ TEST_CASE("a graph that is no scalar string is refused") {
   test::Scratch scratch;
   test::write_checkpoint(scratch / "m", {test::text(graph_name, {}, {"x"})});
   CHECK(refusal(read_object_graph(test::open_checkpoint(scratch / "m")),
-                {"no TrackableObjectGraph"}) == Code::Corrupt);
+                {"not a TrackableObjectGraph"}) == Code::Corrupt);
 }
 
 TEST_CASE("a key that the graph says and the checkpoint lacks is not found") {

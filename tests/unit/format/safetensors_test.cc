@@ -95,25 +95,25 @@ TEST_CASE("what breaks safetensors' rules is refused") {
     const char* complaint;
   };
   const Case cases[] = {
-      {"", 0, "no JSON object"},
-      {"[]", 0, "no JSON object"},
-      {"{", 0, "no JSON object"},
-      {"{}{}", 0, "no JSON object"},
-      {"{} x", 0, "no JSON object"},
-      {"{\"\xff\":1}", 0, "no JSON object"},
-      {R"({"a":1})", 0, "not described by an object"},
-      {R"({"__metadata__":1})", 0, "is no object"},
-      {R"({"__metadata__":{"a":1}})", 0, "is no string"},
-      {R"({"__metadata__":{"a":"1","a":"1"}})", 0, "is there twice"},
-      {R"({"__metadata__":{},"__metadata__":{}})", 0, "is there twice"},
+      {"", 0, "not a JSON object"},
+      {"[]", 0, "not a JSON object"},
+      {"{", 0, "not a JSON object"},
+      {"{}{}", 0, "not a JSON object"},
+      {"{} x", 0, "not a JSON object"},
+      {"{\"\xff\":1}", 0, "not a JSON object"},
+      {R"({"a":1})", 0, "its description is not a JSON object"},
+      {R"({"__metadata__":1})", 0, "is not a JSON object"},
+      {R"({"__metadata__":{"a":1}})", 0, "is not a string"},
+      {R"({"__metadata__":{"a":"1","a":"1"}})", 0, "appears twice"},
+      {R"({"__metadata__":{},"__metadata__":{}})", 0, "appears twice"},
       {R"({"a":{"shape":[],"data_offsets":[0,1]}})", 1, "is missing"},
       {R"({"a":{"dtype":"U8","data_offsets":[0,1]}})", 1, "is missing"},
       {R"({"a":{"dtype":"U8","shape":[]}})", 0, "is missing"},
-      {R"({"a":{"dtype":"U8","dtype":"U8","shape":[],"data_offsets":[0,1]}})", 1, "there twice"},
-      {R"({"a":{"dtype":1,"shape":[],"data_offsets":[0,1]}})", 1, "another kind"},
-      {R"({"a":{"dtype":"U8","shape":1,"data_offsets":[0,1]}})", 1, "another kind"},
-      {R"({"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,1]}})", 1, "no integer"},
-      {R"({"a":{"dtype":"U8","shape":[1.0],"data_offsets":[0,1]}})", 1, "no integer"},
+      {R"({"a":{"dtype":"U8","dtype":"U8","shape":[],"data_offsets":[0,1]}})", 1, "appears twice"},
+      {R"({"a":{"dtype":1,"shape":[],"data_offsets":[0,1]}})", 1, "wrong type"},
+      {R"({"a":{"dtype":"U8","shape":1,"data_offsets":[0,1]}})", 1, "wrong type"},
+      {R"({"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,1]}})", 1, "not an integer"},
+      {R"({"a":{"dtype":"U8","shape":[1.0],"data_offsets":[0,1]}})", 1, "not an integer"},
       {R"({"a":{"dtype":"U8","shape":[9223372036854775808],"data_offsets":[0,1]}})", 1, "integer"},
       {R"({"a":{"dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", 0, "large"},
       {R"({"a":{"dtype":"F64","shape":[4611686018427387904],"data_offsets":[0,0]}})", 0, "large"},
@@ -136,7 +136,7 @@ TEST_CASE("what breaks safetensors' rules is refused") {
        2, "starts at"},
       {R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
        R"("a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
-       2, "is there twice"},
+       2, "appears twice"},
   };
   for (const auto& [json, payload_bytes, complaint] : cases) {
     CAPTURE(json);
@@ -177,7 +177,7 @@ TEST_CASE("where the file's size is not known, its end must be one that a file c
   CHECK(ending_with(3).has_value());
   const auto beyond = ending_with(4);
   REQUIRE_FALSE(beyond.has_value());
-  CHECK(beyond.error().what.find("where no file ends") != std::string::npos);
+  CHECK(beyond.error().what.find("more than a file can have") != std::string::npos);
 }
 
 TEST_CASE("a header longer than its file or than any reader takes is refused") {

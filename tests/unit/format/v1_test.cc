@@ -206,9 +206,9 @@ TEST_CASE("one element too few and one too many are refused, for each dtype") {
   for (const DtypeCase& one : every_dtype()) {
     INFO(std::string(name(one.dtype)));
     for (const std::string& values : {one.packed, one.unpacked}) {
-      CHECK(
-          has(refused(decode_one(one.dtype, 4, values)), "Corrupt: tensor \"t\" holds 3 of its 4"));
-      CHECK(has(refused(decode_one(one.dtype, 2, values)), "holds more than its 2 elements"));
+      CHECK(has(refused(decode_one(one.dtype, 4, values)),
+                "Corrupt: tensor \"t\" has only 3 of its 4"));
+      CHECK(has(refused(decode_one(one.dtype, 2, values)), "has more values than its 2 elements"));
     }
   }
 }
@@ -298,13 +298,13 @@ TEST_CASE("records that contradict the list of tensors are refused") {
   CHECK(has(with([&](V1Records& r) { r["x"] = r[scalar_key]; }), "belongs to no slice"));
   CHECK(
       has(with([&](V1Records& r) { r[std::string("\x00\x61", 2)] = ""; }), "belongs to no slice"));
-  CHECK(has(with([&](V1Records& r) { r[matrix_key] = r[scalar_key]; }), "is another's"));
+  CHECK(has(with([&](V1Records& r) { r[matrix_key] = r[scalar_key]; }), "names another tensor"));
   CHECK(has(with([&](V1Records& r) { r[matrix_key] = ""; }), "its message is missing"));
   const std::string twice = field(1, "m") + field(2, test::slice_proto(test::Extents(2))) +
                             field(3, kMatrix.pieces[0].values) + field(3, "");
-  CHECK(has(with([&](V1Records& r) { r[matrix_key] = field(2, twice); }), "holds values twice"));
+  CHECK(has(with([&](V1Records& r) { r[matrix_key] = field(2, twice); }), "has values twice"));
   CHECK(has(with([&](V1Records& r) { r[matrix_key] += r[matrix_key]; }), "two messages"));
-  CHECK(has(with([&](V1Records& r) { r[""] = "\x08\x01"; }), "is no list of tensors"));
+  CHECK(has(with([&](V1Records& r) { r[""] = "\x08\x01"; }), "is not a list of tensors"));
   CHECK(has(with([&](V1Records& r) { r.erase(""); }), "its first key is not empty"));
 }
 
@@ -314,7 +314,7 @@ TEST_CASE("lists of tensors that cannot be are refused") {
   };
   V1Sample sample = kMatrix;
   sample.pieces.clear();
-  CHECK(has(meta_of(sample), "lists no slice"));
+  CHECK(has(meta_of(sample), "has no slice"));
   sample = kMatrix;
   sample.pieces.push_back(sample.pieces.front());
   CHECK(has(meta_of(sample), "is listed twice"));
@@ -325,7 +325,7 @@ TEST_CASE("lists of tensors that cannot be are refused") {
                                        {{2, 1}, {}},
                                        {{1, INT64_MAX}, {}}}) {
     sample.pieces = {{extents, {}}};
-    CHECK(has(meta_of(sample), "does not fit into its shape"));
+    CHECK(has(meta_of(sample), "does not fit its shape"));
   }
   sample = kMatrix;
   sample.shape = {-2, 2};

@@ -112,7 +112,7 @@ TEST_CASE("what never stands still is given up after eight attempts, to be tried
       open_right(box / "P.index", [&](int) { write_file(box / "P.index", "wrong"); });
   CHECK(opening.attempts == 8);
   CHECK(opening.said ==
-        "Busy: P: is written anew faster than it can be opened: wrong is not right");
+        "Busy: P: is replaced faster than it can be opened; try again: wrong is not right");
 }
 
 TEST_CASE("what is removed meanwhile is said to be removed") {

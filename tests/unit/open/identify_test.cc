@@ -32,7 +32,7 @@ const Stranger kStrangers[] = {
     {"xz", "\xfd\x37zXZ\x00\x00\x04"s, "is a compressed file"},
     {"zstd", "\x28\xb5\x2f\xfd\x04\x00\x01\x00"s, "is a compressed file"},
     {"tar", "model/weights"s + std::string(244, '\0') + "ustar  "s + std::string(300, '\0'),
-     "is a tar archive: unpack it"},
+     "is a tar archive; unpack it"},
     {"Zip", zipped("readme.txt"), "is a Zip archive"},
     {"an empty Zip", "PK\x05\x06"s + std::string(18, '\0'), "is a Zip archive"},
     {"PyTorch's Zip", zipped("archive/data.pkl"), "is a Zip archive of PyTorch's"},
@@ -44,7 +44,7 @@ const Stranger kStrangers[] = {
     {"Git LFS",
      "version https:"
      "//git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 42\n",
-     "is a Git LFS pointer, which stands for the file in a repository: 'git lfs pull'"},
+     "is a Git LFS pointer, which is in the place of the file; run 'git lfs pull'"},
     {"HTML", "<!DOCTYPE html><html>404</html>", "is an HTML page"},
     {"HTML without a doctype", "\n\n  <HTML lang=en>", "is an HTML page"},
     {"HTML with a byte order mark", "\xef\xbb\xbf<!doctype HTML>", "is an HTML page"},

@@ -247,8 +247,8 @@ TEST_CASE("a file that is no checkpoint is refused with what it is") {
       {"model.gguf", {"GGUF and more bytes", "a GGUF file"}},
       {"model.pkl", {"\x80\x04\x95 pickled", "a Python pickle, which can run code"}},
       {"state.txt", {"model_checkpoint_path: \"m\"\n", "a catalog"}},
-      {"noise", {"nothing in particular", "nothing that is known here"}},
-      {"short", {"x", "nothing that is known here"}},
+      {"noise", {"nothing in particular", "not a checkpoint of a format that Cairn knows"}},
+      {"short", {"x", "not a checkpoint of a format that Cairn knows"}},
   };
   for (const auto& [name, file] : files) {
     write_file(box / name, file.first);

@@ -151,15 +151,15 @@ TEST_CASE("the way follows from what is seen") {
     const char* said;
   };
   const Case cases[]{
-      {{8 * kGiB, 0, 20 * kGiB, disk, true}, IoMethod::Populate, "once, for all"},
+      {{8 * kGiB, 0, 20 * kGiB, disk, true}, IoMethod::Populate, "once for all"},
       {{8 * kGiB, 8 * kGiB, 20 * kGiB, disk, true}, IoMethod::Populate, "not copied"},
       {{8 * kGiB, 4 * kGiB, 20 * kGiB, disk, true}, IoMethod::Populate, "not copied"},
-      {{8 * kGiB, kGiB, 15 * kGiB, disk, true}, IoMethod::Direct, "push out"},
-      {{8 * kGiB, kGiB, 15 * kGiB, disk, false}, IoMethod::Populate, "once, for all"},
+      {{8 * kGiB, kGiB, 15 * kGiB, disk, true}, IoMethod::Direct, "out of the page cache"},
+      {{8 * kGiB, kGiB, 15 * kGiB, disk, false}, IoMethod::Populate, "once for all"},
       {{8 * kGiB, 5 * kGiB, 15 * kGiB, disk, true}, IoMethod::Populate, "not copied"},
-      {{8 * kGiB, std::nullopt, 15 * kGiB, disk, true}, IoMethod::Direct, "unknown how many"},
-      {{8 * kGiB, std::nullopt, 15 * kGiB, disk, false}, IoMethod::Populate, "unknown how many"},
-      {{8 * kGiB, std::nullopt, 20 * kGiB, disk, true}, IoMethod::Populate, "unknown how many"},
+      {{8 * kGiB, std::nullopt, 15 * kGiB, disk, true}, IoMethod::Direct, "not known how many"},
+      {{8 * kGiB, std::nullopt, 15 * kGiB, disk, false}, IoMethod::Populate, "not known how many"},
+      {{8 * kGiB, std::nullopt, 20 * kGiB, disk, true}, IoMethod::Populate, "not known how many"},
       {{8 * kGiB, std::nullopt, 7 * kGiB, memory, true}, IoMethod::Populate, "not copied"},
       {{8 * kGiB, 0, 7 * kGiB, disk, true}, IoMethod::Map, "available"},
       {{8 * kGiB, 8 * kGiB, 7 * kGiB, disk, true}, IoMethod::Map, "available"},
@@ -167,7 +167,7 @@ TEST_CASE("the way follows from what is seen") {
       {{8 * kGiB, 8 * kGiB, 20 * kGiB, network, true}, IoMethod::Read, "nfs"},
       {{8 * kGiB, 0, 20 * kGiB, unknown, false}, IoMethod::Read, "0x12345678"},
       {{8 * kGiB, 8 * kGiB, 7 * kGiB, memory, true}, IoMethod::Populate, "not copied"},
-      {{8 * kGiB, 0, std::nullopt, disk, true}, IoMethod::Populate, "once, for all"},
+      {{8 * kGiB, 0, std::nullopt, disk, true}, IoMethod::Populate, "once for all"},
       {{0, 0, 20 * kGiB, network, false}, IoMethod::Populate, "not copied"},
   };
   for (const Case& each : cases) {

@@ -325,7 +325,7 @@ TEST_CASE("import beside a current P.cairn changes nothing and says so") {
   const auto done = import_index(prefix);
   REQUIRE_MESSAGE(done, refusal(done));
   REQUIRE(done->warnings.size() == 1);
-  CHECK(has(done->warnings[0], "is there and current"));
+  CHECK(has(done->warnings[0], "exists already and is up to date"));
   CHECK(test::stamp(box / "m.cairn") == before);
 }
 
@@ -369,7 +369,7 @@ TEST_CASE("import where P.index was only touched spares the next open reading it
   const test::Stamp before = test::stamp(box / "m.cairn");
   REQUIRE(import_index(prefix));
   CHECK(test::stamp(box / "m.cairn") != before);
-  CHECK(has(import_index(prefix)->warnings.at(0), "is there and current"));
+  CHECK(has(import_index(prefix)->warnings.at(0), "exists already and is up to date"));
 }
 
 TEST_CASE("a P.cairn that is damaged or newer is replaced only where replace is said") {

@@ -179,7 +179,7 @@ TEST_CASE("files that disagree about a tensor are refused") {
   CHECK(has(refusal(Checkpoint::open(box / "m")), "has the same slice in two files"));
   write_file(box / "m-00001-of-00002",
              v1_file({v1_tensor("s", DType::Int32, {1}, field(7, varints({1})))}));
-  CHECK(has(refusal(Checkpoint::open(box / "m")), "has another dtype or shape"));
+  CHECK(has(refusal(Checkpoint::open(box / "m")), "has a different dtype or shape"));
 }
 
 TEST_CASE("an index beside V1 files wins, however they are given") {

@@ -117,7 +117,7 @@ TEST_CASE("a large index is refused for the same reason by one thread and by sev
     REQUIRE_MESSAGE(opened, refusal(opened));
     CHECK(opened->tensor_count() == kTensors);
     CHECK(opened->tensor("tensor1039999").has_value());
-    CHECK(refusal(open(forged), {"must ascend"}) == Code::Corrupt);
+    CHECK(refusal(open(forged), {"ascending order"}) == Code::Corrupt);
     CHECK(refusal(open(damaged), {"digest"}) == Code::Corrupt);
   }
 }

@@ -178,7 +178,7 @@ TEST_CASE("a missing tensor is NotFound, with the names that are nearest") {
                     raw("unrelated", DType::Int8, {1})});
   const auto checkpoint = open_checkpoint(scratch / "p");
   CHECK(refusal(checkpoint.tensor("encoder/weight"),
-                {"\"encoder/weight\"", "nearest: \"encoder/weights\""}) == Code::NotFound);
+                {"\"encoder/weight\"", "similar names: \"encoder/weights\""}) == Code::NotFound);
   CHECK(refusal(checkpoint.tensor("xyz"), {"\"xyz\" among 3"}) == Code::NotFound);
   const std::string long_name(5000, 'q');
   const auto missing = checkpoint.tensor(long_name);
@@ -227,7 +227,8 @@ TEST_CASE("a name that is missing among 20,000 is answered at once, with the nea
   REQUIRE(checkpoint.contains(right));
   const auto names_right = [&](std::string_view missing) {
     CAPTURE(missing);
-    CHECK(refusal(checkpoint.tensor(missing), {"nearest: \"" + right + "\""}) == Code::NotFound);
+    CHECK(refusal(checkpoint.tensor(missing), {"similar names: \"" + right + "\""}) ==
+          Code::NotFound);
     CHECK(milliseconds_to_miss(checkpoint, missing) <
           150);  // 1 where nothing is instrumented and the machine is idle
   };
@@ -252,7 +253,7 @@ TEST_CASE("a checkpoint that is not what was expected is refused with the differ
     return Checkpoint::open(scratch / "p", options);
   };
   CHECK(open_as(test::specs_of(contents)));
-  CHECK(refusal(open_as({{"a", DType::Int32, {2, 3}}}), {"not expected \"b\""}) == Code::Invalid);
+  CHECK(refusal(open_as({{"a", DType::Int32, {2, 3}}}), {"unexpected \"b\""}) == Code::Invalid);
   CHECK(refusal(
             open_as({{"a", DType::Int32, {2, 3}}, {"b", DType::Int8, {}}, {"c", DType::Int8, {}}}),
             {"missing \"c\""}) == Code::Invalid);

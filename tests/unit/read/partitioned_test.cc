@@ -296,7 +296,7 @@ TEST_CASE("slices that lie one after another in the file are one view, without a
                              variable.bytes));
     for (const std::string_view scattered : {"shuffled", "columns"}) {
       CHECK(refusal(tensor_of(checkpoint, scattered).bytes(),
-                    {"partitioned", "one after another", "values()"}) == Code::Unsupported);
+                    {"partitioned", "not contiguous", "values()"}) == Code::Unsupported);
     }
   }
 }

@@ -175,8 +175,8 @@ TEST_CASE("what is not stored row-major is no view, and goes only into indexes t
   Made made(1);
   const Checkpoint checkpoint = open_checkpoint(made.prefix());
   CHECK(refusal(tensor_of(checkpoint, "t0").bytes(), {"values() or read()"}) == Code::Unsupported);
-  CHECK(refusal(export_index(made.prefix(), Format::TensorFlow), {"another order"}) ==
-        Code::Unsupported);
+  CHECK(refusal(export_index(made.prefix(), Format::TensorFlow),
+                {"in an order that TensorFlow cannot read"}) == Code::Unsupported);
   TransferOptions options;
   options.output = made.in("anew");
   REQUIRE_OK(convert(made.prefix(), Format::Cairn, options));

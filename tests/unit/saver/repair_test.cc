@@ -156,8 +156,8 @@ TEST_CASE("only what is younger than the catalog is added to it, unless all is a
   Repaired done = repaired(box.root());
   CHECK(listed_in(box.root()) == Names{"m-2", "m-4", "m-5", "m-6"});
   CHECK(done.left_out.size() == 2);
-  CHECK(has(why(done, box / "m-1"), "older than what the catalog lists"));
-  CHECK(has(why(done, box / "m-3"), "older than what the catalog lists"));
+  CHECK(has(why(done, box / "m-1"), "older than the checkpoints in the catalog"));
+  CHECK(has(why(done, box / "m-3"), "older than the checkpoints in the catalog"));
   RepairOptions all;
   all.all = true;
   done = repaired(box.root(), all);
@@ -207,7 +207,7 @@ TEST_CASE("names that no catalog can list are left out and named") {
   const Repaired done = repaired(box.root());
   CHECK(listed_in(box.root()) == Names{"m-1"});
   CHECK(has(why(done, box / "caf\xe9-2"), "not UTF-8"));
-  CHECK(has(why(done, box / "checkpoint"), "is named like the catalog"));
+  CHECK(has(why(done, box / "checkpoint"), "has the name of the catalog"));
   CHECK(has(why(done, box / ""), "without a name"));
 }
 

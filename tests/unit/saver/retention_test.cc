@@ -124,7 +124,7 @@ TEST_CASE(
   const Rules rules = {Retention::tensorflow_saver(2)};
   CHECK(fates(apply_retention(rules, list, {}, RemovalLimit::Save)) == "DLLLL");
   CHECK(fates(apply_retention(rules, list, {}, RemovalLimit::Prune)) == "DDDLL");
-  CHECK(whys(rules, list)[1] == "older than the newest 2, but one at most goes at each save");
+  CHECK(whys(rules, list)[1] == "older than the newest 2, but each save removes one at most");
 }
 
 TEST_CASE("the Saver counts its hours as TensorFlow's buffer of 32 bits does") {
@@ -306,8 +306,8 @@ TEST_CASE("rules that contradict themselves or each other are refused in a sente
   };
   using enum Retention::Order;
   const Case cases[] = {
-      {{Retention::tensorflow_saver(5), Retention::newest(5)}, "stands alone"},
-      {{Retention::newest(5), Retention::tensorflow_manager(5)}, "stands alone"},
+      {{Retention::tensorflow_saver(5), Retention::newest(5)}, "must be the only rule"},
+      {{Retention::newest(5), Retention::tensorflow_manager(5)}, "must be the only rule"},
       {{Retention::tensorflow_saver(5), Retention::tensorflow_saver(5)}, "there are 2 rules"},
       {{Retention::newest(0)}, "keep no checkpoint"},
       {{Retention::newest(0), Retention::best_by("loss", Lowest, 0)}, "keep no checkpoint"},

@@ -192,7 +192,8 @@ TEST_CASE("a Saver whose directory was removed says so, and another makes it ane
   Saver saver = opened(box / "d");
   REQUIRE(save(saver, 1));
   test::fs::remove_all(box / "d");
-  const std::string gone = (box / "d").string() + ": was removed after it was opened: open it anew";
+  const std::string gone =
+      (box / "d").string() + ": was removed after it was opened; open it again";
   CHECK(has(refusal(save(saver, 2)), gone));
   test::fs::create_directory(box / "d");
   CHECK(has(refusal(save(saver, 2)), gone));
@@ -255,8 +256,8 @@ TEST_CASE("a pin and a prune say that the path leads elsewhere by now") {
   test::fs::create_directory(box / "d");
   REQUIRE(saver.pin(box / "d/m-2"));
   REQUIRE(saver.warnings().size() == 1);
-  CHECK(has(saver.warnings()[0], "is another directory by now"));
-  CHECK(has(saver.warnings()[0], "marked in the directory that was opened, " +
+  CHECK(has(saver.warnings()[0], "is now a different directory"));
+  CHECK(has(saver.warnings()[0], "pinned in the directory that was opened, " +
                                      test::fs::canonical(box / "old").string()));
   REQUIRE(saver.prune(false));
   REQUIRE(saver.warnings().size() == 1);
@@ -285,8 +286,8 @@ TEST_CASE("what another catalog lists stays, and a warning says so, until that o
   CHECK(saved->deleted.empty());
   REQUIRE(saved->warnings.size() == 1);
   CHECK(has(saved->warnings[0],
-            "m-1: leaves the catalog, but its files stay, since best_checkpoint, another catalog "
-            "of this directory, lists it"));
+            "m-1: leaves the catalog, but its files stay, because another catalog of this "
+            "directory, best_checkpoint, lists it"));
   CHECK(saved->kept == std::vector<path>{box / "m-2", box / "m-3"});
   CHECK(save(saver, 4)->warnings.empty());
   CHECK(bases_in(box.root()) == std::set<std::string>{"m-1", "m-3", "m-4"});
@@ -314,7 +315,9 @@ TEST_CASE("prune leaves alone what another catalog lists, and its verdict says s
     CHECK((*verdicts)[i].kept == (i > 0));
     CHECK((*verdicts)[i].why == (*dry)[i].why);
   }
-  CHECK(has((*verdicts)[1].why, "older than the newest 2; its files stay, since best_checkpoint"));
+  CHECK(has((*verdicts)[1].why,
+            "older than the newest 2; its files stay, because another catalog of this directory, "
+            "best_checkpoint"));
   CHECK(bases_in(box.root()) == std::set<std::string>{"m-2", "m-3", "m-4"});
   // The other way round: what the main catalog lists stays for it.
   const auto best = opened(box.root(), named_best(1)).prune(false);
@@ -371,7 +374,7 @@ TEST_CASE("a save of what it replaces is Busy where another has published there 
   const auto before = test::read_files(box.root());
   const std::string said = refusal(save(saver, 1, what));
   CHECK(has(said, "Busy: "));
-  CHECK(has(said, "m-1: was written anew by another while it was read; nothing is changed"));
+  CHECK(has(said, "m-1: another process replaced it while it was read; nothing has changed"));
   CHECK(test::read_files(box.root()) == before);
   CHECK(test::values_at(box / "m-1")->at("v") == test::int_scalar(wanted));
   what.read_from = *Checkpoint::open(box / "m-1");
@@ -448,7 +451,7 @@ TEST_CASE("an asynchronous save without a thread to be had has not begun, and sa
     const NoThreads limit;
     const std::string said = refusal(saver.save_async("m", std::span(&tensor, 1), memory));
     CHECK(has(said, "OutOfMemory: "));
-    CHECK(has(said, "save() needs none"));
+    CHECK(has(said, "use save(), which needs no thread"));
   }
   CHECK(save(saver, 1));
   CHECK(saver.save_async("m", std::span(&tensor, 1), Saver::Memory::Copy)->wait());

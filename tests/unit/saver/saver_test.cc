@@ -86,11 +86,11 @@ TEST_CASE("names, keys and rules that cannot be are refused, and nothing is writ
   auto saver = Saver::open(box.root());
   const std::span<const NamedTensor> none;
   for (const char* name : {"", ".", "..", "a/b", "\xff"})
-    CHECK(has(refusal(saver->save(name, none)), "cannot be a checkpoint's name"));
-  CHECK(has(refusal(saver->save("checkpoint", none)), "would be the catalog itself"));
+    CHECK(has(refusal(saver->save(name, none)), "cannot be the name of a checkpoint"));
+  CHECK(has(refusal(saver->save("checkpoint", none)), "would have the name of the catalog"));
   SaveOptions what;
   what.metadata = {{"cairn.pinned", "1"}};
-  CHECK(has(refusal(saver->save("m", none, what)), "the Saver's own"));
+  CHECK(has(refusal(saver->save("m", none, what)), "reserved for the Saver"));
   CHECK(test::read_files(box.root()).empty());
   CHECK(has(refusal(Saver::open(box.root(),
                                 keeping({Retention::tensorflow_saver(5), Retention::newest(2)}))),
@@ -322,7 +322,8 @@ TEST_CASE("entries elsewhere, gone, absolute and doubled: what is listed is what
   const auto saved = trainer.try_save(4);
   REQUIRE_MESSAGE(saved, refusal(saved));
   REQUIRE(saved->warnings.size() == 1);
-  CHECK(has(saved->warnings[0], "leaves the catalog, and its files, in another directory, stay"));
+  CHECK(has(saved->warnings[0],
+            "leaves the catalog, and its files stay, because they are in another"));
   // m-2, found beside the catalog for the entry whose directory is gone, is the younger one.
   CHECK(catalog_in(dir) == catalog_of({"m-2", "m-4"}));
   CHECK(steps_in(dir) == std::vector{2, 4});
@@ -357,8 +358,8 @@ TEST_CASE("what TensorFlow's retention leaves of a checkpoint goes when it is a 
   REQUIRE_MESSAGE(saved, refusal(saved));
   CHECK(!test::fs::exists(box / "m-0.cairn"));
   REQUIRE(saved->warnings.size() == 1);
-  CHECK(
-      has(saved->warnings[0], "m-0.cairn: is gone, for it was all that was left of a checkpoint"));
+  CHECK(has(saved->warnings[0],
+            "m-0.cairn: was removed, because it was the last file of a checkpoint"));
   CHECK(steps_in(box.root()) == std::vector{1, 2, 3});
 }
 
@@ -510,7 +511,7 @@ TEST_CASE("an asynchronous error is on the future, and at the next call where no
     CHECK(saver->save("m", none));
     REQUIRE(saver->save_async("n", std::span(&wrong, 1), memory));
     const std::string said = refusal(saver->save("m", none));
-    CHECK(has(said, "Invalid: the asynchronous save before this one failed"));
+    CHECK(has(said, "Invalid: the previous asynchronous save failed"));
     CHECK(saver->save("m", none));
     CHECK(!test::fs::exists(box / "n.cairn"));
   }

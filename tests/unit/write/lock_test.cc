@@ -153,7 +153,7 @@ TEST_CASE("who is stopped while waiting holds nobody up for long") {
   std::this_thread::sleep_for(milliseconds(100));  // it has a ticket by then
   ::kill(child, SIGSTOP);
   lock.reset();
-  CHECK(refused(directory, {milliseconds(0), {}}).what.find(": others wait to write to it") !=
+  CHECK(refused(directory, {milliseconds(0), {}}).what.find(": other processes wait for it") !=
         std::string::npos);
   // Two behind it.
   std::jthread behind([&] { CHECK(take(directory, {milliseconds(60'000), {}})); });
@@ -215,7 +215,7 @@ TEST_CASE("who does not want to wait is told at once who has the lock") {
     const Error error = refused(directory, {wait, {}});
     CHECK(error.code == Code::Busy);
     CHECK(error.what.find("process " + std::to_string(::getpid())) != std::string::npos);
-    CHECK(error.what.find("; waited 0 ms: try again") != std::string::npos);
+    CHECK(error.what.find("; waited 0 ms; try again") != std::string::npos);
   }
 }
 
@@ -249,7 +249,8 @@ TEST_CASE("where the directory is gone, the sentence says so") {
   std::filesystem::remove_all(scratch / "d");
   const Error error = refused(*directory, {});
   CHECK(error.code == Code::NotFound);
-  CHECK(error.what == (scratch / "d").string() + ": was removed after it was opened: open it anew");
+  CHECK(error.what ==
+        (scratch / "d").string() + ": was removed after it was opened; open it again");
 }
 
 TEST_CASE("who finds that somebody removed the lock's file takes the lock of the new one") {

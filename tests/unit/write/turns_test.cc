@@ -159,7 +159,7 @@ TEST_CASE("what was written anew since it was read is not published over") {
     const std::string said = publish(prefix);
     CHECK_FALSE(at_next_sync);
     CHECK(has(said, "Busy: "));
-    CHECK(has(said, "was written anew by another while it was read; nothing is changed"));
+    CHECK(has(said, "another process replaced it while it was read; nothing has changed"));
     CHECK(test::read_files(box.root()) == before);
     CHECK(publish(prefix) == "opened");
   }

@@ -562,7 +562,7 @@ TEST_CASE("a commit waits for who publishes under its prefix, as long as it is t
   auto taken = internal::Lock::of_prefix(*directory, "p", {});
   REQUIRE_OK(taken);
   lock.emplace(*std::move(taken));
-  CHECK(refusal(hasty.commit(), {"/p: is being written to by", "process ", "0 ms"}) == Code::Busy);
+  CHECK(refusal(hasty.commit(), {"/p: is locked by", "process ", "0 ms"}) == Code::Busy);
   REQUIRE_OK(elsewhere.commit());  // another prefix, another lock
   std::thread other([&] {
     std::this_thread::sleep_for(milliseconds(50));
@@ -596,7 +596,7 @@ TEST_CASE("a dtype of blocks is kept byte for byte, and its blocks are whole") {
 
   specs[0].shape = {2, 255};
   CHECK(refusal(Writer::create(scratch / "q", specs),
-                {"510 elements are no whole blocks of 256"}) == Code::Invalid);
+                {"510 elements do not fill whole blocks of 256"}) == Code::Invalid);
   specs[0].shape = {2, 256};
   specs[1].opaque.block_bytes = 145;
   CHECK(refusal(Writer::create(scratch / "q", specs), {"Q4_K", "another layout"}) == Code::Invalid);
