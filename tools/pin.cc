@@ -29,7 +29,7 @@ constexpr const char* kFooter =
 Result<void> mark(const fs::path& prefix, const SaverOptions& options, bool pinned) {
   const fs::path dir = prefix.has_parent_path() ? prefix.parent_path() : fs::path(".");
   if (!fs::is_directory(dir)) {
-    return Error{Code::NotFound, 0, fmt::format("{} is no directory", dir.native())};
+    return Error{Code::NotFound, 0, fmt::format("{} is not a directory", dir.native())};
   }
   auto saver = Saver::open(dir, options);
   if (!saver) return std::move(saver).error();

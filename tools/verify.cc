@@ -122,10 +122,12 @@ std::string verdict(const Outcome& outcome) {
 void print_text(const Outcome& outcome) {
   if (!outcome.why.empty()) return;  // said on stderr
   for (const Damage& damage : outcome.damage) {
-    print(fmt::format("{}: {} is damaged: {} bytes from {} of {} have CRC32C {}, stored is {}\n",
-                      safe(outcome.prefix), damaged_thing(damage), grouped(damage.size_bytes),
-                      damage.offset_bytes, safe(damage.shard), hex(damage.computed_crc32c),
-                      hex(damage.stored_crc32c)));
+    print(
+        fmt::format("{}: {} is damaged: {} bytes from {} of {} have CRC32C {}, but the "
+                    "stored CRC32C is {}\n",
+                    safe(outcome.prefix), damaged_thing(damage), grouped(damage.size_bytes),
+                    damage.offset_bytes, safe(damage.shard), hex(damage.computed_crc32c),
+                    hex(damage.stored_crc32c)));
   }
   print(fmt::format("{}: {}, {} bytes checked{}\n", safe(outcome.prefix), verdict(outcome),
                     grouped(outcome.bytes_checked),

@@ -162,7 +162,7 @@ class Retention(SaveTest):
             (("--best", ":2"), "metric without a name"),
             (("--every-steps", "0"), "every 0 steps"),
             (("--policy", "saver", "--every-steps", "2"), "must be the only rule"),
-            (("--policy", "oldest"), "'oldest' is none of manager, newest, saver"),
+            (("--policy", "oldest"), "'oldest' is not one of manager, newest, saver"),
             (("--keep-every", "-1"), "hours are 0 or more"),
             (("--max-to-keep", "-1"), "'-1' is negative"),
             (("--metric", "loss"), "'loss' is not NAME=VALUE"),
