@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "format/quoted.h"
-#include "lib/open/load.h"
+#include "lib/open/assemble.h"
 #include "lib/try.h"
 
 namespace cairn::internal {
