@@ -21,7 +21,7 @@ FRONT = (
     ("the same, and get one of them", ("lookup", "one", "many"), ("cairn",), ()),
     ("open GPT-2 and touch every page", ("touch", "touch", "gpt2"), ("cairn-restore",), ("plain-populate",)),
     ("check every byte of it", ("verify", "verify", "gpt2"), ("cairn",), ("plain-pread-sum",)),
-    ("copy it into memory of the caller's", ("copy", "copy", "gpt2"), ("cairn",), ("plain-memcpy",)),
+    ("copy it into the caller's memory", ("copy", "copy", "gpt2"), ("cairn",), ("plain-memcpy",)),
     ("restore it from a cold disk, checked", ("cold", "cold", "gpt2"), ("cairn",), ("fio",)),
     ("save it, synced", ("save", "save_sync", "gpt2"), ("cairn",), ("plain-write",)),
 )
@@ -109,7 +109,7 @@ def front(results):
         lines.append(f"| {what} | {duration(ours)} | " + " | ".join(cells) + " |")
     last = max(results.values(), key=lambda result: result["date"])
     machine = last["machine"]
-    lines += ["", f"Warm but where it says cold. `./dev bench`, {last['date'][:10]}, {machine['cores']} cores of "
+    lines += ["", f"Warm page cache, unless a row says cold. `./dev bench`, {last['date'][:10]}, {machine['cores']} cores of "
               f"{machine['cpu']}, {machine['kernel']}.",
               "[All figures, how they were taken, and which targets they miss](docs/benchmarks/README.md).", ""]
     return "\n".join(lines)

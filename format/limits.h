@@ -44,6 +44,20 @@ inline constexpr std::uint64_t kTableBlockBytesMax =
 // The safetensors library's own limit on its header.
 inline constexpr std::uint64_t kSafetensorsHeaderBytesMax = 100'000'000;
 
+// The tokens of the largest vocabularies take 20 MB. A sparse file can claim any number of values.
+inline constexpr std::uint64_t kGgufHeaderBytesMax = std::uint64_t{1} << 28;
+
+// Of all metadata of a GGUF file as text, six times what real vocabularies take. A byte of an array
+// becomes up to six of JSON.
+inline constexpr std::uint64_t kGgufMetadataBytesMax = std::uint64_t{1} << 27;
+
+// A tensor takes 24 bytes of the header and some 300 of memory, and a key 13 and 64.
+inline constexpr std::uint64_t kGgufTensorsMax = std::uint64_t{1} << 20;
+inline constexpr std::uint64_t kGgufKeysMax = std::uint64_t{1} << 20;
+
+// No writer is known that nests arrays at all.
+inline constexpr std::size_t kGgufArrayDepthMax = 16;
+
 // A catalog of a million checkpoints has 100 MB: stops a directory's `checkpoint` from being a disk
 // image.
 inline constexpr std::uint64_t kCatalogBytesMax = std::uint64_t{1} << 27;
@@ -54,5 +68,13 @@ inline constexpr std::uint64_t kObjectGraphBytesMax = std::uint64_t{1} << 28;
 // Fields of the graph and of its nodes: an empty one takes two bytes of the message and up to 152
 // of memory.
 inline constexpr std::uint64_t kObjectGraphPartsMax = std::uint64_t{1} << 23;
+
+// Deflate makes at most 258 bytes of two bits: stops a member that claims more than it can become.
+inline constexpr std::uint64_t kDeflateRatioMax = 1'032;
+
+// A model of 100,000 parameters has as many members and a directory of 10 MB: stops an archive from
+// being nothing but a directory.
+inline constexpr std::uint64_t kZipMembersMax = std::uint64_t{1} << 20;
+inline constexpr std::uint64_t kZipDirectoryBytesMax = std::uint64_t{1} << 28;
 
 }  // namespace cairn::format::limits

@@ -18,28 +18,24 @@ namespace cairn::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Measure what a server would feel: open; map and first touch of every page; verify; copy into\n"
-    "memory of the caller's; and a restore, checked where sums are stored. Each with a warm and a\n"
-    "cold page cache, as minimum, median, maximum.";
+    "Measure what a server needs: open; map and touch every page; verify; copy into the\n"
+    "caller's memory; restore, checked if checksums are stored. Each with a warm and a cold\n"
+    "page cache, as minimum, median and maximum.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 measured, 2 it could not be.\n\n"
-    "warm: the step ran once before, untimed. cold: before each run the shards are synced and "
-    "dropped\n"
-    "from the page cache (posix_fadvise). touch and copy do not check; verify does. Opening reads "
-    "only\n"
-    "the index and is measured warm. A restore brings every byte in and checks it; it chooses its\n"
-    "method by page cache, file system, size and memory, unless --method says which. Where no sums "
-    "are\n"
-    "stored, as in .safetensors files, nothing is checked: verify is left out, and "
-    "unchecked_bytes\n"
-    "says how much a restore brought in without checking it.\n\n"
-    "JSON: "
-    "{\"path\",\"bytes\",\"unchecked_bytes\",\"tensors\",\"repeat\",\"open_us\":{\"min\","
-    "\"median\",\"max\"},\n"
-    "\"touch_ms\":{\"warm\":{...},\"cold\":{...}},\"verify_ms\":{...} or null,\"copy_ms\":{...},\n"
-    "\"restore_ms\":{...},\"method\":{\"warm\":{\"name\",\"reason\"},\"cold\":{...}},\n"
-    "\"stayed_resident\": the share that stayed in the page cache when it was dropped, or null}\n\n"
+    "Exit status: 0 measured, 2 it could not be done.\n\n"
+    "warm: the step ran once before, untimed. cold: before each run the shards were synced\n"
+    "and dropped from the page cache (posix_fadvise). touch and copy do not check; verify\n"
+    "does. open reads only the index and is measured warm. restore brings in every byte and\n"
+    "checks it. It chooses its method by page cache, file system, size and memory, unless you\n"
+    "give --method. If no checksums are stored, as in .safetensors files, nothing is checked:\n"
+    "verify is left out, and unchecked_bytes says how many bytes restore brought in without a\n"
+    "check.\n\n"
+    "JSON: {\"path\",\"bytes\",\"unchecked_bytes\",\"tensors\",\"repeat\",\n"
+    "\"open_us\":{\"min\",\"median\",\"max\"},\"touch_ms\":{\"warm\":{...},\"cold\":{...}},\n"
+    "\"verify_ms\":{...} or null,\"copy_ms\":{...},\"restore_ms\":{...},\n"
+    "\"method\":{\"warm\":{\"name\",\"reason\"},\"cold\":{...}},\"stayed_resident\"}.\n"
+    "stayed_resident is the share that stayed in the page cache when it was dropped, or null.\n\n"
     "Example:\n"
     "  cairn bench saved/train2-9 --repeat 9 --json";
 
@@ -231,8 +227,9 @@ void print_text(const Options& options, const Report& report) {
                     safe(report.warm_method.reason), report.cold_method.method,
                     safe(report.cold_method.reason)));
   if (report.unchecked_bytes != 0) {
-    print(fmt::format("{} of {} bytes have no stored sums: verify and restore did not check them\n",
-                      grouped(report.unchecked_bytes), grouped(report.bytes)));
+    print(fmt::format(
+        "{} of {} bytes have no stored checksums: verify and restore did not check them\n",
+        grouped(report.unchecked_bytes), grouped(report.bytes)));
   }
   print(
       "\nwarm: the step ran once before, untimed, and left the shards in the page cache.\n"
@@ -249,9 +246,9 @@ int bench(Arguments arguments) {
   Options options;
   CommandLine line("cairn bench", kDescription, kFooter);
   add_path(line, options.path);
-  line.add("--repeat", options.repeat, "N", "Runs of each step (5)").between(1u, 10000u);
+  line.add("--repeat", options.repeat, "N", "Number of runs of each step (5)").between(1u, 10000u);
   line.add_choice("--method", options.method, methods, "METHOD",
-                  "How to restore: map, populate, read or direct (chosen by itself)");
+                  "How to restore: map, populate, read or direct (default: automatic)");
   add_json(line, options.json);
   add_follow_links(line, options.follow_links);
   add_threads(line, options.exec.threads_max);

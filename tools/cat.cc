@@ -6,6 +6,7 @@
 
 #include "array.h"
 #include "cairn/checkpoint.h"
+#include "cairn/dequantize.h"
 #include "cairn/object_graph.h"
 #include "element.h"
 #include "npy.h"
@@ -17,19 +18,19 @@ namespace cairn::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Print the values of a tensor: every element, a row on a line, as numpy prints arrays, floats "
-    "in\n"
-    "the shortest form that reads back to the same value. Strings print as Python's bytes "
-    "literals,\n"
-    "what has no readable value (variants, unknown types) as hexadecimal bytes.";
+    "Print all elements of a tensor, one row on each line, as numpy prints arrays. Floats\n"
+    "have the shortest form that reads back to the same value. Strings are Python bytes\n"
+    "literals. Quantized tensors of a GGUF file print the float32 values that gguf-py\n"
+    "computes. Values of other kinds (variants, unknown types) are hexadecimal bytes.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 printed, 2 it could not be (no such tensor, a damaged one, a wrong slice).\n\n"
-    "An object path is what `cairn tree` shows, joined by '/': model/layers/0/kernel.\n"
-    "SLICE is numpy's: per dimension A:B (from A up to and without B; either may be missing,\n"
-    "negative ones count from the end) or one index; dimensions not named are taken whole.\n"
-    "--npy writes bfloat16 and the narrow floats as void of their width, as ml_dtypes does: load,\n"
-    "then .view(ml_dtypes.bfloat16).\n\n"
+    "Exit status: 0 the tensor was printed, 2 it was not (no such tensor, damage, a wrong\n"
+    "slice).\n\n"
+    "An object path is what `cairn tree` prints, joined by '/': model/layers/0/kernel. SLICE\n"
+    "is in numpy's notation without steps. For each dimension: A:B (from A up to, but\n"
+    "without, B; both are optional; negative numbers count from the end) or one index. Other\n"
+    "dimensions are printed whole. --npy writes bfloat16 and the narrow floats as void of the\n"
+    "same width, as ml_dtypes does. After loading, call .view(ml_dtypes.bfloat16).\n\n"
     "Examples:\n"
     "  cairn cat saved/train2-9 v1\n"
     "  cairn cat saved/train2-9 embedding --slice 0:3,:8\n"
@@ -90,9 +91,9 @@ Result<void> print_strings_npy(std::span<const std::string_view> strings,
   for (const std::string_view value : strings) {
     width = std::max(width, value.size());
     if (value.ends_with('\0')) {
-      return Error{
-          Code::Unsupported, 0,
-          "--npy cannot hold these strings: one ends with a NUL byte, which numpy cuts off"};
+      return Error{Code::Unsupported, 0,
+                   "--npy cannot hold these strings: one ends with a NUL byte, which numpy "
+                   "removes; use --raw"};
     }
   }
   print(npy_header(fmt::format("|S{}", width), shape));
@@ -142,6 +143,22 @@ Result<void> print_elements(const Tensor& tensor, const Part& part, const Option
   return {};
 }
 
+// As the float32 values that the blocks stand for.
+Result<void> print_quantized(const Tensor& tensor, const Part& part, const Options& options) {
+  const auto values = dequantize(tensor, part.ranges);
+  if (!values) return values.error();
+  const auto bytes = std::as_bytes(std::span(*values));
+  if (options.npy) {
+    print(npy_header(npy_description(DType::Float32), part.shape));
+    print_bytes(bytes);
+    return {};
+  }
+  print_array(part.shape, Columns::Aligned, [&](std::string& out, std::size_t position) {
+    append_element(out, DType::Float32, bytes.data() + position * sizeof(float));
+  });
+  return {};
+}
+
 Result<void> print_tensor(const Checkpoint& checkpoint, const Options& options) {
   const auto tensor = find_tensor(checkpoint, options.tensor);
   if (!tensor) return tensor.error();
@@ -152,6 +169,7 @@ Result<void> print_tensor(const Checkpoint& checkpoint, const Options& options) 
     if (!parsed) return parsed.error();
     part = *std::move(parsed);
   }
+  if (!options.raw && can_dequantize(*tensor)) return print_quantized(*tensor, part, options);
   return tensor->dtype() == DType::String ? print_strings(*tensor, part, options)
                                           : print_elements(*tensor, part, options);
 }
@@ -162,13 +180,12 @@ int cat(Arguments arguments) {
   Options options;
   CommandLine line("cairn cat", kDescription, kFooter);
   add_path(line, options.path);
-  line.add("TENSOR", options.tensor, "The tensor's name; else its object path, or full name")
-      .required();
-  line.add("--slice", options.slice, "SLICE", "Only this part, in numpy's notation");
+  line.add("TENSOR", options.tensor, "The tensor's name, object path or full name").required();
+  line.add("--slice", options.slice, "SLICE", "Print only this part (numpy's notation)");
   const Argument raw =
       line.add_flag("--raw", options.raw,
                     "Write the bytes as in memory (little-endian, row-major); strings one\n"
-                    "after another as they are");
+                    "after another, without separators; quantized tensors in their blocks");
   line.add_flag("--npy", options.npy, "Write an .npy file").excludes(raw);
   add_follow_links(line, options.follow_links);
   if (const auto exit = line.parse(arguments)) return *exit;

@@ -78,7 +78,7 @@ class CommandLine {
     for (const auto& [word, value] : choices) known += (known.empty() ? "" : ", ") + word;
     const auto take = [&chosen, choices](const std::string& word) { chosen = choices.at(word); };
     return add_call<std::string>(name, take, type, what).check([choices, known](const auto& word) {
-      return choices.contains(word) ? "" : "'" + word + "' is none of " + known;
+      return choices.contains(word) ? "" : "'" + word + "' is not one of " + known;
     });
   }
 

@@ -121,7 +121,7 @@ Result<Contents::Given> Contents::parse(std::string_view word) {
   const bool is_file = value.ends_with(".npy");
   if (!dtype) {
     if (has_dtype && !is_file)
-      return invalid(fmt::format("{}: '{}' is no dtype", word, left.substr(colon + 1)));
+      return invalid(fmt::format("{}: '{}' is not a dtype", word, left.substr(colon + 1)));
     return parse_file(word, left, dtype, value);
   }
   // A string may be any text.
@@ -161,7 +161,7 @@ Result<Contents> Contents::gather(std::span<const std::string> words, const From
   }
   if (from.path.empty()) {
     if (!contents.given_.empty()) return contents;
-    return invalid("there is nothing to save: name a TENSOR, or a checkpoint with --from");
+    return invalid("there is nothing to save: give a TENSOR, or a checkpoint with --from");
   }
   OpenOptions options;
   options.follow_links = from.follow_links;
@@ -186,7 +186,7 @@ Result<void> Contents::meet_source(bool replace) {
                                   std::ranges::equal(before->shape(), given.spec.shape));
     if (same || replace) continue;
     return Error{Code::Exists, 0,
-                 fmt::format("tensor '{}' is {} in {}, and given as {}: say --replace to change it",
+                 fmt::format("tensor '{}' is {} in {}, but you gave {}: add --replace to change it",
                              given.spec.name, describe(before->dtype_name(), before->shape()),
                              source_->prefix().native(),
                              describe(name(given.spec.dtype), given.spec.shape))};

@@ -10,24 +10,21 @@ namespace cairn::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Rewrite the payload of a checkpoint in another format's layout, under a new prefix. Every "
-    "byte is\n"
-    "checked on the way. Where the bytes need not move, 'cairn import' and 'cairn export' do "
-    "without.";
+    "Rewrite the payload of a checkpoint in another format's layout, under a new prefix.\n"
+    "Checks every byte. If the bytes need not move, use 'cairn import' or 'cairn export'\n"
+    "instead.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 the result is there and durable, 2 it could not be done (damage in SRC among "
-    "the\n"
-    "reasons; then DST is not there). What the target cannot hold is refused before anything is "
-    "written,\n"
-    "unless --allow-lossy: TensorFlow holds no metadata and no dtype that it does not know; "
-    "safetensors\n"
-    "no strings and no dtype that it has no name for. Cairn holds everything.\n\n"
+    "Exit status: 0 the result was written and is durable, 2 it could not be done (for\n"
+    "example, SRC is damaged); then DST was not written.\n\n"
+    "Without --allow-lossy, a tensor or metadata that the target cannot hold is refused\n"
+    "before anything is written. TensorFlow holds no metadata and no dtype that it does not\n"
+    "know. safetensors holds no strings and no dtype that it has no name for. Cairn holds\n"
+    "everything.\n\n"
     "JSON: {\"prefix\",\"link\",\"payload_bytes_copied\",\"not_nameable\":[...],\n"
-    "\"metadata_left_out\":[...],\"safetensors_metadata_left_out\":[...]}: tensors and keys of "
-    "metadata\n"
-    "that were left out. All other metadata, safetensors' __metadata__ too, is kept.\n"
-    "DST may end with .safetensors where that is the target.\n\n"
+    "\"metadata_left_out\":[...],\"safetensors_metadata_left_out\":[...]}. The lists name the\n"
+    "tensors and metadata keys that were left out. All other metadata is kept, also that of\n"
+    "safetensors. DST may end with .safetensors if that is the target.\n\n"
     "Examples:\n"
     "  cairn convert old/model.ckpt new/model --to cairn\n"
     "  cairn convert saved/train2-9 hub/model --to safetensors";

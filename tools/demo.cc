@@ -25,14 +25,14 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kDescription =
-    "Show the main job on real input: a checkpoint directory that TensorFlow wrote is opened "
-    "without\n"
-    "a copy, listed, verified, restored, gone on with and exported; then a model of GPT-2's size\n"
-    "(148 tensors, 498 MB) is written and restored, cold and warm, beside a plain copying read.";
+    "Show the main task with real input. Open a checkpoint directory that TensorFlow wrote,\n"
+    "without a copy; list, verify and restore it, save the next checkpoint, and export it.\n"
+    "Then write a model of GPT-2's size (148 tensors, 498 MB) and restore it, cold and warm,\n"
+    "beside a plain read that copies.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 shown, 2 something failed.\n\n"
-    "Takes half a minute at most and 0.5 GB in DIR, which it cleans up.\n\n"
+    "Exit status: 0 done, 2 something failed.\n\n"
+    "Takes at most half a minute, and 0.5 GB in DIR. The files are removed at the end.\n\n"
     "Example:\n"
     "  cairn demo --dir /var/tmp --keep";
 
@@ -75,7 +75,7 @@ Result<void> shell(std::vector<Command> commands) {
     for (std::string& word : command.words) pointers.push_back(word.data());
     if (command.verb(Arguments(pointers)) == kYes) continue;
     return Error{Code::Invalid, 0,
-                 fmt::format("cairn {} did not do what the demo expects", command.name)};
+                 fmt::format("cairn {} did not give the expected result", command.name)};
   }
   return {};
 }
@@ -128,21 +128,21 @@ Result<Saved> save_next(const fs::path& dir, const Variables& variables, std::in
 
 Result<void> look(const fs::path& dir, const fs::path& prefix) {
   say("TensorFlow's Saver wrote this directory: ten saves of two variables, five of them kept.\n"
-      "Asked for the latest, Cairn answers as TensorFlow does:");
+      "Cairn finds the latest checkpoint as TensorFlow does:");
   auto done = shell({{"latest", latest, {dir}}, {"state", state, {dir}}});
   if (!done) return done;
-  say("The latest checkpoint, mapped where it lies: no conversion, no copy.");
+  say("The latest checkpoint, mapped in place: no conversion, no copy.");
   done = shell({{"ls", ls, {prefix}},
                 {"verify", verify, {prefix}},
                 {"cat", cat, {prefix, "v1"}},
                 {"cat", cat, {prefix, "v2"}}});
   if (!done) return done;
-  say("Importing writes Cairn's index beside the payload, which stays as it is:");
+  say("Importing writes Cairn's index beside the payload, which does not change:");
   return shell({{"import", import_verb, {prefix}}, {"verify", verify, {prefix}}});
 }
 
 Result<void> go_on(const fs::path& dir, const fs::path& prefix) {
-  say("Going on: both variables are restored, v1 takes one more step, and the result is saved.");
+  say("The next step: restore both variables, add 1 to v1, and save the result.");
   auto variables = restore(prefix);
   if (!variables) return variables.error();
   print(fmt::format("   restored v1 = {}, v2 = {}\n", variables->v1, variables->v2));
@@ -153,13 +153,13 @@ Result<void> go_on(const fs::path& dir, const fs::path& prefix) {
   print(fmt::format("   saved {} with v1 = {}, durably; the catalog names it\n",
                     safe(next.native()), variables->v1));
   for (const fs::path& gone : saved->deleted)
-    print(fmt::format("   {} is let go: {} are kept\n", safe(gone.filename().native()),
+    print(fmt::format("   {} was removed: {} are kept\n", safe(gone.filename().native()),
                       saved->kept.size()));
   auto done = shell({{"state", state, {dir}}, {"ls", ls, {dir}}, {"cat", cat, {dir, "v1"}}});
   if (!done) return done;
-  say("The same bytes for others. TensorFlow's index was written along with it; for safetensors "
-      "the\n"
-      "shard, whose header is already there, gets a second name:");
+  say("The same bytes for other readers. The save also wrote TensorFlow's index. The shard "
+      "already\n"
+      "has a safetensors header; it gets a second name:");
   return shell({{"export", export_verb, {next, "--to", "tensorflow"}},
                 {"export", export_verb, {next, "--to", "safetensors"}},
                 {"ls", ls, {next.native() + ".safetensors"}}});
@@ -180,15 +180,15 @@ int demo(Arguments arguments) {
   std::string dir = fs::temp_directory_path();
   bool keep = false;
   CommandLine line("cairn demo", kDescription, kFooter);
-  line.add("--dir", dir, "DIR", "Where to work (the system's temporary directory)");
-  line.add_flag("--keep", keep, "Keep the files, to look at them");
+  line.add("--dir", dir, "DIR", "Directory for the files (the system's temporary directory)");
+  line.add_flag("--keep", keep, "Keep the files");
   if (const auto exit = line.parse(arguments)) return *exit;
 
   std::error_code ignored;
   fs::create_directories(dir, ignored);
   const Workplace exec(dir, keep);
   if (exec.path().empty()) {
-    complain(fmt::format("{}: no directory can be made there: {}", dir, std::strerror(errno)));
+    complain(fmt::format("{}: cannot make a directory there: {}", dir, std::strerror(errno)));
     return kFailed;
   }
   const auto done = show(exec.path());

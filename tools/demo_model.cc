@@ -178,7 +178,7 @@ Result<void> demo_model(const std::filesystem::path& prefix) {
   auto written = write_model(prefix, specs);
   if (!written) return written;
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  print(fmt::format("   written, summed, hashed and synced in {:.2f} s; now restored:\n",
+  print(fmt::format("   written, checksummed, hashed and synced in {:.2f} s; now restored:\n",
                     elapsed.count()));
   std::fflush(stdout);
   const auto checkpoint = Checkpoint::open(prefix);

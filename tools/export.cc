@@ -8,18 +8,16 @@ namespace cairn::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Add another format's index beside the payload: for TensorFlow PREFIX.index, for safetensors "
-    "a\n"
-    "hard link PREFIX.safetensors to the shard. No tensor byte is read, copied or moved. Where "
-    "the\n"
-    "payload does not lie as the target needs it, 'cairn convert' rewrites it.";
+    "Add another format's index beside the payload: PREFIX.index for TensorFlow, or a hard\n"
+    "link PREFIX.safetensors to the shard for safetensors. Reads, copies and moves no tensor\n"
+    "byte. If the target needs another layout of the payload, use 'cairn convert'.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 the index is there and durable, 2 it could not be done.\n\n"
-    "JSON: \"link\" is null where the payload stayed where it is; \"not_nameable\",\n"
-    "\"metadata_left_out\" and \"safetensors_metadata_left_out\" list what the target cannot "
-    "hold,\n"
-    "which is refused before anything is written, unless --allow-lossy.\n\n"
+    "Exit status: 0 the index was written and is durable, 2 it could not be done.\n\n"
+    "Without --allow-lossy, a tensor or metadata that the target cannot hold is refused\n"
+    "before anything is written. JSON: \"not_nameable\", \"metadata_left_out\" and\n"
+    "\"safetensors_metadata_left_out\" list what was left out; \"link\" is null if the\n"
+    "payload did not move.\n\n"
     "Examples:\n"
     "  cairn export saved/train2-9 --to tensorflow\n"
     "  cairn export saved/train2-9 --to safetensors --output hub/model";

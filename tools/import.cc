@@ -7,13 +7,12 @@ namespace cairn::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Add Cairn's index, PREFIX.cairn, beside the payload of a checkpoint that TensorFlow wrote. "
-    "No\n"
-    "tensor byte is read, copied or moved, whatever the size of the model.";
+    "Add Cairn's index, PREFIX.cairn, beside the payload of a checkpoint that TensorFlow\n"
+    "wrote. Reads, copies and moves no tensor byte, whatever the size of the model.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 the index is there and durable, 2 it could not be done.\n\n"
-    "JSON: \"link\" is null where the payload stayed where it is.\n\n"
+    "Exit status: 0 the index was written and is durable, 2 it could not be done.\n\n"
+    "JSON: \"link\" is null if the payload did not move.\n\n"
     "Examples:\n"
     "  cairn import saved/train2-9\n"
     "  cairn import saved/train2-9 --output served/model";

@@ -11,12 +11,13 @@ namespace cairn::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Print the prefix of the latest checkpoint of a directory, as tf.train.latest_checkpoint gives "
-    "it:\n"
-    "what the catalog names, if that checkpoint's files are there. 'cairn state' looks closer.";
+    "Print the prefix of the latest checkpoint of a directory, as tf.train.latest_checkpoint\n"
+    "does: the checkpoint that the catalog names, if its files exist. 'cairn state' checks\n"
+    "more.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 printed, 1 there is none (no DIR either), 2 the catalog could not be read.\n\n"
+    "Exit status: 0 the prefix was printed, 1 there is no latest checkpoint (or no DIR), 2\n"
+    "the catalog could not be read.\n\n"
     "JSON: {\"latest\": PREFIX or null}.\n\n"
     "Example:\n"
     "  cairn verify \"$(cairn latest saved)\"";
@@ -26,8 +27,8 @@ std::string why_none(const std::string& dir, const std::string& catalog) {
   const auto state = get_checkpoint_state(dir, catalog);
   if (!state || !*state) return {};
   return fmt::format(
-      ": its catalog names {}, whose files are not there; 'cairn state' says which is "
-      "whole",
+      ": its catalog names {}, whose files are missing; 'cairn state' shows which "
+      "are whole",
       (*state)->model_checkpoint_path.native());
 }
 

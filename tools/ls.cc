@@ -12,21 +12,19 @@ namespace cairn::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "List the tensors of a checkpoint in bytewise order of their names: dtype, shape, bytes, the\n"
-    "shard that holds them, their offset in it, and their CRC32C as stored; then its metadata, and "
-    "the\n"
-    "__metadata__ of safetensors. Reads the index, not the tensors.";
+    "List the tensors of a checkpoint in bytewise order of their names: dtype, shape, bytes,\n"
+    "shard, offset in the shard, and the stored CRC32C. Then list its metadata and\n"
+    "safetensors' __metadata__. Reads the index, not the tensors.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 listed, 2 it could not be opened.\n\n"
-    "Partitioned variables lie in several pieces: shard, offset and checksum show as '-' (JSON:\n"
-    "null). The values of a V1 checkpoint are decoded when it is opened, so they have no offset "
-    "in\n"
-    "their file, and bytes and checksum are those of the decoded values. In JSON a name that is "
-    "not\n"
-    "UTF-8 comes as \"name_hex\". \"metadata\" and \"safetensors_metadata\" are arrays of "
-    "{\"key\",\"value\"},\n"
-    "values whole; as text, their beginning.\n\n"
+    "Exit status: 0 the list was printed, 2 the checkpoint could not be opened.\n\n"
+    "A partitioned variable is stored in several slices: its shard, offset and checksum are\n"
+    "'-' (JSON: null). The values of a V1 checkpoint, and the compressed arrays of a .npz\n"
+    "file, are decoded when it is opened: they have no offset in their file, and bytes and\n"
+    "checksum are those of the decoded values.\n\n"
+    "JSON: a name that is not UTF-8 is printed as \"name_hex\". \"metadata\" and\n"
+    "\"safetensors_metadata\" are arrays of {\"key\",\"value\"}, with whole values. Text has only\n"
+    "the beginning of long values.\n\n"
     "Examples:\n"
     "  cairn ls saved/train2-9\n"
     "  cairn ls saved                      the latest checkpoint of the directory\n"
@@ -36,9 +34,12 @@ std::string shape_text(std::span<const std::int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ","));
 }
 
-// The values of a V1 file are nowhere in it as bytes.
+// The values of a V1 file, and compressed arrays, are nowhere in their file as bytes.
 bool has_offset(const Checkpoint& checkpoint, const Tensor& tensor) {
-  return !tensor.partitioned() && checkpoint.format() != Format::TensorFlowV1;
+  const bool decoded =
+      checkpoint.format() == Format::TensorFlowV1 ||
+      (checkpoint.format() == Format::Npz && tensor.shard() != checkpoint.shard_at(0).name);
+  return !tensor.partitioned() && !decoded;
 }
 
 using KeyValues = std::vector<Checkpoint::KeyValue>;

@@ -33,28 +33,28 @@ struct Verb {
 constexpr Verb kVerbs[] = {
     {"ls", ls, "PATH", "list the tensors: dtype, shape, bytes, shard, offset, checksum"},
     {"tree", tree, "PATH",
-     "print the objects of a TensorFlow 2 checkpoint, or its names, as a tree"},
+     "print the objects of a TensorFlow 2 checkpoint, or tensor names, as a tree"},
     {"cat", cat, "PATH TENSOR", "print the values of a tensor, or write its bytes"},
     {"verify", verify, "PATH...", "compare every byte with its checksum"},
     {"salvage", salvage_verb, "SRC DST",
-     "write what is whole of a damaged checkpoint as a new one"},
-    {"import", import_verb, "PATH", "add Cairn's index beside a foreign payload"},
+     "write the whole tensors of a damaged checkpoint to a new one"},
+    {"import", import_verb, "PATH", "add Cairn's index beside TensorFlow's payload"},
     {"export", export_verb, "PATH --to FORMAT", "add another format's index beside the payload"},
     {"convert", convert_verb, "SRC DST --to FORMAT", "rewrite the payload in another layout"},
-    {"merge", merge_verb, "PATH... --output PREFIX", "make one checkpoint of several"},
-    {"rename", rename_verb, "PATH --map OLD=NEW", "give tensors other names"},
-    {"cp", copy_verb, "FROM TO", "copy a checkpoint, checked, with all its files"},
-    {"mv", move_verb, "FROM TO", "give a checkpoint another name or place, and tell the catalog"},
-    {"rm", remove_verb, "PREFIX", "remove a checkpoint, and tell the catalog"},
+    {"merge", merge_verb, "PATH... --output PREFIX", "make one checkpoint from several"},
+    {"rename", rename_verb, "PATH --map OLD=NEW", "rename tensors"},
+    {"cp", copy_verb, "FROM TO", "copy a checkpoint with all its files, and check it"},
+    {"mv", move_verb, "FROM TO", "move or rename a checkpoint, and update the catalog"},
+    {"rm", remove_verb, "PREFIX", "remove a checkpoint, and update the catalog"},
     {"latest", latest, "DIR", "print the latest checkpoint of a directory"},
-    {"state", state, "DIR", "print the catalog of a directory, and what of it is whole"},
+    {"state", state, "DIR", "print the catalog of a directory, and which checkpoints are whole"},
     {"set-latest", set_latest, "DIR PREFIX", "make a checkpoint the latest of its directory"},
-    {"watch", watch, "DIR", "print each checkpoint of a directory as it is published"},
-    {"save", save, "DIR/NAME TENSOR...", "save the next checkpoint, and let go of the oldest"},
-    {"prune", prune, "DIR", "let go of the checkpoints that no rule keeps"},
-    {"pin", pin, "PREFIX", "mark a checkpoint as never to be let go of"},
-    {"demo", demo, "", "show the main job on a directory that TensorFlow wrote"},
-    {"bench", bench, "PATH", "measure what a server would feel: open, touch, verify, copy"},
+    {"watch", watch, "DIR", "print each checkpoint of a directory when it is published"},
+    {"save", save, "DIR/NAME TENSOR...", "save the next checkpoint, and remove old ones"},
+    {"prune", prune, "DIR", "remove the checkpoints that no rule keeps"},
+    {"pin", pin, "PREFIX", "keep a checkpoint for ever"},
+    {"demo", demo, "", "show the main task with a directory that TensorFlow wrote"},
+    {"bench", bench, "PATH", "measure what a server needs: open, touch, verify, copy, restore"},
 };
 
 std::string help() {
@@ -68,16 +68,15 @@ std::string help() {
     out += fmt::format("  {:<30}  {}\n", fmt::format("{} {}", verb.name, verb.synopsis), verb.does);
   }
   out +=
-      "\nPATH is a prefix (saved/train2-9), any member file of a checkpoint, a .safetensors file, "
+      "\nPATH is a prefix (saved/train2-9), any file of a checkpoint, a .safetensors or .npy file, "
       "a\n"
-      "SavedModel directory, or a directory with a catalog, which means its latest checkpoint.\n\n"
+      "SavedModel directory, or a directory with a catalog (this means its latest checkpoint).\n\n"
       "Exit status:\n"
-      "  0  all is well\n"
-      "  1  the honest answer is no: damage found, no latest checkpoint\n"
-      "  2  the work could not be done: wrong usage, unreadable, refused\n\n"
-      "Results go to stdout, messages and warnings to stderr. Where a result cannot be written to "
-      "stdout,\n"
-      "the exit status is 2, also when what it tells of is done and durable.\n";
+      "  0  success\n"
+      "  1  the check failed: damage was found, or there is no latest checkpoint\n"
+      "  2  an error: wrong usage, unreadable, refused\n\n"
+      "Results go to stdout, messages and warnings to stderr. If a result cannot be written to\n"
+      "stdout, the exit status is 2, even if the work is done and durable.\n";
   return out;
 }
 
@@ -135,7 +134,7 @@ int run(Arguments arguments) {
 void end_with_sentence(const MappingFault& /*fault*/, void* /*context*/) noexcept {
   constexpr std::string_view kSentence =
       "cairn: a shard can no longer be read: it was truncated while it was in use, or its disk "
-      "fails; 'cairn verify' says where\n";
+      "fails; 'cairn verify' shows the place\n";
   [[maybe_unused]] const auto written = ::write(STDERR_FILENO, kSentence.data(), kSentence.size());
   ::_exit(kFailed);
 }

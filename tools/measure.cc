@@ -108,7 +108,7 @@ Result<void> Stopwatch::drop_page_cache() {
 
 std::string cold_caveat(std::optional<double> stayed_resident_max) {
   if (!stayed_resident_max) {
-    return "it is unknown how much of the shards stayed in the page cache when they were dropped, "
+    return "the system does not say how much of the shards stayed in the page cache, "
            "so the cold figures may not be cold";
   }
   if (*stayed_resident_max <= 0.01) return "";

@@ -11,19 +11,17 @@ namespace cairn::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Make one checkpoint of several: new indexes over their shards, which get second names beside "
-    "them.\n"
-    "No tensor byte is read, but to compute checksums where a source has none (safetensors). The\n"
-    "sources stay as they are; so do the parts that a sharded save of TensorFlow's left unmerged, "
-    "which\n"
-    "can be merged too (PREFIX_temp/part-00000-of-00002).";
+    "Make one checkpoint from several: new indexes, and links to the shards of the sources.\n"
+    "Reads no tensor byte, except to compute checksums if a source has none (safetensors).\n"
+    "Does not change the sources. Can also merge the parts of an unfinished sharded save of\n"
+    "TensorFlow (PREFIX_temp/part-00000-of-00002).";
 
 constexpr const char* kFooter =
-    "A name must be in one PATH only, unless it is a partitioned variable of which each has "
-    "slices.\n\n"
-    "Exit status: 0 the result is there and durable, 2 it could not be done.\n\n"
-    "JSON: as that of 'cairn import'; \"not_nameable\" lists tensors that TensorFlow's index "
-    "leaves out.\n\n"
+    "A tensor name may be in one PATH only, except a partitioned variable of which each PATH\n"
+    "has slices.\n\n"
+    "Exit status: 0 the result was written and is durable, 2 it could not be done.\n\n"
+    "JSON: as for 'cairn import'; \"not_nameable\" lists tensors that TensorFlow's index\n"
+    "cannot hold.\n\n"
     "Examples:\n"
     "  cairn merge saved/generator-9 saved/discriminator-9 --output whole/gan-9\n"
     "  cairn merge m_temp/part-00000-of-00002 m_temp/part-00001-of-00002 --output m";
@@ -34,7 +32,7 @@ int merge_verb(Arguments arguments) {
   std::vector<std::string> words;
   TransferFlags flags;
   CommandLine line("cairn merge", kDescription, kFooter);
-  line.add("PATH", words, "The checkpoints: whatever 'cairn --help' says PATH is").required();
+  line.add("PATH", words, "The checkpoints: each a PATH as in 'cairn --help'").required();
   line.add("--output", flags.output, "PREFIX", "The prefix of the result")
       .required()
       .check(names_files);

@@ -10,23 +10,19 @@ namespace cairn::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Give a checkpoint another name or place, with all its files. At each moment it opens, under "
-    "the old\n"
-    "name or the new one, and every catalog of its directory lists one that does. Within a file "
-    "system no\n"
-    "tensor byte is read or moved; across, each is compared with its checksum where it has "
-    "arrived.";
+    "Give a checkpoint another name or directory, with all its files. At each moment it opens\n"
+    "under the old name or the new one, and every catalog of its directory lists a name that\n"
+    "opens. Within a file system no tensor byte is read or moved. Across file systems, every\n"
+    "byte is copied and compared with its checksum.";
 
 constexpr const char* kFooter =
-    "TO is a prefix, or a directory that is there, in which the checkpoint keeps its name. In the "
-    "same\n"
-    "directory a catalog's entry becomes the new one at its place; in another, it goes, and "
-    "'cairn\n"
-    "set-latest' lists the checkpoint there. Pins stay.\n\n"
-    "Exit status: 0 it is done and durable, 2 it could not be done.\n\n"
-    "JSON: as that of 'cairn import', and \"catalogs\": the names of those of the old directory "
-    "that\n"
-    "listed it. \"link\" is \"hard\" where the files are the same.\n\n"
+    "TO is a prefix, or an existing directory. In a directory the checkpoint keeps its name.\n"
+    "Within one directory, the entry in each catalog is changed in place. In another\n"
+    "directory, the entry is removed; list the checkpoint there with 'cairn set-latest'. Pins\n"
+    "are kept.\n\n"
+    "Exit status: 0 the checkpoint was moved durably, 2 it could not be done.\n\n"
+    "JSON: as for 'cairn import', and \"catalogs\": the catalogs of the old directory that\n"
+    "listed it. \"link\" is \"hard\" if the files are the same.\n\n"
     "Examples:\n"
     "  cairn mv saved/train2-9 saved/best\n"
     "  cairn mv saved/train2-9 archive/";

@@ -207,19 +207,20 @@ Result<void> take_kind(const std::string& text, std::optional<DType> wanted, Npy
   const auto unsupported = [&](std::string_view why) {
     return refused(Code::Unsupported, file.path, why);
   };
-  if (text.starts_with('[')) return unsupported("holds structures: save each field alone");
+  if (text.starts_with('['))
+    return unsupported("has a structured dtype: save each field as a file of its own");
   if (text.starts_with("|O")) {
     return unsupported("holds Python objects, which only Python can read");
   }
   const auto description = parse_description(text);
   if (wanted && !(description && may_be(*description, *wanted)))
-    return unsupported(fmt::format("numpy's '{}' is no {}", text, name(*wanted)));
+    return unsupported(fmt::format("numpy's '{}' is not {}", text, name(*wanted)));
   const auto dtype = wanted || !description ? wanted : dtype_of(*description);
   if (!dtype && description && description->kind == 'V' && description->width == 1)
-    return unsupported(
-        fmt::format("has elements of one byte without a type ('{}'): say NAME:DTYPE={}", text,
-                    file.path.native()));
-  if (!dtype) return unsupported(fmt::format("no dtype of a checkpoint is numpy's '{}'", text));
+    return unsupported(fmt::format(
+        "has elements of one byte without a type ('{}'): give the dtype, as NAME:DTYPE={}", text,
+        file.path.native()));
+  if (!dtype) return unsupported(fmt::format("checkpoints have no dtype for numpy's '{}'", text));
   file.dtype = *dtype;
   file.element_bytes = description->width;
   if (description->big_endian && (description->kind == 'f' || description->kind == 'i' ||
@@ -260,25 +261,26 @@ std::size_t little_endian(std::string_view bytes) {
 Result<std::string> read_dictionary(std::istream& in, NpyFile& file) {
   std::string start;
   if (!read_exactly(in, start, kMagic.size() + 2) || !start.starts_with(kMagic))
-    return refused(Code::Corrupt, file.path, "is no .npy file");
+    return refused(Code::Corrupt, file.path, "is not an .npy file");
   const unsigned version = static_cast<unsigned char>(start[kMagic.size()]);
   if (version < 1 || version > 3 || start.back() != 0) {
-    return refused(Code::Unsupported, file.path,
-                   fmt::format("is an .npy file of version {}.{}, and 1.0 to 3.0 are known",
-                               version, static_cast<unsigned char>(start.back())));
+    return refused(
+        Code::Unsupported, file.path,
+        fmt::format("is an .npy file of version {}.{}; versions 1.0 to 3.0 are supported", version,
+                    static_cast<unsigned char>(start.back())));
   }
   std::string length;
   if (!read_exactly(in, length, version == 1 ? 2 : 4))
-    return refused(Code::Corrupt, file.path, "ends in its header");
+    return refused(Code::Corrupt, file.path, "ends inside its header");
   const std::size_t bytes = little_endian(length);
   if (bytes > kHeaderBytesMax) {
     return refused(
         Code::Unsupported, file.path,
-        fmt::format("has a header of {} bytes, and {} are allowed", bytes, kHeaderBytesMax));
+        fmt::format("has a header of {} bytes; the limit is {}", bytes, kHeaderBytesMax));
   }
   std::string dictionary;
   if (!read_exactly(in, dictionary, bytes))
-    return refused(Code::Corrupt, file.path, "ends in its header");
+    return refused(Code::Corrupt, file.path, "ends inside its header");
   file.data_offset_bytes = start.size() + length.size() + bytes;
   return dictionary;
 }
@@ -320,7 +322,7 @@ std::string row_major(const NpyFile& file, const std::string& all) {
 Result<std::string> read_all(const NpyFile& file, std::istream& in) {
   std::string all;
   if (!read_exactly(in, all, file.data_bytes))
-    return refused(Code::Io, file.path, "ended while it was read");
+    return refused(Code::Io, file.path, "became shorter while it was read");
   return file.fortran_order ? row_major(file, all) : all;
 }
 
@@ -349,8 +351,9 @@ Result<void> pour_strings(const NpyFile& file, std::string_view name, std::istre
 
 Result<NpyFile> open_npy(const fs::path& path, std::optional<DType> wanted) {
   std::error_code ignored;
-  if (!fs::exists(path, ignored)) return refused(Code::NotFound, path, "is not there");
-  if (!fs::is_regular_file(path, ignored)) return refused(Code::Invalid, path, "is no file");
+  if (!fs::exists(path, ignored)) return refused(Code::NotFound, path, "does not exist");
+  if (!fs::is_regular_file(path, ignored))
+    return refused(Code::Invalid, path, "is not a regular file");
   std::ifstream in(path, std::ios::binary);
   if (!in) return refused(Code::Io, path, "cannot be opened");
   NpyFile file;
@@ -359,11 +362,11 @@ Result<NpyFile> open_npy(const fs::path& path, std::optional<DType> wanted) {
   if (!dictionary) return dictionary.error();
   Header header;
   if (!HeaderParser(*dictionary).parse(header))
-    return refused(Code::Corrupt, path, "its header is not what numpy writes");
+    return refused(Code::Corrupt, path, "has a header that numpy does not write");
   const auto taken = take_kind(*header.description, wanted, file);
   if (!taken) return taken.error();
   const auto data_bytes = size_of(*header.shape, file.element_bytes);
-  if (!data_bytes) return refused(Code::Corrupt, path, "its shape exceeds 64 bits");
+  if (!data_bytes) return refused(Code::Corrupt, path, "has a shape that exceeds 64 bits");
   file.shape = *std::move(header.shape);
   file.fortran_order = *header.fortran_order && file.shape.size() > 1;
   file.data_bytes = *data_bytes;
@@ -386,7 +389,7 @@ Result<void> pour_npy(const NpyFile& file, std::string_view name, Writer& writer
   std::string block;
   for (std::uint64_t left = file.data_bytes; left != 0; left -= block.size()) {
     if (!read_exactly(in, block, std::min<std::uint64_t>(left, kBlockBytes)))
-      return refused(Code::Io, file.path, "ended while it was read");
+      return refused(Code::Io, file.path, "became shorter while it was read");
     swap(block, file.swap_bytes);
     const auto done = writer.append(name, std::as_bytes(std::span(block)));
     if (!done) return done;

@@ -13,7 +13,7 @@ namespace cairn::tools {
 namespace {
 
 Error no_value(DType dtype, std::string_view text) {
-  return {Code::Invalid, 0, fmt::format("'{}' is no {}", text, name(dtype))};
+  return {Code::Invalid, 0, fmt::format("'{}' is not a valid {}", text, name(dtype))};
 }
 
 Error does_not_fit(DType dtype, std::string_view text) {
@@ -183,7 +183,8 @@ Result<std::string> parse_element(DType dtype, std::string_view text) {
       break;
   }
   if (narrow_float(dtype).exponent_bits != 0) return parse_narrow(dtype, text);
-  return Error{Code::Invalid, 0, fmt::format("a {} cannot be given as a word", name(dtype))};
+  return Error{Code::Invalid, 0,
+               fmt::format("a {} cannot be given on the command line", name(dtype))};
 }
 
 }  // namespace cairn::tools

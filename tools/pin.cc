@@ -15,16 +15,13 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kDescription =
-    "Mark a checkpoint as one that is never let go of: 'cairn save' and 'cairn prune' leave it "
-    "alone,\n"
-    "whatever their rules. The mark stands in PREFIX.cairn, which a checkpoint of TensorFlow's "
-    "gets\n"
-    "for that; TensorFlow does not heed it.";
+    "Pin a checkpoint: 'cairn save' and 'cairn prune' then never remove it, whatever their\n"
+    "rules. The pin is stored in PREFIX.cairn; a checkpoint of TensorFlow's gets this file.\n"
+    "TensorFlow ignores pins.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 done, and the prefix is printed; 2 it could not be (no such checkpoint, "
-    "somebody\n"
-    "else writes to its directory).\n\n"
+    "Exit status: 0 done, and the prefix was printed; 2 it could not be done (no such\n"
+    "checkpoint, another process writes to its directory).\n\n"
     "Examples:\n"
     "  cairn pin saved/train2-7\n"
     "  cairn pin saved/train2-7 --remove";
@@ -32,7 +29,7 @@ constexpr const char* kFooter =
 Result<void> mark(const fs::path& prefix, const SaverOptions& options, bool pinned) {
   const fs::path dir = prefix.has_parent_path() ? prefix.parent_path() : fs::path(".");
   if (!fs::is_directory(dir)) {
-    return Error{Code::NotFound, 0, fmt::format("{} is no directory", dir.native())};
+    return Error{Code::NotFound, 0, fmt::format("{} is not a directory", dir.native())};
   }
   auto saver = Saver::open(dir, options);
   if (!saver) return std::move(saver).error();
@@ -49,7 +46,7 @@ int pin(Arguments arguments) {
   bool remove = false;
   CommandLine line("cairn pin", kDescription, kFooter);
   line.add("PREFIX", prefix, "The checkpoint").required().check(names_files);
-  line.add_flag("--remove", remove, "Take the mark away");
+  line.add_flag("--remove", remove, "Remove the pin");
   add_follow_links(line, options.follow_links);
   add_lock_wait(line, options.lock_wait);
   if (const auto exit = line.parse(arguments)) return *exit;

@@ -14,12 +14,12 @@ namespace cairn::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Let go of old checkpoints, as a save would: of those that the catalog lists, the files of the "
-    "ones\n"
-    "that no rule keeps are removed. The latest and the pinned ones stay always.";
+    "Remove old checkpoints, as 'cairn save' does: of the checkpoints that the catalog lists,\n"
+    "remove those that no rule keeps. The latest and the pinned checkpoints are always kept.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 done, 2 it could not be (somebody else writes to DIR among the reasons).\n\n"
+    "Exit status: 0 done, 2 it could not be done (for example, another process writes to\n"
+    "DIR).\n\n"
     "JSON: {\"checkpoints\":[{\"prefix\",\"kept\",\"why\"}]}, oldest first.\n\n"
     "Examples:\n"
     "  cairn prune saved --max-to-keep 3 --dry-run\n"
@@ -70,7 +70,7 @@ int prune(Arguments arguments) {
   CommandLine line("cairn prune", kDescription, kFooter);
   add_directory(line, dir);
   add_retention(line, retention);
-  line.add_flag("--dry-run", dry_run, "Say what would go, and change nothing");
+  line.add_flag("--dry-run", dry_run, "List what would be removed, and change nothing");
   add_catalog(line, options.latest_filename);
   add_follow_links(line, options.follow_links);
   add_lock_wait(line, options.lock_wait);

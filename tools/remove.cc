@@ -12,19 +12,16 @@ namespace cairn::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Remove a checkpoint, whole or damaged: it is taken out of the catalog, then its files go, "
-    "indexes\n"
-    "first, so that no catalog lists what is gone. A pinned one is refused; so is, without "
-    "--force, the\n"
-    "latest one of the catalog, and one that another catalog of its directory lists.";
+    "Remove a checkpoint, whole or damaged. Takes it out of the catalog, then removes its\n"
+    "files, indexes first, so that no catalog lists a removed checkpoint. Refuses a pinned\n"
+    "checkpoint. Without --force, also refuses the latest one of the catalog, and one that\n"
+    "another catalog of its directory lists.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 it is gone, durably; 2 it could not be done (no such checkpoint, refused, "
-    "somebody\n"
-    "else writes there).\n\n"
-    "JSON: {\"prefix\",\"files\":[...],\"catalogs\":[...]}: the names of its files, and of the "
-    "catalogs that\n"
-    "listed it.\n\n"
+    "Exit status: 0 the checkpoint was removed durably, 2 it could not be done (no such\n"
+    "checkpoint, refused, another process writes there).\n\n"
+    "JSON: {\"prefix\",\"files\":[...],\"catalogs\":[...]}: the names of its files, and of the\n"
+    "catalogs that listed it.\n\n"
     "Examples:\n"
     "  cairn rm saved/train2-7 --dry-run\n"
     "  cairn rm saved/train2-7";
@@ -53,8 +50,8 @@ int remove_verb(Arguments arguments) {
   bool json = false;
   CommandLine line("cairn rm", kDescription, kFooter);
   line.add("PREFIX", prefix, "The checkpoint: its prefix, or its one file").required();
-  line.add_flag("--force", options.force, "Also the latest, and what another catalog lists");
-  line.add_flag("--dry-run", options.dry_run, "Say what would go, and change nothing");
+  line.add_flag("--force", options.force, "Also remove the latest, and what another catalog lists");
+  line.add_flag("--dry-run", options.dry_run, "List what would be removed, and change nothing");
   add_catalog(line, options.latest_filename);
   add_lock_wait(line, options.lock_wait);
   add_json(line, json);

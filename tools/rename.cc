@@ -13,24 +13,19 @@ namespace cairn::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Give tensors other names. With --output a checkpoint with the new names is put there, over "
-    "the\n"
-    "same shards; without, PATH's own indexes are replaced, which --replace must say: at each "
-    "moment\n"
-    "all of its names are the old ones, or all the new ones. No tensor byte is read or moved.";
+    "Rename tensors. With --output, write a checkpoint with the new names over the same\n"
+    "shards. Without --output, replace the indexes of PATH, which needs --replace; at each\n"
+    "moment all names are the old ones or all are the new ones. Reads and moves no tensor\n"
+    "byte.";
 
 constexpr const char* kFooter =
-    "OLD=NEW is split at the first '=', PATTERN=REPLACEMENT at the last. A PATTERN is a regular\n"
-    "expression in RE2's syntax; each of its matches in a name is replaced: $1 is its first "
-    "group,\n"
-    "$& the match. Look-around and back-references are refused. Patterns are applied one after "
-    "the\n"
-    "other, to names that no --map names.\n\n"
-    "Exit status: 0 it is done and durable, 2 it could not be done.\n\n"
-    "JSON: as that of 'cairn import', and \"renamed\": a list of {\"from\", \"to\"}; with "
-    "--dry-run "
-    "that\n"
-    "alone.\n\n"
+    "OLD=NEW is split at the first '=', PATTERN=REPLACEMENT at the last '='. PATTERN is a\n"
+    "regular expression in RE2's syntax. Every match in a name is replaced: $1 is the first\n"
+    "group, $& is the match. Look-around and back-references are not supported. Patterns are\n"
+    "applied one after another, to the names that no --map names.\n\n"
+    "Exit status: 0 the result was written and is durable, 2 it could not be done.\n\n"
+    "JSON: as for 'cairn import', and \"renamed\": a list of {\"from\",\"to\"}. With --dry-run:\n"
+    "\"renamed\" alone.\n\n"
     "Examples:\n"
     "  cairn rename saved/train2-9 --map v1=layer/kernel --output new/m\n"
     "  cairn rename saved/train2-9 --regex '^encoder_([0-9]+)/=encoder/layer_$1/' --dry-run\n"
@@ -52,10 +47,10 @@ void add_renaming(CommandLine& line, Renaming& renaming) {
   const auto to_pattern = [&renaming](const std::string& word) {
     renaming.patterns.push_back(split(word, word.rfind('=')));
   };
-  line.add_each("--map", to_map, "OLD=NEW", "The tensor OLD becomes NEW; may be given again")
+  line.add_each("--map", to_map, "OLD=NEW", "Rename the tensor OLD to NEW; may be repeated")
       .check(has_equals);
   line.add_each("--regex", to_pattern, "PATTERN=REPLACEMENT",
-                "What matches in a name is replaced; may be given again")
+                "Replace each match in a name; may be repeated")
       .check(has_equals);
 }
 

@@ -65,18 +65,17 @@ void add_retention(CommandLine& line, RetentionOptions& options) {
   const std::map<std::string, Policy> policies = {{"newest", Policy::Newest},
                                                   {"saver", Policy::TensorFlowSaver},
                                                   {"manager", Policy::TensorFlowManager}};
-  line.add("--max-to-keep", options.max_to_keep, "K",
-           "How many of the newest checkpoints stay (5); 0: all")
+  line.add("--max-to-keep", options.max_to_keep, "K", "Keep the K newest checkpoints (5); 0: all")
       .check(not_negative);
   line.add("--keep-every", options.keep_every_hours, "HOURS",
-           "One for every so many hours stays too");
+           "Also keep one checkpoint for every HOURS");
   line.add("--every-steps", options.every_steps, "N",
-           "Those whose step is a multiple of N stay too")
+           "Also keep checkpoints whose step is a multiple of N")
       .one_word()
       .check(not_negative);
   line.add("--best", options.best, "METRIC:N",
-           "The N best by a metric stay too, lowest first unless\n"
-           "METRIC:N:highest is said")
+           "Also keep the N checkpoints with the lowest METRIC\n"
+           "(METRIC:N:highest: with the highest)")
       .one_word();
   line.add_choice("--policy", options.policy, policies, "POLICY",
                   "newest (the rules above together), or TensorFlow's own\n"

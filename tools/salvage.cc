@@ -14,18 +14,15 @@ namespace cairn::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Write what is whole of a damaged checkpoint as a new one, and list what is not. Every byte "
-    "is\n"
-    "compared with its checksum. Left out are tensors with damage, and those in a shard that is "
-    "missing,\n"
-    "truncated or on a disk that fails. SRC is never changed.";
+    "Write the whole tensors of a damaged checkpoint to a new one, and list the others.\n"
+    "Compares every byte with its checksum. A tensor is lost if it is damaged, or if its\n"
+    "shard is missing, truncated or on a failing disk. Never changes SRC.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 every tensor was whole, 1 something was lost (DST has the rest, and is "
-    "durable),\n"
-    "2 it could not be done, or no tensor is whole: then nothing is written.\n\n"
-    "A .safetensors file stores no checksums: of a truncated one, the tensors that it still holds "
-    "are kept.\n\n"
+    "Exit status: 0 all tensors were whole; 1 some tensors were lost (DST has the others and\n"
+    "is durable); 2 it could not be done, or no tensor is whole (nothing was written).\n\n"
+    "A .safetensors file stores no checksums. If it is truncated, the tensors that are still\n"
+    "inside the file are kept.\n\n"
     "Examples:\n"
     "  cairn salvage saved/train2-9 rescued/train2-9 --dry-run\n"
     "  cairn salvage saved/train2-9 rescued/train2-9 --json";
@@ -99,7 +96,7 @@ int salvage_verb(Arguments arguments) {
   bool dry = false;
   CommandLine line("cairn salvage", kDescription, kFooter);
   add_source_and_output(line, source, flags);
-  line.add_flag("--dry-run", dry, "Only say what would be kept, and what is lost");
+  line.add_flag("--dry-run", dry, "Only list what would be kept and what is lost");
   add_replace_json_threads(line, flags);
   if (const auto exit = line.parse(arguments)) return *exit;
   if (dry) return dry_run(source, flags);

@@ -24,29 +24,22 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kDescription =
-    "Save tensors as the next checkpoint of a directory, durably: the catalog names it as the "
-    "latest,\n"
-    "and the oldest are let go of, five kept unless told. TensorFlow reads what is written.";
+    "Save tensors as the next checkpoint of a directory, durably. The catalog names it as the\n"
+    "latest. Old checkpoints are removed: by default the newest five are kept. TensorFlow can\n"
+    "read the result.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 saved, and the prefix is printed; 2 it could not be (then nothing has changed; "
-    "a\n"
-    "damaged tensor in --from and somebody else who writes to DIR are among the reasons). A prefix "
-    "that\n"
-    "is there is saved over where each of its tensors is given again with its dtype and shape.\n\n"
-    "TENSOR is NAME=FILE.npy, NAME:DTYPE=FILE.npy where numpy has no such dtype "
-    "(w:float8_e5m2=w.npy, "
-    "as\n"
-    "'cairn cat --npy' writes it), or NAME:DTYPE=VALUE for a scalar (v1:int32=10, "
-    "name:string=text).\n"
-    "With --from, NAME may be an object's path there.\n"
-    "Strings of numpy's kind S lose the NUL bytes at their ends, as in numpy; void of two bytes is "
-    "read\n"
-    "as bfloat16.\n\n"
-    "JSON: {\"prefix\",\"kept\":[...],\"deleted\":[...],\"warnings\":[...]}, where kept is what "
-    "the "
-    "catalog\n"
-    "lists now, oldest first.\n\n"
+    "Exit status: 0 the checkpoint was saved, and the prefix was printed; 2 it was not, and\n"
+    "nothing has changed (for example, a tensor of --from is damaged, or another process\n"
+    "writes to DIR). A prefix that exists is saved over if all its tensors are given again\n"
+    "with the same dtype and shape; otherwise use --replace.\n\n"
+    "TENSOR is NAME=FILE.npy; or NAME:DTYPE=FILE.npy, if numpy has no such dtype\n"
+    "(w:float8_e5m2=w.npy, as 'cairn cat --npy' writes it); or NAME:DTYPE=VALUE for a scalar\n"
+    "(v1:int32=10, name:string=text). With --from, NAME may be an object path in that\n"
+    "checkpoint. numpy strings of kind S lose the NUL bytes at their ends, as in numpy. Void\n"
+    "of two bytes is read as bfloat16.\n\n"
+    "JSON: {\"prefix\",\"kept\":[...],\"deleted\":[...],\"warnings\":[...]}. kept is what the\n"
+    "catalog lists now, oldest first.\n\n"
     "Examples:\n"
     "  cairn save saved/train2 --step 10 v1:int32=21 v2:int32=11\n"
     "  cairn save saved/m --step 20 --from saved embedding=embedding.npy\n"
@@ -71,32 +64,33 @@ struct Options {
 };
 
 void add_options(CommandLine& line, Options& options) {
-  line.add("PREFIX", options.prefix, "DIR/NAME: the directory, which may be missing, and a name")
+  line.add("PREFIX", options.prefix, "DIR/NAME: a directory (made if missing) and a name")
       .required()
       .check(names_files);
   line.add("TENSOR", options.tensors, "NAME=FILE.npy, NAME:DTYPE=FILE.npy or NAME:DTYPE=VALUE");
-  line.add("--step", options.what.step, "N", "The prefix becomes DIR/NAME-N");
-  const Argument from = line.add("--from", options.from, "PATH",
-                                 "Take the tensors that are not named from this checkpoint");
+  line.add("--step", options.what.step, "N", "Save as DIR/NAME-N");
+  const Argument from =
+      line.add("--from", options.from, "PATH", "Take all other tensors from this checkpoint");
   add_follow_links(line, options.follow_links);
   line.add_flag("--object-based", options.object_based,
                 "NAMEs are object paths (model/layers/0/w): save what\n"
                 "tf.train.Checkpoint restores, with an object graph and a\n"
-                "save_counter, which is the step unless given")
+                "save_counter (the step, unless you give it)")
       .excludes(from);
   add_retention(line, options.retention);
-  line.add("--metric", options.metrics, "NAME=VALUE", "What --best compares, such as loss=0.25")
+  line.add("--metric", options.metrics, "NAME=VALUE",
+           "A value that --best compares, such as loss=0.25")
       .one_word();
-  line.add_flag("--pin", options.what.pinned, "Never let go of this one");
+  line.add_flag("--pin", options.what.pinned, "Never remove this checkpoint");
   line.add("--meta", options.meta, "FILE",
-           "Save this file along as PREFIX.meta, TensorFlow's graph");
-  line.add_flag("--pad-step-number", options.saver.pad_step_number, "Write the step in 8 digits");
+           "Also save this file as PREFIX.meta, TensorFlow's graph");
+  line.add_flag("--pad-step-number", options.saver.pad_step_number, "Write the step with 8 digits");
   line.add_flag("--no-tensorflow-index", options.no_tensorflow_index,
                 "Write no index for TensorFlow");
   add_catalog(line, options.saver.latest_filename);
   line.add_flag("--replace", options.what.replace,
-                "Save although a tensor of the checkpoint that is there, or of\n"
-                "--from, goes or becomes another dtype or shape");
+                "Save even if a tensor of the existing checkpoint, or of --from,\n"
+                "disappears or changes its dtype or shape");
   add_lock_wait(line, options.saver.lock_wait);
   add_json(line, options.json);
 }
@@ -166,7 +160,7 @@ Result<Saved> save_contents(Options& options) {
     std::error_code ignored;
     if (fs::exists(graph, ignored) && prefix.native() != contents->source()->prefix().native())
       saved->warnings.push_back(graph.native() +
-                                ": TensorFlow's graph stays behind; --meta takes it along");
+                                ": TensorFlow's graph is not copied; '--meta FILE' saves it too");
   }
   return saved;
 }

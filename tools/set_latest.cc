@@ -16,15 +16,14 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kDescription =
-    "Make a checkpoint the latest one of its directory: the catalog (the file 'checkpoint') keeps "
-    "its\n"
-    "entries, and PREFIX moves to their end. Replaced in one step, durably.";
+    "Make a checkpoint the latest one of its directory. The catalog (the file 'checkpoint')\n"
+    "keeps its entries, and PREFIX moves to the end. The catalog is replaced in one step,\n"
+    "durably.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 done, and the prefix is printed; 2 it could not be (PREFIX is no checkpoint, "
-    "somebody\n"
-    "else writes to DIR).\n\n"
-    "PREFIX is a path, or the bare name of a checkpoint in DIR.\n\n"
+    "Exit status: 0 done, and the prefix was printed; 2 it could not be done (PREFIX is not a\n"
+    "checkpoint, another process writes to DIR).\n\n"
+    "PREFIX is a path, or the name of a checkpoint in DIR.\n\n"
     "Examples:\n"
     "  cairn set-latest saved saved/train2-7\n"
     "  cairn set-latest saved train2-7";
@@ -43,7 +42,8 @@ Result<fs::path> resolve(const fs::path& dir, const fs::path& given, bool follow
   }
   if (!checkpoint) return checkpoint.error();
   const Format format = checkpoint->format();
-  if (format == Format::Safetensors || format == Format::Npy) {
+  if (format == Format::Safetensors || format == Format::Npy || format == Format::Gguf ||
+      format == Format::Npz) {
     return Error{Code::Invalid, 0,
                  fmt::format("{} is a {} file, which a catalog cannot name: import it first",
                              given.native(), name(format))};

@@ -31,8 +31,7 @@ Result<Range> parse_range(std::string_view text, std::int64_t size) {
     const auto index = parse_number(text);
     if (!index) return invalid(fmt::format("'{}' in --slice is neither A:B nor an index", text));
     if (*index < -size || *index >= size) {
-      return invalid(
-          fmt::format("index {} in --slice lies outside a dimension of {}", *index, size));
+      return invalid(fmt::format("index {} in --slice is outside a dimension of {}", *index, size));
     }
     return Range{*index < 0 ? *index + size : *index, 1};
   }
@@ -55,7 +54,7 @@ Result<Part> parse_slice(std::string_view text, std::span<const std::int64_t> sh
     const std::size_t dimension = part.ranges.size();
     if (dimension == shape.size()) {
       return invalid(
-          fmt::format("--slice names more dimensions than the {} of the tensor", shape.size()));
+          fmt::format("--slice has more dimensions than the tensor, which has {}", shape.size()));
     }
     const std::string_view word = text.substr(0, comma);
     const auto range = parse_range(word, shape[dimension]);

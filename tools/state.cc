@@ -18,34 +18,29 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kDescription =
-    "Print the catalog of a directory (its file 'checkpoint'): the checkpoints it names, oldest "
-    "first,\n"
-    "which one it calls the latest, and of each whether its indexes are valid and its shards all\n"
-    "there; then the shards in DIR that no index names, and what processes that died have left in\n"
-    "DIR: what they had begun with which checkpoints, and files. The next save, prune, pin, mv, rm "
-    "or\n"
-    "--repair there finishes or takes back the one and removes the other. Reads indexes, not "
-    "tensors;\n"
-    "'cairn verify' reads those.\n\n"
-    "With --repair the catalog is made to say what is there: entries that are not whole go, whole\n"
-    "checkpoints that are younger than all entries come; where it is missing or damaged, all that\n"
-    "are whole come. What cannot be judged stays (links, other directories). Left alone are what\n"
-    "another catalog of DIR lists, and copies ('m-2 - Copy'). An older one that it does not list\n"
-    "may have been preserved by retention, which would delete it if it were listed: --all lists\n"
-    "it, and copies, too.";
+    "Print the catalog of a directory (its file 'checkpoint'): its checkpoints, oldest first,\n"
+    "the latest one, and whether the indexes of each are valid and its shards exist. Then\n"
+    "print the shards in DIR that no index names, and what dead processes left in DIR:\n"
+    "unfinished changes and files. The next save, prune, pin, mv, rm or --repair in DIR\n"
+    "finishes or undoes these changes and removes these files. Reads indexes, not tensors;\n"
+    "'cairn verify' reads tensors.\n\n"
+    "--repair rewrites the catalog to match the files. It removes entries that are not whole,\n"
+    "and adds whole checkpoints that are younger than all entries. If the catalog is missing\n"
+    "or damaged, it adds all whole checkpoints. It keeps entries that it cannot check (links,\n"
+    "other directories). It does not add copies ('m-2 - Copy'), or what another catalog of\n"
+    "DIR lists. It does not add older checkpoints: retention may have preserved them, and\n"
+    "would delete them if they were listed. --all adds older checkpoints and copies.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 printed, 1 there is no catalog (with --repair: nothing is whole), 2 it could "
-    "not\n"
-    "be read or written.\n\n"
-    "JSON: "
-    "{\"latest\",\"latest_whole\",\"checkpoints\":[{\"prefix\",\"whole\",\"opens_as\",\"why\"}],\n"
+    "Exit status: 0 the catalog was printed, 1 there is no catalog (with --repair: no\n"
+    "checkpoint is whole), 2 it could not be read or written.\n\n"
+    "JSON: {\"latest\",\"latest_whole\",\n"
+    "\"checkpoints\":[{\"prefix\",\"whole\",\"opens_as\",\"why\"}],\n"
     "\"unnamed_shards\":[{\"path\",\"bytes\"}],\"unfinished\":[{\"prefix\",\"why\"}],\n"
-    "\"left_files\":[{\"path\",\"bytes\"}]}, where latest_whole is the newest that is whole, and "
-    "why "
-    "is\n"
-    "null for what is. With --repair also \"changed\" and\n"
-    "\"left_out\":[{\"prefix\",\"why\"}], and the rest as it is afterwards, or would be.\n\n"
+    "\"left_files\":[{\"path\",\"bytes\"}]}. latest_whole is the newest whole checkpoint; why is\n"
+    "null for a whole one. With --repair also \"changed\" and\n"
+    "\"left_out\":[{\"prefix\",\"why\"}]. The other fields then show the result (with --dry-run:\n"
+    "the result that there would be).\n\n"
     "Examples:\n"
     "  cairn state saved --json | jq -r .latest_whole\n"
     "  cairn state saved --repair --dry-run";
@@ -69,7 +64,7 @@ struct State {
 std::vector<UnnamedShard> look_for_unnamed(const std::string& dir) {
   auto shards = unnamed_shards(dir);
   if (shards) return *std::move(shards);
-  complain("shards that no index names could not be looked for: " + shards.error().what);
+  complain("could not look for shards that no index names: " + shards.error().what);
   return {};
 }
 
@@ -80,8 +75,7 @@ LeftBehind look_for_left(const std::string& dir) {
     print_warnings(left->warnings);
     return *std::move(left);
   }
-  complain("what processes that died left could not be looked for: " +
-           in_command_words(left.error().what));
+  complain("could not look for files of dead processes: " + in_command_words(left.error().what));
   return {};
 }
 
@@ -182,9 +176,9 @@ void print_text(const State& state) {
   for (const Entry& entry : state.entries) {
     const std::string verdict = entry.opens_as == entry.prefix ? "whole"
                                 : entry.opens_as
-                                    ? "gone; whole beside the catalog: " + *entry.opens_as
+                                    ? "missing; whole beside the catalog: " + *entry.opens_as
                                 : entry.judged ? "not whole: " + *entry.why
-                                               : "kept, not judged: " + *entry.why;
+                                               : "kept, not checked: " + *entry.why;
     print(fmt::format("  {:<{}}  {}\n", safe(entry.prefix), width, safe(verdict)));
   }
 }
@@ -196,9 +190,8 @@ void print_unnamed(const State& state) {
                       grouped(shard.size_bytes)));
   }
   print(
-      "such shards belong to a copy or a save that is under way, or are what one that died left: "
-      "when nothing is under way, remove them (rm), or bring back their PREFIX.index or "
-      "PREFIX.cairn\n");
+      "these shards belong to a copy or a save that is running, or that died: if none is running, "
+      "delete them with 'rm', or restore their PREFIX.index or PREFIX.cairn\n");
 }
 
 void print_left(const LeftBehind& left) {
@@ -206,10 +199,12 @@ void print_left(const LeftBehind& left) {
   for (const SkippedCheckpoint& each : left.unfinished)
     print(fmt::format("unfinished: {}\n", safe(in_command_words(each.why))));
   for (const LeftFile& file : left.files) {
-    print(fmt::format("left by a process that died: {}  {} bytes\n", safe(file.path.native()),
+    print(fmt::format("left by a dead process: {}  {} bytes\n", safe(file.path.native()),
                       grouped(file.size_bytes)));
   }
-  print("the next save, prune, pin, mv, rm or 'cairn state --repair' here sees to that first\n");
+  print(
+      "the next save, prune, pin, mv, rm or 'cairn state --repair' in this directory cleans this "
+      "up\n");
 }
 
 void print_around(const State& state) {
@@ -220,9 +215,9 @@ void print_around(const State& state) {
 void print_repair(const Repaired& repaired, bool dry_run) {
   for (const SkippedCheckpoint& each : repaired.left_out)
     print(fmt::format("left out: {}\n", safe(in_command_words(each.why))));
-  print(!repaired.changed ? "the catalog stays as it is\n"
-        : dry_run         ? "the catalog would be written anew\n"
-                          : "the catalog was written anew\n");
+  print(!repaired.changed ? "the catalog did not change\n"
+        : dry_run         ? "the catalog would be rewritten\n"
+                          : "the catalog was rewritten\n");
 }
 
 int repair(const std::string& dir, const std::string& catalog, const RepairOptions& options,
@@ -260,9 +255,10 @@ int state(Arguments arguments) {
   add_directory(line, dir);
   add_catalog(line, catalog);
   const Argument repair_option =
-      line.add_flag("--repair", repairs, "Make the catalog say which whole checkpoints there are");
-  line.add_flag("--all", options.all, "Repair: list every whole checkpoint").needs(repair_option);
-  line.add_flag("--dry-run", options.dry_run, "Repair: say what would be done, and change nothing")
+      line.add_flag("--repair", repairs, "Rewrite the catalog to match the files");
+  line.add_flag("--all", options.all, "With --repair: list every whole checkpoint")
+      .needs(repair_option);
+  line.add_flag("--dry-run", options.dry_run, "With --repair: print the result, and change nothing")
       .needs(repair_option);
   add_lock_wait(line, options.lock_wait).needs(repair_option);
   add_json(line, json);

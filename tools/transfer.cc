@@ -15,7 +15,7 @@ namespace {
 std::string_view how(Link used) {
   switch (used) {
     case Link::Auto:
-      return "the payload stays where it is";
+      return "the payload did not move";
     case Link::Hard:
       return "the payload is hard-linked";
     case Link::Reflink:
@@ -57,11 +57,11 @@ std::string names_files(const std::string& prefix) {
   const std::string name = std::filesystem::path(prefix).filename().native();
   if (!name.empty() && name != "." && name != "..") return {};
   if (prefix.empty()) return "the prefix is empty";
-  return "'" + prefix + "' is a directory: a prefix has a name behind the last slash";
+  return "'" + prefix + "' is a directory: a prefix needs a name after the last slash";
 }
 
 void add_source_and_output(CommandLine& line, std::string& source, TransferFlags& flags) {
-  line.add("SRC", source, "The checkpoint: whatever 'cairn --help' says PATH is").required();
+  line.add("SRC", source, "The checkpoint: a PATH as in 'cairn --help'").required();
   line.add("DST", flags.output, "The prefix of the result").required().check(names_files);
 }
 
@@ -69,7 +69,7 @@ void add_link(CommandLine& line, TransferFlags& flags) {
   const std::map<std::string, Link> links = {
       {"auto", Link::Auto}, {"hard", Link::Hard}, {"reflink", Link::Reflink}, {"copy", Link::Copy}};
   line.add_choice("--link", flags.options.link, links, "HOW",
-                  "With --output, how the shards get there: auto (hard link, else\n"
+                  "With --output, how to transfer the shards: auto (hard link, else\n"
                   "reflink, else copy), hard, reflink or copy");
 }
 
@@ -80,7 +80,7 @@ void add_lossy(CommandLine& line, TransferFlags& flags) {
 
 void add_replace_json_threads(CommandLine& line, TransferFlags& flags) {
   line.add_flag("--replace", flags.options.replace,
-                "Replace what is there and says something else");
+                "Replace another checkpoint that is already there");
   add_follow_links(line, flags.options.follow_links);
   add_lock_wait(line, flags.options.lock_wait);
   add_json(line, flags.json);
@@ -89,7 +89,7 @@ void add_replace_json_threads(CommandLine& line, TransferFlags& flags) {
 
 void add_output(CommandLine& line, TransferFlags& flags) {
   line.add("--output", flags.output, "PREFIX",
-           "Put the result under this prefix instead of beside the payload")
+           "Write the result under this prefix, not beside the payload")
       .check(names_files);
 }
 

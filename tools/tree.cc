@@ -16,17 +16,17 @@ namespace cairn::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Print the objects of a TensorFlow 2 checkpoint as a tree, each with its dtype, shape and "
-    "full\n"
-    "name, where it has them. An object to which several paths lead stands at the shortest, and "
-    "'='\n"
-    "names that at the others. A checkpoint without objects shows its names, parted at each '/'.";
+    "Print the objects of a TensorFlow 2 checkpoint as a tree. Each variable is printed with\n"
+    "dtype, shape and full name. An object with several paths is printed at its shortest\n"
+    "path; '=' refers to that path at the others. For a checkpoint without objects, tensor\n"
+    "names are printed as a tree, split at each '/'.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 printed, 2 it could not be (no checkpoint, a damaged object graph).\n\n"
-    "Names are written as in an object path ('.' is '..', '/' is '.S'), which `cairn cat` takes: "
-    "the\n"
-    "names from the top, joined by '/'. Below 32 levels the depth is written, not indented.\n\n"
+    "Exit status: 0 the tree was printed, 2 it was not (no checkpoint, a damaged object\n"
+    "graph).\n\n"
+    "Names are escaped as in an object path ('.' becomes '..', '/' becomes '.S'). `cairn cat`\n"
+    "takes an object path: the names from the top, joined by '/'. Below 32 levels, a number\n"
+    "shows the depth instead of spaces.\n\n"
     "Examples:\n"
     "  cairn tree saved/ckpt-6\n"
     "  cairn tree exported_model --json | jq -r '.nodes[].attributes[].key'";

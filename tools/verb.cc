@@ -11,13 +11,13 @@
 namespace cairn::tools {
 
 void add_path(CommandLine& line, std::string& path) {
-  line.add("PATH", path, "The checkpoint: whatever 'cairn --help' says PATH is").required();
+  line.add("PATH", path, "The checkpoint: a PATH as in 'cairn --help'").required();
 }
 
 void add_directory(CommandLine& line, std::string& dir) {
   line.add("DIR", dir, "A directory of checkpoints").required().check([](const std::string& path) {
     std::error_code ignored;
-    return std::filesystem::is_directory(path, ignored) ? "" : path + " is no directory";
+    return std::filesystem::is_directory(path, ignored) ? "" : path + " is not a directory";
   });
 }
 
@@ -30,7 +30,8 @@ void add_json(CommandLine& line, bool& json) {
 }
 
 void add_threads(CommandLine& line, unsigned& threads) {
-  line.add("--threads", threads, "N", "Threads to use (what the affinity mask and CPU quota allow)")
+  line.add("--threads", threads, "N",
+           "Number of threads (as many as affinity mask and CPU quota allow)")
       .between(1u, 1024u);
 }
 

@@ -14,15 +14,14 @@ namespace cairn::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Check every index byte and compare every data byte with its checksum, by reading the files, "
-    "on\n"
-    "all cores. Each damaged range gets a line: tensor, shard, bytes, stored and computed sum.";
+    "Check every byte of the index and compare every data byte with its checksum. Reads the\n"
+    "files, on all cores. Prints one line for each damaged range: tensor, shard, bytes,\n"
+    "stored and computed checksum.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 no damage was found, 1 damage was found, 2 something could not be looked at.\n"
-    "\n"
-    "A .safetensors file stores no checksums: of it only the header can be checked, and the bytes "
-    "of\n"
+    "Exit status: 0 no damage was found, 1 damage was found, 2 a checkpoint could not be\n"
+    "checked.\n\n"
+    "A .safetensors file stores no checksums. Only its header can be checked; the bytes of\n"
     "its tensors are counted as unchecked.\n\n"
     "Examples:\n"
     "  cairn verify saved/train2-9\n"
@@ -123,16 +122,18 @@ std::string verdict(const Outcome& outcome) {
 void print_text(const Outcome& outcome) {
   if (!outcome.why.empty()) return;  // said on stderr
   for (const Damage& damage : outcome.damage) {
-    print(fmt::format("{}: {} is damaged: {} bytes from {} of {} have CRC32C {}, stored is {}\n",
-                      safe(outcome.prefix), damaged_thing(damage), grouped(damage.size_bytes),
-                      damage.offset_bytes, safe(damage.shard), hex(damage.computed_crc32c),
-                      hex(damage.stored_crc32c)));
+    print(
+        fmt::format("{}: {} is damaged: {} bytes from {} of {} have CRC32C {}, but the "
+                    "stored CRC32C is {}\n",
+                    safe(outcome.prefix), damaged_thing(damage), grouped(damage.size_bytes),
+                    damage.offset_bytes, safe(damage.shard), hex(damage.computed_crc32c),
+                    hex(damage.stored_crc32c)));
   }
   print(fmt::format("{}: {}, {} bytes checked{}\n", safe(outcome.prefix), verdict(outcome),
                     grouped(outcome.bytes_checked),
                     outcome.unchecked_bytes == 0
                         ? ""
-                        : fmt::format(", {} unchecked, for which no sums are stored",
+                        : fmt::format(", {} unchecked (no checksums are stored)",
                                       grouped(outcome.unchecked_bytes))));
 }
 
@@ -144,7 +145,7 @@ int verify(Arguments arguments) {
   bool follow_links = false;
   unsigned threads = 0;
   CommandLine line("cairn verify", kDescription, kFooter);
-  line.add("PATH", paths, "The checkpoints: whatever 'cairn --help' says PATH is").required();
+  line.add("PATH", paths, "The checkpoints: each a PATH as in 'cairn --help'").required();
   add_json(line, json);
   add_follow_links(line, follow_links);
   add_threads(line, threads);

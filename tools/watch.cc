@@ -23,19 +23,15 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr const char* kDescription =
-    "Print the prefix of each checkpoint that is published in a directory, as it comes: every one "
-    "that\n"
-    "the catalog lists, in its order, that is whole when its turn comes. What is skipped is "
-    "named on\n"
-    "stderr. DIR need not be there yet.";
+    "Print the prefix of each checkpoint when it is published in a directory: every\n"
+    "checkpoint that the catalog lists, in its order, if it is whole at its turn. Skipped\n"
+    "checkpoints are named on stderr. DIR may be missing at the start.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 something was printed before the time was over, 1 nothing was, 2 the catalog "
-    "could\n"
-    "not be read. Without --timeout it ends when it is killed.\n\n"
-    "JSON: a line for each {\"prefix\",\"skipped\":[{\"prefix\",\"why\"}]}; prefix is null "
-    "where all was\n"
-    "skipped.\n\n"
+    "Exit status: 0 something was printed before the timeout, 1 nothing was printed, 2 the\n"
+    "catalog could not be read. Without --timeout, the command runs until it is killed.\n\n"
+    "JSON: one line for each checkpoint: {\"prefix\",\"skipped\":[{\"prefix\",\"why\"}]}.\n"
+    "prefix is null if all were skipped.\n\n"
     "Example:\n"
     "  cairn watch saved --cursor seen | while read -r prefix; do evaluate \"$prefix\"; done";
 
@@ -56,10 +52,11 @@ struct Watch {
 constexpr std::string_view kCursorMark = "cairn-cursor ";
 
 Error not_ours(const std::string& file, std::string_view what) {
-  return {Code::Invalid, 0,
-          fmt::format("{}: {}; --cursor writes only over a cursor that 'cairn watch' wrote: name a "
-                      "new file",
-                      file, what)};
+  return {
+      Code::Invalid, 0,
+      fmt::format("{}: {}; --cursor overwrites only a file that 'cairn watch' wrote: name a new "
+                  "file",
+                  file, what)};
 }
 
 // The cursor in the file; empty where there is no file yet, or one without a byte. Invalid: what is
@@ -71,7 +68,7 @@ Result<std::string> read_cursor(const std::string& file) {
   if (type == fs::file_type::none)
     return Error{Code::Io, failed.value(), fmt::format("{}: {}", file, failed.message())};
   if (type == fs::file_type::symlink) return not_ours(file, "is a symbolic link");
-  if (type != fs::file_type::regular) return not_ours(file, "is no regular file");
+  if (type != fs::file_type::regular) return not_ours(file, "is not a regular file");
   std::ifstream in(file, std::ios::binary);
   std::string text(kCursorMark.size(), '\0');
   in.read(text.data(), static_cast<std::streamsize>(text.size()));
@@ -79,7 +76,7 @@ Result<std::string> read_cursor(const std::string& file) {
   if (!in.is_open() || in.bad())
     return Error{Code::Io, 0, fmt::format("{}: the cursor cannot be read", file)};
   if (text.empty()) return text;
-  if (text != kCursorMark) return not_ours(file, "holds no cursor");
+  if (text != kCursorMark) return not_ours(file, "does not contain a cursor");
   text.append(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
   return text;
 }
@@ -177,13 +174,14 @@ int watch(Arguments arguments) {
   Watch watch;
   CommandLine line("cairn watch", kDescription, kFooter);
   line.add("DIR", watch.dir, "A directory of checkpoints").required();
-  line.add("--timeout", watch.timeout_s, "S", "End when nothing came for so many seconds")
+  line.add("--timeout", watch.timeout_s, "S", "Stop if nothing was published for S seconds")
       .between(0.0, kTimeoutSecondsMax);
   line.add("--cursor", watch.cursor_file, "FILE",
-           "Go on behind what this file says was printed, and keep it so;\na new file, or one that "
-           "this wrote");
+           "Store the position in FILE, and continue after it; FILE is\n"
+           "new, or was written by this verb");
   line.add_flag("--latest-only", watch.options.only_latest,
-                "As tf.train.checkpoints_iterator: the latest only, whole or not");
+                "Print only the latest, whole or not, as\n"
+                "tf.train.checkpoints_iterator does");
   add_catalog(line, watch.options.latest_filename);
   add_follow_links(line, watch.options.follow_links);
   add_json(line, watch.json);

@@ -52,7 +52,9 @@ class HeaderParser {
 
  private:
   void skip_blanks() {
-    text_.remove_prefix(std::min(text_.find_first_not_of(" \n"), text_.size()));
+    std::size_t count = 0;
+    while (count < text_.size() && (text_[count] == ' ' || text_[count] == '\n')) ++count;
+    text_.remove_prefix(count);
   }
   bool sees_end() {
     skip_blanks();
@@ -276,8 +278,8 @@ Decoded<TensorFacts> decode_array(std::span<const std::byte> head, std::uint64_t
   if (there_bytes != *data_bytes) {
     return corrupt(
         *data_offset,
-        sentence("the file has ", there_bytes, " bytes of elements, but its header says ",
-                 *data_bytes, ": it is ", there_bytes < *data_bytes ? "truncated" : "too long"));
+        sentence("it has ", there_bytes, " bytes of elements, but its header says ", *data_bytes,
+                 ": it is ", there_bytes < *data_bytes ? "truncated" : "too long"));
   }
   tensor.span = {0, *data_offset, *data_bytes, std::nullopt};
   if (*header.fortran_order && tensor.shape.size() > 1) make_column_major(tensor);

@@ -207,7 +207,7 @@ Result<void> write_safetensors(const Source& from, const TransferOptions& option
   const std::string name = internal::safetensors_file(parts.base);
   transfer.prefix = parts.directory / name;
   warn_about_file(from, specs, transfer);
-  internal::remove_stale_files(directory);
+  CAIRN_CHECK(internal::remove_stale_files(directory));
   CAIRN_TRY(shards, internal::ShardWriter::create(directory, {name}, std::move(layout)));
   std::uint64_t total_bytes = 0;
   for (const std::size_t i : selection.taken) total_bytes += source.index().tensor(i).size_bytes;
@@ -230,6 +230,19 @@ Result<void> write_safetensors(const Source& from, const TransferOptions& option
                                                   {options.lock_wait, options.exec.stop}));
   CAIRN_CHECK(publisher.publish_file(shards.temps().front(), options.replace));
   internal::warn_if_moved(directory, transfer);
+  return {};
+}
+
+// Empty: convert writes it.
+std::string_view why_not_written(Format target) noexcept {
+  if (target == Format::TensorFlowV1)
+    return "Cairn does not write TensorFlow V1 checkpoints; write the format tensorflow instead";
+  if (target == Format::Npy)
+    return "a .npy file holds only one array; use 'cairn cat --npy' to write one";
+  if (target == Format::Npz)
+    return "Cairn does not write .npz files; use 'cairn cat --npy' to write one tensor as .npy";
+  if (target == Format::Gguf)
+    return "Cairn does not write GGUF files; write the format safetensors or cairn instead";
   return {};
 }
 
@@ -329,17 +342,11 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
   return at_boundary([&]() -> Result<Transfer> {
     if (options.output.empty())
       return Error{Code::Invalid, 0, source.string() + ": convert needs an output prefix"};
-    if (target == Format::TensorFlowV1 || target == Format::Npy) {
-      return Error{
-          Code::Unsupported, 0,
-          source.string() +
-              (target == Format::Npy
-                   ? ": a .npy file holds only one array; use 'cairn cat --npy' to write one"
-                   : ": Cairn does not write TensorFlow V1 checkpoints; write the format "
-                     "tensorflow instead")};
-    }
+    if (const std::string_view why = why_not_written(target); !why.empty())
+      return Error{Code::Unsupported, 0, source.string() + ": " + std::string(why)};
     CAIRN_CHECK(internal::refuse_existing(options, target));
     CAIRN_TRY(found, internal::find(source, options.follow_links));
+    if (!options.allow_lossy) CAIRN_CHECK(internal::check_nothing_left_out(found.parts));
     OpenOptions opening;
     opening.exec = options.exec;
     CAIRN_TRY(checkpoint, internal::OpenCheckpoint::make(std::move(found.parts), opening));

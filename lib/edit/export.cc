@@ -266,11 +266,13 @@ Result<Transfer> export_index(const std::filesystem::path& source, Format target
                        "index, use import_index()"};
     }
     CAIRN_TRY(found, internal::find(source, options.follow_links));
-    if (found.parts.format == Format::TensorFlowV1) {
+    const bool decoded = found.parts.format == Format::Npz && found.parts.shards.size() > 1;
+    if (decoded || found.parts.format == Format::TensorFlowV1) {
       return Error{Code::Unsupported, 0,
                    found.location.prefix.string() +
-                       ": is a V1 checkpoint; its values are not stored as plain bytes, so an "
-                       "index cannot point to them; use convert() (cairn convert)"};
+                       (decoded ? ": has compressed arrays" : ": is a V1 checkpoint") +
+                       "; its values are not stored as plain bytes, so an index cannot point to "
+                       "them; use convert() (cairn convert)"};
     }
     if (target == Format::Safetensors)
       return export_safetensors(found.location, found.parts, options);

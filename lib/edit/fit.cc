@@ -126,6 +126,13 @@ Result<void> check_lossy(const LossyItems& lossy, const TargetFormat& holder,
   return {};
 }
 
+Result<void> check_nothing_left_out(const Parts& source) {
+  if (source.left_out.empty()) return {};
+  return Error{
+      Code::Unsupported, 0,
+      source.left_out + "; nothing is written; to leave it out, use allow_lossy (--allow-lossy)"};
+}
+
 format::KeyValues metadata_for_file(const Checkpoint& checkpoint,
                                     std::span<const TensorSpec> specs) {
   const format::IndexView& index = OpenCheckpoint::of(checkpoint).index();

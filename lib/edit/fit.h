@@ -15,6 +15,8 @@
 
 namespace cairn::internal {
 
+struct Parts;
+
 // What a Saver notes of when it saved, for the rules of its own directory. It means nothing
 // elsewhere, and never goes along.
 bool is_bookkeeping(std::string_view key) noexcept;
@@ -55,10 +57,17 @@ struct TargetFormat {
 };
 TargetFormat target_format(Format target) noexcept;
 
+// Unsupported: the source has more than can be read, and a checkpoint that is written from it would
+// not have that.
+Result<void> check_nothing_left_out(const Parts& parts);
+
 // Unsupported: something does not fit, and `allow_lossy` is not said. Else it is named in
 // `transfer`, and so are notes.
 Result<void> check_lossy(const LossyItems& lossy, const TargetFormat& holder,
                          const TransferOptions& options, Transfer& transfer);
+
+// Unsupported: the source has more than can be read, and what is written from it would lack that.
+Result<void> check_nothing_left_out(const Parts& source);
 
 // The __metadata__ of a safetensors file of this checkpoint, with what Cairn keeps there.
 format::KeyValues metadata_for_file(const Checkpoint& checkpoint,

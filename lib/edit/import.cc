@@ -84,7 +84,8 @@ Result<std::optional<internal::Parts>> known_to_cairn(Location& location,
   if (!location.has(internal::kCairnSuffix)) return std::optional<internal::Parts>();
   internal::OpenAttempt attempt;
   auto own = internal::load(location, options.follow_links, attempt);
-  if (!own && options.replace) return std::optional<internal::Parts>();
+  if (!own && options.replace && !internal::may_pass(own.error()))
+    return std::optional<internal::Parts>();
   if (!own) return std::move(own).error();
   if (own->format != Format::Cairn || own->index.tensorflow_index().digest != index.record.digest)
     return std::optional<internal::Parts>();
@@ -162,7 +163,7 @@ Result<HeldLocation> locate_and_hold(const std::filesystem::path& source,
                                      const TransferOptions& options) {
   while (true) {
     CAIRN_TRY(before, located(source, options.follow_links));
-    internal::remove_stale_files(before.directory);
+    CAIRN_CHECK(internal::remove_stale_files(before.directory));
     CAIRN_TRY(lock, internal::lock_of(before, options));
     CAIRN_TRY(now, located(source, options.follow_links));
     CAIRN_TRY(same,
@@ -191,7 +192,7 @@ Result<Transfer> import_held(HeldLocation held, const TransferOptions& options) 
   }
   CAIRN_CHECK(take_known(location, what, options));
   if (what.parts->format != Format::Cairn)
-    internal::replace_overtaken(location, what.facts, transfer.warnings);
+    CAIRN_CHECK(internal::replace_overtaken(location, what.facts, transfer.warnings));
   // P.index must be as durable as what is to stand beside it.
   CAIRN_CHECK(what.index->file->sync());
   CAIRN_CHECK(internal::sync_payload(what.parts->shards, location.directory));

@@ -2,6 +2,7 @@
 
 #include "cairn/edit.h"
 #include "lib/edit/compose.h"
+#include "lib/edit/fit.h"
 #include "lib/edit/publish_linked.h"
 #include "lib/open/load.h"
 #include "lib/try.h"
@@ -17,6 +18,7 @@ Result<Transfer> merge(std::span<const std::filesystem::path> sources,
     found.reserve(sources.size());
     for (const std::filesystem::path& path : sources) {
       CAIRN_TRY(each, internal::find(path, options.follow_links));
+      if (!options.allow_lossy) CAIRN_CHECK(internal::check_nothing_left_out(each.parts));
       found.push_back({path, std::move(each)});
     }
     CAIRN_TRY(composed, internal::compose(std::move(found)));

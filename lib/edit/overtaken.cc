@@ -59,10 +59,11 @@ void warn_of_overtaken(const Location& location, const format::IndexFacts& facts
   if (location.has(kCairnSuffix)) warn(location, load_own_index(location), facts, warnings);
 }
 
-void replace_overtaken(const Location& location, format::IndexFacts& facts,
-                       std::vector<std::string>& warnings) {
-  if (!location.has(kCairnSuffix)) return;
+Result<void> replace_overtaken(const Location& location, format::IndexFacts& facts,
+                               std::vector<std::string>& warnings) {
+  if (!location.has(kCairnSuffix)) return {};
   const auto own = load_own_index(location);
+  if (!own && may_pass(own.error())) return own.error();
   const auto pin =
       own ? own->index.metadata(format::kPinnedKey) : std::optional<std::string_view>();
   if (pin && !has(facts.metadata, format::kPinnedKey)) {
@@ -70,6 +71,7 @@ void replace_overtaken(const Location& location, format::IndexFacts& facts,
     std::ranges::sort(facts.metadata);
   }
   warn(location, own, facts, warnings);
+  return {};
 }
 
 }  // namespace cairn::internal

@@ -15,8 +15,9 @@ namespace cairn::internal {
 void warn_of_overtaken(const Location& location, const format::IndexFacts& facts,
                        std::vector<std::string>& warnings);
 
-// The same where the new one takes its place: a pin, which belongs to the name, stays.
-void replace_overtaken(const Location& location, format::IndexFacts& facts,
-                       std::vector<std::string>& warnings);
+// The same where the new one takes its place: a pin, which belongs to the name, stays. Errors: Io;
+// nobody knows today what would be lost.
+Result<void> replace_overtaken(const Location& location, format::IndexFacts& facts,
+                               std::vector<std::string>& warnings);
 
 }  // namespace cairn::internal

@@ -126,6 +126,7 @@ Result<CheckpointSnapshot> open_snapshot(Location location, bool follow_links,
                      ": is a V1 checkpoint in several files, which cannot be published in one "
                      "step; use convert() (cairn convert)"};
   }
+  CAIRN_CHECK(check_in_one_file(from));
   if (from.kind == Kind::Prefix) {
     CAIRN_CHECK(take_prefix(follow_links, attempt, snapshot));
   } else {

@@ -51,13 +51,12 @@ void warn_of_old_names(const Location& location, std::vector<std::string>& warni
 
 // Where P.index alone was written anew, P.cairn is skipped, though it is of the very same
 // shards. What it alone knows of the checkpoint is kept. Of one that is of other shards the pin is.
-void recover(const internal::Found& found, format::IndexFacts& facts,
-             std::vector<std::string>& warnings) {
+Result<void> recover(const internal::Found& found, format::IndexFacts& facts,
+                     std::vector<std::string>& warnings) {
   const Location& location = found.location;
-  if (found.parts.format == Format::Cairn || !location.has(internal::kCairnSuffix)) return;
-  const auto own = internal::load_own_index(location);
-  if (!own) return;
-  const format::IndexFacts before = own->index.facts();
+  if (found.parts.format == Format::Cairn || !location.has(internal::kCairnSuffix)) return {};
+  CAIRN_TRY(own, internal::load_own_index(location));
+  const format::IndexFacts before = own.index.facts();
   const auto same = [](const format::ShardFacts& a, const format::ShardFacts& b) {
     return a.name == b.name && a.identity == b.identity;
   };
@@ -67,6 +66,7 @@ void recover(const internal::Found& found, format::IndexFacts& facts,
   facts.created_ns = before.created_ns;
   facts.metadata = before.metadata;
   facts.safetensors_metadata = before.safetensors_metadata;
+  return {};
 }
 
 // The shards stay; the indexes that are there are replaced, and none is added.
@@ -81,7 +81,7 @@ Result<Renamed> rename_in_place(const std::filesystem::path& path, const Renamin
   transfer.prefix = location.prefix;
   transfer.warnings = found.parts.warnings;
   format::IndexFacts facts = found.parts.index.facts();
-  recover(found, facts, transfer.warnings);
+  CAIRN_CHECK(recover(found, facts, transfer.warnings));
   internal::apply(changes, facts);
   facts.tensorflow_index = {};  // the one that is remembered says the old names
   facts.producer = "cairn " + std::string(version());

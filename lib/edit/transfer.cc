@@ -102,6 +102,21 @@ Result<TempFile> link_or_copy_shard(const os::File& shard, const std::string& na
   return duplicate(shard, name, to, options, transfer);
 }
 
+// The temporary files that `make` makes of them, one by one.
+template <class Make>
+Result<std::vector<TempFile>> for_each_shard(std::span<const os::File> files, const Destination& to,
+                                             const TransferOptions& options, Make make) {
+  CAIRN_CHECK(remove_stale_files(to.directory));
+  std::vector<TempFile> temps;
+  temps.reserve(files.size());
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    CAIRN_CHECK(os::unless_stopped(options.exec.stop));
+    CAIRN_TRY(temp, make(i));
+    temps.push_back(std::move(temp));
+  }
+  return temps;
+}
+
 // The V1 checkpoint of this name, also where it is damaged or not all there; empty: none.
 std::string v1_under(const Target& target) {
   const auto v1 = find_v1(target.directory, target.base);
@@ -163,14 +178,9 @@ Result<std::vector<TempFile>> link_or_copy_shards(std::span<const os::File> file
                                                   const Destination& to,
                                                   const TransferOptions& options,
                                                   Transfer& transfer) {
-  remove_stale_files(to.directory);
-  std::vector<TempFile> temps;
-  temps.reserve(files.size());
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    CAIRN_TRY(temp, link_or_copy_shard(files[i], names[i], to, options, transfer));
-    temps.push_back(std::move(temp));
-  }
-  return temps;
+  return for_each_shard(files, to, options, [&](std::size_t i) {
+    return link_or_copy_shard(files[i], names[i], to, options, transfer);
+  });
 }
 
 Result<std::vector<TempFile>> reflink_or_copy_shards(std::span<const os::File> files,
@@ -178,15 +188,9 @@ Result<std::vector<TempFile>> reflink_or_copy_shards(std::span<const os::File> f
                                                      const Destination& to,
                                                      const TransferOptions& options,
                                                      Transfer& transfer) {
-  remove_stale_files(to.directory);
-  std::vector<TempFile> temps;
-  temps.reserve(files.size());
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    CAIRN_CHECK(os::unless_stopped(options.exec.stop));
-    CAIRN_TRY(temp, duplicate(files[i], names[i], to, options, transfer));
-    temps.push_back(std::move(temp));
-  }
-  return temps;
+  return for_each_shard(files, to, options, [&](std::size_t i) {
+    return duplicate(files[i], names[i], to, options, transfer);
+  });
 }
 
 std::optional<std::int64_t> step_of(const Location& location, const format::IndexView& index) {
@@ -233,7 +237,7 @@ Result<LockedCheckpoint> find_and_lock(const std::filesystem::path& path,
                                        const TransferOptions& options) {
   while (true) {
     CAIRN_TRY(before, find(path, options.follow_links));
-    remove_stale_files(before.location.directory);
+    CAIRN_CHECK(remove_stale_files(before.location.directory));
     CAIRN_TRY(lock, lock_of(before.location, options));
     CAIRN_TRY(now, find(path, options.follow_links));
     CAIRN_TRY(same, same_place({before.location.directory, before.location.base},

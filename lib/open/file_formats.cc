@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
+
+#include "lib/try.h"
 
 namespace cairn {
 namespace internal {
@@ -11,6 +14,8 @@ constexpr std::array kFileFormats = {
     FileFormat{Format::Safetensors, "safetensors", ".safetensors", FileType::Safetensors,
                read_safetensors},
     FileFormat{Format::Npy, "npy", ".npy", FileType::Numpy, read_npy},
+    FileFormat{Format::Gguf, "gguf", ".gguf", FileType::Gguf, read_gguf, read_gguf_parts},
+    FileFormat{Format::Npz, "npz", ".npz", FileType::NumpyArchive, read_npz},
 };
 
 const FileFormat* named_as(std::string_view file_name) noexcept {
@@ -28,6 +33,18 @@ const FileFormat* file_format(FileType type, std::string_view file_name) noexcep
 
 bool is_named_as_file(std::string_view file_name) noexcept {
   return named_as(file_name) != nullptr;
+}
+
+Result<void> check_in_one_file(const Location& location) {
+  if (location.kind != Kind::File || location.file_format->read_parts == nullptr) return {};
+  CAIRN_TRY(file, open_shard(location.directory, location.base, true));
+  const std::string path = file.file.path();
+  const auto read = location.file_format->read(std::move(file), location.base, false);
+  if (!read || read->part_count == 1) return {};
+  return Error{Code::Unsupported, 0,
+               path + ": is one of " + std::to_string(read->part_count) +
+                   " files of a split model, which no one step can copy, move or remove; "
+                   "convert() (cairn convert) writes them as one checkpoint"};
 }
 
 }  // namespace internal

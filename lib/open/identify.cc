@@ -188,13 +188,13 @@ std::string_view by_type(FileType type) noexcept {
       return "a Zip archive of PyTorch's, with a pickle in it that can run code when loaded; load "
              "it in PyTorch, and save its tensors as safetensors";
     case FileType::NumpyArchive:
-      return "a Zip archive of NumPy arrays (.npz); of its .npy files a checkpoint can be saved";
+      return "a Zip archive of NumPy arrays (.npz)";
     case FileType::Zip:
       return "a Zip archive, such as PyTorch, Keras 3 and NumPy write";
     case FileType::Numpy:
       return "a NumPy array (.npy), of which a checkpoint can be saved";
     case FileType::Gguf:
-      return "a GGUF file, such as llama.cpp reads, and no checkpoint";
+      return "a GGUF file, such as llama.cpp reads";
     case FileType::GitLfsPointer:
       return "a Git LFS pointer, which is in the place of the file; run 'git lfs pull' to get the "
              "file itself";

@@ -121,8 +121,13 @@ Result<Parts> load_file(const Location& location) {
   std::string path = read.shard.file.path();
   std::vector<os::File> files;
   files.push_back(std::move(read.shard.file));
-  return assemble({location.file_format->format, location.prefix, std::move(path)}, read.facts,
-                  std::move(files));
+  for (OpenShard& other : read.others) files.push_back(std::move(other.file));
+  if (read.decoded) files.push_back(std::move(read.decoded->file));
+  auto parts = assemble({location.file_format->format, location.prefix, std::move(path)},
+                        read.facts, std::move(files));
+  if (parts && !read.left_out.empty()) parts->left_out = read.left_out.front();
+  if (parts) parts->warnings = std::move(read.left_out);
+  return parts;
 }
 
 }  // namespace
@@ -132,6 +137,11 @@ std::string doubt_warning(const std::filesystem::path& prefix) {
          ": a shard was touched or copied after its index was written, so each tensor is checked "
          "before its use; to check them once and end this warning, run 'cairn import " +
          prefix.string() + "' (import_index)";
+}
+
+bool may_pass(const Error& error) noexcept {
+  return error.code == Code::Io || error.code == Code::OutOfMemory || error.code == Code::NoSpace ||
+         error.code == Code::Busy;
 }
 
 Result<Parts> load(Location& location, bool follow_links, OpenAttempt& attempt,
@@ -158,8 +168,11 @@ Result<Parts> load_quietly(Location& location, bool follow_links, OpenAttempt& a
     return load_tensorflow(location, follow_links, index, attempt);
   }();
   const bool from_files = location.kind != Kind::TensorFlowV1;  // which has looked itself
-  if (parts && from_files && attempt.links_moved(parts->shards))
-    return written_meanwhile(location.prefix);
+  std::span<const os::File> named;
+  if (parts && from_files) named = parts->shards;
+  if (location.kind == Kind::File && !named.empty())
+    named = named.first(1);  // the other is decoded
+  if (parts && from_files && attempt.links_moved(named)) return written_meanwhile(location.prefix);
   if (parts && location.kind == Kind::Prefix) parts->origin = attempt.origin(location.base);
   if (parts)
     parts->warnings.insert(parts->warnings.begin(), location.warnings.begin(),
@@ -218,7 +231,10 @@ Result<void> check_openable_in(const os::Directory& directory, const std::string
 Result<FileIndex> read_file(const Location& location, bool whole) {
   CAIRN_TRY(file,
             open_shard(location.directory, location.base, location.links == os::Links::Follow));
-  return location.file_format->read(std::move(file), location.base, whole);
+  const FileFormat& format = *location.file_format;
+  auto read = format.read(std::move(file), location.base, whole);
+  if (!read || read->part_count == 1) return read;
+  return format.read_parts(location, *read, whole);
 }
 
 }  // namespace cairn::internal

@@ -27,6 +27,10 @@ Result<Parts> load_quietly(Location& location, bool follow_links, OpenAttempt& a
                            unsigned threads_max = 1);
 std::string doubt_warning(const std::filesystem::path& prefix);
 
+// Whether an error says how the disk is today, not what a file is. Who takes the one for the other
+// overlooks a pin, a commit or an index, and deletes.
+bool may_pass(const Error& error) noexcept;
+
 // A checkpoint from whatever path the user has; again where writers came between. An error of a
 // catalog's latest names the newest that is whole.
 struct Found {

@@ -195,6 +195,9 @@ Result<RecoverableCheckpoint> of_file(Location location, std::vector<std::string
   RecoverableCheckpoint recoverable{
       std::move(location), format, std::move(read.facts), {}, std::move(warnings)};
   recoverable.shards.emplace_back(std::move(read.shard));
+  for (OpenShard& other : read.others) recoverable.shards.emplace_back(std::move(other));
+  if (read.decoded) recoverable.shards.emplace_back(*std::move(read.decoded));
+  std::ranges::move(read.left_out, std::back_inserter(recoverable.warnings));
   return recoverable;
 }
 

@@ -43,6 +43,7 @@ struct Parts {
   format::IndexView index;                  // over index_bytes
   std::vector<os::File> shards;  // one for each shard of the index, of the recorded size at least
   std::vector<std::string> warnings;
+  std::string left_out;         // the file has more than the index says: a sentence; else empty
   bool bytes_doubtful = false;  // check tensors before their first use even with Verify::None
   Origin origin;
 };
@@ -108,7 +109,7 @@ class OpenCheckpoint {
   // The sentence for a tensor whose bytes have another sum.
   Error damaged(std::size_t position, const format::Span& span, std::uint32_t computed) const;
 
-  // ---- pieces.cc: where a tensor lies ----
+  // ---- extents.cc: where a tensor lies ----
 
   // The stored pieces that hold the elements of the box, each element once. Corrupt: the tensor's
   // slices overlap, or leave a gap in the box.

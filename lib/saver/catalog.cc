@@ -103,7 +103,7 @@ Result<void> update_checkpoint_state(const std::filesystem::path& dir, const Che
     CAIRN_TRY(directory, os::Directory::open(dir));
     const auto lock = internal::Lock::of_directory(directory, {lock_wait, {}});
     if (!lock) return lock.error();
-    internal::sweep_all(directory);
+    CAIRN_CHECK(internal::sweep_all(directory));
     return internal::publish_catalog(directory, latest_filename, facts);
   });
 }
@@ -125,7 +125,7 @@ Result<void> set_latest_checkpoint(const std::filesystem::path& dir,
     CAIRN_TRY(facts, written(dir, state));
     CAIRN_CHECK(refuse_itself(dir, facts.model_checkpoint_path, latest_filename));
     CAIRN_CHECK(refuse_gone(place, facts.model_checkpoint_path));
-    internal::sweep_all(directory);
+    CAIRN_CHECK(internal::sweep_all(directory));
     return internal::publish_catalog(directory, latest_filename, facts);
   });
 }

@@ -32,8 +32,9 @@ bool is_index(std::string_view name, std::string_view base) noexcept {
 
 // Which of the two indexes goes first, so that the other, which stands alone then, is the one that
 // speaks.
-std::string_view first_to_remove(const os::Directory& directory, const std::string& base) {
-  return is_index_pair(directory, base) ? kTensorFlowSuffix : kCairnSuffix;
+Result<std::string_view> first_to_remove(const os::Directory& directory, const std::string& base) {
+  CAIRN_TRY(pair, is_index_pair(directory, base));
+  return pair ? kTensorFlowSuffix : kCairnSuffix;
 }
 
 // 0 and 1: an index, 2: anything else, 3: a shard.
@@ -52,10 +53,12 @@ bool is_named_v1(std::string_view file_name, std::string_view base) {
   return all ? one->base == all->base && one->count == all->count : one->base == base;
 }
 
-// The files of the V1 checkpoint that the base is; none where it is none for certain.
-std::vector<std::string> v1_files(const os::Directory& directory, std::string_view base) {
-  const auto v1 = find_v1(directory, std::string(base));
-  return v1 && *v1 ? (*v1)->names : std::vector<std::string>();
+// The files of the V1 checkpoint that the base is; none where it is none. Errors: the disk's, which
+// may pass.
+Result<std::vector<std::string>> v1_files(const os::Directory& directory, std::string_view base) {
+  auto v1 = find_v1(directory, std::string(base));
+  if (!v1 && may_pass(v1.error())) return std::move(v1).error();
+  return v1 && *v1 ? (*std::move(v1))->names : std::vector<std::string>();
 }
 
 // Whether a graph of this name is the V1 checkpoint's: where what the base stands for has an index
@@ -142,8 +145,8 @@ Result<format::JournalCheckpoint> checkpoint_files(const os::Directory& director
   const bool indexed = std::ranges::any_of(names, [&](const std::string& name) {
     return name.starts_with(base) && is_index(name, base);
   });
-  const std::vector<std::string> v1 =
-      indexed ? std::vector<std::string>() : v1_files(directory, base);
+  CAIRN_TRY(v1, indexed ? Result<std::vector<std::string>>(std::vector<std::string>())
+                        : v1_files(directory, base));
   CAIRN_TRY(references, references_of_files(directory, names, what.base, unread));
   // Where P.cairn is a link it names the shards of what it leads to, as do links beside it.
   const auto is_own_shard = [&](const std::string& name) {
@@ -171,7 +174,7 @@ Result<format::JournalCheckpoint> checkpoint_files(const os::Directory& director
   std::erase_if(what.files, [&](const format::JournalFile& file) {
     return file.name.ends_with(kSafetensorsSuffix) && !shard_inodes.contains(file.identity.inode);
   });
-  const std::string_view first = first_to_remove(directory, what.base);
+  CAIRN_TRY(first, first_to_remove(directory, what.base));
   std::ranges::sort(what.files, {}, [&](const format::JournalFile& file) {
     return std::pair(turn(file.name, base, first), file.name);
   });
@@ -255,7 +258,8 @@ Result<bool> still_stands(const os::Directory& directory, const format::JournalC
 
 Result<std::string> set_index_aside(const os::Directory& directory,
                                     const format::JournalCheckpoint& what) {
-  const std::string name = what.base + std::string(first_to_remove(directory, what.base));
+  CAIRN_TRY(first, first_to_remove(directory, what.base));
+  const std::string name = what.base + std::string(first);
   for (const std::string_view suffix : kIndexSuffixes) {
     const std::string index = what.base + std::string(suffix);
     CAIRN_TRY(info, directory.look(index));

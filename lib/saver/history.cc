@@ -91,15 +91,6 @@ std::vector<std::pair<std::filesystem::path, std::optional<double>>> entries_of(
   return entries;
 }
 
-}  // namespace
-
-bool may_pass(const Error& error) noexcept {
-  return error.code == Code::Io || error.code == Code::OutOfMemory || error.code == Code::NoSpace ||
-         error.code == Code::Busy;
-}
-
-namespace {
-
 // A checkpoint in this directory, its own index read once.
 Result<HistoryEntry> look_at(const Place& place, const std::string& base) {
   HistoryEntry listed{place.dir / base, base, {}, {}};

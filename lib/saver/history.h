@@ -31,10 +31,6 @@ struct History {
   std::optional<KeepGrid> grid;  // the newest that is written down
 };
 
-// Whether an error says how the disk is today, not what a file is. Who takes the one for the other
-// overlooks a pin, or a commit, and deletes.
-bool may_pass(const Error& error) noexcept;
-
 // Errors: those of get_checkpoint_state, and Io: what cannot be looked at is not taken for gone.
 Result<History> read_history(const Place& place);
 

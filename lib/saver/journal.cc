@@ -372,7 +372,7 @@ Result<Recovery> recover_from_journal(const Place& place) {
   }
   if (!refused) remove_journal(place.directory);
   CAIRN_TRY(names, place.directory.names());
-  sweep_all(place.directory, names);
+  CAIRN_CHECK(sweep_all(place.directory, names));
   recovery.names = std::move(names);
   std::ranges::move(finished.warnings, std::back_inserter(recovery.warnings));
   for (const PlannedRemoval& each : finished.in_doubt) {

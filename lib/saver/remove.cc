@@ -5,6 +5,7 @@
 
 #include "cairn/copy.h"
 #include "lib/edit/relocate.h"
+#include "lib/open/file_formats.h"
 #include "lib/read/names.h"
 #include "lib/saver/catalog_file.h"
 #include "lib/saver/checkpoint_files.h"
@@ -102,6 +103,7 @@ Result<Removed> remove_listed(const Location& location, const RemoveOptions& opt
 
 Result<Removed> remove_one_file(const Location& location, const RemoveOptions& options) {
   const std::filesystem::path path = location.prefix.parent_path() / location.base;
+  CAIRN_CHECK(internal::check_in_one_file(location));
   CAIRN_TRY(file, location.directory.open_file(location.base, os::Links::Follow));
   if (options.dry_run) return Removed{path, {location.base}, {}, {}};
   const auto lock = internal::Lock::of_prefix(location.directory, internal::lock_base(location),

@@ -213,7 +213,7 @@ class Repair {
 Result<void> write(const internal::Place& place, const internal::History& history) {
   auto written = internal::write_history(place, history);
   if (written || written.error().code != Code::NoSpace) return written;
-  internal::sweep_all(place.directory);
+  CAIRN_CHECK(internal::sweep_all(place.directory));
   return internal::write_history(place, history);
 }
 
@@ -237,7 +237,7 @@ Result<Repaired> repair(const internal::Place& place, const RepairOptions& optio
   if (repaired.changed) CAIRN_CHECK(write(place, history));
   // What a save that died left needs a catalog that can be read, or none, so it comes second.
   if (!repaired.changed && damaged) {
-    internal::sweep_all(place.directory);
+    CAIRN_CHECK(internal::sweep_all(place.directory));
     return repaired;
   }
   CAIRN_TRY(recovery, internal::recover_from_journal(place));

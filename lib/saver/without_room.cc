@@ -106,7 +106,7 @@ Result<RemovalResult> remove_without_journal_held(const os::Directory& directory
   if (obstacle) return *std::move(obstacle);
   CAIRN_CHECK(step_all_aside(directory, what.base));
   auto removal = remove_checkpoint_files_held(directory, what, IdentityCheck::ByFile);
-  sweep(directory, what.base);
+  CAIRN_CHECK(sweep(directory, what.base));
   CAIRN_CHECK(directory.sync());
   return removal;
 }

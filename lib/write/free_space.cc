@@ -18,13 +18,13 @@ bool is_dead(const os::Directory& directory, const std::string& name) {
 
 }  // namespace
 
-void remove_stale_files(const os::Directory& directory) {
+Result<void> remove_stale_files(const os::Directory& directory) {
   const auto names = directory.names();
   // Nobody takes a lock, which others may meet, where there is nothing to do.
   const auto dead = [&](const std::string& name) { return is_dead(directory, name); };
-  if (!names || std::ranges::none_of(*names, dead)) return;
+  if (!names || std::ranges::none_of(*names, dead)) return {};
   const auto lock = Lock::of_directory(directory, {std::chrono::milliseconds(0), {}});
-  if (lock) sweep_all(directory, *names);
+  return lock ? sweep_all(directory, *names) : Result<void>();
 }
 
 Result<void> check_locks(const os::Directory& directory, const os::File& own) {

@@ -70,10 +70,18 @@ struct ForeignIndex {
   Digest128 digest;
 };
 
+// Nothing: it is too large to be an index. Errors: it cannot be read.
+Result<std::optional<os::Bytes>> read_bytes(const os::File& file, std::uint64_t size_bytes_max) {
+  auto bytes = os::read_whole(file, size_bytes_max);
+  if (!bytes && bytes.error().code == Code::Unsupported) return std::optional<os::Bytes>();
+  return std::move(bytes).transform([](os::Bytes read) { return std::optional(std::move(read)); });
+}
+
 // Nothing: it is not whole. Errors: it cannot be read.
 Result<std::optional<OwnIndex>> read_own(const os::File& file) {
-  CAIRN_TRY(bytes, os::read_whole(file, format::limits::kIndexBytesMax));
-  const auto index = format::IndexView::decode(bytes);
+  CAIRN_TRY(bytes, read_bytes(file, format::limits::kIndexBytesMax));
+  if (!bytes) return std::optional<OwnIndex>();
+  const auto index = format::IndexView::decode(*bytes);
   if (!index) return std::optional<OwnIndex>();
   OwnIndex own{{}, index->tensorflow_index(), index->metadata(format::kPinnedKey).has_value()};
   for (std::size_t i = 0; i < index->shard_count(); ++i)
@@ -82,11 +90,12 @@ Result<std::optional<OwnIndex>> read_own(const os::File& file) {
 }
 
 Result<std::optional<ForeignIndex>> read_foreign(const os::File& file) {
-  CAIRN_TRY(bytes, os::read_whole(file, format::limits::kForeignIndexBytesMax));
-  const auto header = format::tensorflow::decode_bundle_header(bytes);
+  CAIRN_TRY(bytes, read_bytes(file, format::limits::kForeignIndexBytesMax));
+  if (!bytes) return std::optional<ForeignIndex>();
+  const auto header = format::tensorflow::decode_bundle_header(*bytes);
   if (!header) return std::optional<ForeignIndex>();
   return std::optional(
-      ForeignIndex{static_cast<std::uint32_t>(header->num_shards), format::xxh3_128(bytes)});
+      ForeignIndex{static_cast<std::uint32_t>(header->num_shards), format::xxh3_128(*bytes)});
 }
 
 // Of an index that nobody holds. One that was torn has named nothing yet. Errors: it cannot be
@@ -112,9 +121,17 @@ Result<bool> knows(const OwnIndex& own, const os::File& foreign) {
   return read && read->digest == own.recorded.digest;
 }
 
-bool all_there(const os::Directory& directory, const OwnIndex& own) {
-  return std::ranges::all_of(own.shards,
-                             [&](const std::string& name) { return directory.exists(name); });
+// Whether nothing stands under the name that could be opened: it is gone, or is no regular file.
+bool is_nothing(const Error& error) noexcept {
+  return error.code == Code::NotFound || error.code == Code::Unsafe;
+}
+
+Result<bool> all_there(const os::Directory& directory, const OwnIndex& own) {
+  for (const std::string& name : own.shards) {
+    CAIRN_TRY(shard, directory.look_from(name, os::Links::Follow));
+    if (!shard) return false;
+  }
+  return true;
 }
 
 // A temporary name for an index (or P.meta) that is there: a copy, where it cannot be linked.
@@ -130,23 +147,28 @@ Result<TempFile> second_name(const os::Directory& directory, const std::string& 
 }
 
 // Whether this P.cairn was written for this P.index, and its shards are there.
-bool match(const os::Directory& directory, const Result<std::optional<OwnIndex>>& own,
-           const os::File& foreign) {
-  return own && *own && knows(**own, foreign).value_or(false) && all_there(directory, **own);
+Result<bool> match(const os::Directory& directory, const std::optional<OwnIndex>& own,
+                   const os::File& foreign) {
+  if (!own) return false;
+  CAIRN_TRY(known, knows(*own, foreign));
+  return known ? all_there(directory, *own) : Result<bool>(false);
 }
 
 // The temporary name under which one index waits for the other, which stands: a P.cairn of this
 // P.index, or the P.index of a P.cairn that stands alone. Empty: none does, or its writer lives.
+// Errors: one cannot be looked at, so nobody knows; who took that for none would remove it.
 Result<std::string> awaited(const os::Directory& directory, const std::string& wanted,
-                            const Result<std::optional<OwnIndex>>& own,
-                            const Result<os::File>& foreign) {
+                            const std::optional<OwnIndex>& own, const Result<os::File>& foreign) {
   CAIRN_TRY(names, directory.names());
   for (const std::string& name : names) {
     if (!os::is_temporary_name(name) || os::without_temporary_tail(name) != wanted) continue;
     const auto file = directory.open_file(name, os::Links::Refuse);
-    if (!file || !file->try_lock().value_or(false)) continue;
-    const bool found =
-        foreign ? match(directory, read_own(*file), *foreign) : match(directory, own, *file);
+    if (!file && is_nothing(file.error())) continue;
+    if (!file) return file.error();
+    CAIRN_TRY(nobodys, file->try_lock());
+    if (!nobodys) continue;
+    CAIRN_TRY(waiting, foreign ? read_own(*file) : own);
+    CAIRN_TRY(found, match(directory, waiting, foreign ? *foreign : *file));
     if (found) return name;
   }
   return std::string();
@@ -173,7 +195,7 @@ Result<PairState> finish_pair(const os::Directory& directory, const std::string&
   if (!known) return PairState::Unknown;
   if (*known || (!foreign && (!*own || !(*own)->recorded.present))) return PairState::Whole;
   const std::string wanted = base + std::string(foreign ? kCairnSuffix : kTensorFlowSuffix);
-  const auto waiting = awaited(directory, wanted, own, foreign);
+  const auto waiting = awaited(directory, wanted, *own, foreign);
   if (!waiting) return PairState::Unknown;
   if (waiting->empty()) return PairState::Whole;
   if (foreign && own_file) {
@@ -312,13 +334,16 @@ Result<std::optional<ShardReferences>> shard_references(const os::Directory& dir
   return Nobody(std::move(references));
 }
 
-bool is_index_pair(const os::Directory& directory, const std::string& base) {
+Result<bool> is_index_pair(const os::Directory& directory, const std::string& base) {
   const auto own_file = directory.open_file(base + std::string(kCairnSuffix), os::Links::Follow);
   const auto foreign =
       directory.open_file(base + std::string(kTensorFlowSuffix), os::Links::Follow);
-  if (!own_file || !foreign) return false;
-  const auto own = read_own(*own_file);
-  return own && *own && knows(**own, *foreign).value_or(false);
+  for (const auto* file : {&own_file, &foreign}) {
+    if (!*file && is_nothing(file->error())) return false;
+    if (!*file) return file->error();
+  }
+  CAIRN_TRY(own, read_own(*own_file));
+  return own ? knows(*own, *foreign) : Result<bool>(false);
 }
 
 Result<ShardReferences> temporary_shard_references(const os::Directory& directory,
@@ -338,7 +363,7 @@ Result<Lock> lock_prefix(const os::Directory& directory, const std::string& base
                          const LockWait& wait) {
   CAIRN_TRY(lock, Lock::of_prefix(directory, base, wait));
   CAIRN_TRY(pair, finish_pair(directory, base));
-  if (pair == PairState::Finished) sweep(directory, base);
+  if (pair == PairState::Finished) CAIRN_CHECK(sweep(directory, base));
   return std::move(lock);
 }
 
@@ -392,9 +417,7 @@ Result<std::vector<TempFile>> Publisher::keep_replaced(
                       std::ranges::find(unwanted, suffix) != unwanted.end();
     auto file = target_.directory.open_file(index, os::Links::Refuse);
     // A link of somebody's: what it leads to is not ours to remove.
-    if (!goes ||
-        (!file && (file.error().code == Code::NotFound || file.error().code == Code::Unsafe)))
-      continue;
+    if (!goes || (!file && is_nothing(file.error()))) continue;
     if (!file) return std::move(file).error();
     CAIRN_TRY(temp, second_name(target_.directory, index, *file));
     kept.push_back(std::move(temp));
@@ -489,15 +512,16 @@ void Publisher::roll_back(std::span<TempFile> replaced) {
 
 Result<void> Publisher::publish(std::span<TempFile> shards, const How& how) {
   const bool two = indexes_.size() > 1;
-  const bool pair =
-      (two || !how.unwanted.empty()) && is_index_pair(target_.directory, target_.base);
+  CAIRN_TRY(pair, two || !how.unwanted.empty() ? is_index_pair(target_.directory, target_.base)
+                                               : Result<bool>(false));
   std::vector<TempFile> replaced;
   if (!shards.empty() || !how.unwanted.empty() || pair) {
     pin_lost_ = pin_lost();
     CAIRN_TRY(kept, keep_replaced(how.unwanted));
     replaced = std::move(kept);
   }
-  replaces_own_ = target_.directory.exists(name(kCairnSuffix));
+  CAIRN_TRY(own, target_.directory.look_from(name(kCairnSuffix), os::Links::Follow));
+  replaces_own_ = own.has_value();
   // The names are durable, of shards before an index says them, of an index before it waits.
   if (!shards.empty() || two) CAIRN_CHECK(name_shards(shards));
   auto done = name_indexes(pair);
@@ -512,8 +536,7 @@ Result<void> Publisher::publish(std::span<TempFile> shards, const How& how) {
     for (TempFile& index : *temps) index.abandon();
   }
   replaced.clear();
-  if (done) sweep(target_.directory, target_.base);
-  return done;
+  return done ? sweep(target_.directory, target_.base) : done;
 }
 
 std::optional<std::string> Publisher::warning() const {
@@ -537,29 +560,30 @@ Result<void> Publisher::publish_file(TempFile& file, bool replace) {
   auto done = target_.directory.sync();
   // What was replaced does not come back, and the new file is whole.
   if (!done && !there) (void)target_.directory.remove(file.name());
-  if (done) sweep(target_.directory, target_.base);
-  return done;
+  return done ? sweep(target_.directory, target_.base) : done;
 }
 
-void sweep(const os::Directory& directory, const std::string& base) {
-  const auto pair = finish_pair(directory, base);
-  if (!pair || *pair == PairState::Unknown) return;
+Result<void> sweep(const os::Directory& directory, const std::string& base) {
+  CAIRN_TRY(pair, finish_pair(directory, base));
+  if (pair == PairState::Unknown) return {};
   const auto names = directory.names();
   if (names) sweep(directory, *names, base);
+  return {};
 }
 
-void sweep_all(const os::Directory& directory) {
+Result<void> sweep_all(const os::Directory& directory) {
   const auto names = directory.names();
-  if (names) sweep_all(directory, *names);
+  return names ? sweep_all(directory, *names) : Result<void>();
 }
 
-void sweep_all(const os::Directory& directory, std::span<const std::string> names) {
+Result<void> sweep_all(const os::Directory& directory, std::span<const std::string> names) {
   for (const std::string& base : bases_of_temporaries(names)) {
     // Who publishes there sweeps too.
     const auto lock = Lock::of_prefix(directory, base, {std::chrono::milliseconds(0), {}});
-    if (lock) sweep(directory, base);
+    if (lock) CAIRN_CHECK(sweep(directory, base));
   }
   sweep(directory, names, std::nullopt);
+  return {};
 }
 
 Result<std::vector<std::string>> stale_temporary_files(const os::Directory& directory,

@@ -40,8 +40,9 @@ Result<ShardReferences> temporary_shard_references(const os::Directory& director
                                                    std::span<const std::string> names,
                                                    const std::string& base);
 
-// Whether P.index and P.cairn are there, and P.cairn speaks. Links are followed.
-bool is_index_pair(const os::Directory& directory, const std::string& base);
+// Whether P.index and P.cairn are there, and P.cairn speaks. Links are followed. Errors: Io; what
+// cannot be read is not taken for one that does not speak.
+Result<bool> is_index_pair(const os::Directory& directory, const std::string& base);
 
 // Where something is published: under `base` in the directory. `shown`: the prefix, for messages.
 struct Target {
@@ -52,7 +53,8 @@ struct Target {
 
 // The prefix's lock. Who has it finds under their names the two indexes that belong together: where
 // a publisher died or failed between the two, the one that waits under a temporary name gets its
-// own now, unless that fails too. Errors: those of Lock.
+// own now, unless that fails too, or nobody can say whether one waits. Errors: those of Lock; Io: a
+// sync of that name failed.
 Result<Lock> lock_prefix(const os::Directory& directory, const std::string& base,
                          const LockWait& wait);
 
@@ -63,7 +65,7 @@ Result<void> refuse_existing(const Target& target, std::span<const std::string_v
 // Holds the prefix's lock, from its making to its end.
 class Publisher {
  public:
-  // Errors: those of Lock.
+  // Errors: those of lock_prefix().
   static Result<Publisher> begin(Target target, const LockWait& wait);
 
   // Under a lock of the target's prefix that is held already, by lock_prefix().
@@ -119,13 +121,16 @@ class Publisher {
 
 // Removes what publishers under the prefix left that died: temporary files that nobody holds, and
 // the shards that such an index names and no index that is there. The caller holds the prefix's
-// lock. What cannot be removed stays, and is ignored by every reader.
-void sweep(const os::Directory& directory, const std::string& base);
+// lock. What cannot be removed stays, and is ignored by every reader; so does all, where nobody can
+// say whether an index waits for its name (lock_prefix()). Errors, Io: one has got its name, and
+// the sync of that failed.
+Result<void> sweep(const os::Directory& directory, const std::string& base);
 
 // The same for every prefix of the directory that nobody publishes under, and for the directory's
 // own files, whose lock the caller holds.
-void sweep_all(const os::Directory& directory);
-void sweep_all(const os::Directory& directory, std::span<const std::string> names);  // those in it
+Result<void> sweep_all(const os::Directory& directory);
+Result<void> sweep_all(const os::Directory& directory,
+                       std::span<const std::string> names);  // those in it
 
 // What sweep_all would remove, seen without a change; where somebody publishes meanwhile it may be
 // his that has not been held yet, so one look is not enough. Each temporary file is held for a

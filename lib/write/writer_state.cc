@@ -93,7 +93,7 @@ Result<void> Writer::State::prepare() {
   const std::lock_guard lock(prepare_mutex_);
   if (prepared_.load(std::memory_order_relaxed)) return {};
   internal::normalise_ties(same_as_);
-  if (!swept_) internal::remove_stale_files(directory_);
+  if (!swept_) CAIRN_CHECK(internal::remove_stale_files(directory_));
   const internal::LayoutRequest request{specs_, same_as_, options_.alignment_bytes,
                                         options_.safetensors_metadata};
   CAIRN_TRY(count, internal::free_shard_count(directory_, base_, internal::shards_needed(request)));

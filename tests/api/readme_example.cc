@@ -27,7 +27,7 @@ int example() {
   const std::int32_t next = (*v1)[0] + 1;
   const cairn::NamedTensor tensors[] = {
       {{"v1", cairn::DType::Int32, {}}, std::as_bytes(std::span(&next, 1)), {}}};
-  auto saver = cairn::Saver::open("saved");  // keeps the newest five unless told otherwise
+  auto saver = cairn::Saver::open("saved");  // keeps the newest five by default
   if (!saver) return complain(saver.error().what);
   auto saved = saver->save("train2", tensors, {.step = 10});  // durable when it returns
   if (!saved) return complain(saved.error().what);

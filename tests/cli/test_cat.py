@@ -166,6 +166,31 @@ class Slices(CommandTest):
         self.assertEqual(text, "[b'r0c0' b'r0c1']\n")
 
 
+class Quantized(CommandTest):
+    """Two rows of 32 elements, of which each is a block of 34 bytes; the values are gguf-py's."""
+
+    def test_values_by_default_and_blocks_with_raw(self):
+        self.golden("gguf")
+        values = (self.dir / "gguf/types.float32").read_bytes()[-256:]  # Q8_0 has the last name
+        header, payload = parse_npy(self.cairn("cat", "gguf/types.gguf", "Q8_0", "--npy", exit=YES).out)
+        self.assertEqual((header["descr"], header["shape"], payload), ("<f4", (2, 32), values))
+        lines = self.cairn("cat", "gguf/types.gguf", "Q8_0", exit=YES).text.splitlines()
+        printed = [float(word) for line in lines for word in line.strip("[]  ").split()]
+        self.assertEqual(struct.pack("<64f", *printed), values)
+        part = self.cairn("cat", "gguf/types.gguf", "Q8_0", "--slice", "1,30:", exit=YES).text
+        self.assertEqual(struct.pack("<2f", *map(float, part.strip("[]\n").split())), values[-8:])
+        blocks = self.cairn("cat", "gguf/types.gguf", "Q8_0", "--raw", exit=YES).out
+        self.assertEqual(len(blocks), 68)
+        (scale,) = struct.unpack("<e", blocks[:2])
+        self.assertEqual(struct.pack("<f", scale * struct.unpack("b", blocks[2:3])[0]), values[:4])
+
+    def test_types_whose_values_are_not_known_print_as_bytes(self):
+        self.golden("gguf")
+        blocks = self.cairn("cat", "gguf/types.gguf", "IQ2_S", "--raw", exit=YES).out
+        self.assertEqual(self.cairn("cat", "gguf/types.gguf", "IQ2_S", exit=YES).text, blocks.hex() + "\n")
+        self.assertIn("numpy has no type for IQ2_S", self.cairn("cat", "gguf/types.gguf", "IQ2_S", "--npy", exit=FAILED).err)
+
+
 class Npy(CommandTest):
     def test_npy_files_hold_dtype_shape_and_bytes(self):
         self.golden("tensorflow/dtypes")

@@ -105,7 +105,7 @@ class Dev(unittest.TestCase):
         os.remove(self.dir / "bin/dpkg-query")
         ran = self.dev("demo", self.other())
         self.assertEqual(ran.returncode, 0)
-        self.assertIn("dev: no Debian, so nothing is installed; needed are what Debian calls meson ninja-build", ran.stderr)
+        self.assertIn("dev: this is not Debian, so nothing is installed; install these packages (Debian's names): meson ninja-build", ran.stderr)
         self.assertEqual(self.calls()[-1], "cairn demo")
 
 

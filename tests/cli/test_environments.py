@@ -113,7 +113,7 @@ class Environments(CommandTest):
 
     def assert_unknown_residency(self, ran):
         self.assertIsNone(ran.json["stayed_resident"])
-        self.assertIn("unknown how much of the shards stayed", ran.err)
+        self.assertIn("does not say how much of the shards stayed", ran.err)
 
     def assert_read(self, ran):
         self.assertEqual([ran.json["method"][cache]["name"] for cache in ("warm", "cold")], ["read", "read"])

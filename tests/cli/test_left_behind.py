@@ -56,7 +56,7 @@ class LeftBehind(CommandTest):
         self.assertEqual(files, ["m-1.data-00000-of-00001", "m-1.index.cairn"])
         text = self.cairn("state", "saved", exit=YES).text
         self.assertIn("\nunfinished: saved/m-1: its removal was cut short", text)
-        self.assertIn("\nleft by a process that died: saved/m-1.data-00000-of-00001  ", text)
+        self.assertIn("\nleft by a dead process: saved/m-1.data-00000-of-00001  ", text)
         finished = "warning: saved/m-1: its removal was cut short, and is finished now\n"
         self.assertIn(finished, self.cairn("prune", "saved", exit=YES).err)
         self.assert_nothing_left()

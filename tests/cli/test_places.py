@@ -143,7 +143,7 @@ class Places(CommandTest):
                 self.assertIn("d/model_1, in the directory of the catalog, was opened instead", ran.err)
                 self.assertEqual(self.cairn("state", "d", "--json", exit=YES).json["latest_whole"], "d/model_1")
                 self.assertEqual(self.cairn("watch", "d", "--timeout", "0", exit=YES).text, "d/model_1\n")
-                self.assertIn("'cairn state' says which is whole", self.cairn("latest", "d", exit=NO).err)
+                self.assertIn("'cairn state' shows which are whole", self.cairn("latest", "d", exit=NO).err)
 
     def test_an_entry_in_a_folder_below_is_inside(self):
         self.bundle("d/sub/model_1")
@@ -159,7 +159,7 @@ class Places(CommandTest):
         strangers = ((POINTER, "run 'git lfs pull'"), (b"<!DOCTYPE html><html>404</html>", "is an HTML page"),
                      (b"\n <HTML lang=en>login</HTML>", "is an HTML page"),
                      (b"<?xml version='1.0'?><Error/>", "is XML"), (b'{"weight_map": {"a": "b"}}', "is JSON text"),
-                     (gzip.compress(b"model", mtime=0), "is a compressed file"), (b"GGUF\x03\0\0\0 more", "is a GGUF file"),
+                     (gzip.compress(b"model", mtime=0), "is a compressed file"),
                      (b"PK\x03\x04" + bytes(40), "is a Zip archive"))
         for data, said in strangers:
             with self.subTest(said):

@@ -68,7 +68,7 @@ class Prune(CommandTest):
         self.assertNotIn("went", self.cairn("prune", "saved", exit=YES).text)
 
     def test_what_is_no_directory_is_not_made_one(self):
-        self.assertIn("is no directory", self.cairn("prune", "nowhere", exit=FAILED).err)
+        self.assertIn("is not a directory", self.cairn("prune", "nowhere", exit=FAILED).err)
         self.assertFalse((self.dir / "nowhere").exists())
 
     def test_a_directory_without_checkpoints_has_nothing_to_say(self):
@@ -263,7 +263,7 @@ class Pin(CommandTest):
         self.assertEqual(sorted(path.name for path in (self.dir / "new").glob("*.index")), ["m-0.index", "m-3.index"])
 
     def test_what_is_no_checkpoint_cannot_be_pinned(self):
-        for prefix, why in (("saved/train2-77", "train2-77"), ("nowhere/m", "is no directory"),
+        for prefix, why in (("saved/train2-77", "train2-77"), ("nowhere/m", "is not a directory"),
                             ("saved/", "is a directory"), ("", "empty")):
             with self.subTest(prefix):
                 ran = self.cairn("pin", prefix, exit=FAILED)

@@ -45,7 +45,7 @@ class Repair(CommandTest):
         self.catalog.unlink()
         text = self.cairn("state", "saved", "--repair", exit=YES).text
         self.assertTrue(text.startswith("latest:       saved/train2-9\n"), text)
-        self.assertTrue(text.endswith("the catalog was written anew\n"), text)
+        self.assertTrue(text.endswith("the catalog was rewritten\n"), text)
         self.assertEqual(self.cairn("latest", "saved", exit=YES).text, "saved/train2-9\n")
 
     def test_what_is_not_whole_goes_and_what_retention_may_have_preserved_stays_out(self):
@@ -116,20 +116,20 @@ class Repair(CommandTest):
         self.assertEqual((entry["prefix"], entry["whole"]), (STEPS[2], False))
         self.assertIn("symbolic link", entry["why"])
         text = self.cairn("state", "saved", "--repair", exit=YES).text
-        self.assertIn("kept, not judged: ", text)
+        self.assertIn("kept, not checked: ", text)
 
     def test_a_dry_run_changes_nothing(self):
         self.catalog.write_text("damaged")
         self.assertEqual(self.repair("--dry-run")["latest"], STEPS[-1])
         ran = self.cairn("state", "saved", "--repair", "--dry-run", exit=YES)
-        self.assertTrue(ran.text.endswith("the catalog would be written anew\n"), ran.text)
+        self.assertTrue(ran.text.endswith("the catalog would be rewritten\n"), ran.text)
         self.assertEqual(self.catalog.read_text(), "damaged")
         self.assertEqual([each.name for each in (self.dir / "saved").glob(".*")], [])
 
     def test_a_catalog_that_is_right_stays_as_it_is(self):
         before = self.catalog.read_bytes()
         ran = self.cairn("state", "saved", "--repair", exit=YES)
-        self.assertTrue(ran.text.endswith("the catalog stays as it is\n"), ran.text)
+        self.assertTrue(ran.text.endswith("the catalog did not change\n"), ran.text)
         self.assertEqual(self.catalog.read_bytes(), before)
 
     def test_where_nothing_is_whole_the_answer_is_no(self):
@@ -143,7 +143,7 @@ class Repair(CommandTest):
     def test_its_options_need_it(self):
         for option in (("--all",), ("--dry-run",), ("--lock-wait", "0")):
             self.assertIn("--repair", self.cairn("state", "saved", *option, exit=FAILED).err)
-        self.assertIn("is no directory", self.cairn("state", "nowhere", "--repair", exit=FAILED).err)
+        self.assertIn("is not a directory", self.cairn("state", "nowhere", "--repair", exit=FAILED).err)
 
     def test_state_has_a_row_for_a_latest_that_the_catalog_does_not_list(self):
         self.catalog.write_text('model_checkpoint_path: "train2-9"\nall_model_checkpoint_paths: "train2-8"\n')

@@ -162,7 +162,7 @@ class Retention(SaveTest):
             (("--best", ":2"), "metric without a name"),
             (("--every-steps", "0"), "every 0 steps"),
             (("--policy", "saver", "--every-steps", "2"), "must be the only rule"),
-            (("--policy", "oldest"), "'oldest' is none of manager, newest, saver"),
+            (("--policy", "oldest"), "'oldest' is not one of manager, newest, saver"),
             (("--keep-every", "-1"), "hours are 0 or more"),
             (("--max-to-keep", "-1"), "'-1' is negative"),
             (("--metric", "loss"), "'loss' is not NAME=VALUE"),
@@ -195,27 +195,27 @@ class Words(SaveTest):
             ("v", "'v' is neither NAME=FILE.npy nor NAME:DTYPE=VALUE"),
             ("=1", "neither"),
             (":int32=1", "needs a name"),
-            ("v:int33=1", "'int33' is no dtype"),
-            ("v:int32=", "'' is no int32"),
-            ("v:int32=ten", "'ten' is no int32"),
-            ("v:int32=1.5", "'1.5' is no int32"),
-            ("v:int32=1 ", "'1 ' is no int32"),
+            ("v:int33=1", "'int33' is not a dtype"),
+            ("v:int32=", "'' is not a valid int32"),
+            ("v:int32=ten", "'ten' is not a valid int32"),
+            ("v:int32=1.5", "'1.5' is not a valid int32"),
+            ("v:int32=1 ", "'1 ' is not a valid int32"),
             ("v:int32=2147483648", "2147483648 does not fit int32"),
-            ("v:uint8=-1", "'-1' is no uint8"),
+            ("v:uint8=-1", "'-1' is not a valid uint8"),
             ("v:int4=8", "8 does not fit int4"),
-            ("v:bool=2", "'2' is no bool"),
+            ("v:bool=2", "'2' is not a valid bool"),
             ("v:float32=1e39", "1e39 does not fit float32"),
             ("v:float16=65520", "65520 does not fit float16"),
             ("v:float8_e4m3fn=inf", "inf does not fit float8_e4m3fn"),
             ("v:float4_e2m1fn=nan", "nan does not fit float4_e2m1fn"),
-            ("v:complex64=1+2", "'1+2' is no complex64"),
-            ("v:complex64=1++2j", "is no complex64"),
+            ("v:complex64=1+2", "'1+2' is not a valid complex64"),
+            ("v:complex64=1++2j", "is not a valid complex64"),
             ("v:variant=1", "variant"),
             ("v:resource=1", "resource"),
             ("v:\x1b[31m=1", "\\x1b[31m"),
-            ("v=nowhere.npy", "nowhere.npy: is not there"),
-            ("v=.", ".: is no file"),
-            ("v=w.txt", "w.txt: is no .npy file"),
+            ("v=nowhere.npy", "nowhere.npy: does not exist"),
+            ("v=.", ".: is not a regular file"),
+            ("v=w.txt", "w.txt: is not an .npy file"),
         ):
             with self.subTest(word):
                 self.assertIn(why, self.refused("saved/m", word))
@@ -307,9 +307,9 @@ class Npy(SaveTest):
     def test_elements_that_cannot_be_what_is_said_are_refused(self):
         self.write(array("<f4", (2,), bytes(8)))
         for dtype in ("int32", "float64", "float8_e5m2"):
-            self.assertIn("numpy's '<f4' is no " + dtype, self.refused("saved/m", "v:%s=w.npy" % dtype))
+            self.assertIn("numpy's '<f4' is not " + dtype, self.refused("saved/m", "v:%s=w.npy" % dtype))
         self.write(array("|V1", (2,), bytes(2)))
-        self.assertIn("numpy's '|V1' is no bfloat16", self.refused("saved/m", "v:bfloat16=w.npy"))
+        self.assertIn("numpy's '|V1' is not bfloat16", self.refused("saved/m", "v:bfloat16=w.npy"))
         self.assertIn("needs a name", self.refused("saved/m", ":uint8=w.npy"))
         self.save("saved/m", "v:string=w.npy")  # a text like any other
         self.assertEqual(self.cairn("cat", "saved/m", "v", exit=YES).text, "b'w.npy'\n")
@@ -357,32 +357,32 @@ class Npy(SaveTest):
         whole = array("<i4", (2,), bytes(8))
         sound = "{'descr': '<i4', 'fortran_order': False, 'shape': (2,), }"
         for contents, why in (
-            (b"", "is no .npy file"),
-            (whole[:7], "is no .npy file"),
-            (whole[:9], "ends in its header"),
-            (whole[:40], "ends in its header"),
+            (b"", "is not an .npy file"),
+            (whole[:7], "is not an .npy file"),
+            (whole[:9], "ends inside its header"),
+            (whole[:40], "ends inside its header"),
             (whole[:-1], "has 7 bytes of elements, but its header says 8: the file is truncated"),
             (whole + b"0", "has 9 bytes of elements, but its header says 8: the file is longer"),
             (npy(sound, bytes(8), version=4), "version 4.0"),
             (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "has a header of 4294967295 bytes"),
-            (npy(sound[:-1], bytes(8)), "is not what numpy writes"),
-            (npy(sound + "}", bytes(8)), "is not what numpy writes"),
-            (npy(sound.replace("(2,)", "(2)"), bytes(8)), "is not what numpy writes"),
-            (npy(sound.replace("(2,)", "(-2,)"), bytes(8)), "is not what numpy writes"),
-            (npy(sound.replace("(2,)", "(2 2)"), bytes(8)), "is not what numpy writes"),
-            (npy(sound.replace("(2,)", "[2]"), bytes(8)), "is not what numpy writes"),
-            (npy(sound.replace("(2,)", "(99999999999999999999,)"), bytes(8)), "is not what numpy writes"),
+            (npy(sound[:-1], bytes(8)), "header that numpy does not write"),
+            (npy(sound + "}", bytes(8)), "header that numpy does not write"),
+            (npy(sound.replace("(2,)", "(2)"), bytes(8)), "header that numpy does not write"),
+            (npy(sound.replace("(2,)", "(-2,)"), bytes(8)), "header that numpy does not write"),
+            (npy(sound.replace("(2,)", "(2 2)"), bytes(8)), "header that numpy does not write"),
+            (npy(sound.replace("(2,)", "[2]"), bytes(8)), "header that numpy does not write"),
+            (npy(sound.replace("(2,)", "(99999999999999999999,)"), bytes(8)), "header that numpy does not write"),
             (npy(sound.replace("(2,)", "(4294967296, 4294967296, 4)"), bytes(8)), "exceeds 64 bits"),
-            (npy(sound.replace("False", "0"), bytes(8)), "is not what numpy writes"),
-            (npy(sound.replace("'shape'", "'descr'"), bytes(8)), "is not what numpy writes"),
-            (npy(sound.replace("'shape': (2,), ", ""), bytes(8)), "is not what numpy writes"),
-            (npy(sound.replace("(2,), ", "(2,), 'x': 1"), bytes(8)), "is not what numpy writes"),
+            (npy(sound.replace("False", "0"), bytes(8)), "header that numpy does not write"),
+            (npy(sound.replace("'shape'", "'descr'"), bytes(8)), "header that numpy does not write"),
+            (npy(sound.replace("'shape': (2,), ", ""), bytes(8)), "header that numpy does not write"),
+            (npy(sound.replace("(2,), ", "(2,), 'x': 1"), bytes(8)), "header that numpy does not write"),
             (array("|O", (2,), bytes(8)), "Python objects"),
-            (array([("a", "<i4")], (2,), bytes(8)), "structures"),
+            (array([("a", "<i4")], (2,), bytes(8)), "structured dtype"),
             (array("<U1", (2,), bytes(8)), "numpy's '<U1'"),
             (array("<f16", (2,), bytes(32)), "numpy's '<f16'"),
             (array("|S0", (9999999999,), b""), "numpy's '|S0'"),
-            (array("|V1", (8,), bytes(8)), "without a type ('|V1'): say NAME:DTYPE=w.npy"),
+            (array("|V1", (8,), bytes(8)), "without a type ('|V1'): give the dtype, as NAME:DTYPE=w.npy"),
             (array("|V3", (1,), bytes(3)), "numpy's '|V3'"),
             (array("<M8[ns]", (1,), bytes(8)), "numpy's '<M8[ns]'"),
             (array("\x1b[31m", (1,), bytes(8)), "\\x1b"),
@@ -427,7 +427,7 @@ class From(SaveTest):
     def test_a_tensor_that_is_named_is_not_taken(self):
         self.golden("tensorflow/saver_walk/saved")
         words = ("new/m", "--from", "saved/train1", "v1:float32=0.5")
-        self.assertIn("tensor 'v1' is int32 [] in saved/train1, and given as float32 []: say --replace",
+        self.assertIn("tensor 'v1' is int32 [] in saved/train1, but you gave float32 []: add --replace",
                       self.refused(*words))
         self.save(*words, "--replace")
         self.assertEqual(self.cairn("cat", "new/m", "v1", exit=YES).text, "0.5\n")
@@ -460,7 +460,7 @@ class Over(SaveTest):
         self.save("saved/m", "a:int32=1", "b:string=x")
         self.assertIn('tensor "b" (string []) is not in the new checkpoint', self.refused("saved/m", "a:int32=2"))
         self.assertIn('tensor "a" was int32 [] and is now string []', self.refused("saved/m", "a:string=2", "b:string="))
-        self.assertIn("tensor 'a' is int32 [] in saved/m, and given as string []",
+        self.assertIn("tensor 'a' is int32 [] in saved/m, but you gave string []",
                       self.refused("saved/m", "--from", "saved", "a:string=2"))
         ran = self.save("saved/m", "a:string=2", "--replace", "--json")
         self.assertEqual(len(ran.json["warnings"]), 1)

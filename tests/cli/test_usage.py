@@ -44,7 +44,7 @@ class Usage(CommandTest):
                               (("prune", ".", "--policy", "all"), "manager, newest, saver")):
             with self.subTest(words):
                 ran = self.cairn(*words, exit=FAILED)
-                self.assertIn("'%s' is none of %s" % (words[-1], choices), ran.err)
+                self.assertIn("'%s' is not one of %s" % (words[-1], choices), ran.err)
                 self.assert_terminal_safe(ran)
 
     def test_an_empty_path_is_no_checkpoint(self):

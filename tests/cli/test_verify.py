@@ -105,7 +105,7 @@ class Verify(CommandTest):
     def test_what_has_no_sums_is_counted_as_unchecked_and_not_called_whole(self):
         write_safetensors(self.dir / "m.safetensors", {"w": ("F32", [2], bytes(8)), "v": ("U8", [3], bytes(3))})
         text = self.cairn("verify", "m.safetensors", exit=YES).text
-        self.assertEqual(text, "m: no damage found, 0 bytes checked, 11 unchecked, for which no sums are stored\n")
+        self.assertEqual(text, "m: no damage found, 0 bytes checked, 11 unchecked (no checksums are stored)\n")
         checkpoint = self.cairn("verify", "m.safetensors", "--json", exit=YES).json["checkpoints"][0]
         self.assertEqual((checkpoint["bytes_checked"], checkpoint["unchecked_bytes"]), (0, 11))
         self.assertIsNone(checkpoint["whole"])
@@ -120,13 +120,13 @@ class Verify(CommandTest):
         self.assertIsNone(ran["verify_ms"])
         text = self.cairn("bench", "m.safetensors", "--repeat", "1", exit=YES).text
         self.assertNotIn("verify, ", text)
-        self.assertIn("8 of 8 bytes have no stored sums: verify and restore did not check them", text)
+        self.assertIn("8 of 8 bytes have no stored checksums: verify and restore did not check them", text)
         ran = self.cairn("bench", "saved/train2-9", "--repeat", "1", "--json", exit=YES).json
         self.assertEqual(ran["unchecked_bytes"], 0)
         self.assertIsNotNone(ran["verify_ms"])
         text = self.cairn("bench", "saved/train2-9", "--repeat", "1", exit=YES).text
         self.assertIn("verify, warm", text)
-        self.assertNotIn("no stored sums", text)
+        self.assertNotIn("no stored checksums", text)
 
 
 class Hostile(CommandTest):

@@ -26,8 +26,8 @@ class Walk(CommandTest):
     def test_latest_is_no_where_its_files_are_gone(self):
         (self.dir / "saved" / "train2-9.index").unlink()
         err = self.cairn("latest", "saved", exit=NO).err
-        self.assertIn("its catalog names saved/train2-9, whose files are not there", err)
-        self.assertIn("'cairn state' says which is whole", err)
+        self.assertIn("its catalog names saved/train2-9, whose files are missing", err)
+        self.assertIn("'cairn state' shows which are whole", err)
 
     def test_latest_of_a_directory_that_is_missing_or_empty_is_no(self):
         (self.dir / "empty").mkdir()
@@ -60,7 +60,7 @@ class Walk(CommandTest):
                 self.assertEqual(state["unnamed_shards"], [{"path": "saved/copy.data-00001-of-00002", "bytes": 4}])
                 text = self.cairn("state", "saved", exit=exit).text
                 self.assertIn("no index names: saved/copy.data-00001-of-00002  4 bytes\n", text)
-                self.assertIn("when nothing is under way, remove them (rm)", text)
+                self.assertIn("if none is running, delete them with 'rm'", text)
         self.cairn("state", "saved", "--repair", exit=YES)
         self.assertTrue((self.dir / "saved" / "copy.data-00001-of-00002").exists())
 
@@ -102,7 +102,7 @@ class Walk(CommandTest):
                 self.assertEqual(state["checkpoints"], [{
                     "prefix": "saved/" + name.replace("\\\\", "\\"), "whole": True, "opens_as": "saved/train2-8",
                     "why": None}])
-                self.assertIn("gone; whole beside the catalog: saved/train2-8", self.cairn("state", "saved", exit=YES).text)
+                self.assertIn("missing; whole beside the catalog: saved/train2-8", self.cairn("state", "saved", exit=YES).text)
                 ran = self.cairn("cat", "saved", "v1", exit=YES)
                 self.assertEqual(ran.text, "19\n")
                 self.assertIn("saved/train2-8, in the directory of the catalog, was opened instead", ran.err)

@@ -88,7 +88,7 @@ class Watch(CommandTest):
                 ran = self.cairn("watch", "saved", "--cursor", name, "--timeout", "0", exit=FAILED)
                 self.assertEqual(ran.text, "")
                 self.assertIn("%s: " % name, ran.err)
-                self.assertIn("writes only over a cursor", ran.err)
+                self.assertIn("overwrites only a file", ran.err)
                 after = os.lstat(self.dir / name)
                 self.assertEqual((after.st_ino, after.st_mode, after.st_size),
                                  (before.st_ino, before.st_mode, before.st_size))

@@ -52,6 +52,8 @@ def add_golden(seeds):
         elif name.endswith(".safetensors"):
             seeds.add("safetensors", data)
             seeds.add("directory", pack({"x.safetensors": data}))
+        elif name.endswith(".gguf"):
+            seeds.add("gguf", data)
         elif data[-8:] == bytes.fromhex("57fb808b247547db"):  # a table
             for target in ("table", "bundle", "v1"):
                 seeds.add(target, data)
@@ -87,6 +89,12 @@ def add_numpy(seeds):
             file = io.BytesIO()
             numpy.lib.format.write_array(file, array, version=version)
             seeds.add("npy", file.getvalue())
+    for save in (numpy.savez, numpy.savez_compressed):
+        for some in (arrays[:1], arrays[:3], arrays):
+            file = io.BytesIO()
+            save(file, *some)
+            seeds.add("npz", file.getvalue())
+            seeds.add("npz", b"prefix" + file.getvalue())
 
 
 def varints(numbers):

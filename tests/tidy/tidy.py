@@ -89,7 +89,7 @@ EXTRA = {"format": {PUBLIC + "/tensor.h", PUBLIC + "/object_graph.h"}, "lib/os":
 OUTSIDE = [
     (r"fcntl\.h|unistd\.h|dirent\.h|poll\.h|c?signal(\.h)?|sys/.*|linux/.*|boost/.*|liburing\.h",
      ("lib/os", "tools", "bench", "tests")),
-    (r"flatbuffers/.*|.*_generated\.h|xxh.*\.h|isa-l.*|crc\.h|protozero/.*|snappy.*|simdjson.*",
+    (r"flatbuffers/.*|.*_generated\.h|xxh.*\.h|isa-l.*|crc\.h|protozero/.*|snappy.*|simdjson.*|zlib\.h",
      ("format", "bench", "tests")),
     (r"re2/.*", ("lib/edit",)),
     (r"fmt/.*|CLI/.*", ("tools", "bench", "tests")),

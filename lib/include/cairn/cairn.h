@@ -7,6 +7,7 @@
 #include "cairn/checkpoint.h"
 #include "cairn/convert.h"
 #include "cairn/copy.h"
+#include "cairn/dequantize.h"
 #include "cairn/dtype.h"
 #include "cairn/edit.h"
 #include "cairn/error.h"

@@ -5,7 +5,9 @@
 //   count          nothing, but says how many calls there were
 //   kill-entry N   kills the process before call N happens
 //   kill-exit N    kills it when call N has happened
-//   fail N         lets call N fail with errno E, without being executed
+//   fail N         lets call N fail with errno E, without being executed; but for close, after
+//   which
+//                  Linux has let go of the descriptor whatever it reports
 //   short N        halves the length of read or write N: a short count is no error
 //   descriptors N  at the first call, limits the process to N open descriptors
 //
@@ -260,12 +262,13 @@ void Tracer::hit(pid_t thread, const Info& info) {
   if (!acts) return;
   hit_ = call != nullptr ? call->name : "call " + std::to_string(info.entry.nr);
   armed_ = thread;
+  const bool fails = plan_.action == Action::Fail;
   user_regs_struct registers{};
   ::ptrace(PTRACE_GETREGS, thread, nullptr, &registers);
   if (plan_.action == Action::Short) {
     length_ = registers.rdx;
     registers.rdx /= 2;
-  } else if (plan_.action != Action::KillExit) {
+  } else if (plan_.action != Action::KillExit && !(fails && info.entry.nr == SYS_close)) {
     registers.orig_rax = ~0ull;  // no such call
   }
   ::ptrace(PTRACE_SETREGS, thread, nullptr, &registers);

@@ -27,6 +27,7 @@ PAGE = 4096
 RETRIED = {"open", "openat", "read", "pread64", "write", "pwrite64", "pwritev", "fallocate", "ftruncate", "flock",
            "fsync"}
 KEPT_INDEX = re.compile(r"\.(index|cairn)\.cairn-tmp-[0-9a-f]{16}$")
+GOES_LATER = " goes with the next change"
 # Some file systems cannot sync a directory, or cannot say what is on the disk at all.
 SYNC_IMPOSSIBLE = {errno.EINTR, errno.EOPNOTSUPP}
 
@@ -39,6 +40,9 @@ def verdict(stage, ran, error=0):
     if stage.has_new_index():
         # Something has its new name: an old index stays under such a name until the shards that it names are removed.
         left = {name for name in left if not KEPT_INDEX.search(name)}
+    elif ran.exit == 2 and GOES_LATER in ran.stderr:
+        # Both indexes are gone, one of them under such a name: it goes when the shards have, and the sentence says so.
+        left = {name for name in left if not (KEPT_INDEX.search(name) and name.split(".")[0] in stage.to_remove())}
     if left and not ran.hit.startswith("unlink"):
         yield f"left {', '.join(sorted(left))}"
     if ran.exit == 0:

@@ -96,7 +96,8 @@ TEST_CASE("a stranger under a checkpoint's name is named, wherever it stands") {
       INFO(stranger.what, " in place ", static_cast<int>(place));
       // Of a file alone its contents decide, and this is damaged.
       const bool alone = place == Place::Safetensors || place == Place::V1;
-      if (alone && stranger.what == std::string_view("NumPy")) continue;
+      const std::string_view what = stranger.what;
+      if (alone && (what.starts_with("NumPy") || what == "GGUF")) continue;
       Sandbox box;
       const Put there = put(box, place, stranger.bytes);
       const std::string wanted = there.file.string() + ": " + stranger.said;

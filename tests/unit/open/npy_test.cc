@@ -13,6 +13,7 @@
 #include "cairn/salvage.h"
 #include "format/le.h"
 #include "format/numpy/array.h"
+#include "tests/unit/open/npy_samples.h"
 #include "tests/unit/sandbox.h"
 
 namespace cairn {
@@ -20,26 +21,11 @@ namespace {
 
 using format::TensorFacts;
 using test::has;
+using test::npy;
+using test::npy_of;
 using test::refusal;
 using test::Sandbox;
 using test::write_file;
-
-// A file of version 1.0 with this dictionary, and so many bytes of elements.
-std::string npy(std::string dictionary, std::string_view elements) {
-  dictionary.resize((dictionary.size() + 10 + 1 + 63) / 64 * 64 - 11, ' ');
-  dictionary += '\n';
-  std::string file("\x93NUMPY\x01\0", 8);
-  file += static_cast<char>(dictionary.size() % 256);
-  file += static_cast<char>(dictionary.size() / 256);
-  return file + dictionary + std::string(elements);
-}
-
-std::string npy_of(std::string_view descr, std::string_view shape, bool fortran,
-                   std::string_view elements) {
-  return npy("{'descr': '" + std::string(descr) + "', 'fortran_order': " +
-                 (fortran ? "True" : "False") + ", 'shape': " + std::string(shape) + ", }",
-             elements);
-}
 
 format::Decoded<TensorFacts> decode(std::string_view file) {
   using namespace format::numpy;

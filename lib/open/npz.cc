@@ -1,0 +1,232 @@
+// NumPy's archive (.npz) as a checkpoint: each member NAME.npy is the tensor NAME.
+//
+// What is stored lies in the file as it is, and is served from there. What is deflated is decoded
+// when the file is opened, into one file in memory, which is the second shard.
+//
+// numpy reads a member when it is asked for, so that one of Python objects does not keep the others
+// from being read. So it is here: what no checkpoint can hold is left out, and a warning names it.
+// Damage is another thing: it refuses the archive, except where what is whole is to be saved.
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "format/checked.h"
+#include "format/digest.h"
+#include "format/numpy/array.h"
+#include "format/quoted.h"
+#include "lib/open/file_formats.h"
+#include "lib/open/zip_file.h"
+#include "lib/os/machine.h"
+#include "lib/read/identity.h"
+#include "lib/try.h"
+
+namespace cairn::internal {
+namespace {
+
+using format::zip::Member;
+
+constexpr std::string_view kSuffix = ".npy";
+constexpr unsigned kAlignmentBytes = 64;        // of each decoded array
+constexpr std::size_t kUsualHeaderBytes = 256;  // of an .npy: numpy writes 128
+
+bool is_deflated(const Member& member) noexcept { return member.method == format::zip::kDeflated; }
+
+// Why the member cannot be read, whatever it holds; empty: it can.
+std::string_view unreadable(const Member& member) noexcept {
+  if (!member.name.ends_with(kSuffix)) return "its name does not end in .npy";
+  if (member.encrypted) return "it is encrypted";
+  if (member.method != format::zip::kStored && !is_deflated(member))
+    return "it is compressed by another method than deflate";
+  return {};
+}
+
+// By name. Facts are large, so each is moved once.
+std::vector<format::TensorFacts> sorted(std::vector<format::TensorFacts> tensors) {
+  std::vector<format::TensorFacts*> order;
+  order.reserve(tensors.size());
+  for (format::TensorFacts& tensor : tensors) order.push_back(&tensor);
+  std::ranges::sort(order, {}, &format::TensorFacts::name);
+  std::vector<format::TensorFacts> moved;
+  moved.reserve(tensors.size());
+  for (format::TensorFacts* const tensor : order) moved.push_back(std::move(*tensor));
+  return moved;
+}
+
+class NpzReader {
+ public:
+  NpzReader(const os::File& file, bool whole) noexcept : file_(file), whole_(whole) {}
+
+  Result<void> run(std::span<const Member> members) {
+    CAIRN_CHECK(check_room(members));
+    tensors_.reserve(members.size());
+    for (const Member& member : members) {
+      auto tensor = read(member);
+      const Code code = tensor ? Code{} : tensor.error().code;
+      if (tensor) {
+        tensor->name = member.name.substr(0, member.name.size() - kSuffix.size());
+        tensors_.push_back(*std::move(tensor));
+      } else if (code == Code::Unsupported || (code == Code::Corrupt && !whole_)) {
+        leave_out(tensor.error());
+      } else {
+        return std::move(tensor).error();
+      }
+    }
+    if (left_out_count_ > kNamedMax)
+      left_out_.push_back(file_.path() + ": " + std::to_string(left_out_count_ - kNamedMax) +
+                          " more members are left out");
+    if (!tensors_.empty() || left_out_.empty()) return {};
+    return Error{Code::Unsupported, 0,
+                 file_.path() + ": no array of it can be read; the first reason is that of " +
+                     first_reason_.substr(file_.path().size() + 2)};
+  }
+
+  // Once. `file`: the one that was read.
+  Result<FileIndex> index(OpenShard file, const std::string& name) {
+    FileIndex index{std::move(file), {}, std::move(left_out_), 1, {}, {}};
+    format::ShardFacts shard{name, format::ShardKind::AnyFile, index.shard.identity};
+    shard.head_bytes = shard.identity.size_bytes;
+    for (const format::TensorFacts& tensor : tensors_) {
+      if (tensor.span.shard != 0) continue;
+      shard.head_bytes = std::min(shard.head_bytes, tensor.span.offset_bytes);
+      shard.live_bytes += tensor.span.size_bytes;
+    }
+    index.facts.shards.push_back(std::move(shard));
+    if (memory_) {
+      CAIRN_CHECK(memory_->seal());
+      CAIRN_TRY(info, memory_->info());
+      index.facts.shards.push_back({name + " (decoded)", format::ShardKind::AnyFile,
+                                    identity_of(info), 0, 0, decoded_bytes_});
+      index.decoded = OpenShard{*std::move(memory_), identity_of(info)};
+    }
+    index.facts.tensors = sorted(std::move(tensors_));
+    return index;
+  }
+
+ private:
+  static constexpr std::size_t kNamedMax = 20;  // members that warnings name: stops a flood
+
+  void leave_out(const Error& reason) {
+    if (left_out_count_ == 0) first_reason_ = reason.what;
+    if (++left_out_count_ <= kNamedMax) left_out_.push_back(reason.what + "; it is left out");
+  }
+
+  // Half of the memory that is there, so that a small file does not take all of it.
+  Result<void> check_room(std::span<const Member> members) const {
+    std::uint64_t wanted_bytes = 0;
+    for (const Member& member : members) {
+      if (!is_deflated(member) || !unreadable(member).empty()) continue;
+      const auto sum = format::checked_add(wanted_bytes, member.size_bytes);
+      wanted_bytes = sum ? *sum : ~std::uint64_t{0};
+    }
+    if (wanted_bytes == 0) return {};
+    const auto available = os::available_memory_bytes();  // takes longer than most archives
+    if (!available || wanted_bytes <= *available / 2) return {};
+    return Error{Code::OutOfMemory, 0,
+                 file_.path() + ": its compressed arrays have " + std::to_string(wanted_bytes) +
+                     " bytes when they are decoded, and half of the memory that is available is " +
+                     std::to_string(*available / 2) +
+                     "; 'unzip' writes its .npy files, which open without being decoded"};
+  }
+
+  Error error(const Member& member, Code code, const std::string& why) const {
+    return {code, 0, file_.path() + ": member " + format::quoted(member.name) + ": " + why};
+  }
+
+  Error error(const Member& member, const format::DecodeError& reason) const {
+    return error(member, reason.code, reason.what);
+  }
+
+  Result<format::TensorFacts> read(const Member& member) {
+    const std::string_view why = unreadable(member);
+    if (!why.empty()) return error(member, Code::Unsupported, std::string(why));
+    CAIRN_TRY(head, read_zip_head(file_, member, kUsualHeaderBytes));
+    return is_deflated(member) ? decode(member, head) : in_place(member, head);
+  }
+
+  Result<format::TensorFacts> in_place(const Member& member, const ZipMemberHead& head) const {
+    std::span<const std::byte> begin = head.data(member);
+    const auto size = format::numpy::data_offset_bytes(
+        begin.first(std::min(begin.size(), format::numpy::kPreambleBytes)));
+    if (!size) return error(member, size.error());
+    std::vector<std::byte> longer;
+    if (*size > begin.size()) {
+      longer.resize(std::min(*size, member.size_bytes));
+      CAIRN_CHECK(file_.read_at(head.data_offset_bytes, longer));
+      begin = longer;
+    }
+    auto tensor =
+        format::numpy::decode_array(begin.first(std::min(begin.size(), *size)), member.size_bytes);
+    if (!tensor) return error(member, tensor.error());
+    tensor->span.offset_bytes += head.data_offset_bytes;
+    return *std::move(tensor);
+  }
+
+  Result<format::TensorFacts> decode(const Member& member, const ZipMemberHead& head) {
+    InflatedMember inflated(file_, member, head.data_offset_bytes);
+    std::vector<std::byte> begin(
+        std::min<std::uint64_t>(member.size_bytes, format::numpy::kPreambleBytes));
+    CAIRN_CHECK(inflated.read(begin));
+    const auto size = format::numpy::data_offset_bytes(begin);
+    if (!size) return error(member, size.error());
+    const std::size_t preamble_bytes = begin.size();
+    begin.resize(std::max<std::uint64_t>(std::min(*size, member.size_bytes), preamble_bytes));
+    CAIRN_CHECK(inflated.read(std::span(begin).subspan(preamble_bytes)));
+    auto tensor = format::numpy::decode_array(
+        std::span(begin).first(std::min<std::uint64_t>(begin.size(), *size)), member.size_bytes);
+    if (!tensor) return error(member, tensor.error());
+    CAIRN_TRY(span, decode_elements(inflated, tensor->span.size_bytes));
+    tensor->span = span;
+    return *std::move(tensor);
+  }
+
+  Result<format::Span> decode_elements(InflatedMember& inflated, std::uint64_t size_bytes) {
+    if (!memory_) {
+      CAIRN_TRY(memory, os::memory_file(file_.path() + " (decoded)"));
+      memory_ = std::move(memory);
+    }
+    constexpr std::uint64_t kBlockBytes = std::uint64_t{1} << 20;
+    format::Span span{1, format::round_up(end_bytes_, kAlignmentBytes), size_bytes, 0u};
+    for (std::uint64_t done = 0; done < size_bytes; done += block_.size()) {
+      block_.resize(std::min(kBlockBytes, size_bytes - done));
+      CAIRN_CHECK(inflated.read(block_));
+      CAIRN_CHECK(memory_->write_at(span.offset_bytes + done, block_));
+      span.crc32c = format::crc32c(block_, *span.crc32c);
+    }
+    CAIRN_CHECK(inflated.finish());
+    if (size_bytes == 0) span.offset_bytes = end_bytes_;
+    end_bytes_ = span.offset_bytes + size_bytes;
+    decoded_bytes_ += size_bytes;
+    return span;
+  }
+
+  const os::File& file_;
+  const bool whole_;
+  std::vector<format::TensorFacts> tensors_;
+  std::vector<std::string> left_out_;
+  std::size_t left_out_count_ = 0;
+  std::string first_reason_;
+  std::optional<os::File> memory_;  // what was decoded
+  std::uint64_t end_bytes_ = 0;     // of it
+  std::uint64_t decoded_bytes_ = 0;
+  std::vector<std::byte> block_;
+};
+
+}  // namespace
+
+Result<FileIndex> read_npz(OpenShard file, const std::string& name, bool whole) {
+  const auto refused = [&](Error error) {
+    const auto type = identify(file.file);
+    if (type && (*type == FileType::NumpyArchive || *type == FileType::Zip)) return error;
+    return named_for_what_it_is(file.file, std::move(error));
+  };
+  const auto members = read_zip_members(file.file, file.identity.size_bytes);
+  if (!members) return refused(members.error());
+  NpzReader reader(file.file, whole);
+  if (auto done = reader.run(*members); !done) return refused(std::move(done).error());
+  return reader.index(std::move(file), name);
+}
+
+}  // namespace cairn::internal

@@ -1,0 +1,64 @@
+#pragma once
+
+// A zip archive in a file: its members, and a member's bytes, decoded. The tail is read first, then
+// the directory, then whatever member is asked for.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "format/zip/archive.h"
+#include "format/zip/inflate.h"
+#include "lib/os/file.h"
+
+namespace cairn::internal {
+
+// The members of an archive of `size_bytes`. Errors: Io; those of find_directory() and
+// decode_directory().
+Result<std::vector<format::zip::Member>> read_zip_members(const os::File& file,
+                                                          std::uint64_t size_bytes);
+
+// The file's bytes from a member's local header on, and where among them the member's own begin.
+struct ZipMemberHead {
+  std::vector<std::byte> bytes;
+  std::uint64_t data_offset_bytes = 0;  // in the file
+
+  // Those of the member's own bytes that were read along.
+  std::span<const std::byte> data(const format::zip::Member& member) const noexcept;
+};
+
+// Reads the local header, and about `data_bytes` of what follows it. Errors: Io; those of
+// data_offset_bytes().
+Result<ZipMemberHead> read_zip_head(const os::File& file, const format::zip::Member& member,
+                                    std::size_t data_bytes);
+
+// A deflated member from its start to its end. Neither the file nor the member may go before.
+class InflatedMember {
+ public:
+  // `data_offset_bytes`: where its bytes begin in the file.
+  InflatedMember(const os::File& file, const format::zip::Member& member,
+                 std::uint64_t data_offset_bytes);
+
+  // Fills `out` with what comes next. Errors: Io; Corrupt: no deflated bytes, or they end before.
+  Result<void> read(std::span<std::byte> out);
+
+  // After size_bytes have been read. Corrupt: more come, or their CRC-32 is another one.
+  Result<void> finish();
+
+ private:
+  Result<format::zip::Inflater::Step> step(std::span<std::byte> out);
+  Error corrupt(const std::string& why) const;
+
+  const os::File& file_;
+  const format::zip::Member& member_;
+  std::uint64_t next_offset_bytes_;  // in the file
+  std::uint64_t left_bytes_;         // there
+  std::vector<std::byte> block_;
+  std::span<const std::byte> packed_;  // what of the block has not been decoded
+  format::zip::Inflater inflater_;
+  std::uint32_t crc32_ = 0;
+  bool ended_ = false;
+};
+
+}  // namespace cairn::internal
