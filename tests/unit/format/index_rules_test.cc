@@ -144,7 +144,7 @@ TEST_CASE("what is wrong with a tensor is refused by decode and by encode") {
 TEST_CASE("what is wrong with what a feature announces is refused by decode and by encode") {
   const BrokenFacts cases[] = {
       {"blocks have no bits", "with 4 bits", [](auto& f) { f.tensors[0].opaque_bits = 4; }},
-      {"blocks have elements and bytes", "0 elements in 144",
+      {"blocks have elements and bytes", "0 elements and 144",
        [](auto& f) { f.tensors[0].opaque_block.elements = 0; }},
       {"blocks are whole", "in blocks of 256", [](auto& f) { f.tensors[0].shape = {2, 255}; }},
       {"sizes agree with blocks", "in blocks of 256",
@@ -276,7 +276,7 @@ TEST_CASE("records that contradict their columns are refused") {
   const std::size_t last = rich_facts().tensors.size() - 1;
   const BrokenBytes cases[] = {
       {"flags of slices are known", "a slice has unknown flags", put_slice_flags(3)},
-      {"sums of slices have a flag", "a slice has unknown flags 0, or", put_slice_flags(0)},
+      {"sums of slices have a flag", "a slice has unknown flags (0), or", put_slice_flags(0)},
       {"content hashes belong to tensors", "that belong to no tensor",
        [&](auto& file, const index::Columns& columns) {
          put_field(0, kFlags, std::uint8_t{1})(file, columns);
