@@ -58,9 +58,7 @@ FileInfo info_of(const Machine& machine, Inode inode) {
 Result<std::string> bare(std::string_view name, const std::string& directory) {
   if (name.empty() || name == "." || name == ".." ||
       name.find_first_of(std::string_view("/\0", 2)) != std::string_view::npos) {
-    return Error{
-        Code::Unsafe, 0,
-        directory + ": not a file name: " + std::string(name)};
+    return Error{Code::Unsafe, 0, directory + ": not a file name: " + std::string(name)};
   }
   return std::string(name);
 }

@@ -71,7 +71,8 @@ TEST_CASE("what is wrong with a shard is refused by decode and by encode") {
                    [name](IndexFacts& f) { f.shards[1].name = name; }});
   }
   const BrokenFacts cases[] = {
-      {"shard names are short", "bare", [](auto& f) { f.shards[0].name = std::string(256, 'a'); }},
+      {"shard names are short", "must not contain a directory",
+       [](auto& f) { f.shards[0].name = std::string(256, 'a'); }},
       {"shard names are unique", "twice", [](auto& f) { f.shards[0].name = f.shards[1].name; }},
       {"kinds are known", "kind 5", [](auto& f) { f.shards[0].kind = ShardKind{5}; }},
       {"heads fit", "but it should have", [](auto& f) { f.shards[0].head_bytes = 100'001; }},
@@ -93,9 +94,9 @@ TEST_CASE("what is wrong with a tensor is refused by decode and by encode") {
       {"names compare as unsigned bytes", "ascending order",
        [](auto& f) { f.tensors.back().name = "A"; }},
       {"the empty name is the first", "ascending order", [](auto& f) { f.tensors[1].name = ""; }},
-      {"names have a limit", "name of 1048577 bytes",
+      {"names have a limit", "name has 1048577 bytes",
        [](auto& f) { f.tensors.back().name = std::string(limits::kNameBytesMax + 1, '\xff'); }},
-      {"ranks have a limit", "rank 255",
+      {"ranks have a limit", "rank is 255",
        [](auto& f) { tensor(f, "strings").shape.assign(255, 1); }},
       {"dimensions are not negative", "negative", [](auto& f) { f.tensors[0].shape = {-1}; }},
       {"shapes do not overflow", "too large",
@@ -130,11 +131,11 @@ TEST_CASE("what is wrong with a tensor is refused by decode and by encode") {
        [](auto& f) { f.tensors[0].span.offset_bytes = 4095; }},
       {"empty tensors lie inside too", "are not inside",
        [](auto& f) { tensor(f, "empty").span.offset_bytes = 100'001; }},
-      {"chunk sums are all there", "2 chunk sums",
+      {"chunk sums are all there", "but there are 2",
        [](auto& f) { f.tensors[0].chunk_crc32cs.pop_back(); }},
-      {"there is no chunk sum too many", "4 chunk sums",
+      {"there is no chunk sum too many", "but there are 4",
        [](auto& f) { f.tensors[0].chunk_crc32cs.push_back(0); }},
-      {"small tensors have no chunk sums", "1 chunk sums",
+      {"small tensors have no chunk sums", "but there are 1",
        [](auto& f) { tensor(f, "packed").chunk_crc32cs = {1}; }},
   };
   for (const BrokenFacts& broken : cases) check_refused(broken);
@@ -143,7 +144,7 @@ TEST_CASE("what is wrong with a tensor is refused by decode and by encode") {
 TEST_CASE("what is wrong with what a feature announces is refused by decode and by encode") {
   const BrokenFacts cases[] = {
       {"blocks have no bits", "with 4 bits", [](auto& f) { f.tensors[0].opaque_bits = 4; }},
-      {"blocks have elements and bytes", "0 elements in 144",
+      {"blocks have elements and bytes", "0 elements and 144",
        [](auto& f) { f.tensors[0].opaque_block.elements = 0; }},
       {"blocks are whole", "in blocks of 256", [](auto& f) { f.tensors[0].shape = {2, 255}; }},
       {"sizes agree with blocks", "in blocks of 256",
@@ -160,7 +161,7 @@ TEST_CASE("what is wrong with what a feature announces is refused by decode and 
          tensor(f, "swapped").dtype = DType::Uint8;
          tensor(f, "swapped").shape = {4};
        }},
-      {"strides are not negative", "stride of -1",
+      {"strides are not negative", "stride is -1",
        [](auto& f) { tensor(f, "column_major").strides[0] = -1; }},
       {"strides end where the bytes do", "with these strides",
        [](auto& f) { tensor(f, "column_major").strides[1] = 3; }},
@@ -179,7 +180,8 @@ TEST_CASE("what is wrong with what a feature announces is refused by decode and 
       {"ranges ascend", "or before byte", [](auto& f) { f.source_index->ranges[1] = {100, 50}; }},
       {"ranges lie inside", "are outside",
        [](auto& f) { f.source_index->ranges[1].size_bytes = 1'001; }},
-      {"ranges have bytes", "0 bytes at 0", [](auto& f) { f.source_index->ranges[0] = {0, 0}; }},
+      {"ranges have bytes", "0 bytes at byte 0",
+       [](auto& f) { f.source_index->ranges[0] = {0, 0}; }},
   };
   for (const BrokenFacts& broken : cases) check_refused(broken, featured_facts());
 }
@@ -191,7 +193,8 @@ TEST_CASE("what is wrong with a slice is refused by decode and by encode") {
   const BrokenFacts cases[] = {
       {"ranks are equal", "the rank of a slice", [&](auto& f) { first(f).extents.pop_back(); }},
       {"ranks are equal", "the rank of a slice", [&](auto& f) { first(f).extents.push_back({}); }},
-      {"starts are not negative", "from -1", [&](auto& f) { first(f).extents[0] = {-1, 2}; }},
+      {"starts are not negative", "from element -1",
+       [&](auto& f) { first(f).extents[0] = {-1, 2}; }},
       {"lengths are positive", "has 0 elem", [&](auto& f) { first(f).extents[0] = {0, 0}; }},
       {"lengths are -1 or positive", "-2 elem", [&](auto& f) { first(f).extents[0] = {0, -2}; }},
       {"whole dimensions start at 0", "-1 elem", [&](auto& f) { first(f).extents[0] = {1, -1}; }},
@@ -214,7 +217,7 @@ TEST_CASE("what is wrong with a slice is refused by decode and by encode") {
          whole.shape = {kBytes, 1};
          whole.slices.assign(16, {{{}, {}}, {1, 0, kBytes, {}}});
        }},
-      {"the whole has no chunk sums", "1 chunk sums",
+      {"the whole has no chunk sums", "but there are 1",
        [](auto& f) { tensor(f, "partitioned").chunk_crc32cs = {1}; }},
   };
   for (const BrokenFacts& broken : cases) check_refused(broken);
@@ -273,7 +276,7 @@ TEST_CASE("records that contradict their columns are refused") {
   const std::size_t last = rich_facts().tensors.size() - 1;
   const BrokenBytes cases[] = {
       {"flags of slices are known", "a slice has unknown flags", put_slice_flags(3)},
-      {"sums of slices have a flag", "a slice has unknown flags 0, or", put_slice_flags(0)},
+      {"sums of slices have a flag", "a slice has unknown flags (0), or", put_slice_flags(0)},
       {"content hashes belong to tensors", "that belong to no tensor",
        [&](auto& file, const index::Columns& columns) {
          put_field(0, kFlags, std::uint8_t{1})(file, columns);

@@ -387,7 +387,7 @@ TEST_CASE("the newest whole checkpoint is found, with why each newer one is not"
   const std::pair<const char*, const char*> expected[] = {
       {"m-6", "m-6.data-00000-of-00001: cannot open: No such file"},
       {"m-5", "has shards, but neither m-5.cairn nor m-5.index"},
-      {"m-4", "m-4.data-00000-of-00001: has 904 bytes, but m-4.cairn was written for"},
+      {"m-4", "m-4.data-00000-of-00001: has 904 bytes, but m-4.cairn records"},
       {"m-3", "m-3.cairn: byte "}};
   REQUIRE(found->skipped.size() == 4);
   for (std::size_t i = 0; i < 4; ++i) {
@@ -416,7 +416,7 @@ TEST_CASE("each way of not being whole is skipped with its reason") {
       {{kShard}, {}, "cannot open: No such file"},
       {{".cairn", kShard}, {}, "cannot open: No such file"},
       {{".index", kShard}, {}, "m-2.cairn is a leftover of a checkpoint that was removed"},
-      {{}, {{kShard, ""}}, "has 0 bytes, but m-2.cairn was written for"},
+      {{}, {{kShard, ""}}, "has 0 bytes, but m-2.cairn records"},
       {{},
        {{kShard, whole.at("m-2.data-00000-of-00001") + "x"}},
        "is truncated, or it is a different file"},
