@@ -432,10 +432,10 @@ TEST_CASE("the limits of names and ranks hold for plain tensors too") {
     facts.tensors.back().name = std::string(limits::kNameBytesMax, 'z');
     CHECK(encode_index(facts).has_value());
     facts.tensors.back().shape.push_back(1);
-    CHECK(encode_index(facts).error().what.find("rank 255") != std::string::npos);
+    CHECK(encode_index(facts).error().what.find("rank is 255") != std::string::npos);
     facts.tensors.back().shape.clear();
     facts.tensors.back().name += 'z';
-    CHECK(encode_index(facts).error().what.find("name of 1048577") != std::string::npos);
+    CHECK(encode_index(facts).error().what.find("name has 1048577") != std::string::npos);
   }
 }
 

@@ -216,7 +216,8 @@ TEST_CASE("one element too few and one too many are refused, for each dtype") {
 TEST_CASE("a shape of more elements than any memory has is refused without asking for it") {
   for (const DtypeCase& one : every_dtype()) {
     INFO(std::string(name(one.dtype)));
-    CHECK(has(refused(decode_one(one.dtype, std::int64_t{1} << 58, one.packed)), "holds 3 of its"));
+    CHECK(has(refused(decode_one(one.dtype, std::int64_t{1} << 58, one.packed)),
+              "has only 3 of its"));
   }
   CHECK(has(refused(decode_one(DType::Float64, INT64_MAX, "")), "too many elements"));
 }
@@ -228,17 +229,17 @@ TEST_CASE("values that no V1 file holds are refused in a sentence") {
     std::string values;
     std::string said;
   } cases[] = {
-      {DType::Int8, field(7, varints({128})), "the number 128, which is no int8"},
-      {DType::Uint8, field(7, varints({-1})), "the number -1, which is no uint8"},
-      {DType::Quint8, field(7, varints({256})), "which is no quint8"},
-      {DType::Uint16, field(7, varints({65'536})), "which is no uint16"},
-      {DType::Int32, field(7, varints({std::int64_t{1} << 32})), "which is no int32"},
-      {DType::Float16, field(13, varints({65'536})), "which is no float16"},
+      {DType::Int8, field(7, varints({128})), "the number 128, which is not a value of int8"},
+      {DType::Uint8, field(7, varints({-1})), "the number -1, which is not a value of uint8"},
+      {DType::Quint8, field(7, varints({256})), "which is not a value of quint8"},
+      {DType::Uint16, field(7, varints({65'536})), "which is not a value of uint16"},
+      {DType::Int32, field(7, varints({std::int64_t{1} << 32})), "which is not a value of int32"},
+      {DType::Float16, field(13, varints({65'536})), "which is not a value of float16"},
       {DType::Float32, float_list + field(4, "abcd"), "tensor_content"},
       {DType::Float32, field(4, "abcd"), "tensor_content"},
       {DType::Float32, field(5, "abc"), "a number is cut off"},
       {DType::Int32, field(7, "\xff"), "a number is cut off"},
-      {DType::Int32, float_list, "holds 0 of its 1 element"},
+      {DType::Int32, float_list, "has only 0 of its 1 element"},
       {DType::Float32, field(5, 1), "another wire type"},
       {DType::Float32, "\x2a\x04", "a field is cut off"},
       {DType::Float32, "\x2b", "a field is cut off"},

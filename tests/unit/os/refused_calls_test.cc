@@ -221,7 +221,7 @@ TEST_CASE("a restore whose pages nobody counts goes on, and says that it does no
     if (restored->reason.find("not known how many of ") == std::string::npos) return 3;
     const auto resident = restored->checkpoint.resident_bytes();
     if (resident || resident.error().code != Code::Unsupported) return 4;
-    return resident.error().what.find("unknown how much") == std::string::npos ? 5 : 0;
+    return resident.error().what.find("not known how much") == std::string::npos ? 5 : 0;
   };
   for (const int number : {ENOSYS, EPERM})
     CHECK(answer_of_other_without({kCachestat}, number, told_nothing) == 0);

@@ -179,10 +179,11 @@ TEST_CASE("a missing tensor is NotFound, with the names that are nearest") {
   const auto checkpoint = open_checkpoint(scratch / "p");
   CHECK(refusal(checkpoint.tensor("encoder/weight"),
                 {"\"encoder/weight\"", "similar names: \"encoder/weights\""}) == Code::NotFound);
-  CHECK(refusal(checkpoint.tensor("xyz"), {"\"xyz\" among 3"}) == Code::NotFound);
+  CHECK(refusal(checkpoint.tensor("xyz"), {"\"xyz\"; the checkpoint has 3 tensors"}) ==
+        Code::NotFound);
   const std::string long_name(5000, 'q');
   const auto missing = checkpoint.tensor(long_name);
-  CHECK(refusal(missing, {"among 3"}) == Code::NotFound);
+  CHECK(refusal(missing, {"the checkpoint has 3 tensors"}) == Code::NotFound);
 }
 
 TEST_CASE("whether a tensor is there is asked without an error") {
@@ -402,8 +403,8 @@ TEST_CASE("a read into memory of another size, or of a slice that does not fit, 
   std::vector<std::byte> out(200);
   const std::vector<Range> outside{{0, 5}, {0, 1}};
   const std::vector<Range> one_row{{1, 1}, {0, -1}};
-  CHECK(refusal(tensor.read(out), {"\"w\" needs 96 bytes, not 200"}) == Code::Invalid);
-  CHECK(refusal(tensor.read(out, one_row), {"needs 24 bytes"}) == Code::Invalid);
+  CHECK(refusal(tensor.read(out), {"\"w\" needs a buffer of 96 bytes, not 200"}) == Code::Invalid);
+  CHECK(refusal(tensor.read(out, one_row), {"needs a buffer of 24 bytes"}) == Code::Invalid);
   CHECK(refusal(tensor.read(out, outside), {"dimension 0"}) == Code::Invalid);
   CHECK(refusal(tensor.values<std::int32_t>(outside), {"dimension 0"}) == Code::Invalid);
   const std::vector<Range> first{{0, 1}};

@@ -351,7 +351,8 @@ TEST_CASE("a gap between slices is refused to those alone who ask for its elemen
   const std::vector<Range> there{{4, 2}, {1, 2}};
   check_slice(tensor_of(checkpoint, "n"), numbers, there);
   check_slice(tensor_of(checkpoint, "s"), strings, there);
-  CHECK(refusal(tensor_of(checkpoint, "n").values<Half>(), {"gaps", "12 of 18"}) == Code::Corrupt);
+  CHECK(refusal(tensor_of(checkpoint, "n").values<Half>(), {"gaps", "12 of its 18"}) ==
+        Code::Corrupt);
   CHECK(refusal(tensor_of(checkpoint, "s").strings(), {"gaps"}) == Code::Corrupt);
   CHECK(refusal(tensor_of(checkpoint, "h").values<float>(), {"gaps"}) == Code::Corrupt);
   REQUIRE_OK(checkpoint.verify());

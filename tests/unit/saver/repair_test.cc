@@ -208,7 +208,7 @@ TEST_CASE("names that no catalog can list are left out and named") {
   CHECK(listed_in(box.root()) == Names{"m-1"});
   CHECK(has(why(done, box / "caf\xe9-2"), "not UTF-8"));
   CHECK(has(why(done, box / "checkpoint"), "has the name of the catalog"));
-  CHECK(has(why(done, box / ""), "without a name"));
+  CHECK(has(why(done, box / ""), "have no name before the suffix"));
 }
 
 TEST_CASE("where nothing is whole the catalog stays, and nothing is written") {

@@ -107,7 +107,7 @@ TEST_CASE("a tensor takes its bytes once") {
   const std::vector<std::string_view> word{"x"};
   REQUIRE_OK(writer.append("w", std::span(two).first(1)));
   CHECK(refusal(writer.write("w", two), {"already"}) == Code::Invalid);
-  CHECK(refusal(writer.append("w", two), {"lacks 1"}) == Code::Invalid);
+  CHECK(refusal(writer.append("w", two), {"needs only 1"}) == Code::Invalid);
   REQUIRE_OK(writer.append("w", std::span(two).first(1)));
   CHECK(refusal(writer.append("w", std::span(two).first(1)), {"already"}) == Code::Invalid);
   REQUIRE_OK(writer.write_strings("s", word));

@@ -599,7 +599,8 @@ TEST_CASE("a dtype of blocks is kept byte for byte, and its blocks are whole") {
                 {"510 elements do not fill whole blocks of 256"}) == Code::Invalid);
   specs[0].shape = {2, 256};
   specs[1].opaque.block_bytes = 145;
-  CHECK(refusal(Writer::create(scratch / "q", specs), {"Q4_K", "another layout"}) == Code::Invalid);
+  CHECK(refusal(Writer::create(scratch / "q", specs), {"Q4_K", "different layouts"}) ==
+        Code::Invalid);
   specs[1].opaque = {"none"};
   CHECK(refusal(Writer::create(scratch / "q", specs), {"needs a name and either"}) ==
         Code::Invalid);
