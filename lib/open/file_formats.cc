@@ -13,6 +13,8 @@ namespace {
 constexpr std::array kFileFormats = {
     FileFormat{Format::Safetensors, "safetensors", ".safetensors", FileType::Safetensors,
                read_safetensors},
+    FileFormat{Format::Safetensors, "safetensors", ".safetensors.index.json",
+               FileType::SafetensorsIndex, read_hub_index, read_hub_parts},
     FileFormat{Format::Npy, "npy", ".npy", FileType::Numpy, read_npy},
     FileFormat{Format::Gguf, "gguf", ".gguf", FileType::Gguf, read_gguf, read_gguf_parts},
     FileFormat{Format::Npz, "npz", ".npz", FileType::NumpyArchive, read_npz},

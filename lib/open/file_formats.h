@@ -47,6 +47,8 @@ bool is_named_as_file(std::string_view file_name) noexcept;
 
 // The rows' openers.
 Result<FileIndex> read_safetensors(OpenShard file, const std::string& name, bool whole);
+Result<FileIndex> read_hub_index(OpenShard file, const std::string& name, bool whole);
+Result<FileIndex> read_hub_parts(const Location& location, const FileIndex& part, bool whole);
 Result<FileIndex> read_npy(OpenShard file, const std::string& name, bool whole);
 Result<FileIndex> read_npz(OpenShard file, const std::string& name, bool whole);
 Result<FileIndex> read_gguf(OpenShard file, const std::string& name, bool whole);

@@ -177,6 +177,8 @@ std::string_view by_type(FileType type) noexcept {
              "on)";
     case FileType::Safetensors:
       return "a safetensors file";
+    case FileType::SafetensorsIndex:
+      return "the index of a safetensors model in several files";
     case FileType::Hdf5:
       return "an HDF5 file, such as Keras writes (.h5, .weights.h5), which Cairn cannot open; load "
              "it in Keras, and save it with tf.train.Checkpoint";

@@ -16,6 +16,7 @@ enum class FileType : std::uint8_t {
   CairnIndex,
   Table,  // a TensorFlow index or V1 checkpoint
   Safetensors,
+  SafetensorsIndex,  // of several files; identify() says Json, since only the name tells
   Hdf5,
   KerasArchive,
   PyTorchArchive,

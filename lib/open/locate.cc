@@ -157,12 +157,47 @@ Error no_catalog(const os::Directory& directory, const path& dir) {
           (prefixes.empty() ? " and without checkpoints" : "; give a prefix in it: " + prefixes)};
 }
 
+Result<Location> at_file(const path& file_path, os::Directory directory, const std::string& name,
+                         os::Links links);
+
+// The model of a directory as the Hugging Face libraries write it: the first of these names that is
+// there, in the order in which transformers looks for them; what it would not read is named.
+Result<std::optional<Location>> at_hub(const path& dir, const os::Directory& directory,
+                                       os::Links links) {
+  constexpr std::array<std::string_view, 8> kNames{"model.safetensors",
+                                                   "model.safetensors.index.json",
+                                                   "adapter_model.safetensors",
+                                                   "diffusion_pytorch_model.safetensors",
+                                                   "diffusion_pytorch_model.safetensors.index.json",
+                                                   "pytorch_model.bin",
+                                                   "pytorch_model.bin.index.json",
+                                                   "adapter_model.bin"};
+  constexpr std::size_t kReadable = 5;
+  std::vector<std::string> there;
+  for (const std::string_view name : kNames) {
+    if (directory.exists(name)) there.emplace_back(name);
+  }
+  const auto readable = std::span(kNames).first(kReadable);
+  if (there.empty() || std::ranges::find(readable, there.front()) == readable.end())
+    return std::optional<Location>();
+  CAIRN_TRY(twin, directory.duplicate());
+  CAIRN_TRY(location, at_file(dir / there.front(), std::move(twin), there.front(), links));
+  std::string others;
+  for (std::size_t i = 1; i < there.size(); ++i) others += (i == 1 ? "" : ", ") + there[i];
+  if (!others.empty())
+    location.warnings.push_back(dir.string() + ": " + there.front() +
+                                " is opened; these files in the directory are not read: " + others);
+  return std::optional(std::move(location));
+}
+
 Result<Location> at_directory(const path& dir, bool follow_links, OpenAttempt& attempt) {
   CAIRN_TRY(directory, os::Directory::open(dir));
   if (is_saved_model(directory)) return at_saved_model(dir);
   if (directory.exists(kCatalogName)) return at_catalog(dir, follow_links, attempt);
   const std::string name = (dir.has_filename() ? dir : dir.parent_path()).filename().string();
   if (name == "variables" && has_index(directory, name)) return locate_prefix(dir / name);
+  CAIRN_TRY(hub, at_hub(dir, directory, links_of(follow_links)));
+  if (hub) return *std::move(hub);
   if (const auto base = base_of_unfinished(name); !base.empty()) {
     return Error{Code::NotFound, 0,
                  dir.string() +
