@@ -27,8 +27,8 @@ namespace cairn::bench {
 inline std::size_t taken_bytes = 0;
 
 // Times `work`, a callable that gives a Result, once, after an untimed `prepare`.
-template <class ExecOptions, class Prepare>
-void time_once(benchmark::State& state, const ExecOptions& work, const Prepare& prepare) {
+template <class Call, class Prepare>
+void time_once(benchmark::State& state, const Call& work, const Prepare& prepare) {
   using Clock = std::chrono::steady_clock;
   if (const auto ready = prepare(); !ready) {
     return state.SkipWithError(ready.error().what.c_str());
@@ -42,8 +42,8 @@ void time_once(benchmark::State& state, const ExecOptions& work, const Prepare& 
 }
 
 // Times `work` again and again, each time after `prepare`.
-template <class ExecOptions, class Prepare>
-void add(const std::string& name, const ExecOptions& work, const Prepare& prepare) {
+template <class Call, class Prepare>
+void add(const std::string& name, const Call& work, const Prepare& prepare) {
   const auto measure = [work, prepare](benchmark::State& state) {
     while (state.KeepRunning()) time_once(state, work, prepare);
   };
@@ -52,15 +52,15 @@ void add(const std::string& name, const ExecOptions& work, const Prepare& prepar
       ->Unit(benchmark::kMicrosecond);
 }
 
-template <class ExecOptions>
-void add(const std::string& name, const ExecOptions& work) {
+template <class Call>
+void add(const std::string& name, const Call& work) {
   add(name, work, [] { return Result<void>{}; });
 }
 
 // Times `work` on what `open` gives, which is opened once, untimed, and not before it is asked for:
 // what a filter leaves out costs no memory.
-template <class Open, class ExecOptions>
-void add_opened(const std::string& name, const Open& open, const ExecOptions& work) {
+template <class Open, class Call>
+void add_opened(const std::string& name, const Open& open, const Call& work) {
   using Opened = typename decltype(open())::value_type;
   const auto opened = std::make_shared<std::unique_ptr<Opened>>();
   const auto prepare = [opened, open]() -> Result<void> {
