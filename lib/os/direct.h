@@ -34,7 +34,7 @@ enum class DirectCalls : std::uint8_t {
   Threads,  // pread, more threads than cores
 };
 
-// Makes the reads, some at a time under way on each thread that `work` allows, and calls done(i) on
+// Makes the reads, some at a time under way on each thread that `exec` allows, and calls done(i) on
 // that thread when read i is in memory, while the others go on. Errors: Io (the file ends before,
 // or the disk failed), that of `done`, Cancelled. No read is under way when it returns.
 Result<void> read_direct(const ExecOptions& exec, std::span<const DirectRead> reads,

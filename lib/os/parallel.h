@@ -12,12 +12,12 @@
 
 namespace cairn::os {
 
-// How many threads `work` may use: its own limit, the affinity mask, the cgroup's CPU quota; at
+// How many threads `exec` may use: its own limit, the affinity mask, the cgroup's CPU quota; at
 // least 1.
 unsigned thread_count(const ExecOptions& exec) noexcept;
 
 // The same work as a part of more: its progress goes on from `whole.done_bytes`, of
-// `whole.total_bytes`. `work` must outlive it.
+// `whole.total_bytes`. `exec` must outlive it.
 ExecOptions part_of(const ExecOptions& exec, const Progress& whole);
 
 // Cancelled: the caller has asked for it.

@@ -2,7 +2,7 @@
 //
 // A position in the catalog's list would not do: retention takes entries away in front of it, a
 // prefix that is saved again moves to the end, `set-latest` moves what is old, and a reader may
-// meet a catalog that another tool is writing in place. So the ledger keeps what it has given, each
+// meet a catalog that another tool is writing in place. So WatchState keeps what it has given, each
 // entry with a digest over its tensors' names, shapes and checksums, and news is what is listed and
 // not in it. Times were rejected as the mark of a new save: they change when a directory is copied,
 // and P.cairn changes when a checkpoint is imported or pinned, which is no new checkpoint. They

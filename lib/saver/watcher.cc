@@ -1,4 +1,4 @@
-// The Watcher: when to look at the catalog. What of it is news, ledger.cc says.
+// The Watcher: when to look at the catalog. watch_state.cc says which entries are new.
 
 #include "cairn/watcher.h"
 
