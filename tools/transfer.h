@@ -31,13 +31,13 @@ void add_link(CommandLine& line, TransferFlags& flags);
 void add_lossy(CommandLine& line, TransferFlags& flags);
 void add_replace_json_threads(CommandLine& line, TransferFlags& flags);
 
-// What `work`, a call of the library, makes of the options, under a progress bar.
+// What `call`, one of the library, makes of the options, under a progress bar.
 template <class Call>
-auto run(const std::string& doing, TransferFlags& flags, Call exec) {
+auto run(const std::string& doing, TransferFlags& flags, Call call) {
   ProgressBar bar(doing);
   flags.options.output = flags.output;
   flags.options.exec = bar.exec(flags.threads);
-  return exec(flags.options);
+  return call(flags.options);
 }
 
 // What a transfer did, as text, and as fields of an object.

@@ -32,7 +32,7 @@ std::uint64_t own_kib(const std::string& field) {
 
 // How much the work added to the process's peak, in bytes. The address space is limited besides,
 // so that work which maps or allocates a whole tensor fails.
-std::uint64_t peak_bytes_of(std::uint64_t limit_bytes, const std::function<bool()>& exec) {
+std::uint64_t peak_bytes_of(std::uint64_t limit_bytes, const std::function<bool()>& body) {
   int ends[2];
   REQUIRE(::pipe(ends) == 0);
   const pid_t child = ::fork();
@@ -41,7 +41,7 @@ std::uint64_t peak_bytes_of(std::uint64_t limit_bytes, const std::function<bool(
     const std::uint64_t before_kib = own_kib("VmRSS");
     const rlim_t space = own_kib("VmSize") * 1024 + limit_bytes;
     const rlimit limit{space, space};
-    const bool done = ::setrlimit(RLIMIT_AS, &limit) == 0 && exec();
+    const bool done = ::setrlimit(RLIMIT_AS, &limit) == 0 && body();
     const std::uint64_t peak_kib = own_kib("VmHWM");
     const std::uint64_t added = peak_kib > before_kib ? (peak_kib - before_kib) * 1024 : 0;
     ::_exit(done && ::write(ends[1], &added, sizeof added) == sizeof added ? 0 : 1);

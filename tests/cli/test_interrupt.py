@@ -23,6 +23,9 @@ PREFIX_BYTES = 1 << 60  # behind byte 0, which is the directory's
 class Interrupt(CommandTest):
     def setUp(self):
         super().setUp()
+        # A suite in the background of a shell ignores SIGINT, and so would the commands that it starts.
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            self.addCleanup(signal.signal, signum, signal.signal(signum, lambda *_: None))
         header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({TENSOR_BYTES},), }}".encode().ljust(117) + b"\n"
         with open(self.dir / "v.npy", "wb") as out:
             out.write(b"\x93NUMPY\x01\x00\x76\x00" + header)

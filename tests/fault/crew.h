@@ -121,8 +121,8 @@ class Worker {
 };
 
 // Runs the readers for as long as the writers work.
-inline void exec(Form form, Board& board, const std::vector<Task>& writers,
-                 const std::vector<Task>& readers) {
+inline void run_tasks(Form form, Board& board, const std::vector<Task>& writers,
+                      const std::vector<Task>& readers) {
   std::vector<Worker> reading;
   std::vector<Worker> writing;
   for (const Task& task : readers) reading.emplace_back(form, task);

@@ -68,12 +68,12 @@ inline std::size_t touch(std::span<const std::byte> bytes) {
 }
 
 // Runs `work` in a process of its own; 0 where it said so, and did not die.
-inline int status_of(const std::function<bool()>& exec) {
+inline int status_of(const std::function<bool()>& body) {
   const pid_t child = ::fork();
   if (child < 0) throw std::runtime_error("cannot fork");
   if (child == 0) {
     try {
-      ::_exit(exec() ? 0 : 1);
+      ::_exit(body() ? 0 : 1);
     } catch (const std::exception& error) {
       std::fprintf(stderr, "%s\n", error.what());
       ::_exit(1);
@@ -83,11 +83,11 @@ inline int status_of(const std::function<bool()>& exec) {
   if (::waitpid(child, &status, 0) != child) throw std::runtime_error("cannot wait");
   return status;
 }
-inline bool survives(const std::function<bool()>& exec) { return status_of(exec) == 0; }
+inline bool survives(const std::function<bool()>& body) { return status_of(body) == 0; }
 
 // A sanitizer answers the signal with its report and an exit.
-inline bool dies(const std::function<bool()>& exec) {
-  const int status = status_of(exec);
+inline bool dies(const std::function<bool()>& body) {
+  const int status = status_of(body);
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   return status != 0;
 #elif defined(__has_feature)

@@ -353,9 +353,9 @@ TEST_CASE("a prefix that is saved again and again opens at every moment") {
     const Place place;
     const SharedBoard board;
     REQUIRE(save(place / "m", ++board->next));
-    exec(form, *board, {resaver_of(*board, place / "m", rounds(10'000))},
-         {reader_of(*board, place / "m"), reader_of(*board, place / "m", Verify::Lazy),
-          reader_of(*board, place / "m.index"), reader_of(*board, place / "m.cairn")});
+    run_tasks(form, *board, {resaver_of(*board, place / "m", rounds(10'000))},
+              {reader_of(*board, place / "m"), reader_of(*board, place / "m", Verify::Lazy),
+               reader_of(*board, place / "m.index"), reader_of(*board, place / "m.cairn")});
     check_flawless(*board, rounds(10'000));
   }
 }
@@ -369,9 +369,9 @@ TEST_CASE("a prefix opens at every moment though its indexes come and go") {
     const Place place;
     const SharedBoard board;
     REQUIRE(save(place / "m", ++board->next));
-    exec(form, *board,
-         {resaver_of(*board, place / "m", rounds(4000), {own, foreign, {}, foreign, own, {}})},
-         {reader_of(*board, place / "m"), reader_of(*board, place / "m")});
+    run_tasks(form, *board,
+              {resaver_of(*board, place / "m", rounds(4000), {own, foreign, {}, foreign, own, {}})},
+              {reader_of(*board, place / "m"), reader_of(*board, place / "m")});
     check_flawless(*board, rounds(4000));
   }
 }
@@ -382,9 +382,9 @@ TEST_CASE("a directory opens at every moment while several writers save and prun
     const SharedBoard board;
     saver_of(*board, place.path(), 1)();
     const std::vector<Task> writers(4, saver_of(*board, place.path(), rounds(1000)));
-    exec(form, *board, writers,
-         {reader_of(*board, place.path()), reader_of(*board, place.path(), Verify::Lazy),
-          reader_of_latest(*board, place.path()), reader_of_listed(*board, place.path())});
+    run_tasks(form, *board, writers,
+              {reader_of(*board, place.path()), reader_of(*board, place.path(), Verify::Lazy),
+               reader_of_latest(*board, place.path()), reader_of_listed(*board, place.path())});
     check_flawless(*board, 4 * rounds(1000) + 1);
   }
 }
@@ -398,7 +398,7 @@ TEST_CASE("a checkpoint that is renamed in place opens by the old names or the n
     const Task reader = [&board, &prefix] {
       while (!board->over) look_at_mixed(*board, prefix, false);
     };
-    exec(form, *board, {renamer_of(*board, prefix, rounds(2000))}, {reader, reader});
+    run_tasks(form, *board, {renamer_of(*board, prefix, rounds(2000))}, {reader, reader});
     check_flawless(*board, rounds(2000));
   }
 }
@@ -410,7 +410,7 @@ TEST_CASE("a checkpoint that is saved for the first time is not there, or whole"
     const Task reader = [&board, &place] {
       while (!board->over) look_at_mixed(*board, place / std::to_string(board->next), true);
     };
-    exec(form, *board, {first_saver_of(*board, place.path(), rounds(2000))}, {reader, reader});
+    run_tasks(form, *board, {first_saver_of(*board, place.path(), rounds(2000))}, {reader, reader});
     check_flawless(*board, rounds(2000));
   }
 }
@@ -458,8 +458,8 @@ TEST_CASE("a writer that changes a published shard in place is caught") {
     const SharedBoard board;
     REQUIRE(save(place / "m", ++board->next));
     fs::permissions(place / "m.data-00000-of-00002", fs::perms::owner_write, fs::perm_options::add);
-    exec(form, *board, {overwriter_of(*board, place / "m", 100'000)},
-         {reader_of(*board, place / "m", Verify::None), reader_of(*board, place / "m")});
+    run_tasks(form, *board, {overwriter_of(*board, place / "m", 100'000)},
+              {reader_of(*board, place / "m", Verify::None), reader_of(*board, place / "m")});
     CHECK(board->commits > 0);
     CHECK(board->errors + board->torn > 0);
   }
@@ -470,8 +470,8 @@ TEST_CASE("a writer that prunes before it renews the catalog is caught") {
     const Place place;
     const SharedBoard board;
     saver_of(*board, place.path(), 1)();
-    exec(form, *board, {careless_saver_of(*board, place.path(), 20'000)},
-         {reader_of(*board, place.path()), reader_of_latest(*board, place.path())});
+    run_tasks(form, *board, {careless_saver_of(*board, place.path(), 20'000)},
+              {reader_of(*board, place.path()), reader_of_latest(*board, place.path())});
     CHECK(board->commits > 0);
     CHECK(board->errors + board->torn > 0);
   }

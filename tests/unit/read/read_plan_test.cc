@@ -43,9 +43,9 @@ IoCounts io_counts() {
 }
 
 template <class Do>
-IoCounts counted(Do exec) {
+IoCounts counted(Do body) {
   const IoCounts before = io_counts();
-  exec();
+  body();
   const IoCounts after = io_counts();
   return {after.bytes - before.bytes, after.calls - before.calls};
 }
