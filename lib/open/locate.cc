@@ -229,11 +229,32 @@ bool belongs_to_saved_model(const os::Directory& directory, std::string_view nam
   return std::ranges::find(kNames, name) != kNames.end() && is_saved_model(directory);
 }
 
+Location at_format(const path& file_path, os::Directory directory, const std::string& name,
+                   const FileFormat& format) {
+  const std::size_t suffix_size = name.ends_with(format.suffix) ? format.suffix.size() : 0;
+  path prefix = file_path.parent_path() / name.substr(0, name.size() - suffix_size);
+  Location location{Kind::File, std::move(directory), name, std::move(prefix), {}, {}};
+  location.file_format = &format;
+  return location;
+}
+
+// nullptr: the file cannot be looked at, or its bytes are of none of the formats.
+const FileFormat* format_by_bytes(const os::Directory& directory, const std::string& name,
+                                  os::Links links) {
+  const auto file = directory.open_file(name, links);
+  if (!file) return nullptr;
+  const auto type = identify(*file);
+  return type ? file_format(*type, {}) : nullptr;
+}
+
 Result<Location> at_file(const path& file_path, os::Directory directory, const std::string& name,
                          os::Links links) {
   if (const auto base = base_of_checkpoint_file(directory, name))
     return at_prefix(std::move(directory), *base, file_path.parent_path() / *base);
   if (belongs_to_saved_model(directory, name)) return at_saved_model(file_path.parent_path());
+  // What its bytes say is no V1 file, so nobody has to look for one.
+  const FileFormat* const marked = format_by_bytes(directory, name, links);
+  if (marked != nullptr) return at_format(file_path, std::move(directory), name, *marked);
   // A graph lies beside V1 files too.
   const bool graph = name.ends_with(kMetaSuffix);
   CAIRN_TRY(v1, at_v1(directory, graph ? name.substr(0, name.size() - kMetaSuffix.size()) : name,
@@ -243,11 +264,7 @@ Result<Location> at_file(const path& file_path, os::Directory directory, const s
   CAIRN_TRY(type, identify(file));
   const FileFormat* const format = file_format(type, name);
   if (format == nullptr) return no_checkpoint(file_path, name, type);
-  const std::size_t suffix_size = name.ends_with(format->suffix) ? format->suffix.size() : 0;
-  path prefix = file_path.parent_path() / name.substr(0, name.size() - suffix_size);
-  Location location{Kind::File, std::move(directory), name, std::move(prefix), {}, {}};
-  location.file_format = format;
-  return location;
+  return at_format(file_path, std::move(directory), name, *format);
 }
 
 Result<Location> nothing_at(const path& given, os::Directory directory, const std::string& base) {
