@@ -135,13 +135,13 @@ Result<std::vector<format::JournalCheckpoint>> files_to_remove(const Place& plac
                                                                std::span<const std::string> names,
                                                                const History& history,
                                                                const RetentionResult& result) {
-  std::vector<format::JournalCheckpoint> files_to_remove;
+  std::vector<format::JournalCheckpoint> going;
   for (std::size_t i = 0; i < history.listed.size(); ++i) {
     if (result.of[i].retained != Retained::Deleted || history.listed[i].base.empty()) continue;
     CAIRN_TRY(files, checkpoint_files(place.directory, names, history.listed[i].base));
-    files_to_remove.push_back(std::move(files));
+    going.push_back(std::move(files));
   }
-  return files_to_remove;
+  return going;
 }
 
 // By the newest that can say it: one whose P.cairn cannot be read stays as it is.

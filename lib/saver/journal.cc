@@ -194,14 +194,14 @@ Result<std::vector<PlannedRemoval>> planned_removals(const Place& place,
   CAIRN_TRY(names, place.directory.names());
   const auto elsewhere = other_listings(place, names);
   for (PlannedRemoval& each : planned) protect(place, listing, elsewhere, each);
-  std::set<std::string> files_to_remove;
+  std::set<std::string> going;
   for (const PlannedRemoval& each : planned) {
-    if (each.state == State::Goes) files_to_remove.insert(each.what->base);
+    if (each.state == State::Goes) going.insert(each.what->base);
   }
   CAIRN_TRY(links, LinksHere::read(place, names, outside_of(listing, elsewhere)));
   for (PlannedRemoval& each : planned) {
     if (each.state != State::Goes) continue;
-    CAIRN_TRY(link, links.to(*each.what, files_to_remove));
+    CAIRN_TRY(link, links.to(*each.what, going));
     if (link) each = {each.what, State::Listed, *std::move(link)};
   }
   return planned;

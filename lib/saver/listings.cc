@@ -121,11 +121,11 @@ struct UpdatedCatalog {
 
 // The steps of a departure. Of those that are taken `told` says what takes them back.
 Result<bool> leave(const Place& place, const ListedRemoval& leaving, const Listings& listings,
-                   std::vector<UpdatedCatalog>& describe_outcome) {
+                   std::vector<UpdatedCatalog>& updated) {
   const auto tell_one = [&](const std::string& name) -> Result<void> {
     const Place one{place.dir, place.directory, name};
     CAIRN_TRY(before, read_history(one));
-    describe_outcome.push_back({name, std::move(before)});
+    updated.push_back({name, std::move(before)});
     return warn(one, leaving);
   };
   for (const std::string& other : listings.others) CAIRN_CHECK(tell_one(other));
@@ -154,7 +154,7 @@ bool is_untouched(const os::Directory& directory, const format::JournalCheckpoin
 // After a departure that failed: the next writer is to leave alone what stays. What became of it,
 // for the sentence.
 std::string take_back(const Place& place, const format::JournalCheckpoint& what,
-                      std::span<const UpdatedCatalog> describe_outcome) {
+                      std::span<const UpdatedCatalog> updated) {
   const std::string shown = (place.dir / what.base).string();
   (void)restore_index(place.directory, what);
   const auto stands = still_stands(place.directory, what);
@@ -163,7 +163,7 @@ std::string take_back(const Place& place, const format::JournalCheckpoint& what,
   if (!is_untouched(place.directory, what))
     return "; some files of " + shown + " are gone, the others stay; remove them with 'cairn rm'";
   bool listed = true;
-  for (const UpdatedCatalog& catalog : describe_outcome) {
+  for (const UpdatedCatalog& catalog : updated) {
     const Place one{place.dir, place.directory, catalog.name};
     listed = static_cast<bool>(write_history(one, catalog.before)) && listed;
   }
@@ -182,11 +182,11 @@ Result<bool> remove_listed(const Place& place, const ListedRemoval& leaving,
     CAIRN_TRY(info, place.directory.look(file.name));
     if (info) file.ctime_ns = info->ctime_ns;
   }
-  std::vector<UpdatedCatalog> describe_outcome;
-  auto left = leave(place, now, listings, describe_outcome);
+  std::vector<UpdatedCatalog> updated;
+  auto left = leave(place, now, listings, updated);
   if (left) return left;
   Error error = std::move(left).error();
-  error.what += take_back(place, now.what, describe_outcome);
+  error.what += take_back(place, now.what, updated);
   return error;
 }
 

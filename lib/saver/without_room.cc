@@ -148,9 +148,9 @@ Result<bool> remove_before_unlisting(const Place& place, const format::JournalCh
   if (removal->refused) return *removal->refused;
   if (!removal->gone()) return false;
   for (const std::string& catalog : listings.names(place)) {
-    auto describe_outcome = leave_out_gone({place.dir, place.directory, catalog});
-    if (describe_outcome) continue;
-    Error error = std::move(describe_outcome).error();
+    auto updated = leave_out_gone({place.dir, place.directory, catalog});
+    if (updated) continue;
+    Error error = std::move(updated).error();
     error.what =
         (place.dir / what.base).string() + ": is gone, but \"" + catalog +
         "\" still lists it: " + error.what +

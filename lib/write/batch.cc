@@ -86,10 +86,9 @@ Result<void> Batch::run(const ExecOptions& exec) {
   auto done = os::run_parallel(limited, 2 * blocks_.size(), total, task);
   if (done || done.error().code != Code::OutOfMemory || unended_calls_ == 0) return done;
   // A write that has failed is final, also where the kernel's own memory was short.
-  const bool describe_outcome = done.error().os_errno != 0;
-  return Error{
-      Code::Io, done.error().os_errno,
-      describe_outcome ? done.error().what : "a write failed, and there was no memory to say why"};
+  const bool told = done.error().os_errno != 0;
+  return Error{Code::Io, done.error().os_errno,
+               told ? done.error().what : "a write failed, and there was no memory to say why"};
 }
 
 // One thread sums what it then writes.

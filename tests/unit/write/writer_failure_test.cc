@@ -47,11 +47,11 @@ TEST_CASE("specs that cannot be written are refused, and nothing is made") {
         Code::Unsupported);
   CHECK(refusal(created({{"w", DType::Opaque, {256}, {"Q4_K", 4, 256, 144}}}), {"256", "144"}) ==
         Code::Invalid);
-  WriterOptions describe_outcome;
-  describe_outcome.safetensors_metadata = {{"k", "1"}, {"k", "2"}};
-  CHECK(refusal(created({}, describe_outcome), {"\"k\"", "twice"}) == Code::Invalid);
-  describe_outcome.safetensors_metadata = {{"k", "\xff"}};
-  CHECK(refusal(created({}, describe_outcome), {"\"k\"", "UTF-8"}) == Code::Invalid);
+  WriterOptions repeated;
+  repeated.safetensors_metadata = {{"k", "1"}, {"k", "2"}};
+  CHECK(refusal(created({}, repeated), {"\"k\"", "twice"}) == Code::Invalid);
+  repeated.safetensors_metadata = {{"k", "\xff"}};
+  CHECK(refusal(created({}, repeated), {"\"k\"", "UTF-8"}) == Code::Invalid);
   CHECK(refusal(created({{"w", DType::Int8, {-1}}}), {"\"w\""}) == Code::Invalid);
   CHECK(refusal(created({{"w", DType::Resource, {}}}), {"resource"}) == Code::Unsupported);
   const std::int64_t huge = std::int64_t{1} << 62;
