@@ -42,10 +42,10 @@ Result<fs::path> resolve(const fs::path& dir, const fs::path& given, bool follow
   }
   if (!checkpoint) return checkpoint.error();
   const Format format = checkpoint->format();
-  if (format == Format::Safetensors || format == Format::Npy || format == Format::Gguf ||
-      format == Format::Npz) {
+  if (format != Format::Cairn && format != Format::TensorFlow && format != Format::TensorFlowV1) {
     return Error{Code::Invalid, 0,
-                 fmt::format("{} is a {} file, which a catalog cannot name: import it first",
+                 fmt::format("{} is a {} file, which a catalog cannot name: convert it first "
+                             "(cairn convert)",
                              given.native(), name(format))};
   }
   const fs::path& prefix = checkpoint->prefix();

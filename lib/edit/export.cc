@@ -161,9 +161,9 @@ Result<std::vector<std::size_t>> files_among(const internal::Parts& parts) {
     if (kind == format::ShardKind::Universal) files.push_back(i);
     if (kind != format::ShardKind::Safetensors) continue;
     CAIRN_TRY(header, header_of(parts, i));
-    const bool describe_outcome = std::ranges::all_of(
+    const bool told = std::ranges::all_of(
         header.tensors, [&](const auto& said) { return is_in_index(parts.index, said, i); });
-    if (describe_outcome) files.push_back(i);
+    if (told) files.push_back(i);
   }
   return files;
 }
@@ -266,11 +266,11 @@ Result<Transfer> export_index(const std::filesystem::path& source, Format target
                        "index, use import_index()"};
     }
     CAIRN_TRY(found, internal::find(source, options.follow_links));
-    const bool decoded = found.parts.format == Format::Npz && found.parts.shards.size() > 1;
-    if (decoded || found.parts.format == Format::TensorFlowV1) {
+    if (found.parts.decoded) {
       return Error{Code::Unsupported, 0,
                    found.location.prefix.string() +
-                       (decoded ? ": has compressed arrays" : ": is a V1 checkpoint") +
+                       (found.parts.format == Format::TensorFlowV1 ? ": is a V1 checkpoint"
+                                                                   : ": has compressed arrays") +
                        "; its values are not stored as plain bytes, so an index cannot point to "
                        "them; use convert() (cairn convert)"};
     }

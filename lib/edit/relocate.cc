@@ -366,7 +366,7 @@ Result<void> check_file(const CheckpointSnapshot& snapshot, const Destination& t
     auto loaded = load_v1_file(std::move(copy.file), snapshot.location.prefix);
     return loaded ? Result<void>() : not_copied(std::move(loaded).error());
   }
-  auto read = snapshot.location.file_format->read(std::move(copy), temp.name(), true);
+  auto read = snapshot.location.file_format->read(std::move(copy), {temp.name()});
   if (!read) return not_copied(std::move(read).error());
   warn_of_missing_sums(snapshot.file->path(), read->facts.shards.front().live_bytes, transfer);
   return {};

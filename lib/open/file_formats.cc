@@ -14,9 +14,9 @@ constexpr std::array kFileFormats = {
     FileFormat{Format::Safetensors, "safetensors", ".safetensors", FileType::Safetensors,
                read_safetensors},
     FileFormat{Format::Safetensors, "safetensors", ".safetensors.index.json",
-               FileType::SafetensorsIndex, read_hub_index, read_hub_parts},
+               FileType::SafetensorsIndex, read_hub_index},
     FileFormat{Format::Npy, "npy", ".npy", FileType::Numpy, read_npy},
-    FileFormat{Format::Gguf, "gguf", ".gguf", FileType::Gguf, read_gguf, read_gguf_parts},
+    FileFormat{Format::Gguf, "gguf", ".gguf", FileType::Gguf, read_gguf},
     FileFormat{Format::Npz, "npz", ".npz", FileType::NumpyArchive, read_npz},
 };
 
@@ -38,10 +38,10 @@ bool is_named_as_file(std::string_view file_name) noexcept {
 }
 
 Result<void> check_in_one_file(const Location& location) {
-  if (location.kind != Kind::File || location.file_format->read_parts == nullptr) return {};
+  if (location.kind != Kind::File) return {};
   CAIRN_TRY(file, open_shard(location.directory, location.base, true));
   const std::string path = file.file.path();
-  const auto read = location.file_format->read(std::move(file), location.base, false);
+  const auto read = location.file_format->read(std::move(file), {location.base, false});
   if (!read || read->part_count == 1) return {};
   return Error{Code::Unsupported, 0,
                path + ": is one of " + std::to_string(read->part_count) +

@@ -15,6 +15,15 @@
 
 namespace cairn::internal {
 
+// How a file is read.
+struct FileReadOptions {
+  const std::string& name;  // of its shard
+  // Not: tensors may lie behind its end, and what is damaged is left out, with a warning.
+  bool whole = true;
+  // Where the other files of a model in several lie; nullptr: what the file alone says.
+  const Location* model = nullptr;
+};
+
 // A file that is open, and what it says: one shard, and one more in memory where something in it
 // had to be decoded, in the order of the facts.
 struct FileIndex {
@@ -22,7 +31,7 @@ struct FileIndex {
   format::IndexFacts facts;
   std::vector<std::string> left_out;  // what the file has and the facts do not; warnings
   std::uint64_t part_count = 1;       // files that the checkpoint lies in
-  std::vector<OpenShard> others;      // the shards behind the first one, where all parts are read
+  std::vector<OpenShard> others;      // the shards behind the first one, where the model is read
   std::optional<OpenShard> decoded;   // the last shard: what had to be decoded, in memory
 };
 
@@ -31,12 +40,7 @@ struct FileFormat {
   std::string_view name;    // what name(Format) says
   std::string_view suffix;  // of files' names; taken off for the checkpoint's prefix
   FileType type{};          // by which identify() knows it
-  // What the file says; its shard gets the name. Not `whole`: tensors may lie behind its end, and
-  // what is damaged is left out, with a warning.
-  Result<FileIndex> (*read)(OpenShard file, const std::string& name, bool whole) = nullptr;
-  // The whole checkpoint, by one of its parts; nullptr: it is always one file.
-  Result<FileIndex> (*read_parts)(const Location& location, const FileIndex& part,
-                                  bool whole) = nullptr;
+  Result<FileIndex> (*read)(OpenShard file, const FileReadOptions& how) = nullptr;
 };
 
 // The format of a file that is of this type, or else has a name of its kind; nullptr: of none.
@@ -46,13 +50,11 @@ const FileFormat* file_format(FileType type, std::string_view file_name) noexcep
 bool is_named_as_file(std::string_view file_name) noexcept;
 
 // The rows' openers.
-Result<FileIndex> read_safetensors(OpenShard file, const std::string& name, bool whole);
-Result<FileIndex> read_hub_index(OpenShard file, const std::string& name, bool whole);
-Result<FileIndex> read_hub_parts(const Location& location, const FileIndex& part, bool whole);
-Result<FileIndex> read_npy(OpenShard file, const std::string& name, bool whole);
-Result<FileIndex> read_npz(OpenShard file, const std::string& name, bool whole);
-Result<FileIndex> read_gguf(OpenShard file, const std::string& name, bool whole);
-Result<FileIndex> read_gguf_parts(const Location& location, const FileIndex& part, bool whole);
+Result<FileIndex> read_safetensors(OpenShard file, const FileReadOptions& how);
+Result<FileIndex> read_hub_index(OpenShard file, const FileReadOptions& how);
+Result<FileIndex> read_npy(OpenShard file, const FileReadOptions& how);
+Result<FileIndex> read_npz(OpenShard file, const FileReadOptions& how);
+Result<FileIndex> read_gguf(OpenShard file, const FileReadOptions& how);
 
 // Unsupported: the file is one of several parts, which no one step can copy, move or remove.
 Result<void> check_in_one_file(const Location& location);

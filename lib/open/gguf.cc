@@ -28,10 +28,7 @@ struct HeaderWish {
 
 // A GGUF file that is damaged is said to be that, any other file what it is.
 Error refused(const OpenShard& file, const format::DecodeError& reason) {
-  Error error = error_of(file.file.path(), reason);
-  const auto type = identify(file.file);
-  if (type && *type == FileType::Gguf) return error;
-  return named_for_what_it_is(file.file, std::move(error));
+  return named_for_what_it_is(file.file, error_of(file.file.path(), reason), {FileType::Gguf});
 }
 
 Result<Header> read_header(const OpenShard& file, const HeaderWish& wish) {
@@ -99,8 +96,8 @@ class PartsReader {
                      "says that all parts have " + std::to_string(split_.tensor_count) +
                          " tensors, but they have " + std::to_string(tensor_count_));
     }
-    return FileIndex{std::move(first), std::move(facts_), std::move(left_out_), count_,
-                     std::move(others_)};
+    return FileIndex{std::move(first), std::move(facts_),  std::move(left_out_),
+                     count_,           std::move(others_), {}};
   }
 
  private:
@@ -154,23 +151,11 @@ class PartsReader {
   format::gguf::Split split_;
 };
 
-}  // namespace
-
-Result<FileIndex> read_gguf(OpenShard file, const std::string& name, bool whole) {
-  CAIRN_TRY(header, read_header(file, {whole, std::nullopt}));
-  format::IndexFacts facts;
-  facts.shards.push_back(shard_of(file, name, header));
-  auto left_out = left_out_of(file.file.path(), header);
-  facts.metadata = std::move(header.metadata);
-  facts.tensors = std::move(header.tensors);
-  const std::uint64_t part_count = std::max<std::uint64_t>(header.split.count, 1);
-  return FileIndex{std::move(file), std::move(facts), std::move(left_out), part_count, {}};
-}
-
-Result<FileIndex> read_gguf_parts(const Location& location, const FileIndex& part, bool whole) {
-  const std::string& name = location.base;
-  const std::string path = part.shard.file.path();
-  const std::size_t suffix_size = part_suffix(0, part.part_count).size();
+// The model that the file is a part of, by the names of its other files.
+Result<FileIndex> read_parts(const std::string& path, std::uint64_t count,
+                             const FileReadOptions& how) {
+  const std::string& name = how.name;
+  const std::size_t suffix_size = part_suffix(0, count).size();
   // By the count in its name any part is recognised: the number is compared when all are read.
   const std::string_view end = name.size() > suffix_size
                                    ? std::string_view(name).substr(name.size() - suffix_size)
@@ -179,16 +164,30 @@ Result<FileIndex> read_gguf_parts(const Location& location, const FileIndex& par
   const bool numbered =
       end.size() > 6 &&
       std::from_chars(end.data() + 1, end.data() + 6, number).ptr == end.data() + 6 && number != 0;
-  if (!numbered || end != part_suffix(number - 1, part.part_count) || number > part.part_count ||
-      part.part_count > format::limits::kShardsMax) {
+  if (!numbered || end != part_suffix(number - 1, count) || number > count ||
+      count > format::limits::kShardsMax) {
     return Error{Code::Unsupported, 0,
-                 path + ": is one of " + std::to_string(part.part_count) +
+                 path + ": is one of " + std::to_string(count) +
                      " files of a split model, and the others are found by its name, which is to "
                      "end with " +
-                     part_suffix(0, part.part_count) + " for the first one: rename it so"};
+                     part_suffix(0, count) + " for the first one: rename it so"};
   }
-  return PartsReader(location, whole, name.substr(0, name.size() - suffix_size), part.part_count)
+  return PartsReader(*how.model, how.whole, name.substr(0, name.size() - suffix_size), count)
       .read();
+}
+
+}  // namespace
+
+Result<FileIndex> read_gguf(OpenShard file, const FileReadOptions& how) {
+  CAIRN_TRY(header, read_header(file, {how.whole, std::nullopt}));
+  const std::uint64_t part_count = std::max<std::uint64_t>(header.split.count, 1);
+  if (part_count > 1 && how.model != nullptr) return read_parts(file.file.path(), part_count, how);
+  format::IndexFacts facts;
+  facts.shards.push_back(shard_of(file, how.name, header));
+  auto left_out = left_out_of(file.file.path(), header);
+  facts.metadata = std::move(header.metadata);
+  facts.tensors = std::move(header.tensors);
+  return FileIndex{std::move(file), std::move(facts), std::move(left_out), part_count, {}, {}};
 }
 
 }  // namespace cairn::internal

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <string>
 #include <tuple>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -24,37 +25,68 @@ namespace {
 using format::TensorFacts;
 using format::safetensors::HubIndex;
 
+// What the index and its files say of the model beside its tensors. What was said first stays.
+class MetadataUnion {
+ public:
+  // One sentence about the keys of this file that say something else; empty: there are none.
+  std::string add(const format::KeyValues& metadata, const std::string& path) {
+    std::vector<std::string> differing;
+    for (const auto& [key, value] : metadata) {
+      const auto [at, is_new] = position_of_.emplace(key, all_.size());
+      if (is_new) {
+        all_.emplace_back(key, value);
+      } else if (all_[at->second].second != value) {
+        differing.push_back(format::quoted(key));
+      }
+    }
+    if (differing.empty()) return {};
+    return path + ": its metadata " + first_few(differing) +
+           " differs from that of a file before it, and is left out";
+  }
+
+  format::KeyValues take() { return std::move(all_); }
+
+ private:
+  format::KeyValues all_;
+  std::unordered_map<std::string, std::size_t> position_of_;  // of a key in all_
+};
+
 class HubReader {
  public:
   HubReader(const Location& location, const HubIndex& index, std::string path, bool whole)
       : location_(location), index_(index), path_(std::move(path)), whole_(whole) {}
 
   Result<FileIndex> read() {
-    add_metadata(facts_.safetensors_metadata, index_.metadata, path_);
+    warn(safetensors_metadata_.add(index_.metadata, path_));
     for (const std::string& name : index_.files) CAIRN_CHECK(read_shard(name));
     std::ranges::sort(tensors_, {}, [](const TensorFacts& tensor) {
       return std::tuple(std::string_view(tensor.name), tensor.span.shard);
     });
     CAIRN_CHECK(check_index());
     CAIRN_CHECK(choose());
-    FileIndex result{std::move(shards_.front()),
-                     std::move(facts_),
-                     std::move(warnings_),
-                     index_.files.size() + 1,
-                     {},
-                     {}};
+    facts_.metadata = metadata_.take();
+    facts_.safetensors_metadata = safetensors_metadata_.take();
+    OpenShard first = std::move(shards_.front());
     shards_.erase(shards_.begin());
-    result.others = std::move(shards_);
-    return result;
+    return FileIndex{std::move(first),        std::move(facts_),  std::move(warnings_),
+                     index_.files.size() + 1, std::move(shards_), {}};
   }
 
  private:
   Error error(Code code, const std::string& why) const { return {code, 0, path_ + ": " + why}; }
 
+  void warn(std::string sentence) {
+    if (!sentence.empty()) warnings_.push_back(std::move(sentence));
+  }
+
   Result<void> read_shard(const std::string& name) {
     if (!is_bare(name)) {
       return error(Code::Unsafe, "names the file " + format::quoted(name) +
                                      ", which does not lie in the index's own directory");
+    }
+    if (has_control_characters(name)) {
+      return error(Code::Unsafe,
+                   "names the file " + format::quoted(name) + ", which has control characters");
     }
     auto opened = open_shard(location_.directory, name, location_.links == os::Links::Follow);
     if (!opened) {
@@ -62,7 +94,7 @@ class HubReader {
       missing.what += "; " + path_ + " names it";
       return missing;
     }
-    CAIRN_TRY(read, read_safetensors(*std::move(opened), name, whole_));
+    CAIRN_TRY(read, read_safetensors(*std::move(opened), {name, whole_}));
     const auto shard = static_cast<std::uint32_t>(shards_.size());
     for (TensorFacts& tensor : read.facts.tensors) {
       tensor.span.shard = shard;
@@ -71,25 +103,11 @@ class HubReader {
     if (shard == 0) facts_.step = read.facts.step;
     if (facts_.step != read.facts.step) facts_.step.reset();
     const std::string path = read.shard.file.path();
-    add_metadata(facts_.metadata, read.facts.metadata, path);
-    add_metadata(facts_.safetensors_metadata, read.facts.safetensors_metadata, path);
+    warn(metadata_.add(read.facts.metadata, path));
+    warn(safetensors_metadata_.add(read.facts.safetensors_metadata, path));
     facts_.shards.push_back(std::move(read.facts.shards.front()));
     shards_.push_back(std::move(read.shard));
     return {};
-  }
-
-  // What was said first stays.
-  void add_metadata(format::KeyValues& all, const format::KeyValues& metadata,
-                    const std::string& path) {
-    for (const auto& [key, value] : metadata) {
-      const auto found = std::ranges::find(all, key, &format::KeyValues::value_type::first);
-      if (found == all.end()) {
-        all.emplace_back(key, value);
-      } else if (found->second != value) {
-        warnings_.push_back(path + ": its metadata " + format::quoted(key) +
-                            " differs from that of a file before it, and is left out");
-      }
-    }
   }
 
   std::span<const TensorFacts> named(std::string_view name) const {
@@ -113,6 +131,7 @@ class HubReader {
   // Of tensors of one name the one that the index means.
   Result<void> choose() {
     std::vector<std::string> unnamed;
+    std::vector<std::string> twice;
     auto next = index_.tensors.begin();
     for (std::size_t i = 0; i < tensors_.size();) {
       const std::string& name = tensors_[i].name;
@@ -124,31 +143,22 @@ class HubReader {
                                         ", which lies in two of the files");
       }
       if (!is_named) unnamed.push_back(format::quoted(name));
-      if (end - i > 1) {
-        warnings_.push_back(
-            path_ + ": tensor " + format::quoted(name) + " lies in several of the files; that of " +
-            format::quoted(index_.files[next->second]) + " is used, as the index says");
-      }
+      if (end - i > 1) twice.push_back(format::quoted(name));
       for (; i < end; ++i) {
         if (is_named && tensors_[i].span.shard != next->second) continue;
         facts_.tensors.push_back(std::move(tensors_[i]));
       }
       if (is_named) ++next;
     }
+    if (!twice.empty()) {
+      warn(path_ + ": tensors that lie in several of the files, " + std::to_string(twice.size()) +
+           " in all, are read from the file that it names: " + first_few(twice));
+    }
     if (!unnamed.empty()) {
-      warnings_.push_back(path_ + ": the files have tensors that it does not name, " +
-                          std::to_string(unnamed.size()) +
-                          " in all; they are read: " + shortened(unnamed));
+      warn(path_ + ": the files have tensors that it does not name, " +
+           std::to_string(unnamed.size()) + " in all; they are read: " + first_few(unnamed));
     }
     return {};
-  }
-
-  static std::string shortened(const std::vector<std::string>& names) {
-    constexpr std::size_t kShown = 3;
-    std::string text;
-    for (std::size_t i = 0; i < std::min(kShown, names.size()); ++i)
-      text += (i == 0 ? "" : ", ") + names[i];
-    return text + (names.size() > kShown ? ", …" : "");
   }
 
   const Location& location_;
@@ -156,6 +166,8 @@ class HubReader {
   const std::string path_;
   const bool whole_;
   std::vector<TensorFacts> tensors_;  // of all files, by name and file
+  MetadataUnion metadata_;
+  MetadataUnion safetensors_metadata_;
   format::IndexFacts facts_;
   std::vector<OpenShard> shards_;
   std::vector<std::string> warnings_;
@@ -163,28 +175,15 @@ class HubReader {
 
 }  // namespace
 
-namespace {
-
-Result<HubIndex> decode_index(const OpenShard& file) {
+Result<FileIndex> read_hub_index(OpenShard file, const FileReadOptions& how) {
+  const std::string path = file.file.path();
   CAIRN_TRY(json, os::read_whole(file.file, format::limits::kSafetensorsHeaderBytesMax));
-  auto index = format::safetensors::decode_hub_index(json);
-  if (!index) return error_of(file.file.path(), index.error());
+  const auto index = format::safetensors::decode_hub_index(json);
+  if (!index) return error_of(path, index.error());
   if (index->files.empty())
-    return Error{Code::Corrupt, 0, file.file.path() + ": names no file, so there is no model"};
-  return *std::move(index);
-}
-
-}  // namespace
-
-Result<FileIndex> read_hub_index(OpenShard file, const std::string& /*name*/, bool /*whole*/) {
-  CAIRN_TRY(index, decode_index(file));
-  FileIndex result{std::move(file), {}, {}, index.files.size() + 1, {}, {}};
-  return result;
-}
-
-Result<FileIndex> read_hub_parts(const Location& location, const FileIndex& part, bool whole) {
-  CAIRN_TRY(index, decode_index(part.shard));
-  return HubReader(location, index, part.shard.file.path(), whole).read();
+    return Error{Code::Corrupt, 0, path + ": names no file, so there is no model"};
+  if (how.model != nullptr) return HubReader(*how.model, *index, path, how.whole).read();
+  return FileIndex{std::move(file), {}, {}, index->files.size() + 1, {}, {}};
 }
 
 }  // namespace cairn::internal

@@ -118,6 +118,13 @@ FileType by_packing(std::string_view head) noexcept {
   return FileType::Unknown;
 }
 
+// No table begins so: its first key shares nothing with one before it, so its first byte is 0, also
+// behind the length that Snappy puts in front.
+bool has_magic(std::string_view head) noexcept {
+  return std::ranges::any_of(kMagics,
+                             [&](const Magic& magic) { return head.starts_with(magic.bytes); });
+}
+
 FileType by_first_bytes(std::string_view head) {
   for (const Magic& magic : kMagics) {
     if (!head.starts_with(magic.bytes)) continue;
@@ -238,8 +245,9 @@ Result<FileType> identify(const os::File& file) {
   CAIRN_TRY(head, some_bytes(file, 0));
   CAIRN_TRY(tail,
             some_bytes(file, info.size_bytes > kHeadBytes ? info.size_bytes - kHeadBytes : 0));
-  // The last tensor of a safetensors file may end with any bytes.
-  if (ends_as_table(tail) && !begins_as_safetensors(head, info.size_bytes)) return FileType::Table;
+  // The last tensor of a file may end with any bytes.
+  const bool other = has_magic(head) || begins_as_safetensors(head, info.size_bytes);
+  if (ends_as_table(tail) && !other) return FileType::Table;
   return by_first_bytes(head);
 }
 
@@ -248,9 +256,10 @@ std::string describe(std::string_view name, FileType type) {
   return std::string(named.empty() ? by_type(type) : named);
 }
 
-Error named_for_what_it_is(const os::File& file, Error error) {
+Error named_for_what_it_is(const os::File& file, Error error,
+                           std::initializer_list<FileType> promised) {
   const auto type = identify(file);
-  if (!type) return error;
+  if (!type || std::ranges::find(promised, *type) != promised.end()) return error;
   switch (*type) {
     case FileType::Empty:
     case FileType::CairnIndex:

@@ -3,6 +3,7 @@
 // What is this file? Told from its first and last bytes; only what has no mark of its own is told
 // from its name.
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -40,8 +41,10 @@ enum class FileType : std::uint8_t {
 Result<FileType> identify(const os::File& file);
 
 // What a file is whose name promised an index or tensors, and whose contents were refused: `error`
-// in the words of what it is, where that is known. Otherwise as it was.
-Error named_for_what_it_is(const os::File& file, Error error);
+// in the words of what it is, where that is known. Otherwise, and where it is one of `promised`, as
+// it was.
+Error named_for_what_it_is(const os::File& file, Error error,
+                           std::initializer_list<FileType> promised = {});
 
 // What a user should know of a file that is no checkpoint and belongs to none, and what to give
 // instead. Continues "FILE: is ".

@@ -116,15 +116,17 @@ Result<Parts> load_cairn(Location& location, LoadOptions allowed, OpenAttempt& a
   return parts;
 }
 
-Result<Parts> load_file(const Location& location) {
+Result<Parts> load_file(const Location& location, OpenAttempt& attempt) {
   CAIRN_TRY(read, read_file(location, true));
   std::string path = read.shard.file.path();
   std::vector<os::File> files;
   files.push_back(std::move(read.shard.file));
   for (OpenShard& other : read.others) files.push_back(std::move(other.file));
+  if (attempt.links_moved(files)) return written_meanwhile(location.prefix);
   if (read.decoded) files.push_back(std::move(read.decoded->file));
   auto parts = assemble({location.file_format->format, location.prefix, std::move(path)},
                         read.facts, std::move(files));
+  if (parts) parts->decoded = read.decoded.has_value();
   if (parts && !read.left_out.empty()) parts->left_out = read.left_out.front();
   if (parts) parts->warnings = std::move(read.left_out);
   return parts;
@@ -155,7 +157,7 @@ Result<Parts> load_quietly(Location& location, bool follow_links, OpenAttempt& a
                            unsigned threads_max) {
   location.links = links_of(follow_links);
   auto parts = [&]() -> Result<Parts> {
-    if (location.kind == Kind::File) return load_file(location);
+    if (location.kind == Kind::File) return load_file(location, attempt);
     if (location.kind == Kind::TensorFlowV1) return load_v1(location, follow_links, attempt);
     auto own = location.directory.open_seen(location.file(kCairnSuffix), location.links);
     if (own) return load_cairn(location, {follow_links, threads_max}, attempt, *std::move(own));
@@ -167,13 +169,11 @@ Result<Parts> load_quietly(Location& location, bool follow_links, OpenAttempt& a
     if (came) return written_meanwhile(location.prefix);
     return load_tensorflow(location, follow_links, index, attempt);
   }();
-  const bool from_files = location.kind != Kind::TensorFlowV1;  // which has looked itself
-  std::span<const os::File> named;
-  if (parts && from_files) named = parts->shards;
-  if (location.kind == Kind::File && !named.empty())
-    named = named.first(1);  // the other is decoded
-  if (parts && from_files && attempt.links_moved(named)) return written_meanwhile(location.prefix);
-  if (parts && location.kind == Kind::Prefix) parts->origin = attempt.origin(location.base);
+  // The others, some of whose shards are in memory, have looked themselves.
+  if (parts && location.kind == Kind::Prefix) {
+    if (attempt.links_moved(parts->shards)) return written_meanwhile(location.prefix);
+    parts->origin = attempt.origin(location.base);
+  }
   if (parts)
     parts->warnings.insert(parts->warnings.begin(), location.warnings.begin(),
                            location.warnings.end());
@@ -231,10 +231,7 @@ Result<void> check_openable_in(const os::Directory& directory, const std::string
 Result<FileIndex> read_file(const Location& location, bool whole) {
   CAIRN_TRY(file,
             open_shard(location.directory, location.base, location.links == os::Links::Follow));
-  const FileFormat& format = *location.file_format;
-  auto read = format.read(std::move(file), location.base, whole);
-  if (!read || read->part_count == 1) return read;
-  return format.read_parts(location, *read, whole);
+  return location.file_format->read(std::move(file), {location.base, whole, &location});
 }
 
 }  // namespace cairn::internal

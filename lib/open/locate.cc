@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <ranges>
 
 #include "lib/open/catalog.h"
 #include "lib/open/file_formats.h"
@@ -49,7 +50,6 @@ std::optional<std::string> base_of_checkpoint_file(const os::Directory& director
 
 // Up to three prefixes and safetensors files in the directory, for a message.
 std::string prefixes_in(const os::Directory& directory) {
-  constexpr std::size_t kShown = 3;
   const auto names = directory.names();
   if (!names) return {};
   std::vector<std::string> bases;
@@ -63,10 +63,7 @@ std::string prefixes_in(const os::Directory& directory) {
   }
   std::ranges::sort(bases);
   bases.erase(std::ranges::unique(bases).begin(), bases.end());
-  std::string text;
-  for (std::size_t i = 0; i < std::min(kShown, bases.size()); ++i)
-    text += (i == 0 ? "" : ", ") + bases[i];
-  return text + (bases.size() > kShown ? ", …" : "");
+  return first_few(bases);
 }
 
 Location at_prefix(os::Directory directory, std::string base, const path& prefix) {
@@ -138,16 +135,14 @@ std::vector<std::string> versions_in(const os::Directory& directory, const path&
 }
 
 Error no_catalog(const os::Directory& directory, const path& dir) {
-  constexpr std::size_t kShown = 3;
-  const std::vector<std::string> versions = versions_in(directory, dir);
+  const auto versions = versions_in(directory, dir);
   if (!versions.empty()) {
-    std::string text;
-    for (std::size_t i = 0; i < std::min(kShown, versions.size()); ++i)
-      text += (i == 0 ? "" : ", ") + (dir / versions[i]).string();
     return {Code::NotFound, 0,
             dir.string() +
                 ": is a directory with several versions of a SavedModel; give one of them: " +
-                text + (versions.size() > kShown ? ", …" : "")};
+                first_few(versions | std::views::transform([&](const std::string& version) {
+                            return (dir / version).string();
+                          }))};
   }
   const std::string prefixes = prefixes_in(directory);
   return {
@@ -182,11 +177,12 @@ Result<std::optional<Location>> at_hub(const path& dir, const os::Directory& dir
     return std::optional<Location>();
   CAIRN_TRY(twin, directory.duplicate());
   CAIRN_TRY(location, at_file(dir / there.front(), std::move(twin), there.front(), links));
-  std::string others;
-  for (std::size_t i = 1; i < there.size(); ++i) others += (i == 1 ? "" : ", ") + there[i];
-  if (!others.empty())
+  const auto others = std::span(there).subspan(1);
+  if (!others.empty()) {
     location.warnings.push_back(dir.string() + ": " + there.front() +
-                                " is opened; these files in the directory are not read: " + others);
+                                " is opened; these files in the directory are not read: " +
+                                first_few(others, others.size()));
+  }
   return std::optional(std::move(location));
 }
 

@@ -22,12 +22,9 @@ std::string tensor_name(std::string_view file_name) {
 
 // Whether it is whole or not: an array's size is in its header alone, and one that is cut off has
 // no tensor that is whole.
-Result<FileIndex> read_npy(OpenShard file, const std::string& name, bool /*whole*/) {
+Result<FileIndex> read_npy(OpenShard file, const FileReadOptions& how) {
   const auto refused = [&](const format::DecodeError& reason) {
-    Error error = error_of(file.file.path(), reason);
-    const auto type = identify(file.file);
-    if (type && *type == FileType::Numpy) return error;
-    return named_for_what_it_is(file.file, std::move(error));
+    return named_for_what_it_is(file.file, error_of(file.file.path(), reason), {FileType::Numpy});
   };
   const std::uint64_t size_bytes = file.identity.size_bytes;
   std::vector<std::byte> head(format::numpy::kPreambleBytes);
@@ -38,10 +35,10 @@ Result<FileIndex> read_npy(OpenShard file, const std::string& name, bool /*whole
   CAIRN_CHECK(file.file.read_at(0, head));
   auto tensor = format::numpy::decode_array(head, size_bytes);
   if (!tensor) return refused(tensor.error());
-  tensor->name = tensor_name(name);
+  tensor->name = tensor_name(how.name);
   format::IndexFacts facts;
-  facts.shards.push_back(
-      {name, format::ShardKind::AnyFile, file.identity, head.size(), 0, size_bytes - head.size()});
+  facts.shards.push_back({how.name, format::ShardKind::AnyFile, file.identity, head.size(), 0,
+                          size_bytes - head.size()});
   facts.tensors.push_back(*std::move(tensor));
   return FileIndex{std::move(file), std::move(facts)};
 }

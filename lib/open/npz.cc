@@ -216,17 +216,16 @@ class NpzReader {
 
 }  // namespace
 
-Result<FileIndex> read_npz(OpenShard file, const std::string& name, bool whole) {
+Result<FileIndex> read_npz(OpenShard file, const FileReadOptions& how) {
   const auto refused = [&](Error error) {
-    const auto type = identify(file.file);
-    if (type && (*type == FileType::NumpyArchive || *type == FileType::Zip)) return error;
-    return named_for_what_it_is(file.file, std::move(error));
+    return named_for_what_it_is(file.file, std::move(error),
+                                {FileType::NumpyArchive, FileType::Zip});
   };
   const auto members = read_zip_members(file.file, file.identity.size_bytes);
   if (!members) return refused(members.error());
-  NpzReader reader(file.file, whole);
+  NpzReader reader(file.file, how.whole);
   if (auto done = reader.run(*members); !done) return refused(std::move(done).error());
-  return reader.index(std::move(file), name);
+  return reader.index(std::move(file), how.name);
 }
 
 }  // namespace cairn::internal

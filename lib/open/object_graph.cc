@@ -9,6 +9,7 @@
 #include "cairn/checkpoint.h"
 #include "format/quoted.h"
 #include "format/tensorflow/object_graph.h"
+#include "lib/read/names.h"
 #include "lib/read/open_checkpoint.h"
 #include "lib/try.h"
 
@@ -37,11 +38,8 @@ std::vector<Tensor> stored_under(const Checkpoint& checkpoint, const std::string
 
 // A few of the keys, for a sentence.
 std::string listed(const std::vector<std::string>& keys) {
-  constexpr std::size_t kShown = 5;
-  std::string text;
-  for (std::size_t i = 0; i < std::min(kShown, keys.size()); ++i)
-    text += (i == 0 ? "" : ", ") + format::quoted(keys[i]);
-  return text + (keys.size() > kShown ? ", …" : "");
+  const auto quote = [](const std::string& key) { return format::quoted(key); };
+  return internal::first_few(keys | std::views::transform(quote), 5);
 }
 
 std::string ambiguous(std::string_view path, const std::vector<std::string>& keys) {

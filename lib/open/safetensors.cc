@@ -10,7 +10,7 @@
 
 namespace cairn::internal {
 
-Result<FileIndex> read_safetensors(OpenShard shard, const std::string& name, bool whole) {
+Result<FileIndex> read_safetensors(OpenShard shard, const FileReadOptions& how) {
   const std::uint64_t size_bytes = shard.identity.size_bytes;
   std::vector<std::byte> head(8);
   CAIRN_TRY(count, shard.file.read_some_at(0, head));
@@ -28,15 +28,15 @@ Result<FileIndex> read_safetensors(OpenShard shard, const std::string& name, boo
   }
   head.resize(8 + *json_bytes);
   CAIRN_CHECK(shard.file.read_at(0, head));
-  auto header =
-      format::safetensors::decode_header(head, whole ? std::optional(size_bytes) : std::nullopt);
+  auto header = format::safetensors::decode_header(
+      head, how.whole ? std::optional(size_bytes) : std::nullopt);
   if (!header) return refused(header.error());
   format::IndexFacts facts;
   facts.tensors = std::move(header->tensors);
   facts.safetensors_metadata = std::move(header->metadata);
   format::safetensors::take_own_metadata(facts);
   format::ShardFacts shard_facts;
-  shard_facts.name = name;
+  shard_facts.name = how.name;
   shard_facts.kind = format::ShardKind::Safetensors;
   shard_facts.identity = shard.identity;
   shard_facts.head_bytes = head.size();

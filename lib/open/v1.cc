@@ -252,7 +252,9 @@ Result<Parts> load_opened(const std::filesystem::path& prefix, std::span<const O
     }
     facts.tensors.push_back(std::move(tensor));
   }
-  return assemble({Format::TensorFlowV1, prefix, prefix.string()}, facts, std::move(shards));
+  auto parts = assemble({Format::TensorFlowV1, prefix, prefix.string()}, facts, std::move(shards));
+  if (parts) parts->decoded = true;
+  return parts;
 }
 
 }  // namespace

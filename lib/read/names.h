@@ -41,6 +41,18 @@ bool is_bare(std::string_view name) noexcept;
 // P.safetensors or a shard. Nothing: it is named like none of them.
 std::optional<std::string> base_of_file(std::string_view name);
 
+// The first of some texts, for a message: "a, b, c, …".
+template <class Texts>
+std::string first_few(const Texts& texts, std::size_t shown = 3) {
+  std::string few;
+  std::size_t count = 0;
+  for (const auto& text : texts) {
+    if (count == shown) return few + ", …";
+    few += (count++ == 0 ? "" : ", ") + text;
+  }
+  return few;
+}
+
 // Whether a terminal would act on the text.
 bool has_control_characters(std::string_view text) noexcept;
 

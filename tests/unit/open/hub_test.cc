@@ -3,7 +3,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -121,6 +123,7 @@ TEST_CASE("what an index of a safetensors model says and its files do not is ref
        "that file does not have it"},
       {index_of(R"("a": "../m-1.safetensors")"), Code::Unsafe, "own directory"},
       {index_of(R"("a": "/etc/passwd")"), Code::Unsafe, "own directory"},
+      {index_of(R"("a": "m\u001b[2J")"), Code::Unsafe, "control characters"},
       {index_of(kMap, R"(, "delta_encoding": "xor")"), Code::Unsupported, "differences"},
       {index_of(""), Code::Corrupt, "no file"},
       {"{}", Code::Corrupt, "weight_map"},
@@ -152,6 +155,67 @@ TEST_CASE("a tensor that the index does not name is read, one in two files is th
   CHECK(checkpoint->warnings().size() == 2);
   write_file(model.index, index_of(R"("b": "m-1.safetensors", "c": "m-2.safetensors")"));
   CHECK(has(refusal(Checkpoint::open(model.index)), "two of the files"));
+}
+
+TEST_CASE("many keys that the files say otherwise, and many tensors twice, are one warning each") {
+  constexpr int kMany = 200'000;
+  std::string weight_map;
+  std::string metadata;
+  std::vector<std::pair<std::string, float>> tensors;
+  for (int i = 0; i < 1000; ++i) {
+    const std::string name = "t" + std::to_string(i);
+    tensors.emplace_back(name, 1.0F);
+    weight_map += (i == 0 ? "\"" : ", \"") + name + R"(": "m-1.safetensors")";
+  }
+  for (int i = 0; i < kMany; ++i) metadata += ", \"k" + std::to_string(i) + "\": \"v\"";
+  const Model model;
+  write_file(model.box / "m-1.safetensors", file_of(tensors));
+  tensors.emplace_back("last", 2.0F);
+  write_file(model.box / "m-2.safetensors", file_of(tensors));
+  write_file(model.index, index_of(weight_map + R"(, "last": "m-2.safetensors")",
+                                   metadata + R"(, "format": "tf")"));
+  const auto checkpoint = Checkpoint::open(model.index);
+  REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+  CHECK(checkpoint->safetensors_metadata_count() == kMany + 2);
+  CHECK(checkpoint->safetensors_metadata("format") == "tf");
+  REQUIRE(checkpoint->warnings().size() == 3);
+  CHECK(has(checkpoint->warnings()[0], "metadata \"format\" differs"));
+  CHECK(has(checkpoint->warnings()[2], "1000 in all"));
+  CHECK(value_of(*checkpoint, "last") == 2.0F);
+}
+
+// The first file is none of them, so that nothing is learned from it.
+TEST_CASE("a model whose files are links is of one publication, whenever the link is turned") {
+  const Sandbox box;
+  write_file(box / "m-1.safetensors", file_of({{"same", 0.0F}}));
+  for (const auto& [version, value] : {std::pair{"v1", 1.0F}, std::pair{"v2", 2.0F}}) {
+    std::filesystem::create_directory(box / version);
+    write_file(box / version / "m-2.safetensors", file_of({{"a", value}}));
+    write_file(box / version / "m-3.safetensors", file_of({{"b", value}}));
+  }
+  write_file(
+      box / "model.safetensors.index.json",
+      index_of(R"("same": "m-1.safetensors", "a": "m-2.safetensors", "b": "m-3.safetensors")"));
+  for (const char* const name : {"m-2.safetensors", "m-3.safetensors"})
+    std::filesystem::create_symlink(std::filesystem::path("..data") / name, box / name);
+  std::filesystem::create_symlink("v1", box / "..data");
+  std::jthread turner([&](const std::stop_token& stop) {
+    for (int i = 0; !stop.stop_requested(); ++i) {
+      std::filesystem::create_symlink(i % 2 == 0 ? "v2" : "v1", box / "next");
+      std::filesystem::rename(box / "next", box / "..data");
+    }
+  });
+  int opened = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const auto checkpoint = Checkpoint::open(box / "model.safetensors.index.json");
+    if (!checkpoint) {
+      REQUIRE_MESSAGE(checkpoint.error().code == Code::Busy, checkpoint.error().what);
+      continue;
+    }
+    ++opened;
+    REQUIRE(value_of(*checkpoint, "a") == value_of(*checkpoint, "b"));
+  }
+  CHECK(opened > 0);
 }
 
 TEST_CASE("a safetensors model in several files is not copied, moved or removed in one step") {

@@ -3,6 +3,11 @@
 
 #include <doctest/doctest.h>
 
+#include <utility>
+
+#include "format/le.h"
+#include "format/tensorflow/table.h"
+#include "lib/open/identify.h"
 #include "tests/unit/sandbox.h"
 
 namespace cairn {
@@ -110,6 +115,26 @@ TEST_CASE("a stranger under a checkpoint's name is named, wherever it stands") {
       to.output = box / "out/s";
       CHECK(has(refusal(salvage(there.opened, to)), wanted));
     }
+  }
+}
+
+TEST_CASE("a file that begins as one format and ends as a table is what it begins as") {
+  const Sandbox box;
+  std::string tail;
+  format::append_le(tail, format::tensorflow::kTableMagic);
+  for (const auto& [begin, type] : {std::pair{"GGUF\x03\x00\x00\x00"s, internal::FileType::Gguf},
+                                    std::pair{"\x93NUMPY\x01\x00"s, internal::FileType::Numpy},
+                                    std::pair{"\x89HDF\r\n\x1a\n"s, internal::FileType::Hdf5},
+                                    std::pair{"PK\x05\x06"s, internal::FileType::Zip}}) {
+    INFO(begin);
+    test::write_file(box / "m", begin + std::string(100, 'x') + tail);
+    const auto directory = os::Directory::open(box.root());
+    REQUIRE(directory);
+    const auto file = directory->open_file("m", os::Links::Refuse);
+    REQUIRE(file);
+    const auto told = internal::identify(*file);
+    REQUIRE(told);
+    CHECK(*told == type);
   }
 }
 
