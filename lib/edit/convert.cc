@@ -72,7 +72,8 @@ Result<void> stream_tensor(const internal::OpenCheckpoint& source, std::size_t p
   std::uint32_t crc = 0;
   for (std::uint64_t done = 0; done < tensor.size_bytes; done += block.size()) {
     block.resize(std::min<std::uint64_t>(block.size(), tensor.size_bytes - done));
-    CAIRN_CHECK(source.copy_out(tensor.span.shard, tensor.span.offset_bytes + done, block));
+    CAIRN_CHECK(
+        source.shards().copy_out(tensor.span.shard, tensor.span.offset_bytes + done, block));
     crc = format::crc32c(block, crc);
     CAIRN_CHECK(sink(block));
   }

@@ -190,16 +190,27 @@ Result<void> check_tensorflow_index(const Parts& parts) {
 
 }  // namespace
 
+Error OpenCheckpoint::damaged(std::size_t position, const format::Span& span,
+                              std::uint32_t computed) const {
+  return {Code::Corrupt, 0,
+          shard_path(span.shard) + ": tensor " + format::quoted(index().tensor_name(position)) +
+              " is damaged: bytes " + std::to_string(span.offset_bytes) + " to " +
+              std::to_string(span.offset_bytes + span.size_bytes) + " have the checksum " +
+              format::crc32c_hex(computed) + ", but the stored checksum is " +
+              format::crc32c_hex(span.crc32c.value_or(0)) +
+              "; get the file again, or use salvage() to keep the other tensors"};
+}
+
 Result<Verification> OpenCheckpoint::verify(const ExecOptions& exec) const {
   ScanPlan plan(*this);
-  return check_by(plan, access_ == Access::Copy ? ByteSource::Memory : ByteSource::File, exec);
+  return check_by(plan, access() == Access::Copy ? ByteSource::Memory : ByteSource::File, exec);
 }
 
 Result<Verification> OpenCheckpoint::check_by(ScanPlan& plan, ByteSource source,
                                               const ExecOptions& exec) const {
-  CAIRN_CHECK(ensure_not_faulted());
+  CAIRN_CHECK(shards_.ensure_not_faulted());
   CAIRN_CHECK(check_tensorflow_index(parts_));
-  for (std::size_t i = 0; i < index().tensor_count(); ++i) CAIRN_CHECK(ensure_disjoint(i));
+  for (std::size_t i = 0; i < index().tensor_count(); ++i) CAIRN_CHECK(checks_.ensure_disjoint(i));
   CAIRN_TRY(pieces, all_pieces(*this));
   for (const Piece& piece : pieces) {
     const bool chunked = !piece.chunk_crc32cs.empty();
@@ -233,7 +244,7 @@ Result<std::uint64_t> OpenCheckpoint::check_whole(ScanPlan& plan, ByteSource sou
             format::crc32c_hex(first.computed_crc32c) + ", stored " +
             format::crc32c_hex(first.stored_crc32c)};
   }
-  for (std::size_t i = 0; i < index().tensor_count(); ++i) mark_checked(i);
+  for (std::size_t i = 0; i < index().tensor_count(); ++i) checks_.mark_checked(i);
   return seen.bytes_checked;
 }
 

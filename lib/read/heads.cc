@@ -52,11 +52,11 @@ Result<void> read_group(const OpenCheckpoint& checkpoint, std::span<const Piece>
     const std::uint64_t size_bytes =
         std::min({need->size_bytes, kBlockBytes, end - need->offset_bytes});
     if (in_memory) {
-      heads.take(checkpoint.in_memory({shard, need->offset_bytes, size_bytes, {}}));
+      heads.take(checkpoint.shards().in_memory({shard, need->offset_bytes, size_bytes, {}}));
       continue;
     }
     buffer.resize(size_bytes);
-    CAIRN_CHECK(checkpoint.parts().shards[shard].read_at(need->offset_bytes, buffer));
+    CAIRN_CHECK(checkpoint.shards().file(shard).read_at(need->offset_bytes, buffer));
     heads.take(buffer);
   }
   std::ranges::copy(heads.starts(), starts.begin());

@@ -29,11 +29,12 @@ class RunCopier {
     const bool direct = checkpoint_.access() == Access::Copy || out.size() >= kGapBytesMax;
     const bool in_block = previous_end_ <= block_begin_ + block_.size();
     if (direct || (!near && !in_block))
-      return checkpoint_.copy_out(piece_.shard, piece_.offset_bytes + from_bytes, out);
+      return checkpoint_.shards().copy_out(piece_.shard, piece_.offset_bytes + from_bytes, out);
     if (!in_block) {
       block_begin_ = from_bytes;
       block_.resize(std::min(kBlockBytes, piece_.size_bytes - from_bytes));
-      CAIRN_CHECK(checkpoint_.copy_out(piece_.shard, piece_.offset_bytes + from_bytes, block_));
+      CAIRN_CHECK(
+          checkpoint_.shards().copy_out(piece_.shard, piece_.offset_bytes + from_bytes, block_));
     }
     std::memcpy(out.data(), block_.data() + (from_bytes - block_begin_), out.size());
     return {};

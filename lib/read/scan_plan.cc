@@ -280,7 +280,7 @@ class ScanPlan::Worker {
   Block next_block(const Task& task, std::uint64_t at, Cursor<Copy>& copies) {
     std::uint64_t size_bytes = std::min(kBlockBytes, task.end - at);
     if (source_ == ByteSource::Memory) {
-      return {plan_.checkpoint_.in_memory({task.shard, at, size_bytes, {}}), true};
+      return {plan_.checkpoint_.shards().in_memory({task.shard, at, size_bytes, {}}), true};
     }
     std::byte* place = nullptr;
     copies.touching(task.shard, at, at + size_bytes, [&](const Copy& copy) {
@@ -300,12 +300,12 @@ class ScanPlan::Worker {
 
   Result<void> fill(std::uint32_t shard, std::uint64_t at, const Block& block) const {
     if (block.filled) return {};
-    return plan_.checkpoint_.parts().shards[shard].read_at(at, block.bytes);
+    return plan_.checkpoint_.shards().file(shard).read_at(at, block.bytes);
   }
 
   Result<void> populate(const Task& task) const {
     auto done = os::populate(
-        plan_.checkpoint_.in_memory({task.shard, task.begin, task.end - task.begin, {}}));
+        plan_.checkpoint_.shards().in_memory({task.shard, task.begin, task.end - task.begin, {}}));
     if (done || done.error().code == Code::Unsupported) return {};  // reading brings them as well
     return Error{done.error().code, done.error().os_errno,
                  plan_.checkpoint_.shard_path(task.shard) + ": " + done.error().what};
@@ -357,15 +357,18 @@ Result<void> ScanPlan::read_past_cache(const ExecOptions& exec) {
   };
   std::vector<os::DirectRead> reads;
   for (const Task& task : tasks_) {
-    reads.push_back({&files[task.shard], task.begin,
-                     checkpoint_.in_memory({task.shard, task.begin, whole_bytes(task), {}})});
+    reads.push_back(
+        {&files[task.shard], task.begin,
+         checkpoint_.shards().in_memory({task.shard, task.begin, whole_bytes(task), {}})});
   }
   Worker walk(*this, ByteSource::Memory, exec);  // its buffer, which would be shared, stays unused
   return os::read_direct(exec, reads, [&](std::size_t number) -> Result<void> {
     const Task& task = tasks_[number];
     const std::uint64_t rest = task.begin + whole_bytes(task);
-    CAIRN_CHECK(checkpoint_.parts().shards[task.shard].read_at(
-        rest, checkpoint_.in_memory({task.shard, rest, task.end - rest, {}})));
+    CAIRN_CHECK(checkpoint_.shards()
+                    .file(task.shard)
+                    .read_at(rest, checkpoint_.shards().in_memory(
+                                       {task.shard, rest, task.end - rest, {}})));
     return walk.go(task);
   });
 }

@@ -60,14 +60,15 @@ Result<std::uint32_t> Checksummer::sum(const Piece& piece, std::uint64_t offset_
                                        std::uint64_t size_bytes) const {
   if (piece.encoding != format::Encoding::Raw) return sum_encoded(piece);
   if (checkpoint_.access() == Access::Copy) {
-    return format::crc32c(checkpoint_.in_memory({piece.shard, offset_bytes, size_bytes, {}}));
+    return format::crc32c(
+        checkpoint_.shards().in_memory({piece.shard, offset_bytes, size_bytes, {}}));
   }
   const std::uint64_t buffer_bytes = std::min(kBlockBytes, size_bytes);
   const auto buffer = std::make_unique_for_overwrite<std::byte[]>(buffer_bytes);
   std::uint32_t crc = 0;
   for (std::uint64_t done = 0; done < size_bytes; done += buffer_bytes) {
     const std::span block(buffer.get(), std::min(buffer_bytes, size_bytes - done));
-    CAIRN_CHECK(checkpoint_.parts().shards[piece.shard].read_at(offset_bytes + done, block));
+    CAIRN_CHECK(checkpoint_.shards().file(piece.shard).read_at(offset_bytes + done, block));
     crc = format::crc32c(block, crc);
   }
   return crc;
@@ -101,10 +102,10 @@ Result<std::span<const std::byte>> Checksummer::stored_bytes(const Piece& piece,
                                                              std::vector<std::byte>& read) const {
   if (checkpoint_.access() == Access::Copy) {
     return std::span<const std::byte>(
-        checkpoint_.in_memory({piece.shard, piece.offset_bytes, piece.size_bytes, {}}));
+        checkpoint_.shards().in_memory({piece.shard, piece.offset_bytes, piece.size_bytes, {}}));
   }
   read.resize(piece.size_bytes);
-  CAIRN_CHECK(checkpoint_.parts().shards[piece.shard].read_at(piece.offset_bytes, read));
+  CAIRN_CHECK(checkpoint_.shards().file(piece.shard).read_at(piece.offset_bytes, read));
   return std::span<const std::byte>(read);
 }
 
