@@ -35,11 +35,6 @@ bool is_own(const os::File& file) {
   return path.ends_with(kCairnSuffix);
 }
 
-bool same(const os::FileInfo& a, const os::FileInfo& b) noexcept {
-  return a.inode == b.inode && a.device == b.device && a.size_bytes == b.size_bytes &&
-         a.mtime_ns == b.mtime_ns;
-}
-
 }  // namespace
 
 void OpenAttempt::begin() {
@@ -69,7 +64,7 @@ bool OpenAttempt::was_replaced(os::LinkSnapshot& links, const os::File& file,
                                const os::FileInfo& info) const {
   const std::filesystem::path path = file.path();
   const auto now = links.look(within_ == nullptr ? path : path.filename());
-  return !now || !*now || !same(**now, info);
+  return !now || !*now || !is_unchanged(**now, info);
 }
 
 bool OpenAttempt::replaced(os::LinkSnapshot& links, const std::optional<Kept>& kept) const {

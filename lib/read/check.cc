@@ -5,9 +5,9 @@
 // than it seems: 548 MB take 30 ms by pread and 17–19 ms over the mapping, and a first touch of the
 // mapping pays page faults on top. Memory of our own (Access::Copy) is summed where it lies.
 //
-// All bytes are read once, in the order of the files (pass.cc), so that one large tensor keeps all
-// cores busy even where only the sum of the whole is stored, and 100,000 small ones cost no system
-// call each. Where chunk sums are stored, damage is named to the chunk.
+// All bytes are read once, in the order of the files (scan_plan.cc), so that one large tensor keeps
+// all cores busy even where only the sum of the whole is stored, and 100,000 small ones cost no
+// system call each. Where chunk sums are stored, damage is named to the chunk.
 
 #include <algorithm>
 #include <array>

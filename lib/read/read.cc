@@ -17,8 +17,6 @@
 namespace cairn::internal {
 namespace {
 
-constexpr std::uint64_t kBlockBytes = 256u << 10;  // copied and summed while it is in the cache
-
 // 1 where the bytes are native; nothing where TensorFlow gives the dtype no meaning in the other
 // byte order.
 std::optional<std::uint32_t> swap_width(const format::IndexView::Tensor& tensor) {
@@ -243,7 +241,8 @@ Result<void> OpenCheckpoint::read_whole(std::size_t position, std::span<std::byt
   if (!in_one_pass) CAIRN_CHECK(checks_.ensure(position));
   std::uint32_t crc = 0;
   for (std::uint64_t done = 0; done < out.size();) {
-    const auto block = out.subspan(done, std::min<std::uint64_t>(kBlockBytes, out.size() - done));
+    const auto block =
+        out.subspan(done, std::min<std::uint64_t>(kCachedBlockBytes, out.size() - done));
     CAIRN_CHECK(shards_.copy_out(tensor.span.shard, tensor.span.offset_bytes + done, block));
     if (in_one_pass) crc = format::crc32c(block, crc);
     done += block.size();

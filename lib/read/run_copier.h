@@ -32,7 +32,7 @@ class RunCopier {
       return checkpoint_.shards().copy_out(piece_.shard, piece_.offset_bytes + from_bytes, out);
     if (!in_block) {
       block_begin_ = from_bytes;
-      block_.resize(std::min(kBlockBytes, piece_.size_bytes - from_bytes));
+      block_.resize(std::min(kCachedBlockBytes, piece_.size_bytes - from_bytes));
       CAIRN_CHECK(
           checkpoint_.shards().copy_out(piece_.shard, piece_.offset_bytes + from_bytes, block_));
     }
@@ -41,7 +41,6 @@ class RunCopier {
   }
 
  private:
-  static constexpr std::uint64_t kBlockBytes = 256u << 10;
   static constexpr std::uint64_t kGapBytesMax = 4096;  // what costs less to read than to jump over
 
   const OpenCheckpoint& checkpoint_;

@@ -30,7 +30,6 @@ namespace {
 
 constexpr std::uint64_t kWindowBytes = 4u << 20;     // a multiple of a huge page
 constexpr std::uint64_t kWindowsMax = 1u << 16;      // larger windows where there were more
-constexpr std::uint64_t kBlockBytes = 256u << 10;    // stays in the second-level cache
 constexpr std::uint64_t kPlaceBytesMin = 16u << 10;  // less is read together with its neighbours
 constexpr std::uint64_t kStringBytesMax = 1u << 20;  // of a string tensor that is read as a whole
 constexpr std::uint64_t kGapBytesMax = 4096;         // what costs less to read than to jump over
@@ -276,9 +275,10 @@ class ScanPlan::Worker {
     bool filled = false;
   };
 
-  // Up to kBlockBytes from `at` on: where they lie, where somebody wants them, or in the buffer.
+  // Up to kCachedBlockBytes from `at` on: where they lie, where somebody wants them, or in the
+  // buffer.
   Block next_block(const Task& task, std::uint64_t at, Cursor<Copy>& copies) {
-    std::uint64_t size_bytes = std::min(kBlockBytes, task.end - at);
+    std::uint64_t size_bytes = std::min(kCachedBlockBytes, task.end - at);
     if (source_ == ByteSource::Memory) {
       return {plan_.checkpoint_.shards().in_memory({task.shard, at, size_bytes, {}}), true};
     }
@@ -294,7 +294,7 @@ class ScanPlan::Worker {
       }
     });
     if (place != nullptr) return {{place, size_bytes}, false};
-    if (!buffer_) buffer_ = std::make_unique_for_overwrite<std::byte[]>(kBlockBytes);
+    if (!buffer_) buffer_ = std::make_unique_for_overwrite<std::byte[]>(kCachedBlockBytes);
     return {{buffer_.get(), size_bytes}, false};
   }
 

@@ -20,6 +20,9 @@
 
 namespace cairn::internal {
 
+// What is read, copied or summed at once: it stays in the second-level cache.
+inline constexpr std::uint64_t kCachedBlockBytes = 256u << 10;
+
 class Shards {
  public:
   // One file for each shard, of the size that the index records at least. They must outlive this.
