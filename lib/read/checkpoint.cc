@@ -220,7 +220,7 @@ namespace cairn::internal {
 OpenCheckpoint::OpenCheckpoint(Parts parts, const OpenOptions& options)
     : parts_(std::move(parts)),
       access_(options.access),
-      shards_(parts_.shards, options.access),
+      shards_(parts_.shards, options.access, parts_.decoded_members),
       checks_(*this, options.verify != Verify::None || parts_.bytes_doubtful) {}
 
 Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options,
@@ -233,6 +233,7 @@ Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options,
   }
   const std::shared_ptr<OpenCheckpoint> state(new OpenCheckpoint(std::move(parts), options));
   CAIRN_CHECK(state->place_shards());
+  if (options.access == Access::Private) CAIRN_CHECK(state->shards_.decode_all());
   if (!loading) loading = options.access == Access::Copy ? Loading::Read : Loading::Mapped;
   CAIRN_CHECK(state->load(*loading, options.verify == Verify::Full, options.exec));
   return Checkpoint(state);

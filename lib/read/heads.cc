@@ -54,7 +54,7 @@ Result<void> read_group(const OpenCheckpoint& checkpoint, std::span<const Piece>
       continue;
     }
     buffer.resize(size_bytes);
-    CAIRN_CHECK(checkpoint.shards().file(shard).read_at(need->offset_bytes, buffer));
+    CAIRN_CHECK(checkpoint.shards().read_at(shard, need->offset_bytes, buffer));
     heads.take(buffer);
   }
   std::ranges::copy(heads.starts(), starts.begin());

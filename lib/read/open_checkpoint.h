@@ -41,7 +41,8 @@ struct Parts {
   format::IndexView index;                  // over index_bytes
   std::vector<os::File> shards;  // one for each shard of the index, of the recorded size at least
   std::vector<std::string> warnings;
-  bool decoded = false;         // a shard is no file: values that were decoded, in memory
+  bool decoded = false;  // the last shard is no file: values that are decoded, in memory
+  std::shared_ptr<DecodedMembers> decoded_members;  // what fills it; nullptr: it is full
   std::string left_out;         // the file has more than the index says: a sentence; else empty
   bool bytes_doubtful = false;  // check tensors before their first use even with Verify::None
   Origin origin;

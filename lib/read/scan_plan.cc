@@ -300,7 +300,7 @@ class ScanPlan::Worker {
 
   Result<void> fill(std::uint32_t shard, std::uint64_t at, const Block& block) const {
     if (block.filled) return {};
-    return plan_.checkpoint_.shards().file(shard).read_at(at, block.bytes);
+    return plan_.checkpoint_.shards().read_at(shard, at, block.bytes);
   }
 
   Result<void> populate(const Task& task) const {
@@ -347,6 +347,7 @@ Result<void> ScanPlan::read_all(ByteSource source, const ExecOptions& exec,
 
 // Whole windows come past the cache; what a file has behind its last whole page does not.
 Result<void> ScanPlan::read_past_cache(const ExecOptions& exec) {
+  CAIRN_CHECK(checkpoint_.shards().decode_all());
   std::vector<os::File> files;
   for (const os::File& shard : checkpoint_.parts().shards) {
     CAIRN_TRY(file, os::reopen_direct(shard));
@@ -365,10 +366,8 @@ Result<void> ScanPlan::read_past_cache(const ExecOptions& exec) {
   return os::read_direct(exec, reads, [&](std::size_t number) -> Result<void> {
     const Task& task = tasks_[number];
     const std::uint64_t rest = task.begin + whole_bytes(task);
-    CAIRN_CHECK(checkpoint_.shards()
-                    .file(task.shard)
-                    .read_at(rest, checkpoint_.shards().in_memory(
-                                       {task.shard, rest, task.end - rest, {}})));
+    CAIRN_CHECK(checkpoint_.shards().read_at(
+        task.shard, rest, checkpoint_.shards().in_memory({task.shard, rest, task.end - rest, {}})));
     return walk.go(task);
   });
 }

@@ -4,7 +4,10 @@
 // that was truncated since, or a page that the disk does not give.
 //
 // Where the file system cannot map, the shard has addresses without bytes, and what is asked for is
-// read to its place first (fetch).
+// read to its place first (fetch). What is decoded lies in a file in memory, which is mapped and
+// read as any other; whoever asks for its bytes comes through read_at() or fetch(), which have them
+// decoded before. Access::Private decodes everything when it opens: a page that the caller has
+// written to would not show what is decoded beside it later.
 
 #include "lib/read/shards.h"
 
@@ -43,7 +46,14 @@ std::optional<std::uint32_t> Shards::first_unmapped() const noexcept {
   return static_cast<std::uint32_t>(found - fetched_.begin());
 }
 
+Result<void> Shards::read_at(std::uint32_t shard, std::uint64_t offset_bytes,
+                             std::span<std::byte> out) const {
+  CAIRN_CHECK(ensure_decoded({shard, offset_bytes, out.size(), {}}));
+  return files_[shard].read_at(offset_bytes, out);
+}
+
 Result<void> Shards::fetch(const format::Span& span) const {
+  CAIRN_CHECK(ensure_decoded(span));
   Fetched* const fetched = fetched_[span.shard].get();
   if (fetched == nullptr) return {};
   return fetched->ensure(files_[span.shard], span.offset_bytes, in_memory(span));
@@ -51,7 +61,7 @@ Result<void> Shards::fetch(const format::Span& span) const {
 
 Result<void> Shards::copy_out(std::uint32_t shard, std::uint64_t offset_bytes,
                               std::span<std::byte> out) const {
-  if (access_ == Access::Shared) return files_[shard].read_at(offset_bytes, out);
+  if (access_ == Access::Shared) return read_at(shard, offset_bytes, out);
   if (out.empty()) return {};
   const std::span<const std::byte> from = in_memory({shard, offset_bytes, out.size(), {}});
   if (access_ == Access::Copy) {
@@ -68,7 +78,8 @@ Result<void> Shards::copy_out(std::uint32_t shard, std::uint64_t offset_bytes,
 
 Result<void> Shards::populate(const format::Span& span) const {
   CAIRN_CHECK(ensure_not_faulted(span.shard));
-  if (fetched_[span.shard] != nullptr) return fetch(span);
+  CAIRN_CHECK(fetch(span));
+  if (fetched_[span.shard] != nullptr) return {};
   auto done = os::populate(in_memory(span));
   if (!done && done.error().code == Code::Unsupported) {
     std::vector<std::byte> scratch(span.size_bytes);

@@ -16,6 +16,7 @@
 #include "lib/os/file.h"
 #include "lib/os/guarded.h"
 #include "lib/os/mapping.h"
+#include "lib/read/decoded_members.h"
 #include "lib/read/fetched.h"
 
 namespace cairn::internal {
@@ -26,13 +27,35 @@ inline constexpr std::uint64_t kCachedBlockBytes = 256u << 10;
 class Shards {
  public:
   // One file for each shard, of the size that the index records at least. They must outlive this.
-  Shards(std::span<const os::File> files, Access access) : files_(files), access_(access) {}
+  // `decoded`: what fills the last one, which is memory; nullptr: nothing has to be decoded.
+  Shards(std::span<const os::File> files, Access access, std::shared_ptr<DecodedMembers> decoded)
+      : files_(files), access_(access), decoded_(std::move(decoded)) {}
 
   // Gives a shard, the next one, its addresses: `size_bytes` of them.
   Result<void> place(std::uint64_t size_bytes);
 
   std::size_t count() const noexcept { return files_.size(); }
   const os::File& file(std::uint32_t shard) const noexcept { return files_[shard]; }
+
+  // Whether the shard's bytes are decoded on their first use.
+  bool is_decoded(std::uint32_t shard) const noexcept {
+    return decoded_ != nullptr && shard + 1 == files_.size();
+  }
+
+  // Decodes these bytes, or all, unless they are there. Errors: those of DecodedMembers::ensure().
+  Result<void> ensure_decoded(const format::Span& span) const {
+    if (!is_decoded(span.shard)) return {};
+    return decoded_->ensure(files_, span.offset_bytes, span.size_bytes);
+  }
+  Result<void> decode_all() const {
+    return decoded_ == nullptr ? Result<void>() : decoded_->ensure_all(files_);
+  }
+
+  // Reads bytes of the shard, decoded first where that is needed. Errors: Io; of what is decoded
+  // those of DecodedMembers::ensure().
+  Result<void> read_at(std::uint32_t shard, std::uint64_t offset_bytes,
+                       std::span<std::byte> out) const;
+
   std::span<std::byte> memory(std::uint32_t shard) const noexcept { return bytes_[shard].bytes(); }
 
   // The first shard that its file system cannot map, so that what is wanted of it is read into
@@ -45,8 +68,8 @@ class Shards {
     return bytes_[span.shard].bytes().subspan(span.offset_bytes, span.size_bytes);
   }
 
-  // Reads these bytes into their place, where the shard cannot be mapped and they are not there
-  // yet.
+  // Brings these bytes to their place, where they are not there yet: they are decoded, or read
+  // where the shard cannot be mapped.
   Result<void> fetch(const format::Span& span) const;
 
   // Copies bytes of a shard, and never faults.
@@ -75,6 +98,7 @@ class Shards {
   Access access_;
   std::vector<os::Mapping> bytes_;                 // parallel to files_, as far as they are placed
   std::vector<std::unique_ptr<Fetched>> fetched_;  // the same; nothing where a shard is mapped
+  std::shared_ptr<DecodedMembers> decoded_;        // of the last one
 };
 
 }  // namespace cairn::internal

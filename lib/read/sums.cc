@@ -74,6 +74,7 @@ Result<std::uint32_t> Checksummer::sum(const Piece& piece, std::uint64_t offset_
     return format::crc32c(
         checkpoint_.shards().in_memory({piece.shard, offset_bytes, size_bytes, {}}));
   }
+  CAIRN_CHECK(checkpoint_.shards().ensure_decoded({piece.shard, offset_bytes, size_bytes, {}}));
   return crc32c_of(checkpoint_.shards().file(piece.shard), offset_bytes, size_bytes);
 }
 
@@ -108,7 +109,7 @@ Result<std::span<const std::byte>> Checksummer::stored_bytes(const Piece& piece,
         checkpoint_.shards().in_memory({piece.shard, piece.offset_bytes, piece.size_bytes, {}}));
   }
   read.resize(piece.size_bytes);
-  CAIRN_CHECK(checkpoint_.shards().file(piece.shard).read_at(piece.offset_bytes, read));
+  CAIRN_CHECK(checkpoint_.shards().read_at(piece.shard, piece.offset_bytes, read));
   return std::span<const std::byte>(read);
 }
 
