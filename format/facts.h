@@ -142,6 +142,8 @@ using KeyValues = std::vector<std::pair<std::string, std::string>>;
 // Keys that begin so are Cairn's own.
 inline constexpr std::string_view kReservedKeys = "cairn.";
 inline constexpr std::string_view kMetricKeys = "cairn.metric.";
+inline constexpr std::string_view kLeftOutKey =
+    "cairn.left_out";  // of an import: sentences, a line each
 inline constexpr std::string_view kPinnedKey = "cairn.pinned";  // a Saver never removes it
 
 struct IndexFacts {

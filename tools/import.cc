@@ -7,15 +7,19 @@ namespace cairn::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Add Cairn's index, PREFIX.cairn, beside the payload of a checkpoint that TensorFlow\n"
-    "wrote. Reads, copies and moves no tensor byte, whatever the size of the model.";
+    "Add Cairn's index beside the payload of a checkpoint of another format. Copies and\n"
+    "moves no tensor byte, whatever the size of the model.\n\n"
+    "Of TensorFlow's PREFIX, PREFIX.cairn is written, and no tensor byte is read. Of a FILE\n"
+    "(safetensors, model.safetensors.index.json, GGUF, npy, npz), FILE.cairn is written, and\n"
+    "each byte is read once for its checksum, or none with --no-sums.";
 
 constexpr const char* kFooter =
     "Exit status: 0 the index was written and is durable, 2 it could not be done.\n\n"
     "JSON: \"link\" is null if the payload did not move.\n\n"
     "Examples:\n"
     "  cairn import saved/train2-9\n"
-    "  cairn import saved/train2-9 --output served/model";
+    "  cairn import saved/train2-9 --output served/model\n"
+    "  cairn import model.gguf";
 
 }  // namespace
 
@@ -26,9 +30,15 @@ int import_verb(Arguments arguments) {
   add_path(line, path);
   add_output(line, flags);
   add_link(line, flags);
+  bool no_sums = false;
+  line.add_flag("--no-sums", no_sums,
+                "Of a FILE: read no tensor and record no checksums, so that damage to the\n"
+                "tensors cannot be found");
+  add_lossy(line, flags);
   add_replace_json_threads(line, flags);
   if (const auto exit = line.parse(arguments)) return *exit;
 
+  flags.options.sums = !no_sums;
   const auto done = run("importing " + path, flags, [&](const TransferOptions& options) {
     return import_index(path, options);
   });

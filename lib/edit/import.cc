@@ -8,6 +8,7 @@
 #include "cairn/version.h"
 #include "format/le.h"
 #include "format/tensorflow/bundle.h"
+#include "lib/edit/import_file.h"
 #include "lib/edit/overtaken.h"
 #include "lib/edit/publish.h"
 #include "lib/edit/transfer.h"
@@ -241,6 +242,9 @@ Result<Transfer> import_elsewhere(Location& location, const TransferOptions& opt
 }
 
 Result<Transfer> import(const std::filesystem::path& source, const TransferOptions& options) {
+  internal::OpenAttempt attempt;
+  const auto place = internal::locate(source, options.follow_links, attempt);
+  if (place && place->kind == internal::Kind::File) return internal::import_file(source, options);
   CAIRN_TRY(location, located(source, options.follow_links));
   CAIRN_TRY(beside, internal::is_beside(location, options));
   if (!beside && !location.has(internal::kTensorFlowSuffix)) return not_tensorflows(location);

@@ -28,6 +28,7 @@
 #include "lib/open/assemble.h"
 #include "lib/open/catalog.h"
 #include "lib/open/file_formats.h"
+#include "lib/open/file_record.h"
 #include "lib/open/identify.h"
 #include "lib/open/own_index.h"
 #include "lib/open/pending_index.h"
@@ -68,6 +69,32 @@ Result<Choice> choose_index(const Location& location, const format::IndexView& o
   return choice;
 }
 
+// By the file alone.
+Result<Parts> read_parts(const Location& location, OpenAttempt& attempt) {
+  CAIRN_TRY(read, read_file(location, true));
+  std::string path = read.shard.file.path();
+  std::vector<os::File> files;
+  files.push_back(std::move(read.shard.file));
+  for (OpenShard& other : read.others) files.push_back(std::move(other.file));
+  if (attempt.links_moved(files)) return written_meanwhile(location.prefix);
+  if (read.decoded) files.push_back(std::move(read.decoded->file));
+  auto parts = assemble({location.file_format->format, location.prefix, std::move(path)},
+                        read.facts, std::move(files));
+  if (parts) parts->decoded = read.decoded.has_value();
+  if (parts) parts->decoded_members = std::move(read.decoded_members);
+  if (parts && !read.left_out.empty()) parts->left_out = read.left_out.front();
+  if (parts) parts->warnings = std::move(read.left_out);
+  return parts;
+}
+
+Result<Parts> load_file(const Location& location, unsigned threads_max, OpenAttempt& attempt) {
+  CAIRN_TRY(record, load_record(location, threads_max));
+  if (record.parts && !attempt.links_moved(record.parts->shards)) return *std::move(record.parts);
+  auto parts = read_parts(location, attempt);
+  if (parts && record.not_used) parts->warnings.push_back(*std::move(record.not_used));
+  return parts;
+}
+
 // What a load is allowed.
 struct LoadOptions {
   bool follow_links;
@@ -93,6 +120,12 @@ Result<Parts> load_cairn(Location& location, LoadOptions allowed, OpenAttempt& a
     return error;
   }
   CAIRN_CHECK(check_shard_names(*index, location, file.path()));
+  if (index->source_index()) {
+    if (auto source = as_file(location)) {
+      location = *std::move(source);
+      return load_file(location, allowed.threads_max, attempt);
+    }
+  }
   CAIRN_TRY(choice, choose_index(location, *index, attempt));
   if (auto& pending = choice.pending) {
     CAIRN_CHECK(check_shard_names(pending->index, location, pending->opened.file.path()));
@@ -116,24 +149,12 @@ Result<Parts> load_cairn(Location& location, LoadOptions allowed, OpenAttempt& a
   return parts;
 }
 
-Result<Parts> load_file(const Location& location, OpenAttempt& attempt) {
-  CAIRN_TRY(read, read_file(location, true));
-  std::string path = read.shard.file.path();
-  std::vector<os::File> files;
-  files.push_back(std::move(read.shard.file));
-  for (OpenShard& other : read.others) files.push_back(std::move(other.file));
-  if (attempt.links_moved(files)) return written_meanwhile(location.prefix);
-  if (read.decoded) files.push_back(std::move(read.decoded->file));
-  auto parts = assemble({location.file_format->format, location.prefix, std::move(path)},
-                        read.facts, std::move(files));
-  if (parts) parts->decoded = read.decoded.has_value();
-  if (parts) parts->decoded_members = std::move(read.decoded_members);
-  if (parts && !read.left_out.empty()) parts->left_out = read.left_out.front();
-  if (parts) parts->warnings = std::move(read.left_out);
-  return parts;
-}
-
 }  // namespace
+
+Result<Parts> load_file_itself(const Location& location) {
+  OpenAttempt attempt;
+  return retry_until_stable(attempt, [&] { return read_parts(location, attempt); });
+}
 
 std::string doubt_warning(const std::filesystem::path& prefix) {
   return prefix.string() +
@@ -158,7 +179,7 @@ Result<Parts> load_quietly(Location& location, bool follow_links, OpenAttempt& a
                            unsigned threads_max) {
   location.links = links_of(follow_links);
   auto parts = [&]() -> Result<Parts> {
-    if (location.kind == Kind::File) return load_file(location, attempt);
+    if (location.kind == Kind::File) return load_file(location, threads_max, attempt);
     if (location.kind == Kind::TensorFlowV1) return load_v1(location, follow_links, attempt);
     auto own = location.directory.open_seen(location.file(kCairnSuffix), location.links);
     if (own) return load_cairn(location, {follow_links, threads_max}, attempt, *std::move(own));

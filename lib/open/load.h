@@ -55,6 +55,9 @@ Result<void> check_openable(const std::filesystem::path& prefix, bool follow_lin
 Result<void> check_openable_in(const os::Directory& directory, const std::string& base,
                                const std::filesystem::path& prefix);
 
+// The parts of a location that is a file, whatever FILE.cairn says.
+Result<Parts> load_file_itself(const Location& location);
+
 // What the one file of a location says (Kind::File). Not `whole`: tensors may lie behind its end.
 struct FileIndex;
 Result<FileIndex> read_file(const Location& location, bool whole);

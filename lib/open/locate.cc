@@ -66,6 +66,26 @@ std::string prefixes_in(const os::Directory& directory) {
   return first_few(bases);
 }
 
+Location at_prefix(os::Directory directory, std::string base, const path& prefix);
+Location at_format(const path& file_path, os::Directory directory, const std::string& name,
+                   const FileFormat& format);
+
+// nullptr: no file has the name, or it is of none of the formats.
+const FileFormat* format_of(const os::Directory& directory, const std::string& name,
+                            os::Links links) {
+  const auto file = directory.open_file(name, links);
+  const auto type = file ? identify(*file) : Result<FileType>(file.error());
+  return type ? file_format(*type, name) : nullptr;
+}
+
+// What an index stands beside: a checkpoint, or a file of another format, which speaks for itself.
+Location at_index(os::Directory directory, std::string base, const path& prefix, os::Links links) {
+  const FileFormat* const format =
+      is_named_as_file(base) ? format_of(directory, base, links) : nullptr;
+  if (format == nullptr) return at_prefix(std::move(directory), std::move(base), prefix);
+  return at_format(prefix, std::move(directory), base, *format);
+}
+
 Location at_prefix(os::Directory directory, std::string base, const path& prefix) {
   return {Kind::Prefix, std::move(directory), std::move(base), prefix, {}, {}};
 }
@@ -246,7 +266,7 @@ const FileFormat* format_by_bytes(const os::Directory& directory, const std::str
 Result<Location> at_file(const path& file_path, os::Directory directory, const std::string& name,
                          os::Links links) {
   if (const auto base = base_of_checkpoint_file(directory, name))
-    return at_prefix(std::move(directory), *base, file_path.parent_path() / *base);
+    return at_index(std::move(directory), *base, file_path.parent_path() / *base, links);
   if (belongs_to_saved_model(directory, name)) return at_saved_model(file_path.parent_path());
   // What its bytes say is no V1 file, so nobody has to look for one.
   const FileFormat* const marked = format_by_bytes(directory, name, links);
@@ -282,6 +302,16 @@ Result<Location> nothing_at(const path& given, os::Directory directory, const st
 }
 
 }  // namespace
+
+std::optional<Location> as_file(const Location& location) {
+  const FileFormat* const format = format_of(location.directory, location.base, location.links);
+  auto directory = location.directory.duplicate();
+  if (format == nullptr || !directory) return std::nullopt;
+  Location file = at_format(location.prefix, *std::move(directory), location.base, *format);
+  file.warnings = location.warnings;
+  file.links = location.links;
+  return file;
+}
 
 bool is_saved_model(const path& dir) {
   const auto directory = os::Directory::open(dir);
@@ -333,7 +363,8 @@ Result<Location> locate_any(const path& given, bool follow_links, OpenAttempt& a
     return Error{opened.error().code, opened.error().os_errno,
                  given.string() + ": no checkpoint there: " + opened.error().what};
   }
-  if (has_index(*opened, parts.base)) return at_prefix(*std::move(opened), parts.base, given);
+  if (has_index(*opened, parts.base))
+    return at_index(*std::move(opened), parts.base, given, links_of(follow_links));
   CAIRN_TRY(info, os::look(given));
   const bool is_directory = info && info->kind == os::FileKind::Directory;
   if (given.empty())

@@ -3,6 +3,7 @@
 // From whatever path a user has at hand to the checkpoint it belongs to.
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,10 @@ Result<Location> locate(const std::filesystem::path& path, bool follow_links, Op
 // path only leads to one, as a directory and a member's file do; who changes or removes a
 // checkpoint must mean it.
 Result<Location> locate_named(const std::filesystem::path& path, bool follow_links);
+
+// The file of another format whose record (FILE.cairn) the location's P.cairn is; nothing: there is
+// no such file.
+std::optional<Location> as_file(const Location& location);
 
 // Whether a directory is a SavedModel.
 bool is_saved_model(const std::filesystem::path& dir);

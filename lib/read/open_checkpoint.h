@@ -43,6 +43,7 @@ struct Parts {
   std::vector<std::string> warnings;
   bool decoded = false;  // the last shard is no file: values that are decoded, in memory
   std::shared_ptr<DecodedMembers> decoded_members;  // what fills it; nullptr: it is full
+  bool recorded = false;                            // by FILE.cairn, which an import has written
   std::string left_out;         // the file has more than the index says: a sentence; else empty
   bool bytes_doubtful = false;  // check tensors before their first use even with Verify::None
   Origin origin;

@@ -190,11 +190,23 @@ Result<bool> remove_listed(const Place& place, const ListedRemoval& leaving,
   return error;
 }
 
+namespace {
+
+// Whether FILE.cairn is what an import has recorded of the file, and not a checkpoint's index.
+bool is_record(const Location& location) {
+  const auto own = load_own_index(location);
+  const auto source = own ? own->index.source_index() : std::nullopt;
+  return source && source->name == location.base;
+}
+
+}  // namespace
+
 Result<bool> remove_listed_file(const Location& location, const os::File& file) {
   CAIRN_TRY(meant, file.info());
   CAIRN_TRY(now, location.directory.look_from(location.base, os::Links::Follow));
   if (now && !same_file(*now, meant)) return false;
   CAIRN_CHECK(location.directory.remove(location.base));
+  if (is_record(location)) CAIRN_CHECK(location.directory.remove(location.file(kCairnSuffix)));
   CAIRN_CHECK(location.directory.sync());
   return true;
 }

@@ -38,6 +38,9 @@ struct TransferOptions {
   // Convert and export. True: what the target cannot hold is left out, and the result names it.
   // False: it is an error.
   bool allow_lossy = false;
+  // Import of a file that is not TensorFlow's: read each byte once for its checksum and hash.
+  // False: read only what the file says of its tensors; they cannot be checked.
+  bool sums = true;
   ExecOptions exec;
 };
 
@@ -58,8 +61,17 @@ struct Transfer {
   std::vector<std::string> warnings;
 };
 
-// Adds Cairn's index P.cairn to a TensorFlow checkpoint, or renews a P.cairn whose files have
-// changed. No tensor byte is moved. Tensor bytes are read in one case only: the shards of a P.cairn
+// Adds Cairn's index to a checkpoint of another format. No tensor byte is moved.
+//
+// Of a file (safetensors, GGUF, npy, npz; a model.safetensors.index.json, with the files that it
+// names; a Hugging Face directory) FILE.cairn is written beside it, as model.gguf.cairn. It has the
+// checksums and hashes that these formats do not have. Who opens the file from then on opens it by
+// FILE.cairn, as long as size and time of the file are those that it records; afterwards the file
+// is opened by itself, with a warning, until it is imported again. There is no `output`, and what
+// the file has and no checkpoint can hold needs `allow_lossy`.
+//
+// Of a TensorFlow checkpoint P.cairn is written, or a P.cairn whose files have changed is renewed.
+// Tensor bytes are read in one case only: the shards of a P.cairn
 // were touched or copied; then their checksums decide whether the P.cairn stays. With `output` the
 // shards get unused names there.
 //

@@ -27,7 +27,7 @@ PAGE = 4096
 RETRIED = {"open", "openat", "read", "pread64", "write", "pwrite64", "pwritev", "fallocate", "ftruncate", "flock",
            "fsync"}
 KEPT_INDEX = re.compile(r"\.(index|cairn)\.cairn-tmp-[0-9a-f]{16}$")
-GOES_LATER = " goes with the next change"
+GOES_LATER = "; the next change of the directory removes the rest of "
 # Some file systems cannot sync a directory, or cannot say what is on the disk at all.
 SYNC_IMPOSSIBLE = {errno.EINTR, errno.EOPNOTSUPP}
 

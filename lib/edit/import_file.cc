@@ -1,0 +1,183 @@
+// FILE.cairn says of a file of another format what the file says itself, and the sums that most of
+// these formats have not: each byte of a tensor is read once for them.
+
+#include "lib/edit/import_file.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "cairn/version.h"
+#include "format/digest.h"
+#include "format/quoted.h"
+#include "lib/edit/fit.h"
+#include "lib/edit/publish.h"
+#include "lib/edit/transfer.h"
+#include "lib/open/load.h"
+#include "lib/os/parallel.h"
+#include "lib/read/identity.h"
+#include "lib/read/names.h"
+#include "lib/try.h"
+#include "lib/write/shard_writer.h"
+
+namespace cairn::internal {
+namespace {
+
+Error nothing_to_point_to(const Location& location) {
+  return {Code::Unsupported, 0,
+          location.prefix.string() +
+              ": some of its values are not stored as plain bytes, so an index cannot point to "
+              "them; use convert() (cairn convert)"};
+}
+
+Error only_beside(const std::filesystem::path& source) {
+  return {Code::Unsupported, 0,
+          source.string() +
+              ": the index of a file of this format is written beside it, without an output; for "
+              "a checkpoint elsewhere, use convert() (cairn convert)"};
+}
+
+// The sums of the bytes as they are stored, and the hash of the values in row-major order.
+Result<void> add_sums_of(const OpenCheckpoint& checkpoint, std::size_t position,
+                         format::TensorFacts& tensor) {
+  const os::File& file = checkpoint.shards().file(tensor.span.shard);
+  std::vector<std::byte> block(std::min<std::uint64_t>(kChunkBytes, tensor.span.size_bytes));
+  TensorSums sums(tensor.span.size_bytes);
+  for (std::uint64_t done = 0; done < tensor.span.size_bytes; done += block.size()) {
+    block.resize(std::min<std::uint64_t>(block.size(), tensor.span.size_bytes - done));
+    CAIRN_CHECK(file.read_at(tensor.span.offset_bytes + done, block));
+    sums.update(block);
+  }
+  Sums found = sums.finish();
+  tensor.span.crc32c = found.crc32c;
+  tensor.chunk_crc32cs = std::move(found.chunk_crc32cs);
+  tensor.content_hash = found.content_hash;
+  if (tensor.strides.empty() && !checkpoint.index().tensor(position).big_endian) return {};
+  CAIRN_TRY(size_bytes, checkpoint.read_bytes(position, {}));
+  std::vector<std::byte> values(size_bytes);
+  CAIRN_CHECK(checkpoint.read(position, values, {}));
+  tensor.content_hash = format::xxh3_128(values);
+  return {};
+}
+
+Result<void> add_all_sums(const OpenCheckpoint& checkpoint, const ExecOptions& exec,
+                          format::IndexFacts& facts) {
+  std::uint64_t total_bytes = 0;
+  for (const format::TensorFacts& tensor : facts.tensors) total_bytes += tensor.span.size_bytes;
+  return os::run_parallel(exec, facts.tensors.size(), total_bytes,
+                          [&](std::size_t i) -> Result<std::uint64_t> {
+                            CAIRN_CHECK(add_sums_of(checkpoint, i, facts.tensors[i]));
+                            return facts.tensors[i].span.size_bytes;
+                          });
+}
+
+// The bytes before and behind all tensors of the file; of a file that has none, all.
+std::vector<format::FileRange> index_ranges(const format::IndexFacts& facts,
+                                            const std::string& name, std::uint64_t size_bytes) {
+  std::uint64_t begin = size_bytes;
+  std::uint64_t end = 0;
+  for (const format::TensorFacts& tensor : facts.tensors) {
+    if (facts.shards[tensor.span.shard].name != name || tensor.span.size_bytes == 0) continue;
+    begin = std::min(begin, tensor.span.offset_bytes);
+    end = std::max(end, tensor.span.offset_bytes + tensor.span.size_bytes);
+  }
+  std::vector<format::FileRange> ranges;
+  if (begin != 0) ranges.push_back({0, begin});
+  if (end != 0 && end < size_bytes) ranges.push_back({end, size_bytes - end});
+  if (ranges.empty()) ranges.push_back({0, 1});  // tensors and nothing else
+  return ranges;
+}
+
+Result<format::SourceIndexFacts> record_of(const Location& location,
+                                           const format::IndexFacts& facts) {
+  CAIRN_TRY(file, location.directory.open_file(location.base, os::Links::Follow));
+  CAIRN_TRY(info, file.info());
+  format::SourceIndexFacts record{location.base, identity_of(info), {}, {}};
+  record.ranges = index_ranges(facts, location.base, info.size_bytes);
+  format::Xxh3Stream digest;
+  std::vector<std::byte> block(kChunkBytes);
+  for (const format::FileRange& range : record.ranges) {
+    for (std::uint64_t done = 0; done < range.size_bytes; done += block.size()) {
+      block.resize(std::min<std::uint64_t>(kChunkBytes, range.size_bytes - done));
+      CAIRN_CHECK(file.read_at(range.offset_bytes + done, block));
+      digest.update(block);
+    }
+  }
+  record.digest = digest.digest();
+  return record;
+}
+
+// Busy: one of the files was replaced, or written to, since it was opened.
+Result<void> check_files_unchanged(const Location& location, const format::IndexFacts& facts) {
+  const auto check = [&](const std::string& name,
+                         const format::FileIdentity& identity) -> Result<void> {
+    CAIRN_TRY(now, location.directory.look_from(name, os::Links::Follow));
+    if (now && identity_of(*now) == identity) return {};
+    return written_anew((location.prefix.parent_path() / name).string());
+  };
+  CAIRN_CHECK(check(facts.source_index->name, facts.source_index->identity));
+  for (const format::ShardFacts& shard : facts.shards)
+    CAIRN_CHECK(check(shard.name, shard.identity));
+  return {};
+}
+
+// Who opens the file by its record hears the same of it.
+void record_left_out(const Parts& parts, format::IndexFacts& facts) {
+  if (parts.left_out.empty()) return;
+  std::string lines;
+  for (const std::string& warning : parts.warnings) lines += format::one_line(warning) + '\n';
+  facts.metadata.emplace_back(format::kLeftOutKey, std::move(lines));
+  std::ranges::sort(facts.metadata);
+}
+
+bool has_all_sums(const format::IndexView& index) {
+  for (std::size_t i = 0; i < index.tensor_count(); ++i) {
+    if (!index.tensor(i).span.crc32c) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<Transfer> import_file(const std::filesystem::path& source, const TransferOptions& options) {
+  CAIRN_TRY(held, find_and_lock(source, options));
+  Location& location = held.found->location;
+  CAIRN_TRY(beside, is_beside(location, options));
+  if (!beside && !options.output.empty()) return only_beside(source);
+  Transfer transfer;
+  transfer.prefix = location.prefix.parent_path() / location.base;
+  const Parts& known = held.found->parts;
+  const bool current =
+      known.recorded && !known.bytes_doubtful && (!options.sums || has_all_sums(known.index));
+  if (current && !options.replace) {
+    transfer.warnings.push_back(transfer.prefix.string() + std::string(kCairnSuffix) +
+                                ": exists already and is up to date");
+    return transfer;
+  }
+  CAIRN_TRY(parts, load_file_itself(location));
+  if (parts.decoded) return nothing_to_point_to(location);
+  if (!options.allow_lossy) CAIRN_CHECK(check_nothing_left_out(parts));
+  transfer.warnings = parts.warnings;
+  format::IndexFacts facts = parts.index.facts();
+  facts.created_ns = os::now_ns();
+  facts.producer = "cairn " + std::string(version());
+  facts.chunk_bytes = kChunkBytes;
+  record_left_out(parts, facts);
+  CAIRN_TRY(record, record_of(location, facts));
+  facts.source_index = std::move(record);
+  CAIRN_CHECK(sync_payload(parts.shards, location.directory));
+  if (options.sums) {
+    OpenOptions opening;
+    opening.verify = Verify::None;
+    opening.exec = options.exec;
+    CAIRN_TRY(checkpoint, OpenCheckpoint::make(std::move(parts), opening));
+    CAIRN_CHECK(add_all_sums(OpenCheckpoint::of(checkpoint), options.exec, facts));
+  }
+  CAIRN_CHECK(check_files_unchanged(location, facts));
+  CAIRN_CHECK(add_indexes(held.publisher, std::move(facts), {}));
+  CAIRN_CHECK(held.publisher.publish({}, {}));
+  warn_if_moved(location.directory, transfer);
+  return transfer;
+}
+
+}  // namespace cairn::internal
