@@ -39,9 +39,19 @@ enum class Verify : std::uint8_t {
 };
 
 // The format of a checkpoint's index. Cairn opens TensorFlowV1 and never writes it.
-enum class Format : std::uint8_t { Cairn, TensorFlow, TensorFlowV1, Safetensors, Npy, Gguf, Npz };
+enum class Format : std::uint8_t {
+  Cairn,
+  TensorFlow,
+  TensorFlowV1,
+  Safetensors,
+  Npy,
+  Gguf,
+  Npz,
+  Hdf5,
+  Keras,  // an archive (.keras), or weights in several HDF5 files (.weights.json)
+};
 
-// "cairn", "tensorflow", "tensorflow-v1", "safetensors", "npy", "gguf", "npz".
+// "cairn", "tensorflow", "tensorflow-v1", "safetensors", "npy", "gguf", "npz", "hdf5", "keras".
 CAIRN_API std::string_view name(Format format) noexcept;
 
 struct OpenOptions {
