@@ -114,7 +114,7 @@ class CAIRN_API Checkpoint {
   // Opens the checkpoint at `path` and maps its shards. Reads the index, and no tensor. `path` is
   // one of these:
   // - a prefix ("saved/train2-9"), or any file of the checkpoint,
-  // - a .safetensors, .npy, .npz or .gguf file, or a SavedModel directory,
+  // - a .safetensors, .npy, .npz, .gguf, .h5 or .keras file, or a SavedModel directory,
   // - a directory with a catalog: the latest checkpoint of the catalog opens,
   // - the one file of a V1 checkpoint, one of its files, or their pattern
   //   ("train2-9-?????-of-00003"). The values of a V1 checkpoint are decoded into memory, whatever
