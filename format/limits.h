@@ -58,6 +58,32 @@ inline constexpr std::uint64_t kGgufKeysMax = std::uint64_t{1} << 20;
 // No writer is known that nests arrays at all.
 inline constexpr std::size_t kGgufArrayDepthMax = 16;
 
+// HDF5's own limit.
+inline constexpr std::uint32_t kHdf5RankMax = 32;
+
+// Groups and datasets of a file, and links of a group: a dataset takes some 300 bytes of the file
+// and 500 of memory.
+inline constexpr std::uint64_t kHdf5ObjectsMax = std::uint64_t{1} << 20;
+
+// Of groups in groups, and of the names of all tensors: a chain of groups makes names that grow
+// with each, so that a megabyte of file would be a terabyte of names.
+inline constexpr std::size_t kHdf5DepthMax = 1'000;
+inline constexpr std::uint64_t kHdf5NamesBytesMax = std::uint64_t{1} << 28;
+
+// Structures may lead to each other in any way: stops those that lead to the same bytes again and
+// again. Real files are read less than twice.
+inline constexpr std::uint64_t kHdf5StructureRatioMax = 16;
+inline constexpr std::uint64_t kHdf5StructureBytesMax = std::uint64_t{1} << 31;
+
+// The library's own limit.
+inline constexpr std::uint64_t kHdf5HeapBlockBytesMax = std::uint64_t{1} << 31;
+
+// Of all attributes as text. Keras' whole model is one of 64 KB at most, or of some MB.
+inline constexpr std::uint64_t kHdf5MetadataBytesMax = std::uint64_t{1} << 27;
+
+// Of one dataset: each takes 32 bytes of memory.
+inline constexpr std::uint64_t kHdf5ChunksMax = std::uint64_t{1} << 24;
+
 // A catalog of a million checkpoints has 100 MB: stops a directory's `checkpoint` from being a disk
 // image.
 inline constexpr std::uint64_t kCatalogBytesMax = std::uint64_t{1} << 27;

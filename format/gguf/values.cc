@@ -2,55 +2,17 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <cmath>
 #include <cstring>
 #include <vector>
 
 #include "format/checked.h"
+#include "format/json_text.h"
 #include "format/le.h"
 #include "format/limits.h"
-#include "format/quoted.h"
-#include "format/safetensors/header.h"
 #include "format/sentence.h"
 
 namespace cairn::format::gguf {
 namespace {
-
-// ---- Text ---------------------------------------------------------------------------------------
-
-template <class T>
-std::string number_text(T value) {
-  std::array<char, 32> room;
-  const auto [end, error] = std::to_chars(room.data(), room.data() + room.size(), value);
-  return std::string(room.data(), end);
-}
-
-// Always recognisable as no integer.
-template <class T>
-std::string float_text(T value) {
-  if (std::isnan(value)) return "NaN";
-  if (std::isinf(value)) return value < 0 ? "-Infinity" : "Infinity";
-  std::string text = number_text(value);
-  if (text.find_first_of(".e") == std::string::npos) text += ".0";
-  return text;
-}
-
-std::string json_text(std::string_view text) {
-  if (safetensors::is_utf8(text)) return safetensors::json_string(text);
-  std::string literal = "\"";
-  for (const char each : text) {
-    const auto byte = static_cast<unsigned char>(each);
-    if (byte < 0x80) {
-      const std::string quoted = safetensors::json_string({&each, 1});
-      literal += std::string_view(quoted).substr(1, quoted.size() - 2);
-    } else {
-      literal += "\\udc";
-      append_hex(literal, byte);
-    }
-  }
-  return literal + '"';
-}
 
 // ---- Values -------------------------------------------------------------------------------------
 

@@ -20,10 +20,11 @@ void Inflater::End::operator()(z_stream_s* stream) const noexcept {
   delete stream;
 }
 
-Inflater::Inflater() {
-  constexpr int kNoHeader = -15;  // a window of 2^15 bytes, and neither zlib's header nor its sum
+Inflater::Inflater(Frame frame) {
+  constexpr int kWindow = 15;  // 2^15 bytes; negative: neither zlib's header nor its sum
   auto stream = std::make_unique<z_stream>();
-  if (inflateInit2(stream.get(), kNoHeader) != Z_OK) throw std::bad_alloc();
+  if (inflateInit2(stream.get(), frame == Frame::Zlib ? kWindow : -kWindow) != Z_OK)
+    throw std::bad_alloc();
   stream_.reset(stream.release());
 }
 

@@ -19,7 +19,8 @@ std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t crc = 0) noe
 // Decodes one deflated stream, which comes in pieces. Threads: one at a time. Memory: 40 KiB.
 class Inflater {
  public:
-  Inflater();  // throws std::bad_alloc
+  enum class Frame { None, Zlib };               // Zlib: two bytes before, and an Adler-32 behind
+  explicit Inflater(Frame frame = Frame::None);  // throws std::bad_alloc
 
   struct Step {
     std::size_t taken_bytes = 0;  // of what was given

@@ -244,6 +244,8 @@ std::string_view why_not_written(Format target) noexcept {
     return "Cairn does not write .npz files; use 'cairn cat --npy' to write one tensor as .npy";
   if (target == Format::Gguf)
     return "Cairn does not write GGUF files; write the format safetensors or cairn instead";
+  if (target == Format::Hdf5 || target == Format::Keras)
+    return "Cairn does not write HDF5 files; write the format safetensors or cairn instead";
   return {};
 }
 

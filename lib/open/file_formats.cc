@@ -17,6 +17,10 @@ constexpr std::array kFileFormats = {
                FileType::SafetensorsIndex, read_hub_index},
     FileFormat{Format::Npy, "npy", ".npy", FileType::Numpy, read_npy},
     FileFormat{Format::Gguf, "gguf", ".gguf", FileType::Gguf, read_gguf},
+    FileFormat{Format::Hdf5, "hdf5", ".h5", FileType::Hdf5, read_hdf5},
+    FileFormat{Format::Hdf5, "hdf5", ".hdf5", FileType::Hdf5, read_hdf5},
+    FileFormat{Format::Keras, "keras", ".keras", FileType::KerasArchive, read_keras},
+    FileFormat{Format::Keras, "keras", ".weights.json", FileType::KerasIndex, read_keras_index},
     FileFormat{Format::Npz, "npz", ".npz", FileType::NumpyArchive, read_npz},
 };
 

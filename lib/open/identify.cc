@@ -187,12 +187,12 @@ std::string_view by_type(FileType type) noexcept {
     case FileType::SafetensorsIndex:
       return "the index of a safetensors model in several files";
     case FileType::Hdf5:
-      return "an HDF5 file, such as Keras writes (.h5, .weights.h5), which Cairn cannot open; load "
-             "it in Keras, and save it with tf.train.Checkpoint";
+      return "an HDF5 file, such as Keras writes (.h5, .weights.h5)";
     case FileType::KerasArchive:
       return "a Keras archive (.keras), a Zip archive with its weights in the HDF5 file "
-             "model.weights.h5, which Cairn cannot open; load it in Keras, and save it with "
-             "tf.train.Checkpoint";
+             "model.weights.h5";
+    case FileType::KerasIndex:
+      return "the index of a Keras model in several HDF5 files";
     case FileType::PyTorchArchive:
       return "a Zip archive of PyTorch's, with a pickle in it that can run code when loaded; load "
              "it in PyTorch, and save its tensors as safetensors";

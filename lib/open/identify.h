@@ -20,6 +20,7 @@ enum class FileType : std::uint8_t {
   SafetensorsIndex,  // of several files; identify() says Json, since only the name tells
   Hdf5,
   KerasArchive,
+  KerasIndex,  // of several files; identify() says Json, since only the name tells
   PyTorchArchive,
   NumpyArchive,
   Zip,  // any other

@@ -19,9 +19,9 @@ def record(data):
 # Name, bytes, what the sentence says.
 STRANGERS = (
     ("empty", b"", "is an empty file"),
-    ("model.h5", b"\x89HDF\r\n\x1a\n and more", "an HDF5 file, such as Keras writes"),
-    ("m.weights.h5", b"\x89HDF\r\n\x1a\n and more", "tf.train.Checkpoint"),
-    ("model.keras", zipped("metadata.json"), "with its weights in the HDF5 file model.weights.h5"),
+    ("model.h5", b"\x89HDF\r\n\x1a\n and more", "byte 8: the superblock is of version 32"),
+    ("model.index", b"\x89HDF\r\n\x1a\n and more", "an HDF5 file, such as Keras writes (.h5, .weights.h5)"),
+    ("model.keras", zipped("metadata.json"), "no zip directory ends the file: it is truncated"),
     ("model.pt", zipped("archive/data.pkl"), "of PyTorch's, with a pickle in it that can run code"),
     ("arrays.npz", zipped("w.npy"), "no zip directory ends the file: it is truncated"),
     ("arrays.index", zipped("w.npy"), "a Zip archive of NumPy arrays (.npz)"),

@@ -244,7 +244,6 @@ TEST_CASE("a file that is no checkpoint is refused with what it is") {
   const std::map<std::string, std::pair<std::string, std::string>> files{
       {"empty", {"", "an empty file"}},
       {"model.zip", {"PK\x03\x04 rest of an archive", "a Zip archive"}},
-      {"model.h5", {"\x89HDF\r\n\x1a\n and more", "an HDF5 file"}},
       {"model.pkl", {"\x80\x04\x95 pickled", "a Python pickle, which can run code"}},
       {"state.txt", {"model_checkpoint_path: \"m\"\n", "a catalog"}},
       {"noise", {"nothing in particular", "not a checkpoint of a format that Cairn knows"}},
