@@ -18,6 +18,9 @@ constexpr std::array kFileFormats = {
     FileFormat{Format::Npy, "npy", ".npy", FileType::Numpy, read_npy},
     FileFormat{Format::Gguf, "gguf", ".gguf", FileType::Gguf, read_gguf},
     FileFormat{Format::Npz, "npz", ".npz", FileType::NumpyArchive, read_npz},
+    FileFormat{Format::Onnx, "onnx", ".onnx", FileType::Onnx, read_onnx},
+    FileFormat{Format::Ptd, "ptd", ".ptd", FileType::Ptd, read_ptd},
+    FileFormat{Format::Tflite, "tflite", ".tflite", FileType::Tflite, read_tflite},
 };
 
 const FileFormat* named_as(std::string_view file_name) noexcept {

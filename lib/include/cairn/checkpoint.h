@@ -39,9 +39,21 @@ enum class Verify : std::uint8_t {
 };
 
 // The format of a checkpoint's index. Cairn opens TensorFlowV1 and never writes it.
-enum class Format : std::uint8_t { Cairn, TensorFlow, TensorFlowV1, Safetensors, Npy, Gguf, Npz };
+enum class Format : std::uint8_t {
+  Cairn,
+  TensorFlow,
+  TensorFlowV1,
+  Safetensors,
+  Npy,
+  Gguf,
+  Npz,
+  Onnx,
+  Ptd,
+  Tflite,
+};
 
-// "cairn", "tensorflow", "tensorflow-v1", "safetensors", "npy", "gguf", "npz".
+// "cairn", "tensorflow", "tensorflow-v1", "safetensors", "npy", "gguf", "npz", "onnx", "ptd",
+// "tflite".
 CAIRN_API std::string_view name(Format format) noexcept;
 
 struct OpenOptions {
@@ -104,7 +116,7 @@ class CAIRN_API Checkpoint {
   // Opens the checkpoint at `path` and maps its shards. Reads the index, and no tensor. `path` is
   // one of these:
   // - a prefix ("saved/train2-9"), or any file of the checkpoint,
-  // - a .safetensors, .npy, .npz or .gguf file, or a SavedModel directory,
+  // - a .safetensors, .npy, .npz, .gguf, .onnx, .ptd or .tflite file, or a SavedModel directory,
   // - a directory with a catalog: the latest checkpoint of the catalog opens,
   // - the one file of a V1 checkpoint, one of its files, or their pattern
   //   ("train2-9-?????-of-00003"). The values of a V1 checkpoint are decoded into memory, whatever
