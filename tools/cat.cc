@@ -12,6 +12,7 @@
 #include "npy.h"
 #include "output.h"
 #include "slice.h"
+#include "terminal.h"
 #include "verb.h"
 
 namespace cairn::tools {
@@ -21,7 +22,8 @@ constexpr const char* kDescription =
     "Print all elements of a tensor, one row on each line, as numpy prints arrays. Floats\n"
     "have the shortest form that reads back to the same value. Strings are Python bytes\n"
     "literals. Quantized tensors of a GGUF file print the float32 values that gguf-py\n"
-    "computes. Values of other kinds (variants, unknown types) are hexadecimal bytes.";
+    "computes. Values of other kinds (variants, unknown types) are hexadecimal bytes. On a\n"
+    "terminal, the middle of an array of more than 1,000 elements is left out, as numpy does.";
 
 constexpr const char* kFooter =
     "Exit status: 0 the tensor was printed, 2 it was not (no such tensor, damage, a wrong\n"
@@ -43,8 +45,18 @@ struct Options {
   std::string slice;
   bool raw = false;
   bool npy = false;
+  bool all = false;
   bool follow_links = false;
 };
+
+// A person gets of a large array what numpy shows of it; another program gets all.
+ArrayStyle style_of(Columns columns, const Part& part, const Options& options) {
+  constexpr std::uint64_t kAllMax = 1000;  // numpy's
+  std::uint64_t count = 1;
+  for (const std::int64_t size : part.shape) count *= static_cast<std::uint64_t>(size);
+  const bool all = options.all || count <= kAllMax || !terminal_width();
+  return {columns, all ? Shown::All : Shown::Edges};
+}
 
 // The elements of a tensor or of a part of it: in the mapping where they lie as needed, else a
 // copy.
@@ -112,9 +124,10 @@ Result<void> print_strings(const Tensor& tensor, const Part& part, const Options
     for (const std::string_view value : *strings) print(value);
     return {};
   }
-  print_array(part.shape, Columns::Ragged, [&](std::string& out, std::size_t position) {
-    append_bytes_literal(out, (*strings)[position]);
-  });
+  print_array(part.shape, style_of(Columns::Ragged, part, options),
+              [&](std::string& out, std::size_t position) {
+                append_bytes_literal(out, (*strings)[position]);
+              });
   return {};
 }
 
@@ -136,9 +149,10 @@ Result<void> print_elements(const Tensor& tensor, const Part& part, const Option
   } else if (width == 0) {
     print(hex({reinterpret_cast<const char*>(bytes.data()), bytes.size()}) + "\n");
   } else {
-    print_array(part.shape, Columns::Aligned, [&](std::string& out, std::size_t position) {
-      append_element(out, tensor.dtype(), bytes.data() + position * width);
-    });
+    print_array(part.shape, style_of(Columns::Aligned, part, options),
+                [&](std::string& out, std::size_t position) {
+                  append_element(out, tensor.dtype(), bytes.data() + position * width);
+                });
   }
   return {};
 }
@@ -153,9 +167,10 @@ Result<void> print_quantized(const Tensor& tensor, const Part& part, const Optio
     print_bytes(bytes);
     return {};
   }
-  print_array(part.shape, Columns::Aligned, [&](std::string& out, std::size_t position) {
-    append_element(out, DType::Float32, bytes.data() + position * sizeof(float));
-  });
+  print_array(part.shape, style_of(Columns::Aligned, part, options),
+              [&](std::string& out, std::size_t position) {
+                append_element(out, DType::Float32, bytes.data() + position * sizeof(float));
+              });
   return {};
 }
 
@@ -187,6 +202,7 @@ int cat(Arguments arguments) {
                     "Write the bytes as in memory (little-endian, row-major); strings one\n"
                     "after another, without separators; quantized tensors in their blocks");
   line.add_flag("--npy", options.npy, "Write an .npy file").excludes(raw);
+  line.add_flag("--all", options.all, "Print every element on a terminal too");
   add_follow_links(line, options.follow_links);
   if (const auto exit = line.parse(arguments)) return *exit;
 
