@@ -11,6 +11,7 @@
 #include "cairn/checkpoint.h"
 #include "cairn/convert.h"
 #include "cairn/copy.h"
+#include "cairn/edit.h"
 #include "cairn/salvage.h"
 #include "format/checked.h"
 #include "format/le.h"
@@ -481,6 +482,18 @@ TEST_CASE("a model of several files is converted, and not copied, moved or remov
   CHECK(Checkpoint::open(box / "copy.onnx")->tensor_count() == 28);
   CHECK(has(refusal(convert(box / "c", Format::Onnx, {.output = box / "o"})),
             "does not write ONNX models"));
+}
+
+TEST_CASE("external data gets no hard link, with which onnx would refuse it") {
+  Sandbox box;
+  for (const char* name : {"external.onnx", "weights.bin"})
+    write_file(box / name, read_file(golden(std::string("onnx/") + name)));
+  const std::filesystem::path sources[] = {box / "external.onnx"};
+  REQUIRE(merge(sources, {.output = box / "m"}));
+  CHECK(std::filesystem::hard_link_count(box / "weights.bin") == 1);
+  CHECK(Checkpoint::open(box / "m")->tensor_count() == 27);
+  CHECK(has(refusal(merge(sources, {.output = box / "n", .link = Link::Hard})), "Unsupported: "));
+  CHECK(std::filesystem::hard_link_count(box / "weights.bin") == 1);
 }
 
 TEST_CASE("what is whole of a damaged model is salvaged") {
