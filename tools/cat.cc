@@ -11,6 +11,7 @@
 #include "element.h"
 #include "npy.h"
 #include "output.h"
+#include "packed.h"
 #include "slice.h"
 #include "terminal.h"
 #include "verb.h"
@@ -22,7 +23,8 @@ constexpr const char* kDescription =
     "Print all elements of a tensor, one row on each line, as numpy prints arrays. Floats\n"
     "have the shortest form that reads back to the same value. Strings are Python bytes\n"
     "literals. Quantized tensors of a GGUF file print the float32 values that gguf-py\n"
-    "computes. Values of other kinds (variants, unknown types) are hexadecimal bytes. On a\n"
+    "computes. Packed elements of two and four bits (INT4 and so on) print as numbers, but\n"
+    "for a slice. Values of other kinds (variants, unknown types) are hexadecimal bytes. On a\n"
     "terminal, the middle of an array of more than 1,000 elements is left out, as numpy does.";
 
 constexpr const char* kFooter =
@@ -83,6 +85,13 @@ class Elements {
     return elements;
   }
 
+  // Of bytes that somebody else keeps.
+  static Result<Elements> of(std::span<const std::byte> bytes) {
+    Elements elements;
+    elements.bytes_ = bytes;
+    return elements;
+  }
+
   std::span<const std::byte> bytes() const { return bytes_; }
 
  private:
@@ -132,12 +141,16 @@ Result<void> print_strings(const Tensor& tensor, const Part& part, const Options
 }
 
 Result<void> print_elements(const Tensor& tensor, const Part& part, const Options& options) {
-  const auto elements = Elements::load(tensor, part);
+  const auto own_byte = options.raw || !part.ranges.empty() ? std::nullopt : unpacked_dtype(tensor);
+  const auto copy = own_byte ? unpacked(tensor) : std::vector<std::byte>();
+  if (!copy) return copy.error();
+  const auto elements = own_byte ? Elements::of(*copy) : Elements::load(tensor, part);
   if (!elements) return elements.error();
   const std::span<const std::byte> bytes = elements->bytes();
-  const std::size_t width = element_bytes(tensor.dtype());
+  const DType dtype = own_byte.value_or(tensor.dtype());
+  const std::size_t width = element_bytes(dtype);
   if (options.npy) {
-    const std::string_view description = npy_description(tensor.dtype());
+    const std::string_view description = npy_description(dtype);
     if (description.empty()) {
       return Error{Code::Unsupported, 0,
                    fmt::format("numpy has no type for {}: use --raw", tensor.dtype_name())};
@@ -151,7 +164,7 @@ Result<void> print_elements(const Tensor& tensor, const Part& part, const Option
   } else {
     print_array(part.shape, style_of(Columns::Aligned, part, options),
                 [&](std::string& out, std::size_t position) {
-                  append_element(out, tensor.dtype(), bytes.data() + position * width);
+                  append_element(out, dtype, bytes.data() + position * width);
                 });
   }
   return {};
@@ -200,7 +213,8 @@ int cat(Arguments arguments) {
   const Argument raw =
       line.add_flag("--raw", options.raw,
                     "Write the bytes as in memory (little-endian, row-major); strings one\n"
-                    "after another, without separators; quantized tensors in their blocks");
+                    "after another, without separators; quantized tensors in their blocks,\n"
+                    "packed elements packed");
   line.add_flag("--npy", options.npy, "Write an .npy file").excludes(raw);
   line.add_flag("--all", options.all, "Print every element on a terminal too");
   add_follow_links(line, options.follow_links);

@@ -18,6 +18,7 @@
 #include "cairn/dequantize.h"
 #include "element.h"
 #include "narrow_float.h"
+#include "packed.h"
 
 namespace cairn::tools {
 namespace {
@@ -253,7 +254,8 @@ Statistics statistics_of(const Elements& elements, unsigned threads) {
 }  // namespace
 
 bool has_statistics(const Tensor& tensor) {
-  return can_dequantize(tensor) || static_cast<bool>(scan_of({tensor.dtype(), {}}));
+  return can_dequantize(tensor) || unpacked_dtype(tensor) ||
+         static_cast<bool>(scan_of({tensor.dtype(), {}}));
 }
 
 Result<Statistics> statistics_of(const Tensor& tensor, unsigned threads) {
@@ -261,6 +263,11 @@ Result<Statistics> statistics_of(const Tensor& tensor, unsigned threads) {
     const auto values = dequantize(tensor);
     if (!values) return values.error();
     return statistics_of({DType::Float32, std::as_bytes(std::span(*values))}, threads);
+  }
+  if (const auto dtype = unpacked_dtype(tensor)) {
+    const auto elements = unpacked(tensor);
+    if (!elements) return elements.error();
+    return statistics_of({*dtype, *elements}, threads);
   }
   const auto mapped = tensor.bytes();
   if (mapped) return statistics_of({tensor.dtype(), *mapped}, threads);

@@ -5,10 +5,12 @@ import fcntl
 import json
 import math
 import os
+import pathlib
 import pty
 import shutil
 import struct
 import subprocess
+import sys
 import termios
 import unittest
 
@@ -146,6 +148,16 @@ class Look(CommandTest):
                 self.assertEqual((said["min"], said["max"]), (least, most))
                 self.assertAlmostEqual(said["mean"], mean)
 
+    def test_packed_elements_are_numbers(self):
+        self.golden("onnx/raw.onnx")
+        raw = self.cairn("cat", "raw.onnx", "INT4", "--raw", exit=YES).out
+        nibbles = [half for byte in raw for half in (byte & 15, byte >> 4)][:15]
+        numbers = [nibble - 16 if nibble > 7 else nibble for nibble in nibbles]
+        text = self.cairn("cat", "raw.onnx", "INT4", exit=YES).text
+        self.assertEqual([int(word) for word in text.translate(str.maketrans("[]", "  ")).split()], numbers)
+        (said,) = self.cairn("stat", "raw.onnx", "INT4", "--json", exit=YES).json["tensors"]
+        self.assertEqual((said["min"], said["max"], said["elements"]), (min(numbers), max(numbers), 15))
+
     def test_stat_prints_integers_exactly(self):
         path = self.model({"w": ("I64", [2], struct.pack("<2q", 2**53, 2**53 + 1))})
         self.assertIn(f" {2**53}  {2**53 + 1} ", self.cairn("stat", path, exit=YES).text)
@@ -203,6 +215,17 @@ class Look(CommandTest):
         self.assertEqual(self.cairn("help", "ls", exit=YES).text, self.cairn("ls", "--help", exit=YES).text)
         self.assertIn("the nearest is 'ls'", self.cairn("help", "lss", exit=FAILED).err)
         self.assertEqual(self.cairn("help", exit=YES).text, self.cairn("--help", exit=YES).text)
+
+    def test_the_manual_page_has_every_verb(self):
+        tool = pathlib.Path(__file__).resolve().parents[2] / "tools/man.py"
+        page = subprocess.run([sys.executable, tool, CAIRN], capture_output=True, check=True, text=True).stdout
+        listed = self.cairn("--help", exit=YES).text.partition("Verbs:\n")[2].partition("\n\n")[0]
+        verbs = [line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "]
+        self.assertIn("ls", verbs)
+        for verb in verbs:
+            self.assertIn(f"\n.SH CAIRN {verb.upper()}\n.nf\n", page)
+        requests = {line.split()[0] for line in page.splitlines() if line.startswith((".", "'"))}
+        self.assertEqual(requests, {".TH", ".SH", ".nf", ".fi"})
 
     def completed(self, *words):
         script = self.cairn("completion", "bash", exit=YES).text

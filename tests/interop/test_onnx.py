@@ -83,9 +83,23 @@ class ReadsOnnx(Case):
     def test_strings(self):
         path = self.path("m.onnx")
         words = [bytes(self.rng.integers(0, 256, size, np.uint8)) for size in (0, 1, 5, 300)]
-        onnx.save(model_of([helper.make_tensor("words", TensorProto.STRING, [2, 2], words)]), path)
+        tensor = helper.make_tensor("words", TensorProto.STRING, [2, 2], [word + b"." for word in words])
+        onnx.save(model_of([tensor]), path)
         (entry,) = cairn_json("ls", path)["tensors"]
         self.assertEqual((entry["dtype"], entry["shape"]), ("string", [2, 2]))
+        self.assertEqual(cairn("cat", path, "words", "--raw"), b"".join(word + b"." for word in words))
+
+    def test_a_model_that_was_merged_is_still_read_by_onnx(self):
+        arrays = self.arrays()
+        here = os.getcwd()
+        os.chdir(self.path())
+        try:
+            made = [numpy_helper.from_array(array, name) for name, (_, array) in arrays.items()]
+            onnx.save_model(model_of(made), "m.onnx", save_as_external_data=True, size_threshold=0, location="w.bin")
+            cairn("merge", "m.onnx", "--output", "merged")
+            onnx.load("m.onnx")
+        finally:
+            os.chdir(here)
 
     def test_metadata(self):
         path = self.path("m.onnx")
@@ -109,6 +123,22 @@ class ReadsOnnx(Case):
         np.testing.assert_array_equal(np.load(io.BytesIO(cairn("cat", path, "w", "--npy"))), array)
         part = np.load(io.BytesIO(cairn("cat", path, "w", "--npy", "--slice", "1:3,2:")))
         np.testing.assert_array_equal(part, array[1:3, 2:])
+
+    def test_packed_elements_are_numbers(self):
+        path = self.path("m.onnx")
+        kinds = [kind for kind, bits in NARROW.items() if bits != 6]
+        arrays = {kind: array_of(self.rng, kind, (3, 7)) for kind in kinds}
+        onnx.save(model_of([numpy_helper.from_array(array, kind) for kind, array in arrays.items()]), path)
+        stats = {entry["name"]: entry for entry in cairn_json("stat", path)["tensors"]}
+        for kind, array in arrays.items():
+            with self.subTest(kind):
+                read = np.load(io.BytesIO(cairn("cat", path, kind, "--npy"))).view(array.dtype).astype(np.float64)
+                expected = array.astype(np.float64)
+                np.testing.assert_array_equal(read, expected)
+                said = [float(word) for word in cairn("cat", path, kind).translate(None, b"[]").split()]
+                np.testing.assert_array_equal(said, expected.ravel())
+                self.assertEqual((stats[kind]["min"], stats[kind]["max"]), (expected.min(), expected.max()))
+                self.assertEqual(stats[kind]["zeros"], int((expected == 0).sum()))
 
     def test_cut_models_are_refused_as_onnx_refuses_them(self):
         path, cut = self.path("m.onnx"), self.path("cut.onnx")
