@@ -42,17 +42,20 @@ class TfliteDecoder {
     buffers_ = reader_.vector(root, 4, 4);
     take_metadata(root);
     const Vector graphs = reader_.vector(root, 2, 4);
-    for (std::uint64_t i = 0; i < graphs.count && !reader_.error(); ++i) {
+    for (std::uint64_t i = 0; i < graphs.count && !reader_.error() && !beyond_; ++i) {
       const Table graph = reader_.element(graphs, i);
       // The first one is the model, the others are bodies of its operators.
       std::string name = i == 0 ? "" : reader_.text(graph, 4, limits::kNameBytesMax);
       if (i != 0) name = (name.empty() ? sentence("subgraph_", i) : name) + "/";
-      take_graph(graph, name);
+      if (!is_beyond(1, name.size())) take_graph(graph, name);
     }
     if (reader_.error()) return *reader_.error();
-    if (too_many_)
-      return unsupported(root.at, sentence("the model has more tensors than the limit of ",
-                                           limits::kFlatTensorsMax));
+    if (beyond_) {
+      return unsupported(root.at,
+                         sentence("the model has more tensors and graphs than the limit of ",
+                                  limits::kFlatTensorsMax, ", or their names more than ",
+                                  limits::kFlatNamesBytesMax, " bytes"));
+    }
     std::ranges::sort(model_.tensors, {}, &TensorFacts::name);
     std::ranges::sort(model_.metadata);
     return std::move(model_);
@@ -68,10 +71,18 @@ class TfliteDecoder {
 
   void take_graph(const Table& graph, const std::string& graph_name) {
     const Vector tensors = reader_.vector(graph, 0, 4);
-    seen_ += tensors.count;
-    too_many_ = too_many_ || seen_ > limits::kFlatTensorsMax;
-    for (std::uint64_t i = 0; i < tensors.count && !reader_.error() && !too_many_; ++i)
+    if (is_beyond(tensors.count, 0)) return;
+    for (std::uint64_t i = 0; i < tensors.count && !reader_.error() && !beyond_; ++i)
       take(reader_.element(tensors, i), graph_name);
+  }
+
+  // Counts. One table can be in a list any number of times, and so can its name.
+  bool is_beyond(std::uint64_t tables, std::uint64_t name_bytes) {
+    table_count_ += tables;
+    name_bytes_ += name_bytes;
+    beyond_ = beyond_ || table_count_ > limits::kFlatTensorsMax ||
+              name_bytes_ > limits::kFlatNamesBytesMax;
+    return beyond_;
   }
 
   // Where a buffer's bytes are: inside the FlatBuffers, or behind them.
@@ -86,14 +97,13 @@ class TfliteDecoder {
   void take(const Table& entry, const std::string& graph_name) {
     const auto buffer = reader_.number<std::uint32_t>(entry, 2);
     if (buffer == 0) return;  // of what is computed
+    const bool known = buffer < buffers_.count;
+    const FileRange bytes = known ? bytes_of(buffer) : FileRange{};
+    if (known && bytes.size_bytes == 0) return;
     TensorFacts tensor;
     tensor.name = graph_name + reader_.text(entry, 3, limits::kNameBytesMax);
-    if (buffer >= buffers_.count)
-      return refuse(entry, tensor, sentence("buffer ", buffer, " of ", buffers_.count));
-    const FileRange bytes = bytes_of(buffer);
-    if (bytes.size_bytes == 0 || reader_.error()) return;
-    name_bytes_ += tensor.name.size();
-    too_many_ = too_many_ || name_bytes_ > limits::kFlatNamesBytesMax;
+    if (reader_.error() || is_beyond(0, tensor.name.size())) return;
+    if (!known) return refuse(entry, tensor, sentence("buffer ", buffer, " of ", buffers_.count));
     const auto number = static_cast<std::uint8_t>(reader_.number<std::int8_t>(entry, 1));
     const Type type = number < kTypes.size() ? kTypes[number] : Type{};
     const bool raw = type.bits != 0 || element_bytes(type.dtype) != 0;
@@ -159,9 +169,9 @@ class TfliteDecoder {
   Reader reader_;
   Vector buffers_;
   FlatModel model_;
-  std::uint64_t seen_ = 0;  // tensors
+  std::uint64_t table_count_ = 0;
   std::uint64_t name_bytes_ = 0;
-  bool too_many_ = false;
+  bool beyond_ = false;                                   // the limits
   std::unordered_map<std::string, std::uint64_t> taken_;  // names, and how many got a number behind
 };
 

@@ -56,9 +56,10 @@ struct TfliteTensor {
 
 using Bytes = std::vector<std::uint8_t>;
 
-// A model of these tensors, in one graph each, over buffers of which the first is empty.
+// A model of these tensors, in one graph each, over buffers of which the first is empty. Each
+// tensor is so many times in its graph.
 std::string tflite(const std::vector<std::vector<TfliteTensor>>& graphs,
-                   const std::vector<Bytes>& buffers) {
+                   const std::vector<Bytes>& buffers, std::size_t times = 1) {
   using Table = flatbuffers::Offset<flatbuffers::Table>;
   const auto slot = [](int field) { return static_cast<flatbuffers::voffset_t>(4 + 2 * field); };
   flatbuffers::FlatBufferBuilder made;
@@ -81,13 +82,14 @@ std::string tflite(const std::vector<std::vector<TfliteTensor>>& graphs,
       const auto shape = made.CreateVector(tensor.shape);
       const auto name = made.CreateString(tensor.name);
       const auto sparsity = table([] {});
-      made_tensors.push_back(table([&] {
+      const Table made_tensor = table([&] {
         made.AddOffset(slot(0), shape);
         made.AddElement<std::int8_t>(slot(1), tensor.type, 0);
         made.AddElement<std::uint32_t>(slot(2), tensor.buffer, 0);
         made.AddOffset(slot(3), name);
         if (tensor.sparse) made.AddOffset(slot(6), sparsity);
-      }));
+      });
+      made_tensors.insert(made_tensors.end(), times, made_tensor);
     }
     const auto list = made.CreateVector(made_tensors);
     const auto name = made.CreateString(made_graphs.empty() ? "main" : "body");
@@ -169,6 +171,21 @@ TEST_CASE("a TensorFlow Lite model that contradicts itself is refused, or the te
     REQUIRE(rest);
     CHECK(rest->left_out.size() == 1);
     CHECK(has(rest->left_out.at(0), said));
+  }
+}
+
+TEST_CASE("a tensor that is listed a thousand times does not fill the memory") {
+  const Bytes six = floats({1, 2, 3, 4, 5, 6});
+  const std::string long_name(std::size_t{1} << 20, 'n');
+  for (const auto& [file, good] : {std::pair{tflite({{{"w", {6}, 0, 1}}}, {{}, six}, 1000), true},
+                                   {tflite({{{long_name, {6}, 0, 1}}}, {{}, six}, 1000), false},
+                                   {tflite({{{"w", {6}, 0, 1}}}, {{}, six}, 300'000), false}}) {
+    const auto model = decode_tflite(file);
+    CHECK(model.has_value() == good);
+    if (good) CHECK(model->tensors.size() == 1000);
+    if (model) continue;
+    CHECK(model.error().code == Code::Unsupported);
+    CHECK(has(model.error().what, "than the limit of 262144"));
   }
 }
 
