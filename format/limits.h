@@ -83,6 +83,26 @@ inline constexpr std::uint64_t kHdf5MetadataBytesMax = std::uint64_t{1} << 27;
 
 // Of one dataset: each takes 32 bytes of memory.
 inline constexpr std::uint64_t kHdf5ChunksMax = std::uint64_t{1} << 24;
+// protobuf's own: stops a tower of subgraphs.
+inline constexpr std::size_t kOnnxDepthMax = 100;
+
+// A tensor takes 8 bytes of the file and some 300 of memory.
+inline constexpr std::uint64_t kOnnxTensorsMax = std::uint64_t{1} << 20;
+
+// Every tensor of a subgraph has the names of the nodes around it: stops a long one from being in
+// all of them.
+inline constexpr std::uint64_t kOnnxNamesBytesMax = std::uint64_t{1} << 27;
+
+// Vocabularies take a tenth of it. A string takes 2 bytes of the file and 26 of memory.
+inline constexpr std::uint64_t kOnnxStringsBytesMax = std::uint64_t{1} << 24;
+
+// Tokenizers are put there, of some megabytes.
+inline constexpr std::uint64_t kOnnxMetadataBytesMax = std::uint64_t{1} << 27;
+
+// Tables of FlatBuffers can be in a list any number of times: four bytes of the file claim 300 of
+// memory, and a name.
+inline constexpr std::uint64_t kFlatTensorsMax = std::uint64_t{1} << 18;
+inline constexpr std::uint64_t kFlatNamesBytesMax = std::uint64_t{1} << 27;
 
 // A catalog of a million checkpoints has 100 MB: stops a directory's `checkpoint` from being a disk
 // image.

@@ -16,10 +16,20 @@ enum class Columns : std::uint8_t {
   Ragged,   // strings: one space between them
 };
 
+enum class Shown : std::uint8_t {
+  All,
+  Edges,  // of a dimension of more than six the first and last three, and "..." between them
+};
+
+struct ArrayStyle {
+  Columns columns{};
+  Shown shown{};
+};
+
 // Prints an array to stdout as numpy does, a row of the innermost dimension on one line, in
-// columns; but every element, where numpy leaves out the middle of a large array, and without
-// wrapping, so that a line is a row for other programs too. A scalar (no dimension) prints without
-// brackets.
-void print_array(std::span<const std::int64_t> shape, Columns columns, const AppendElement& append);
+// columns; without wrapping, so that a line is a row for other programs too. A scalar (no
+// dimension) prints without brackets.
+void print_array(std::span<const std::int64_t> shape, const ArrayStyle& style,
+                 const AppendElement& append);
 
 }  // namespace cairn::tools

@@ -11,7 +11,9 @@
 #include "element.h"
 #include "npy.h"
 #include "output.h"
+#include "packed.h"
 #include "slice.h"
+#include "terminal.h"
 #include "verb.h"
 
 namespace cairn::tools {
@@ -21,7 +23,9 @@ constexpr const char* kDescription =
     "Print all elements of a tensor, one row on each line, as numpy prints arrays. Floats\n"
     "have the shortest form that reads back to the same value. Strings are Python bytes\n"
     "literals. Quantized tensors of a GGUF file print the float32 values that gguf-py\n"
-    "computes. Values of other kinds (variants, unknown types) are hexadecimal bytes.";
+    "computes. Packed elements of two and four bits (INT4 and so on) print as numbers, but\n"
+    "for a slice. Values of other kinds (variants, unknown types) are hexadecimal bytes. On a\n"
+    "terminal, the middle of an array of more than 1,000 elements is left out, as numpy does.";
 
 constexpr const char* kFooter =
     "Exit status: 0 the tensor was printed, 2 it was not (no such tensor, damage, a wrong\n"
@@ -43,8 +47,18 @@ struct Options {
   std::string slice;
   bool raw = false;
   bool npy = false;
+  bool all = false;
   bool follow_links = false;
 };
+
+// A person gets of a large array what numpy shows of it; another program gets all.
+ArrayStyle style_of(Columns columns, const Part& part, const Options& options) {
+  constexpr std::uint64_t kAllMax = 1000;  // numpy's
+  std::uint64_t count = 1;
+  for (const std::int64_t size : part.shape) count *= static_cast<std::uint64_t>(size);
+  const bool all = options.all || count <= kAllMax || !terminal_width();
+  return {columns, all ? Shown::All : Shown::Edges};
+}
 
 // The elements of a tensor or of a part of it: in the mapping where they lie as needed, else a
 // copy.
@@ -68,6 +82,13 @@ class Elements {
     const auto done = tensor.read(elements.copy_, part.ranges);
     if (!done) return done.error();
     elements.bytes_ = elements.copy_;
+    return elements;
+  }
+
+  // Of bytes that somebody else keeps.
+  static Result<Elements> of(std::span<const std::byte> bytes) {
+    Elements elements;
+    elements.bytes_ = bytes;
     return elements;
   }
 
@@ -112,19 +133,24 @@ Result<void> print_strings(const Tensor& tensor, const Part& part, const Options
     for (const std::string_view value : *strings) print(value);
     return {};
   }
-  print_array(part.shape, Columns::Ragged, [&](std::string& out, std::size_t position) {
-    append_bytes_literal(out, (*strings)[position]);
-  });
+  print_array(part.shape, style_of(Columns::Ragged, part, options),
+              [&](std::string& out, std::size_t position) {
+                append_bytes_literal(out, (*strings)[position]);
+              });
   return {};
 }
 
 Result<void> print_elements(const Tensor& tensor, const Part& part, const Options& options) {
-  const auto elements = Elements::load(tensor, part);
+  const auto own_byte = options.raw || !part.ranges.empty() ? std::nullopt : unpacked_dtype(tensor);
+  const auto copy = own_byte ? unpacked(tensor) : std::vector<std::byte>();
+  if (!copy) return copy.error();
+  const auto elements = own_byte ? Elements::of(*copy) : Elements::load(tensor, part);
   if (!elements) return elements.error();
   const std::span<const std::byte> bytes = elements->bytes();
-  const std::size_t width = element_bytes(tensor.dtype());
+  const DType dtype = own_byte.value_or(tensor.dtype());
+  const std::size_t width = element_bytes(dtype);
   if (options.npy) {
-    const std::string_view description = npy_description(tensor.dtype());
+    const std::string_view description = npy_description(dtype);
     if (description.empty()) {
       return Error{Code::Unsupported, 0,
                    fmt::format("numpy has no type for {}: use --raw", tensor.dtype_name())};
@@ -136,9 +162,10 @@ Result<void> print_elements(const Tensor& tensor, const Part& part, const Option
   } else if (width == 0) {
     print(hex({reinterpret_cast<const char*>(bytes.data()), bytes.size()}) + "\n");
   } else {
-    print_array(part.shape, Columns::Aligned, [&](std::string& out, std::size_t position) {
-      append_element(out, tensor.dtype(), bytes.data() + position * width);
-    });
+    print_array(part.shape, style_of(Columns::Aligned, part, options),
+                [&](std::string& out, std::size_t position) {
+                  append_element(out, dtype, bytes.data() + position * width);
+                });
   }
   return {};
 }
@@ -153,9 +180,10 @@ Result<void> print_quantized(const Tensor& tensor, const Part& part, const Optio
     print_bytes(bytes);
     return {};
   }
-  print_array(part.shape, Columns::Aligned, [&](std::string& out, std::size_t position) {
-    append_element(out, DType::Float32, bytes.data() + position * sizeof(float));
-  });
+  print_array(part.shape, style_of(Columns::Aligned, part, options),
+              [&](std::string& out, std::size_t position) {
+                append_element(out, DType::Float32, bytes.data() + position * sizeof(float));
+              });
   return {};
 }
 
@@ -185,8 +213,10 @@ int cat(Arguments arguments) {
   const Argument raw =
       line.add_flag("--raw", options.raw,
                     "Write the bytes as in memory (little-endian, row-major); strings one\n"
-                    "after another, without separators; quantized tensors in their blocks");
+                    "after another, without separators; quantized tensors in their blocks,\n"
+                    "packed elements packed");
   line.add_flag("--npy", options.npy, "Write an .npy file").excludes(raw);
+  line.add_flag("--all", options.all, "Print every element on a terminal too");
   add_follow_links(line, options.follow_links);
   if (const auto exit = line.parse(arguments)) return *exit;
 

@@ -1,11 +1,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "cairn/checkpoint.h"
+#include "metadata.h"
 #include "output.h"
+#include "select.h"
+#include "table.h"
+#include "terminal.h"
 #include "verb.h"
 
 namespace cairn::tools {
@@ -14,10 +20,16 @@ namespace {
 constexpr const char* kDescription =
     "List the tensors of a checkpoint in bytewise order of their names: dtype, shape, bytes,\n"
     "shard, offset in the shard, and the stored CRC32C. Then list its metadata and\n"
-    "safetensors' __metadata__. Reads the index, not the tensors.";
+    "safetensors' __metadata__, unless tensors are named. Reads the index, not the tensors.";
 
 constexpr const char* kFooter =
-    "Exit status: 0 the list was printed, 2 the checkpoint could not be opened.\n\n"
+    "Exit status: 0 the list was printed, 2 the checkpoint could not be opened, or a TENSOR\n"
+    "means no tensor of it.\n\n"
+    "TENSOR is a name, an object path, or a pattern: '*' stands for any characters, '/' among\n"
+    "them, and '?' for one. A name that a tensor has is no pattern.\n\n"
+    "On a terminal sizes are rounded, columns that do not fit are left out, the last ones\n"
+    "first, and long names lose their middle. A parameter is an element of a tensor of\n"
+    "numbers.\n\n"
     "A partitioned variable is stored in several slices: its shard, offset and checksum are\n"
     "'-' (JSON: null). The values of a V1 checkpoint and the compressed arrays of a .npz file\n"
     "have no offset in their file: they are decoded. Bytes and checksum are those of the\n"
@@ -28,63 +40,22 @@ constexpr const char* kFooter =
     "Examples:\n"
     "  cairn ls saved/train2-9\n"
     "  cairn ls saved                      the latest checkpoint of the directory\n"
+    "  cairn ls model.safetensors '*.weight'\n"
     "  cairn ls model.safetensors --json | jq -r '.tensors[].name'";
 
 std::string shape_text(std::span<const std::int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ","));
 }
 
-// The values of a V1 file, and compressed arrays, are nowhere in their file as bytes.
+// The values of a V1 file, compressed arrays, and the numbers of protobuf are nowhere in their file
+// as bytes.
 bool has_offset(const Checkpoint& checkpoint, const Tensor& tensor) {
-  const bool decoded =
-      checkpoint.format() == Format::TensorFlowV1 ||
-      (checkpoint.format() != Format::Cairn && tensor.shard().ends_with(" (decoded)"));
+  const bool decoded = checkpoint.format() == Format::TensorFlowV1 ||
+                       tensor.shard() == std::string(checkpoint.shard_at(0).name) + " (decoded)";
   return !tensor.partitioned() && !decoded;
 }
 
-using KeyValues = std::vector<Checkpoint::KeyValue>;
-
-KeyValues metadata_of(const Checkpoint& checkpoint) {
-  KeyValues pairs;
-  for (std::size_t i = 0; i < checkpoint.metadata_count(); ++i)
-    pairs.push_back(checkpoint.metadata_at(i));
-  return pairs;
-}
-
-KeyValues safetensors_metadata_of(const Checkpoint& checkpoint) {
-  KeyValues pairs;
-  for (std::size_t i = 0; i < checkpoint.safetensors_metadata_count(); ++i)
-    pairs.push_back(checkpoint.safetensors_metadata_at(i));
-  return pairs;
-}
-
-void add_pairs(Json& json, std::string_view list, const KeyValues& pairs) {
-  json.begin_array(list);
-  for (const auto& [key, value] : pairs)
-    json.begin_object().text("key", key).text("value", value).end_object();
-  json.end_array();
-}
-
-// At most so many bytes, and no character of UTF-8 cut in two.
-std::string_view whole_part(std::string_view text, std::size_t bytes_max) {
-  while (bytes_max < text.size() && bytes_max != 0 && (text[bytes_max] & '\xc0') == '\x80')
-    --bytes_max;
-  return text.substr(0, bytes_max);
-}
-
-// Values may be documents of their own: their beginning says what they are.
-void print_pairs(std::string_view list, const KeyValues& pairs) {
-  constexpr std::size_t kShownMax = 100;
-  for (const auto& [key, value] : pairs) {
-    const std::string shown = safe(value);
-    const bool cut = value.size() > kShownMax;
-    print(fmt::format("{} {}: {}{}\n", list, safe(key),
-                      cut ? safe(whole_part(value, kShownMax)) : shown,
-                      cut ? fmt::format("… ({} bytes)", grouped(value.size())) : ""));
-  }
-}
-
-void print_json(const Checkpoint& checkpoint) {
+void print_json(const Checkpoint& checkpoint, std::span<const Tensor> tensors) {
   Json json;
   json.begin_object();
   json.text("prefix", checkpoint.prefix().native());
@@ -98,11 +69,9 @@ void print_json(const Checkpoint& checkpoint) {
     json.begin_object().text("name", shard.name).number("bytes", shard.size_bytes).end_object();
   }
   json.end_array();
-  add_pairs(json, "metadata", metadata_of(checkpoint));
-  add_pairs(json, "safetensors_metadata", safetensors_metadata_of(checkpoint));
-  json.begin_array("tensors");
-  for (std::size_t i = 0; i < checkpoint.tensor_count(); ++i) {
-    const Tensor tensor = checkpoint.tensor_at(i);
+  add_metadata(json, checkpoint);
+  json.number("parameters", parameter_count(tensors)).begin_array("tensors");
+  for (const Tensor& tensor : tensors) {
     json.begin_object().text("name", tensor.name()).text("dtype", tensor.dtype_name());
     json.begin_array("shape");
     for (const std::int64_t dimension : tensor.shape()) json.element(dimension);
@@ -117,50 +86,48 @@ void print_json(const Checkpoint& checkpoint) {
   json.end_array().end_object().finish();
 }
 
-using Row = std::vector<std::string>;
-
-Row row(const Checkpoint& checkpoint, const Tensor& tensor) {
+std::vector<std::string> row(const Checkpoint& checkpoint, const Tensor& tensor, bool on_terminal) {
   return {safe(tensor.name()),
           std::string(tensor.dtype_name()),
           shape_text(tensor.shape()),
-          std::to_string(tensor.size_bytes()),
+          on_terminal ? human_bytes(tensor.size_bytes()) : std::to_string(tensor.size_bytes()),
           tensor.partitioned() ? "-" : safe(tensor.shard()),
           has_offset(checkpoint, tensor) ? std::to_string(tensor.offset_bytes()) : "-",
           tensor.crc32c() ? hex(*tensor.crc32c()) : "-"};
 }
 
-void print_table(const std::vector<Row>& rows) {
-  std::vector<std::size_t> widths(rows.front().size());
-  for (const Row& cells : rows) {
-    for (std::size_t i = 0; i < cells.size(); ++i) widths[i] = std::max(widths[i], cells[i].size());
-  }
-  for (const Row& cells : rows) {
-    std::string line;
-    for (std::size_t i = 0; i < cells.size(); ++i) {
-      const bool number = i == 3 || i == 5;  // bytes and offset
-      line += fmt::format(fmt::runtime(number ? "{:>{}}  " : "{:<{}}  "), cells[i], widths[i]);
-    }
-    line.erase(line.find_last_not_of(' ') + 1);
-    print(line + "\n");
-  }
+std::string count_of(std::uint64_t count, std::string_view what) {
+  return fmt::format("{} {}{}", grouped(count), what, count == 1 ? "" : "s");
 }
 
-void print_text(const Checkpoint& checkpoint) {
-  std::vector<Row> rows = {{"tensor", "dtype", "shape", "bytes", "shard", "offset", "crc32c"}};
-  for (std::size_t i = 0; i < checkpoint.tensor_count(); ++i) {
-    rows.push_back(row(checkpoint, checkpoint.tensor_at(i)));
+void print_text(const Checkpoint& checkpoint, std::span<const Tensor> tensors, bool all) {
+  const bool on_terminal = terminal_width().has_value();
+  Table table({{"tensor"},
+               {"dtype"},
+               {"shape"},
+               {on_terminal ? "size" : "bytes", true},
+               {"shard"},
+               {"offset", true},
+               {"crc32c"}});
+  for (const Tensor& tensor : tensors) table.add(row(checkpoint, tensor, on_terminal));
+  table.print(4);
+  const std::string parameters = count_of(parameter_count(tensors), "parameter");
+  if (!all) {
+    std::uint64_t bytes = 0;
+    for (const Tensor& tensor : tensors) bytes += tensor.size_bytes();
+    print(fmt::format("{}: {} of {}, {}, {} bytes\n", safe(checkpoint.prefix().native()),
+                      tensors.size(), count_of(checkpoint.tensor_count(), "tensor"), parameters,
+                      grouped(bytes)));
+    return;
   }
-  print_table(rows);
-  print_pairs("metadata", metadata_of(checkpoint));
-  print_pairs("__metadata__", safetensors_metadata_of(checkpoint));
+  print_metadata(checkpoint);
   std::uint64_t bytes = 0;
   const std::size_t shards = checkpoint.shard_count();
   for (std::size_t i = 0; i < shards; ++i) bytes += checkpoint.shard_at(i).size_bytes;
   const std::string step = checkpoint.step() ? fmt::format(", step {}", *checkpoint.step()) : "";
-  print(fmt::format("{}: {}{}, {} tensor{}, {} bytes in {} shard{}\n",
-                    safe(checkpoint.prefix().native()), name(checkpoint.format()), step,
-                    rows.size() - 1, rows.size() == 2 ? "" : "s", grouped(bytes), shards,
-                    shards == 1 ? "" : "s"));
+  print(fmt::format("{}: {}{}, {}, {}, {} bytes in {}\n", safe(checkpoint.prefix().native()),
+                    name(checkpoint.format()), step, count_of(tensors.size(), "tensor"), parameters,
+                    grouped(bytes), count_of(shards, "shard")));
 }
 
 }  // namespace
@@ -169,15 +136,19 @@ int ls(Arguments arguments) {
   std::string path;
   bool json = false;
   bool follow_links = false;
+  std::vector<std::string> words;
   CommandLine line("cairn ls", kDescription, kFooter);
   add_path(line, path);
+  line.add("TENSOR", words, "List only these: names or patterns, such as '*.weight'");
   add_json(line, json);
   add_follow_links(line, follow_links);
   if (const auto exit = line.parse(arguments)) return *exit;
 
   const auto checkpoint = open_or_complain(path, follow_links);
   if (!checkpoint) return kFailed;
-  json ? print_json(*checkpoint) : print_text(*checkpoint);
+  const auto tensors = select(*checkpoint, words);
+  if (!tensors) return kFailed;
+  json ? print_json(*checkpoint, *tensors) : print_text(*checkpoint, *tensors, words.empty());
   return kYes;
 }
 

@@ -31,7 +31,11 @@ struct Verb {
 };
 
 constexpr Verb kVerbs[] = {
-    {"ls", ls, "PATH", "list the tensors: dtype, shape, bytes, shard, offset, checksum"},
+    {"ls", ls, "PATH [TENSOR...]",
+     "list the tensors: dtype, shape, bytes, shard, offset, checksum"},
+    {"info", info, "PATH", "say what a checkpoint is: format, dtypes, parameters, metadata"},
+    {"stat", stat, "PATH [TENSOR...]",
+     "print least, greatest, mean, deviation, zeros, NaN and infinities"},
     {"tree", tree, "PATH",
      "print the objects of a TensorFlow 2 checkpoint, or tensor names, as a tree"},
     {"cat", cat, "PATH TENSOR", "print the values of a tensor, or write its bytes"},
@@ -55,22 +59,24 @@ constexpr Verb kVerbs[] = {
     {"pin", pin, "PREFIX", "keep a checkpoint for ever"},
     {"demo", demo, "", "show the main task with a directory that TensorFlow wrote"},
     {"bench", bench, "PATH", "measure what a server needs: open, touch, verify, copy, restore"},
+    {"completion", completion, "SHELL",
+     "print a script that completes words for bash, fish or zsh"},
 };
 
 std::string help() {
   std::string out =
       "cairn: memory-mapped checkpoints that TensorFlow reads and writes too\n\n"
       "Usage: cairn VERB [OPTIONS] ...\n"
-      "       cairn VERB --help\n"
+      "       cairn help VERB\n"
       "       cairn --version\n\n"
       "Verbs:\n";
   for (const Verb& verb : kVerbs) {
     out += fmt::format("  {:<30}  {}\n", fmt::format("{} {}", verb.name, verb.synopsis), verb.does);
   }
   out +=
-      "\nPATH is a prefix (saved/train2-9), any file of a checkpoint, a .safetensors or .npy file, "
-      "a\n"
-      "SavedModel directory, or a directory with a catalog (this means its latest checkpoint).\n\n"
+      "\nPATH is a prefix (saved/train2-9), any file of a checkpoint, a .safetensors, .gguf,\n"
+      ".onnx, .npz, .npy, .ptd or .tflite file, a SavedModel directory, or a directory with a\n"
+      "catalog (this means its latest checkpoint).\n\n"
       "Exit status:\n"
       "  0  success\n"
       "  1  the check failed: damage was found, or there is no latest checkpoint\n"
@@ -110,24 +116,36 @@ int unknown(std::string_view word) {
   return kFailed;
 }
 
+const Verb* verb_of(std::string_view word) {
+  const auto found = std::ranges::find(kVerbs, word, &Verb::name);
+  return found == std::end(kVerbs) ? nullptr : found;
+}
+
+int help_of(std::string_view word) {
+  const Verb* const verb = verb_of(word);
+  std::string option = "--help";
+  char* const argument = option.data();
+  return verb == nullptr ? unknown(word) : verb->run(Arguments(&argument, 1));
+}
+
 int run(Arguments arguments) {
   if (arguments.empty()) {
     complain("a verb is missing (see cairn --help)");
     return kFailed;
   }
   const std::string_view word = arguments[0];
-  if (word == "--help" || word == "-h" || word == "help") {
+  const bool asks_help = word == "--help" || word == "-h" || word == "help";
+  if (asks_help && arguments.size() == 1) {
     print(help());
     return kYes;
   }
+  if (asks_help) return help_of(arguments[1]);
   if (word == "--version") {
     print(fmt::format("cairn {}\n", version()));
     return kYes;
   }
-  for (const Verb& verb : kVerbs) {
-    if (verb.name == word) return verb.run(arguments.subspan(1));
-  }
-  return unknown(word);
+  const Verb* const verb = verb_of(word);
+  return verb == nullptr ? unknown(word) : verb->run(arguments.subspan(1));
 }
 
 // In place of the death by SIGBUS, in a signal handler: it may do little more than this.

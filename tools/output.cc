@@ -180,6 +180,12 @@ Json& Json::decimal(std::string_view key, double value) {
   return *this;
 }
 
+Json& Json::literal(std::string_view key, std::string_view number) {
+  name(key);
+  out_ += number;
+  return *this;
+}
+
 Json& Json::flag(std::string_view key, bool value) {
   name(key);
   out_ += value ? "true" : "false";

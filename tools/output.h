@@ -53,7 +53,8 @@ class Json {
   Json& text_or_null(std::string_view key, const std::optional<std::string>& value);
   Json& number(std::string_view key, std::uint64_t value);
   Json& number(std::string_view key, std::optional<std::int64_t> value);
-  Json& decimal(std::string_view key, double value);
+  Json& decimal(std::string_view key, double value);  // with three digits behind the point
+  Json& literal(std::string_view key, std::string_view number);  // as it is
   Json& flag(std::string_view key, bool value);
   Json& null(std::string_view key);
   Json& element(std::string_view value);

@@ -18,6 +18,8 @@ enum Exit : int {
 };
 
 int ls(Arguments arguments);
+int info(Arguments arguments);
+int stat(Arguments arguments);
 int tree(Arguments arguments);
 int cat(Arguments arguments);
 int verify(Arguments arguments);
@@ -39,6 +41,7 @@ int prune(Arguments arguments);
 int pin(Arguments arguments);
 int demo(Arguments arguments);
 int bench(Arguments arguments);
+int completion(Arguments arguments);
 
 // Options that mean the same in every verb that has them.
 void add_path(CommandLine& line, std::string& path);

@@ -273,6 +273,7 @@ Result<Composed> compose(std::vector<MergeInput> sources) {
   for (std::size_t i = 0; i < sources.size(); ++i) {
     Parts& parts = sources[i].found.parts;
     format::IndexFacts facts = parts.index.facts();
+    result.no_hard_links = result.no_hard_links || parts.format == Format::Onnx;
     if (i == 0) {
       result.facts.chunk_bytes = facts.chunk_bytes;
       result.facts.created_ns = facts.created_ns;

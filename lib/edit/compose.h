@@ -31,6 +31,9 @@ struct Composed {
   // Parallel: the shard was touched behind its P.cairn. It keeps the identity that was recorded
   // there, so that its tensors are checked before use in the new checkpoint as in the old one.
   std::vector<bool> doubtful;
+  // A file is external data of an ONNX model: the onnx package refuses to read it once it has
+  // another name.
+  bool no_hard_links = false;
   std::vector<std::string> warnings;
   std::vector<SeenSource> seen;
 };

@@ -246,6 +246,12 @@ std::string_view why_not_written(Format target) noexcept {
     return "Cairn does not write GGUF files; write the format safetensors or cairn instead";
   if (target == Format::Hdf5 || target == Format::Keras)
     return "Cairn does not write HDF5 files; write the format safetensors or cairn instead";
+  if (target == Format::Onnx)
+    return "Cairn does not write ONNX models; write the format safetensors or cairn instead";
+  if (target == Format::Ptd)
+    return "Cairn does not write .ptd files; write the format safetensors or cairn instead";
+  if (target == Format::Tflite)
+    return "Cairn does not write .tflite models; write the format safetensors or cairn instead";
   return {};
 }
 

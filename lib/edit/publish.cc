@@ -119,7 +119,13 @@ Result<std::vector<TempFile>> prepare_arriving(const Destination& to,
                                                const TransferOptions& options, Transfer& transfer) {
   std::vector<std::string> names;
   for (const format::ShardFacts& shard : linked.facts.shards) names.push_back(shard.name);
-  const bool own_files = linked.whole && linked.whole->independent;
+  if (linked.no_hard_links && options.link == Link::Hard) {
+    return Error{Code::Unsupported, 0,
+                 to.prefix.string() +
+                     ": nothing is written: the onnx package refuses to read a file of external "
+                     "data that has a hard link; use Link::Auto (--link auto), which copies it"};
+  }
+  const bool own_files = linked.no_hard_links || (linked.whole && linked.whole->independent);
   return own_files ? reflink_or_copy_shards(linked.files, names, to, options, transfer)
                    : link_or_copy_shards(linked.files, names, to, options, transfer);
 }

@@ -58,6 +58,7 @@ struct LinkedCheckpoint {
   format::IndexFacts facts;         // its shards have no names yet
   std::span<const os::File> files;  // parallel to facts.shards
   std::vector<bool> doubtful;       // parallel; empty: none. Keeps the recorded identity.
+  bool no_hard_links = false;       // as in Composed
   bool own_index = true;            // P.cairn too
   // A P.index that can be taken as it is, where the shards get these names; else one is made.
   std::span<const std::byte> tensorflow_index;

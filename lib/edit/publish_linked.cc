@@ -23,6 +23,7 @@ Result<Transfer> publish_linked(Composed composed, const TransferOptions& option
   linked.facts = std::move(composed.facts);
   linked.files = composed.files;
   linked.doubtful = std::move(composed.doubtful);
+  linked.no_hard_links = composed.no_hard_links;
   linked.unchanged = [&]() -> Result<void> {
     for (const SeenSource& source : composed.seen) {
       CAIRN_TRY(same, same_place({source.location.directory, source.location.base},

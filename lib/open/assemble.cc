@@ -17,6 +17,30 @@ Result<OpenShard> open_shard(const os::Directory& directory, const std::string& 
   return OpenShard{std::move(opened.file), identity_of(opened.info)};
 }
 
+Result<OpenShard> open_named_shard(const Location& location, const std::string& name,
+                                   const std::string& path) {
+  const std::string says = path + ": names the file " + format::quoted(name);
+  if (!is_bare(name))
+    return Error{Code::Unsafe, 0, says + ", which does not lie in the same directory"};
+  if (has_control_characters(name))
+    return Error{Code::Unsafe, 0, says + ", which has control characters"};
+  auto opened = open_shard(location.directory, name, location.links == os::Links::Follow);
+  if (opened) return opened;
+  Error missing = std::move(opened).error();
+  missing.what += "; " + path + " names it";
+  return missing;
+}
+
+format::ReadAt reads_of(const OpenShard& shard) {
+  const os::File& file = shard.file;
+  return [&file](std::uint64_t offset_bytes, std::span<std::byte> out) -> format::Decoded<void> {
+    const auto done = file.read_at(offset_bytes, out);
+    if (done) return {};
+    std::string why = done.error().what.substr(file.path().size() + 2);
+    return format::DecodeError{done.error().code, offset_bytes, std::move(why)};
+  };
+}
+
 Result<void> check_shard_names(const format::IndexView& index, const Location& location,
                                const std::string& path) {
   for (std::size_t i = 0; i < index.shard_count(); ++i) {

@@ -10,6 +10,7 @@
 #include "cairn/checkpoint.h"
 #include "format/cairn/index.h"
 #include "format/facts.h"
+#include "format/read_at.h"
 #include "lib/open/locate.h"
 #include "lib/read/open_checkpoint.h"
 
@@ -22,6 +23,14 @@ struct OpenShard {
 };
 Result<OpenShard> open_shard(const os::Directory& directory, const std::string& name,
                              bool follow_links);
+
+// The same of a file that lies beside another one, `path`, which names it. Unsafe: its name has a
+// directory or control characters in it.
+Result<OpenShard> open_named_shard(const Location& location, const std::string& name,
+                                   const std::string& path);
+
+// How a decoder reads the shard, which must outlive the answer.
+format::ReadAt reads_of(const OpenShard& shard);
 
 // What the user names may hold any character, and so may what is called after it; a name that comes
 // from a file alone must not steer the terminal that shows it.

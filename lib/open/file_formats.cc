@@ -22,6 +22,9 @@ constexpr std::array kFileFormats = {
     FileFormat{Format::Keras, "keras", ".keras", FileType::KerasArchive, read_keras},
     FileFormat{Format::Keras, "keras", ".weights.json", FileType::KerasIndex, read_keras_index},
     FileFormat{Format::Npz, "npz", ".npz", FileType::NumpyArchive, read_npz},
+    FileFormat{Format::Onnx, "onnx", ".onnx", FileType::Onnx, read_onnx},
+    FileFormat{Format::Ptd, "ptd", ".ptd", FileType::Ptd, read_ptd},
+    FileFormat{Format::Tflite, "tflite", ".tflite", FileType::Tflite, read_tflite},
 };
 
 const FileFormat* named_as(std::string_view file_name) noexcept {

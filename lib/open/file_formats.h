@@ -60,6 +60,9 @@ Result<FileIndex> read_gguf(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_hdf5(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_keras(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_keras_index(OpenShard file, const FileReadOptions& how);
+Result<FileIndex> read_onnx(OpenShard file, const FileReadOptions& how);
+Result<FileIndex> read_ptd(OpenShard file, const FileReadOptions& how);
+Result<FileIndex> read_tflite(OpenShard file, const FileReadOptions& how);
 
 // Unsupported: the file is one of several parts, which no one step can copy, move or remove.
 Result<void> check_in_one_file(const Location& location);

@@ -80,21 +80,8 @@ class HubReader {
   }
 
   Result<void> read_shard(const std::string& name) {
-    if (!is_bare(name)) {
-      return error(Code::Unsafe, "names the file " + format::quoted(name) +
-                                     ", which does not lie in the index's own directory");
-    }
-    if (has_control_characters(name)) {
-      return error(Code::Unsafe,
-                   "names the file " + format::quoted(name) + ", which has control characters");
-    }
-    auto opened = open_shard(location_.directory, name, location_.links == os::Links::Follow);
-    if (!opened) {
-      Error missing = std::move(opened).error();
-      missing.what += "; " + path_ + " names it";
-      return missing;
-    }
-    CAIRN_TRY(read, read_safetensors(*std::move(opened), {name, whole_}));
+    CAIRN_TRY(opened, open_named_shard(location_, name, path_));
+    CAIRN_TRY(read, read_safetensors(std::move(opened), {name, whole_}));
     const auto shard = static_cast<std::uint32_t>(shards_.size());
     for (TensorFacts& tensor : read.facts.tensors) {
       tensor.span.shard = shard;

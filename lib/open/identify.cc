@@ -31,6 +31,15 @@ constexpr Magic kMagics[] = {
     {"\x93NUMPY", FileType::Numpy},
 };
 
+// The marks of FlatBuffers, behind the offset of the first table.
+constexpr std::size_t kSchemaMarkAt = 4;
+constexpr Magic kSchemaMarks[] = {
+    {"FT01", FileType::Ptd},
+    {"TFL3", FileType::Tflite},
+    {"ET12", FileType::Pte},
+    {"ORTM", FileType::Ort},
+};
+
 // Up to kHeadBytes from either end.
 Result<std::string> some_bytes(const os::File& file, std::uint64_t offset_bytes) {
   std::string bytes(kHeadBytes, '\0');
@@ -125,11 +134,33 @@ bool has_magic(std::string_view head) noexcept {
                              [&](const Magic& magic) { return head.starts_with(magic.bytes); });
 }
 
+// The offset of the first table is less than any file has, so that no text begins so.
+FileType by_schema_mark(std::string_view head) noexcept {
+  if (head.size() < kSchemaMarkAt || head[3] != '\0') return FileType::Unknown;
+  for (const Magic& mark : kSchemaMarks) {
+    if (head.substr(kSchemaMarkAt).starts_with(mark.bytes)) return mark.type;
+  }
+  return FileType::Unknown;
+}
+
+// A map whose first key is a word, as flax writes it.
+bool is_msgpack(std::string_view head) noexcept {
+  if (head.size() < 3) return false;
+  const auto first = static_cast<unsigned char>(head[0]);
+  const auto second = static_cast<unsigned char>(head[1]);
+  if (first < 0x81 || first > 0x8f || second < 0xa1 || second > 0xbf) return false;
+  const std::string_view key = head.substr(2, second & 0x1f);
+  return head.size() > key.size() + 2 && std::ranges::all_of(key, [](char character) {
+           return character > ' ' && character < '\x7f';
+         });
+}
+
 FileType by_first_bytes(std::string_view head) {
   for (const Magic& magic : kMagics) {
     if (!head.starts_with(magic.bytes)) continue;
     return magic.type == FileType::Zip ? archive_type(head) : magic.type;
   }
+  if (const FileType type = by_schema_mark(head); type != FileType::Unknown) return type;
   if (is_records(head)) {
     return head.find("brain.Event:") == std::string_view::npos ? FileType::Records
                                                                : FileType::Events;
@@ -140,6 +171,7 @@ FileType by_first_bytes(std::string_view head) {
   const FileType packed = by_packing(head);
   if (packed != FileType::Unknown) return packed;
   if (head.size() > 2 && head[0] == '\x80' && head[1] >= 2 && head[1] <= 5) return FileType::Pickle;
+  if (is_msgpack(head)) return FileType::Msgpack;
   if (head.find(kCatalogWord) != std::string_view::npos) return FileType::CatalogText;
   return FileType::Unknown;
 }
@@ -171,10 +203,42 @@ std::string_view by_name(std::string_view name) noexcept {
   return {};
 }
 
-std::string_view by_type(FileType type) noexcept {
+// What holds no weights, or is not the file itself.
+std::string_view no_model(FileType type) noexcept {
   switch (type) {
     case FileType::Empty:
       return "an empty file";
+    case FileType::GitLfsPointer:
+      return "a Git LFS pointer, which is in the place of the file; run 'git lfs pull' to get the "
+             "file itself";
+    case FileType::Html:
+      return "an HTML page, such as a server sends instead of a file (an error, or a login); "
+             "download the file again";
+    case FileType::Xml:
+      return "XML, such as an object store sends instead of a file (an error); download the file "
+             "again";
+    case FileType::Json:
+      return "JSON text; if it lists the shards of a model (model.safetensors.index.json), give "
+             "the .safetensors files that it names";
+    case FileType::Compressed:
+      return "a compressed file (gzip, xz, zstd or bzip2); decompress it, and give the result";
+    case FileType::Tar:
+      return "a tar archive; unpack it, and give a file from it";
+    case FileType::Events:
+      return "an event file of TensorBoard, which holds logs and no weights; give the prefix of a "
+             "checkpoint";
+    case FileType::Records:
+      return "a TFRecord file, which holds training examples and no weights";
+    case FileType::CatalogText:
+      return "a catalog (CheckpointState) under another name; give a prefix that it lists, or its "
+             "directory";
+    default:
+      return "not a checkpoint of a format that Cairn knows";
+  }
+}
+
+std::string_view by_type(FileType type) noexcept {
+  switch (type) {
     case FileType::CairnIndex:
       return "a Cairn index under another name; to open it, rename it to PREFIX.cairn in the "
              "directory of its shards";
@@ -204,37 +268,28 @@ std::string_view by_type(FileType type) noexcept {
       return "a NumPy array (.npy), of which a checkpoint can be saved";
     case FileType::Gguf:
       return "a GGUF file, such as llama.cpp reads";
-    case FileType::GitLfsPointer:
-      return "a Git LFS pointer, which is in the place of the file; run 'git lfs pull' to get the "
-             "file itself";
-    case FileType::Html:
-      return "an HTML page, such as a server sends instead of a file (an error, or a login); "
-             "download the file again";
-    case FileType::Xml:
-      return "XML, such as an object store sends instead of a file (an error); download the file "
-             "again";
-    case FileType::Json:
-      return "JSON text; if it lists the shards of a model (model.safetensors.index.json), give "
-             "the .safetensors files that it names";
-    case FileType::Compressed:
-      return "a compressed file (gzip, xz, zstd or bzip2); decompress it, and give the result";
-    case FileType::Tar:
-      return "a tar archive; unpack it, and give a file from it";
+    case FileType::Onnx:
+      return "an ONNX model";
+    case FileType::Ptd:
+      return "a file of ExecuTorch's tensors (.ptd)";
+    case FileType::Tflite:
+      return "a TensorFlow Lite model (.tflite)";
+    case FileType::Pte:
+      return "an ExecuTorch program (.pte), which has its weights inside; export it with "
+             "its weights in a .ptd file, and give that";
+    case FileType::Ort:
+      return "a model in ONNX Runtime's own format (.ort); give the .onnx file that it was made "
+             "from";
     case FileType::Pickle:
       return "a Python pickle, which can run code when loaded; load it where it was made, and save "
              "its tensors as safetensors";
-    case FileType::Events:
-      return "an event file of TensorBoard, which holds logs and no weights; give the prefix of a "
-             "checkpoint";
-    case FileType::Records:
-      return "a TFRecord file, which holds training examples and no weights";
-    case FileType::CatalogText:
-      return "a catalog (CheckpointState) under another name; give a prefix that it lists, or its "
-             "directory";
-    case FileType::Unknown:
-      break;
+    case FileType::Msgpack:
+      return "a msgpack file, such as flax writes, which Cairn cannot open; load it with "
+             "flax.serialization.msgpack_restore, and save its arrays with "
+             "safetensors.flax.save_file";
+    default:
+      return no_model(type);
   }
-  return "not a checkpoint of a format that Cairn knows";
 }
 
 }  // namespace
@@ -246,7 +301,8 @@ Result<FileType> identify(const os::File& file) {
   CAIRN_TRY(tail,
             some_bytes(file, info.size_bytes > kHeadBytes ? info.size_bytes - kHeadBytes : 0));
   // The last tensor of a file may end with any bytes.
-  const bool other = has_magic(head) || begins_as_safetensors(head, info.size_bytes);
+  const bool other = has_magic(head) || by_schema_mark(head) != FileType::Unknown ||
+                     begins_as_safetensors(head, info.size_bytes);
   if (ends_as_table(tail) && !other) return FileType::Table;
   return by_first_bytes(head);
 }

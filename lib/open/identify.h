@@ -26,6 +26,11 @@ enum class FileType : std::uint8_t {
   Zip,  // any other
   Numpy,
   Gguf,
+  Onnx,  // protobuf, which has no mark: only the name tells, and identify() says Unknown
+  Ptd,
+  Tflite,
+  Pte,
+  Ort,
   GitLfsPointer,
   Html,
   Xml,
@@ -33,6 +38,7 @@ enum class FileType : std::uint8_t {
   Compressed,
   Tar,
   Pickle,
+  Msgpack,
   Events,
   Records,
   CatalogText,

@@ -154,7 +154,31 @@ std::vector<std::string> versions_in(const os::Directory& directory, const path&
   return versions;
 }
 
+// What other libraries write as directories, by a file that each has in it.
+struct ForeignDirectory {
+  std::string_view file;
+  std::string_view what;
+};
+constexpr std::string_view kOrbax =
+    "a checkpoint of Orbax (JAX), whose arrays lie compressed in chunks, which Cairn cannot open; "
+    "restore it with Orbax, and save its arrays with safetensors.flax.save_file";
+constexpr std::string_view kZarr =
+    "a zarr store, whose arrays lie compressed in chunks, which Cairn cannot open; read it with "
+    "zarr, and save its arrays with numpy.savez or safetensors.numpy.save_file";
+constexpr ForeignDirectory kForeignDirectories[] = {
+    {"_CHECKPOINT_METADATA", kOrbax},
+    {"_METADATA", kOrbax},
+    {"manifest.ocdbt", kOrbax},
+    {"zarr.json", kZarr},
+    {".zgroup", kZarr},
+    {".zarray", kZarr},
+};
+
 Error no_catalog(const os::Directory& directory, const path& dir) {
+  for (const ForeignDirectory& each : kForeignDirectories) {
+    if (directory.exists(each.file))
+      return {Code::Unsupported, 0, dir.string() + ": is " + std::string(each.what)};
+  }
   const auto versions = versions_in(directory, dir);
   if (!versions.empty()) {
     return {Code::NotFound, 0,

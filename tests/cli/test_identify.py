@@ -31,6 +31,13 @@ STRANGERS = (
     ("other.npy", b"GGUF\x03\x00\x00\x00", "byte 8: the file ends in its header"),
     ("model.gguf", b"GGUF\x03\x00\x00\x00", "byte 8: the file ends in its header"),
     ("model.pkl", b"\x80\x04\x95 pickled", "a Python pickle, which can run code"),
+    ("flax_model.msgpack", b"\x81\xa6params\x81\xa1w\xc7\x00\x01", "a msgpack file, such as flax writes"),
+    ("program.pte", b"\x10\0\0\0ET12" + bytes(9), "an ExecuTorch program (.pte)"),
+    ("model.ort", b"\x10\0\0\0ORTM" + bytes(9), "a model in ONNX Runtime's own format (.ort)"),
+    ("model.tflite", b"\x10\0\0\0TFL3" + bytes(4), "an offset leads behind the end of the file"),
+    ("tensors.ptd", b"\x10\0\0\0FT01", "an offset leads behind the end of the file"),
+    ("model.onnx", b"\x08\x0b\x3a\x05", "field 7 has 5 bytes"),
+    ("page.onnx", b"<!doctype html>", "an HTML page"),
     ("events.out.tfevents.1.host", record(b"\x09" + bytes(8) + b"\x1a\x0dbrain.Event:2"), "an event file"),
     ("train.tfrecord", record(b"an example"), "a TFRecord file"),
     ("frozen.pb", b"\x0a\x10a node of a graph", "named like a graph (GraphDef)"),
@@ -61,6 +68,17 @@ class Identify(CommandTest):
         for name, data, said in STRANGERS:
             with self.subTest(name):
                 (self.dir / name).write_bytes(data)
+                self.assertIn(said, self.sentence(name))
+
+    def test_directories_of_other_libraries_are_named_in_one_sentence(self):
+        for name, file, said in (("orbax", "_CHECKPOINT_METADATA", "a checkpoint of Orbax (JAX)"),
+                                 ("orbax_item", "_METADATA", "save its arrays with safetensors.flax.save_file"),
+                                 ("ocdbt", "manifest.ocdbt", "a checkpoint of Orbax (JAX)"),
+                                 ("zarr3", "zarr.json", "a zarr store"), ("zarr2", ".zgroup", "a zarr store"),
+                                 ("array.zarr", ".zarray", "safetensors.numpy.save_file")):
+            with self.subTest(name):
+                (self.dir / name).mkdir()
+                (self.dir / name / file).write_bytes(b"{}")
                 self.assertIn(said, self.sentence(name))
 
     def test_an_index_under_another_name(self):

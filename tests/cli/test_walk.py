@@ -169,6 +169,7 @@ class Walk(CommandTest):
                 "shards": [{"name": "train2-9.data-00000-of-00001", "bytes": 8}],
                 "metadata": [],
                 "safetensors_metadata": [],
+                "parameters": 2,
                 "tensors": [
                     {
                         "name": name,
@@ -187,7 +188,7 @@ class Walk(CommandTest):
     def test_ls_in_text_lists_every_tensor(self):
         text = self.cairn("ls", "saved/train2-9", exit=YES).text
         self.assertIn("v1      int32  []", text)
-        self.assertIn("tensorflow, step 9, 2 tensors, 8 bytes in 1 shard\n", text)
+        self.assertIn("tensorflow, step 9, 2 tensors, 2 parameters, 8 bytes in 1 shard\n", text)
 
     def test_a_catalog_elsewhere_still_finds_its_checkpoints(self):
         shutil.move(self.dir / "saved", self.dir / "moved")

@@ -54,6 +54,10 @@ def add_golden(seeds):
             seeds.add("directory", pack({"x.safetensors": data}))
         elif name.endswith(".gguf"):
             seeds.add("gguf", data)
+        elif name.endswith(".onnx"):
+            seeds.add("onnx", data)
+        elif name.endswith((".ptd", ".tflite")):
+            seeds.add("flat", data)
         elif data[-8:] == bytes.fromhex("57fb808b247547db"):  # a table
             for target in ("table", "bundle", "v1"):
                 seeds.add(target, data)

@@ -49,9 +49,13 @@ enum class Format : std::uint8_t {
   Npz,
   Hdf5,
   Keras,  // an archive (.keras), or weights in several HDF5 files (.weights.json)
+  Onnx,
+  Ptd,
+  Tflite,
 };
 
-// "cairn", "tensorflow", "tensorflow-v1", "safetensors", "npy", "gguf", "npz", "hdf5", "keras".
+// "cairn", "tensorflow", "tensorflow-v1", "safetensors", "npy", "gguf", "npz", "hdf5", "keras",
+// "onnx", "ptd", "tflite".
 CAIRN_API std::string_view name(Format format) noexcept;
 
 struct OpenOptions {
@@ -114,7 +118,8 @@ class CAIRN_API Checkpoint {
   // Opens the checkpoint at `path` and maps its shards. Reads the index, and no tensor. `path` is
   // one of these:
   // - a prefix ("saved/train2-9"), or any file of the checkpoint,
-  // - a .safetensors, .npy, .npz, .gguf, .h5 or .keras file, or a SavedModel directory,
+  // - a .safetensors, .npy, .npz, .gguf, .h5, .keras, .onnx, .ptd or .tflite file, or a SavedModel
+  //   directory,
   // - a directory with a catalog: the latest checkpoint of the catalog opens,
   // - the one file of a V1 checkpoint, one of its files, or their pattern
   //   ("train2-9-?????-of-00003"). The values of a V1 checkpoint are decoded into memory, whatever

@@ -127,7 +127,9 @@ TEST_CASE("a file that begins as one format and ends as a table is what it begin
   for (const auto& [begin, type] : {std::pair{"GGUF\x03\x00\x00\x00"s, internal::FileType::Gguf},
                                     std::pair{"\x93NUMPY\x01\x00"s, internal::FileType::Numpy},
                                     std::pair{"\x89HDF\r\n\x1a\n"s, internal::FileType::Hdf5},
-                                    std::pair{"PK\x05\x06"s, internal::FileType::Zip}}) {
+                                    std::pair{"PK\x05\x06"s, internal::FileType::Zip},
+                                    std::pair{"\x10\0\0\0TFL3"s, internal::FileType::Tflite},
+                                    std::pair{"\x10\0\0\0FT01"s, internal::FileType::Ptd}}) {
     INFO(begin);
     test::write_file(box / "m", begin + std::string(100, 'x') + tail);
     const auto directory = os::Directory::open(box.root());
