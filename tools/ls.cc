@@ -38,7 +38,8 @@ std::string shape_text(std::span<const std::int64_t> shape) {
 bool has_offset(const Checkpoint& checkpoint, const Tensor& tensor) {
   const bool decoded =
       checkpoint.format() == Format::TensorFlowV1 ||
-      (checkpoint.format() == Format::Npz && tensor.shard() != checkpoint.shard_at(0).name);
+      ((checkpoint.format() == Format::Npz || checkpoint.format() == Format::PyTorch) &&
+       tensor.shard().ends_with(" (decoded)"));
   return !tensor.partitioned() && !decoded;
 }
 

@@ -18,6 +18,8 @@ constexpr std::array kFileFormats = {
     FileFormat{Format::Npy, "npy", ".npy", FileType::Numpy, read_npy},
     FileFormat{Format::Gguf, "gguf", ".gguf", FileType::Gguf, read_gguf},
     FileFormat{Format::Npz, "npz", ".npz", FileType::NumpyArchive, read_npz},
+    FileFormat{Format::PyTorch, "pytorch", ".pt", FileType::PyTorchArchive, read_torch},
+    FileFormat{Format::PyTorch, "pytorch", ".pth", FileType::PyTorchArchive, read_torch},
 };
 
 const FileFormat* named_as(std::string_view file_name) noexcept {
@@ -31,6 +33,13 @@ const FileFormat* named_as(std::string_view file_name) noexcept {
 const FileFormat* file_format(FileType type, std::string_view file_name) noexcept {
   const auto* const found = std::ranges::find(kFileFormats, type, &FileFormat::type);
   return found == kFileFormats.end() ? named_as(file_name) : found;
+}
+
+const FileFormat& with_suffix_of(const FileFormat& format, std::string_view file_name) noexcept {
+  const auto* const found = std::ranges::find_if(kFileFormats, [&](const FileFormat& each) {
+    return each.type == format.type && file_name.ends_with(each.suffix);
+  });
+  return found == kFileFormats.end() ? format : *found;
 }
 
 bool is_named_as_file(std::string_view file_name) noexcept {

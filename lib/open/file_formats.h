@@ -33,6 +33,7 @@ struct FileIndex {
   std::uint64_t part_count = 1;       // files that the checkpoint lies in
   std::vector<OpenShard> others;      // the shards behind the first one, where the model is read
   std::optional<OpenShard> decoded;   // the last shard: what had to be decoded, in memory
+  std::vector<std::string> warnings;  // of what is read, but not as one might think
 };
 
 struct FileFormat {
@@ -46,6 +47,9 @@ struct FileFormat {
 // The format of a file that is of this type, or else has a name of its kind; nullptr: of none.
 const FileFormat* file_format(FileType type, std::string_view file_name) noexcept;
 
+// The row for the same files that has this file's suffix; `format`: there is none.
+const FileFormat& with_suffix_of(const FileFormat& format, std::string_view file_name) noexcept;
+
 // Whether files of one of the formats are named so.
 bool is_named_as_file(std::string_view file_name) noexcept;
 
@@ -55,6 +59,7 @@ Result<FileIndex> read_hub_index(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_npy(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_npz(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_gguf(OpenShard file, const FileReadOptions& how);
+Result<FileIndex> read_torch(OpenShard file, const FileReadOptions& how);
 
 // Unsupported: the file is one of several parts, which no one step can copy, move or remove.
 Result<void> check_in_one_file(const Location& location);

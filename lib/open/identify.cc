@@ -39,6 +39,18 @@ Result<std::string> some_bytes(const os::File& file, std::uint64_t offset_bytes)
   return bytes;
 }
 
+// Whether PyTorch has such a record in the folder of its archive. Most archives begin with the
+// pickle, those of TorchScript with a storage.
+bool is_torch_record(std::string_view name) noexcept {
+  const std::size_t slash = name.find('/');
+  if (slash == 0 || slash == std::string_view::npos) return false;
+  constexpr std::array<std::string_view, 6> kRecords = {
+      "data.pkl", "version", "byteorder", ".format_version", ".storage_alignment", "constants.pkl"};
+  const std::string_view record = name.substr(slash + 1);
+  return std::ranges::find(kRecords, record) != kRecords.end() || record == "data/0" ||
+         record == "constants/0";
+}
+
 // By the name of the first file in it, which its writer chooses.
 FileType archive_type(std::string_view head) noexcept {
   constexpr std::size_t kNameSizeAt = 26;
@@ -46,7 +58,7 @@ FileType archive_type(std::string_view head) noexcept {
   if (head.size() < kNameAt) return FileType::Zip;
   const std::byte* const at = format::as_bytes(head).data() + kNameSizeAt;
   const std::string_view name = head.substr(kNameAt, format::load_le<std::uint16_t>(at));
-  if (name.ends_with("/data.pkl")) return FileType::PyTorchArchive;
+  if (is_torch_record(name)) return FileType::PyTorchArchive;
   if (name.ends_with(".npy")) return FileType::NumpyArchive;
   if (name == "metadata.json" || name == "config.json" || name == "model.weights.h5")
     return FileType::KerasArchive;
@@ -194,8 +206,7 @@ std::string_view by_type(FileType type) noexcept {
              "model.weights.h5, which Cairn cannot open; load it in Keras, and save it with "
              "tf.train.Checkpoint";
     case FileType::PyTorchArchive:
-      return "a Zip archive of PyTorch's, with a pickle in it that can run code when loaded; load "
-             "it in PyTorch, and save its tensors as safetensors";
+      return "a Zip archive of PyTorch's torch.save (.pt)";
     case FileType::NumpyArchive:
       return "a Zip archive of NumPy arrays (.npz)";
     case FileType::Zip:

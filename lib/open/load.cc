@@ -20,6 +20,8 @@
 
 #include "lib/open/load.h"
 
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -129,6 +131,7 @@ Result<Parts> load_file(const Location& location, OpenAttempt& attempt) {
   if (parts) parts->decoded = read.decoded.has_value();
   if (parts && !read.left_out.empty()) parts->left_out = read.left_out.front();
   if (parts) parts->warnings = std::move(read.left_out);
+  if (parts) std::ranges::move(read.warnings, std::back_inserter(parts->warnings));
   return parts;
 }
 

@@ -39,9 +39,18 @@ enum class Verify : std::uint8_t {
 };
 
 // The format of a checkpoint's index. Cairn opens TensorFlowV1 and never writes it.
-enum class Format : std::uint8_t { Cairn, TensorFlow, TensorFlowV1, Safetensors, Npy, Gguf, Npz };
+enum class Format : std::uint8_t {
+  Cairn,
+  TensorFlow,
+  TensorFlowV1,
+  Safetensors,
+  Npy,
+  Gguf,
+  Npz,
+  PyTorch,
+};
 
-// "cairn", "tensorflow", "tensorflow-v1", "safetensors", "npy", "gguf", "npz".
+// "cairn", "tensorflow", "tensorflow-v1", "safetensors", "npy", "gguf", "npz", "pytorch".
 CAIRN_API std::string_view name(Format format) noexcept;
 
 struct OpenOptions {

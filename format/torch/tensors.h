@@ -1,0 +1,102 @@
+#pragma once
+
+// The calls by which a pickle of PyTorch makes its tensors: which functions they are, and what
+// their arguments say of where the elements lie.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "format/decode_error.h"
+#include "format/facts.h"
+#include "format/pickle/machine.h"
+#include "format/torch/dtypes.h"
+
+namespace cairn::format::torch {
+
+// What a pickle knows of the bytes beside it.
+struct Storage {
+  std::string_view key;          // by which they are found
+  std::uint64_t size_bytes = 0;  // that it must have
+};
+
+// A tensor whose elements do not lie in its storage as a reader needs them.
+struct Rearranged {
+  std::uint32_t element_bytes = 0;
+  std::vector<std::int64_t> shape;    // in such elements
+  std::vector<std::int64_t> strides;  // in such elements
+  std::uint32_t sign_at = 0;          // the byte of a number with its sign
+  std::uint32_t number_bytes = 0;     // of a complex element: of a half
+  bool conjugated = false;            // every second number is to be negated
+  bool negated = false;               // every number is; with `conjugated` each in turn
+};
+
+struct StoredTensor {
+  // Its span lies in a storage: `shard` is the storage's position. Of a rearranged one it is all
+  // from the first element to the last, and the facts are those of the tensor that is made of it.
+  TensorFacts facts;
+  std::optional<Rearranged> rearranged;
+};
+
+// What a value is to a reader of tensors.
+enum class Role : std::uint8_t {
+  Tensor,
+  Dict,      // a class that is filled with items, or made of them
+  List,      // a class that is made of a sequence, or filled with elements
+  NotPlain,  // a tensor, but not one of elements that lie in memory: `what` says which
+  Unknown,
+};
+struct Call {
+  Role role = Role::Unknown;
+  std::string_view what;
+};
+
+class Tensors {
+ public:
+  explicit Tensors(const pickle::Pickle& pickle) noexcept : graph_(pickle.graph) {}
+
+  // The storages, by what the pickle says of each. Errors: Unsupported: it refers to something
+  // beside it that is no storage; Corrupt: to a storage of a negative size.
+  Decoded<void> find_storages(const pickle::Pickle& pickle);
+  const std::vector<Storage>& storages() const noexcept { return storages_; }
+
+  // What an Object is.
+  Call role_of(pickle::Ref object) const;
+
+  // Of a Tensor; its name is not set. Errors: Corrupt (arguments that are none, a view that reaches
+  // beyond its storage); Unsupported (what no checkpoint can hold: the sentence says it).
+  Decoded<StoredTensor> read(pickle::Ref object) const;
+
+  // "module.name" of what an object was made by.
+  std::string class_of(pickle::Ref object) const;
+
+ private:
+  // A reference to a storage.
+  struct Reference {
+    std::uint32_t storage = 0;
+    std::uint64_t offset_bytes = 0;  // in it
+    std::uint64_t size_bytes = 0;
+    const TorchDtype* dtype = nullptr;  // nullptr: not known
+    std::string_view type;              // what the pickle calls it
+    bool is_meta = false;               // it has no bytes
+  };
+  using Arguments = std::vector<pickle::Ref>;
+
+  Arguments elements_of(pickle::Ref sequence) const;
+  Decoded<void> add_storage(pickle::Ref persistent);
+  pickle::Ref class_ref(pickle::Ref callable) const;
+  Call role_of_global(pickle::Ref global) const;
+  Decoded<std::vector<std::int64_t>> numbers(pickle::Ref sequence) const;
+  Decoded<StoredTensor> rebuild(std::string_view function, const Arguments& arguments) const;
+  Decoded<bool> flag(pickle::Ref metadata, std::string_view name) const;
+
+  const pickle::Graph& graph_;
+  std::vector<Storage> storages_;
+  std::unordered_map<std::string_view, std::uint32_t> position_of_;  // of a key in storages_
+  std::unordered_map<pickle::Ref, Reference> references_;
+};
+
+}  // namespace cairn::format::torch
