@@ -367,7 +367,7 @@ Decoded<void> Walk::visit_object(Ref object, Way way) {
       break;
   }
   leave_out(way, sentence("it is an object of the class ", quoted(tensors_.class_of(object)),
-                          ", which is not read"));
+                          ", which is not read, but for tensors that are its attributes"));
   way.opaque = true;
   if (!graph_.cells(object).empty()) CAIRN_CHECK(enter(object, way, Inside::Plain));
   if (graph_.is(node.c, Kind::Dict)) return enter(node.c, way, Inside::State);

@@ -261,7 +261,8 @@ Decoded<void> Tensors::add_storage(Ref persistent) {
                   " is said to have too many elements, or fewer than none");
   reference.size_bytes = *size;
   const auto [at, is_new] = position_of_.emplace(key, static_cast<std::uint32_t>(storages_.size()));
-  if (is_new) storages_.push_back({key, 0});
+  if (is_new)
+    storages_.push_back({key, 0, reference.dtype == nullptr ? 0 : reference.dtype->bytes});
   reference.storage = at->second;
   Storage& storage = storages_[at->second];
   if (reference.dtype != nullptr && !reference.is_meta)
@@ -368,6 +369,8 @@ Decoded<StoredTensor> Tensors::rebuild(std::string_view function,
   const Reference& storage = found->second;
   View view;
   view.dtype = storage.dtype;
+  if (view.dtype == nullptr)
+    return not_readable("its elements lie in a ", quoted(storage.type), ", which is not known");
   if (has_dtype) {
     const Node& dtype = graph_[arguments[6]];
     const std::string_view name =
@@ -376,8 +379,6 @@ Decoded<StoredTensor> Tensors::rebuild(std::string_view function,
     if (view.dtype == nullptr)
       return not_readable("its dtype is ", quoted(name), ", which is not known");
   }
-  if (view.dtype == nullptr)
-    return not_readable("its elements lie in a ", quoted(storage.type), ", which is not known");
   if (storage.is_meta) return not_readable("it is of the meta device, and has no elements");
   const Node& offset = graph_[arguments[1]];
   if (offset.kind != Kind::Int || offset.integer < 0)

@@ -19,8 +19,9 @@ namespace cairn::format::torch {
 
 // What a pickle knows of the bytes beside it.
 struct Storage {
-  std::string_view key;          // by which they are found
-  std::uint64_t size_bytes = 0;  // that it must have
+  std::string_view key;             // by which they are found
+  std::uint64_t size_bytes = 0;     // that it must have
+  std::uint32_t element_bytes = 0;  // of its first reference; 0: not known
 };
 
 // A tensor whose elements do not lie in its storage as a reader needs them.
@@ -46,7 +47,7 @@ enum class Role : std::uint8_t {
   Tensor,
   Dict,      // a class that is filled with items, or made of them
   List,      // a class that is made of a sequence, or filled with elements
-  NotPlain,  // a tensor, but not one of elements that lie in memory: `what` says which
+  NotPlain,  // known, and nothing of these: `what` says it
   Unknown,
 };
 struct Call {

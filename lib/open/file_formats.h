@@ -60,6 +60,9 @@ Result<FileIndex> read_npy(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_npz(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_gguf(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_torch(OpenShard file, const FileReadOptions& how);
+Result<FileIndex> read_torch_legacy(OpenShard file, const FileReadOptions& how);
+Result<FileIndex> read_torch_file(OpenShard file, const FileReadOptions& how);  // either
+Result<FileIndex> read_torch_hub_index(OpenShard file, const FileReadOptions& how);
 
 // Unsupported: the file is one of several parts, which no one step can copy, move or remove.
 Result<void> check_in_one_file(const Location& location);

@@ -98,6 +98,13 @@ bool is_text(std::string_view head) noexcept {
   });
 }
 
+// The number that PyTorch's files begin with, pickled by any protocol.
+bool is_torch_legacy(std::string_view head) noexcept {
+  using namespace std::string_view_literals;
+  constexpr std::string_view kMagic = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."sv;
+  return head.starts_with('\x80') && head.size() > 2 && head.substr(2).starts_with(kMagic);
+}
+
 // What text is, by its first characters in lower case.
 FileType by_text(std::string_view head) {
   if (head.starts_with("\xef\xbb\xbf")) head.remove_prefix(3);
@@ -142,6 +149,7 @@ FileType by_first_bytes(std::string_view head) {
     if (!head.starts_with(magic.bytes)) continue;
     return magic.type == FileType::Zip ? archive_type(head) : magic.type;
   }
+  if (is_torch_legacy(head)) return FileType::PyTorchLegacy;
   if (is_records(head)) {
     return head.find("brain.Event:") == std::string_view::npos ? FileType::Records
                                                                : FileType::Events;
@@ -207,6 +215,10 @@ std::string_view by_type(FileType type) noexcept {
              "tf.train.Checkpoint";
     case FileType::PyTorchArchive:
       return "a Zip archive of PyTorch's torch.save (.pt)";
+    case FileType::PyTorchLegacy:
+      return "a file of PyTorch's torch.save, of before its Zip archives";
+    case FileType::PyTorchIndex:
+      return "the index of a PyTorch model in several files";
     case FileType::NumpyArchive:
       return "a Zip archive of NumPy arrays (.npz)";
     case FileType::Zip:

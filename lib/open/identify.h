@@ -21,6 +21,8 @@ enum class FileType : std::uint8_t {
   Hdf5,
   KerasArchive,
   PyTorchArchive,
+  PyTorchLegacy,  // from before the archives
+  PyTorchIndex,   // of several files; identify() says Json, since only the name tells
   NumpyArchive,
   Zip,  // any other
   Numpy,

@@ -167,14 +167,11 @@ Result<std::optional<Location>> at_hub(const path& dir, const os::Directory& dir
                                                    "pytorch_model.bin",
                                                    "pytorch_model.bin.index.json",
                                                    "adapter_model.bin"};
-  constexpr std::size_t kReadable = 5;
   std::vector<std::string> there;
   for (const std::string_view name : kNames) {
     if (directory.exists(name)) there.emplace_back(name);
   }
-  const auto readable = std::span(kNames).first(kReadable);
-  if (there.empty() || std::ranges::find(readable, there.front()) == readable.end())
-    return std::optional<Location>();
+  if (there.empty()) return std::optional<Location>();
   CAIRN_TRY(twin, directory.duplicate());
   CAIRN_TRY(location, at_file(dir / there.front(), std::move(twin), there.front(), links));
   const auto others = std::span(there).subspan(1);
