@@ -82,6 +82,10 @@ class Walk {
 
   Decoded<Contents> run() {
     CAIRN_CHECK(tensors_.find_storages(pickle_));
+    const std::size_t usual = pickle_.persistent.size();  // each storage has a tensor
+    contents_.tensors.reserve(usual);
+    tensor_steps_.reserve(usual);
+    steps_.reserve(usual);
     CAIRN_CHECK(visit(pickle_.root, {}));
     while (!frames_.empty()) CAIRN_CHECK(step());
     contents_.storages = tensors_.storages();

@@ -136,18 +136,18 @@ void set_dtype(TensorFacts& facts, const TorchDtype& dtype) {
 }
 
 // Elements that lie apart, or over each other, or have other signs: to be put in order first.
-Decoded<std::optional<Rearranged>> rearranged_of(const View& view, bool overlaps) {
+Decoded<std::unique_ptr<Rearranged>> rearranged_of(const View& view, bool overlaps) {
   const bool row_major = is_row_major(view.shape, view.strides);
   const bool has_strides = view.dtype->dtype != DType::Opaque || row_major;
   if (!view.conjugated && !view.negated && !overlaps && has_strides)
-    return std::optional<Rearranged>();
+    return std::unique_ptr<Rearranged>();
   if (view.conjugated && !view.dtype->is_complex)
     return broken("it is conjugated, but its dtype is ", view.dtype->name);
   if ((view.conjugated || view.negated) && view.dtype->sign_at == 0)
     return not_readable("it is marked as negated, and its dtype is ", view.dtype->name);
-  return std::optional(Rearranged{view.dtype->bytes, view.shape, view.strides, view.dtype->sign_at,
-                                  view.dtype->bytes / (view.dtype->is_complex ? 2 : 1),
-                                  view.conjugated, view.negated});
+  return std::make_unique<Rearranged>(Rearranged{
+      view.dtype->bytes, view.shape, view.strides, view.dtype->sign_at,
+      view.dtype->bytes / (view.dtype->is_complex ? 2 : 1), view.conjugated, view.negated});
 }
 
 // Two elements are in each byte, so the last dimension has twice as many of them.
@@ -204,7 +204,10 @@ Decoded<StoredTensor> placed(const Place& place, View view) {
 Tensors::Arguments Tensors::elements_of(Ref sequence) const {
   Arguments all;
   if (graph_.is(sequence, Kind::Tuple) || graph_.is(sequence, Kind::List)) {
-    for (const Ref each : graph_.cells(sequence)) all.push_back(each);
+    for (const Ref each : graph_.cells(sequence)) {
+      if (all.count < all.refs.size()) all.refs[all.count] = each;
+      ++all.count;
+    }
   }
   return all;
 }
@@ -218,6 +221,7 @@ Decoded<std::vector<std::int64_t>> Tensors::numbers(Ref sequence) const {
   if (!graph_.is(sequence, Kind::Tuple) && !graph_.is(sequence, Kind::List))
     return broken("its shape or strides are no tuple");
   std::vector<std::int64_t> all;
+  all.reserve(4);
   for (const Ref each : graph_.cells(sequence)) {
     if (!graph_.is(each, Kind::Int) || graph_[each].integer < 0)
       return broken("its shape or strides have what is no number of 0 and more");
@@ -231,18 +235,31 @@ Decoded<std::vector<std::int64_t>> Tensors::numbers(Ref sequence) const {
 // ---- Storages -----------------------------------------------------------------------------------
 
 Decoded<void> Tensors::find_storages(const pickle::Pickle& pickle) {
-  references_.reserve(pickle.persistent.size());
-  for (const Ref each : pickle.persistent) CAIRN_CHECK(add_storage(each));
+  persistent_ = pickle.persistent;
+  references_.reserve(persistent_.size());
+  storages_.reserve(persistent_.size());
+  position_of_.reserve(persistent_.size());
+  for (const Ref each : persistent_) {
+    CAIRN_TRY(reference, add_storage(each));
+    references_.push_back(reference);
+  }
   return {};
+}
+
+const Tensors::Reference* Tensors::reference_of(Ref value) const noexcept {
+  const auto found = std::ranges::lower_bound(persistent_, value);
+  if (found == persistent_.end() || *found != value) return nullptr;
+  const Reference& reference = references_[static_cast<std::size_t>(found - persistent_.begin())];
+  return reference.is_storage ? &reference : nullptr;
 }
 
 // ('storage', a class, a key, a location, the number of elements), and in old files the part of it
 // that is meant: (its key, the first element, their number), or None. ('module', a class, …) in old
 // files is the class, with its source.
-Decoded<void> Tensors::add_storage(Ref persistent) {
+Decoded<Tensors::Reference> Tensors::add_storage(Ref persistent) {
   const Arguments id = elements_of(graph_[persistent].a);
   const std::string_view kind = id.empty() ? std::string_view() : graph_.text(id.front());
-  if (kind == "module" && id.size() == 4 && graph_.is(id[1], Kind::Global)) return {};
+  if (kind == "module" && id.size() == 4 && graph_.is(id[1], Kind::Global)) return Reference();
   if (kind != "storage" || id.size() < 5 || id.size() > 6 || !graph_.is(id[1], Kind::Global) ||
       !graph_.is(id[2], Kind::Text) || !graph_.is(id[4], Kind::Int)) {
     return not_readable(
@@ -278,8 +295,8 @@ Decoded<void> Tensors::add_storage(Ref persistent) {
     reference.offset_bytes = *begin * element_bytes;
     reference.size_bytes = *length * element_bytes;
   }
-  references_.emplace(persistent, reference);
-  return {};
+  reference.is_storage = true;
+  return reference;
 }
 
 // ---- Calls --------------------------------------------------------------------------------------
@@ -364,9 +381,9 @@ Decoded<StoredTensor> Tensors::rebuild(std::string_view function,
   const std::size_t most = function == "_rebuild_tensor" ? due : due + 1;
   if (arguments.size() < due || arguments.size() > most)
     return broken(function, " has ", arguments.size(), " arguments");
-  const auto found = references_.find(arguments[0]);
-  if (found == references_.end()) return broken("it has no storage");
-  const Reference& storage = found->second;
+  const Reference* const found = reference_of(arguments[0]);
+  if (found == nullptr) return broken("it has no storage");
+  const Reference& storage = *found;
   View view;
   view.dtype = storage.dtype;
   if (view.dtype == nullptr)

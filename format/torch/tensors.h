@@ -3,8 +3,11 @@
 // The calls by which a pickle of PyTorch makes its tensors: which functions they are, and what
 // their arguments say of where the elements lie.
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
-#include <optional>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -39,7 +42,7 @@ struct StoredTensor {
   // Its span lies in a storage: `shard` is the storage's position. Of a rearranged one it is all
   // from the first element to the last, and the facts are those of the tensor that is made of it.
   TensorFacts facts;
-  std::optional<Rearranged> rearranged;
+  std::unique_ptr<Rearranged> rearranged;  // nullptr: it is none
 };
 
 // What a value is to a reader of tensors.
@@ -83,11 +86,22 @@ class Tensors {
     const TorchDtype* dtype = nullptr;  // nullptr: not known
     std::string_view type;              // what the pickle calls it
     bool is_meta = false;               // it has no bytes
+    bool is_storage = false;
   };
-  using Arguments = std::vector<pickle::Ref>;
+  // Of a call or an id; what has more has no known meaning.
+  struct Arguments {
+    std::array<pickle::Ref, 8> refs{};
+    std::size_t count = 0;  // of all, those that are not here too
+    std::size_t size() const noexcept { return count; }
+    bool empty() const noexcept { return count == 0; }
+    pickle::Ref operator[](std::size_t at) const noexcept { return refs[at]; }
+    pickle::Ref front() const noexcept { return refs[0]; }
+    pickle::Ref back() const noexcept { return refs[count - 1]; }
+  };
 
   Arguments elements_of(pickle::Ref sequence) const;
-  Decoded<void> add_storage(pickle::Ref persistent);
+  Decoded<Reference> add_storage(pickle::Ref persistent);
+  const Reference* reference_of(pickle::Ref value) const noexcept;
   pickle::Ref class_ref(pickle::Ref callable) const;
   Call role_of_global(pickle::Ref global) const;
   Decoded<std::vector<std::int64_t>> numbers(pickle::Ref sequence) const;
@@ -97,7 +111,8 @@ class Tensors {
   const pickle::Graph& graph_;
   std::vector<Storage> storages_;
   std::unordered_map<std::string_view, std::uint32_t> position_of_;  // of a key in storages_
-  std::unordered_map<pickle::Ref, Reference> references_;
+  std::span<const pickle::Ref> persistent_;                          // ascending
+  std::vector<Reference> references_;  // of each of them; those that are none too
 };
 
 }  // namespace cairn::format::torch
