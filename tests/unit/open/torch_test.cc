@@ -350,7 +350,8 @@ TEST_CASE("a model in several files is one checkpoint, by its index and by its d
   write_file(box / "pytorch_model-00002-of-00002.bin", file("b"));
   write_file(box / "pytorch_model.bin.index.json",
              R"({"metadata": {"total_size": 32}, "weight_map": {
-                "a": "pytorch_model-00001-of-00002.bin", "b": "pytorch_model-00002-of-00002.bin"}})");
+                "a": "pytorch_model-00001-of-00002.bin",
+                "b": "pytorch_model-00002-of-00002.bin"}})");
   for (const auto& path : {box.root(), box / "pytorch_model.bin.index.json"}) {
     const auto checkpoint = Checkpoint::open(path);
     REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
