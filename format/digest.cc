@@ -1,4 +1,5 @@
 #include "format/digest.h"
+#include "format/quoted.h"
 
 #include <algorithm>
 #include <limits>
@@ -82,21 +83,15 @@ std::uint32_t crc32c_combine(std::uint32_t crc_a, std::uint32_t crc_b,
 }
 
 std::string hex(std::span<const std::byte> bytes) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
   std::string text;
-  for (const std::byte byte : bytes) {
-    text += kDigits[std::to_integer<std::size_t>(byte >> 4)];
-    text += kDigits[std::to_integer<std::size_t>(byte & std::byte{0xf})];
-  }
+  for (const std::byte byte : bytes) append_hex(text, std::to_integer<std::uint8_t>(byte));
   return text;
 }
 
 std::string crc32c_hex(std::uint32_t crc) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string text(8, '0');
-  for (auto digit = text.rbegin(); digit != text.rend(); ++digit, crc >>= 4) {
-    *digit = kDigits[crc & 0xfu];
-  }
+  std::string text;
+  for (int shift = 24; shift >= 0; shift -= 8)
+    append_hex(text, static_cast<std::uint8_t>(crc >> shift));
   return text;
 }
 

@@ -18,14 +18,13 @@ std::string_view shown_part(std::string_view text) {
   return text.substr(0, end);
 }
 
-void append_hex(std::string& out, unsigned char byte) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  out += "\\x";
+}  // namespace
+
+void append_hex(std::string& out, std::uint8_t byte) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
   out += kDigits[byte >> 4];
   out += kDigits[byte & 15];
 }
-
-}  // namespace
 
 std::string quoted(std::string_view text) {
   const std::string_view shown = shown_part(text);
@@ -37,6 +36,7 @@ std::string quoted(std::string_view text) {
     if (plain && (byte < 0x80 || utf8)) {
       out += character;
     } else {
+      out += "\\x";
       append_hex(out, byte);
     }
   }

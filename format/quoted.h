@@ -2,10 +2,14 @@
 
 // Names and keys in messages and in files of lines. They come from files and may hold any byte.
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace cairn::format {
+
+// Its two lower-case hex digits.
+void append_hex(std::string& out, std::uint8_t byte);
 
 // `text` in double quotes: control bytes, quotes and what is not UTF-8 as \xNN, and cut after 120
 // bytes, with the number of those that are left out. A backslash stands as it is: no terminal acts

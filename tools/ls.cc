@@ -19,9 +19,9 @@ constexpr const char* kDescription =
 constexpr const char* kFooter =
     "Exit status: 0 the list was printed, 2 the checkpoint could not be opened.\n\n"
     "A partitioned variable is stored in several slices: its shard, offset and checksum are\n"
-    "'-' (JSON: null). The values of a V1 checkpoint, and the compressed arrays of a .npz\n"
-    "file, are decoded when it is opened: they have no offset in their file, and bytes and\n"
-    "checksum are those of the decoded values.\n\n"
+    "'-' (JSON: null). The values of a V1 checkpoint and the compressed arrays of a .npz file\n"
+    "have no offset in their file: they are decoded. Bytes and checksum are those of the\n"
+    "decoded values; an array that is decoded when it is used has no checksum here.\n\n"
     "JSON: a name that is not UTF-8 is printed as \"name_hex\". \"metadata\" and\n"
     "\"safetensors_metadata\" are arrays of {\"key\",\"value\"}, with whole values. Text has only\n"
     "the beginning of long values.\n\n"

@@ -10,6 +10,7 @@
 #include "format/checked.h"
 #include "format/le.h"
 #include "format/limits.h"
+#include "format/quoted.h"
 #include "format/safetensors/header.h"
 #include "format/sentence.h"
 
@@ -37,7 +38,6 @@ std::string float_text(T value) {
 
 std::string json_text(std::string_view text) {
   if (safetensors::is_utf8(text)) return safetensors::json_string(text);
-  constexpr std::string_view kDigits = "0123456789abcdef";
   std::string literal = "\"";
   for (const char each : text) {
     const auto byte = static_cast<unsigned char>(each);
@@ -46,8 +46,7 @@ std::string json_text(std::string_view text) {
       literal += std::string_view(quoted).substr(1, quoted.size() - 2);
     } else {
       literal += "\\udc";
-      literal += kDigits[byte >> 4];
-      literal += kDigits[byte & 15];
+      append_hex(literal, byte);
     }
   }
   return literal + '"';

@@ -246,12 +246,12 @@ Decoded<void> check_ends(std::string_view json) {
 }
 
 void append_json(std::string& out, std::string_view text) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
   out += '"';
   for (const char character : text) {
     const auto byte = static_cast<unsigned char>(character);
     if (byte < 0x20) {
-      out += {'\\', 'u', '0', '0', kDigits[byte >> 4], kDigits[byte & 0xf]};
+      out += "\\u00";
+      append_hex(out, byte);
       continue;
     }
     if (character == '"' || character == '\\') out += '\\';

@@ -67,6 +67,8 @@ void join(format::ShardFacts& known, const format::ShardFacts& other) {
 
 Result<std::uint32_t> ShardList::add(Parts& parts, const format::ShardFacts& facts,
                                      std::size_t shard) {
+  if (parts.decoded_members) CAIRN_CHECK(parts.decoded_members->ensure_all(parts.shards));
+  parts.decoded_members.reset();
   CAIRN_TRY(info, parts.shards[shard].info());
   const auto next = static_cast<std::uint32_t>(result_.files.size());
   const auto [at, is_new] = by_file_.try_emplace({info.device, info.inode}, next);

@@ -21,6 +21,7 @@
 #include "lib/read/names.h"
 #include "lib/read/open_checkpoint.h"
 #include "lib/try.h"
+#include "lib/write/batch.h"
 #include "lib/write/free_space.h"
 #include "lib/write/layout.h"
 #include "lib/write/publisher.h"
@@ -31,7 +32,6 @@
 namespace cairn {
 namespace {
 
-constexpr std::uint64_t kBlockBytes = 4u << 20;
 constexpr std::uint64_t kMetaBytesMax = std::uint64_t{1}
                                         << 31;  // protobuf's own limit on a message
 
@@ -48,7 +48,7 @@ Result<void> stream_rows(const internal::OpenCheckpoint& source, std::size_t pos
   const std::int64_t rows = shape.empty() ? 1 : shape[0];
   const std::uint64_t row_bytes = size_bytes / static_cast<std::uint64_t>(rows);
   const auto rows_at_once =
-      std::max<std::int64_t>(1, static_cast<std::int64_t>(kBlockBytes / row_bytes));
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(internal::kWriteBlockBytes / row_bytes));
   std::vector<Range> slice(shape.size());
   std::vector<std::byte> block;
   for (std::int64_t row = 0; row < rows; row += rows_at_once) {
@@ -68,11 +68,12 @@ Result<void> stream_tensor(const internal::OpenCheckpoint& source, std::size_t p
   const auto tensor = source.index().tensor(position);
   if (tensor.partitioned() || tensor.big_endian || !tensor.strides.empty())
     return stream_rows(source, position, sink);
-  std::vector<std::byte> block(std::min(kBlockBytes, tensor.size_bytes));
+  std::vector<std::byte> block(std::min(internal::kWriteBlockBytes, tensor.size_bytes));
   std::uint32_t crc = 0;
   for (std::uint64_t done = 0; done < tensor.size_bytes; done += block.size()) {
     block.resize(std::min<std::uint64_t>(block.size(), tensor.size_bytes - done));
-    CAIRN_CHECK(source.copy_out(tensor.span.shard, tensor.span.offset_bytes + done, block));
+    CAIRN_CHECK(
+        source.shards().copy_out(tensor.span.shard, tensor.span.offset_bytes + done, block));
     crc = format::crc32c(block, crc);
     CAIRN_CHECK(sink(block));
   }

@@ -33,7 +33,7 @@ std::string_view name(Link link) noexcept {
 namespace cairn::internal {
 namespace {
 
-constexpr std::uint64_t kBlockBytes = 1u << 20;
+constexpr std::uint64_t kCopyBlockBytes = 1u << 20;
 
 // What a file system says where it cannot link: another device, too many links, no such operation.
 bool linking_is_impossible(const Error& error) noexcept {
@@ -56,11 +56,11 @@ bool linking_is_impossible(const Error& error) noexcept {
 Result<void> copy_bytes(const os::File& from, const os::File& to, std::uint64_t size_bytes,
                         const ExecOptions& exec) {
   CAIRN_CHECK(to.reserve(size_bytes));
-  const std::size_t blocks = (size_bytes + kBlockBytes - 1) / kBlockBytes;
+  const std::size_t blocks = (size_bytes + kCopyBlockBytes - 1) / kCopyBlockBytes;
   return os::run_parallel(exec, blocks, size_bytes, [&](std::size_t i) -> Result<std::uint64_t> {
-    std::vector<std::byte> block(std::min(kBlockBytes, size_bytes - i * kBlockBytes));
-    CAIRN_CHECK(from.read_at(i * kBlockBytes, block));
-    CAIRN_CHECK(to.write_at(i * kBlockBytes, block));
+    std::vector<std::byte> block(std::min(kCopyBlockBytes, size_bytes - i * kCopyBlockBytes));
+    CAIRN_CHECK(from.read_at(i * kCopyBlockBytes, block));
+    CAIRN_CHECK(to.write_at(i * kCopyBlockBytes, block));
     return block.size();
   });
 }

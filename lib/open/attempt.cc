@@ -10,7 +10,8 @@
 //
 // Symbolic links are the exception. Who publishes by turning one (Kubernetes does, with ..data)
 // changes all names at once and nothing behind them: an index of before and a shard of afterwards
-// may agree in size. So where a name was a link, every name is looked at once more after the open.
+// may agree in size. So where a name was a link, every name is looked at once more after the open,
+// as the links lead at one moment: a link may be turned there and back between two looks.
 //
 // Rejected: a lock for readers, which one that hangs would hold against all writers; and a look at
 // the index afterwards, at every open, for what one open in a thousand needs beside a busy writer.
@@ -19,6 +20,7 @@
 
 #include <algorithm>
 
+#include "lib/os/link_snapshot.h"
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
 #include "lib/try.h"
@@ -31,11 +33,6 @@ bool is_own(const os::File& file) {
   std::string_view path = file.path();
   if (os::is_temporary_name(path)) path = os::without_temporary_tail(path);
   return path.ends_with(kCairnSuffix);
-}
-
-bool same(const os::FileInfo& a, const os::FileInfo& b) noexcept {
-  return a.inode == b.inode && a.device == b.device && a.size_bytes == b.size_bytes &&
-         a.mtime_ns == b.mtime_ns;
 }
 
 }  // namespace
@@ -63,20 +60,30 @@ void OpenAttempt::keep_pending(os::File file, const os::FileInfo& info) {
   place->emplace(Kept{std::move(file), info});
 }
 
-bool OpenAttempt::was_replaced(const os::File& file, const os::FileInfo& info) const {
+bool OpenAttempt::was_replaced(os::LinkSnapshot& links, const os::File& file,
+                               const os::FileInfo& info) const {
   const std::filesystem::path path = file.path();
-  const auto now =
-      within_ == nullptr ? os::look(path) : within_->look_from(path.filename(), os::Links::Follow);
-  return !now || !*now || !same(**now, info);
+  const auto now = links.look(within_ == nullptr ? path : path.filename());
+  return !now || !*now || !is_unchanged(**now, info);
 }
 
-bool OpenAttempt::replaced(const std::optional<Kept>& kept) const {
-  return kept && was_replaced(kept->file, kept->info);
+bool OpenAttempt::replaced(os::LinkSnapshot& links, const std::optional<Kept>& kept) const {
+  return kept && was_replaced(links, kept->file, kept->info);
+}
+
+bool OpenAttempt::index_changed(os::LinkSnapshot& links) const {
+  return lost_index_ ||
+         std::ranges::any_of(indexes_, [&](const auto& kept) { return replaced(links, kept); });
 }
 
 bool OpenAttempt::index_changed() const {
-  return lost_index_ ||
-         std::ranges::any_of(indexes_, [&](const auto& kept) { return replaced(kept); });
+  os::LinkSnapshot links(within_);
+  return index_changed(links);
+}
+
+bool OpenAttempt::changed() const {
+  os::LinkSnapshot links(within_);
+  return index_changed(links) || replaced(links, catalog_);
 }
 
 bool OpenAttempt::links_moved(std::span<const os::File> shards) {
@@ -86,9 +93,11 @@ bool OpenAttempt::links_moved(std::span<const os::File> shards) {
   const bool any = linked(catalog_) || std::ranges::any_of(indexes_, linked) ||
                    std::ranges::any_of(shards, &os::File::through_link);
   if (!any) return false;
-  const bool moved = changed() || std::ranges::any_of(shards, [&](const os::File& shard) {
+  os::LinkSnapshot links(within_);
+  const bool moved = index_changed(links) || replaced(links, catalog_) ||
+                     std::ranges::any_of(shards, [&](const os::File& shard) {
                        const auto opened = shard.info();
-                       return !opened || was_replaced(shard, *opened);
+                       return !opened || was_replaced(links, shard, *opened);
                      });
   lost_index_ |= moved;
   return moved;

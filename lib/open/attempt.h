@@ -11,6 +11,10 @@
 #include "lib/os/file.h"
 #include "lib/read/open_checkpoint.h"
 
+namespace cairn::os {
+class LinkSnapshot;
+}
+
 namespace cairn::internal {
 
 class OpenAttempt {
@@ -60,9 +64,10 @@ class OpenAttempt {
   };
 
   // Whether its name leads to another file by now, or it was written to.
-  bool was_replaced(const os::File& file, const os::FileInfo& info) const;
-  bool replaced(const std::optional<Kept>& kept) const;
-  bool changed() const { return index_changed() || replaced(catalog_); }
+  bool was_replaced(os::LinkSnapshot& links, const os::File& file, const os::FileInfo& info) const;
+  bool replaced(os::LinkSnapshot& links, const std::optional<Kept>& kept) const;
+  bool index_changed(os::LinkSnapshot& links) const;
+  bool changed() const;
 
   const os::Directory* within_ = nullptr;
   int attempts_ = 0;

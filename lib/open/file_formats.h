@@ -3,6 +3,7 @@
 // The formats whose checkpoint is one file, or several that call each other. To add one: a decoder
 // in format/, an opener beside npy.cc, and a row in the table of file_formats.cc.
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,7 +34,8 @@ struct FileIndex {
   std::uint64_t part_count = 1;       // files that the checkpoint lies in
   std::vector<OpenShard> others;      // the shards behind the first one, where the model is read
   std::optional<OpenShard> decoded;   // the last shard: what had to be decoded, in memory
-  std::vector<std::string> warnings;  // of what is read, but not as one might think
+  std::shared_ptr<DecodedMembers> decoded_members;  // what decodes it on use; nullptr: it is there
+  std::vector<std::string> warnings;                // of what is read, but not as one might think
 };
 
 struct FileFormat {

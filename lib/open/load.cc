@@ -129,6 +129,7 @@ Result<Parts> load_file(const Location& location, OpenAttempt& attempt) {
   auto parts = assemble({location.file_format->format, location.prefix, std::move(path)},
                         read.facts, std::move(files));
   if (parts) parts->decoded = read.decoded.has_value();
+  if (parts) parts->decoded_members = std::move(read.decoded_members);
   if (parts && !read.left_out.empty()) parts->left_out = read.left_out.front();
   if (parts) parts->warnings = std::move(read.left_out);
   if (parts) std::ranges::move(read.warnings, std::back_inserter(parts->warnings));

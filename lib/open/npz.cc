@@ -1,7 +1,7 @@
 // NumPy's archive (.npz) as a checkpoint: each member NAME.npy is the tensor NAME.
 //
 // What is stored lies in the file as it is, and is served from there. What is deflated is decoded
-// when the file is opened, into one file in memory, which is the second shard.
+// on its first use, into one file in memory, which is the second shard.
 //
 // numpy reads a member when it is asked for, so that one of Python objects does not keep the others
 // from being read. So it is here: what no checkpoint can hold is left out, and a warning names it.
@@ -19,7 +19,6 @@
 #include "format/quoted.h"
 #include "lib/open/file_formats.h"
 #include "lib/open/zip_file.h"
-#include "lib/os/machine.h"
 #include "lib/read/identity.h"
 #include "lib/try.h"
 
@@ -29,7 +28,6 @@ namespace {
 using format::zip::Member;
 
 constexpr std::string_view kSuffix = ".npy";
-constexpr unsigned kAlignmentBytes = 64;        // of each decoded array
 constexpr std::size_t kUsualHeaderBytes = 256;  // of an .npy: numpy writes 128
 
 bool is_deflated(const Member& member) noexcept { return member.method == format::zip::kDeflated; }
@@ -55,12 +53,32 @@ std::vector<format::TensorFacts> sorted(std::vector<format::TensorFacts> tensors
   return moved;
 }
 
+// The elements of a deflated member: what of it lies behind the header.
+struct ElementsOfMember {
+  Member member;
+  std::uint64_t data_offset_bytes;  // of the member, in the file
+  std::uint64_t header_bytes;
+  std::uint64_t size_bytes;
+
+  // Errors: Io; Corrupt: no deflated bytes, too few, too many, or with another CRC-32.
+  Result<void> decode(const os::File& file, const os::File& to, std::uint64_t offset_bytes) const {
+    InflatedMember inflated(file, member, data_offset_bytes);
+    std::vector<std::byte> block(header_bytes);
+    CAIRN_CHECK(inflated.read(block));
+    for (std::uint64_t done = 0; done < size_bytes; done += block.size()) {
+      block.resize(std::min(kCachedBlockBytes, size_bytes - done));
+      CAIRN_CHECK(inflated.read(block));
+      CAIRN_CHECK(to.write_at(offset_bytes + done, block));
+    }
+    return inflated.finish();
+  }
+};
+
 class NpzReader {
  public:
   NpzReader(const os::File& file, bool whole) noexcept : file_(file), whole_(whole) {}
 
   Result<void> run(std::span<const Member> members) {
-    CAIRN_CHECK(check_room(members));
     tensors_.reserve(members.size());
     for (const Member& member : members) {
       auto tensor = read(member);
@@ -95,11 +113,12 @@ class NpzReader {
     }
     index.facts.shards.push_back(std::move(shard));
     if (memory_) {
-      CAIRN_CHECK(memory_->seal());
+      CAIRN_CHECK(members_->make_room(*memory_));
       CAIRN_TRY(info, memory_->info());
       index.facts.shards.push_back({name + " (decoded)", format::ShardKind::AnyFile,
-                                    identity_of(info), 0, 0, decoded_bytes_});
+                                    identity_of(info), 0, 0, members_->members_bytes()});
       index.decoded = OpenShard{*std::move(memory_), identity_of(info)};
+      index.decoded_members = std::move(members_);
     }
     index.facts.tensors = sorted(std::move(tensors_));
     return index;
@@ -111,24 +130,6 @@ class NpzReader {
   void leave_out(const Error& reason) {
     if (left_out_count_ == 0) first_reason_ = reason.what;
     if (++left_out_count_ <= kNamedMax) left_out_.push_back(reason.what + "; it is left out");
-  }
-
-  // Half of the memory that is there, so that a small file does not take all of it.
-  Result<void> check_room(std::span<const Member> members) const {
-    std::uint64_t wanted_bytes = 0;
-    for (const Member& member : members) {
-      if (!is_deflated(member) || !unreadable(member).empty()) continue;
-      const auto sum = format::checked_add(wanted_bytes, member.size_bytes);
-      wanted_bytes = sum ? *sum : ~std::uint64_t{0};
-    }
-    if (wanted_bytes == 0) return {};
-    const auto available = os::available_memory_bytes();  // takes longer than most archives
-    if (!available || wanted_bytes <= *available / 2) return {};
-    return Error{Code::OutOfMemory, 0,
-                 file_.path() + ": its compressed arrays have " + std::to_string(wanted_bytes) +
-                     " bytes when they are decoded, and half of the memory that is available is " +
-                     std::to_string(*available / 2) +
-                     "; 'unzip' writes its .npy files, which open without being decoded"};
   }
 
   Error error(const Member& member, Code code, const std::string& why) const {
@@ -164,6 +165,7 @@ class NpzReader {
     return *std::move(tensor);
   }
 
+  // Its header is decoded now, its elements on their first use.
   Result<format::TensorFacts> decode(const Member& member, const ZipMemberHead& head) {
     InflatedMember inflated(file_, member, head.data_offset_bytes);
     std::vector<std::byte> begin(
@@ -177,29 +179,22 @@ class NpzReader {
     auto tensor = format::numpy::decode_array(
         std::span(begin).first(std::min<std::uint64_t>(begin.size(), *size)), member.size_bytes);
     if (!tensor) return error(member, tensor.error());
-    CAIRN_TRY(span, decode_elements(inflated, tensor->span.size_bytes));
-    tensor->span = span;
-    return *std::move(tensor);
-  }
-
-  Result<format::Span> decode_elements(InflatedMember& inflated, std::uint64_t size_bytes) {
     if (!memory_) {
       CAIRN_TRY(memory, os::memory_file(file_.path() + " (decoded)"));
       memory_ = std::move(memory);
+      members_ = std::make_shared<DecodedMembers>(file_.path());
     }
-    constexpr std::uint64_t kBlockBytes = std::uint64_t{1} << 20;
-    format::Span span{1, format::round_up(end_bytes_, kAlignmentBytes), size_bytes, 0u};
-    for (std::uint64_t done = 0; done < size_bytes; done += block_.size()) {
-      block_.resize(std::min(kBlockBytes, size_bytes - done));
-      CAIRN_CHECK(inflated.read(block_));
-      CAIRN_CHECK(memory_->write_at(span.offset_bytes + done, block_));
-      span.crc32c = format::crc32c(block_, *span.crc32c);
-    }
-    CAIRN_CHECK(inflated.finish());
-    if (size_bytes == 0) span.offset_bytes = end_bytes_;
-    end_bytes_ = span.offset_bytes + size_bytes;
-    decoded_bytes_ += size_bytes;
-    return span;
+    const ElementsOfMember elements{member, head.data_offset_bytes, begin.size(),
+                                    tensor->span.size_bytes};
+    const auto decode = [elements](std::span<const os::File> shards, const os::File& to,
+                                   std::uint64_t offset_bytes) {
+      return elements.decode(shards.front(), to, offset_bytes);
+    };
+    tensor->span = {1, members_->add(elements.size_bytes, decode), elements.size_bytes, {}};
+    // An empty array has no use on which its sum would be compared.
+    if (!whole_ || elements.size_bytes == 0)
+      CAIRN_CHECK(elements.decode(file_, *memory_, tensor->span.offset_bytes));
+    return *std::move(tensor);
   }
 
   const os::File& file_;
@@ -208,10 +203,8 @@ class NpzReader {
   std::vector<std::string> left_out_;
   std::size_t left_out_count_ = 0;
   std::string first_reason_;
-  std::optional<os::File> memory_;  // what was decoded
-  std::uint64_t end_bytes_ = 0;     // of it
-  std::uint64_t decoded_bytes_ = 0;
-  std::vector<std::byte> block_;
+  std::optional<os::File> memory_;  // for what is decoded
+  std::shared_ptr<DecodedMembers> members_;
 };
 
 }  // namespace

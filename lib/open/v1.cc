@@ -121,8 +121,7 @@ struct Opened {
 bool replaced(const os::Directory& directory, const Opened& source) {
   const auto name = std::filesystem::path(source.file.path()).filename();
   const auto now = directory.look_from(name, os::Links::Follow);
-  return !now || !*now || (*now)->inode != source.info.inode ||
-         (*now)->device != source.info.device || identity_of(**now) != identity_of(source.info);
+  return !now || !*now || !is_unchanged(**now, source.info);
 }
 
 // ---- Their values -----------------------------------------------------------------------------

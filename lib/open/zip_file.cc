@@ -61,9 +61,8 @@ Error InflatedMember::corrupt(const std::string& why) const {
 
 // Decodes what there is, and reads more where nothing is left.
 Result<zip::Inflater::Step> InflatedMember::step(std::span<std::byte> out) {
-  constexpr std::size_t kBlockBytes = std::size_t{256} << 10;
   if (packed_.empty() && left_bytes_ != 0) {
-    block_.resize(std::min<std::uint64_t>(left_bytes_, kBlockBytes));
+    block_.resize(std::min<std::uint64_t>(left_bytes_, kCachedBlockBytes));
     CAIRN_CHECK(file_.read_at(next_offset_bytes_, block_));
     next_offset_bytes_ += block_.size();
     left_bytes_ -= block_.size();

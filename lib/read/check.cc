@@ -5,18 +5,21 @@
 // than it seems: 548 MB take 30 ms by pread and 17–19 ms over the mapping, and a first touch of the
 // mapping pays page faults on top. Memory of our own (Access::Copy) is summed where it lies.
 //
-// All bytes are read once, in the order of the files (pass.cc), so that one large tensor keeps all
-// cores busy even where only the sum of the whole is stored, and 100,000 small ones cost no system
-// call each. Where chunk sums are stored, damage is named to the chunk.
+// All bytes are read once, in the order of the files (scan_plan.cc), so that one large tensor keeps
+// all cores busy even where only the sum of the whole is stored, and 100,000 small ones cost no
+// system call each. Where chunk sums are stored, damage is named to the chunk.
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <map>
 #include <utility>
 
 #include "format/checked.h"
 #include "format/digest.h"
 #include "format/limits.h"
 #include "format/quoted.h"
+#include "lib/os/parallel.h"
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
 #include "lib/read/scan_plan.h"
@@ -188,31 +191,96 @@ Result<void> check_tensorflow_index(const Parts& parts) {
                    "--to tensorflow --replace)"};
 }
 
+// What is decoded on its first use: the places, each with one of the tensors there. It has sums of
+// its own, which the decoder compares.
+std::map<std::uint64_t, std::size_t> decoded_places(const OpenCheckpoint& checkpoint) {
+  std::map<std::uint64_t, std::size_t> places;
+  const auto& index = checkpoint.index();
+  const auto last = static_cast<std::uint32_t>(index.shard_count() - 1);
+  if (index.shard_count() == 0 || !checkpoint.shards().is_decoded(last)) return places;
+  for (std::size_t i = 0; i < index.tensor_count(); ++i) {
+    const format::Span span = index.tensor(i).span;
+    if (span.shard == last && span.size_bytes != 0) places.try_emplace(span.offset_bytes, i);
+  }
+  return places;
+}
+
+std::uint64_t bytes_of(const format::IndexView& index,
+                       const std::map<std::uint64_t, std::size_t>& places) {
+  std::uint64_t total_bytes = 0;
+  for (const auto& [offset_bytes, position] : places)
+    total_bytes += index.tensor(position).size_bytes;
+  return total_bytes;
+}
+
+Result<void> check_decoded(const OpenCheckpoint& checkpoint,
+                           const std::map<std::uint64_t, std::size_t>& by_offset,
+                           const ExecOptions& exec, Verification& seen) {
+  const auto& index = checkpoint.index();
+  const std::uint64_t total_bytes = bytes_of(index, by_offset);
+  const std::vector<std::pair<std::uint64_t, std::size_t>> places(by_offset.begin(),
+                                                                  by_offset.end());
+  std::vector<std::atomic<bool>> damaged(places.size());
+  const auto decode = [&](std::size_t number) -> Result<std::uint64_t> {
+    const format::Span span = index.tensor(places[number].second).span;
+    auto done = checkpoint.shards().ensure_decoded(span);
+    if (!done && done.error().code != Code::Corrupt) return std::move(done).error();
+    damaged[number] = !done.has_value();
+    return span.size_bytes;
+  };
+  CAIRN_CHECK(os::run_parallel(exec, places.size(), total_bytes, decode));
+  seen.bytes_checked += total_bytes;
+  seen.unchecked_bytes -= total_bytes;
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    if (!damaged[i]) continue;
+    const auto tensor = index.tensor(places[i].second);
+    seen.damage.push_back({std::string(tensor.name),
+                           std::string(index.shard(tensor.span.shard).name),
+                           tensor.span.offset_bytes, tensor.size_bytes});
+  }
+  return {};
+}
+
 }  // namespace
+
+Error OpenCheckpoint::damaged(std::size_t position, const format::Span& span,
+                              std::uint32_t computed) const {
+  return {Code::Corrupt, 0,
+          shard_path(span.shard) + ": tensor " + format::quoted(index().tensor_name(position)) +
+              " is damaged: bytes " + std::to_string(span.offset_bytes) + " to " +
+              std::to_string(span.offset_bytes + span.size_bytes) + " have the checksum " +
+              format::crc32c_hex(computed) + ", but the stored checksum is " +
+              format::crc32c_hex(span.crc32c.value_or(0)) +
+              "; get the file again, or use salvage() to keep the other tensors"};
+}
 
 Result<Verification> OpenCheckpoint::verify(const ExecOptions& exec) const {
   ScanPlan plan(*this);
-  return check_by(plan, access_ == Access::Copy ? ByteSource::Memory : ByteSource::File, exec);
+  return check_by(plan, access() == Access::Copy ? ByteSource::Memory : ByteSource::File, exec);
 }
 
 Result<Verification> OpenCheckpoint::check_by(ScanPlan& plan, ByteSource source,
                                               const ExecOptions& exec) const {
-  CAIRN_CHECK(ensure_not_faulted());
+  CAIRN_CHECK(shards_.ensure_not_faulted());
   CAIRN_CHECK(check_tensorflow_index(parts_));
-  for (std::size_t i = 0; i < index().tensor_count(); ++i) CAIRN_CHECK(ensure_disjoint(i));
+  for (std::size_t i = 0; i < index().tensor_count(); ++i) CAIRN_CHECK(checks_.ensure_disjoint(i));
   CAIRN_TRY(pieces, all_pieces(*this));
   for (const Piece& piece : pieces) {
     const bool chunked = !piece.chunk_crc32cs.empty();
     plan.sum(piece, chunked ? index().chunk_bytes() : piece.size_bytes);
   }
   CAIRN_CHECK(plan.read_heads(source, exec));
-  plan.plan();
-  CAIRN_CHECK(plan.run(source, exec));
+  const auto decoded = decoded_places(*this);
+  const std::uint64_t pass_bytes = plan.plan();
+  const std::uint64_t total_bytes = pass_bytes + bytes_of(index(), decoded);
+  CAIRN_CHECK(plan.run(source, os::part_of(exec, {0, total_bytes})));
   Verification seen;
   seen.bytes_checked = covered_bytes(pieces);
   seen.unchecked_bytes = unsummed_bytes(index(), pieces);
   for (std::size_t i = 0; i < pieces.size(); ++i)
     append_damage(*this, pieces[i], plan.sums(i), seen.damage);
+  if (!decoded.empty())
+    CAIRN_CHECK(check_decoded(*this, decoded, os::part_of(exec, {pass_bytes, total_bytes}), seen));
   return seen;
 }
 
@@ -233,7 +301,7 @@ Result<std::uint64_t> OpenCheckpoint::check_whole(ScanPlan& plan, ByteSource sou
             format::crc32c_hex(first.computed_crc32c) + ", stored " +
             format::crc32c_hex(first.stored_crc32c)};
   }
-  for (std::size_t i = 0; i < index().tensor_count(); ++i) mark_checked(i);
+  for (std::size_t i = 0; i < index().tensor_count(); ++i) checks_.mark_checked(i);
   return seen.bytes_checked;
 }
 

@@ -104,10 +104,10 @@ Result<void> Checkpoint::prefetch(std::span<const std::string_view> names,
   return at_boundary([&] { return state_->prefetch(names, exec); });
 }
 
-bool Checkpoint::faulted() const noexcept { return state_->faulted(); }
+bool Checkpoint::faulted() const noexcept { return state_->shards().faulted(); }
 
 Result<std::uint64_t> Checkpoint::resident_bytes() const noexcept {
-  return at_boundary([&] { return state_->resident_bytes(); });
+  return at_boundary([&] { return state_->shards().resident_bytes(); });
 }
 
 Result<void> Checkpoint::read(std::span<const Read> reads, const ExecOptions& exec,
@@ -220,11 +220,8 @@ namespace cairn::internal {
 OpenCheckpoint::OpenCheckpoint(Parts parts, const OpenOptions& options)
     : parts_(std::move(parts)),
       access_(options.access),
-      lazy_(options.verify != Verify::None || parts_.bytes_doubtful),
-      checked_(std::make_unique<std::atomic<bool>[]>(parts_.index.tensor_count())),
-      checked_chunks_(std::make_unique<std::atomic<bool>[]>(parts_.index.chunk_count())),
-      checked_slices_(std::make_unique<std::atomic<bool>[]>(parts_.index.slice_count())),
-      disjoint_(std::make_unique<std::atomic<bool>[]>(parts_.index.slice_count())) {}
+      shards_(parts_.shards, options.access, parts_.decoded_members),
+      checks_(*this, options.verify != Verify::None || parts_.bytes_doubtful) {}
 
 Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options,
                                         std::optional<Loading> loading) {
@@ -236,6 +233,7 @@ Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options,
   }
   const std::shared_ptr<OpenCheckpoint> state(new OpenCheckpoint(std::move(parts), options));
   CAIRN_CHECK(state->place_shards());
+  if (options.access == Access::Private) CAIRN_CHECK(state->shards_.decode_all());
   if (!loading) loading = options.access == Access::Copy ? Loading::Read : Loading::Mapped;
   CAIRN_CHECK(state->load(*loading, options.verify == Verify::Full, options.exec));
   return Checkpoint(state);
@@ -243,52 +241,34 @@ Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options,
 
 // Gives each shard its addresses.
 Result<void> OpenCheckpoint::place_shards() {
-  fetched_.resize(parts_.shards.size());
-  for (std::uint32_t i = 0; i < parts_.shards.size(); ++i) {
-    CAIRN_TRY(placed, place_shard(i));
-    shard_bytes_.push_back(std::move(placed));
-  }
-  for (std::uint32_t i = 0; i < parts_.shards.size(); ++i) {
-    if (fetched_[i] == nullptr) continue;
+  for (std::uint32_t i = 0; i < shards_.count(); ++i)
+    CAIRN_CHECK(shards_.place(index().shard(i).identity.size_bytes));
+  if (const auto unmapped = shards_.first_unmapped()) {
     parts_.warnings.push_back(
-        shard_path(i) + ": cannot be mapped, because its file system (" +
-        os::file_system_of(parts_.shards[i]).name +
+        shard_path(*unmapped) + ": cannot be mapped, because its file system (" +
+        os::file_system_of(shards_.file(*unmapped)).name +
         ") has no mmap; each tensor is read into the memory of this process on its first use");
-    break;
   }
   return {};
-}
-
-Result<os::Mapping> OpenCheckpoint::place_shard(std::uint32_t shard) {
-  const std::uint64_t size_bytes = index().shard(shard).identity.size_bytes;
-  if (access_ == Access::Copy) return os::Mapping::allocate(size_bytes);
-  const auto mode = access_ == Access::Private ? os::MapMode::CopyOnWrite : os::MapMode::ReadOnly;
-  auto mapping = os::Mapping::map(parts_.shards[shard], size_bytes, mode);
-  if (mapping) mapping->guard();
-  if (mapping || !os::is_unmappable(mapping.error())) return mapping;
-  fetched_[shard] = std::make_unique<Fetched>();
-  return os::Mapping::reserve(size_bytes);
 }
 
 // Brings the bytes there, and checks them on the way.
 Result<void> OpenCheckpoint::load(Loading loading, bool check, const ExecOptions& exec) {
   ScanPlan plan(*this);
   ByteSource source = ByteSource::File;
-  const bool by_reading =
-      std::ranges::any_of(fetched_, [](const auto& fetched) { return fetched != nullptr; });
+  const bool by_reading = shards_.first_unmapped().has_value();
   if (loading == Loading::Populated && !by_reading) {
     // A cold file then comes in huge folios, whatever its device reads ahead.
-    for (const os::Mapping& shard : shard_bytes_) os::want_huge_pages(shard.bytes());
+    for (std::uint32_t i = 0; i < shards_.count(); ++i) os::want_huge_pages(shards_.memory(i));
     source = ByteSource::Populated;
   } else if (loading == Loading::Read || loading == Loading::Direct) {
-    for (std::uint32_t i = 0; i < shard_bytes_.size(); ++i)
-      plan.copy(i, 0, shard_bytes_[i].bytes());
+    for (std::uint32_t i = 0; i < shards_.count(); ++i) plan.copy(i, 0, shards_.memory(i));
     source = loading == Loading::Direct ? ByteSource::PastCache : ByteSource::File;
   }
   if (check) {
     CAIRN_TRY(checked_bytes, check_whole(plan, source, exec));
     std::uint64_t payload_bytes = 0;
-    for (const os::Mapping& shard : shard_bytes_) payload_bytes += shard.bytes().size();
+    for (std::uint32_t i = 0; i < shards_.count(); ++i) payload_bytes += shards_.memory(i).size();
     // Where every byte has a sum, everything has come by now.
     if (loading != Loading::Populated) return {};
     if (checked_bytes == payload_bytes && !by_reading) return {};

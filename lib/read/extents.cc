@@ -15,13 +15,6 @@
 namespace cairn::internal {
 namespace {
 
-Error about(const OpenCheckpoint& checkpoint, std::size_t position, Code code,
-            const std::string& why) {
-  return {code, 0,
-          checkpoint.parts().prefix.string() + ": tensor " +
-              format::quoted(checkpoint.index().tensor_name(position)) + " " + why};
-}
-
 // A stored slice as a range of the whole tensor's elements.
 struct ElementRange {
   std::uint64_t start = 0;
@@ -31,24 +24,6 @@ struct ElementRange {
 
 }  // namespace
 
-Result<void> OpenCheckpoint::ensure_disjoint(std::size_t position) const {
-  const auto tensor = index().tensor(position);
-  if (!tensor.partitioned() || disjoint_[tensor.slices_begin].load(std::memory_order_acquire))
-    return {};
-  std::vector<Box> boxes;
-  for (std::uint32_t i = tensor.slices_begin; i < tensor.slices_end; ++i)
-    boxes.push_back(box_of(index().slice(i).extents, tensor.shape));
-  const auto pair = overlapping(boxes);
-  if (!pair) return about(*this, position, pair.error().code, pair.error().what);
-  if (*pair) {
-    return about(*this, position, Code::Corrupt,
-                 "has slices that overlap: number " + std::to_string((*pair)->first) + " and " +
-                     std::to_string((*pair)->second) + " of " + std::to_string(boxes.size()));
-  }
-  disjoint_[tensor.slices_begin].store(true, std::memory_order_release);
-  return {};
-}
-
 Result<std::vector<StoredPart>> OpenCheckpoint::parts_of(std::size_t position,
                                                          const Box& box) const {
   const auto tensor = index().tensor(position);
@@ -57,7 +32,7 @@ Result<std::vector<StoredPart>> OpenCheckpoint::parts_of(std::size_t position,
     if (element_count(box) != 0) parts.push_back({tensor.span, 0, whole_box(tensor.shape), box});
     return parts;
   }
-  CAIRN_CHECK(ensure_disjoint(position));
+  CAIRN_CHECK(checks_.ensure_disjoint(position));
   std::uint64_t found = 0;
   for (std::uint32_t i = tensor.slices_begin; i < tensor.slices_end; ++i) {
     const auto stored = index().slice(i);
@@ -68,7 +43,7 @@ Result<std::vector<StoredPart>> OpenCheckpoint::parts_of(std::size_t position,
     parts.push_back({stored.span, i, std::move(piece), *std::move(shared)});
   }
   if (found == element_count(box)) return parts;
-  return about(*this, position, Code::Corrupt,
+  return about(position, Code::Corrupt,
                "has slices that leave gaps in the requested slice: they have " +
                    std::to_string(found) + " of its " + std::to_string(element_count(box)) +
                    " elements");

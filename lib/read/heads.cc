@@ -12,8 +12,6 @@ using format::tensorflow::StringHeads;
 using format::tensorflow::StringPlace;
 using format::tensorflow::StringStart;
 
-constexpr std::uint64_t kBlockBytes = 256u << 10;
-
 // Pieces that lie over one another, and so belong to one thread.
 struct Group {
   std::size_t begin = 0;
@@ -50,13 +48,13 @@ Result<void> read_group(const OpenCheckpoint& checkpoint, std::span<const Piece>
   while (const auto need = heads.need()) {
     CAIRN_CHECK(os::unless_stopped(stop));
     const std::uint64_t size_bytes =
-        std::min({need->size_bytes, kBlockBytes, end - need->offset_bytes});
+        std::min({need->size_bytes, kCachedBlockBytes, end - need->offset_bytes});
     if (in_memory) {
-      heads.take(checkpoint.in_memory({shard, need->offset_bytes, size_bytes, {}}));
+      heads.take(checkpoint.shards().in_memory({shard, need->offset_bytes, size_bytes, {}}));
       continue;
     }
     buffer.resize(size_bytes);
-    CAIRN_CHECK(checkpoint.parts().shards[shard].read_at(need->offset_bytes, buffer));
+    CAIRN_CHECK(checkpoint.shards().read_at(shard, need->offset_bytes, buffer));
     heads.take(buffer);
   }
   std::ranges::copy(heads.starts(), starts.begin());

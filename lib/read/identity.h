@@ -16,4 +16,9 @@ inline bool same_file(const os::FileInfo& a, const os::FileInfo& b) noexcept {
   return a.device == b.device && a.inode == b.inode;
 }
 
+// Whether it is still the same file, and nobody has written to it since.
+inline bool is_unchanged(const os::FileInfo& now, const os::FileInfo& before) noexcept {
+  return same_file(now, before) && identity_of(now) == identity_of(before);
+}
+
 }  // namespace cairn::internal

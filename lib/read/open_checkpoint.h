@@ -4,7 +4,6 @@
 // Everything that reads tensors works on this one class; it knows no format but Cairn's index.
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -18,9 +17,8 @@
 #include "cairn/checkpoint.h"
 #include "format/cairn/index.h"
 #include "lib/os/file.h"
-#include "lib/os/guarded.h"
-#include "lib/os/mapping.h"
-#include "lib/read/fetched.h"
+#include "lib/read/lazy_checks.h"
+#include "lib/read/shards.h"
 #include "lib/read/slices.h"
 
 namespace cairn::internal {
@@ -43,7 +41,8 @@ struct Parts {
   format::IndexView index;                  // over index_bytes
   std::vector<os::File> shards;  // one for each shard of the index, of the recorded size at least
   std::vector<std::string> warnings;
-  bool decoded = false;         // a shard is no file: values that were decoded, in memory
+  bool decoded = false;  // the last shard is no file: values that are decoded, in memory
+  std::shared_ptr<DecodedMembers> decoded_members;  // what fills it; nullptr: it is full
   std::string left_out;         // the file has more than the index says: a sentence; else empty
   bool bytes_doubtful = false;  // check tensors before their first use even with Verify::None
   Origin origin;
@@ -94,18 +93,16 @@ class OpenCheckpoint {
   const Parts& parts() const noexcept { return parts_; }
   const format::IndexView& index() const noexcept { return parts_.index; }
   Tensor handle(std::size_t position) const noexcept { return Tensor(this, position); }
+  const Shards& shards() const noexcept { return shards_; }
+  const LazyChecks& checks() const noexcept { return checks_; }
   std::string shard_path(std::uint32_t shard) const { return parts_.shards[shard].path(); }
 
   // ---- check.cc: all sums ----
 
   Result<Verification> verify(const ExecOptions& exec) const;
 
-  // ---- lazy.cc: sums on first use ----
-
-  // Compares the tensor, or the chunks or the slice that hold a part of it, with their stored sums,
-  // unless that was done before. Corrupt names what differs.
-  Result<void> ensure_checked(std::size_t position) const;
-  Result<void> ensure_checked(std::size_t position, const StoredPart& part) const;
+  // A sentence that names the tensor: "PREFIX: tensor NAME why".
+  Error about(std::size_t position, Code code, const std::string& why) const;
 
   // The sentence for a tensor whose bytes have another sum.
   Error damaged(std::size_t position, const format::Span& span, std::uint32_t computed) const;
@@ -119,9 +116,6 @@ class OpenCheckpoint {
   // Where the whole tensor lies, one element after another; nothing: not in one place.
   std::optional<format::Span> one_span(std::size_t position) const;
 
-  // Corrupt: slices of the tensor overlap.
-  Result<void> ensure_disjoint(std::size_t position) const;
-
   // ---- read_plan.cc: many requests at once ----
 
   // Each byte of the files that any of them touches is read once.
@@ -129,18 +123,6 @@ class OpenCheckpoint {
                         const ReaderPartition& partition) const;
 
   // ---- read.cc: bytes ----
-
-  // The bytes of one stored piece in memory. Of a mapping: for the caller alone to touch, since it
-  // faults where the file was truncated or cannot be read.
-  std::span<std::byte> in_memory(const format::Span& span) const noexcept;
-
-  // Reads these bytes into their place, where the shard cannot be mapped and they are not there
-  // yet.
-  Result<void> fetch(const format::Span& span) const;
-
-  // Copies bytes of a shard, and never faults.
-  Result<void> copy_out(std::uint32_t shard, std::uint64_t offset_bytes,
-                        std::span<std::byte> out) const;
 
   Result<std::span<const std::byte>> bytes(std::size_t position) const;
   Result<std::span<std::byte>> native(std::size_t position, DType wanted,
@@ -151,31 +133,16 @@ class OpenCheckpoint {
   Result<std::uint64_t> read_bytes(std::size_t position, Slice slice) const;
   Result<void> read(std::size_t position, std::span<std::byte> out, Slice slice) const;
   Result<void> prefetch(std::span<const std::string_view> names, const ExecOptions& exec) const;
-  Result<std::uint64_t> resident_bytes() const;
-
-  // Whether a SigbusGuard had to put zeros into a shard.
-  bool faulted() const noexcept;
 
   Access access() const noexcept { return access_; }
   Result<std::size_t> find(std::string_view name) const;
-  void mark_checked(std::size_t position) const noexcept {
-    checked_[position].store(true, std::memory_order_release);
-  }
 
  private:
   OpenCheckpoint(Parts parts, const OpenOptions& options);
 
   friend class ReadPlan;
 
-  bool faulted(std::uint32_t shard) const noexcept {
-    return os::any_faulted() && shard_bytes_[shard].faulted();
-  }
-  // The sentence for a shard that did so: from then on nothing of it is given out.
-  Error faulted_error(std::uint32_t shard) const;
-  Result<void> ensure_not_faulted() const;
-
   Result<void> place_shards();
-  Result<os::Mapping> place_shard(std::uint32_t shard);
   Result<void> load(Loading loading, bool check, const ExecOptions& exec);
   // Everything that has a sum, in one pass with what else was wanted of it.
   Result<Verification> check_by(ScanPlan& plan, ByteSource source, const ExecOptions& exec) const;
@@ -195,22 +162,14 @@ class OpenCheckpoint {
   Result<std::uint32_t> check_request(std::size_t position, std::span<std::byte> out,
                                       Slice slice) const;
   Result<Box> box_of_request(std::size_t position, Slice slice) const;
-  Result<void> ensure_slice_checked(std::size_t position, std::uint32_t slice) const;
-  Result<void> ensure_chunk_checked(std::size_t position, std::uint32_t chunk) const;
 
-  // A sentence that names the tensor.
+  // The same, of what cannot be done.
   Error refused(std::size_t position, const std::string& why) const;
 
   Parts parts_;
   Access access_;
-  bool lazy_;                                      // tensors are checked on first use
-  std::vector<os::Mapping> shard_bytes_;           // parallel to parts_.shards
-  std::vector<std::unique_ptr<Fetched>> fetched_;  // the same; nothing where a shard is mapped
-  // What was checked is never checked again: one flag for each tensor, chunk and slice.
-  std::unique_ptr<std::atomic<bool>[]> checked_;
-  std::unique_ptr<std::atomic<bool>[]> checked_chunks_;
-  std::unique_ptr<std::atomic<bool>[]> checked_slices_;
-  std::unique_ptr<std::atomic<bool>[]> disjoint_;  // at a tensor's first slice: they do not overlap
+  Shards shards_;      // over parts_
+  LazyChecks checks_;  // of parts_
 };
 
 // The difference between what is there and what a caller expects; nothing: none. At most ten lines.

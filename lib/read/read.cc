@@ -1,12 +1,4 @@
 // Bytes: views into the mapping where a tensor is one native piece, copies for everything else.
-//
-// Copies come through the shard's descriptor, so that nothing faults, but where memory is the
-// truth: Access::Copy, and Access::Private, whose pages the caller may have changed. Those the
-// kernel copies for us, which tells by an error what touching them would tell by a signal: a file
-// that was truncated since, or a page that the disk does not give.
-//
-// Where the file system cannot map, the shard has addresses without bytes, and what is asked for is
-// read to its place first (fetch).
 
 #include <algorithm>
 #include <cstring>
@@ -25,8 +17,6 @@
 namespace cairn::internal {
 namespace {
 
-constexpr std::uint64_t kBlockBytes = 256u << 10;  // copied and summed while it is in the cache
-
 // 1 where the bytes are native; nothing where TensorFlow gives the dtype no meaning in the other
 // byte order.
 std::optional<std::uint32_t> swap_width(const format::IndexView::Tensor& tensor) {
@@ -39,11 +29,11 @@ Result<std::span<const std::byte>> stored_bytes(const OpenCheckpoint& checkpoint
                                                 const format::Span& piece,
                                                 std::vector<std::vector<std::byte>>* copies) {
   if (copies == nullptr) {
-    CAIRN_CHECK(checkpoint.fetch(piece));
-    return std::span<const std::byte>(checkpoint.in_memory(piece));
+    CAIRN_CHECK(checkpoint.shards().fetch(piece));
+    return std::span<const std::byte>(checkpoint.shards().in_memory(piece));
   }
   std::vector<std::byte>& copy = copies->emplace_back(piece.size_bytes);
-  CAIRN_CHECK(checkpoint.copy_out(piece.shard, piece.offset_bytes, copy));
+  CAIRN_CHECK(checkpoint.shards().copy_out(piece.shard, piece.offset_bytes, copy));
   return std::span<const std::byte>(copy);
 }
 
@@ -56,7 +46,7 @@ Result<std::vector<std::byte>> string_head(const OpenCheckpoint& checkpoint,
   // A string takes a byte at least, so there are no more than bytes.
   const std::uint64_t most = std::min(count, part.span.size_bytes) * kLengthBytesMax + kSumBytes;
   std::vector<std::byte> head(std::min(most, part.span.size_bytes));
-  CAIRN_CHECK(checkpoint.copy_out(part.span.shard, part.span.offset_bytes, head));
+  CAIRN_CHECK(checkpoint.shards().copy_out(part.span.shard, part.span.offset_bytes, head));
   return head;
 }
 
@@ -86,55 +76,9 @@ Result<std::vector<std::string_view>> stored_strings(const OpenCheckpoint& check
 
 }  // namespace
 
-std::span<std::byte> OpenCheckpoint::in_memory(const format::Span& span) const noexcept {
-  return shard_bytes_[span.shard].bytes().subspan(span.offset_bytes, span.size_bytes);
-}
-
-Result<void> OpenCheckpoint::fetch(const format::Span& span) const {
-  Fetched* const fetched = fetched_[span.shard].get();
-  if (fetched == nullptr) return {};
-  return fetched->ensure(parts_.shards[span.shard], span.offset_bytes, in_memory(span));
-}
-
-Result<void> OpenCheckpoint::copy_out(std::uint32_t shard, std::uint64_t offset_bytes,
-                                      std::span<std::byte> out) const {
-  if (access_ == Access::Shared) return parts_.shards[shard].read_at(offset_bytes, out);
-  if (out.empty()) return {};
-  const std::span<const std::byte> from =
-      shard_bytes_[shard].bytes().subspan(offset_bytes, out.size());
-  if (access_ == Access::Copy) {
-    std::memcpy(out.data(), from.data(), out.size());
-    return {};
-  }
-  CAIRN_CHECK(fetch({shard, offset_bytes, out.size(), {}}));
-  auto done = os::copy_mapped(from, out);
-  if (done) return done;
-  return Error{done.error().code, done.error().os_errno,
-               shard_path(shard) + ": bytes " + std::to_string(offset_bytes) + " to " +
-                   std::to_string(offset_bytes + out.size()) + ": " + done.error().what};
-}
-
-bool OpenCheckpoint::faulted() const noexcept {
-  return os::any_faulted() && std::ranges::any_of(shard_bytes_, &os::Mapping::faulted);
-}
-
-Error OpenCheckpoint::faulted_error(std::uint32_t shard) const {
-  return {Code::Io, 0,
-          shard_path(shard) +
-              ": was truncated or could not be read while it was mapped; some of its bytes in "
-              "memory are zeros; open the checkpoint again"};
-}
-
-Result<void> OpenCheckpoint::ensure_not_faulted() const {
-  for (std::uint32_t shard = 0; shard < shard_bytes_.size(); ++shard) {
-    if (faulted(shard)) return faulted_error(shard);
-  }
-  return {};
-}
-
 Result<std::span<const std::byte>> OpenCheckpoint::bytes(std::size_t position) const {
   CAIRN_TRY(span, checked_span(position));
-  return std::span<const std::byte>(in_memory(span));
+  return std::span<const std::byte>(shards_.in_memory(span));
 }
 
 Result<format::Span> OpenCheckpoint::checked_span(std::size_t position) const {
@@ -151,16 +95,20 @@ Result<format::Span> OpenCheckpoint::checked_span(std::size_t position) const {
   }
   if (!tensor.strides.empty())
     return refused(position, "is not stored row-major: use values() or read()");
-  if (faulted(span->shard)) return faulted_error(span->shard);
-  CAIRN_CHECK(ensure_checked(position));
-  CAIRN_CHECK(fetch(*span));
+  CAIRN_CHECK(shards_.ensure_not_faulted(span->shard));
+  CAIRN_CHECK(checks_.ensure(position));
+  CAIRN_CHECK(shards_.fetch(*span));
   return *span;
 }
 
-Error OpenCheckpoint::refused(std::size_t position, const std::string& why) const {
-  return {Code::Unsupported, 0,
+Error OpenCheckpoint::about(std::size_t position, Code code, const std::string& why) const {
+  return {code, 0,
           parts_.prefix.string() + ": tensor " + format::quoted(index().tensor_name(position)) +
               " " + why};
+}
+
+Error OpenCheckpoint::refused(std::size_t position, const std::string& why) const {
+  return about(position, Code::Unsupported, why);
 }
 
 Result<void> OpenCheckpoint::match_dtype(std::size_t position, DType wanted) const {
@@ -169,17 +117,16 @@ Result<void> OpenCheckpoint::match_dtype(std::size_t position, DType wanted) con
   if (raw && (tensor.dtype == wanted || format::storage_dtype(tensor.dtype) == wanted)) return {};
   const std::string stored(tensor.dtype == DType::Opaque ? tensor.opaque_dtype
                                                          : name(tensor.dtype));
-  return Error{Code::Invalid, 0,
-               parts_.prefix.string() + ": tensor " + format::quoted(tensor.name) + " is " +
-                   stored + ", not " + std::string(name(wanted)) +
-                   (tensor.dtype == DType::String ? ": use strings()" : "")};
+  return about(position, Code::Invalid,
+               "is " + stored + ", not " + std::string(name(wanted)) +
+                   (tensor.dtype == DType::String ? ": use strings()" : ""));
 }
 
 Result<std::span<std::byte>> OpenCheckpoint::native(std::size_t position, DType wanted,
                                                     std::size_t alignment) const {
   CAIRN_CHECK(match_dtype(position, wanted));
   CAIRN_TRY(span, checked_span(position));
-  const std::span<std::byte> memory = in_memory(span);
+  const std::span<std::byte> memory = shards_.in_memory(span);
   void* address = memory.data();
   std::size_t room = memory.size() + alignment;
   if (!memory.empty() && std::align(alignment, memory.size(), address, room) != memory.data()) {
@@ -207,17 +154,16 @@ Result<std::vector<std::string_view>> OpenCheckpoint::place_strings(
     std::size_t position, Slice slice, std::vector<std::vector<std::byte>>* copies) const {
   const auto tensor = index().tensor(position);
   if (tensor.encoding != format::Encoding::TensorFlowString) {
-    return Error{Code::Invalid, 0,
-                 parts_.prefix.string() + ": tensor " + format::quoted(tensor.name) + " is " +
-                     describe(tensor.dtype, tensor.shape) + ", not strings"};
+    return about(position, Code::Invalid,
+                 "is " + describe(tensor.dtype, tensor.shape) + ", not strings");
   }
   CAIRN_TRY(box, box_of_request(position, slice));
-  if (slice.empty()) CAIRN_CHECK(ensure_checked(position));
+  if (slice.empty()) CAIRN_CHECK(checks_.ensure(position));
   CAIRN_TRY(parts, parts_of(position, box));
   std::vector<std::string_view> values(element_count(box));
   for (const StoredPart& part : parts) {
-    if (faulted(part.span.shard)) return faulted_error(part.span.shard);
-    CAIRN_CHECK(ensure_checked(position, part));
+    CAIRN_CHECK(shards_.ensure_not_faulted(part.span.shard));
+    CAIRN_CHECK(checks_.ensure(position, part));
     CAIRN_TRY(bytes, stored_bytes(*this, part.span, copies));
     CAIRN_TRY(stored, stored_strings(*this, position, part, bytes));
     const auto copy = [&](const Run& run) {
@@ -260,10 +206,9 @@ Result<std::uint32_t> OpenCheckpoint::check_request(std::size_t position, std::s
   CAIRN_TRY(wanted_bytes, read_bytes(position, slice));
   const auto tensor = index().tensor(position);
   if (wanted_bytes != out.size()) {
-    return Error{Code::Invalid, 0,
-                 parts_.prefix.string() + ": tensor " + format::quoted(tensor.name) +
-                     " needs a buffer of " + std::to_string(wanted_bytes) + " bytes, not " +
-                     std::to_string(out.size())};
+    return about(position, Code::Invalid,
+                 "needs a buffer of " + std::to_string(wanted_bytes) + " bytes, not " +
+                     std::to_string(out.size()));
   }
   const auto width = swap_width(tensor);
   if (!width) return refused(position, "is stored big-endian, but its dtype has no byte order");
@@ -289,21 +234,22 @@ Result<void> OpenCheckpoint::read(std::size_t position, std::span<std::byte> out
 // is checked by the file.
 Result<void> OpenCheckpoint::read_whole(std::size_t position, std::span<std::byte> out) const {
   const auto tensor = index().tensor(position);
-  if (faulted(tensor.span.shard)) return faulted_error(tensor.span.shard);
-  const bool in_one_pass = lazy_ && access_ != Access::Private && tensor.span.crc32c &&
+  CAIRN_CHECK(shards_.ensure_not_faulted(tensor.span.shard));
+  const bool in_one_pass = access() != Access::Private && tensor.span.crc32c &&
                            tensor.encoding == format::Encoding::Raw &&
-                           !checked_[position].load(std::memory_order_acquire);
-  if (!in_one_pass) CAIRN_CHECK(ensure_checked(position));
+                           !checks_.is_checked(position);
+  if (!in_one_pass) CAIRN_CHECK(checks_.ensure(position));
   std::uint32_t crc = 0;
   for (std::uint64_t done = 0; done < out.size();) {
-    const auto block = out.subspan(done, std::min<std::uint64_t>(kBlockBytes, out.size() - done));
-    CAIRN_CHECK(copy_out(tensor.span.shard, tensor.span.offset_bytes + done, block));
+    const auto block =
+        out.subspan(done, std::min<std::uint64_t>(kCachedBlockBytes, out.size() - done));
+    CAIRN_CHECK(shards_.copy_out(tensor.span.shard, tensor.span.offset_bytes + done, block));
     if (in_one_pass) crc = format::crc32c(block, crc);
     done += block.size();
   }
   if (!in_one_pass) return {};
   if (crc != *tensor.span.crc32c) return damaged(position, tensor.span, crc);
-  mark_checked(position);
+  checks_.mark_checked(position);
   return {};
 }
 
@@ -312,8 +258,8 @@ Result<void> OpenCheckpoint::read_box(std::size_t position, std::span<std::byte>
   const std::uint64_t element_bytes = index().tensor(position).element_bits / 8;
   CAIRN_TRY(parts, parts_of(position, box));
   for (const StoredPart& part : parts) {
-    if (faulted(part.span.shard)) return faulted_error(part.span.shard);
-    CAIRN_CHECK(ensure_checked(position, part));
+    CAIRN_CHECK(shards_.ensure_not_faulted(part.span.shard));
+    CAIRN_CHECK(checks_.ensure(position, part));
     RunCopier copier(*this, part.span);
     const auto copy = [&](const Run& run) {
       return copier.copy(run.from_bytes, out.subspan(run.to_bytes, run.size_bytes));
@@ -347,39 +293,9 @@ Result<void> OpenCheckpoint::prefetch(std::span<const std::string_view> names,
   }
   return os::run_parallel(exec, steps.size(), total_bytes,
                           [&](std::size_t i) -> Result<std::uint64_t> {
-                            const format::Span& step = steps[i];
-                            if (faulted(step.shard)) return faulted_error(step.shard);
-                            if (fetched_[step.shard] != nullptr) {
-                              CAIRN_CHECK(fetch(step));
-                              return step.size_bytes;
-                            }
-                            auto done = os::populate(in_memory(step));
-                            if (!done && done.error().code == Code::Unsupported) {
-                              std::vector<std::byte> scratch(step.size_bytes);
-                              done = parts_.shards[step.shard].read_at(step.offset_bytes, scratch);
-                            }
-                            if (!done)
-                              return Error{Code::Io, done.error().os_errno,
-                                           shard_path(step.shard) + ": " + done.error().what};
-                            return step.size_bytes;
+                            CAIRN_CHECK(shards_.populate(steps[i]));
+                            return steps[i].size_bytes;
                           });
-}
-
-Result<std::uint64_t> OpenCheckpoint::resident_bytes() const {
-  std::uint64_t total_bytes = 0;
-  for (std::uint32_t shard = 0; shard < index().shard_count(); ++shard) {
-    const os::File& file = parts_.shards[shard];
-    CAIRN_TRY(bytes, os::resident_bytes(file, index().shard(shard).identity.size_bytes));
-    if (!bytes) {
-      return Error{Code::Unsupported, 0,
-                   file.path() +
-                       ": it is not known how much of it is in the page cache: this system tells "
-                       "it only to the owner of the file and to users who may write it, and only "
-                       "if the file can be mapped (cachestat, Linux 6.5, is missing or refused)"};
-    }
-    total_bytes += *bytes;
-  }
-  return total_bytes;
 }
 
 }  // namespace cairn::internal

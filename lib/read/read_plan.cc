@@ -50,7 +50,7 @@ class ReadPlan {
     CAIRN_TRY(parts, checkpoint_.parts_of(position, box));
     std::uint64_t runs = 0;
     for (const StoredPart& part : parts) {
-      if (checkpoint_.faulted(part.span.shard)) return checkpoint_.faulted_error(part.span.shard);
+      CAIRN_CHECK(checkpoint_.shards().ensure_not_faulted(part.span.shard));
       runs += run_count(part.box, part.shared);
     }
     if (runs > 1 && read.out.size() / runs < kRunBytesMin) return add_single(position, read);
@@ -86,9 +86,9 @@ class ReadPlan {
   // A sum to be compared, and what is known to be right afterwards.
   struct Check {
     std::size_t tensor;
-    std::atomic<bool>* flag;
+    LazyChecks::Flag* flag;
     format::Span span;
-    std::tuple<std::uint32_t, std::uint64_t, const std::atomic<bool>*> key() const noexcept {
+    std::tuple<std::uint32_t, std::uint64_t, const LazyChecks::Flag*> key() const noexcept {
       return {span.shard, span.offset_bytes, flag};
     }
   };
@@ -110,27 +110,26 @@ class ReadPlan {
   // The sums that cover the part: of the tensor, of its chunks, or of a slice as it is stored.
   void add_checks(std::size_t position, const StoredPart& part, bool whole) {
     const OpenCheckpoint& from = checkpoint_;
-    if (!from.lazy_ || from.checked_[position].load(std::memory_order_acquire)) return;
+    const LazyChecks& checks = from.checks();
+    if (checks.is_checked(position)) return;
     const auto tensor = from.index().tensor(position);
-    if (tensor.partitioned())
-      return add_check(position, from.checked_slices_[part.slice], part.span);
+    if (tensor.partitioned()) return add_check(position, checks.of_slice(part.slice), part.span);
     if (whole || tensor.chunk_crc32cs.empty())
-      return add_check(position, from.checked_[position], tensor.span);
+      return add_check(position, checks.of_tensor(position), tensor.span);
     const std::uint64_t chunk_bytes = from.index().chunk_bytes();
     const auto touched =
         touched_blocks(part.box, part.shared, tensor.element_bits / 8, chunk_bytes);
     for (std::uint32_t i = 0; i < touched.size(); ++i) {
       if (!touched[i]) continue;
       const std::uint64_t begin = i * chunk_bytes;
-      add_check(position, from.checked_chunks_[tensor.chunks_begin + i],
+      add_check(position, checks.of_chunk(tensor.chunks_begin + i),
                 {tensor.span.shard, tensor.span.offset_bytes + begin,
                  std::min(chunk_bytes, tensor.span.size_bytes - begin), tensor.chunk_crc32cs[i]});
     }
   }
 
-  void add_check(std::size_t position, std::atomic<bool>& flag, const format::Span& span) {
-    if (span.crc32c && !flag.load(std::memory_order_acquire))
-      checks_.push_back({position, &flag, span});
+  void add_check(std::size_t position, LazyChecks::Flag& flag, const format::Span& span) {
+    if (span.crc32c && !LazyChecks::is_set(flag)) checks_.push_back({position, &flag, span});
   }
 
   static Piece piece_of(const Check& check) {
@@ -145,7 +144,7 @@ class ReadPlan {
     const std::uint32_t computed = plan_.sums(piece)->whole;
     if (computed != check.span.crc32c)
       return checkpoint_.damaged(check.tensor, check.span, computed);
-    check.flag->store(true, std::memory_order_release);
+    LazyChecks::set(*check.flag);
     return {};
   }
 

@@ -29,18 +29,18 @@ class RunCopier {
     const bool direct = checkpoint_.access() == Access::Copy || out.size() >= kGapBytesMax;
     const bool in_block = previous_end_ <= block_begin_ + block_.size();
     if (direct || (!near && !in_block))
-      return checkpoint_.copy_out(piece_.shard, piece_.offset_bytes + from_bytes, out);
+      return checkpoint_.shards().copy_out(piece_.shard, piece_.offset_bytes + from_bytes, out);
     if (!in_block) {
       block_begin_ = from_bytes;
-      block_.resize(std::min(kBlockBytes, piece_.size_bytes - from_bytes));
-      CAIRN_CHECK(checkpoint_.copy_out(piece_.shard, piece_.offset_bytes + from_bytes, block_));
+      block_.resize(std::min(kCachedBlockBytes, piece_.size_bytes - from_bytes));
+      CAIRN_CHECK(
+          checkpoint_.shards().copy_out(piece_.shard, piece_.offset_bytes + from_bytes, block_));
     }
     std::memcpy(out.data(), block_.data() + (from_bytes - block_begin_), out.size());
     return {};
   }
 
  private:
-  static constexpr std::uint64_t kBlockBytes = 256u << 10;
   static constexpr std::uint64_t kGapBytesMax = 4096;  // what costs less to read than to jump over
 
   const OpenCheckpoint& checkpoint_;

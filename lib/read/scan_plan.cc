@@ -30,7 +30,6 @@ namespace {
 
 constexpr std::uint64_t kWindowBytes = 4u << 20;     // a multiple of a huge page
 constexpr std::uint64_t kWindowsMax = 1u << 16;      // larger windows where there were more
-constexpr std::uint64_t kBlockBytes = 256u << 10;    // stays in the second-level cache
 constexpr std::uint64_t kPlaceBytesMin = 16u << 10;  // less is read together with its neighbours
 constexpr std::uint64_t kStringBytesMax = 1u << 20;  // of a string tensor that is read as a whole
 constexpr std::uint64_t kGapBytesMax = 4096;         // what costs less to read than to jump over
@@ -276,11 +275,12 @@ class ScanPlan::Worker {
     bool filled = false;
   };
 
-  // Up to kBlockBytes from `at` on: where they lie, where somebody wants them, or in the buffer.
+  // Up to kCachedBlockBytes from `at` on: where they lie, where somebody wants them, or in the
+  // buffer.
   Block next_block(const Task& task, std::uint64_t at, Cursor<Copy>& copies) {
-    std::uint64_t size_bytes = std::min(kBlockBytes, task.end - at);
+    std::uint64_t size_bytes = std::min(kCachedBlockBytes, task.end - at);
     if (source_ == ByteSource::Memory) {
-      return {plan_.checkpoint_.in_memory({task.shard, at, size_bytes, {}}), true};
+      return {plan_.checkpoint_.shards().in_memory({task.shard, at, size_bytes, {}}), true};
     }
     std::byte* place = nullptr;
     copies.touching(task.shard, at, at + size_bytes, [&](const Copy& copy) {
@@ -294,18 +294,18 @@ class ScanPlan::Worker {
       }
     });
     if (place != nullptr) return {{place, size_bytes}, false};
-    if (!buffer_) buffer_ = std::make_unique_for_overwrite<std::byte[]>(kBlockBytes);
+    if (!buffer_) buffer_ = std::make_unique_for_overwrite<std::byte[]>(kCachedBlockBytes);
     return {{buffer_.get(), size_bytes}, false};
   }
 
   Result<void> fill(std::uint32_t shard, std::uint64_t at, const Block& block) const {
     if (block.filled) return {};
-    return plan_.checkpoint_.parts().shards[shard].read_at(at, block.bytes);
+    return plan_.checkpoint_.shards().read_at(shard, at, block.bytes);
   }
 
   Result<void> populate(const Task& task) const {
     auto done = os::populate(
-        plan_.checkpoint_.in_memory({task.shard, task.begin, task.end - task.begin, {}}));
+        plan_.checkpoint_.shards().in_memory({task.shard, task.begin, task.end - task.begin, {}}));
     if (done || done.error().code == Code::Unsupported) return {};  // reading brings them as well
     return Error{done.error().code, done.error().os_errno,
                  plan_.checkpoint_.shard_path(task.shard) + ": " + done.error().what};
@@ -347,6 +347,7 @@ Result<void> ScanPlan::read_all(ByteSource source, const ExecOptions& exec,
 
 // Whole windows come past the cache; what a file has behind its last whole page does not.
 Result<void> ScanPlan::read_past_cache(const ExecOptions& exec) {
+  CAIRN_CHECK(checkpoint_.shards().decode_all());
   std::vector<os::File> files;
   for (const os::File& shard : checkpoint_.parts().shards) {
     CAIRN_TRY(file, os::reopen_direct(shard));
@@ -357,15 +358,16 @@ Result<void> ScanPlan::read_past_cache(const ExecOptions& exec) {
   };
   std::vector<os::DirectRead> reads;
   for (const Task& task : tasks_) {
-    reads.push_back({&files[task.shard], task.begin,
-                     checkpoint_.in_memory({task.shard, task.begin, whole_bytes(task), {}})});
+    reads.push_back(
+        {&files[task.shard], task.begin,
+         checkpoint_.shards().in_memory({task.shard, task.begin, whole_bytes(task), {}})});
   }
   Worker walk(*this, ByteSource::Memory, exec);  // its buffer, which would be shared, stays unused
   return os::read_direct(exec, reads, [&](std::size_t number) -> Result<void> {
     const Task& task = tasks_[number];
     const std::uint64_t rest = task.begin + whole_bytes(task);
-    CAIRN_CHECK(checkpoint_.parts().shards[task.shard].read_at(
-        rest, checkpoint_.in_memory({task.shard, rest, task.end - rest, {}})));
+    CAIRN_CHECK(checkpoint_.shards().read_at(
+        task.shard, rest, checkpoint_.shards().in_memory({task.shard, rest, task.end - rest, {}})));
     return walk.go(task);
   });
 }

@@ -52,8 +52,8 @@ Result<void> OpenCheckpoint::read_strided(std::size_t position, std::span<std::b
                                           const Box& box) const {
   if (out.empty()) return {};
   const auto tensor = index().tensor(position);
-  if (faulted(tensor.span.shard)) return faulted_error(tensor.span.shard);
-  CAIRN_CHECK(ensure_checked(position));
+  CAIRN_CHECK(shards_.ensure_not_faulted(tensor.span.shard));
+  CAIRN_CHECK(checks_.ensure(position));
   const std::uint64_t element_bytes = tensor.element_bits / 8;
   std::vector<Axis> outer = axes_of(box, tensor.strides);
   const Axis inner = outer.back();

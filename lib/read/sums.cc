@@ -13,8 +13,6 @@
 namespace cairn::internal {
 namespace {
 
-constexpr std::uint64_t kBlockBytes = 256u << 10;  // one read; stays in the second-level cache
-
 Piece piece_at(const format::IndexView::Tensor& tensor, std::size_t position,
                const format::Span& span) {
   Piece piece;
@@ -56,21 +54,28 @@ void append_pieces(const format::IndexView& index, std::size_t position,
   }
 }
 
-Result<std::uint32_t> Checksummer::sum(const Piece& piece, std::uint64_t offset_bytes,
-                                       std::uint64_t size_bytes) const {
-  if (piece.encoding != format::Encoding::Raw) return sum_encoded(piece);
-  if (checkpoint_.access() == Access::Copy) {
-    return format::crc32c(checkpoint_.in_memory({piece.shard, offset_bytes, size_bytes, {}}));
-  }
-  const std::uint64_t buffer_bytes = std::min(kBlockBytes, size_bytes);
+Result<std::uint32_t> crc32c_of(const os::File& file, std::uint64_t offset_bytes,
+                                std::uint64_t size_bytes) {
+  const std::uint64_t buffer_bytes = std::min(kCachedBlockBytes, size_bytes);
   const auto buffer = std::make_unique_for_overwrite<std::byte[]>(buffer_bytes);
   std::uint32_t crc = 0;
   for (std::uint64_t done = 0; done < size_bytes; done += buffer_bytes) {
     const std::span block(buffer.get(), std::min(buffer_bytes, size_bytes - done));
-    CAIRN_CHECK(checkpoint_.parts().shards[piece.shard].read_at(offset_bytes + done, block));
+    CAIRN_CHECK(file.read_at(offset_bytes + done, block));
     crc = format::crc32c(block, crc);
   }
   return crc;
+}
+
+Result<std::uint32_t> Checksummer::sum(const Piece& piece, std::uint64_t offset_bytes,
+                                       std::uint64_t size_bytes) const {
+  if (piece.encoding != format::Encoding::Raw) return sum_encoded(piece);
+  if (checkpoint_.access() == Access::Copy) {
+    return format::crc32c(
+        checkpoint_.shards().in_memory({piece.shard, offset_bytes, size_bytes, {}}));
+  }
+  CAIRN_CHECK(checkpoint_.shards().ensure_decoded({piece.shard, offset_bytes, size_bytes, {}}));
+  return crc32c_of(checkpoint_.shards().file(piece.shard), offset_bytes, size_bytes);
 }
 
 // Strings and variants carry sums of their own inside, which are checked on the way.
@@ -101,10 +106,10 @@ Result<std::span<const std::byte>> Checksummer::stored_bytes(const Piece& piece,
                                                              std::vector<std::byte>& read) const {
   if (checkpoint_.access() == Access::Copy) {
     return std::span<const std::byte>(
-        checkpoint_.in_memory({piece.shard, piece.offset_bytes, piece.size_bytes, {}}));
+        checkpoint_.shards().in_memory({piece.shard, piece.offset_bytes, piece.size_bytes, {}}));
   }
   read.resize(piece.size_bytes);
-  CAIRN_CHECK(checkpoint_.parts().shards[piece.shard].read_at(piece.offset_bytes, read));
+  CAIRN_CHECK(checkpoint_.shards().read_at(piece.shard, piece.offset_bytes, read));
   return std::span<const std::byte>(read);
 }
 

@@ -38,6 +38,10 @@ Piece piece_of_slice(const format::IndexView& index, std::size_t position, std::
 void append_pieces(const format::IndexView& index, std::size_t position,
                    std::vector<Piece>& pieces);
 
+// The sum of a file's bytes. Errors: Io.
+Result<std::uint32_t> crc32c_of(const os::File& file, std::uint64_t offset_bytes,
+                                std::uint64_t size_bytes);
+
 // The sums of one checkpoint's bytes.
 class Checksummer {
  public:

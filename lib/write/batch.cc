@@ -80,7 +80,8 @@ Result<void> Batch::run(const ExecOptions& exec) {
   stop_ = exec.stop;
   const std::uint64_t total = total_bytes();
   ExecOptions limited = exec;
-  limited.threads_max = total < kBlockBytes ? 1 : std::min(kThreadsMax, os::thread_count(exec));
+  limited.threads_max =
+      total < kWriteBlockBytes ? 1 : std::min(kThreadsMax, os::thread_count(exec));
   const bool alone = limited.threads_max == 1;
   const auto task = [&](std::size_t step) { return alone ? do_step(step) : do_next(); };
   auto done = os::run_parallel(limited, 2 * blocks_.size(), total, task);
@@ -194,7 +195,7 @@ std::vector<Block> cut_into_blocks(const Layout& layout, std::span<const TensorW
     if (blocks.empty() || part_count == os::kPartsMax) return false;
     const Block& last = blocks.back();
     const bool at_end = last.shard == shard && end_of(last) == offset_bytes;
-    return at_end && (offset_bytes % kBlockBytes != 0 || last.size_bytes == 0);
+    return at_end && (offset_bytes % kWriteBlockBytes != 0 || last.size_bytes == 0);
   };
   for (std::size_t i = 0; i < writes.size(); ++i) {
     const PlannedTensor& plan = layout.tensors[writes[i].tensor];
@@ -206,8 +207,8 @@ std::vector<Block> cut_into_blocks(const Layout& layout, std::span<const TensorW
         blocks.push_back({plan.shard, offset_bytes, 0, i, done_bytes, begins, begins});
         part_count = 0;
       }
-      const std::uint64_t take_bytes =
-          std::min(writes[i].bytes.size() - done_bytes, kBlockBytes - offset_bytes % kBlockBytes);
+      const std::uint64_t take_bytes = std::min(writes[i].bytes.size() - done_bytes,
+                                                kWriteBlockBytes - offset_bytes % kWriteBlockBytes);
       blocks.back().size_bytes += take_bytes;
       blocks.back().ends = i + 1;
       done_bytes += take_bytes;

@@ -32,14 +32,14 @@ struct Block {
   std::size_t ends = 0;
 };
 
-// Cuts loads that stand by shard and place into blocks: at multiples of kBlockBytes in the file,
-// where there is a gap, and where there are more parts than one call takes.
-inline constexpr std::uint64_t kBlockBytes = 4u << 20;
+// Cuts loads that stand by shard and place into blocks: at multiples of kWriteBlockBytes in the
+// file, where there is a gap, and where there are more parts than one call takes.
+inline constexpr std::uint64_t kWriteBlockBytes = 4u << 20;
 std::vector<Block> cut_into_blocks(const Layout& layout, std::span<const TensorWrite> writes);
 
 // Writes and sums the loads, and sorts them by place. Nothing says which bytes were written when it
 // fails. Errors: NoSpace, Io, Cancelled; OutOfMemory (no write failed: the same call may be made
-// again). Threads: below kBlockBytes in all the caller's alone, else
+// again). Threads: below kWriteBlockBytes in all the caller's alone, else
 // up to four. Memory: 64 bytes a block; no byte is copied but into the page cache.
 Result<void> write_batch(const ShardWriter& shards, std::span<TensorWrite> writes,
                          const ExecOptions& exec);

@@ -212,7 +212,7 @@ Result<void> Writer::State::append_raw(std::size_t tensor, std::span<const std::
     // Aligned blocks of the file get large folios: lib/write/batch.cc.
     const std::uint64_t at_bytes = offset_bytes + sums.size_bytes();
     const auto block = bytes.first(std::min<std::uint64_t>(
-        internal::kBlockBytes - at_bytes % internal::kBlockBytes, bytes.size()));
+        internal::kWriteBlockBytes - at_bytes % internal::kWriteBlockBytes, bytes.size()));
     bool written = false;
     const Defer after([&] {  // also where there was no memory to say why not
       if (!written) broken_ = true;
@@ -271,7 +271,7 @@ Result<void> Writer::State::store_encoded(std::string_view name,
   auto sums = std::make_unique<internal::TensorSums>(size_bytes);
   // Many small strings become few writes; large ones are not copied.
   std::vector<std::byte> block;
-  block.reserve(std::min(internal::kBlockBytes, size_bytes));
+  block.reserve(std::min(internal::kWriteBlockBytes, size_bytes));
   CAIRN_TRY(tensor, begin(name, true));
   incoming_[tensor].sum_pieces(std::move(sums));
   shards_->place_encoded(tensor, size_bytes);
@@ -281,9 +281,10 @@ Result<void> Writer::State::store_encoded(std::string_view name,
     return done;
   };
   for (const auto part : parts) {
-    if (part.size() > internal::kBlockBytes - std::min(internal::kBlockBytes, block.size()))
+    if (part.size() >
+        internal::kWriteBlockBytes - std::min(internal::kWriteBlockBytes, block.size()))
       CAIRN_CHECK(flush());
-    if (part.size() < internal::kBlockBytes) {
+    if (part.size() < internal::kWriteBlockBytes) {
       block.insert(block.end(), part.begin(), part.end());
     } else {
       CAIRN_CHECK(append_raw(tensor, part));

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "lib/os/file.h"
+#include "lib/os/link_snapshot.h"
 #include "lib/os/links.h"
 #include "lib/os/mapping.h"
 #include "lib/os/parallel.h"
@@ -140,6 +141,44 @@ TEST_CASE("links beneath a directory resolve alike by the kernel and step by ste
     std::filesystem::remove(root / "link");
   }
   ::close(at);
+}
+
+TEST_CASE("all paths of a snapshot of links go where each link led at first") {
+  const Scratch scratch;
+  const Directory directory = open_directory(scratch);
+  const std::filesystem::path root = scratch.path();
+  for (const char* const version : {"v1", "v2"}) {
+    std::filesystem::create_directories(root / version / "inner");
+    const auto inside = Directory::open(root / version);
+    REQUIRE_OK(inside);
+    put(*inside, "a", version);
+    put(*inside, "b", version);
+  }
+  const auto turn = [&](const std::filesystem::path& to) {
+    std::filesystem::remove(root / "..data");
+    std::filesystem::create_symlink(to, root / "..data");
+  };
+  std::filesystem::create_symlink("..data/a", root / "a");
+  std::filesystem::create_symlink("./..data/inner/../b", root / "b");
+  std::filesystem::create_symlink("loop", root / "loop");
+  const auto inode = [](const Result<std::optional<FileInfo>>& found) {
+    REQUIRE_OK(found);
+    return *found ? (*found)->inode : 0;
+  };
+  const auto v1_a = inode(look(root / "v1" / "a"));
+  const auto v1_b = inode(look(root / "v1" / "b"));
+  for (const auto& to : {std::filesystem::path("v1"), root / "v1", root / "v2/../v1/inner/.."}) {
+    for (const bool from_root : {false, true}) {
+      const std::string start = from_root ? "" : root.string() + "/";
+      LinkSnapshot links(from_root ? &directory : nullptr);
+      turn(to);
+      CHECK(inode(links.look(start + "a")) == v1_a);
+      turn("v2");
+      CHECK(inode(links.look(start + "b")) == v1_b);
+      CHECK(inode(links.look(start + "loop")) == 0);
+      CHECK(inode(links.look(start + "none")) == 0);
+    }
+  }
 }
 
 TEST_CASE("a link is opened only when links are followed, and a FIFO never, without blocking") {

@@ -53,7 +53,8 @@ void check_covers(const Row& row, const std::vector<Block>& blocks) {
     if (block.ends != block.begins) CHECK(block.begins == begun);
     begun = std::max(begun, block.ends);
     at += block.size_bytes;
-    CHECK((block.size_bytes == 0 || block.offset_bytes / kBlockBytes == (at - 1) / kBlockBytes));
+    CHECK((block.size_bytes == 0 ||
+           block.offset_bytes / kWriteBlockBytes == (at - 1) / kWriteBlockBytes));
   }
   CHECK(begun == row.writes.size());
   if (!row.writes.empty()) {
