@@ -134,27 +134,30 @@ bool read_raw_unicode(std::string_view line, std::string& text) {
 std::optional<std::string> decimal_of(std::string_view bytes) {
   constexpr std::size_t kBytesMax = 128;
   if (bytes.size() > kBytesMax) return std::nullopt;
-  std::vector<std::uint8_t> number(bytes.begin(), bytes.end());
-  const bool negative = !number.empty() && number.back() >= 0x80;
-  if (negative) {  // the magnitude: every bit the other way, and one more
-    unsigned carry = 1;
-    for (std::uint8_t& byte : number) {
-      const unsigned sum = (~unsigned{byte} & 0xff) + carry;
-      byte = static_cast<std::uint8_t>(sum);
-      carry = sum >> 8;
-    }
+  const bool negative = !bytes.empty() && (static_cast<unsigned char>(bytes.back()) & 0x80) != 0;
+  // The magnitude in words: of a negative number every bit the other way, and one more.
+  std::vector<std::uint32_t> words((bytes.size() + 3) / 4, 0);
+  std::uint32_t carry = negative ? 1 : 0;
+  for (std::size_t i = 0; i < 4 * words.size(); ++i) {
+    const auto there = i < bytes.size() ? static_cast<unsigned char>(bytes[i])
+                                        : static_cast<unsigned char>(negative ? 0xff : 0);
+    const std::uint32_t sum = (negative ? there ^ 0xffu : there) + carry;
+    words[i / 4] |= (sum & 0xff) << (8 * (i % 4));
+    carry = sum >> 8;
   }
-  std::string digits;
-  while (!number.empty()) {
-    unsigned rest = 0;
-    for (std::size_t i = number.size(); i-- > 0;) {
-      const unsigned value = rest << 8 | number[i];
-      number[i] = static_cast<std::uint8_t>(value / 10);
-      rest = value % 10;
+  constexpr std::uint32_t kNineDigits = 1'000'000'000;
+  std::string digits;  // the last one first
+  while (!words.empty()) {
+    std::uint64_t rest = 0;
+    for (std::size_t i = words.size(); i-- > 0;) {
+      const std::uint64_t value = rest << 32 | words[i];
+      words[i] = static_cast<std::uint32_t>(value / kNineDigits);
+      rest = value % kNineDigits;
     }
-    digits += static_cast<char>('0' + rest);
-    while (!number.empty() && number.back() == 0) number.pop_back();
+    while (!words.empty() && words.back() == 0) words.pop_back();
+    for (int i = 0; i < 9; ++i, rest /= 10) digits += static_cast<char>('0' + rest % 10);
   }
+  digits.erase(digits.find_last_not_of('0') + 1);
   if (digits.empty()) digits += '0';
   if (negative) digits += '-';
   std::ranges::reverse(digits);

@@ -249,7 +249,12 @@ Decoded<void> Walk::enter(Ref container, Way way, Inside inside) {
   Frame frame{.container = container, .items = {}, .next = cells.begin(), .end = cells.end()};
   frame.is_dict =
       node.kind == Kind::Dict || (node.kind == Kind::Object && node.fill == pickle::Fill::Items);
-  if (frame.is_dict) frame.items = items_of(container);
+  if (frame.is_dict) {
+    std::uint64_t pairs = 0;
+    for (auto cell = cells.begin(); cell != cells.end(); ++cell) ++pairs;
+    frame.items = items_of(container);
+    visits_ += pairs / 2 - frame.items.size();  // keys that are set twice have no visit
+  }
   if (!frame.is_dict && inside == Inside::Pairs) {
     frame.is_dict = true;
     for (const Ref pair : cells) {
@@ -327,7 +332,7 @@ Decoded<void> Walk::visit(Ref value, Way way) {
   switch (graph_[value].kind) {
     case Kind::List:
     case Kind::Tuple:
-      if (const auto text = long_list(value)) return add_metadata(*text, way);
+      if (auto text = long_list(value)) return add_metadata(*std::move(text), way);
       return enter(value, way, Inside::Plain);
     case Kind::Dict:
       return enter(value, way, Inside::Plain);
@@ -346,6 +351,7 @@ Decoded<void> Walk::visit(Ref value, Way way) {
       leave_out(way, "it is a storage, which is no tensor");
       return {};
     default:
+      if (way.opaque) return {};
       return add_metadata(scalar_text(value), way);
   }
 }

@@ -6,7 +6,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +16,7 @@
 #include "format/facts.h"
 #include "format/pickle/machine.h"
 #include "format/torch/dtypes.h"
+#include "format/torch/view.h"
 
 namespace cairn::format::torch {
 
@@ -25,24 +25,6 @@ struct Storage {
   std::string_view key;             // by which they are found
   std::uint64_t size_bytes = 0;     // that it must have
   std::uint32_t element_bytes = 0;  // of its first reference; 0: not known
-};
-
-// A tensor whose elements do not lie in its storage as a reader needs them.
-struct Rearranged {
-  std::uint32_t element_bytes = 0;
-  std::vector<std::int64_t> shape;    // in such elements
-  std::vector<std::int64_t> strides;  // in such elements
-  std::uint32_t sign_at = 0;          // the byte of a number with its sign
-  std::uint32_t number_bytes = 0;     // of a complex element: of a half
-  bool conjugated = false;            // every second number is to be negated
-  bool negated = false;               // every number is; with `conjugated` each in turn
-};
-
-struct StoredTensor {
-  // Its span lies in a storage: `shard` is the storage's position. Of a rearranged one it is all
-  // from the first element to the last, and the facts are those of the tensor that is made of it.
-  TensorFacts facts;
-  std::unique_ptr<Rearranged> rearranged;  // nullptr: it is none
 };
 
 // What a value is to a reader of tensors.

@@ -20,6 +20,7 @@ constexpr std::array kFileFormats = {
     FileFormat{Format::Npz, "npz", ".npz", FileType::NumpyArchive, read_npz},
     FileFormat{Format::PyTorch, "pytorch", ".pt", FileType::PyTorchArchive, read_torch},
     FileFormat{Format::PyTorch, "pytorch", ".pth", FileType::PyTorchArchive, read_torch},
+    FileFormat{Format::PyTorch, "pytorch", ".pt2", FileType::PyTorchArchive, read_torch},
     FileFormat{Format::PyTorch, "pytorch", ".pt", FileType::PyTorchLegacy, read_torch_legacy},
     FileFormat{Format::PyTorch, "pytorch", ".pth", FileType::PyTorchLegacy, read_torch_legacy},
     FileFormat{Format::PyTorch, "pytorch", ".bin.index.json", FileType::PyTorchIndex,

@@ -48,7 +48,8 @@ bool is_torch_record(std::string_view name) noexcept {
       "data.pkl", "version", "byteorder", ".format_version", ".storage_alignment", "constants.pkl"};
   const std::string_view record = name.substr(slash + 1);
   return std::ranges::find(kRecords, record) != kRecords.end() || record == "data/0" ||
-         record == "constants/0";
+         record == "constants/0" || record.starts_with("data/weights/") ||
+         record.starts_with("data/constants/");
 }
 
 // By the name of the first file in it, which its writer chooses.

@@ -1,10 +1,13 @@
-// An archive of PyTorch's torch.save (.pt, .pth, .bin) as a checkpoint, and one of TorchScript.
+// An archive of PyTorch's torch.save (.pt, .pth, .bin) as a checkpoint, one of TorchScript, and an
+// exported program (.pt2), which needs no pickle.
 //
 // The archive is a zip: a pickle, data.pkl, says what there is, and each storage is a record beside
 // it, data/KEY, stored as it is and aligned, so that tensors are served from the file. PyTorch runs
 // the pickle; here it is only read (format/pickle), and what it wants run is left out.
 
 #include <algorithm>
+#include <iterator>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -15,6 +18,7 @@
 #include "format/pickle/machine.h"
 #include "format/quoted.h"
 #include "format/torch/contents.h"
+#include "format/torch/exported.h"
 #include "lib/open/file_formats.h"
 #include "lib/open/torch_index.h"
 #include "lib/open/zip_file.h"
@@ -35,7 +39,7 @@ class TorchArchive {
   Result<FileIndex> read(OpenShard& file) {
     find_root();
     const Member* const data = record("data.pkl");
-    if (data == nullptr) return no_pickle();
+    if (data == nullptr) return is_exported() ? read_exported(file) : no_pickle();
     CAIRN_CHECK(read_byte_order());
     CAIRN_TRY(bytes, read_record(*data, format::limits::kPickleBytesMax));
     CAIRN_CHECK(read_pickle(*data, bytes));
@@ -135,7 +139,6 @@ class TorchArchive {
     return index_.add(*std::move(contents), places);
   }
 
-  // In the file where they are stored, in memory where they are deflated.
   Result<std::vector<StoragePlace>> place_storages(
       const std::vector<format::torch::Storage>& storages) {
     std::vector<StoragePlace> places;
@@ -144,21 +147,81 @@ class TorchArchive {
     for (const format::torch::Storage& storage : storages) {
       name = "data/";
       name += storage.key;
-      const Member* const member = record(name);
-      if (member == nullptr) {
-        places.push_back({.missing = "the archive has no member " + format::quoted(root_ + name)});
-        continue;
-      }
-      CAIRN_CHECK(check_readable(*member));
-      CAIRN_TRY(head, read_zip_head(file_, *member, 0));
-      if (!is_deflated(*member)) {
-        places.push_back({0, head.data_offset_bytes, member->size_bytes, {}});
-        continue;
-      }
-      CAIRN_TRY(place, decode(*member, head.data_offset_bytes));
-      places.push_back(place);
+      CAIRN_TRY(place, place_record(name));
+      places.push_back(std::move(place));
     }
     return places;
+  }
+
+  // In the file where it is stored, in memory where it is deflated.
+  Result<StoragePlace> place_record(const std::string& name) {
+    const Member* const member = record(name);
+    if (member == nullptr)
+      return StoragePlace{.missing = "the archive has no member " + format::quoted(root_ + name)};
+    CAIRN_CHECK(check_readable(*member));
+    CAIRN_TRY(head, read_zip_head(file_, *member, 0));
+    if (is_deflated(*member)) return decode(*member, head.data_offset_bytes);
+    return StoragePlace{0, head.data_offset_bytes, member->size_bytes, {}};
+  }
+
+  // ---- Exported programs (.pt2) ----
+
+  // The folder of the records that this one tells of, with its slash; empty: it tells of none.
+  static std::string_view folder_of_config(std::string_view name) noexcept {
+    for (const std::string_view folder : {"data/weights/", "data/constants/"}) {
+      if (name.starts_with(folder) && name.ends_with("_config.json")) return folder;
+    }
+    return {};
+  }
+
+  bool is_exported() const noexcept {
+    return std::ranges::any_of(
+        records_, [](const auto& each) { return !folder_of_config(each.first).empty(); });
+  }
+
+  Result<FileIndex> read_exported(OpenShard& file) {
+    CAIRN_CHECK(read_byte_order());
+    format::torch::Contents contents;
+    std::vector<StoragePlace> places;
+    for (const Member& member : members_) {
+      const std::string_view name = std::string_view(member.name).substr(root_.size());
+      if (member.name.starts_with(root_) && !folder_of_config(name).empty())
+        CAIRN_CHECK(read_config(member, std::string(folder_of_config(name)), contents, places));
+    }
+    std::ranges::sort(contents.tensors, {},
+                      [](const auto& each) -> const std::string& { return each.facts.name; });
+    const auto name_of = [](const auto& each) -> const std::string& { return each.facts.name; };
+    const auto twice = std::ranges::adjacent_find(contents.tensors, {}, name_of);
+    if (twice != contents.tensors.end()) {
+      return Error{Code::Corrupt, 0,
+                   file_.path() + ": two tensors are called " + format::quoted(twice->facts.name)};
+    }
+    CAIRN_CHECK(index_.add(std::move(contents), places));
+    index_.leave_out(file_.path() + ": its program is left out: only tensors are read");
+    return index_.finish(std::move(file));
+  }
+
+  Result<void> read_config(const Member& member, const std::string& folder,
+                           format::torch::Contents& contents, std::vector<StoragePlace>& places) {
+    CAIRN_TRY(json, read_record(member, format::limits::kSafetensorsHeaderBytesMax));
+    auto exported = format::torch::decode_exported(
+        json, [&](std::string_view name) -> std::optional<std::uint64_t> {
+          const Member* const found = record(folder + std::string(name));
+          if (found == nullptr) return std::nullopt;
+          return found->size_bytes;
+        });
+    if (!exported) return error(member, exported.error().code, exported.error().what);
+    const auto first = static_cast<std::uint32_t>(places.size());
+    for (const std::string& name : exported->records) {
+      CAIRN_TRY(place, place_record(folder + name));
+      places.push_back(std::move(place));
+    }
+    for (format::torch::StoredTensor& tensor : exported->tensors) {
+      tensor.facts.span.shard += first;
+      contents.tensors.push_back(std::move(tensor));
+    }
+    std::ranges::move(exported->left_out, std::back_inserter(contents.left_out));
+    return {};
   }
 
   Result<StoragePlace> decode(const Member& member, std::uint64_t data_offset_bytes) {

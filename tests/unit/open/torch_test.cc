@@ -316,6 +316,42 @@ TEST_CASE("salvage brings out what a damaged archive still has") {
   CHECK(values->begin()->second.bytes == "0123456789abcdef");
 }
 
+TEST_CASE("exported programs have their weights and constants, which JSON describes") {
+  Sandbox box;
+  const auto config = [](const std::string& entries) { return R"({"config": {)" + entries + "}}"; };
+  const auto entry = [](const char* record, const char* sizes, const char* strides) {
+    return R"({"path_name": ")"s + record + R"(", "use_pickle": false, "tensor_meta": {"dtype": 7,
+      "layout": 7, "storage_offset": {"as_int": 0}, "sizes": [)" +
+           sizes + R"(], "strides": [)" + strides + "]}}";
+  };
+  const auto write = [&](const std::string& weights) {
+    write_file(box / "m.pt2", archive({{"data/weights/weight_0", "0123456789abcdef"},
+                                       {"data/weights/model_weights_config.json", config(weights)},
+                                       {"data/constants/tensor_0", "wxyz"},
+                                       {"data/constants/model_constants_config.json",
+                                        config(R"("c": )" + entry("tensor_0", "", ""))}}));
+    return Checkpoint::open(box / "m.pt2");
+  };
+  const char* const two = R"({"as_int": 2}, {"as_int": 2})";
+  const auto checkpoint = write(R"("w": )" + entry("weight_0", two, two) + R"(, "no": )" +
+                                R"({"path_name": "x", "tensor_meta": null})");
+  CHECK_MESSAGE(has(refusal(checkpoint), "tensor \"w\": it reaches beyond the 16 bytes"),
+                refusal(checkpoint));
+  const auto good = write(R"("w": )" + entry("weight_0", two, R"({"as_int": 1}, {"as_int": 2})") +
+                          R"(, "no": {"path_name": "x", "tensor_meta": null})");
+  REQUIRE_MESSAGE(good, refusal(good));
+  CHECK(good->format() == Format::PyTorch);
+  CHECK(good->tensor_count() == 2);
+  CHECK(test::value_of(*good->tensor("w"))->bytes == "012389ab4567cdef");
+  CHECK(test::value_of(*good->tensor("c"))->bytes == "wxyz");
+  REQUIRE(good->warnings().size() == 2);
+  CHECK(has(good->warnings()[0], "tensor \"no\" is left out: it is no tensor"));
+  CHECK(has(refusal(write(R"("w": )" + entry("weight_1", "", ""))), "no record \"weight_1\""));
+  CHECK(has(refusal(write(R"("w": 5)")), "nothing says which record"));
+  CHECK(has(refusal(write(R"("w" 5)")), "no JSON"));
+  CHECK(has(refusal(write(R"("c": )" + entry("weight_0", "", ""))), "two tensors are called"));
+}
+
 // ---- Damage -------------------------------------------------------------------------------------
 
 TEST_CASE("every cut of a file is refused, and every flip refused, the same, or other values") {
