@@ -123,4 +123,17 @@ inline constexpr std::uint64_t kDeflateRatioMax = 1'032;
 inline constexpr std::uint64_t kZipMembersMax = std::uint64_t{1} << 20;
 inline constexpr std::uint64_t kZipDirectoryBytesMax = std::uint64_t{1} << 28;
 
+// A checkpoint of 100,000 tensors has a pickle of 15 MB: stops a sparse file from taking all
+// memory, of which a pickle may take 64 times its bytes.
+inline constexpr std::uint64_t kPickleBytesMax = std::uint64_t{1} << 28;
+
+// Values that a pickle leads to by different ways: a list of itself twice, 40 deep, leads to 2^40.
+inline constexpr std::uint64_t kPickleVisitsMax = 1'000'000;
+
+// Values in values. Nobody nests a model so deep.
+inline constexpr std::size_t kPickleDepthMax = 1'000;
+
+// What is made of a pickle, by its bytes: a reference of two bytes may name a tensor of 300.
+inline constexpr std::uint64_t kPickleRatioMax = 64;
+
 }  // namespace cairn::format::limits

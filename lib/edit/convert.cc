@@ -242,6 +242,10 @@ std::string_view why_not_written(Format target) noexcept {
     return "a .npy file holds only one array; use 'cairn cat --npy' to write one";
   if (target == Format::Npz)
     return "Cairn does not write .npz files; use 'cairn cat --npy' to write one tensor as .npy";
+  if (target == Format::PyTorch)
+    return "Cairn does not write PyTorch files; write the format safetensors instead, which "
+           "PyTorch "
+           "reads with the safetensors library";
   if (target == Format::Gguf)
     return "Cairn does not write GGUF files; write the format safetensors or cairn instead";
   if (target == Format::Hdf5 || target == Format::Keras)

@@ -25,6 +25,13 @@ constexpr std::array kFileFormats = {
     FileFormat{Format::Onnx, "onnx", ".onnx", FileType::Onnx, read_onnx},
     FileFormat{Format::Ptd, "ptd", ".ptd", FileType::Ptd, read_ptd},
     FileFormat{Format::Tflite, "tflite", ".tflite", FileType::Tflite, read_tflite},
+    FileFormat{Format::PyTorch, "pytorch", ".pt", FileType::PyTorchArchive, read_torch},
+    FileFormat{Format::PyTorch, "pytorch", ".pth", FileType::PyTorchArchive, read_torch},
+    FileFormat{Format::PyTorch, "pytorch", ".pt2", FileType::PyTorchArchive, read_torch},
+    FileFormat{Format::PyTorch, "pytorch", ".pt", FileType::PyTorchLegacy, read_torch_legacy},
+    FileFormat{Format::PyTorch, "pytorch", ".pth", FileType::PyTorchLegacy, read_torch_legacy},
+    FileFormat{Format::PyTorch, "pytorch", ".bin.index.json", FileType::PyTorchIndex,
+               read_torch_hub_index},
 };
 
 const FileFormat* named_as(std::string_view file_name) noexcept {
@@ -38,6 +45,13 @@ const FileFormat* named_as(std::string_view file_name) noexcept {
 const FileFormat* file_format(FileType type, std::string_view file_name) noexcept {
   const auto* const found = std::ranges::find(kFileFormats, type, &FileFormat::type);
   return found == kFileFormats.end() ? named_as(file_name) : found;
+}
+
+const FileFormat& with_suffix_of(const FileFormat& format, std::string_view file_name) noexcept {
+  const auto* const found = std::ranges::find_if(kFileFormats, [&](const FileFormat& each) {
+    return each.type == format.type && file_name.ends_with(each.suffix);
+  });
+  return found == kFileFormats.end() ? format : *found;
 }
 
 bool is_named_as_file(std::string_view file_name) noexcept {

@@ -35,6 +35,7 @@ struct FileIndex {
   std::vector<OpenShard> others;      // the shards behind the first one, where the model is read
   std::optional<OpenShard> decoded;   // the last shard: what had to be decoded, in memory
   std::shared_ptr<DecodedMembers> decoded_members;  // what decodes it on use; nullptr: it is there
+  std::vector<std::string> warnings;                // of what is read, but not as one might think
 };
 
 struct FileFormat {
@@ -47,6 +48,9 @@ struct FileFormat {
 
 // The format of a file that is of this type, or else has a name of its kind; nullptr: of none.
 const FileFormat* file_format(FileType type, std::string_view file_name) noexcept;
+
+// The row for the same files that has this file's suffix; `format`: there is none.
+const FileFormat& with_suffix_of(const FileFormat& format, std::string_view file_name) noexcept;
 
 // Whether files of one of the formats are named so.
 bool is_named_as_file(std::string_view file_name) noexcept;
@@ -63,6 +67,10 @@ Result<FileIndex> read_keras_index(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_onnx(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_ptd(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_tflite(OpenShard file, const FileReadOptions& how);
+Result<FileIndex> read_torch(OpenShard file, const FileReadOptions& how);
+Result<FileIndex> read_torch_legacy(OpenShard file, const FileReadOptions& how);
+Result<FileIndex> read_torch_file(OpenShard file, const FileReadOptions& how);  // either
+Result<FileIndex> read_torch_hub_index(OpenShard file, const FileReadOptions& how);
 
 // Unsupported: the file is one of several parts, which no one step can copy, move or remove.
 Result<void> check_in_one_file(const Location& location);

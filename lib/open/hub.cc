@@ -1,5 +1,5 @@
-// A safetensors model in several files, by the index beside them: model.safetensors.index.json of
-// the Hugging Face libraries.
+// A model in several files, by the index beside them: model.safetensors.index.json of the Hugging
+// Face libraries, or pytorch_model.bin.index.json of older ones.
 //
 // Those libraries ask the index which files there are, and each file which tensors it has. So does
 // this reader. Where the two disagree the libraries load the tensor of the last file, or random
@@ -51,13 +51,22 @@ class MetadataUnion {
   std::unordered_map<std::string, std::size_t> position_of_;  // of a key in all_
 };
 
+using Reader = Result<FileIndex>(OpenShard file, const FileReadOptions& how);
+
 class HubReader {
  public:
-  HubReader(const Location& location, const HubIndex& index, std::string path, bool whole)
-      : location_(location), index_(index), path_(std::move(path)), whole_(whole) {}
+  // `read_shard_file`: what reads one of the files.
+  HubReader(const Location& location, const HubIndex& index, std::string path, bool whole,
+            Reader* read_shard_file)
+      : location_(location),
+        index_(index),
+        path_(std::move(path)),
+        whole_(whole),
+        read_(read_shard_file),
+        is_safetensors_(read_shard_file == read_safetensors) {}
 
   Result<FileIndex> read() {
-    warn(safetensors_metadata_.add(index_.metadata, path_));
+    warn((is_safetensors_ ? safetensors_metadata_ : metadata_).add(index_.metadata, path_));
     for (const std::string& name : index_.files) CAIRN_CHECK(read_shard(name));
     std::ranges::sort(tensors_, {}, [](const TensorFacts& tensor) {
       return std::tuple(std::string_view(tensor.name), tensor.span.shard);
@@ -65,6 +74,7 @@ class HubReader {
     CAIRN_CHECK(check_index());
     CAIRN_CHECK(choose());
     facts_.metadata = metadata_.take();
+    std::ranges::sort(facts_.metadata);
     facts_.safetensors_metadata = safetensors_metadata_.take();
     OpenShard first = std::move(shards_.front());
     shards_.erase(shards_.begin());
@@ -81,7 +91,14 @@ class HubReader {
 
   Result<void> read_shard(const std::string& name) {
     CAIRN_TRY(opened, open_named_shard(location_, name, path_));
-    CAIRN_TRY(read, read_safetensors(std::move(opened), {name, whole_}));
+    CAIRN_TRY(read, read_(std::move(opened), {name, whole_}));
+    if (read.decoded) {
+      return Error{Code::Unsupported, 0,
+                   read.shard.file.path() +
+                       ": has tensors that must be decoded, which is not done for one of several "
+                       "files; convert() (cairn convert) writes it alone"};
+    }
+    std::ranges::move(read.left_out, std::back_inserter(warnings_));
     const auto shard = static_cast<std::uint32_t>(shards_.size());
     for (TensorFacts& tensor : read.facts.tensors) {
       tensor.span.shard = shard;
@@ -152,6 +169,8 @@ class HubReader {
   const HubIndex& index_;
   const std::string path_;
   const bool whole_;
+  Reader* const read_;
+  const bool is_safetensors_;
   std::vector<TensorFacts> tensors_;  // of all files, by name and file
   MetadataUnion metadata_;
   MetadataUnion safetensors_metadata_;
@@ -160,17 +179,25 @@ class HubReader {
   std::vector<std::string> warnings_;
 };
 
-}  // namespace
-
-Result<FileIndex> read_hub_index(OpenShard file, const FileReadOptions& how) {
+Result<FileIndex> read_index(OpenShard file, const FileReadOptions& how, Reader* read) {
   const std::string path = file.file.path();
   CAIRN_TRY(json, os::read_whole(file.file, format::limits::kSafetensorsHeaderBytesMax));
   const auto index = format::safetensors::decode_hub_index(json);
   if (!index) return error_of(path, index.error());
   if (index->files.empty())
     return Error{Code::Corrupt, 0, path + ": names no file, so there is no model"};
-  if (how.model != nullptr) return HubReader(*how.model, *index, path, how.whole).read();
+  if (how.model != nullptr) return HubReader(*how.model, *index, path, how.whole, read).read();
   return FileIndex{std::move(file), {}, {}, index->files.size() + 1, {}, {}};
+}
+
+}  // namespace
+
+Result<FileIndex> read_hub_index(OpenShard file, const FileReadOptions& how) {
+  return read_index(std::move(file), how, read_safetensors);
+}
+
+Result<FileIndex> read_torch_hub_index(OpenShard file, const FileReadOptions& how) {
+  return read_index(std::move(file), how, read_torch_file);
 }
 
 }  // namespace cairn::internal

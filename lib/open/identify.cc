@@ -48,6 +48,19 @@ Result<std::string> some_bytes(const os::File& file, std::uint64_t offset_bytes)
   return bytes;
 }
 
+// Whether PyTorch has such a record in the folder of its archive. Most archives begin with the
+// pickle, those of TorchScript with a storage.
+bool is_torch_record(std::string_view name) noexcept {
+  const std::size_t slash = name.find('/');
+  if (slash == 0 || slash == std::string_view::npos) return false;
+  constexpr std::array<std::string_view, 6> kRecords = {
+      "data.pkl", "version", "byteorder", ".format_version", ".storage_alignment", "constants.pkl"};
+  const std::string_view record = name.substr(slash + 1);
+  return std::ranges::find(kRecords, record) != kRecords.end() || record == "data/0" ||
+         record == "constants/0" || record.starts_with("data/weights/") ||
+         record.starts_with("data/constants/");
+}
+
 // By the name of the first file in it, which its writer chooses.
 FileType archive_type(std::string_view head) noexcept {
   constexpr std::size_t kNameSizeAt = 26;
@@ -55,7 +68,7 @@ FileType archive_type(std::string_view head) noexcept {
   if (head.size() < kNameAt) return FileType::Zip;
   const std::byte* const at = format::as_bytes(head).data() + kNameSizeAt;
   const std::string_view name = head.substr(kNameAt, format::load_le<std::uint16_t>(at));
-  if (name.ends_with("/data.pkl")) return FileType::PyTorchArchive;
+  if (is_torch_record(name)) return FileType::PyTorchArchive;
   if (name.ends_with(".npy")) return FileType::NumpyArchive;
   if (name == "metadata.json" || name == "config.json" || name == "model.weights.h5")
     return FileType::KerasArchive;
@@ -93,6 +106,13 @@ bool is_text(std::string_view head) noexcept {
   return !begin.empty() && std::ranges::all_of(begin, [](char character) {
     return static_cast<unsigned char>(character) >= ' ' || (character >= '\t' && character <= '\r');
   });
+}
+
+// The number that PyTorch's files begin with, pickled by any protocol.
+bool is_torch_legacy(std::string_view head) noexcept {
+  using namespace std::string_view_literals;
+  constexpr std::string_view kMagic = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."sv;
+  return head.starts_with('\x80') && head.size() > 2 && head.substr(2).starts_with(kMagic);
 }
 
 // What text is, by its first characters in lower case.
@@ -161,6 +181,7 @@ FileType by_first_bytes(std::string_view head) {
     return magic.type == FileType::Zip ? archive_type(head) : magic.type;
   }
   if (const FileType type = by_schema_mark(head); type != FileType::Unknown) return type;
+  if (is_torch_legacy(head)) return FileType::PyTorchLegacy;
   if (is_records(head)) {
     return head.find("brain.Event:") == std::string_view::npos ? FileType::Records
                                                                : FileType::Events;
@@ -258,8 +279,11 @@ std::string_view by_type(FileType type) noexcept {
     case FileType::KerasIndex:
       return "the index of a Keras model in several HDF5 files";
     case FileType::PyTorchArchive:
-      return "a Zip archive of PyTorch's, with a pickle in it that can run code when loaded; load "
-             "it in PyTorch, and save its tensors as safetensors";
+      return "a Zip archive of PyTorch's torch.save (.pt)";
+    case FileType::PyTorchLegacy:
+      return "a file of PyTorch's torch.save, of before its Zip archives";
+    case FileType::PyTorchIndex:
+      return "the index of a PyTorch model in several files";
     case FileType::NumpyArchive:
       return "a Zip archive of NumPy arrays (.npz)";
     case FileType::Zip:

@@ -22,6 +22,8 @@ enum class FileType : std::uint8_t {
   KerasArchive,
   KerasIndex,  // of several files; identify() says Json, since only the name tells
   PyTorchArchive,
+  PyTorchLegacy,  // from before the archives
+  PyTorchIndex,   // of several files; identify() says Json, since only the name tells
   NumpyArchive,
   Zip,  // any other
   Numpy,

@@ -20,6 +20,8 @@
 
 #include "lib/open/load.h"
 
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -84,6 +86,7 @@ Result<Parts> read_parts(const Location& location, OpenAttempt& attempt) {
   if (parts) parts->decoded_members = std::move(read.decoded_members);
   if (parts && !read.left_out.empty()) parts->left_out = read.left_out.front();
   if (parts) parts->warnings = std::move(read.left_out);
+  if (parts) std::ranges::move(read.warnings, std::back_inserter(parts->warnings));
   return parts;
 }
 

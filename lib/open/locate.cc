@@ -211,14 +211,11 @@ Result<std::optional<Location>> at_hub(const path& dir, const os::Directory& dir
                                                    "pytorch_model.bin",
                                                    "pytorch_model.bin.index.json",
                                                    "adapter_model.bin"};
-  constexpr std::size_t kReadable = 5;
   std::vector<std::string> there;
   for (const std::string_view name : kNames) {
     if (directory.exists(name)) there.emplace_back(name);
   }
-  const auto readable = std::span(kNames).first(kReadable);
-  if (there.empty() || std::ranges::find(readable, there.front()) == readable.end())
-    return std::optional<Location>();
+  if (there.empty()) return std::optional<Location>();
   CAIRN_TRY(twin, directory.duplicate());
   CAIRN_TRY(location, at_file(dir / there.front(), std::move(twin), there.front(), links));
   const auto others = std::span(there).subspan(1);
@@ -270,7 +267,8 @@ bool belongs_to_saved_model(const os::Directory& directory, std::string_view nam
 }
 
 Location at_format(const path& file_path, os::Directory directory, const std::string& name,
-                   const FileFormat& format) {
+                   const FileFormat& of_type) {
+  const FileFormat& format = with_suffix_of(of_type, name);
   const std::size_t suffix_size = name.ends_with(format.suffix) ? format.suffix.size() : 0;
   path prefix = file_path.parent_path() / name.substr(0, name.size() - suffix_size);
   Location location{Kind::File, std::move(directory), name, std::move(prefix), {}, {}};

@@ -101,6 +101,27 @@ def add_numpy(seeds):
             seeds.add("npz", b"prefix" + file.getvalue())
 
 
+def add_torch(seeds):
+    import collections
+    import pickle
+    import zipfile
+    value = {"a": [1, 2.5, None], 1: (b"xy", "ü"), "set": {3}, "od": collections.OrderedDict(x=1), "big": 2**70}
+    for protocol in range(6):
+        seeds.add("pickle", pickle.dumps(value, protocol))
+    folder = os.path.join(GOLDEN, "pytorch")
+    for name in sorted(os.listdir(folder)):
+        if not zipfile.is_zipfile(os.path.join(folder, name)):
+            continue
+        with zipfile.ZipFile(os.path.join(folder, name)) as archive:
+            for member in archive.namelist():
+                if member.endswith("/data.pkl") and archive.getinfo(member).file_size < 2_000:
+                    for target in ("pickle", "torch"):
+                        seeds.add(target, archive.read(member))
+    meta = ('{"dtype": 7, "sizes": [{"as_int": 4}, {"as_int": 3}], "strides": [{"as_int": 3}, {"as_int": 1}], '
+            '"storage_offset": {"as_int": 0}, "layout": 7}')
+    seeds.add("exported", ('{"config": {"w": {"path_name": "weight_0", "use_pickle": false, "tensor_meta": %s}}}' % meta).encode())
+
+
 def varints(numbers):
     out = bytearray()
     for number in numbers:
@@ -138,7 +159,7 @@ def add_object_graphs(seeds):
 
 def main():
     seeds = Seeds(os.path.abspath(sys.argv[1]))
-    for adder in (add_golden, add_safetensors, add_numpy, add_by_hand, add_object_graphs):
+    for adder in (add_golden, add_safetensors, add_numpy, add_torch, add_by_hand, add_object_graphs):
         adder(seeds)
     print(f"{seeds.count} seeds")
 

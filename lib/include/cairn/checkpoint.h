@@ -52,10 +52,11 @@ enum class Format : std::uint8_t {
   Onnx,
   Ptd,
   Tflite,
+  PyTorch,
 };
 
 // "cairn", "tensorflow", "tensorflow-v1", "safetensors", "npy", "gguf", "npz", "hdf5", "keras",
-// "onnx", "ptd", "tflite".
+// "onnx", "ptd", "tflite", "pytorch".
 CAIRN_API std::string_view name(Format format) noexcept;
 
 struct OpenOptions {

@@ -40,7 +40,6 @@ const Stranger kStrangers[] = {
      "is a tar archive; unpack it"},
     {"Zip", zipped("readme.txt"), "is a Zip archive"},
     {"an empty Zip", "PK\x05\x06"s + std::string(18, '\0'), "is a Zip archive"},
-    {"PyTorch's Zip", zipped("archive/data.pkl"), "is a Zip archive of PyTorch's"},
     {"Keras's Zip", zipped("metadata.json"), "is a Keras archive"},
     {"NumPy's Zip", zipped("w.npy"), "is a Zip archive of NumPy arrays"},
     {"NumPy", "\x93NUMPY\x01\x00v\x00{'descr'"s, "is a NumPy array"},

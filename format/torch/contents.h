@@ -1,0 +1,43 @@
+#pragma once
+
+// What a pickle of PyTorch holds: its tensors by their names, and numbers and texts as metadata.
+// FORMAT.md, "PyTorch files".
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "format/decode_error.h"
+#include "format/facts.h"
+#include "format/pickle/machine.h"
+#include "format/torch/tensors.h"
+
+namespace cairn::format::torch {
+
+struct ReadOptions {
+  // Not: a tensor that is broken is left out, and the others are read.
+  bool whole = true;
+  // Of the pickle, by which the memory is bounded that is made of it.
+  std::uint64_t pickle_bytes = 0;
+};
+
+struct Contents {
+  std::vector<Storage> storages;      // those that the pickle names; keys are texts of the pickle
+  std::vector<StoredTensor> tensors;  // sorted by name
+  KeyValues metadata;                 // sorted by key
+  // What is in the pickle and not above, a sentence without a full stop for each.
+  std::vector<std::string> left_out;
+  std::uint64_t left_out_count = 0;  // with those that are in no sentence
+  // What a reader of the names should know.
+  std::vector<std::string> warnings;
+  bool is_lone = false;  // the pickle is one tensor, which has no name
+};
+
+// The tensors are called by the keys that lead to them, joined by dots; where two ways give one
+// name, both are called by their JSON pointers. Errors: Corrupt (a call that makes no tensor of its
+// arguments, or one outside of its storage); Unsupported (a limit of limits.h, references to
+// something beside the pickle that is no storage).
+// Cost: memory of at most 64 times the pickle's bytes, and 1 MiB.
+Decoded<Contents> read_contents(const pickle::Pickle& pickle, const ReadOptions& options);
+
+}  // namespace cairn::format::torch

@@ -1,0 +1,100 @@
+#pragma once
+
+// The calls by which a pickle of PyTorch makes its tensors: which functions they are, and what
+// their arguments say of where the elements lie.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "format/decode_error.h"
+#include "format/facts.h"
+#include "format/pickle/machine.h"
+#include "format/torch/dtypes.h"
+#include "format/torch/view.h"
+
+namespace cairn::format::torch {
+
+// What a pickle knows of the bytes beside it.
+struct Storage {
+  std::string_view key;             // by which they are found
+  std::uint64_t size_bytes = 0;     // that it must have
+  std::uint32_t element_bytes = 0;  // of its first reference; 0: not known
+};
+
+// What a value is to a reader of tensors.
+enum class Role : std::uint8_t {
+  Tensor,
+  Dict,      // a class that is filled with items, or made of them
+  List,      // a class that is made of a sequence, or filled with elements
+  NotPlain,  // known, and nothing of these: `what` says it
+  Unknown,
+};
+struct Call {
+  Role role = Role::Unknown;
+  std::string_view what;
+};
+
+class Tensors {
+ public:
+  explicit Tensors(const pickle::Pickle& pickle) noexcept : graph_(pickle.graph) {}
+
+  // The storages, by what the pickle says of each. Errors: Unsupported: it refers to something
+  // beside it that is no storage; Corrupt: to a storage of a negative size.
+  Decoded<void> find_storages(const pickle::Pickle& pickle);
+  const std::vector<Storage>& storages() const noexcept { return storages_; }
+
+  // What an Object is.
+  Call role_of(pickle::Ref object) const;
+
+  // Of a Tensor; its name is not set. Errors: Corrupt (arguments that are none, a view that reaches
+  // beyond its storage); Unsupported (what no checkpoint can hold: the sentence says it).
+  Decoded<StoredTensor> read(pickle::Ref object) const;
+
+  // "module.name" of what an object was made by.
+  std::string class_of(pickle::Ref object) const;
+
+ private:
+  // A reference to a storage.
+  struct Reference {
+    std::uint32_t storage = 0;
+    std::uint64_t offset_bytes = 0;  // in it
+    std::uint64_t size_bytes = 0;
+    const TorchDtype* dtype = nullptr;  // nullptr: not known
+    std::string_view type;              // what the pickle calls it
+    bool is_meta = false;               // it has no bytes
+    bool is_storage = false;
+  };
+  // Of a call or an id; what has more has no known meaning.
+  struct Arguments {
+    std::array<pickle::Ref, 8> refs{};
+    std::size_t count = 0;  // of all, those that are not here too
+    std::size_t size() const noexcept { return count; }
+    bool empty() const noexcept { return count == 0; }
+    pickle::Ref operator[](std::size_t at) const noexcept { return refs[at]; }
+    pickle::Ref front() const noexcept { return refs[0]; }
+    pickle::Ref back() const noexcept { return refs[count - 1]; }
+  };
+
+  Arguments elements_of(pickle::Ref sequence) const;
+  Decoded<Reference> add_storage(pickle::Ref persistent);
+  const Reference* reference_of(pickle::Ref value) const noexcept;
+  pickle::Ref class_ref(pickle::Ref callable) const;
+  Call role_of_global(pickle::Ref global) const;
+  Decoded<std::vector<std::int64_t>> numbers(pickle::Ref sequence) const;
+  Decoded<StoredTensor> rebuild(std::string_view function, const Arguments& arguments) const;
+  Decoded<bool> flag(pickle::Ref metadata, std::string_view name) const;
+
+  const pickle::Graph& graph_;
+  std::vector<Storage> storages_;
+  std::unordered_map<std::string_view, std::uint32_t> position_of_;  // of a key in storages_
+  std::span<const pickle::Ref> persistent_;                          // ascending
+  std::vector<Reference> references_;  // of each of them; those that are none too
+};
+
+}  // namespace cairn::format::torch
