@@ -1,6 +1,6 @@
 """Makes inputs for the fuzz targets out of what TensorFlow and safetensors write; run.py --minimize keeps what matters.
 
-usage: seeds.py BUILD      with a Python that has safetensors and numpy, and TensorFlow for its object graphs
+usage: seeds.py BUILD      with a Python that has safetensors, numpy and h5py, and TensorFlow for its object graphs
 """
 import os
 import struct
@@ -58,6 +58,8 @@ def add_golden(seeds):
             seeds.add("onnx", data)
         elif name.endswith((".ptd", ".tflite")):
             seeds.add("flat", data)
+        elif name.endswith(".h5"):
+            seeds.add("hdf5", data)
         elif data[-8:] == bytes.fromhex("57fb808b247547db"):  # a table
             for target in ("table", "bundle", "v1"):
                 seeds.add(target, data)
@@ -122,6 +124,35 @@ def add_torch(seeds):
     seeds.add("exported", ('{"config": {"w": {"path_name": "weight_0", "use_pickle": false, "tensor_meta": %s}}}' % meta).encode())
 
 
+def add_hdf5(seeds):
+    import io
+    import h5py
+    import numpy
+    data = numpy.arange(16, dtype="int8").reshape(4, 4)
+    ways = [{"chunks": (4, 4)}]
+    for room in (None, (8, 8), (None, 4), (None, None)):
+        for more in ({}, {"compression": 1}, {"fletcher32": True, "shuffle": True}):
+            ways.append({"chunks": (2, 2), "maxshape": room, **more})
+    for libver in ("earliest", "latest"):
+        for how in ways:
+            file = io.BytesIO()
+            with h5py.File(file, "w", libver=libver) as hdf5:
+                hdf5.create_dataset("a", data=data, **how)
+            seeds.add("hdf5", file.getvalue())
+        file = io.BytesIO()
+        with h5py.File(file, "w", libver=libver) as hdf5:
+            for i in range(12):
+                hdf5[f"g/{i}"] = i
+                hdf5.attrs[f"k{i}"] = (["x", "yy"], [1.5, 2], True, numpy.bytes_(b"z"))[i % 4]
+            hdf5["tied"] = hdf5["g/0"]
+            hdf5["soft"] = h5py.SoftLink("/g/0")
+            hdf5["type"] = numpy.dtype("<i8")
+            hdf5.create_dataset("typed", data=[1], dtype=hdf5["type"])
+            hdf5["complex"] = numpy.zeros(1, "c8")
+            hdf5["opaque"] = numpy.frombuffer(b"ab", "V2")
+        seeds.add("hdf5", file.getvalue())
+
+
 def varints(numbers):
     out = bytearray()
     for number in numbers:
@@ -159,7 +190,7 @@ def add_object_graphs(seeds):
 
 def main():
     seeds = Seeds(os.path.abspath(sys.argv[1]))
-    for adder in (add_golden, add_safetensors, add_numpy, add_torch, add_by_hand, add_object_graphs):
+    for adder in (add_golden, add_safetensors, add_numpy, add_hdf5, add_torch, add_by_hand, add_object_graphs):
         adder(seeds)
     print(f"{seeds.count} seeds")
 

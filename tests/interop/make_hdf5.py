@@ -4,8 +4,9 @@ Every dataset but the named ones holds 0, 1, 2 … of its dtype, row-major, so t
 
 earliest.h5, latest.h5: a dataset of each dtype (dtypes/), of each layout (layouts/), links, attributes, and what cannot
 be read (odd/); by the oldest and by the newest structures of the format. many.h5: a group with so many links that they
-lie in a heap, and attributes likewise. narrow.h5: addresses of four bytes, behind a user block. tiny.h5: one dataset
-of each kind of index, for tests of every bit. model.weights.h5, bfloat16.weights.h5: as Keras lays out its weights.
+lie in a heap, and attributes likewise. narrow.h5: addresses of four bytes, behind a user block. tiny_*.h5: small, for
+tests of every bit. unwritten.h5: 64 GiB of zeros that are not there. model.weights.h5, bfloat16.weights.h5: as Keras
+lays out its weights.
 
 usage: make_hdf5.py OUT          (needs h5py, ml_dtypes and numpy)
 """
@@ -141,6 +142,11 @@ def write_tiny(path, libver):
         file.attrs["k"] = "v"
 
 
+def write_unwritten(path):
+    with h5py.File(path, "w", libver="latest") as file:
+        file.create_dataset("w", shape=(1 << 34,), dtype="f4")
+
+
 def write_keras(path, dtype):
     with h5py.File(path, "w") as file:
         for layer, name, shapes in (("dense", "first", ((2, 3), (3,))), ("dense_1", "head", ((3, 1), (1,)))):
@@ -163,6 +169,7 @@ def main():
         write_tiny(f"tiny_{libver}.h5", libver)
     write_many("many.h5")
     write_narrow("narrow.h5")
+    write_unwritten("unwritten.h5")
     write_keras("model.weights.h5", "f4")
     write_keras("bfloat16.weights.h5", ml_dtypes.bfloat16)
 

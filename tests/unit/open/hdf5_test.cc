@@ -78,7 +78,7 @@ class MemorySource final : public hdf5::Source {
   format::Decoded<void> read(std::uint64_t offset_bytes, std::span<std::byte> out) override {
     if (offset_bytes > bytes_.size() || out.size() > bytes_.size() - offset_bytes)
       throw std::out_of_range("a read ends behind the file");
-    std::memcpy(out.data(), bytes_.data() + offset_bytes, out.size());
+    std::ranges::copy(format::as_bytes(bytes_.substr(offset_bytes, out.size())), out.begin());
     std::fill_n(was_read_.begin() + static_cast<std::ptrdiff_t>(offset_bytes), out.size(), true);
     return {};
   }
@@ -393,6 +393,26 @@ TEST_CASE("a damaged chunk refuses the file, and salvage leaves its dataset out"
   REQUIRE_MESSAGE(rest, refusal(rest));
   CHECK(counts<float>(*rest, "a"));
   CHECK_FALSE(rest->tensor("c"));
+}
+
+TEST_CASE("of a file that is cut off, salvage takes the tensors that are whole") {
+  Sandbox box;
+  const std::string whole = read_file(golden(kGolden + "model.weights.h5"));
+  const auto checkpoint = Checkpoint::open(golden(kGolden + "model.weights.h5"));
+  REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+  write_file(box / "m.h5", whole.substr(0, whole.size() - 8));
+  CHECK(has(refusal(Checkpoint::open(box / "m.h5")), "it is truncated"));
+  const auto salvaged = salvage(box / "m.h5", {.output = box / "s"});
+  REQUIRE_MESSAGE(salvaged, refusal(salvaged));
+  const auto rest = Checkpoint::open(box / "s");
+  REQUIRE_MESSAGE(rest, refusal(rest));
+  CHECK(rest->tensor_count() >= 1);
+  CHECK(counts<float>(*rest, std::string(rest->tensor_at(0).name())));
+}
+
+TEST_CASE("a dataset that was never written must not be much larger than its file") {
+  const auto checkpoint = Checkpoint::open(golden(kGolden + "unwritten.h5"));
+  CHECK(has(refusal(checkpoint), "68719476736 bytes when they are decoded, more than 1032 times"));
 }
 
 // ---- Keras --------------------------------------------------------------------------------------
