@@ -57,9 +57,11 @@ struct TfliteTensor {
 using Bytes = std::vector<std::uint8_t>;
 
 // A model of these tensors, in one graph each, over buffers of which the first is empty. Each
-// tensor is so many times in its graph.
+// tensor is so many times in its graph. With `behind`, the bytes of the last buffer lie at this
+// place of the file, behind the FlatBuffers.
 std::string tflite(const std::vector<std::vector<TfliteTensor>>& graphs,
-                   const std::vector<Bytes>& buffers, std::size_t times = 1) {
+                   const std::vector<Bytes>& buffers, std::size_t times = 1,
+                   std::uint64_t behind = 0) {
   using Table = flatbuffers::Offset<flatbuffers::Table>;
   const auto slot = [](int field) { return static_cast<flatbuffers::voffset_t>(4 + 2 * field); };
   flatbuffers::FlatBufferBuilder made;
@@ -71,8 +73,11 @@ std::string tflite(const std::vector<std::vector<TfliteTensor>>& graphs,
   std::vector<Table> made_buffers;
   for (const Bytes& bytes : buffers) {
     const auto data = made.CreateVector(bytes);
+    const bool is_behind = behind != 0 && &bytes == &buffers.back();
     made_buffers.push_back(table([&] {
-      if (!bytes.empty()) made.AddOffset(slot(0), data);
+      if (is_behind) made.AddElement<std::uint64_t>(slot(1), behind, 0);
+      if (is_behind) made.AddElement<std::uint64_t>(slot(2), bytes.size(), 0);
+      if (!is_behind && !bytes.empty()) made.AddOffset(slot(0), data);
     }));
   }
   std::vector<Table> made_graphs;
@@ -108,7 +113,10 @@ std::string tflite(const std::vector<std::vector<TfliteTensor>>& graphs,
                 made.AddOffset(slot(4), buffer_list);
               }),
               "TFL3");
-  return {reinterpret_cast<const char*>(made.GetBufferPointer()), made.GetSize()};
+  std::string file(reinterpret_cast<const char*>(made.GetBufferPointer()), made.GetSize());
+  if (behind == 0) return file;
+  file.resize(behind, '\0');
+  return file.append(buffers.back().begin(), buffers.back().end());
 }
 
 Bytes floats(const std::vector<float>& values) {
@@ -151,6 +159,16 @@ TEST_CASE("the weights of a TensorFlow Lite model lie where they are") {
   }
   write_file(box / "renamed", plain_tflite());
   CHECK(Checkpoint::open(box / "renamed")->format() == Format::Tflite);
+}
+
+TEST_CASE("weights behind the FlatBuffers lie where their buffer says") {
+  const std::string file = tflite({{{"w", {6}, 0, 1}}}, {{}, floats({1, 2, 3, 4, 5, 6})}, 1, 4096);
+  const auto model = decode_tflite(file);
+  REQUIRE_MESSAGE(model, model.error().what);
+  CHECK(model->tensors.at(0).span == format::Span{0, 4096, 24, {}});
+  const auto cut = decode_tflite(file.substr(0, file.size() - 1));
+  REQUIRE_FALSE(cut);
+  CHECK(has(cut.error().what, "it is truncated"));
 }
 
 TEST_CASE("a TensorFlow Lite model that contradicts itself is refused, or the tensor is left out") {
