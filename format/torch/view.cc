@@ -13,12 +13,12 @@ namespace cairn::format::torch {
 namespace {
 
 template <class... Parts>
-DecodeError broken(const Parts&... parts) {
+[[gnu::cold, gnu::noinline]] DecodeError broken(const Parts&... parts) {
   return corrupt(0, sentence(parts...));
 }
 
 template <class... Parts>
-DecodeError not_readable(const Parts&... parts) {
+[[gnu::cold, gnu::noinline]] DecodeError not_readable(const Parts&... parts) {
   return unsupported(0, sentence(parts...));
 }
 
