@@ -29,7 +29,7 @@ using pickle::Node;
 using pickle::Ref;
 
 constexpr std::size_t kSentencesMax = 20;  // stops a flood of warnings
-constexpr std::uint64_t kMadeBytesMin = std::uint64_t{1} << 20;
+constexpr std::uint64_t kMadeBytesMin = std::uint64_t{1} << 18;
 constexpr std::uint64_t kTensorCostBytes = sizeof(StoredTensor) + 32;
 constexpr std::size_t kListedMax = 1'000;  // numbers of a list, each under a key of its own
 constexpr std::uint32_t kTop = ~std::uint32_t{0};

@@ -37,7 +37,7 @@ struct Contents {
 // name, both are called by their JSON pointers. Errors: Corrupt (a call that makes no tensor of its
 // arguments, or one outside of its storage); Unsupported (a limit of limits.h, references to
 // something beside the pickle that is no storage).
-// Cost: memory of at most 64 times the pickle's bytes, and 1 MiB.
+// Cost: memory of at most 64 times the pickle's bytes, or 256 KiB.
 Decoded<Contents> read_contents(const pickle::Pickle& pickle, const ReadOptions& options);
 
 }  // namespace cairn::format::torch

@@ -23,7 +23,7 @@ using simdjson::dom::object;
 
 // simdjson does not say where in the text a part was: complaints point at its start.
 template <class... Parts>
-DecodeError refuse(const Parts&... parts) {
+[[gnu::cold, gnu::noinline]] DecodeError refuse(const Parts&... parts) {
   return corrupt(0, sentence(parts...));
 }
 

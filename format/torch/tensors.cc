@@ -18,12 +18,12 @@ using pickle::Node;
 using pickle::Ref;
 
 template <class... Parts>
-DecodeError broken(const Parts&... parts) {
+[[gnu::cold, gnu::noinline]] DecodeError broken(const Parts&... parts) {
   return corrupt(0, sentence(parts...));
 }
 
 template <class... Parts>
-DecodeError not_readable(const Parts&... parts) {
+[[gnu::cold, gnu::noinline]] DecodeError not_readable(const Parts&... parts) {
   return unsupported(0, sentence(parts...));
 }
 

@@ -37,6 +37,7 @@ class TorchArchive {
       : file_(file), members_(std::move(members)), index_(file, how), whole_(how.whole) {}
 
   Result<FileIndex> read(OpenShard& file) {
+    CAIRN_CHECK(check_start());
     find_root();
     const Member* const data = record("data.pkl");
     if (data == nullptr) return is_exported() ? read_exported(file) : no_pickle();
@@ -55,6 +56,17 @@ class TorchArchive {
  private:
   Error error(const Member& member, Code code, const std::string& why) const {
     return {code, 0, file_.path() + ": member " + format::quoted(member.name) + ": " + why};
+  }
+
+  // An exported program holds archives of its own: where it is cut off behind one, that one ends
+  // the file. PyTorch reads no archive that does not begin with its file.
+  Result<void> check_start() const {
+    const auto first = std::ranges::min_element(members_, {}, &Member::header_offset_bytes);
+    if (first == members_.end() || first->header_offset_bytes == 0) return {};
+    return Error{Code::Corrupt, 0,
+                 file_.path() + ": the archive at its end begins at byte " +
+                     std::to_string(first->header_offset_bytes) +
+                     ", and not with the file: it is truncated, or something was put in front"};
   }
 
   // All records lie in one folder, which is called as the file once was.

@@ -11,7 +11,7 @@ namespace torch = cairn::format::torch;
 namespace {
 
 void demand_consistent(const torch::Contents& contents, std::size_t size) {
-  const std::uint64_t most = std::max<std::uint64_t>(size * 64, std::uint64_t{1} << 20);
+  const std::uint64_t most = std::max<std::uint64_t>(size * 64, std::uint64_t{1} << 18);
   std::uint64_t made = 0;
   const std::string* before = nullptr;
   for (const torch::StoredTensor& stored : contents.tensors) {

@@ -210,6 +210,20 @@ TEST_CASE("archives that are damaged, or that lie, are refused") {
   }
 }
 
+TEST_CASE("an archive at the end of another file is not that file") {
+  Sandbox box;
+  const std::string inner =
+      archive({{"data.pkl", "\x80\2}" + text("w") + tensor({.shape = {4}, .strides = {1}}) + "s."},
+               {"data/0", "0123456789abcdef"}});
+  write_file(box / "m.pt", inner);
+  CHECK(Checkpoint::open(box / "m.pt"));
+  // An exported program, cut off behind an archive that it holds.
+  const std::string outer = archive({{"data/weights/weight_0", "x"}, {"model.pt", inner}});
+  write_file(box / "m.pt", outer.substr(0, outer.find(inner) + inner.size()));
+  const std::string said = refusal(Checkpoint::open(box / "m.pt"));
+  CHECK_MESSAGE(has(said, "and not with the file"), said);
+}
+
 Checkpoint open_value(const Sandbox& box, const std::string& value) {
   write_file(box / "m.pt",
              archive({{"data.pkl", "\x80\2" + value + "."}, {"data/0", "0123456789abcdef"}}));
