@@ -81,9 +81,35 @@ class Import(CommandTest):
 
     def test_what_cannot_be_imported_is_refused_with_the_way_out(self):
         write_safetensors(self.dir / "m.safetensors", {"w": ("I32", [2], b"\1\0\0\0\2\0\0\0")})
-        self.assertIn("convert", self.cairn("import", "m.safetensors", exit=FAILED).err)
+        self.assertIn("convert", self.cairn("import", "m.safetensors", "--output", "new/m", exit=FAILED).err)
         self.cairn("convert", "m.safetensors", "new/m", "--to", "cairn", exit=YES)
         self.assertEqual(self.cairn("cat", "new/m", "w", exit=YES).text, "[1 2]\n")
+
+
+    def test_a_file_gets_its_index_beside_it_and_opens_by_its_own_name(self):
+        write_safetensors(self.dir / "m.safetensors", {"w": ("I32", [2], b"\1\0\0\0\2\0\0\0")})
+        before = (self.dir / "m.safetensors").read_bytes()
+        done = self.cairn("import", "m.safetensors", "--no-sums", "--json", exit=YES).json
+        self.assertEqual((done["prefix"], done["link"]), ("m.safetensors", None))
+        self.assertIn("8 unchecked", self.cairn("verify", "m.safetensors", exit=YES).text)
+        self.cairn("import", "m.safetensors", exit=YES)
+        self.assertEqual(self.cairn("verify", "m.safetensors", exit=YES).text, "m: whole, 8 bytes checked\n")
+        self.assertEqual((self.dir / "m.safetensors").read_bytes(), before)
+        self.assertTrue((self.dir / "m.safetensors.cairn").exists())
+        self.assertIn("up to date", self.cairn("import", "m.safetensors", exit=YES).err)
+        damaged = bytearray(before)
+        damaged[-1] ^= 1
+        times = (self.dir / "m.safetensors").stat()
+        (self.dir / "m.safetensors").write_bytes(damaged)
+        os.utime(self.dir / "m.safetensors", ns=(times.st_atime_ns, times.st_mtime_ns))
+        self.assertIn("damaged", self.cairn("cat", "m.safetensors", "w", exit=FAILED).err)
+        (self.dir / "m.safetensors").write_bytes(before)
+        os.utime(self.dir / "m.safetensors", ns=(0, 0))
+        listed = self.cairn("ls", "m.safetensors", exit=YES)
+        self.assertIn("run 'cairn import m.safetensors'", listed.err)
+        self.cairn("import", "m.safetensors", exit=YES)
+        self.cairn("rm", "m.safetensors", exit=YES)
+        self.assertFalse((self.dir / "m.safetensors.cairn").exists())
 
 
 class Convert(CommandTest):

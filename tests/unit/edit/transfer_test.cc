@@ -304,7 +304,7 @@ TEST_CASE("only what an index can be added to is imported") {
   REQUIRE(import_index(box / "m"));
   CHECK(Checkpoint::open(box / "m")->warnings().empty());
   test::fs::create_hard_link(box / "m.data-00000-of-00001", box / "x.safetensors");
-  CHECK(has(refusal(import_index(box / "x.safetensors")), "use convert()"));
+  CHECK(has(refusal(import_index(box / "x.safetensors", to(box / "o"))), "use convert()"));
   CHECK(has(refusal(export_index(box / "m", Format::Cairn)), "Unsupported: "));
   CHECK(has(refusal(export_index(box / "m", Format::TensorFlowV1)), "Unsupported: "));
   CHECK(has(refusal(export_index(box / "x.safetensors", Format::TensorFlow)), "convert()"));
