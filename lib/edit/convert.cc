@@ -90,19 +90,25 @@ std::vector<TensorSpec> specs_of(const format::IndexView& index,
   return specs;
 }
 
-// Names that share all their bytes in the source share them in the target: position → the first of
-// them.
+// Names that share all their bytes in the source, and read them alike, share them in the target:
+// position → the first of them. A transposed view has other values in row-major order.
 std::vector<std::optional<std::size_t>> tied(const format::IndexView& index,
                                              std::span<const std::size_t> taken) {
-  using Key = std::tuple<std::uint32_t, std::uint64_t, std::uint64_t, DType, std::string_view>;
+  using Strides = std::vector<std::pair<std::int64_t, std::int64_t>>;  // each with its dimension
+  using Key = std::tuple<std::uint32_t, std::uint64_t, std::uint64_t, DType, std::string_view, bool,
+                         Strides>;
   std::map<Key, std::size_t> first;
   std::vector<std::optional<std::size_t>> same_as(taken.size());
   for (std::size_t i = 0; i < taken.size(); ++i) {
     const auto tensor = index.tensor(taken[i]);
     if (tensor.partitioned() || tensor.size_bytes == 0 || tensor.encoding != format::Encoding::Raw)
       continue;
-    const Key key{tensor.span.shard, tensor.span.offset_bytes, tensor.span.size_bytes, tensor.dtype,
-                  tensor.opaque_dtype};
+    Strides strides;
+    for (std::size_t d = 0; d < tensor.strides.size(); ++d)
+      strides.emplace_back(tensor.shape[d], tensor.strides[d]);
+    const Key key{tensor.span.shard, tensor.span.offset_bytes, tensor.span.size_bytes,
+                  tensor.dtype,      tensor.opaque_dtype,      tensor.big_endian,
+                  std::move(strides)};
     const auto [at, is_new] = first.try_emplace(key, i);
     if (!is_new) same_as[i] = at->second;
   }

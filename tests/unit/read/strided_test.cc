@@ -187,6 +187,53 @@ TEST_CASE("what is not stored row-major is no view, and goes only into indexes t
   }
 }
 
+// A matrix, the same with its dimensions exchanged, as PyTorch's w and w.t(), and the same in the
+// other byte order.
+TEST_CASE("tensors over the same bytes are tied only if their elements lie alike") {
+  const Scratch scratch;
+  const std::array<std::uint16_t, 4> values{1, 2, 3, 4};
+  const auto bytes = std::as_bytes(std::span(values));
+  std::ofstream(scratch / "m.bin", std::ios::binary)
+      .write(reinterpret_cast<const char*>(values.data()), sizeof values);
+  format::IndexFacts facts;
+  facts.shards = {{"m.bin", format::ShardKind::AnyFile, {8, 1, 1}, 0, 0, 8}};
+  TensorFacts plain;
+  plain.dtype = DType::Uint16;
+  plain.shape = {2, 2};
+  plain.span = {0, 0, 8, format::crc32c(bytes)};
+  TensorFacts turned = plain;
+  turned.strides = {1, 2};
+  TensorFacts swapped = plain;
+  swapped.other_byte_order = true;
+  for (auto [tensor, name] :
+       {std::pair{plain, "a"}, std::pair{turned, "b"}, std::pair{swapped, "c"},
+        std::pair{plain, "d"}, std::pair{turned, "e"}}) {
+    tensor.name = name;
+    facts.tensors.push_back(std::move(tensor));
+  }
+  const auto index = format::encode_index(facts);
+  REQUIRE_MESSAGE(index.has_value(), index.error().what);
+  std::ofstream(scratch / "m.cairn", std::ios::binary)
+      .write(reinterpret_cast<const char*>(index->data()),
+             static_cast<std::streamsize>(index->size()));
+  using Values = std::vector<std::uint16_t>;
+  for (const Format target : {Format::Cairn, Format::TensorFlow, Format::Safetensors}) {
+    TransferOptions options;
+    options.output = scratch / (std::string(name(target)) + ".safetensors");
+    const auto done = convert(scratch / "m", target, options);
+    REQUIRE_OK(done);
+    const Checkpoint anew = open_checkpoint(done->prefix);
+    const auto read = [&](const char* name) {
+      return *tensor_of(anew, name).values<std::uint16_t>();
+    };
+    CHECK(read("a") == Values{1, 2, 3, 4});
+    CHECK(read("b") == Values{1, 3, 2, 4});
+    CHECK(read("c") == Values{0x100, 0x200, 0x300, 0x400});
+    CHECK(read("d") == Values{1, 2, 3, 4});
+    CHECK(read("e") == Values{1, 3, 2, 4});
+  }
+}
+
 TEST_CASE("a damaged tensor with strides is refused, whole and in part") {
   Made made(2);
   const auto& first = made.laid().front();
