@@ -72,6 +72,19 @@ std::optional<std::vector<Tensor>> select(const Checkpoint& checkpoint,
   return tensors;
 }
 
+std::optional<std::vector<Tensor>> select(const Checkpoint& checkpoint,
+                                          std::span<const std::string> words,
+                                          std::span<const std::string> excluded) {
+  auto tensors = select(checkpoint, words);
+  if (!tensors || excluded.empty()) return tensors;
+  const auto without = select(checkpoint, excluded);
+  if (!without) return std::nullopt;
+  std::erase_if(*tensors, [&](const Tensor& tensor) {
+    return std::ranges::find(*without, tensor.name(), &Tensor::name) != without->end();
+  });
+  return tensors;
+}
+
 std::uint64_t parameter_count(std::span<const Tensor> tensors) {
   std::uint64_t count = 0;
   for (const Tensor& tensor : tensors) {

@@ -22,6 +22,11 @@ bool matches(std::string_view pattern, std::string_view text);
 std::optional<std::vector<Tensor>> select(const Checkpoint& checkpoint,
                                           std::span<const std::string> words);
 
+// The same, without the tensors that any word of `excluded` means.
+std::optional<std::vector<Tensor>> select(const Checkpoint& checkpoint,
+                                          std::span<const std::string> words,
+                                          std::span<const std::string> excluded);
+
 // The elements of all of them; strings and variants have none.
 std::uint64_t parameter_count(std::span<const Tensor> tensors);
 

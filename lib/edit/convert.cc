@@ -135,6 +135,18 @@ struct Source {
   const Checkpoint& checkpoint;
 };
 
+// The positions of the tensors that are asked for; nothing: all are.
+Result<std::optional<std::set<std::size_t>>> wanted_of(const internal::OpenCheckpoint& source,
+                                                       const TransferOptions& options) {
+  if (!options.tensors) return std::optional<std::set<std::size_t>>();
+  std::set<std::size_t> wanted;
+  for (const std::string& name : *options.tensors) {
+    CAIRN_TRY(position, source.find(name));
+    wanted.insert(position);
+  }
+  return std::optional(std::move(wanted));
+}
+
 // A checkpoint that is converted onto itself must be what was read.
 Result<void> check_source(const Source& source, const TransferOptions& options) {
   CAIRN_TRY(same, internal::is_beside(source.location, options));
@@ -144,8 +156,9 @@ Result<void> check_source(const Source& source, const TransferOptions& options) 
 // Everything that the target can hold, with P.meta, under a prefix.
 Result<void> write_prefix(const Source& source, Format target, const TransferOptions& options,
                           Transfer& transfer) {
-  internal::FormatFit fit =
-      internal::fit_of(internal::OpenCheckpoint::of(source.checkpoint).index(), target);
+  const auto& opened = internal::OpenCheckpoint::of(source.checkpoint);
+  CAIRN_TRY(wanted, wanted_of(opened, options));
+  internal::FormatFit fit = internal::fit_of(opened.index(), target, wanted);
   CAIRN_CHECK(internal::check_lossy(fit.lossy, internal::target_format(target), options, transfer));
   WriterOptions writing = internal::writer_options(source.checkpoint);
   writing.cairn_index = target == Format::Cairn;
@@ -204,7 +217,9 @@ Result<internal::Layout> plan_file(const Checkpoint& checkpoint, std::span<const
 Result<void> write_safetensors(const Source& from, const TransferOptions& options,
                                Transfer& transfer) {
   const internal::OpenCheckpoint& source = internal::OpenCheckpoint::of(from.checkpoint);
-  const internal::FormatFit selection = internal::fit_of(source.index(), Format::Safetensors);
+  CAIRN_TRY(wanted, wanted_of(source, options));
+  const internal::FormatFit selection =
+      internal::fit_of(source.index(), Format::Safetensors, wanted);
   CAIRN_CHECK(internal::check_lossy(selection.lossy, internal::target_format(Format::Safetensors),
                                     options, transfer));
   const std::vector<TensorSpec> specs = specs_of(source.index(), selection.taken);
@@ -365,7 +380,9 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
       return Error{Code::Unsupported, 0, source.string() + ": " + std::string(why)};
     CAIRN_CHECK(internal::refuse_existing(options, target));
     CAIRN_TRY(found, internal::find(source, options.follow_links));
-    if (!options.allow_lossy) CAIRN_CHECK(internal::check_nothing_left_out(found.parts));
+    // What the file has besides is no tensor that is asked for.
+    if (!options.allow_lossy && !options.tensors)
+      CAIRN_CHECK(internal::check_nothing_left_out(found.parts));
     OpenOptions opening;
     opening.exec = options.exec;
     CAIRN_TRY(checkpoint, internal::OpenCheckpoint::make(std::move(found.parts), opening));

@@ -75,9 +75,11 @@ void add_metadata_lost_to_bundle(const format::IndexView& index, LossyItems& los
   }
 }
 
-FormatFit fit_of(const format::IndexView& index, Format target) {
+FormatFit fit_of(const format::IndexView& index, Format target,
+                 const std::optional<std::set<std::size_t>>& wanted) {
   FormatFit fit;
   for (std::size_t i = 0; i < index.tensor_count(); ++i) {
+    if (wanted && !wanted->contains(i)) continue;
     const TensorSpec spec = spec_of(index.tensor(i));
     if (fits(spec, target)) {
       fit.taken.push_back(i);

@@ -4,6 +4,8 @@
 // before a byte is written, and is an error unless the caller allows it.
 
 #include <cstddef>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,7 +47,9 @@ struct FormatFit {
   std::vector<std::size_t> taken;  // positions, ascending
   LossyItems lossy;
 };
-FormatFit fit_of(const format::IndexView& index, Format target);
+// `wanted`: the positions that are meant at all; nothing: all.
+FormatFit fit_of(const format::IndexView& index, Format target,
+                 const std::optional<std::set<std::size_t>>& wanted = std::nullopt);
 
 // The metadata, of either kind, that a P.index loses.
 void add_metadata_lost_to_bundle(const format::IndexView& index, LossyItems& lossy);

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,8 @@ struct TransferOptions {
   // Convert and export. True: what the target cannot hold is left out, and the result names it.
   // False: it is an error.
   bool allow_lossy = false;
+  // Convert: only the tensors of these names. Nothing: all. A name that no tensor has is NotFound.
+  std::optional<std::vector<std::string>> tensors;
   // Import of a file that is not TensorFlow's: read each byte once for its checksum and hash.
   // False: read only what the file says of its tensors; they cannot be checked.
   bool sums = true;
