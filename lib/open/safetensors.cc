@@ -1,7 +1,7 @@
 // A .safetensors file as a checkpoint.
 
+#include <array>
 #include <string>
-#include <vector>
 
 #include "format/safetensors/header.h"
 #include "format/safetensors/own_metadata.h"
@@ -12,9 +12,9 @@ namespace cairn::internal {
 
 Result<FileIndex> read_safetensors(OpenShard shard, const FileReadOptions& how) {
   const std::uint64_t size_bytes = shard.identity.size_bytes;
-  std::vector<std::byte> head(8);
-  CAIRN_TRY(count, shard.file.read_some_at(0, head));
-  const auto json_bytes = format::safetensors::header_json_bytes(std::span(head).first(count));
+  std::array<std::byte, 8> length;
+  CAIRN_TRY(count, shard.file.read_some_at(0, length));
+  const auto json_bytes = format::safetensors::header_json_bytes(std::span(length).first(count));
   const auto refused = [&](const format::DecodeError& reason) {
     return named_for_what_it_is(shard.file, error_of(shard.file.path(), reason));
   };
@@ -26,7 +26,7 @@ Result<FileIndex> read_safetensors(OpenShard shard, const FileReadOptions& how) 
                               std::to_string(size_bytes)};
     return named_for_what_it_is(shard.file, truncated);
   }
-  head.resize(8 + *json_bytes);
+  os::Bytes head(length.size() + *json_bytes);
   CAIRN_CHECK(shard.file.read_at(0, head));
   auto header = format::safetensors::decode_header(
       head, how.whole ? std::optional(size_bytes) : std::nullopt);
