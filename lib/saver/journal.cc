@@ -229,18 +229,19 @@ Result<std::string> describe_outcome(const Place& place, const PlannedRemoval& p
     case State::Goes:
       return cut_short(place, planned) + std::string(goes);
     case State::Listed:
-      return cut_short(place, planned) + "; it stays, since " + planned.why;
+      return cut_short(place, planned) + "; it is kept, because " + planned.why;
     case State::InDoubt: {
       CAIRN_TRY(how, removal_advice(place, *planned.what));
       if (how.empty()) return how;
       return cut_short(place, planned) +
-             "; it stays, since another catalog may list it: " + planned.why + how;
+             "; it is kept, because another catalog may list it: " + planned.why + how;
     }
     case State::Whole:
       break;
   }
   return shown(place, planned.what->base) +
-         ": its move or removal was cut short before a file had gone; it stays, and " + planned.why;
+         ": its move or removal was cut short before any file was removed; it is kept, and " +
+         planned.why;
 }
 
 // What it tells of those in doubt holds when temporary files have gone too.

@@ -1,39 +1,41 @@
 // Publishing, in the one order that loses nothing (docs/ARCHITECTURE.md, "The life of a save"):
 //
-//   the prefix's lock → the bytes of shards, synced under temporary names (before the lock, where
-//   they take long) → the indexes likewise → the shards get their names → directory synced
-//   → P.meta, P.index and P.cairn get theirs → directory synced → indexes that are not wanted go
-//   → directory synced → the shards of what was there before go → unlock
+// clang-format off
+//   1. Write the shards under temporary names and sync them. Take the prefix's lock.
+//   2. Write the indexes under temporary names and sync them.
+//   3. Give the shards their names. Sync the directory.
+//   4. Give P.meta, P.index and P.cairn their names. Sync the directory.
+//   5. Remove the indexes that are not wanted. Sync the directory. Remove the old shards. Unlock.
 //
-// A published shard's name is never given to another file: whoever saves over a prefix takes a
-// number of shards for which no file P.data-?????-of-N exists, so that the old indexes go on
-// pointing at old bytes until the rename.
+// A published shard's name is never given to another file: a save over a prefix takes a number N of
+// shards for which there is no P.data-?????-of-N. So the old indexes point to the old bytes until
+// the rename.
 //
-// P.cairn may know what P.index cannot say (metadata, a pin, tensors of other dtypes), so a P.index
-// may never speak alone that has a P.cairn. What stood there decides how that is kept (the table in
-// format/FORMAT.md, "Commit states"):
+// P.cairn may know what P.index cannot say (metadata, a pin, tensors of other dtypes). So a P.index
+// that has a P.cairn must never be the only index, at no moment. How that is kept depends on what
+// was there (the table in format/FORMAT.md, "Commit states"):
 //
-//   P.index, and P.cairn speaking    P.index goes first. The old P.cairn and the new one have
-//                                    temporary names, durable before anything is named. Whichever
-//                                    P.index stands then, and beside whichever P.cairn, the one
-//                                    that was written for it is there, and readers take it for
-//                                    what it is (lib/open/pending_index.h).
-//   P.index decides, or there is no  P.cairn goes first: the old P.index does not know it and goes
-//   P.index                          on deciding, or it stands alone. Where no P.cairn was there,
-//   it
-//                                    is synced before P.index: nobody looks for one that waits.
+//   was there                     order
+//   P.index, and a P.cairn that   P.index first. Before anything is named, the old P.cairn and the
+//   decides                       new one have temporary names and are durable. For each P.index
+//                                 that may stand then, the P.cairn that was written for it is
+//                                 there, and readers find it (lib/open/pending_index.h).
+//   P.index decides, or there     P.cairn first. The old P.index does not know it and still
+//   is no P.index                 decides, or P.cairn is the only index. If no P.cairn was there,
+//                                 the directory is synced before P.index gets its name, because
+//                                 no reader looks for a P.cairn that waits.
+// clang-format on
 //
-// Where a publisher dies or fails in between, whoever takes the prefix's lock next gives the index
-// that waits its name: finish_pair(). Only where P.cairn went first and P.index is refused its
-// name, what was there comes back at once: roll_back().
+// If a publisher dies in between, the next one that takes the prefix's lock gives the waiting index
+// its name: finish_pair(). If P.index is refused its name after P.cairn: roll_back().
 //
-// Which shards go? Those that the replaced indexes named, and those of a publisher that died. Of
-// the others nobody knows whose they are: a copy under way, TensorFlow's save. So an index is
-// written under its temporary name before its shards get theirs, and a replaced index gets a
-// temporary name before it is replaced: whatever moment a publisher dies at, what is to go is named
-// by a temporary index that nobody holds. sweep() reads those, and removes what no index that is
-// there names. (Where a power cut takes the temporary name and leaves the shard's, the shard stays:
-// that costs space, and one more sync a save would cost more.)
+// Which shards are removed? Those that the replaced indexes name, and those of a publisher that
+// died. Nobody knows whose the others are: of a copy that is still running, or of a save of
+// TensorFlow's. So an index is written under its temporary name before its shards get their names,
+// and a replaced index gets a temporary name before it is replaced. If a publisher dies, a
+// temporary index that no process holds names what must go. sweep() reads it, and removes the
+// shards that no index names. (A power cut may leave a shard and not the temporary name; that costs
+// space.)
 
 #include "lib/write/publisher.h"
 

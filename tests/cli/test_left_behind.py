@@ -93,7 +93,7 @@ class LeftBehind(CommandTest):
                          ("m-1.cairn", '"checkpoint" does not list it: \'cairn set-latest\' lists it, \'cairn rm\' removes it')):
             with self.subTest(at):
                 self.killed(at, "rm", "saved/m-1")
-                says = "saved/m-1: its move or removal was cut short before a file had gone; it stays, and " + tail
+                says = "saved/m-1: its move or removal was cut short before any file was removed; it is kept, and " + tail
                 self.assertEqual(self.left()[0], {"saved/m-1": says})
                 self.assertIn("warning: " + says + "\n", self.cairn("state", "saved", "--repair", exit=YES).err)
                 self.cairn("verify", "saved/m-1", exit=YES)
@@ -150,7 +150,7 @@ class LeftBehind(CommandTest):
         self.golden("tensorflow/saver_walk/saved/train2-9.index").rename(self.dir / "saved/t.index")
         self.golden("tensorflow/saver_walk/saved/train2-9.data-00000-of-00001").rename(
             self.dir / "saved/t.data-00000-of-00001")
-        doubt = ("; it stays, since another catalog may list it: saved/best: ", "'cairn state --repair' with its name (--catalog)")
+        doubt = ("; it is kept, because another catalog may list it: saved/best: ", "'cairn state --repair' with its name (--catalog)")
         for prefix, end in (("saved/t", "; then remove what is left of it by hand (rm): t.data-00000-of-00001"),):
             self.killed(os.path.basename(prefix) + ".data-00000-of-00001", "rm", prefix)
             (self.dir / "saved/best").write_text('model_checkpoint_path: "train1"\nall_model_check')
@@ -163,7 +163,7 @@ class LeftBehind(CommandTest):
         self.killed_save("m-1.index", "--max-to-keep", "3")
         (self.dir / "saved/best").write_text('model_checkpoint_path: "train1"\nall_model_check')
         said = self.save(5).err
-        self.assertIn("saved/m-1: its removal was cut short; it stays, since another catalog may list it: ", said)
+        self.assertIn("saved/m-1: its removal was cut short; it is kept, because another catalog may list it: ", said)
         self.assertIn("; then 'cairn rm' removes it\n", said)
         (self.dir / "saved/best").unlink()
         self.assertEqual(self.cairn("rm", "saved/m-1", exit=YES).err, "")
@@ -181,7 +181,7 @@ class LeftBehind(CommandTest):
     def test_what_another_catalog_has_listed_since_stays(self):
         self.killed_save("m-1.index", "--max-to-keep", "3")
         self.cairn("set-latest", "saved", "m-1", "--catalog", "best", exit=YES)
-        says = "saved/m-1: its removal was cut short; it stays, since best, another catalog of this directory, lists it"
+        says = "saved/m-1: its removal was cut short; it is kept, because best, another catalog of this directory, lists it"
         self.assertEqual(self.left()[0], {"saved/m-1": says})
         self.assertIn(says, self.save(5).err)
         self.cairn("verify", "saved/m-1", exit=YES)

@@ -324,8 +324,9 @@ TEST_CASE("what a link leads to by now, though it was to go, stays") {
   CHECK(settled->warnings.size() == (stays ? 1 : 2));
   for (const std::string& warning : settled->warnings) {
     CHECK(test::has(
-        warning, stays ? "m-1: its removal was cut short; it stays, since the symbolic link best."
-                       : ": its removal was cut short, and is finished now"));
+        warning, stays
+                     ? "m-1: its removal was cut short; it is kept, because the symbolic link best."
+                     : ": its removal was cut short, and is finished now"));
   }
   CHECK(Checkpoint::open(begun.dir / "best").has_value() == stays);
   CHECK(Checkpoint::open(begun.dir / "m-1").has_value() == stays);
