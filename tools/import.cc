@@ -10,8 +10,9 @@ constexpr const char* kDescription =
     "Add Cairn's index beside the payload of a checkpoint of another format. Copies and\n"
     "moves no tensor byte, whatever the size of the model.\n\n"
     "Of TensorFlow's PREFIX, PREFIX.cairn is written, and no tensor byte is read. Of a FILE\n"
-    "(safetensors, model.safetensors.index.json, GGUF, npy, npz), FILE.cairn is written, and\n"
-    "each byte is read once for its checksum, or none with --no-sums.";
+    "(safetensors, model.safetensors.index.json, GGUF, PyTorch, HDF5, Keras, ONNX, npy, npz,\n"
+    "ptd, tflite), FILE.cairn is written, and each byte is read once for its checksum, or\n"
+    "none with --no-sums.";
 
 constexpr const char* kFooter =
     "Exit status: 0 the index was written and is durable, 2 it could not be done.\n\n"
