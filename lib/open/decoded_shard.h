@@ -1,6 +1,6 @@
 #pragma once
 
-// A shard of values that had to be decoded: a file in memory.
+// A shard of values that are decoded when the file is opened: a file in memory.
 
 #include <cstdint>
 #include <optional>
@@ -8,7 +8,7 @@
 #include <string>
 
 #include "format/facts.h"
-#include "lib/open/assemble.h"
+#include "lib/open/file_formats.h"
 #include "lib/os/file.h"
 
 namespace cairn::internal {
@@ -16,27 +16,21 @@ namespace cairn::internal {
 class DecodedShard {
  public:
   // `path`: of the file that the values are decoded from.
-  explicit DecodedShard(std::string path) : path_(std::move(path)) {}
+  explicit DecodedShard(const std::string& path) : path_(path + " (decoded)") {}
 
   // Begins with the next values, aligned to 64 bytes; gives their offset.
-  Result<std::uint64_t> begin();
+  std::uint64_t begin() noexcept;
   // Adds bytes to them.
   Result<void> add(std::span<const std::byte> bytes);
-  // The span of what was added since begin(), with its sum. Its shard is 1, behind the file itself.
-  format::Span end() const noexcept;
+  // The span of what was added since begin(), with its sum; `shard`: the number of this one.
+  format::Span end(std::uint32_t shard) const noexcept;
 
-  Result<void> read_at(std::uint64_t offset_bytes, std::span<std::byte> out) const {
-    return memory_->read_at(offset_bytes, out);
-  }
-
+  // Nothing was added yet. Else the bytes that were.
   bool empty() const noexcept { return !memory_; }
+  const os::File& file() const noexcept { return *memory_; }
 
-  // Once, of a shard that is not empty: the file, and what an index says of it.
-  struct Finished {
-    OpenShard shard;
-    format::ShardFacts facts;
-  };
-  Result<Finished> finish(const std::string& file_name);
+  // Once: makes it the last shard of the index, unless it is empty.
+  Result<void> finish(const std::string& file_name, FileIndex& index);
 
  private:
   std::string path_;
@@ -46,5 +40,14 @@ class DecodedShard {
   std::uint64_t live_bytes_ = 0;
   std::uint32_t crc32c_ = 0;
 };
+
+// OutOfMemory: so many bytes are more than half of the memory that is available, so that a small
+// file does not take all of it; `what` begins the sentence, and `hint` ends it.
+struct WantedMemory {
+  std::uint64_t bytes = 0;
+  std::string what;
+  std::string hint;
+};
+Result<void> check_memory(const WantedMemory& wanted);
 
 }  // namespace cairn::internal

@@ -27,7 +27,6 @@ namespace {
 
 namespace hdf5 = format::hdf5;
 
-constexpr unsigned kAlignmentBytes = 64;  // of each decoded dataset
 constexpr std::size_t kLeftOutShownMax = 8;
 
 // ---- Bytes --------------------------------------------------------------------------------------
@@ -148,20 +147,17 @@ class Hdf5Reader {
   Result<void> decode(hdf5::File& file, const hdf5::Contents& contents) {
     spans_.resize(contents.to_decode.size());
     for (std::size_t i = 0; i < spans_.size(); ++i) {
-      decoded_.align();
-      format::Span span{place_.decoded_shard, decoded_.end_bytes(), 0, 0u};
+      decoded_.begin();
       const auto done = hdf5::decode_elements(
           file, contents.to_decode[i],
           [&](std::span<const std::byte> bytes) -> format::Decoded<void> {
-            span.crc32c = format::crc32c(bytes, *span.crc32c);
-            span.size_bytes += bytes.size();
-            auto appended = decoded_.append(bytes);
-            if (appended) return {};
-            sink_error_ = std::move(appended).error();
+            auto added = decoded_.add(bytes);
+            if (added) return {};
+            sink_error_ = std::move(added).error();
             return format::DecodeError{sink_error_->code, 0, sink_error_->what};
           });
       if (done) {
-        spans_[i] = span;
+        spans_[i] = decoded_.end(place_.decoded_shard);
         continue;
       }
       const std::string name = name_of(contents, i);
@@ -204,28 +200,6 @@ class Hdf5Reader {
 
 // ---- Shards -------------------------------------------------------------------------------------
 
-Result<void> DecodedShard::append(std::span<const std::byte> bytes) {
-  if (!memory_) {
-    CAIRN_TRY(memory, os::memory_file(path_));
-    memory_ = std::move(memory);
-  }
-  CAIRN_CHECK(memory_->write_at(end_bytes_, bytes));
-  end_bytes_ += bytes.size();
-  return {};
-}
-
-void DecodedShard::align() noexcept { end_bytes_ = format::round_up(end_bytes_, kAlignmentBytes); }
-
-Result<void> DecodedShard::finish(const std::string& name, FileIndex& index) {
-  if (!memory_) return {};
-  CAIRN_CHECK(memory_->seal());
-  CAIRN_TRY(info, memory_->info());
-  index.facts.shards.push_back(
-      {name + " (decoded)", format::ShardKind::AnyFile, identity_of(info), 0, 0, info.size_bytes});
-  index.decoded = OpenShard{*std::move(memory_), identity_of(info)};
-  return {};
-}
-
 format::ShardFacts hdf5_shard(const std::string& name, std::uint32_t shard, const OpenShard& file,
                               format::IndexFacts& facts) {
   format::ShardFacts said{name, format::ShardKind::AnyFile, file.identity};
@@ -250,21 +224,12 @@ format::ShardFacts hdf5_shard(const std::string& name, std::uint32_t shard, cons
   return said;
 }
 
-Result<void> check_memory(const WantedMemory& wanted) {
-  const auto available = os::available_memory_bytes();
-  if (!available || wanted.bytes <= *available / 2) return {};
-  return Error{Code::OutOfMemory, 0,
-               wanted.what + " need " + std::to_string(wanted.bytes) +
-                   " bytes of memory to be decoded, and half of what is available is " +
-                   std::to_string(*available / 2) + "; " + wanted.hint};
-}
-
 Result<void> read_hdf5_file(const Hdf5Place& place, DecodedShard& decoded, FileIndex& index) {
   return Hdf5Reader(place, decoded).run(index);
 }
 
 Result<FileIndex> read_hdf5(OpenShard file, const FileReadOptions& how) {
-  DecodedShard decoded(file.file.path() + " (decoded)");
+  DecodedShard decoded(file.file.path());
   FileIndex index{std::move(file), {}, {}, 1, {}, {}};
   const OpenShard& opened = index.shard;
   const Hdf5Place place{opened.file, {0, opened.identity.size_bytes}, opened.file.path(), 0, 1,

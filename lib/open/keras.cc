@@ -83,10 +83,10 @@ class ArchiveReader {
     for (std::uint64_t done = 0; done < member.size_bytes; done += block.size()) {
       block.resize(std::min(kBlockBytes, member.size_bytes - done));
       CAIRN_CHECK(inflated.read(block));
-      CAIRN_CHECK(decoded_.append(block));
+      CAIRN_CHECK(decoded_.add(block));
     }
     CAIRN_CHECK(inflated.finish());
-    if (!decoded_.exists()) return error(member, "it is empty");
+    if (decoded_.empty()) return error(member, "it is empty");
     return read_hdf5_file(
         {decoded_.file(), {0, member.size_bytes}, std::move(path), 1, 1, how_.whole}, decoded_,
         index_);
@@ -134,7 +134,7 @@ class PartsReader {
     FileIndex all{std::move(files.front()), {}, {}, files.size() + 1, {}, {}};
     all.others.assign(std::make_move_iterator(files.begin() + 1),
                       std::make_move_iterator(files.end()));
-    DecodedShard decoded(path_ + " (decoded)");
+    DecodedShard decoded(path_);
     const auto count = static_cast<std::uint32_t>(index_.files.size());
     for (std::uint32_t i = 0; i < count; ++i) {
       const OpenShard& part = part_of(all, i);

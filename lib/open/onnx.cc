@@ -12,9 +12,8 @@
 #include "format/onnx/listed.h"
 #include "format/onnx/model.h"
 #include "format/quoted.h"
+#include "lib/open/decoded_shard.h"
 #include "lib/open/file_formats.h"
-#include "lib/os/machine.h"
-#include "lib/read/identity.h"
 #include "lib/read/names.h"
 #include "lib/try.h"
 
@@ -23,8 +22,6 @@ namespace {
 
 using format::onnx::Storage;
 using format::onnx::TensorRecord;
-
-constexpr unsigned kAlignmentBytes = 64;  // of each decoded tensor
 
 // Only the name says that a file is a model, so any file may have it.
 Error refused(const OpenShard& file, const format::DecodeError& reason) {
@@ -40,7 +37,7 @@ format::onnx::WireReader reader_of(const OpenShard& file, bool whole) {
 class OnnxReader {
  public:
   OnnxReader(OpenShard file, const FileReadOptions& how, format::onnx::Model model)
-      : file_(std::move(file)), how_(how), model_(std::move(model)) {}
+      : file_(std::move(file)), how_(how), model_(std::move(model)), decoded_(path()) {}
 
   // Once.
   Result<FileIndex> read() {
@@ -97,7 +94,7 @@ class OnnxReader {
     return {};
   }
 
-  // Half of the memory that is there. A number takes a byte of the file, and at most 8 of memory.
+  // A number takes a byte of the file, and at most 8 of memory.
   Result<void> check_room() const {
     std::uint64_t wanted_bytes = 0;
     for (const TensorRecord& tensor : model_.tensors) {
@@ -105,15 +102,10 @@ class OnnxReader {
       const auto size = format::onnx::bytes_of(*tensor.type, tensor.count);
       wanted_bytes = format::checked_add(wanted_bytes, size.value_or(0)).value_or(~0ull);
     }
-    if (wanted_bytes == 0) return {};
-    const auto available = os::available_memory_bytes();
-    if (!available || wanted_bytes <= *available / 2) return {};
-    return Error{Code::OutOfMemory, 0,
-                 path() + ": its tensors that are not raw have " + std::to_string(wanted_bytes) +
-                     " bytes when they are decoded, and half of the memory that is available is " +
-                     std::to_string(*available / 2) +
-                     "; onnx.save_model(…, save_as_external_data=True) writes tensors that need no "
-                     "decoding, if they are set by numpy_helper.from_array first"};
+    return check_memory(
+        {wanted_bytes, path() + ": its tensors that are not raw",
+         "onnx.save_model(…, save_as_external_data=True) writes tensors that need no decoding, if "
+         "they are set by numpy_helper.from_array first"});
   }
 
   Result<format::TensorFacts> facts_of(TensorRecord& tensor) {
@@ -157,37 +149,34 @@ class OnnxReader {
   }
 
   Result<format::Span> decode(const TensorRecord& tensor) {
-    if (!memory_) {
-      CAIRN_TRY(memory, os::memory_file(path() + " (decoded)"));
-      memory_ = std::move(memory);
-    }
+    decoded_.begin();
     auto reader = reader_of(file_, how_.whole);
     format::onnx::ListedValues values(reader, tensor);
-    format::Span span{static_cast<std::uint32_t>(facts_.shards.size()),
-                      format::round_up(end_bytes_, kAlignmentBytes), 0, 0u};
     while (true) {
       const auto block = values.next_block();
       if (!block) return error_of(path(), block.error());
       if (block->empty()) break;
-      CAIRN_CHECK(memory_->write_at(span.offset_bytes + span.size_bytes, *block));
-      span.size_bytes += block->size();
+      CAIRN_CHECK(decoded_.add(*block));
     }
-    span.crc32c = values.crc32c();
-    if (span.size_bytes == 0) span.offset_bytes = end_bytes_;
-    end_bytes_ = span.offset_bytes + span.size_bytes;
+    format::Span span = decoded_.end(static_cast<std::uint32_t>(facts_.shards.size()));
+    span.crc32c = values.crc32c();  // of strings it is another one than that of their bytes
+    if (span.size_bytes == 0) span.shard = 0;
     return span;
   }
 
   // What stands in front of the first tensor of each file, and how many bytes are the tensors'.
-  void count_bytes() {
-    for (format::ShardFacts& shard : facts_.shards) shard.head_bytes = shard.identity.size_bytes;
-    for (const format::TensorFacts& tensor : facts_.tensors) {
-      format::ShardFacts& shard = facts_.shards[tensor.span.shard];
+  static void count_bytes(format::IndexFacts& facts) {
+    for (format::ShardFacts& shard : facts.shards) {
+      shard.head_bytes = shard.identity.size_bytes;
+      shard.live_bytes = 0;
+    }
+    for (const format::TensorFacts& tensor : facts.tensors) {
+      format::ShardFacts& shard = facts.shards[tensor.span.shard];
       if (tensor.span.size_bytes != 0)
         shard.head_bytes = std::min(shard.head_bytes, tensor.span.offset_bytes);
     }
-    for (format::TensorFacts& tensor : facts_.tensors) {
-      format::ShardFacts& shard = facts_.shards[tensor.span.shard];
+    for (format::TensorFacts& tensor : facts.tensors) {
+      format::ShardFacts& shard = facts.shards[tensor.span.shard];
       if (tensor.span.size_bytes == 0) tensor.span.offset_bytes = shard.head_bytes;
       shard.live_bytes = std::min(shard.live_bytes + tensor.span.size_bytes,
                                   shard.identity.size_bytes - shard.head_bytes);
@@ -195,19 +184,14 @@ class OnnxReader {
   }
 
   Result<FileIndex> index(std::uint64_t part_count) {
-    std::optional<OpenShard> decoded;
-    if (memory_) {
-      CAIRN_CHECK(memory_->seal());
-      CAIRN_TRY(info, memory_->info());
-      add_shard(how_.name + " (decoded)", identity_of(info));
-      decoded = OpenShard{*std::move(memory_), identity_of(info)};
-    }
-    count_bytes();
     facts_.metadata = std::move(model_.metadata);
     for (const std::string& sentence : model_.left_out)
       warnings_.push_back(path() + ": " + sentence);
-    return FileIndex{std::move(file_), std::move(facts_),  std::move(warnings_),
-                     part_count,       std::move(others_), std::move(decoded)};
+    FileIndex index{std::move(file_), std::move(facts_),  std::move(warnings_),
+                    part_count,       std::move(others_), {}};
+    CAIRN_CHECK(decoded_.finish(how_.name, index));
+    count_bytes(index.facts);
+    return index;
   }
 
   OpenShard file_;
@@ -217,8 +201,7 @@ class OnnxReader {
   format::IndexFacts facts_;
   std::vector<OpenShard> others_;
   std::vector<std::string> warnings_;
-  std::optional<os::File> memory_;  // what was decoded
-  std::uint64_t end_bytes_ = 0;     // of it
+  DecodedShard decoded_;
 };
 
 }  // namespace

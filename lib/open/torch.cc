@@ -240,7 +240,7 @@ class TorchArchive {
     constexpr std::uint64_t kBlockBytes = std::uint64_t{1} << 20;
     CAIRN_CHECK(index_.reserve(member.size_bytes));
     InflatedMember inflated(file_, member, data_offset_bytes);
-    CAIRN_TRY(begin, index_.decoded().begin());
+    const std::uint64_t begin = index_.decoded().begin();
     std::vector<std::byte> block;
     for (std::uint64_t done = 0; done < member.size_bytes; done += block.size()) {
       block.resize(std::min(kBlockBytes, member.size_bytes - done));

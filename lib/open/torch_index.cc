@@ -7,7 +7,6 @@
 #include "format/checked.h"
 #include "format/dtype.h"
 #include "format/quoted.h"
-#include "lib/os/machine.h"
 #include "lib/try.h"
 
 namespace cairn::internal {
@@ -61,16 +60,11 @@ bool is_swapped(const TensorFacts& tensor) noexcept {
 
 }  // namespace
 
-// Half of the memory that is there, so that a small file does not take all of it.
 Result<void> TorchIndex::reserve(std::uint64_t bytes) {
   reserved_bytes_ = format::checked_add(reserved_bytes_, bytes).value_or(~std::uint64_t{0});
   if (bytes == 0) return {};
-  const auto available = os::available_memory_bytes();
-  if (!available || reserved_bytes_ <= *available / 2) return {};
-  return Error{
-      Code::OutOfMemory, 0,
-      file_.path() + ": what of it has to be decoded takes " + std::to_string(reserved_bytes_) +
-          " bytes, and half of the memory that is available is " + std::to_string(*available / 2)};
+  return check_memory({reserved_bytes_, file_.path() + ": its tensors that are not plain bytes",
+                       "a file that torch.save writes of contiguous tensors needs none"});
 }
 
 Result<void> TorchIndex::add(Contents contents, const std::vector<StoragePlace>& places) {
@@ -133,9 +127,9 @@ Result<void> TorchIndex::rearrange(StoredTensor& stored) {
   if (span.shard == 0) {
     CAIRN_CHECK(file_.read_at(span.offset_bytes, stored_bytes));
   } else {
-    CAIRN_CHECK(decoded_.read_at(span.offset_bytes, stored_bytes));
+    CAIRN_CHECK(decoded_.file().read_at(span.offset_bytes, stored_bytes));
   }
-  CAIRN_CHECK(decoded_.begin());
+  decoded_.begin();
   std::vector<std::byte> block;
   block.reserve(std::min<std::uint64_t>(dense_bytes, kBlockBytes));
   Odometer odometer(layout);
@@ -150,7 +144,7 @@ Result<void> TorchIndex::rearrange(StoredTensor& stored) {
     CAIRN_CHECK(decoded_.add(block));
     block.clear();
   }
-  span = decoded_.end();
+  span = decoded_.end(1);
   return {};
 }
 
@@ -188,12 +182,8 @@ Result<FileIndex> TorchIndex::finish(OpenShard file) {
     if (tensor.span.size_bytes == 0) tensor.span = {0, shard.head_bytes, 0, std::nullopt};
   }
   facts_.shards.push_back(std::move(shard));
-  if (!decoded_.empty()) {
-    CAIRN_TRY(finished, decoded_.finish(how_.name));
-    facts_.shards.push_back(std::move(finished.facts));
-    index.decoded = std::move(finished.shard);
-  }
   index.facts = std::move(facts_);
+  CAIRN_CHECK(decoded_.finish(how_.name, index));
   return index;
 }
 
