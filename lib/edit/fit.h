@@ -61,10 +61,6 @@ struct TargetFormat {
 };
 TargetFormat target_format(Format target) noexcept;
 
-// Unsupported: the source has more than can be read, and a checkpoint that is written from it would
-// not have that.
-Result<void> check_nothing_left_out(const Parts& parts);
-
 // Unsupported: something does not fit, and `allow_lossy` is not said. Else it is named in
 // `transfer`, and so are notes.
 Result<void> check_lossy(const LossyItems& lossy, const TargetFormat& holder,

@@ -116,8 +116,13 @@ Result<Location> located(const std::filesystem::path& source, bool follow_links)
   auto location = internal::locate(source, follow_links, attempt);
   if (!location)
     return internal::with_newest_whole(std::move(location).error(), attempt, follow_links);
-  CAIRN_CHECK(check_importable(*location));
   return location;
+}
+
+Result<Location> located_importable(const std::filesystem::path& source, bool follow_links) {
+  CAIRN_TRY(location, located(source, follow_links));
+  CAIRN_CHECK(check_importable(location));
+  return std::move(location);
 }
 
 // What P.index says, as facts of P.cairn.
@@ -163,10 +168,10 @@ struct HeldLocation {
 Result<HeldLocation> locate_and_hold(const std::filesystem::path& source,
                                      const TransferOptions& options) {
   while (true) {
-    CAIRN_TRY(before, located(source, options.follow_links));
+    CAIRN_TRY(before, located_importable(source, options.follow_links));
     CAIRN_CHECK(internal::remove_stale_files(before.directory));
     CAIRN_TRY(lock, internal::lock_of(before, options));
-    CAIRN_TRY(now, located(source, options.follow_links));
+    CAIRN_TRY(now, located_importable(source, options.follow_links));
     CAIRN_TRY(same,
               internal::same_place({before.directory, before.base}, {now.directory, now.base}));
     if (same) return HeldLocation{std::move(now), std::move(lock)};
@@ -242,10 +247,9 @@ Result<Transfer> import_elsewhere(Location& location, const TransferOptions& opt
 }
 
 Result<Transfer> import(const std::filesystem::path& source, const TransferOptions& options) {
-  internal::OpenAttempt attempt;
-  const auto place = internal::locate(source, options.follow_links, attempt);
-  if (place && place->kind == internal::Kind::File) return internal::import_file(source, options);
   CAIRN_TRY(location, located(source, options.follow_links));
+  if (location.kind == internal::Kind::File) return internal::import_file(source, options);
+  CAIRN_CHECK(check_importable(location));
   CAIRN_TRY(beside, internal::is_beside(location, options));
   if (!beside && !location.has(internal::kTensorFlowSuffix)) return not_tensorflows(location);
   return beside ? import_beside(source, options) : import_elsewhere(location, options);

@@ -88,18 +88,17 @@ std::vector<format::FileRange> index_ranges(const format::IndexFacts& facts,
   return ranges;
 }
 
-Result<format::SourceIndexFacts> record_of(const Location& location,
+// `opened`: before it was read for the facts, so that a replacement in between shows.
+Result<format::SourceIndexFacts> record_of(const std::string& name, const os::OpenedFile& opened,
                                            const format::IndexFacts& facts) {
-  CAIRN_TRY(file, location.directory.open_file(location.base, os::Links::Follow));
-  CAIRN_TRY(info, file.info());
-  format::SourceIndexFacts record{location.base, identity_of(info), {}, {}};
-  record.ranges = index_ranges(facts, location.base, info.size_bytes);
+  format::SourceIndexFacts record{name, identity_of(opened.info), {}, {}};
+  record.ranges = index_ranges(facts, name, opened.info.size_bytes);
   format::Xxh3Stream digest;
   std::vector<std::byte> block(kChunkBytes);
   for (const format::FileRange& range : record.ranges) {
     for (std::uint64_t done = 0; done < range.size_bytes; done += block.size()) {
       block.resize(std::min<std::uint64_t>(kChunkBytes, range.size_bytes - done));
-      CAIRN_CHECK(file.read_at(range.offset_bytes + done, block));
+      CAIRN_CHECK(opened.file.read_at(range.offset_bytes + done, block));
       digest.update(block);
     }
   }
@@ -154,6 +153,7 @@ Result<Transfer> import_file(const std::filesystem::path& source, const Transfer
                                 ": exists already and is up to date");
     return transfer;
   }
+  CAIRN_TRY(opened, location.directory.open_seen(location.base, os::Links::Follow));
   CAIRN_TRY(parts, load_file_itself(location));
   if (parts.decoded) return nothing_to_point_to(location);
   if (!options.allow_lossy) CAIRN_CHECK(check_nothing_left_out(parts));
@@ -163,7 +163,7 @@ Result<Transfer> import_file(const std::filesystem::path& source, const Transfer
   facts.producer = "cairn " + std::string(version());
   facts.chunk_bytes = kChunkBytes;
   record_left_out(parts, facts);
-  CAIRN_TRY(record, record_of(location, facts));
+  CAIRN_TRY(record, record_of(location.base, opened, facts));
   facts.source_index = std::move(record);
   CAIRN_CHECK(sync_payload(parts.shards, location.directory));
   if (options.sums) {

@@ -92,7 +92,10 @@ Result<Parts> read_parts(const Location& location, OpenAttempt& attempt) {
 
 Result<Parts> load_file(const Location& location, unsigned threads_max, OpenAttempt& attempt) {
   CAIRN_TRY(record, load_record(location, threads_max));
-  if (record.parts && !attempt.links_moved(record.parts->shards)) return *std::move(record.parts);
+  if (record.parts) {
+    if (attempt.links_moved(record.parts->shards)) return written_meanwhile(location.prefix);
+    return *std::move(record.parts);
+  }
   auto parts = read_parts(location, attempt);
   if (parts && record.not_used) parts->warnings.push_back(*std::move(record.not_used));
   return parts;

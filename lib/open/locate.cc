@@ -70,18 +70,18 @@ Location at_prefix(os::Directory directory, std::string base, const path& prefix
 Location at_format(const path& file_path, os::Directory directory, const std::string& name,
                    const FileFormat& format);
 
-// nullptr: no file has the name, or it is of none of the formats.
+// nullptr: no file has the name, or neither its bytes nor `named_as` are of one of the formats.
 const FileFormat* format_of(const os::Directory& directory, const std::string& name,
-                            os::Links links) {
+                            os::Links links, std::string_view named_as) {
   const auto file = directory.open_file(name, links);
   const auto type = file ? identify(*file) : Result<FileType>(file.error());
-  return type ? file_format(*type, name) : nullptr;
+  return type ? file_format(*type, named_as) : nullptr;
 }
 
 // What an index stands beside: a checkpoint, or a file of another format, which speaks for itself.
 Location at_index(os::Directory directory, std::string base, const path& prefix, os::Links links) {
   const FileFormat* const format =
-      is_named_as_file(base) ? format_of(directory, base, links) : nullptr;
+      is_named_as_file(base) ? format_of(directory, base, links, base) : nullptr;
   if (format == nullptr) return at_prefix(std::move(directory), std::move(base), prefix);
   return at_format(prefix, std::move(directory), base, *format);
 }
@@ -276,22 +276,13 @@ Location at_format(const path& file_path, os::Directory directory, const std::st
   return location;
 }
 
-// nullptr: the file cannot be looked at, or its bytes are of none of the formats.
-const FileFormat* format_by_bytes(const os::Directory& directory, const std::string& name,
-                                  os::Links links) {
-  const auto file = directory.open_file(name, links);
-  if (!file) return nullptr;
-  const auto type = identify(*file);
-  return type ? file_format(*type, {}) : nullptr;
-}
-
 Result<Location> at_file(const path& file_path, os::Directory directory, const std::string& name,
                          os::Links links) {
   if (const auto base = base_of_checkpoint_file(directory, name))
     return at_index(std::move(directory), *base, file_path.parent_path() / *base, links);
   if (belongs_to_saved_model(directory, name)) return at_saved_model(file_path.parent_path());
   // What its bytes say is no V1 file, so nobody has to look for one.
-  const FileFormat* const marked = format_by_bytes(directory, name, links);
+  const FileFormat* const marked = format_of(directory, name, links, {});
   if (marked != nullptr) return at_format(file_path, std::move(directory), name, *marked);
   // A graph lies beside V1 files too.
   const bool graph = name.ends_with(kMetaSuffix);
@@ -326,7 +317,8 @@ Result<Location> nothing_at(const path& given, os::Directory directory, const st
 }  // namespace
 
 std::optional<Location> as_file(const Location& location) {
-  const FileFormat* const format = format_of(location.directory, location.base, location.links);
+  const FileFormat* const format =
+      format_of(location.directory, location.base, location.links, location.base);
   auto directory = location.directory.duplicate();
   if (format == nullptr || !directory) return std::nullopt;
   Location file = at_format(location.prefix, *std::move(directory), location.base, *format);
