@@ -56,16 +56,9 @@ std::uint64_t shard_bytes(const Checkpoint& checkpoint) {
 
 void print_json(const Checkpoint& checkpoint, std::span<const Tensor> tensors) {
   Json json;
-  json.begin_object().text("prefix", checkpoint.prefix().native());
-  json.text("format", name(checkpoint.format())).number("step", checkpoint.step());
-  json.begin_array("warnings");
-  for (const std::string& warning : checkpoint.warnings()) json.element(warning);
-  json.end_array().begin_array("shards");
-  for (std::size_t i = 0; i < checkpoint.shard_count(); ++i) {
-    const Checkpoint::Shard shard = checkpoint.shard_at(i);
-    json.begin_object().text("name", shard.name).number("bytes", shard.size_bytes).end_object();
-  }
-  json.end_array().number("tensors", std::uint64_t{tensors.size()});
+  json.begin_object();
+  add_files(json, checkpoint);
+  json.number("tensors", std::uint64_t{tensors.size()});
   json.number("parameters", parameter_count(tensors)).begin_array("dtypes");
   for (const auto& [dtype, count] : dtypes_of(tensors)) {
     json.begin_object().text("dtype", dtype).number("tensors", count.tensors);

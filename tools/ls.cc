@@ -58,17 +58,7 @@ bool has_offset(const Checkpoint& checkpoint, const Tensor& tensor) {
 void print_json(const Checkpoint& checkpoint, std::span<const Tensor> tensors) {
   Json json;
   json.begin_object();
-  json.text("prefix", checkpoint.prefix().native());
-  json.text("format", name(checkpoint.format()));
-  json.number("step", checkpoint.step());
-  json.begin_array("warnings");
-  for (const std::string& warning : checkpoint.warnings()) json.element(warning);
-  json.end_array().begin_array("shards");
-  for (std::size_t i = 0; i < checkpoint.shard_count(); ++i) {
-    const Checkpoint::Shard shard = checkpoint.shard_at(i);
-    json.begin_object().text("name", shard.name).number("bytes", shard.size_bytes).end_object();
-  }
-  json.end_array();
+  add_files(json, checkpoint);
   add_metadata(json, checkpoint);
   json.number("parameters", parameter_count(tensors)).begin_array("tensors");
   for (const Tensor& tensor : tensors) {

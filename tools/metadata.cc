@@ -78,6 +78,20 @@ void print_pairs(std::string_view list, const KeyValues& pairs) {
 
 }  // namespace
 
+void add_files(Json& json, const Checkpoint& checkpoint) {
+  json.text("prefix", checkpoint.prefix().native());
+  json.text("format", name(checkpoint.format()));
+  json.number("step", checkpoint.step());
+  json.begin_array("warnings");
+  for (const std::string& warning : checkpoint.warnings()) json.element(warning);
+  json.end_array().begin_array("shards");
+  for (std::size_t i = 0; i < checkpoint.shard_count(); ++i) {
+    const Checkpoint::Shard shard = checkpoint.shard_at(i);
+    json.begin_object().text("name", shard.name).number("bytes", shard.size_bytes).end_object();
+  }
+  json.end_array();
+}
+
 void add_metadata(Json& json, const Checkpoint& checkpoint) {
   add_pairs(json, "metadata", metadata_of(checkpoint));
   add_pairs(json, "safetensors_metadata", safetensors_metadata_of(checkpoint));

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "format/checked.h"
+#include "format/hdf5/btree1.h"
 #include "format/hdf5/btree2.h"
 #include "format/hdf5/chunk_arrays.h"
 #include "format/le.h"
@@ -236,18 +237,9 @@ class ChunkReader {
 
   Decoded<void> read_node(const Node& node, std::vector<Node>& nodes) {
     const unsigned offset_bytes = file_.widths().offset_bytes;
-    const std::uint64_t head_bytes = 8 + 2 * offset_bytes;
-    auto head = file_.read_signed({node.address, head_bytes}, {"TREE", File::kNoVersion, false});
+    auto head = read_btree1_head(file_, {node.address, node.level, BTree1::Chunks});
     if (!head) return std::move(head).error();
-    Cursor start = file_.cursor(*head);
-    start.skip(4);
-    const unsigned type = start.byte();
-    const unsigned level = start.byte();
-    const std::uint64_t count = start.number(2);
-    if (type != 1) return corrupt(head->at, "the B-tree of its chunks is one of a group");
-    if (node.level && level != *node.level)
-      return corrupt(head->at,
-                     sentence("a B-tree's node is of level ", level, " and not ", *node.level));
+    const auto [level, count, head_bytes] = *head;
     const std::size_t rank = set_.layout.chunk.size();
     const std::uint64_t entry_bytes = 8 + 8 * (rank + 1) + offset_bytes;
     auto block = file_.read({node.address + head_bytes, count * entry_bytes});

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "format/hdf5/btree1.h"
 #include "format/hdf5/btree2.h"
 #include "format/hdf5/heap.h"
 #include "format/le.h"
@@ -131,18 +132,9 @@ class LinkReader {
 
   Decoded<void> read_node(const Node& node, std::vector<Node>& nodes) {
     const Widths widths = file_.widths();
-    const std::uint64_t head_bytes = 8 + 2 * widths.offset_bytes;
-    auto head = file_.read_signed({node.address, head_bytes}, {"TREE", File::kNoVersion, false});
+    auto head = read_btree1_head(file_, {node.address, node.level, BTree1::Group});
     if (!head) return std::move(head).error();
-    Cursor start = file_.cursor(*head);
-    start.skip(4);
-    const unsigned type = start.byte();
-    const unsigned level = start.byte();
-    const std::uint64_t count = start.number(2);
-    if (type != 0) return corrupt(head->at, "a group's B-tree is one of chunks");
-    if (node.level && level != *node.level)
-      return corrupt(head->at,
-                     sentence("a B-tree's node is of level ", level, " and not ", *node.level));
+    const auto [level, count, head_bytes] = *head;
     auto block = file_.read(
         {node.address + head_bytes, count * (widths.length_bytes + widths.offset_bytes)});
     if (!block) return std::move(block).error();

@@ -7,7 +7,7 @@
 #include "format/dtype.h"
 #include "format/limits.h"
 #include "format/quoted.h"
-#include "format/sentence.h"
+#include "format/torch/refusals.h"
 #include "lib/try.h"
 
 namespace cairn::format::torch {
@@ -16,16 +16,6 @@ namespace {
 using pickle::Kind;
 using pickle::Node;
 using pickle::Ref;
-
-template <class... Parts>
-[[gnu::cold, gnu::noinline]] DecodeError broken(const Parts&... parts) {
-  return corrupt(0, sentence(parts...));
-}
-
-template <class... Parts>
-[[gnu::cold, gnu::noinline]] DecodeError not_readable(const Parts&... parts) {
-  return unsupported(0, sentence(parts...));
-}
 
 // ---- The functions and classes that are known ---------------------------------------------------
 

@@ -6,21 +6,11 @@
 #include "format/checked.h"
 #include "format/dtype.h"
 #include "format/limits.h"
-#include "format/sentence.h"
+#include "format/torch/refusals.h"
 #include "lib/try.h"
 
 namespace cairn::format::torch {
 namespace {
-
-template <class... Parts>
-[[gnu::cold, gnu::noinline]] DecodeError broken(const Parts&... parts) {
-  return corrupt(0, sentence(parts...));
-}
-
-template <class... Parts>
-[[gnu::cold, gnu::noinline]] DecodeError not_readable(const Parts&... parts) {
-  return unsupported(0, sentence(parts...));
-}
 
 // ---- Strides ------------------------------------------------------------------------------------
 
