@@ -10,19 +10,45 @@ namespace cairn::internal {
 
 namespace zip = format::zip;
 
+namespace {
+
+// The end of most archives, with the directory of some hundred members: without a long comment.
+constexpr std::uint64_t kUsualTailBytes = 16u << 10;
+
+struct Tail {
+  os::Bytes bytes;
+  std::uint64_t offset_bytes = 0;  // in the file
+  format::Decoded<zip::DirectoryPlace> place;
+
+  // A tail that has it all has the end records too, which stand behind.
+  bool has_directory() const noexcept { return place && place->offset_bytes >= offset_bytes; }
+};
+
+Result<Tail> read_tail(const os::File& file, std::uint64_t size_bytes, std::uint64_t tail_bytes) {
+  os::Bytes bytes(std::min(size_bytes, tail_bytes));
+  const std::uint64_t offset_bytes = size_bytes - bytes.size();
+  CAIRN_CHECK(file.read_at(offset_bytes, bytes));
+  auto place = zip::find_directory(bytes, size_bytes);
+  return Tail{std::move(bytes), offset_bytes, std::move(place)};
+}
+
+}  // namespace
+
 Result<std::vector<zip::Member>> read_zip_members(const os::File& file, std::uint64_t size_bytes) {
-  os::Bytes tail(std::min<std::uint64_t>(size_bytes, zip::kTailBytes));
-  const std::uint64_t tail_offset = size_bytes - tail.size();
-  CAIRN_CHECK(file.read_at(tail_offset, tail));
-  const auto place = zip::find_directory(tail, size_bytes);
+  CAIRN_TRY(tail, read_tail(file, size_bytes, kUsualTailBytes));
+  if (!tail.has_directory()) {
+    CAIRN_TRY(longest, read_tail(file, size_bytes, zip::kTailBytes));
+    tail = std::move(longest);
+  }
+  const auto& place = tail.place;
   if (!place) return error_of(file.path(), place.error());
-  const bool in_tail = place->offset_bytes >= tail_offset;
-  os::Bytes longer(in_tail ? 0 : place->size_bytes);
+  os::Bytes longer(tail.has_directory() ? 0 : place->size_bytes);
   CAIRN_CHECK(file.read_at(place->offset_bytes, longer));
   const std::span<const std::byte> directory =
-      in_tail ? std::span<const std::byte>(tail).subspan(place->offset_bytes - tail_offset,
-                                                         place->size_bytes)
-              : std::span<const std::byte>(longer);
+      tail.has_directory()
+          ? std::span<const std::byte>(tail.bytes)
+                .subspan(place->offset_bytes - tail.offset_bytes, place->size_bytes)
+          : std::span<const std::byte>(longer);
   auto members = zip::decode_directory(directory, *place);
   if (!members) return error_of(file.path(), members.error());
   return *std::move(members);
