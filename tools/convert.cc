@@ -5,6 +5,8 @@
 #include <span>
 #include <string>
 
+#include "cast.h"
+#include "renaming.h"
 #include "select.h"
 #include "transfer.h"
 #include "verb.h"
@@ -25,15 +27,26 @@ constexpr const char* kFooter =
     "know. safetensors holds no strings and no dtype that it has no name for. Cairn holds\n"
     "everything.\n\n"
     "TENSOR is a name or a pattern, as in 'cairn ls'. --only and --exclude can be given more\n"
-    "than once; what both mean is left out.\n\n"
+    "than once; what both mean is left out. Both mean the names in SRC; new names are given to\n"
+    "what is left, in this order: --names, --strip-prefix, --rename.\n\n"
+    "--names full writes the variables of an object-based TensorFlow checkpoint under their\n"
+    "object paths (model/dense/kernel), without /.ATTRIBUTES/VARIABLE_VALUE; --names variable\n"
+    "under the names that the program gave them (dense/kernel), where they have one. Both\n"
+    "leave out the object graph. --rename takes a PATTERN as 'cairn rename' does.\n\n"
+    "--cast rounds each value once, to nearest even. FROM is the dtype in SRC. Values that\n"
+    "became infinite or zero are counted on stderr and in the JSON.\n\n"
     "JSON: {\"prefix\",\"link\",\"payload_bytes_copied\",\"not_nameable\":[...],\n"
     "\"metadata_left_out\":[...],\"safetensors_metadata_left_out\":[...]}. The lists name the\n"
     "tensors and metadata keys that were left out. All other metadata is kept, also that of\n"
-    "safetensors. DST may end with .safetensors if that is the target.\n\n"
+    "safetensors. DST may end with .safetensors if that is the target. Also \"renamed\": a list\n"
+    "of {\"from\",\"to\"}, and \"casts\": a list of {\"from\",\"to\",\"tensors\",\"values\",\n"
+    "\"became_infinite\",\"became_zero\"}.\n\n"
     "Examples:\n"
     "  cairn convert old/model.ckpt new/model --to cairn\n"
     "  cairn convert saved/train2-9 hub/model --to safetensors\n"
-    "  cairn convert saved/train2-9 new/model --to cairn --exclude 'optimizer*'";
+    "  cairn convert saved/train2-9 new/model --to cairn --exclude 'optimizer*'\n"
+    "  cairn convert model.ckpt model --to safetensors --strip-prefix state_dict.\n"
+    "  cairn convert model.safetensors half --to safetensors --cast float32=bfloat16";
 
 // Nothing: one of the words means no tensor, or the source does not open, and that was said.
 std::optional<std::vector<std::string>> chosen_names(const std::string& source,
@@ -60,6 +73,9 @@ int convert_verb(Arguments arguments) {
   const std::map<std::string, Format> targets = {{"cairn", Format::Cairn},
                                                  {"tensorflow", Format::TensorFlow},
                                                  {"safetensors", Format::Safetensors}};
+  const std::map<std::string, TensorNames> names = {{"stored", TensorNames::Stored},
+                                                    {"full", TensorNames::Path},
+                                                    {"variable", TensorNames::Variable}};
   std::string source;
   Format target{};
   TransferFlags flags;
@@ -75,19 +91,24 @@ int convert_verb(Arguments arguments) {
   line.add_each(
       "--exclude", [&](const std::string& word) { excluded.push_back(word); }, "TENSOR",
       "Leave out the tensors of this name or pattern, such as 'optimizer*'");
+  line.add_choice("--names", flags.options.names, names, "KIND",
+                  "The names of an object-based TensorFlow checkpoint: stored (default),\n"
+                  "full or variable");
+  add_prefix_and_patterns(line, flags.options.renaming, "--rename");
+  add_casts(line, flags.options.casts);
   add_lossy(line, flags);
   add_replace_json_threads(line, flags);
   if (const auto exit = line.parse(arguments)) return *exit;
 
   if (!only.empty() || !excluded.empty()) {
-    const auto names = chosen_names(source, flags, only, excluded);
-    if (!names) return kFailed;
-    flags.options.tensors = *names;
+    const auto chosen = chosen_names(source, flags, only, excluded);
+    if (!chosen) return kFailed;
+    flags.options.tensors = *chosen;
   }
   const auto done = run("converting " + source, flags, [&](const TransferOptions& options) {
     return convert(source, target, options);
   });
-  return report(done, flags.json);
+  return report(done, flags.json, true);
 }
 
 }  // namespace cairn::tools

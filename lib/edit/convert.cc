@@ -7,13 +7,16 @@
 #include <iterator>
 #include <map>
 #include <set>
+#include <span>
 #include <tuple>
 
-#include "format/digest.h"
 #include "format/dtype.h"
 #include "format/safetensors/header.h"
+#include "lib/edit/cast.h"
 #include "lib/edit/fit.h"
+#include "lib/edit/outgoing.h"
 #include "lib/edit/publish.h"
+#include "lib/edit/stream.h"
 #include "lib/edit/transfer.h"
 #include "lib/open/load.h"
 #include "lib/open/locate.h"
@@ -35,72 +38,24 @@ namespace {
 constexpr std::uint64_t kMetaBytesMax = std::uint64_t{1}
                                         << 31;  // protobuf's own limit on a message
 
-// Takes the bytes of one tensor, block after block.
-using Sink = std::function<Result<void>(std::span<const std::byte>)>;
-
-// Puts a tensor together that lies in several pieces, big-endian or not row-major: some rows at a
-// time.
-Result<void> stream_rows(const internal::OpenCheckpoint& source, std::size_t position,
-                         const Sink& sink) {
-  const auto shape = source.index().tensor(position).shape;
-  CAIRN_TRY(size_bytes, source.read_bytes(position, {}));
-  if (size_bytes == 0) return {};
-  const std::int64_t rows = shape.empty() ? 1 : shape[0];
-  const std::uint64_t row_bytes = size_bytes / static_cast<std::uint64_t>(rows);
-  const auto rows_at_once =
-      std::max<std::int64_t>(1, static_cast<std::int64_t>(internal::kWriteBlockBytes / row_bytes));
-  std::vector<Range> slice(shape.size());
-  std::vector<std::byte> block;
-  for (std::int64_t row = 0; row < rows; row += rows_at_once) {
-    const std::int64_t count = std::min(rows_at_once, rows - row);
-    if (!slice.empty()) slice[0] = {row, count};
-    block.resize(static_cast<std::uint64_t>(count) * row_bytes);
-    CAIRN_CHECK(source.read(position, block, slice));
-    CAIRN_CHECK(sink(block));
-  }
-  return {};
-}
-
-// The tensor's bytes, little-endian and row-major. What lies in one native piece is summed on the
-// way.
-Result<void> stream_tensor(const internal::OpenCheckpoint& source, std::size_t position,
-                           const Sink& sink) {
-  const auto tensor = source.index().tensor(position);
-  if (tensor.partitioned() || tensor.big_endian || !tensor.strides.empty())
-    return stream_rows(source, position, sink);
-  std::vector<std::byte> block(std::min(internal::kWriteBlockBytes, tensor.size_bytes));
-  std::uint32_t crc = 0;
-  for (std::uint64_t done = 0; done < tensor.size_bytes; done += block.size()) {
-    block.resize(std::min<std::uint64_t>(block.size(), tensor.size_bytes - done));
-    CAIRN_CHECK(
-        source.shards().copy_out(tensor.span.shard, tensor.span.offset_bytes + done, block));
-    crc = format::crc32c(block, crc);
-    CAIRN_CHECK(sink(block));
-  }
-  if (tensor.span.crc32c && crc != *tensor.span.crc32c)
-    return source.damaged(position, tensor.span, crc);
-  return {};
-}
-
-std::vector<TensorSpec> specs_of(const format::IndexView& index,
-                                 std::span<const std::size_t> taken) {
+std::vector<TensorSpec> specs_of(std::span<const internal::OutgoingTensor> tensors) {
   std::vector<TensorSpec> specs;
-  specs.reserve(taken.size());
-  for (const std::size_t i : taken) specs.push_back(internal::spec_of(index.tensor(i)));
+  specs.reserve(tensors.size());
+  for (const internal::OutgoingTensor& tensor : tensors) specs.push_back(tensor.spec);
   return specs;
 }
 
 // Names that share all their bytes in the source, and read them alike, share them in the target:
 // position → the first of them. A transposed view has other values in row-major order.
 std::vector<std::optional<std::size_t>> tied(const format::IndexView& index,
-                                             std::span<const std::size_t> taken) {
+                                             std::span<const internal::OutgoingTensor> taken) {
   using Strides = std::vector<std::pair<std::int64_t, std::int64_t>>;  // each with its dimension
   using Key = std::tuple<std::uint32_t, std::uint64_t, std::uint64_t, DType, std::string_view, bool,
                          Strides>;
   std::map<Key, std::size_t> first;
   std::vector<std::optional<std::size_t>> same_as(taken.size());
   for (std::size_t i = 0; i < taken.size(); ++i) {
-    const auto tensor = index.tensor(taken[i]);
+    const auto tensor = index.tensor(taken[i].position);
     if (tensor.partitioned() || tensor.size_bytes == 0 || tensor.encoding != format::Encoding::Raw)
       continue;
     Strides strides;
@@ -115,18 +70,19 @@ std::vector<std::optional<std::size_t>> tied(const format::IndexView& index,
   return same_as;
 }
 
-Result<void> write_encoded(const internal::OpenCheckpoint& source, std::size_t position,
-                           Writer& writer) {
+Result<void> write_encoded(const internal::OpenCheckpoint& source,
+                           const internal::OutgoingTensor& outgoing, Writer& writer) {
+  const std::size_t position = outgoing.position;
   const auto tensor = source.index().tensor(position);
   const bool strings_alone = tensor.encoding == format::Encoding::TensorFlowString &&
                              (tensor.big_endian || tensor.partitioned());
   if (strings_alone) {
     CAIRN_TRY(strings, source.copy_strings(position));
-    return writer.write_strings(tensor.name, strings.values);
+    return writer.write_strings(outgoing.spec.name, strings.values);
   }
   std::vector<std::byte> stored(tensor.size_bytes);
   CAIRN_CHECK(source.read(position, stored, {}));
-  return writer.write_encoded(tensor.name, stored);
+  return writer.write_encoded(outgoing.spec.name, stored);
 }
 
 struct Source {
@@ -134,18 +90,6 @@ struct Source {
   const internal::IndexIdentities& seen;
   const Checkpoint& checkpoint;
 };
-
-// The positions of the tensors that are asked for; nothing: all are.
-Result<std::optional<std::set<std::size_t>>> wanted_of(const internal::OpenCheckpoint& source,
-                                                       const TransferOptions& options) {
-  if (!options.tensors) return std::optional<std::set<std::size_t>>();
-  std::set<std::size_t> wanted;
-  for (const std::string& name : *options.tensors) {
-    CAIRN_TRY(position, source.find(name));
-    wanted.insert(position);
-  }
-  return std::optional(std::move(wanted));
-}
 
 // A checkpoint that is converted onto itself must be what was read.
 Result<void> check_source(const Source& source, const TransferOptions& options) {
@@ -157,8 +101,8 @@ Result<void> check_source(const Source& source, const TransferOptions& options) 
 Result<void> write_prefix(const Source& source, Format target, const TransferOptions& options,
                           Transfer& transfer) {
   const auto& opened = internal::OpenCheckpoint::of(source.checkpoint);
-  CAIRN_TRY(wanted, wanted_of(opened, options));
-  internal::FormatFit fit = internal::fit_of(opened.index(), target, wanted);
+  CAIRN_TRY(tensors, internal::outgoing_tensors(source.checkpoint, target, options, transfer));
+  internal::FormatFit fit = internal::fit_of(opened.index(), target, std::move(tensors));
   CAIRN_CHECK(internal::check_lossy(fit.lossy, internal::target_format(target), options, transfer));
   WriterOptions writing = internal::writer_options(source.checkpoint);
   writing.cairn_index = target == Format::Cairn;
@@ -169,6 +113,11 @@ Result<void> write_prefix(const Source& source, Format target, const TransferOpt
                                 (writing.step ? ", " + std::to_string(*writing.step) : ""));
   }
   CAIRN_TRY(graph, internal::meta_graph(source.location, options.follow_links));
+  const bool changed = !transfer.renamed.empty() || !transfer.casts.empty();
+  if (!graph.empty() && changed) {
+    transfer.warnings.push_back(options.output.string() + std::string(internal::kMetaSuffix) +
+                                ": TensorFlow's graph keeps the old names and dtypes");
+  }
   writing.meta_graph = std::move(graph);
   internal::Payload payload{source.checkpoint, std::move(fit.taken), std::move(writing), {}};
   payload.unchanged = [&] { return check_source(source, options); };
@@ -217,12 +166,13 @@ Result<internal::Layout> plan_file(const Checkpoint& checkpoint, std::span<const
 Result<void> write_safetensors(const Source& from, const TransferOptions& options,
                                Transfer& transfer) {
   const internal::OpenCheckpoint& source = internal::OpenCheckpoint::of(from.checkpoint);
-  CAIRN_TRY(wanted, wanted_of(source, options));
+  CAIRN_TRY(tensors,
+            internal::outgoing_tensors(from.checkpoint, Format::Safetensors, options, transfer));
   const internal::FormatFit selection =
-      internal::fit_of(source.index(), Format::Safetensors, wanted);
+      internal::fit_of(source.index(), Format::Safetensors, std::move(tensors));
   CAIRN_CHECK(internal::check_lossy(selection.lossy, internal::target_format(Format::Safetensors),
                                     options, transfer));
-  const std::vector<TensorSpec> specs = specs_of(source.index(), selection.taken);
+  const std::vector<TensorSpec> specs = specs_of(selection.taken);
   CAIRN_TRY(layout, plan_file(from.checkpoint, specs, options));
   const auto parts = internal::Prefix::of(options.output);
   CAIRN_TRY(directory, os::Directory::open_or_create(parts.directory));
@@ -231,22 +181,12 @@ Result<void> write_safetensors(const Source& from, const TransferOptions& option
   warn_about_file(from, specs, transfer);
   CAIRN_CHECK(internal::remove_stale_files(directory));
   CAIRN_TRY(shards, internal::ShardWriter::create(directory, {name}, std::move(layout)));
-  std::uint64_t total_bytes = 0;
-  for (const std::size_t i : selection.taken) total_bytes += source.index().tensor(i).size_bytes;
-  const auto pour_one = [&](std::size_t i) -> Result<std::uint64_t> {
-    std::uint64_t done = 0;
-    const Sink sink = [&](auto block) -> Result<void> {
-      // Between two blocks: one tensor may be all there is.
-      CAIRN_CHECK(os::unless_stopped(options.exec.stop));
-      auto written = shards.write(i, done, block);
-      done += block.size();
-      return written;
-    };
-    CAIRN_CHECK(stream_tensor(source, selection.taken[i], sink));
-    return done;
+  const auto write = [&](std::size_t i, std::uint64_t at_bytes, std::span<const std::byte> block) {
+    return shards.write(i, at_bytes, block);
   };
-  CAIRN_CHECK(os::run_parallel(options.exec, specs.size(), total_bytes, pour_one));
-  transfer.payload_bytes_copied = total_bytes;
+  CAIRN_CHECK(
+      internal::stream_tensors({source, selection.taken, options.exec, transfer.casts}, write));
+  for (const TensorSpec& spec : specs) transfer.payload_bytes_copied += *internal::spec_bytes(spec);
   CAIRN_CHECK(shards.sync());
   CAIRN_TRY(publisher, internal::Publisher::begin({directory, parts.base, options.output.string()},
                                                   {options.lock_wait, options.exec.stop}));
@@ -320,46 +260,33 @@ Result<void> refuse_existing(const TransferOptions& options, Format target) {
 
 Result<void> rewrite(const Payload& payload, const TransferOptions& options, Transfer& transfer) {
   const OpenCheckpoint& source = OpenCheckpoint::of(payload.checkpoint);
-  std::vector<TensorSpec> specs = specs_of(source.index(), payload.taken);
   WriterOptions writing = payload.writing;
   writing.replace = options.replace;
   writing.lock_wait = options.lock_wait;
-  CAIRN_TRY(writer, Writer::create(options.output, std::move(specs), writing));
+  CAIRN_TRY(writer, Writer::create(options.output, specs_of(payload.taken), writing));
   if (payload.unchanged) WriterAccess::before_publishing(writer, payload.unchanged);
   const auto same_as = tied(source.index(), payload.taken);
-  std::vector<std::size_t> raw;
-  std::vector<std::size_t> encoded;
-  std::uint64_t total_bytes = 0;
+  std::vector<OutgoingTensor> raw;
+  std::vector<OutgoingTensor> encoded;
   for (std::size_t i = 0; i < payload.taken.size(); ++i) {
-    const auto tensor = source.index().tensor(payload.taken[i]);
+    const OutgoingTensor& outgoing = payload.taken[i];
+    const auto tensor = source.index().tensor(outgoing.position);
     if (same_as[i])
-      CAIRN_CHECK(writer.tie(tensor.name, source.index().tensor_name(payload.taken[*same_as[i]])));
+      CAIRN_CHECK(writer.tie(outgoing.spec.name, payload.taken[*same_as[i]].spec.name));
     if (same_as[i]) continue;
-    if (tensor.encoding == format::Encoding::Raw) {
-      raw.push_back(payload.taken[i]);
-      total_bytes += tensor.size_bytes;
-    } else {
-      encoded.push_back(payload.taken[i]);
-      transfer.payload_bytes_copied += tensor.size_bytes;
-    }
+    const bool is_raw = tensor.encoding == format::Encoding::Raw;
+    (is_raw ? raw : encoded).push_back(outgoing);
+    transfer.payload_bytes_copied += is_raw ? *spec_bytes(outgoing.spec) : tensor.size_bytes;
   }
-  const auto pour_one = [&](std::size_t i) -> Result<std::uint64_t> {
-    const auto tensor = source.index().tensor(raw[i]);
-    const Sink sink = [&](auto block) {
-      return os::unless_stopped(options.exec.stop).and_then([&] {
-        return writer.append(tensor.name, block);
-      });
-    };
-    CAIRN_CHECK(stream_tensor(source, raw[i], sink));
-    return tensor.size_bytes;
+  const auto write = [&](std::size_t i, std::uint64_t, std::span<const std::byte> block) {
+    return writer.append(raw[i].spec.name, block);
   };
-  CAIRN_CHECK(os::run_parallel(options.exec, raw.size(), total_bytes, pour_one));
+  CAIRN_CHECK(stream_tensors({source, raw, options.exec, transfer.casts}, write));
   // In the order of names, so that the same source gives the same file.
-  for (const std::size_t i : encoded) {
+  for (const OutgoingTensor& outgoing : encoded) {
     CAIRN_CHECK(os::unless_stopped(options.exec.stop));
-    CAIRN_CHECK(write_encoded(source, i, writer));
+    CAIRN_CHECK(write_encoded(source, outgoing, writer));
   }
-  transfer.payload_bytes_copied += total_bytes;
   CAIRN_CHECK(writer.commit(options.exec));
   std::ranges::copy(writer.warnings(), std::back_inserter(transfer.warnings));
   const os::Directory& directory = WriterAccess::directory(writer);
@@ -393,6 +320,7 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
     const Source from{found.location, found.seen, checkpoint};
     CAIRN_CHECK(target == Format::Safetensors ? write_safetensors(from, options, transfer)
                                               : write_prefix(from, target, options, transfer));
+    internal::warn_of_casts(transfer.prefix, transfer);
     return transfer;
   });
 }

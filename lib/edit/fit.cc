@@ -1,7 +1,7 @@
 #include "lib/edit/fit.h"
 
 #include <algorithm>
-#include <optional>
+#include <iterator>
 #include <utility>
 
 #include "format/quoted.h"
@@ -24,6 +24,8 @@ bool goes_into_file(std::string_view key, std::string_view value) noexcept {
   return kept && is_utf8(key) && is_utf8(value);
 }
 
+}  // namespace
+
 bool fits(const TensorSpec& spec, Format target) noexcept {
   switch (target) {
     case Format::Safetensors:
@@ -34,8 +36,6 @@ bool fits(const TensorSpec& spec, Format target) noexcept {
       return true;
   }
 }
-
-}  // namespace
 
 bool is_bookkeeping(std::string_view key) noexcept {
   return key == "cairn.saved_s" || key == "cairn.keep_every_h" || key == "cairn.next_keep_s";
@@ -76,15 +76,14 @@ void add_metadata_lost_to_bundle(const format::IndexView& index, LossyItems& los
 }
 
 FormatFit fit_of(const format::IndexView& index, Format target,
-                 const std::optional<std::set<std::size_t>>& wanted) {
+                 std::vector<OutgoingTensor> tensors) {
   FormatFit fit;
-  for (std::size_t i = 0; i < index.tensor_count(); ++i) {
-    if (wanted && !wanted->contains(i)) continue;
-    const TensorSpec spec = spec_of(index.tensor(i));
-    if (fits(spec, target)) {
-      fit.taken.push_back(i);
+  for (OutgoingTensor& tensor : tensors) {
+    if (fits(tensor.spec, target)) {
+      fit.taken.push_back(std::move(tensor));
     } else {
-      fit.lossy.add_tensor(spec);
+      tensor.spec.name = index.tensor_name(tensor.position);
+      fit.lossy.add_tensor(tensor.spec);
     }
   }
   if (target == Format::TensorFlow) add_metadata_lost_to_bundle(index, fit.lossy);
@@ -115,7 +114,7 @@ Result<void> check_lossy(const LossyItems& lossy, const TargetFormat& holder,
                      "; nothing is written; to leave it out, use allow_lossy (--allow-lossy); " +
                      std::string(holder.instead)};
   }
-  transfer.not_nameable = lossy.tensors;
+  std::ranges::copy(lossy.tensors, std::back_inserter(transfer.not_nameable));
   transfer.metadata_left_out = lossy.metadata;
   transfer.safetensors_metadata_left_out = lossy.safetensors_metadata;
   for (const std::string& what : lossy.described)

@@ -10,10 +10,12 @@
 #include <string>
 #include <vector>
 
+#include "cairn/cast.h"
 #include "cairn/checkpoint.h"
 #include "cairn/error.h"
 #include "cairn/exec_options.h"
 #include "cairn/export.h"
+#include "cairn/renaming.h"
 
 namespace cairn {
 
@@ -41,6 +43,13 @@ struct TransferOptions {
   bool allow_lossy = false;
   // Convert: only the tensors of these names. Nothing: all. A name that no tensor has is NotFound.
   std::optional<std::vector<std::string>> tensors;
+  // Convert: new names for the tensors that are written. `renaming` applies to the names that
+  // `names` gives. With other names than the stored ones the object graph is left out, which knows
+  // only those.
+  TensorNames names = TensorNames::Stored;
+  Renaming renaming;
+  // Convert: new dtypes, at most one for each dtype. A dtype that no tensor has is a warning.
+  std::vector<Cast> casts;
   // Import of a file that is not TensorFlow's: read each byte once for its checksum and hash.
   // False: read only what the file says of its tensors; they cannot be checked.
   bool sums = true;
@@ -57,10 +66,13 @@ struct Transfer {
   // Tensors and metadata keys that were left out:
   // - with allow_lossy, what the target cannot hold;
   // - from a P.index that has a P.cairn next to it, tensors that TensorFlow cannot hold;
-  // - always, what a Saver stored (a pin, a metric) and the target does not hold.
+  // - always, what a Saver stored (a pin, a metric) and the target does not hold;
+  // - with other names than the stored ones, the object graph.
   std::vector<std::string> not_nameable;
   std::vector<std::string> metadata_left_out;
   std::vector<std::string> safetensors_metadata_left_out;
+  std::vector<NameChange> renamed;  // convert: in the order of the old names
+  std::vector<CastCounts> casts;    // convert: those that were asked for, in their order
   std::vector<std::string> warnings;
 };
 
@@ -117,9 +129,14 @@ CAIRN_API Result<Transfer> export_index(const std::filesystem::path& source, For
 //   not UTF-8, and of what a Saver stored the metrics only. A safetensors file has no step and no
 //   P.meta; warnings say so. Dtypes that only its newest readers know are written, with a warning.
 //
-// Errors: those of open, verify and Writer; Exists (there is a checkpoint under `output`, without
-// `replace`); Unsupported (the target cannot hold something, without `allow_lossy`: then nothing is
-// written).
+// With `names`, `renaming` and `casts` the tensors get other names and dtypes. Checksums and hashes
+// in the result are those of the new values.
+//
+// Errors: those of open, verify, Writer, name_changes and read_object_graph; Exists (there is a
+// checkpoint under `output`, without `replace`; two tensors would get one name, and the message
+// names both); Unsupported (the target cannot hold something, without `allow_lossy`; a cast of
+// another dtype; the object graph would keep an old name); Invalid (a dtype is cast twice, or to
+// itself). After these nothing is written.
 CAIRN_API Result<Transfer> convert(const std::filesystem::path& source, Format target,
                                    const TransferOptions& options) noexcept;
 
