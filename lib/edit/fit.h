@@ -51,7 +51,13 @@ struct FormatFit {
 FormatFit fit_of(const format::IndexView& index, Format target,
                  const std::optional<std::set<std::size_t>>& wanted = std::nullopt);
 
-// The metadata, of either kind, that a P.index loses.
+// numpy's description of the tensor's elements; empty: it has none.
+std::string numpy_descr(const TensorSpec& spec);
+
+// Whether the dtype is known by it, and not only how wide an element is.
+bool is_named_by_numpy(const TensorSpec& spec);
+
+// The metadata, of either kind, that a target without any loses, such as a P.index.
 void add_metadata_lost_to_bundle(const format::IndexView& index, LossyItems& lossy);
 
 // What cannot hold it, for messages: "TensorFlow's format"; and what to do instead.
