@@ -8,7 +8,7 @@
 //   2. Give the files their names. If NAME is there: link its other files into the new directory.
 //      Sync the new directory.
 //   3. Rename it to NAME, or exchange the two. Sync the parent: this is the commit.
-//   4. After an exchange: remove the old directory, which has the temporary name. Sync the parent.
+//   4. After an exchange: remove the old directory, which has the temporary name.
 // clang-format on
 //
 // Who dies before 3 leaves a temporary directory with the new files, who dies after it one with the
@@ -67,6 +67,8 @@ std::optional<std::string> remove_model_directory(const os::Directory& parent,
                                                   const os::Directory& directory,
                                                   const os::Directory* kept) {
   const auto names = directory.names();
+  // Without a descriptor to list it: it may be empty.
+  if (!names && parent.remove_directory(name)) return std::nullopt;
   if (!names) return names.error().what;
   for (const std::string& each : *names) {
     const auto info = directory.look(each);
@@ -76,9 +78,8 @@ std::optional<std::string> remove_model_directory(const os::Directory& parent,
       return directory.path() + "/" + each + ": is in no other directory";
     if (auto done = directory.remove(each); !done) return done.error().what;
   }
-  auto done = parent.remove_directory(name);
-  if (done) done = parent.sync();
-  if (!done) return done.error().what;
+  // Not synced: if it comes back, the next writer removes it.
+  if (auto done = parent.remove_directory(name); !done) return done.error().what;
   return std::nullopt;
 }
 
@@ -178,6 +179,8 @@ ModelDirectory::~ModelDirectory() {
 }
 
 Result<ModelDirectory> ModelDirectory::create(const os::Directory& parent, std::string name) {
+  // What cannot be synced is refused before bytes are written.
+  CAIRN_CHECK(parent.sync());
   constexpr int kAttempts = 8;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     std::string temporary = os::temporary_name(name);
@@ -185,12 +188,13 @@ Result<ModelDirectory> ModelDirectory::create(const os::Directory& parent, std::
     if (!files && files.error().code == Code::NotFound) continue;  // taken for dead
     if (!files) return std::move(files).error();
     const auto ours = files->try_lock();
-    CAIRN_TRY(info, files->info());
+    const auto info = files->info();
     const auto there = parent.look(temporary);
     // Where the file system has no such locks, nobody takes it for dead either.
-    if ((!ours || *ours) && there && *there && same_file(**there, info))
+    if ((!ours || *ours) && info && there && *there && same_file(**there, *info))
       return ModelDirectory(parent, std::move(name), std::move(temporary), *std::move(files));
     (void)parent.remove_directory(temporary);
+    if (!info) return info.error();
     if (!there) return there.error();
   }
   return Error{Code::Busy, 0,
