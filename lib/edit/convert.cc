@@ -6,13 +6,12 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
-#include <set>
+#include <span>
 #include <tuple>
 
-#include "format/digest.h"
-#include "format/dtype.h"
-#include "format/safetensors/header.h"
+#include "lib/edit/cast.h"
 #include "lib/edit/fit.h"
+#include "lib/edit/outgoing.h"
 #include "lib/edit/publish.h"
 #include "lib/edit/stream.h"
 #include "lib/edit/transfer.h"
@@ -25,11 +24,9 @@
 #include "lib/read/open_checkpoint.h"
 #include "lib/try.h"
 #include "lib/write/batch.h"
-#include "lib/write/free_space.h"
 #include "lib/write/layout.h"
 #include "lib/write/publisher.h"
 #include "lib/write/remarks.h"
-#include "lib/write/shard_writer.h"
 #include "lib/write/writer_access.h"
 
 namespace cairn {
@@ -38,41 +35,24 @@ namespace {
 constexpr std::uint64_t kMetaBytesMax = std::uint64_t{1}
                                         << 31;  // protobuf's own limit on a message
 
-std::vector<TensorSpec> specs_of(const format::IndexView& index,
-                                 std::span<const std::size_t> taken) {
+std::vector<TensorSpec> specs_of(std::span<const internal::OutgoingTensor> tensors) {
   std::vector<TensorSpec> specs;
-  specs.reserve(taken.size());
-  for (const std::size_t i : taken) specs.push_back(internal::spec_of(index.tensor(i)));
+  specs.reserve(tensors.size());
+  for (const internal::OutgoingTensor& tensor : tensors) specs.push_back(tensor.spec);
   return specs;
 }
-
-}  // namespace
-
-namespace internal {
-
-std::vector<OutgoingTensor> as_stored(const format::IndexView& index,
-                                      std::span<const std::size_t> positions) {
-  std::vector<OutgoingTensor> tensors;
-  tensors.reserve(positions.size());
-  for (const std::size_t i : positions) tensors.push_back({i, spec_of(index.tensor(i))});
-  return tensors;
-}
-
-}  // namespace internal
-
-namespace {
 
 // Names that share all their bytes in the source, and read them alike, share them in the target:
 // position → the first of them. A transposed view has other values in row-major order.
 std::vector<std::optional<std::size_t>> tied(const format::IndexView& index,
-                                             std::span<const std::size_t> taken) {
+                                             std::span<const internal::OutgoingTensor> taken) {
   using Strides = std::vector<std::pair<std::int64_t, std::int64_t>>;  // each with its dimension
   using Key = std::tuple<std::uint32_t, std::uint64_t, std::uint64_t, DType, std::string_view, bool,
                          Strides>;
   std::map<Key, std::size_t> first;
   std::vector<std::optional<std::size_t>> same_as(taken.size());
   for (std::size_t i = 0; i < taken.size(); ++i) {
-    const auto tensor = index.tensor(taken[i]);
+    const auto tensor = index.tensor(taken[i].position);
     if (tensor.partitioned() || tensor.size_bytes == 0 || tensor.encoding != format::Encoding::Raw)
       continue;
     Strides strides;
@@ -87,18 +67,19 @@ std::vector<std::optional<std::size_t>> tied(const format::IndexView& index,
   return same_as;
 }
 
-Result<void> write_encoded(const internal::OpenCheckpoint& source, std::size_t position,
-                           Writer& writer) {
+Result<void> write_encoded(const internal::OpenCheckpoint& source,
+                           const internal::OutgoingTensor& outgoing, Writer& writer) {
+  const std::size_t position = outgoing.position;
   const auto tensor = source.index().tensor(position);
   const bool strings_alone = tensor.encoding == format::Encoding::TensorFlowString &&
                              (tensor.big_endian || tensor.partitioned());
   if (strings_alone) {
     CAIRN_TRY(strings, source.copy_strings(position));
-    return writer.write_strings(tensor.name, strings.values);
+    return writer.write_strings(outgoing.spec.name, strings.values);
   }
   std::vector<std::byte> stored(tensor.size_bytes);
   CAIRN_CHECK(source.read(position, stored, {}));
-  return writer.write_encoded(tensor.name, stored);
+  return writer.write_encoded(outgoing.spec.name, stored);
 }
 
 struct Source {
@@ -106,18 +87,6 @@ struct Source {
   const internal::IndexIdentities& seen;
   const Checkpoint& checkpoint;
 };
-
-// The positions of the tensors that are asked for; nothing: all are.
-Result<std::optional<std::set<std::size_t>>> wanted_of(const internal::OpenCheckpoint& source,
-                                                       const TransferOptions& options) {
-  if (!options.tensors) return std::optional<std::set<std::size_t>>();
-  std::set<std::size_t> wanted;
-  for (const std::string& name : *options.tensors) {
-    CAIRN_TRY(position, source.find(name));
-    wanted.insert(position);
-  }
-  return std::optional(std::move(wanted));
-}
 
 // A checkpoint that is converted onto itself must be what was read.
 Result<void> check_source(const Source& source, const TransferOptions& options) {
@@ -129,8 +98,8 @@ Result<void> check_source(const Source& source, const TransferOptions& options) 
 Result<void> write_prefix(const Source& source, Format target, const TransferOptions& options,
                           Transfer& transfer) {
   const auto& opened = internal::OpenCheckpoint::of(source.checkpoint);
-  CAIRN_TRY(wanted, wanted_of(opened, options));
-  internal::FormatFit fit = internal::fit_of(opened.index(), target, wanted);
+  CAIRN_TRY(tensors, internal::outgoing_tensors(source.checkpoint, target, options, transfer));
+  internal::FormatFit fit = internal::fit_of(opened.index(), target, std::move(tensors));
   CAIRN_CHECK(internal::check_lossy(fit.lossy, internal::target_format(target), options, transfer));
   WriterOptions writing = internal::writer_options(source.checkpoint);
   writing.cairn_index = target == Format::Cairn;
@@ -170,17 +139,15 @@ void warn_about_file(const Source& source, Format target, Transfer& transfer) {
 // One file, or a directory of several, with everything that it can name.
 Result<void> write_file(const Source& source, Format target, const TransferOptions& options,
                         Transfer& transfer) {
-  const auto& opened = internal::OpenCheckpoint::of(source.checkpoint);
-  CAIRN_TRY(wanted, wanted_of(opened, options));
-  internal::FormatFit fit = internal::fit_of(opened.index(), target, wanted);
-  if (target == Format::Npy)
-    CAIRN_CHECK(check_single(fit.taken.size() + fit.lossy.tensors.size(), options));
-  auto tensors = internal::as_stored(opened.index(), fit.taken);
-  if (target == Format::Npz) internal::leave_out_mistaken(tensors, fit.lossy);
-  CAIRN_CHECK(internal::check_lossy(fit.lossy, internal::target_format(target), options, transfer));
+  const format::IndexView& index = internal::OpenCheckpoint::of(source.checkpoint).index();
+  CAIRN_TRY(tensors, internal::outgoing_tensors(source.checkpoint, target, options, transfer));
   if (target == Format::Npy) CAIRN_CHECK(check_single(tensors.size(), options));
+  internal::FormatFit fit = internal::fit_of(index, target, std::move(tensors));
+  if (target == Format::Npz) internal::leave_out_mistaken(fit.taken, fit.lossy);
+  CAIRN_CHECK(internal::check_lossy(fit.lossy, internal::target_format(target), options, transfer));
+  if (target == Format::Npy) CAIRN_CHECK(check_single(fit.taken.size(), options));
   warn_about_file(source, target, transfer);
-  const internal::FileContents contents{source.checkpoint, tensors};
+  const internal::FileContents contents{source.checkpoint, fit.taken};
   switch (target) {
     case Format::Npz:
       return internal::write_npz(contents, options, transfer);
@@ -257,46 +224,33 @@ Result<void> refuse_existing(const TransferOptions& options, Format target) {
 
 Result<void> rewrite(const Payload& payload, const TransferOptions& options, Transfer& transfer) {
   const OpenCheckpoint& source = OpenCheckpoint::of(payload.checkpoint);
-  std::vector<TensorSpec> specs = specs_of(source.index(), payload.taken);
   WriterOptions writing = payload.writing;
   writing.replace = options.replace;
   writing.lock_wait = options.lock_wait;
-  CAIRN_TRY(writer, Writer::create(options.output, std::move(specs), writing));
+  CAIRN_TRY(writer, Writer::create(options.output, specs_of(payload.taken), writing));
   if (payload.unchanged) WriterAccess::before_publishing(writer, payload.unchanged);
   const auto same_as = tied(source.index(), payload.taken);
-  std::vector<std::size_t> raw;
-  std::vector<std::size_t> encoded;
-  std::uint64_t total_bytes = 0;
+  std::vector<OutgoingTensor> raw;
+  std::vector<OutgoingTensor> encoded;
   for (std::size_t i = 0; i < payload.taken.size(); ++i) {
-    const auto tensor = source.index().tensor(payload.taken[i]);
+    const OutgoingTensor& outgoing = payload.taken[i];
+    const auto tensor = source.index().tensor(outgoing.position);
     if (same_as[i])
-      CAIRN_CHECK(writer.tie(tensor.name, source.index().tensor_name(payload.taken[*same_as[i]])));
+      CAIRN_CHECK(writer.tie(outgoing.spec.name, payload.taken[*same_as[i]].spec.name));
     if (same_as[i]) continue;
-    if (tensor.encoding == format::Encoding::Raw) {
-      raw.push_back(payload.taken[i]);
-      total_bytes += tensor.size_bytes;
-    } else {
-      encoded.push_back(payload.taken[i]);
-      transfer.payload_bytes_copied += tensor.size_bytes;
-    }
+    const bool is_raw = tensor.encoding == format::Encoding::Raw;
+    (is_raw ? raw : encoded).push_back(outgoing);
+    transfer.payload_bytes_copied += is_raw ? *spec_bytes(outgoing.spec) : tensor.size_bytes;
   }
-  const auto pour_one = [&](std::size_t i) -> Result<std::uint64_t> {
-    const auto tensor = source.index().tensor(raw[i]);
-    const Sink sink = [&](auto block) {
-      return os::unless_stopped(options.exec.stop).and_then([&] {
-        return writer.append(tensor.name, block);
-      });
-    };
-    CAIRN_CHECK(stream_tensor(source, raw[i], sink));
-    return tensor.size_bytes;
+  const auto write = [&](std::size_t i, std::uint64_t, std::span<const std::byte> block) {
+    return writer.append(raw[i].spec.name, block);
   };
-  CAIRN_CHECK(os::run_parallel(options.exec, raw.size(), total_bytes, pour_one));
+  CAIRN_CHECK(stream_tensors({source, raw, options.exec, transfer.casts}, write));
   // In the order of names, so that the same source gives the same file.
-  for (const std::size_t i : encoded) {
+  for (const OutgoingTensor& outgoing : encoded) {
     CAIRN_CHECK(os::unless_stopped(options.exec.stop));
-    CAIRN_CHECK(write_encoded(source, i, writer));
+    CAIRN_CHECK(write_encoded(source, outgoing, writer));
   }
-  transfer.payload_bytes_copied += total_bytes;
   CAIRN_CHECK(writer.commit(options.exec));
   std::ranges::copy(writer.warnings(), std::back_inserter(transfer.warnings));
   const os::Directory& directory = WriterAccess::directory(writer);
@@ -337,6 +291,7 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
     const Source from{found.location, found.seen, checkpoint};
     CAIRN_CHECK(is_file_format(target) ? write_file(from, target, options, transfer)
                                        : write_prefix(from, target, options, transfer));
+    internal::warn_of_casts(transfer.prefix, transfer);
     return transfer;
   });
 }

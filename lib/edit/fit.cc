@@ -1,7 +1,7 @@
 #include "lib/edit/fit.h"
 
 #include <algorithm>
-#include <optional>
+#include <iterator>
 #include <utility>
 
 #include "format/numpy/array.h"
@@ -26,11 +26,17 @@ bool goes_into_file(std::string_view key, std::string_view value) noexcept {
   return kept && is_utf8(key) && is_utf8(value);
 }
 
+format::numpy::ElementType element_type(const TensorSpec& spec) noexcept {
+  return {spec.dtype, spec.opaque.name, spec.opaque.bits};
+}
+
 // Whether numpy can load it: it takes at most 64 dimensions.
 bool fits_npy(const TensorSpec& spec) {
   constexpr std::size_t kDimensionsMax = 64;
   return spec.shape.size() <= kDimensionsMax && !numpy_descr(spec).empty();
 }
+
+}  // namespace
 
 bool fits(const TensorSpec& spec, Format target) {
   switch (target) {
@@ -46,8 +52,6 @@ bool fits(const TensorSpec& spec, Format target) {
       return true;
   }
 }
-
-}  // namespace
 
 bool is_bookkeeping(std::string_view key) noexcept {
   return key == "cairn.saved_s" || key == "cairn.keep_every_h" || key == "cairn.next_keep_s";
@@ -87,10 +91,6 @@ void add_metadata_lost_to_bundle(const format::IndexView& index, LossyItems& los
   }
 }
 
-format::numpy::ElementType element_type(const TensorSpec& spec) noexcept {
-  return {spec.dtype, spec.opaque.name, spec.opaque.bits};
-}
-
 std::string numpy_descr(const TensorSpec& spec) {
   return format::numpy::descr_of(element_type(spec));
 }
@@ -101,15 +101,14 @@ bool is_named_by_numpy(const TensorSpec& spec) {
 }
 
 FormatFit fit_of(const format::IndexView& index, Format target,
-                 const std::optional<std::set<std::size_t>>& wanted) {
+                 std::vector<OutgoingTensor> tensors) {
   FormatFit fit;
-  for (std::size_t i = 0; i < index.tensor_count(); ++i) {
-    if (wanted && !wanted->contains(i)) continue;
-    const TensorSpec spec = spec_of(index.tensor(i));
-    if (fits(spec, target)) {
-      fit.taken.push_back(i);
+  for (OutgoingTensor& tensor : tensors) {
+    if (fits(tensor.spec, target)) {
+      fit.taken.push_back(std::move(tensor));
     } else {
-      fit.lossy.add_tensor(spec);
+      tensor.spec.name = index.tensor_name(tensor.position);
+      fit.lossy.add_tensor(tensor.spec);
     }
   }
   if (target == Format::TensorFlow || target == Format::Npz || target == Format::Npy)
@@ -150,7 +149,7 @@ Result<void> check_lossy(const LossyItems& lossy, const TargetFormat& holder,
                      "; nothing is written; to leave it out, use allow_lossy (--allow-lossy); " +
                      std::string(holder.instead)};
   }
-  transfer.not_nameable = lossy.tensors;
+  std::ranges::copy(lossy.tensors, std::back_inserter(transfer.not_nameable));
   transfer.metadata_left_out = lossy.metadata;
   transfer.safetensors_metadata_left_out = lossy.safetensors_metadata;
   for (const std::string& what : lossy.described)

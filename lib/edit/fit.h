@@ -4,8 +4,6 @@
 // before a byte is written, and is an error unless the caller allows it.
 
 #include <cstddef>
-#include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +12,7 @@
 #include "cairn/convert.h"
 #include "format/cairn/index.h"
 #include "format/facts.h"
+#include "lib/edit/outgoing.h"
 
 namespace cairn::internal {
 
@@ -42,14 +41,17 @@ struct LossyItems {
   void add_safetensors_metadata(std::string_view key);
 };
 
-// Which tensors of a checkpoint go where.
+// Whether a target can hold the tensor.
+bool fits(const TensorSpec& spec, Format target);
+
+// Which of these tensors a target takes, in their order; what does not fit is named as the source
+// names it.
 struct FormatFit {
-  std::vector<std::size_t> taken;  // positions, ascending
+  std::vector<OutgoingTensor> taken;
   LossyItems lossy;
 };
-// `wanted`: the positions that are meant at all; nothing: all.
 FormatFit fit_of(const format::IndexView& index, Format target,
-                 const std::optional<std::set<std::size_t>>& wanted = std::nullopt);
+                 std::vector<OutgoingTensor> tensors);
 
 // numpy's description of the tensor's elements; empty: it has none.
 std::string numpy_descr(const TensorSpec& spec);

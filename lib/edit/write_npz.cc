@@ -122,13 +122,12 @@ Result<void> write_npz(const FileContents& contents, const TransferOptions& opti
   }
   const std::uint64_t directory_at = format::zip::place_members(members, kAlignment);
   CAIRN_TRY(temp, create(file, directory_at));
-  CAIRN_CHECK(stream_tensors(OpenCheckpoint::of(contents.checkpoint), contents.tensors, options,
-                             [&](std::size_t i, std::uint64_t at_bytes, auto block) {
-                               members[i].crc32 = format::zip::crc32(block, members[i].crc32);
-                               return temp.file().write_at(
-                                   members[i].data_offset_bytes + heads[i].size() + at_bytes,
-                                   block);
-                             }));
+  CAIRN_CHECK(stream_tensors(request_for(contents, options, transfer), [&](std::size_t i,
+                                                                           std::uint64_t at_bytes,
+                                                                           auto block) {
+    members[i].crc32 = format::zip::crc32(block, members[i].crc32);
+    return temp.file().write_at(members[i].data_offset_bytes + heads[i].size() + at_bytes, block);
+  }));
   // With the sums, which are known now.
   for (std::size_t i = 0; i < members.size(); ++i) {
     const std::string head = format::zip::encode_local_header(members[i]) + heads[i];
@@ -149,7 +148,7 @@ Result<void> write_npy(const FileContents& contents, const TransferOptions& opti
   transfer.payload_bytes_copied = size_bytes;
   CAIRN_TRY(temp, create(file, head.size() + size_bytes));
   CAIRN_CHECK(temp.file().write_at(0, format::as_bytes(head)));
-  CAIRN_CHECK(stream_tensors(OpenCheckpoint::of(contents.checkpoint), contents.tensors, options,
+  CAIRN_CHECK(stream_tensors(request_for(contents, options, transfer),
                              [&](std::size_t, std::uint64_t at_bytes, auto block) {
                                return temp.file().write_at(head.size() + at_bytes, block);
                              }));

@@ -75,7 +75,7 @@ std::uint64_t total_bytes(const Layout& layout) {
 
 Result<void> write_tensors(const FileContents& contents, const ShardWriter& shards,
                            const TransferOptions& options, Transfer& transfer) {
-  CAIRN_CHECK(stream_tensors(OpenCheckpoint::of(contents.checkpoint), contents.tensors, options,
+  CAIRN_CHECK(stream_tensors(request_for(contents, options, transfer),
                              [&](std::size_t i, std::uint64_t at_bytes, auto block) {
                                return shards.write(i, at_bytes, block);
                              }));
@@ -233,6 +233,11 @@ Result<void> refuse_other_models(const os::Directory& directory, const std::stri
 }
 
 }  // namespace
+
+StreamRequest request_for(const FileContents& contents, const TransferOptions& options,
+                          Transfer& transfer) {
+  return {OpenCheckpoint::of(contents.checkpoint), contents.tensors, options.exec, transfer.casts};
+}
 
 Result<void> refuse_safetensors(const TransferOptions& options,
                                 std::vector<std::string>& warnings) {

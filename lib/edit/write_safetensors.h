@@ -3,10 +3,13 @@
 // Tensors as a safetensors file, or as a directory of several with an index.
 
 #include <span>
+#include <string>
+#include <vector>
 
 #include "cairn/checkpoint.h"
 #include "cairn/convert.h"
 #include "lib/edit/outgoing.h"
+#include "lib/edit/stream.h"
 
 namespace cairn::internal {
 
@@ -15,6 +18,10 @@ struct FileContents {
   const Checkpoint& checkpoint;
   std::span<const OutgoingTensor> tensors;  // sorted by name
 };
+
+// Their bytes; the counts of casts go to `transfer`.
+StreamRequest request_for(const FileContents& contents, const TransferOptions& options,
+                          Transfer& transfer);
 
 // Exists: something is under `options.output` that would be replaced, or that loaders would read in
 // place of what is written, without `replace`. With it, the latter is named in `warnings`.

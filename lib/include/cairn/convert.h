@@ -10,10 +10,12 @@
 #include <string>
 #include <vector>
 
+#include "cairn/cast.h"
 #include "cairn/checkpoint.h"
 #include "cairn/error.h"
 #include "cairn/exec_options.h"
 #include "cairn/export.h"
+#include "cairn/renaming.h"
 
 namespace cairn {
 
@@ -48,6 +50,13 @@ struct TransferOptions {
   // libraries write one: each file has tensors of at most so many bytes; a larger tensor has a file
   // of its own.
   std::uint64_t max_shard_bytes = 0;
+  // Convert: new names for the tensors that are written. `renaming` applies to the names that
+  // `names` gives. With other names than the stored ones the object graph is left out, which knows
+  // only those.
+  TensorNames names = TensorNames::Stored;
+  Renaming renaming;
+  // Convert: new dtypes, at most one for each dtype. A dtype that no tensor has is a warning.
+  std::vector<Cast> casts;
   // Import of a file that is not TensorFlow's: read each byte once for its checksum and hash.
   // False: read only what the file says of its tensors; they cannot be checked.
   bool sums = true;
@@ -64,10 +73,13 @@ struct Transfer {
   // Tensors and metadata keys that were left out:
   // - with allow_lossy, what the target cannot hold;
   // - from a P.index that has a P.cairn next to it, tensors that TensorFlow cannot hold;
-  // - always, what a Saver stored (a pin, a metric) and the target does not hold.
+  // - always, what a Saver stored (a pin, a metric) and the target does not hold;
+  // - with other names than the stored ones, the object graph.
   std::vector<std::string> not_nameable;
   std::vector<std::string> metadata_left_out;
   std::vector<std::string> safetensors_metadata_left_out;
+  std::vector<NameChange> renamed;  // convert: in the order of the old names
+  std::vector<CastCounts> casts;    // convert: those that were asked for, in their order
   std::vector<std::string> warnings;
 };
 
@@ -132,10 +144,15 @@ CAIRN_API Result<Transfer> export_index(const std::filesystem::path& source, For
 //   and no name that cannot be the path of a member. Elements of a dtype that numpy does not know
 //   (bfloat16, float8) are written as void of their width, with a warning.
 //
-// Errors: those of open, verify and Writer; Exists (there is a checkpoint under `output`, or an
-// index or a directory that loaders would read instead, without `replace`); Invalid (not one
-// tensor, for Format::Npy); Unsupported (the target cannot hold something, without `allow_lossy`:
-// then nothing is written; the file system cannot exchange two directories).
+// With `names`, `renaming` and `casts` the tensors get other names and dtypes. Checksums and hashes
+// in the result are those of the new values.
+//
+// Errors: those of open, verify, Writer, name_changes and read_object_graph; Exists (there is a
+// checkpoint under `output`, or an index or a directory that loaders would read instead, without
+// `replace`; two tensors would get one name, and the message names both); Unsupported (the target
+// cannot hold something, without `allow_lossy`; a cast of another dtype; the object graph would
+// keep an old name; the file system cannot exchange two directories); Invalid (a dtype is cast
+// twice, or to itself; not one tensor, for Format::Npy). After these nothing is written.
 CAIRN_API Result<Transfer> convert(const std::filesystem::path& source, Format target,
                                    const TransferOptions& options) noexcept;
 
