@@ -1,7 +1,6 @@
 #include "lib/open/torch_index.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "format/checked.h"
@@ -14,7 +13,6 @@ namespace {
 
 using format::TensorFacts;
 using format::torch::Contents;
-using format::torch::Rearranged;
 
 // What a tensor is called that is in nothing: as its file is.
 std::string stem_of(const std::string& file_name) {
@@ -22,50 +20,11 @@ std::string stem_of(const std::string& file_name) {
   return dot == std::string::npos || dot == 0 ? file_name : file_name.substr(0, dot);
 }
 
-// Goes through the elements of a tensor in row-major order; gives where each lies.
-class Odometer {
- public:
-  explicit Odometer(const Rearranged& layout) : layout_(layout), at_(layout.shape.size()) {}
-
-  std::uint64_t element() const noexcept { return element_; }
-  void next() noexcept {
-    for (std::size_t i = at_.size(); i-- > 0;) {
-      element_ += static_cast<std::uint64_t>(layout_.strides[i]);
-      if (++at_[i] < layout_.shape[i]) return;
-      element_ -= static_cast<std::uint64_t>(layout_.strides[i] * at_[i]);
-      at_[i] = 0;
-    }
-  }
-
- private:
-  const Rearranged& layout_;
-  std::vector<std::int64_t> at_;
-  std::uint64_t element_ = 0;
-};
-
-// Turns the signs of an element: of all its numbers if it is negated, of the imaginary one if it is
-// conjugated, and back if it is both.
-void turn_signs(std::span<std::byte> element, const Rearranged& layout, bool big_endian) {
-  const std::size_t sign_at =
-      big_endian ? layout.number_bytes - 1 - layout.sign_at : layout.sign_at;
-  for (std::size_t at = 0; at < element.size(); at += layout.number_bytes) {
-    const bool turned = layout.negated != (layout.conjugated && at != 0);
-    if (turned) element[at + sign_at] ^= std::byte{0x80};
-  }
-}
-
 bool is_swapped(const TensorFacts& tensor) noexcept {
   return tensor.dtype != DType::Opaque && format::swap_bytes(tensor.dtype).value_or(1) > 1;
 }
 
 }  // namespace
-
-Result<void> TorchIndex::reserve(std::uint64_t bytes) {
-  reserved_bytes_ = format::checked_add(reserved_bytes_, bytes).value_or(~std::uint64_t{0});
-  if (bytes == 0) return {};
-  return check_memory({reserved_bytes_, file_.path() + ": its tensors that are not plain bytes",
-                       "a file that torch.save writes of contiguous tensors needs none"});
-}
 
 Result<void> TorchIndex::add(Contents contents, const std::vector<StoragePlace>& places) {
   const std::string path = file_.path() + ": ";
@@ -109,43 +68,12 @@ Result<bool> TorchIndex::place(StoredTensor& stored, const std::vector<StoragePl
   }
   span.shard = empty ? 0 : storage.shard;
   span.offset_bytes = empty ? 0 : span.offset_bytes + storage.offset_bytes;
-  if (stored.rearranged) CAIRN_CHECK(rearrange(stored));
+  if (!stored.rearranged) return true;
+  const os::File& file = span.shard == 0 ? file_ : memory_.decoded().file();
+  CAIRN_TRY(ordered, memory_.put_in_order(*stored.rearranged, span, file, big_endian_));
+  span = ordered;
+  span.shard = 1;
   return true;
-}
-
-// Copies the tensor's elements into memory, in row-major order, each once for every place that it
-// has.
-Result<void> TorchIndex::rearrange(StoredTensor& stored) {
-  constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
-  const Rearranged& layout = *stored.rearranged;
-  format::Span& span = stored.facts.span;
-  const std::uint64_t count = format::element_count(layout.shape).value_or(0);
-  const std::uint64_t dense_bytes = count * layout.element_bytes;
-  CAIRN_CHECK(reserve(dense_bytes));
-  CAIRN_CHECK(reserve(span.size_bytes));
-  std::vector<std::byte> stored_bytes(span.size_bytes);
-  if (span.shard == 0) {
-    CAIRN_CHECK(file_.read_at(span.offset_bytes, stored_bytes));
-  } else {
-    CAIRN_CHECK(decoded_.file().read_at(span.offset_bytes, stored_bytes));
-  }
-  decoded_.begin();
-  std::vector<std::byte> block;
-  block.reserve(std::min<std::uint64_t>(dense_bytes, kBlockBytes));
-  Odometer odometer(layout);
-  for (std::uint64_t i = 0; i < count; ++i, odometer.next()) {
-    const auto element =
-        std::span(stored_bytes)
-            .subspan(odometer.element() * layout.element_bytes, layout.element_bytes);
-    block.insert(block.end(), element.begin(), element.end());
-    if (layout.conjugated || layout.negated)
-      turn_signs(std::span(block).last(layout.element_bytes), layout, big_endian_);
-    if (block.size() + layout.element_bytes <= kBlockBytes && i + 1 < count) continue;
-    CAIRN_CHECK(decoded_.add(block));
-    block.clear();
-  }
-  span = decoded_.end(1);
-  return {};
 }
 
 // Of the file's tensors, those that share bytes once.
@@ -183,7 +111,7 @@ Result<FileIndex> TorchIndex::finish(OpenShard file) {
   }
   facts_.shards.push_back(std::move(shard));
   index.facts = std::move(facts_);
-  CAIRN_CHECK(decoded_.finish(how_.name, index));
+  CAIRN_CHECK(memory_.decoded().finish(how_.name, index));
   return index;
 }
 
