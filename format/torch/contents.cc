@@ -86,7 +86,8 @@ class Walk {
     contents_.tensors.reserve(usual);
     tensor_steps_.reserve(usual);
     steps_.reserve(usual);
-    CAIRN_CHECK(visit(pickle_.root, {}));
+    name_ = options_.name;
+    CAIRN_CHECK(visit(pickle_.root, {.is_named = !name_.empty()}));
     while (!frames_.empty()) CAIRN_CHECK(step());
     contents_.storages = tensors_.storages();
     name_tensors();
@@ -199,8 +200,9 @@ void Walk::leave_out_tensor(std::string_view why) {
 // Of an object that is left out the parts are not named too.
 void Walk::leave_out(Way way, std::string_view why) {
   if (way.opaque || ++contents_.left_out_count > kSentencesMax) return;
-  const std::string what =
-      way.step == kTop ? "all that the pickle holds" : sentence("the value ", quoted(name_));
+  const std::string what = way.step == kTop && name_.empty()
+                               ? "all that the pickle holds"
+                               : sentence("the value ", quoted(name_));
   contents_.left_out.push_back(sentence(what, " is left out: ", why));
 }
 
@@ -399,7 +401,7 @@ Decoded<void> Walk::visit_tensor(Ref object, Way way) {
   tensor->facts.name = name_;
   contents_.tensors.push_back(*std::move(tensor));
   tensor_steps_.push_back(way.step);
-  contents_.is_lone |= way.step == kTop;
+  contents_.is_lone |= way.step == kTop && name_.empty();
   return {};
 }
 
@@ -443,7 +445,7 @@ std::optional<std::string> Walk::long_list(Ref list) {
 
 Decoded<void> Walk::add_metadata(std::string text, Way way) {
   if (way.opaque) return {};
-  if (way.step == kTop) {
+  if (way.step == kTop && name_.empty()) {
     leave_out(way, "it is neither a tensor nor something that holds any");
     return {};
   }

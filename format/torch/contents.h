@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "format/decode_error.h"
@@ -19,6 +20,8 @@ struct ReadOptions {
   bool whole = true;
   // Of the pickle, by which the memory is bounded that is made of it.
   std::uint64_t pickle_bytes = 0;
+  // What the names begin with, and what the pickle's one value is called; empty: only keys name.
+  std::string_view name = {};
 };
 
 struct Contents {

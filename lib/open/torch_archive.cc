@@ -100,13 +100,15 @@ Result<bool> TorchArchive::is_big_endian() const {
                "it says " + format::quoted(word) + ", and little or big is known");
 }
 
-Result<TorchArchive::Saved> TorchArchive::read_pickle(const Member& data, bool whole) {
+Result<TorchArchive::Saved> TorchArchive::read_pickle(const Member& data,
+                                                      format::torch::ReadOptions how) {
   CAIRN_TRY(bytes, read_record(data, format::limits::kPickleBytesMax));
   const auto pickle = format::pickle::decode(bytes, format::pickle::Input::Whole);
   if (!pickle)
     return error(data, pickle.error().code,
                  "byte " + std::to_string(pickle.error().byte_offset) + ": " + pickle.error().what);
-  auto contents = format::torch::read_contents(**pickle, {whole, bytes.size()});
+  how.pickle_bytes = bytes.size();
+  auto contents = format::torch::read_contents(**pickle, how);
   if (!contents) return error(data, contents.error().code, contents.error().what);
   std::vector<StoragePlace> places;
   places.reserve(contents->storages.size());

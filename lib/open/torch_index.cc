@@ -1,11 +1,11 @@
 #include "lib/open/torch_index.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "format/checked.h"
 #include "format/dtype.h"
 #include "format/quoted.h"
+#include "lib/open/shard_bytes.h"
 #include "lib/try.h"
 
 namespace cairn::internal {
@@ -76,40 +76,13 @@ Result<bool> TorchIndex::place(StoredTensor& stored, const std::vector<StoragePl
   return true;
 }
 
-// Of the file's tensors, those that share bytes once.
-std::uint64_t TorchIndex::live_bytes() const {
-  std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
-  for (const TensorFacts& tensor : facts_.tensors) {
-    if (tensor.span.shard == 0 && tensor.span.size_bytes != 0)
-      ranges.emplace_back(tensor.span.offset_bytes,
-                          tensor.span.offset_bytes + tensor.span.size_bytes);
-  }
-  std::ranges::sort(ranges);
-  std::uint64_t bytes = 0;
-  std::uint64_t end = 0;
-  for (const auto& [first, last] : ranges) {
-    bytes += last > end ? last - std::max(first, end) : 0;
-    end = std::max(end, last);
-  }
-  return bytes;
-}
-
 Result<FileIndex> TorchIndex::finish(OpenShard file) {
   if (facts_.tensors.empty() && !left_out_.empty())
     return nothing_readable(file.file.path(), left_out_);
   FileIndex index{std::move(file), {}, std::move(left_out_), 1, {}, {}};
   index.warnings = std::move(warnings_);
-  format::ShardFacts shard{how_.name, format::ShardKind::AnyFile, index.shard.identity};
-  shard.live_bytes = live_bytes();
-  shard.head_bytes = shard.identity.size_bytes;
-  for (TensorFacts& tensor : facts_.tensors) {
-    if (tensor.span.shard == 0 && tensor.span.size_bytes != 0)
-      shard.head_bytes = std::min(shard.head_bytes, tensor.span.offset_bytes);
-  }
-  for (TensorFacts& tensor : facts_.tensors) {
-    if (tensor.span.size_bytes == 0) tensor.span = {0, shard.head_bytes, 0, std::nullopt};
-  }
-  facts_.shards.push_back(std::move(shard));
+  facts_.shards.push_back({how_.name, format::ShardKind::AnyFile, index.shard.identity});
+  count_shard_bytes(facts_);
   index.facts = std::move(facts_);
   CAIRN_CHECK(memory_.decoded().finish(how_.name, index));
   return index;

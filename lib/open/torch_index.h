@@ -40,7 +40,6 @@ class TorchIndex {
 
   Result<bool> place(StoredTensor& stored, const std::vector<StoragePlace>& places);
   Result<bool> lacks(const StoredTensor& stored, const std::string& why);
-  std::uint64_t live_bytes() const;
 
   const os::File& file_;
   const FileReadOptions& how_;
