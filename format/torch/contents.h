@@ -25,7 +25,7 @@ struct ReadOptions {
 };
 
 struct Contents {
-  std::vector<Storage> storages;      // those that the pickle names; keys are texts of the pickle
+  std::vector<Storage> storages;      // what the pickle names or has; texts are the pickle's
   std::vector<StoredTensor> tensors;  // sorted by name
   KeyValues metadata;                 // sorted by key
   // What is in the pickle and not above, a sentence without a full stop for each.

@@ -1,6 +1,7 @@
 #include "lib/open/torch_archive.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "format/le.h"
@@ -17,6 +18,22 @@ using format::zip::Member;
 bool is_deflated(const Member& member) noexcept { return member.method == format::zip::kDeflated; }
 
 }  // namespace
+
+Result<StoragePlace> place_of_pickled(TorchMemory& memory, const format::torch::Storage& storage,
+                                      const PicklePlace& pickle) {
+  if (storage.size_bytes == 0) return StoragePlace();
+  const std::string_view all = format::as_text(pickle.bytes);
+  const char* const begin = storage.pickled.data();
+  const bool is_there = storage.form == format::torch::PickledForm::Bytes &&
+                        std::greater_equal<>()(begin, all.data()) &&
+                        std::less<>()(begin, all.data() + all.size());
+  if (is_there && pickle.offset_bytes) {
+    const auto at = static_cast<std::uint64_t>(begin - all.data());
+    return StoragePlace{0, *pickle.offset_bytes + at, storage.size_bytes, {}};
+  }
+  CAIRN_TRY(offset, memory.add_pickled(storage));
+  return StoragePlace{1, offset, storage.size_bytes, {}};
+}
 
 // An exported program holds archives of its own: where it is cut off behind one, that one ends
 // the file. PyTorch reads no archive that does not begin with its file.
@@ -114,6 +131,11 @@ Result<TorchArchive::Saved> TorchArchive::read_pickle(const Member& data,
   places.reserve(contents->storages.size());
   std::string name;
   for (const format::torch::Storage& storage : contents->storages) {
+    if (storage.form != format::torch::PickledForm::None) {
+      CAIRN_TRY(place, place_pickled(storage, data, bytes));
+      places.push_back(std::move(place));
+      continue;
+    }
     name = "data/";
     name += storage.key;
     CAIRN_TRY(place, place_record(name));
@@ -121,6 +143,13 @@ Result<TorchArchive::Saved> TorchArchive::read_pickle(const Member& data,
   }
   contents->storages.clear();  // their keys lie in the pickle
   return Saved{*std::move(contents), std::move(places)};
+}
+
+Result<StoragePlace> TorchArchive::place_pickled(const format::torch::Storage& storage,
+                                                 const Member& data, const os::Bytes& bytes) {
+  if (is_deflated(data)) return place_of_pickled(*memory_, storage, {bytes, std::nullopt});
+  CAIRN_TRY(head, read_zip_head(*file_, data, 0));
+  return place_of_pickled(*memory_, storage, {bytes, head.data_offset_bytes});
 }
 
 Result<StoragePlace> TorchArchive::place_record(const std::string& name) {

@@ -4,6 +4,8 @@
 // says.
 
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -23,6 +25,17 @@ struct StoragePlace {
   std::uint64_t size_bytes = 0;
   std::string missing;  // not empty: it is not there, and why
 };
+
+// The bytes of a pickle, and where they begin in the file; nothing: they are not there as they are.
+struct PicklePlace {
+  std::span<const std::byte> bytes;
+  std::optional<std::uint64_t> offset_bytes;
+};
+
+// The place of a storage that is in the pickle itself: in the file if its bytes stand there, else
+// in memory.
+Result<StoragePlace> place_of_pickled(TorchMemory& memory, const format::torch::Storage& storage,
+                                      const PicklePlace& pickle);
 
 class TorchArchive {
  public:
@@ -66,6 +79,8 @@ class TorchArchive {
   TorchArchive(const os::File& file, TorchMemory& memory, std::vector<Member> members);
 
   Result<void> check_readable(const Member& member) const;
+  Result<StoragePlace> place_pickled(const format::torch::Storage& storage, const Member& data,
+                                     const os::Bytes& bytes);
   Result<StoragePlace> decode(const Member& member, std::uint64_t data_offset_bytes);
 
   const os::File* file_;

@@ -144,7 +144,8 @@ class DistributedReader {
     const bool swapped = item.big_endian && format::swap_bytes(stored.facts.dtype).value_or(1) > 1;
     if (item.big_endian && stored.facts.opaque_block.bytes > 1)
       return not_readable("it is big-endian, and of the dtype " + stored.facts.opaque_dtype);
-    stored.facts.other_byte_order = stored.facts.dtype != DType::Opaque && swapped;
+    if (!stored.has_own_order)
+      stored.facts.other_byte_order = stored.facts.dtype != DType::Opaque && swapped;
     span.offset_bytes += storage.offset_bytes;
     span.shard = storage.shard == 0 ? file : decoded_shard();
     return stored.rearranged ? put_in_order(*stored.rearranged, item.big_endian, span)

@@ -36,7 +36,8 @@ Result<void> TorchIndex::add(Contents contents, const std::vector<StoragePlace>&
     if (contents.is_lone) stored.facts.name = stem_of(how_.name);
     CAIRN_TRY(placed, place(stored, places));
     if (!placed) continue;
-    stored.facts.other_byte_order = big_endian_ && is_swapped(stored.facts);
+    if (!stored.has_own_order)
+      stored.facts.other_byte_order = big_endian_ && is_swapped(stored.facts);
     facts_.tensors.push_back(std::move(stored.facts));
   }
   return {};
@@ -60,7 +61,8 @@ Result<bool> TorchIndex::place(StoredTensor& stored, const std::vector<StoragePl
     return lacks(stored, "its storage has " + std::to_string(storage.size_bytes) +
                              " bytes, and the pickle says that it has more");
   }
-  if (big_endian_ && stored.facts.dtype == DType::Opaque && stored.facts.opaque_block.bytes > 1) {
+  if (big_endian_ && !stored.has_own_order && stored.facts.dtype == DType::Opaque &&
+      stored.facts.opaque_block.bytes > 1) {
     left_out_.push_back(file_.path() + ": tensor " + format::quoted(stored.facts.name) +
                         " is left out: it is big-endian, and of the dtype " +
                         stored.facts.opaque_dtype);

@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "format/checked.h"
+#include "format/le.h"
+#include "format/pickle/text.h"
 #include "lib/try.h"
 
 namespace cairn::internal {
@@ -51,6 +53,24 @@ Result<void> TorchMemory::reserve(std::uint64_t bytes) {
   if (bytes == 0) return {};
   return check_memory({reserved_bytes_, path_ + ": its tensors that are not plain bytes",
                        "a file that torch.save writes of contiguous tensors needs none"});
+}
+
+Result<std::uint64_t> TorchMemory::add_pickled(const format::torch::Storage& storage) {
+  CAIRN_CHECK(reserve(storage.size_bytes));
+  const std::uint64_t begin = decoded_.begin();
+  if (storage.form == format::torch::PickledForm::Bytes) {
+    CAIRN_CHECK(decoded_.add(format::as_bytes(storage.pickled)));
+    return begin;
+  }
+  constexpr std::uint64_t kBlockBytes = std::uint64_t{1} << 20;
+  std::string_view left = storage.pickled;
+  std::vector<std::byte> block;
+  for (std::uint64_t done = 0; done < storage.size_bytes; done += block.size()) {
+    block.resize(std::min(kBlockBytes, storage.size_bytes - done));
+    format::pickle::take_latin1(left, block);
+    CAIRN_CHECK(decoded_.add(block));
+  }
+  return begin;
 }
 
 Result<format::Span> TorchMemory::put_in_order(const Rearranged& layout, const format::Span& stored,

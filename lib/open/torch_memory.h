@@ -7,6 +7,7 @@
 #include <string>
 
 #include "format/facts.h"
+#include "format/torch/tensors.h"
 #include "format/torch/view.h"
 #include "lib/open/decoded_shard.h"
 #include "lib/os/file.h"
@@ -23,6 +24,9 @@ class TorchMemory {
 
   // Where the bytes go.
   DecodedShard& decoded() noexcept { return decoded_; }
+
+  // Puts the bytes of a storage here that a pickle has as text. Returns where they begin.
+  Result<std::uint64_t> add_pickled(const format::torch::Storage& storage);
 
   // Copies a tensor's elements here, in row-major order, each once for every place that it has.
   // `stored`: from the first element to the last, in the file. Returns where they are; the number
