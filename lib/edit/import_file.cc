@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
+#include <tuple>
 #include <utility>
 
 #include "cairn/version.h"
@@ -85,15 +87,49 @@ std::uint64_t stored_bytes(format::TensorFacts& tensor) {
   return bytes;
 }
 
+// Tensors of which these are equal have the same values.
+auto how_read(const format::TensorFacts& tensor) {
+  return std::tie(tensor.span.shard, tensor.span.offset_bytes, tensor.span.size_bytes, tensor.dtype,
+                  tensor.other_byte_order, tensor.shape, tensor.strides);
+}
+
+bool are_tied(const format::TensorFacts& a, const format::TensorFacts& b) {
+  return a.slices.empty() && b.slices.empty() && how_read(a) == how_read(b);
+}
+
+// Tied tensors, whose bytes are the same and read in the same way, stand together.
+std::vector<std::size_t> tied_together(const format::IndexFacts& facts) {
+  std::vector<std::size_t> positions(facts.tensors.size());
+  std::iota(positions.begin(), positions.end(), std::size_t{0});
+  std::ranges::sort(positions, {}, [&facts](std::size_t i) { return how_read(facts.tensors[i]); });
+  return positions;
+}
+
 Result<void> add_all_sums(const OpenCheckpoint& checkpoint, const ExecOptions& exec,
                           format::IndexFacts& facts) {
+  const std::vector<std::size_t> positions = tied_together(facts);
+  std::vector<std::size_t> groups;  // where each begins
   std::uint64_t total_bytes = 0;
-  for (format::TensorFacts& tensor : facts.tensors) total_bytes += stored_bytes(tensor);
-  return os::run_parallel(exec, facts.tensors.size(), total_bytes,
-                          [&](std::size_t i) -> Result<std::uint64_t> {
-                            CAIRN_CHECK(add_sums_of(checkpoint, i, facts.tensors[i]));
-                            return stored_bytes(facts.tensors[i]);
-                          });
+  for (std::size_t i = 0; i < positions.size(); ++i) {
+    format::TensorFacts& tensor = facts.tensors[positions[i]];
+    if (i != 0 && are_tied(tensor, facts.tensors[positions[i - 1]])) continue;
+    groups.push_back(i);
+    total_bytes += stored_bytes(tensor);
+  }
+  return os::run_parallel(
+      exec, groups.size(), total_bytes, [&](std::size_t group) -> Result<std::uint64_t> {
+        const std::size_t first = positions[groups[group]];
+        CAIRN_CHECK(add_sums_of(checkpoint, first, facts.tensors[first]));
+        format::TensorFacts& known = facts.tensors[first];
+        const std::size_t end = group + 1 < groups.size() ? groups[group + 1] : positions.size();
+        for (std::size_t i = groups[group] + 1; i < end; ++i) {
+          format::TensorFacts& same = facts.tensors[positions[i]];
+          same.span.crc32c = known.span.crc32c;
+          same.chunk_crc32cs = known.chunk_crc32cs;
+          same.content_hash = known.content_hash;
+        }
+        return stored_bytes(known);
+      });
 }
 
 // The bytes before and behind all tensors of the file; of a file that has none, all.

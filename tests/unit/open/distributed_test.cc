@@ -182,7 +182,13 @@ TEST_CASE("chunks of any grid are one tensor") {
 TEST_CASE("a distributed checkpoint is imported where it lies") {
   Sandbox box;
   Sample sample;
-  sample.write(box);
+  SampleTensor column = sample.tensor;  // the same shape, and other values
+  column.name = "column";
+  const SampleChunk last = sample.tensor.chunks.back();
+  column.chunks = {last, last, last};
+  for (std::int64_t i = 0; i < 3; ++i) column.chunks[static_cast<std::size_t>(i)].offsets[1] = i;
+  sample.files[".metadata"] = distributed_metadata({sample.tensor, column});
+  write_files(box.root(), sample.files);
   const auto done = import_index(box.root());
   REQUIRE_MESSAGE(done, refusal(done));
   CHECK(test::fs::exists(box / ".metadata.cairn"));
@@ -191,6 +197,7 @@ TEST_CASE("a distributed checkpoint is imported where it lies") {
   const auto verified = checkpoint->verify();
   REQUIRE_MESSAGE(verified, refusal(verified));
   CHECK(verified->bytes_checked == 36);
+  CHECK(verified->damage.empty());
   CHECK(test::value_of(*checkpoint->tensor("w"))->bytes == "aaaabbbbxxxxccccddddyyyyeeeeffffzzzz");
   // Saved again: the record does not count.
   sample.files["__1_0.distcp"] = saved_tensor({3, 1}, "XXXXYYYYZZZZ");
