@@ -12,45 +12,53 @@ namespace zip = format::zip;
 
 namespace {
 
-// The end of most archives, with the directory of some hundred members: without a long comment.
-constexpr std::uint64_t kUsualTailBytes = 16u << 10;
+// Of most archives all is in it: no comment, and a short directory.
+constexpr std::uint64_t kUsualTailBytes = std::uint64_t{16} << 10;
 
+// The last bytes of a range, and where the directory lies, from the range's start.
 struct Tail {
   os::Bytes bytes;
-  std::uint64_t offset_bytes = 0;  // in the file
+  std::uint64_t offset_bytes = 0;  // from there
   format::Decoded<zip::DirectoryPlace> place;
 
-  // A tail that has it all has the end records too, which stand behind.
   bool has_directory() const noexcept { return place && place->offset_bytes >= offset_bytes; }
 };
 
-Result<Tail> read_tail(const os::File& file, std::uint64_t size_bytes, std::uint64_t tail_bytes) {
-  os::Bytes bytes(std::min(size_bytes, tail_bytes));
-  const std::uint64_t offset_bytes = size_bytes - bytes.size();
-  CAIRN_CHECK(file.read_at(offset_bytes, bytes));
-  auto place = zip::find_directory(bytes, size_bytes);
-  return Tail{std::move(bytes), offset_bytes, std::move(place)};
+Result<Tail> read_tail(const os::File& file, format::FileRange range, std::uint64_t bytes_max) {
+  os::Bytes bytes(std::min(range.size_bytes, bytes_max));
+  const std::uint64_t offset = range.size_bytes - bytes.size();
+  CAIRN_CHECK(file.read_at(range.offset_bytes + offset, bytes));
+  auto place = zip::find_directory(bytes, range.size_bytes);
+  return Tail{std::move(bytes), offset, std::move(place)};
 }
 
 }  // namespace
 
-Result<std::vector<zip::Member>> read_zip_members(const os::File& file, std::uint64_t size_bytes) {
-  CAIRN_TRY(tail, read_tail(file, size_bytes, kUsualTailBytes));
-  if (!tail.has_directory()) {
-    CAIRN_TRY(longest, read_tail(file, size_bytes, zip::kTailBytes));
-    tail = std::move(longest);
+Result<std::vector<zip::Member>> read_zip_members(const os::File& file, format::FileRange range) {
+  const auto error_at = [&](format::DecodeError reason) {
+    reason.byte_offset += range.offset_bytes;
+    return error_of(file.path(), reason);
+  };
+  CAIRN_TRY(tail, read_tail(file, range, kUsualTailBytes));
+  // An end record without members may have a second one in front of the tail.
+  if (!tail.has_directory() || tail.place->size_bytes == 0) {
+    CAIRN_TRY(longer, read_tail(file, range, zip::kTailBytes));
+    tail = std::move(longer);
   }
-  const auto& place = tail.place;
-  if (!place) return error_of(file.path(), place.error());
-  os::Bytes longer(tail.has_directory() ? 0 : place->size_bytes);
-  CAIRN_CHECK(file.read_at(place->offset_bytes, longer));
+  if (!tail.place) return error_at(tail.place.error());
+  const zip::DirectoryPlace& place = *tail.place;
+  os::Bytes apart(tail.has_directory() ? 0 : place.size_bytes);
+  CAIRN_CHECK(file.read_at(range.offset_bytes + place.offset_bytes, apart));
   const std::span<const std::byte> directory =
-      tail.has_directory()
-          ? std::span<const std::byte>(tail.bytes)
-                .subspan(place->offset_bytes - tail.offset_bytes, place->size_bytes)
-          : std::span<const std::byte>(longer);
-  auto members = zip::decode_directory(directory, *place);
-  if (!members) return error_of(file.path(), members.error());
+      tail.has_directory() ? std::span<const std::byte>(tail.bytes)
+                                 .subspan(place.offset_bytes - tail.offset_bytes, place.size_bytes)
+                           : std::span<const std::byte>(apart);
+  auto members = zip::decode_directory(directory, place);
+  if (!members) return error_at(members.error());
+  for (zip::Member& member : *members) {
+    member.header_offset_bytes += range.offset_bytes;
+    member.end_bytes_max += range.offset_bytes;
+  }
   return *std::move(members);
 }
 
