@@ -14,47 +14,16 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "cairn/cairn.h"
 #include "payload.h"
+#include "tools/noise_model.h"
 
 namespace cairn::bench {
 namespace {
-
-constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
-
-// The 148 tensors of the smallest GPT-2 (124 million parameters).
-std::vector<TensorSpec> gpt2() {
-  constexpr std::int64_t kVocabulary = 50257;
-  constexpr std::int64_t kPositions = 1024;
-  constexpr std::int64_t kWidth = 768;
-  std::vector<TensorSpec> specs;
-  const auto add = [&specs](std::string name, std::vector<std::int64_t> shape) {
-    specs.push_back({std::move(name), DType::Float32, std::move(shape)});
-  };
-  const auto add_pair = [&add](const std::string& name, std::vector<std::int64_t> weight) {
-    const std::int64_t width = weight.back();
-    add(name + "/w", std::move(weight));
-    add(name + "/b", {width});
-  };
-  add("model/wte", {kVocabulary, kWidth});
-  add("model/wpe", {kPositions, kWidth});
-  for (int layer = 0; layer < 12; ++layer) {
-    const std::string block = "model/h" + std::to_string(layer) + "/";
-    add_pair(block + "ln_1", {kWidth});
-    add_pair(block + "attn/c_attn", {kWidth, 3 * kWidth});
-    add_pair(block + "attn/c_proj", {kWidth, kWidth});
-    add_pair(block + "ln_2", {kWidth});
-    add_pair(block + "mlp/c_fc", {kWidth, 4 * kWidth});
-    add_pair(block + "mlp/c_proj", {4 * kWidth, kWidth});
-  }
-  add_pair("model/ln_f", {kWidth});
-  return specs;
-}
 
 std::string digits(std::int64_t number, std::size_t count) {
   const std::string text = std::to_string(number);
@@ -112,7 +81,7 @@ std::vector<TensorSpec> llm(std::int64_t narrower) {
 
 // Empty: no payload has that name.
 std::vector<TensorSpec> tensors_of(const std::string& name) {
-  if (name == "gpt2") return gpt2();
+  if (name == "gpt2") return tools::gpt2_tensors();
   if (name == "lora") return lora();
   const std::size_t dash = name.find('-');
   const std::string stem = name.substr(0, dash);
@@ -120,46 +89,6 @@ std::vector<TensorSpec> tensors_of(const std::string& name) {
   if (stem == "many") return many(dash == std::string::npos ? 100'000 : number);
   if (stem == "llm") return llm(dash == std::string::npos ? 1 : std::max<std::int64_t>(number, 1));
   return {};
-}
-
-std::uint64_t bytes_of(const TensorSpec& spec) {
-  std::uint64_t bytes = element_bytes(spec.dtype);
-  for (const std::int64_t dimension : spec.shape) bytes *= static_cast<std::uint64_t>(dimension);
-  return bytes;
-}
-
-// Fills memory with xorshift64*'s numbers: bytes that no file system can compress or share.
-class Noise {
- public:
-  void fill(std::span<std::uint64_t> words) {
-    for (std::uint64_t& word : words) {
-      state_ ^= state_ >> 12;
-      state_ ^= state_ << 25;
-      state_ ^= state_ >> 27;
-      word = state_ * 0x2545f4914f6cdd1d;
-    }
-  }
-
- private:
-  std::uint64_t state_ = 88172645463325252;
-};
-
-Result<void> write(const std::string& prefix, const std::vector<TensorSpec>& specs) {
-  auto writer = Writer::create(prefix, specs);
-  if (!writer) return writer.error();
-  Noise noise;
-  std::vector<std::uint64_t> words(kChunkBytes / sizeof(std::uint64_t));
-  for (const TensorSpec& spec : specs) {
-    for (std::uint64_t left = bytes_of(spec); left > 0;) {
-      const auto size = static_cast<std::size_t>(left < kChunkBytes ? left : kChunkBytes);
-      noise.fill(
-          std::span(words).first((size + sizeof(std::uint64_t) - 1) / sizeof(std::uint64_t)));
-      const auto done = writer->append(spec.name, std::as_bytes(std::span(words)).first(size));
-      if (!done) return done;
-      left -= size;
-    }
-  }
-  return writer->commit();
 }
 
 // Gives the payload a second index, beside a second name of its shard.
@@ -176,16 +105,15 @@ Result<void> make(const Subject& subject) {
   const std::vector<TensorSpec> specs = tensors_of(subject.payload);
   if (specs.empty()) return Error{Code::NotFound, 0, subject.payload + " is no payload"};
   const std::string linked = subject.directory + "/safetensors/" + subject.payload;
-  auto done = write(subject.cairn(), specs);
+  auto done = tools::write_noise(subject.cairn(), specs);
   if (done) done = add_index(subject.cairn(), Format::TensorFlow, subject.tensorflow());
   if (done) done = add_index(subject.cairn(), Format::Safetensors, linked);
   if (!done) return done;
   const auto checkpoint = Checkpoint::open(subject.cairn());
   if (!checkpoint) return checkpoint.error();
-  std::uint64_t bytes = 0;
-  for (const TensorSpec& spec : specs) bytes += bytes_of(spec);
   std::printf("%s\t%zu\t%llu\t%s\n", subject.payload.c_str(), specs.size(),
-              static_cast<unsigned long long>(bytes), one_tensor(*checkpoint).c_str());
+              static_cast<unsigned long long>(tools::size_bytes(specs)),
+              one_tensor(*checkpoint).c_str());
   return {};
 }
 

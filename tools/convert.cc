@@ -8,6 +8,7 @@
 #include "cast.h"
 #include "renaming.h"
 #include "select.h"
+#include "size.h"
 #include "transfer.h"
 #include "verb.h"
 
@@ -15,17 +16,21 @@ namespace cairn::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Rewrite the payload of a checkpoint in another format's layout, under a new prefix.\n"
-    "Checks every byte. If the bytes need not move, use 'cairn import' or 'cairn export'\n"
-    "instead.";
+    "Rewrite the payload of a checkpoint in another format's layout, under a new name.\n"
+    "Checks every byte, and links none. If the bytes need not move, use 'cairn import' or\n"
+    "'cairn export' instead.";
 
 constexpr const char* kFooter =
     "Exit status: 0 the result was written and is durable, 2 it could not be done (for\n"
     "example, SRC is damaged); then DST was not written.\n\n"
     "Without --allow-lossy, a tensor or metadata that the target cannot hold is refused\n"
     "before anything is written. TensorFlow holds no metadata and no dtype that it does not\n"
-    "know. safetensors holds no strings and no dtype that it has no name for. Cairn holds\n"
-    "everything.\n\n"
+    "know. safetensors holds no strings and no dtype that it has no name for. npz and npy\n"
+    "hold no strings and no metadata, and call bfloat16 and float8 void (V2, V1). Cairn\n"
+    "holds everything.\n\n"
+    "DST is a prefix, or a file that may lack its suffix (.safetensors, .npz, .npy). With\n"
+    "--max-shard-size it is a directory, which gets its name when all is in it; --replace\n"
+    "replaces the model in a directory and keeps its other files, such as config.json.\n\n"
     "TENSOR is a name or a pattern, as in 'cairn ls'. --only and --exclude can be given more\n"
     "than once; what both mean is left out. Both mean the names in SRC; new names are given to\n"
     "what is left, in this order: --names, --strip-prefix, --rename.\n\n"
@@ -38,12 +43,13 @@ constexpr const char* kFooter =
     "JSON: {\"prefix\",\"link\",\"payload_bytes_copied\",\"not_nameable\":[...],\n"
     "\"metadata_left_out\":[...],\"safetensors_metadata_left_out\":[...]}. The lists name the\n"
     "tensors and metadata keys that were left out. All other metadata is kept, also that of\n"
-    "safetensors. DST may end with .safetensors if that is the target. Also \"renamed\": a list\n"
-    "of {\"from\",\"to\"}, and \"casts\": a list of {\"from\",\"to\",\"tensors\",\"values\",\n"
-    "\"became_infinite\",\"became_zero\"}.\n\n"
+    "safetensors. Also \"renamed\": a list of {\"from\",\"to\"}, and \"casts\": a list of\n"
+    "{\"from\",\"to\",\"tensors\",\"values\",\"became_infinite\",\"became_zero\"}.\n\n"
     "Examples:\n"
     "  cairn convert old/model.ckpt new/model --to cairn\n"
     "  cairn convert saved/train2-9 hub/model --to safetensors\n"
+    "  cairn convert saved/train2-9 hub --to safetensors --max-shard-size 5GB\n"
+    "  cairn convert model.safetensors weights.npz --to npz\n"
     "  cairn convert saved/train2-9 new/model --to cairn --exclude 'optimizer*'\n"
     "  cairn convert model.ckpt model --to safetensors --strip-prefix state_dict.\n"
     "  cairn convert model.safetensors half --to safetensors --cast float32=bfloat16";
@@ -67,12 +73,28 @@ std::optional<std::vector<std::string>> chosen_names(const std::string& source,
   return names;
 }
 
+void add_max_shard_size(CommandLine& line, TransferFlags& flags) {
+  const auto take = [&flags](const std::string& size) {
+    flags.options.max_shard_bytes = *parse_size(size);
+  };
+  const auto check = [](const std::string& size) {
+    return parse_size(size) ? "" : "'" + size + "' is no size, such as 5GB, 5GiB or 4096";
+  };
+  line.add_call<std::string>("--max-shard-size", take, "SIZE",
+                             "Of safetensors: DST is a directory with files of at most this\n"
+                             "size (5GB, 5GiB, bytes) and an index, as the Hugging Face\n"
+                             "libraries write it")
+      .check(check);
+}
+
 }  // namespace
 
 int convert_verb(Arguments arguments) {
   const std::map<std::string, Format> targets = {{"cairn", Format::Cairn},
                                                  {"tensorflow", Format::TensorFlow},
-                                                 {"safetensors", Format::Safetensors}};
+                                                 {"safetensors", Format::Safetensors},
+                                                 {"npz", Format::Npz},
+                                                 {"npy", Format::Npy}};
   const std::map<std::string, TensorNames> names = {{"stored", TensorNames::Stored},
                                                     {"full", TensorNames::Path},
                                                     {"variable", TensorNames::Variable}};
@@ -80,9 +102,13 @@ int convert_verb(Arguments arguments) {
   Format target{};
   TransferFlags flags;
   CommandLine line("cairn convert", kDescription, kFooter);
-  add_source_and_output(line, source, flags);
-  line.add_choice("--to", target, targets, "FORMAT", "The target: cairn, tensorflow or safetensors")
+  line.add("SRC", source, "The checkpoint: a PATH as in 'cairn --help'").required();
+  line.add("DST", flags.output, "The prefix, file or directory of the result").required();
+  line.add_choice("--to", target, targets, "FORMAT",
+                  "The target: cairn, tensorflow, safetensors, npz (all tensors)\n"
+                  "or npy (one tensor)")
       .required();
+  add_max_shard_size(line, flags);
   std::vector<std::string> only;
   std::vector<std::string> excluded;
   line.add_each(
@@ -99,6 +125,11 @@ int convert_verb(Arguments arguments) {
   add_lossy(line, flags);
   add_replace_json_threads(line, flags);
   if (const auto exit = line.parse(arguments)) return *exit;
+  const std::string why_not = flags.options.max_shard_bytes == 0 ? names_files(flags.output) : "";
+  if (!why_not.empty()) {
+    complain("convert: DST: " + why_not + " (see cairn convert --help)");
+    return kFailed;
+  }
 
   if (!only.empty() || !excluded.empty()) {
     const auto chosen = chosen_names(source, flags, only, excluded);

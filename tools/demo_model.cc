@@ -13,85 +13,14 @@
 #include <vector>
 
 #include "cairn/checkpoint.h"
-#include "cairn/writer.h"
 #include "measure.h"
+#include "noise_model.h"
 #include "output.h"
 
 namespace cairn::tools {
 namespace {
 
-constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
 constexpr unsigned kRuns = 5;
-
-// The 148 tensors of the smallest GPT-2 (124 million parameters).
-std::vector<TensorSpec> gpt2() {
-  constexpr std::int64_t kVocabulary = 50257;
-  constexpr std::int64_t kPositions = 1024;
-  constexpr std::int64_t kWidth = 768;
-  std::vector<TensorSpec> specs;
-  const auto add = [&specs](std::string name, std::vector<std::int64_t> shape) {
-    specs.push_back({std::move(name), DType::Float32, std::move(shape)});
-  };
-  const auto add_pair = [&add](const std::string& name, std::vector<std::int64_t> weight) {
-    const std::int64_t width = weight.back();
-    add(name + "/w", std::move(weight));
-    add(name + "/b", {width});
-  };
-  add("model/wte", {kVocabulary, kWidth});
-  add("model/wpe", {kPositions, kWidth});
-  for (int layer = 0; layer < 12; ++layer) {
-    const std::string block = fmt::format("model/h{}/", layer);
-    add_pair(block + "ln_1", {kWidth});
-    add_pair(block + "attn/c_attn", {kWidth, 3 * kWidth});
-    add_pair(block + "attn/c_proj", {kWidth, kWidth});
-    add_pair(block + "ln_2", {kWidth});
-    add_pair(block + "mlp/c_fc", {kWidth, 4 * kWidth});
-    add_pair(block + "mlp/c_proj", {4 * kWidth, kWidth});
-  }
-  add_pair("model/ln_f", {kWidth});
-  return specs;
-}
-
-std::uint64_t bytes_of(const TensorSpec& spec) {
-  std::uint64_t bytes = element_bytes(spec.dtype);
-  for (const std::int64_t dimension : spec.shape) bytes *= static_cast<std::uint64_t>(dimension);
-  return bytes;
-}
-
-// Fills memory with xorshift64*'s numbers: bytes that no file system can compress or share.
-class Noise {
- public:
-  void fill(std::vector<std::uint64_t>& words) {
-    for (std::uint64_t& word : words) {
-      state_ ^= state_ >> 12;
-      state_ ^= state_ << 25;
-      state_ ^= state_ >> 27;
-      word = state_ * 0x2545f4914f6cdd1d;
-    }
-  }
-
- private:
-  std::uint64_t state_ = 88172645463325252;
-};
-
-Result<void> write_model(const std::filesystem::path& prefix,
-                         const std::vector<TensorSpec>& specs) {
-  auto writer = Writer::create(prefix, specs);
-  if (!writer) return writer.error();
-  Noise noise;
-  std::vector<std::uint64_t> words(kChunkBytes / sizeof(std::uint64_t));
-  const auto chunk = std::as_bytes(std::span(words));
-  for (const TensorSpec& spec : specs) {
-    for (std::uint64_t left = bytes_of(spec); left > 0;) {
-      const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(left, chunk.size()));
-      noise.fill(words);
-      const auto done = writer->append(spec.name, chunk.first(size));
-      if (!done) return done;
-      left -= size;
-    }
-  }
-  return writer->commit();
-}
 
 // What a loader does that knows no mapping: fresh memory, and read() into it.
 Result<std::unique_ptr<char[]>> read_whole(const std::filesystem::path& file) {
@@ -167,15 +96,13 @@ Result<void> print_times(const std::filesystem::path& prefix, const std::filesys
 }  // namespace
 
 Result<void> demo_model(const std::filesystem::path& prefix) {
-  const std::vector<TensorSpec> specs = gpt2();
-  std::uint64_t bytes = 0;
-  for (const TensorSpec& spec : specs) bytes += bytes_of(spec);
+  const std::vector<TensorSpec> specs = gpt2_tensors();
   print(fmt::format(
       "\nA model of GPT-2's size: {} tensors, {} bytes of noise, through cairn::Writer.\n",
-      specs.size(), grouped(bytes)));
+      specs.size(), grouped(size_bytes(specs))));
   std::fflush(stdout);
   const auto start = std::chrono::steady_clock::now();
-  auto written = write_model(prefix, specs);
+  auto written = write_noise(prefix, specs);
   if (!written) return written;
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   print(fmt::format("   written, checksummed, hashed and synced in {:.2f} s; now restored:\n",

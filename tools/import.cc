@@ -31,6 +31,11 @@ int import_verb(Arguments arguments) {
   add_path(line, path);
   add_output(line, flags);
   add_link(line, flags);
+  Format target = Format::Cairn;
+  line.add_choice("--to", target, {{"cairn", Format::Cairn}, {"tensorflow", Format::TensorFlow}},
+                  "FORMAT",
+                  "Of a FILE: the index that is added, cairn (default) or\n"
+                  "tensorflow (as 'cairn export FILE --to tensorflow')");
   bool no_sums = false;
   line.add_flag("--no-sums", no_sums,
                 "Of a FILE: read no tensor and record no checksums, so that damage to the\n"
@@ -39,9 +44,14 @@ int import_verb(Arguments arguments) {
   add_replace_json_threads(line, flags);
   if (const auto exit = line.parse(arguments)) return *exit;
 
+  if (no_sums && target != Format::Cairn) {
+    complain("import: TensorFlow's index needs checksums; leave out --no-sums");
+    return kFailed;
+  }
   flags.options.sums = !no_sums;
   const auto done = run("importing " + path, flags, [&](const TransferOptions& options) {
-    return import_index(path, options);
+    return target == Format::Cairn ? import_index(path, options)
+                                   : export_index(path, target, options);
   });
   return report(done, flags.json);
 }

@@ -6,18 +6,17 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
-#include <set>
 #include <span>
 #include <tuple>
 
-#include "format/dtype.h"
-#include "format/safetensors/header.h"
 #include "lib/edit/cast.h"
 #include "lib/edit/fit.h"
 #include "lib/edit/outgoing.h"
 #include "lib/edit/publish.h"
 #include "lib/edit/stream.h"
 #include "lib/edit/transfer.h"
+#include "lib/edit/write_npz.h"
+#include "lib/edit/write_safetensors.h"
 #include "lib/open/load.h"
 #include "lib/open/locate.h"
 #include "lib/os/parallel.h"
@@ -25,11 +24,9 @@
 #include "lib/read/open_checkpoint.h"
 #include "lib/try.h"
 #include "lib/write/batch.h"
-#include "lib/write/free_space.h"
 #include "lib/write/layout.h"
 #include "lib/write/publisher.h"
 #include "lib/write/remarks.h"
-#include "lib/write/shard_writer.h"
 #include "lib/write/writer_access.h"
 
 namespace cairn {
@@ -126,87 +123,57 @@ Result<void> write_prefix(const Source& source, Format target, const TransferOpt
   return {};
 }
 
-// What a safetensors file has no room for, and dtypes that not every reader of one takes.
-void warn_about_file(const Source& source, std::span<const TensorSpec> specs, Transfer& transfer) {
-  const std::string file = transfer.prefix.string();
-  std::set<std::string> newest;
-  for (const TensorSpec& spec : specs) {
-    if (internal::fits_header(spec, internal::SafetensorsReaders::All)) continue;
-    newest.emplace(spec.dtype == DType::Opaque ? spec.opaque.name
-                                               : format::safetensors_name(spec.dtype, false));
-  }
-  for (const std::string& dtype : newest) {
-    transfer.warnings.push_back(
-        file + ": has tensors of the dtype " + dtype +
-        ", which only the newest readers of safetensors know; other readers refuse the whole file");
-  }
+// An .npy file holds one array.
+Result<void> check_single(std::size_t count, const TransferOptions& options) {
+  if (count == 1) return {};
+  return Error{Code::Invalid, 0,
+               options.output.string() + ": an .npy file holds one tensor, and there are " +
+                   std::to_string(count) +
+                   "; choose one of them (--only TENSOR), or write an archive of all (npz)"};
+}
+
+// What a file of this format has no room for, beside tensors and metadata.
+void warn_about_file(const Source& source, Format target, Transfer& transfer) {
   internal::warn_of_graph(source.location, transfer.warnings);
+  const auto step = source.checkpoint.step();
+  if (!step || target == Format::Safetensors) return;
+  transfer.warnings.push_back(transfer.prefix.string() +
+                              ": does not have the step of its source, " + std::to_string(*step));
 }
 
-// The file that a plan for these tensors gives, its header made.
-Result<internal::Layout> plan_file(const Checkpoint& checkpoint, std::span<const TensorSpec> specs,
-                                   const TransferOptions& options) {
-  const format::KeyValues metadata = internal::metadata_for_file(checkpoint, specs);
-  // safetensors has no shared bytes: each name gets its own.
-  const std::vector<std::optional<std::size_t>> same_as(specs.size());
-  internal::Layout layout =
-      internal::plan_layout({specs, same_as, 0, metadata, internal::SafetensorsReaders::Newest}, 1);
-  if (specs.empty()) {  // a file without tensors has a header all the same
-    std::string head = format::safetensors::encode_header({}, metadata, 1);
-    const std::uint64_t head_bytes = head.size();
-    layout.shards.front() = {format::ShardKind::Universal, std::move(head), head_bytes};
+// One file, or a directory of several, with everything that it can name.
+Result<void> write_file(const Source& source, Format target, const TransferOptions& options,
+                        Transfer& transfer) {
+  const format::IndexView& index = internal::OpenCheckpoint::of(source.checkpoint).index();
+  CAIRN_TRY(tensors, internal::outgoing_tensors(source.checkpoint, target, options, transfer));
+  if (target == Format::Npy) CAIRN_CHECK(check_single(tensors.size(), options));
+  internal::FormatFit fit = internal::fit_of(index, target, std::move(tensors));
+  if (target == Format::Npz) internal::leave_out_mistaken(fit.taken, fit.lossy);
+  CAIRN_CHECK(internal::check_lossy(fit.lossy, internal::target_format(target), options, transfer));
+  if (target == Format::Npy) CAIRN_CHECK(check_single(fit.taken.size(), options));
+  warn_about_file(source, target, transfer);
+  const internal::FileContents contents{source.checkpoint, fit.taken};
+  switch (target) {
+    case Format::Npz:
+      return internal::write_npz(contents, options, transfer);
+    case Format::Npy:
+      return internal::write_npy(contents, options, transfer);
+    default:
+      return internal::write_safetensors(contents, options, transfer);
   }
-  if (!layout.shards.front().head.empty()) return layout;
-  return Error{Code::Unsupported, 0,
-               options.output.string() +
-                   ": the header would have more than 100,000,000 bytes, the limit of safetensors"};
 }
 
-// One file with a header and everything that it can name.
-Result<void> write_safetensors(const Source& from, const TransferOptions& options,
-                               Transfer& transfer) {
-  const internal::OpenCheckpoint& source = internal::OpenCheckpoint::of(from.checkpoint);
-  CAIRN_TRY(tensors,
-            internal::outgoing_tensors(from.checkpoint, Format::Safetensors, options, transfer));
-  const internal::FormatFit selection =
-      internal::fit_of(source.index(), Format::Safetensors, std::move(tensors));
-  CAIRN_CHECK(internal::check_lossy(selection.lossy, internal::target_format(Format::Safetensors),
-                                    options, transfer));
-  const std::vector<TensorSpec> specs = specs_of(selection.taken);
-  CAIRN_TRY(layout, plan_file(from.checkpoint, specs, options));
-  const auto parts = internal::Prefix::of(options.output);
-  CAIRN_TRY(directory, os::Directory::open_or_create(parts.directory));
-  const std::string name = internal::safetensors_file(parts.base);
-  transfer.prefix = parts.directory / name;
-  warn_about_file(from, specs, transfer);
-  CAIRN_CHECK(internal::remove_stale_files(directory));
-  CAIRN_TRY(shards, internal::ShardWriter::create(directory, {name}, std::move(layout)));
-  const auto write = [&](std::size_t i, std::uint64_t at_bytes, std::span<const std::byte> block) {
-    return shards.write(i, at_bytes, block);
-  };
-  CAIRN_CHECK(
-      internal::stream_tensors({source, selection.taken, options.exec, transfer.casts}, write));
-  for (const TensorSpec& spec : specs) transfer.payload_bytes_copied += *internal::spec_bytes(spec);
-  CAIRN_CHECK(shards.sync());
-  CAIRN_TRY(publisher, internal::Publisher::begin({directory, parts.base, options.output.string()},
-                                                  {options.lock_wait, options.exec.stop}));
-  CAIRN_CHECK(publisher.publish_file(shards.temps().front(), options.replace));
-  internal::warn_if_moved(directory, transfer);
-  return {};
+bool is_file_format(Format target) noexcept {
+  return target == Format::Safetensors || target == Format::Npz || target == Format::Npy;
 }
 
 // Empty: convert writes it.
 std::string_view why_not_written(Format target) noexcept {
   if (target == Format::TensorFlowV1)
     return "Cairn does not write TensorFlow V1 checkpoints; write the format tensorflow instead";
-  if (target == Format::Npy)
-    return "a .npy file holds only one array; use 'cairn cat --npy' to write one";
-  if (target == Format::Npz)
-    return "Cairn does not write .npz files; use 'cairn cat --npy' to write one tensor as .npy";
   if (target == Format::PyTorch)
     return "Cairn does not write PyTorch files; write the format safetensors instead, which "
-           "PyTorch "
-           "reads with the safetensors library";
+           "PyTorch reads with the safetensors library";
   if (target == Format::Gguf)
     return "Cairn does not write GGUF files; write the format safetensors or cairn instead";
   if (target == Format::Hdf5 || target == Format::Keras)
@@ -248,10 +215,12 @@ Result<void> refuse_existing(const TransferOptions& options, Format target) {
   const auto parts = Prefix::of(options.output);
   const auto directory = os::Directory::open(parts.directory);
   if (!directory) return {};
-  const std::string file = safetensors_file(parts.base);
-  const Target target_file{*directory, {}, options.output.string()};
-  if (target == Format::Safetensors)
-    return refuse_existing(target_file, std::array<std::string_view, 1>{file});
+  if (target == Format::Safetensors) return {};  // refuse_safetensors()
+  if (target == Format::Npz || target == Format::Npy) {
+    const std::string file = with_suffix(parts.base, target == Format::Npz ? ".npz" : ".npy");
+    return refuse_existing({*directory, {}, options.output.string()},
+                           std::array<std::string_view, 1>{file});
+  }
   constexpr std::array kIndexes{kCairnSuffix, kTensorFlowSuffix};
   const Target prefix{*directory, parts.base, options.output.string()};
   CAIRN_CHECK(refuse_existing(prefix, kIndexes));
@@ -305,7 +274,15 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
       return Error{Code::Invalid, 0, source.string() + ": convert needs an output prefix"};
     if (const std::string_view why = why_not_written(target); !why.empty())
       return Error{Code::Unsupported, 0, source.string() + ": " + std::string(why)};
+    if (options.max_shard_bytes != 0 && target != Format::Safetensors) {
+      return Error{
+          Code::Invalid, 0,
+          options.output.string() + ": only a safetensors model is split into several files"};
+    }
+    Transfer transfer;
     CAIRN_CHECK(internal::refuse_existing(options, target));
+    if (target == Format::Safetensors)
+      CAIRN_CHECK(internal::refuse_safetensors(options, transfer.warnings));
     CAIRN_TRY(found, internal::find(source, options.follow_links));
     // What the file has besides is no tensor that is asked for.
     if (!options.allow_lossy && !options.tensors)
@@ -313,13 +290,12 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
     OpenOptions opening;
     opening.exec = options.exec;
     CAIRN_TRY(checkpoint, internal::OpenCheckpoint::make(std::move(found.parts), opening));
-    Transfer transfer;
     transfer.prefix = options.output;
     transfer.used = Link::Copy;
-    transfer.warnings.assign(checkpoint.warnings().begin(), checkpoint.warnings().end());
+    std::ranges::copy(checkpoint.warnings(), std::back_inserter(transfer.warnings));
     const Source from{found.location, found.seen, checkpoint};
-    CAIRN_CHECK(target == Format::Safetensors ? write_safetensors(from, options, transfer)
-                                              : write_prefix(from, target, options, transfer));
+    CAIRN_CHECK(is_file_format(target) ? write_file(from, target, options, transfer)
+                                       : write_prefix(from, target, options, transfer));
     internal::warn_of_casts(transfer.prefix, transfer);
     return transfer;
   });

@@ -1,8 +1,9 @@
 // Export writes another format's index over the payload: P.index for TensorFlow, a hard link for
-// safetensors. No tensor byte is read, and none is written unless the destination lies where
-// linking is impossible.
+// safetensors. A tensor's bytes are read only where its checksum is missing, and written only where
+// the destination lies where linking is impossible.
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <string>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "format/safetensors/own_metadata.h"
 #include "lib/edit/fit.h"
 #include "lib/edit/publish.h"
+#include "lib/edit/sums.h"
 #include "lib/edit/transfer.h"
 #include "lib/open/assemble.h"
 #include "lib/open/load.h"
@@ -119,6 +121,8 @@ Result<Transfer> tensorflow_elsewhere(internal::Found& found, const TransferOpti
   linked.facts = found.parts.index.facts();
   linked.files = found.parts.shards;
   linked.own_index = false;
+  CAIRN_TRY(summed, internal::add_sums(linked.facts, linked.files, options.exec));
+  if (!summed.empty()) transfer.warnings.push_back(std::move(summed));
   CAIRN_CHECK(accept_bundle(found.location, found.parts, internal::not_nameable(linked.facts),
                             options, transfer));
   CAIRN_TRY(to, internal::destination_of(found.location, options));
@@ -128,14 +132,26 @@ Result<Transfer> tensorflow_elsewhere(internal::Found& found, const TransferOpti
   return transfer;
 }
 
-// What the shard says as a safetensors file: of tied tensors the first alone, no strings.
-Result<format::safetensors::HeaderFacts> header_of(const internal::Parts& parts,
-                                                   std::size_t shard) {
-  const auto facts = parts.index.shard(shard);
-  std::vector<std::byte> head(facts.head_bytes);
-  CAIRN_CHECK(parts.shards[shard].read_at(0, head));
-  auto header = format::safetensors::decode_header(head, facts.identity.size_bytes);
-  if (!header) return internal::error_of(parts.shards[shard].path(), header.error());
+// Of model.safetensors: model.index, whose shards are second names beside the file.
+TransferOptions with_output(const Location& location, TransferOptions options) {
+  if (!options.output.empty()) return options;
+  std::filesystem::path name = location.base;
+  if (name.native().ends_with(".index.json")) name = name.stem().stem();
+  options.output = location.prefix.parent_path() / name.stem();
+  return options;
+}
+
+// What the file says as a safetensors file: of tied tensors the first alone, no strings.
+Result<format::safetensors::HeaderFacts> header_of(const os::File& file) {
+  CAIRN_TRY(info, file.info());
+  std::array<std::byte, 8> length;
+  CAIRN_TRY(count, file.read_some_at(0, length));
+  const auto json_bytes = format::safetensors::header_json_bytes(std::span(length).first(count));
+  if (!json_bytes) return internal::error_of(file.path(), json_bytes.error());
+  os::Bytes head(length.size() + std::min(*json_bytes, info.size_bytes - length.size()));
+  CAIRN_CHECK(file.read_at(0, head));
+  auto header = format::safetensors::decode_header(head, info.size_bytes);
+  if (!header) return internal::error_of(file.path(), header.error());
   return *std::move(header);
 }
 
@@ -152,18 +168,25 @@ bool is_in_index(const format::IndexView& index, const format::TensorFacts& said
           (tensor.span.shard == shard && tensor.span.offset_bytes == said.span.offset_bytes));
 }
 
-// The shards that are safetensors files of this checkpoint. The names in an adopted one's header
-// count only if they are the index's.
-Result<std::vector<std::size_t>> files_among(const internal::Parts& parts) {
-  std::vector<std::size_t> files;
+// A shard that is a safetensors file of this checkpoint, whoever wrote it: P.index says nothing of
+// that. The names in a header count only if they are the index's.
+struct HeadedShard {
+  std::size_t shard = 0;
+  format::safetensors::HeaderFacts header;
+};
+
+Result<std::vector<HeadedShard>> files_among(const internal::Parts& parts) {
+  std::vector<HeadedShard> files;
   for (std::size_t i = 0; i < parts.index.shard_count(); ++i) {
     const format::ShardKind kind = parts.index.shard(i).kind;
-    if (kind == format::ShardKind::Universal) files.push_back(i);
-    if (kind != format::ShardKind::Safetensors) continue;
-    CAIRN_TRY(header, header_of(parts, i));
+    if (kind == format::ShardKind::Headerless || kind == format::ShardKind::AnyFile) continue;
+    auto header = header_of(parts.shards[i]);
+    if (!header && kind == format::ShardKind::TensorFlow && header.error().code != Code::Io)
+      continue;
+    if (!header) return std::move(header).error();
     const bool told = std::ranges::all_of(
-        header.tensors, [&](const auto& said) { return is_in_index(parts.index, said, i); });
-    if (told) files.push_back(i);
+        header->tensors, [&](const auto& said) { return is_in_index(parts.index, said, i); });
+    if (told || kind == format::ShardKind::Universal) files.push_back({i, *std::move(header)});
   }
   return files;
 }
@@ -238,14 +261,14 @@ Result<Transfer> export_safetensors(Location& location, const internal::Parts& p
                      ": none of its shards is a safetensors file; to write one, use convert() "
                      "(cairn convert)"};
   }
-  CAIRN_TRY(header, header_of(parts, files.front()));
+  HeadedShard& file = files.front();
   Transfer transfer;
   transfer.warnings = parts.warnings;
-  CAIRN_CHECK(accept_file(location, parts, files.front(), std::move(header), options, transfer));
+  CAIRN_CHECK(accept_file(location, parts, file.shard, std::move(file.header), options, transfer));
   CAIRN_TRY(to, internal::destination_of(location, options));
   const std::string name = internal::safetensors_file(to.base);
   transfer.prefix = to.prefix.parent_path() / name;
-  CAIRN_TRY(temps, internal::link_or_copy_shards(std::span(parts.shards).subspan(files.front(), 1),
+  CAIRN_TRY(temps, internal::link_or_copy_shards(std::span(parts.shards).subspan(file.shard, 1),
                                                  std::span(&name, 1), to, options, transfer));
   CAIRN_TRY(publisher, internal::Publisher::begin({to.directory, to.base, to.prefix.string()},
                                                   {options.lock_wait, options.exec.stop}));
@@ -276,6 +299,8 @@ Result<Transfer> export_index(const std::filesystem::path& source, Format target
     }
     if (target == Format::Safetensors)
       return export_safetensors(found.location, found.parts, options);
+    if (found.location.kind == internal::Kind::File)
+      return tensorflow_elsewhere(found, with_output(found.location, options));
     CAIRN_TRY(beside, internal::is_beside(found.location, options));
     if (!beside) return tensorflow_elsewhere(found, options);
     CAIRN_TRY(held, internal::find_and_lock(source, options));

@@ -42,7 +42,7 @@ struct LossyItems {
 };
 
 // Whether a target can hold the tensor.
-bool fits(const TensorSpec& spec, Format target) noexcept;
+bool fits(const TensorSpec& spec, Format target);
 
 // Which of these tensors a target takes, in their order; what does not fit is named as the source
 // names it.
@@ -53,7 +53,13 @@ struct FormatFit {
 FormatFit fit_of(const format::IndexView& index, Format target,
                  std::vector<OutgoingTensor> tensors);
 
-// The metadata, of either kind, that a P.index loses.
+// numpy's description of the tensor's elements; empty: it has none.
+std::string numpy_descr(const TensorSpec& spec);
+
+// Whether the dtype is known by it, and not only how wide an element is.
+bool is_named_by_numpy(const TensorSpec& spec);
+
+// The metadata, of either kind, that a target without any loses, such as a P.index.
 void add_metadata_lost_to_bundle(const format::IndexView& index, LossyItems& lossy);
 
 // What cannot hold it, for messages: "TensorFlow's format"; and what to do instead.

@@ -15,10 +15,11 @@ Result<Transfer> publish_linked(Composed composed, const TransferOptions& option
   const auto parts = Prefix::of(options.output);
   CAIRN_TRY(directory, os::Directory::open_or_create(parts.directory));
   const Destination to{std::move(directory), parts.base, options.output};
-  CAIRN_CHECK(add_sums(composed, options.exec));
+  CAIRN_TRY(summed, add_sums(composed.facts, composed.files, options.exec));
   Transfer transfer;
   transfer.prefix = to.prefix;
   transfer.warnings = std::move(composed.warnings);
+  if (!summed.empty()) transfer.warnings.push_back(std::move(summed));
   LinkedCheckpoint linked;
   linked.facts = std::move(composed.facts);
   linked.files = composed.files;

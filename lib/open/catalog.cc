@@ -139,6 +139,24 @@ Result<std::optional<CheckpointState>> read_catalog(const std::filesystem::path&
   return read_catalog({dir, *directory, file_name}, attempt);
 }
 
+std::vector<ListedEntry> listed_entries(const CheckpointState& state) {
+  const auto& paths = state.all_model_checkpoint_paths;
+  const auto& times = state.all_model_checkpoint_timestamps_s;
+  const bool timed = times.size() == paths.size();
+  ListedEntry latest{state.model_checkpoint_path, std::nullopt};
+  std::vector<ListedEntry> entries;
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    const auto time_s = timed ? std::optional(times[i]) : std::nullopt;
+    if (paths[i] == latest.path) {
+      latest.time_s = time_s;
+    } else {
+      entries.push_back({paths[i], time_s});
+    }
+  }
+  entries.push_back(std::move(latest));
+  return entries;
+}
+
 Result<std::optional<CheckpointState>> read_catalog(const Place& place, OpenAttempt& attempt) {
   const std::filesystem::path& dir = place.dir;
   auto opened = place.directory.open_file(place.latest_filename, os::Links::Follow);

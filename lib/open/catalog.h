@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cairn/catalog.h"
 #include "lib/open/attempt.h"
@@ -31,6 +32,13 @@ Result<std::optional<CheckpointState>> read_catalog(const Place& place, OpenAtte
 Result<std::optional<CheckpointState>> read_catalog(const std::filesystem::path& dir,
                                                     std::string_view file_name,
                                                     OpenAttempt& attempt);
+
+// The entries of a catalog with their times, if it has any: oldest first, the latest once and last.
+struct ListedEntry {
+  std::filesystem::path path;
+  std::optional<double> time_s;
+};
+std::vector<ListedEntry> listed_entries(const CheckpointState& state);
 
 // An entry as it is written relative to the directory; one that is not spelt through `dir` as it
 // is.

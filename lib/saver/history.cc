@@ -71,26 +71,6 @@ std::string written_from(const std::filesystem::path& dir, const std::filesystem
   return from.is_absolute() || from == path ? written_path(dir, path) : from.string();
 }
 
-// The entries of the catalog, each once, the latest last.
-std::vector<std::pair<std::filesystem::path, std::optional<double>>> entries_of(
-    const CheckpointState& state) {
-  const auto& times = state.all_model_checkpoint_timestamps_s;
-  const auto& paths = state.all_model_checkpoint_paths;
-  const bool timed = times.size() == paths.size();
-  std::vector<std::pair<std::filesystem::path, std::optional<double>>> entries;
-  for (std::size_t i = 0; i < paths.size(); ++i) {
-    entries.emplace_back(paths[i], timed ? std::optional(times[i]) : std::nullopt);
-  }
-  std::optional<double> latest_time;
-  std::erase_if(entries, [&](const auto& entry) {
-    if (entry.first != state.model_checkpoint_path) return false;
-    latest_time = entry.second;
-    return true;
-  });
-  entries.emplace_back(state.model_checkpoint_path, latest_time);
-  return entries;
-}
-
 // A checkpoint in this directory, its own index read once.
 Result<HistoryEntry> look_at(const Place& place, const std::string& base) {
   HistoryEntry listed{place.dir / base, base, {}, {}};
@@ -141,7 +121,7 @@ Result<History> read_history(const Place& place) {
   if (!state) return history;
   history.has_timestamps = !state->all_model_checkpoint_timestamps_s.empty();
   history.last_preserved_s = state->last_preserved_timestamp_s;
-  for (const auto& [path, time] : entries_of(*state)) {
+  for (const auto& [path, time] : listed_entries(*state)) {
     CAIRN_TRY(base, base_of(place, path));
     if (!base) continue;
     const auto before = std::ranges::find(history.listed, *base, &HistoryEntry::base);

@@ -184,9 +184,7 @@ OtherListings other_listings(const Place& place, std::span<const std::string> na
   OtherListings elsewhere{{}, {}, std::move(catalogs.unread), std::move(catalogs.damaged)};
   for (auto& [name, state] : catalogs.states) {
     const Place other{place.dir, place.directory, name};
-    auto paths = std::move(state.all_model_checkpoint_paths);
-    paths.push_back(state.model_checkpoint_path);
-    for (const auto& path : paths) {
+    for (const auto& [path, time_s] : listed_entries(state)) {
       const auto entry = resolve_entry(other, path, true);
       if (!entry) add_unread(entry.error(), elsewhere.unread);
       if (entry && !entry->base.empty()) elsewhere.listed.emplace(entry->base, name);

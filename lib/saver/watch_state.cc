@@ -123,13 +123,10 @@ std::string WatchState::text() const {
 }
 
 void WatchState::update(const CheckpointState& catalog) {
-  std::vector<std::filesystem::path> paths = catalog.all_model_checkpoint_paths;
-  std::erase(paths, catalog.model_checkpoint_path);
-  paths.push_back(catalog.model_checkpoint_path);
   listed_.clear();
   std::vector<Entry> news;
-  for (const auto& path : paths) {
-    Entry entry = entry_of(path);
+  for (const internal::ListedEntry& listed : internal::listed_entries(catalog)) {
+    Entry entry = entry_of(listed.path);
     newest_ = entry.key;
     if (listed_.insert(entry.key).second && !settled(entry)) news.push_back(std::move(entry));
   }

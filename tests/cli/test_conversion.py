@@ -80,6 +80,9 @@ class Sources:
     def pytorch_old(self):
         return self.files("pytorch", "legacy.pt")
 
+    def pytorch_distributed(self):
+        return self.test.golden("pytorch/distributed").name
+
     def npy(self):
         (self.dir / "a.npy").write_bytes(npy("<f4", (2, 3), TENSORS["a"][2]))
         return "a.npy"
@@ -130,6 +133,7 @@ ROWS = (
     ("PyTorch `.pt`", "pytorch"),
     ("PyTorch, compressed again", "pytorch_compressed"),
     ("PyTorch before 1.6", "pytorch_old"),
+    ("PyTorch, distributed checkpoint", "pytorch_distributed"),
     ("`.npy`", "npy"),
     ("`.npy`, Fortran order", "npy_fortran"),
     ("`.npz`", "npz"),

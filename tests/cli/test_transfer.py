@@ -111,6 +111,30 @@ class Import(CommandTest):
         self.cairn("rm", "m.safetensors", exit=YES)
         self.assertFalse((self.dir / "m.safetensors.cairn").exists())
 
+    def test_a_file_gets_tensorflows_index_over_the_same_bytes_and_comes_back(self):
+        write_safetensors(self.dir / "m.safetensors", {"w": ("I32", [2], b"\1\0\0\0\2\0\0\0")})
+        file = (self.dir / "m.safetensors").stat()
+        done = self.cairn("import", "m.safetensors", "--to", "tensorflow", "--json", exit=YES)
+        self.assertEqual((done.json["prefix"], done.json["link"], done.json["payload_bytes_copied"]), ("m", "hard", 0))
+        self.assertIn("1 tensors had no checksum; 8 bytes were read to compute them", done.err)
+        self.assertEqual((self.dir / "m.data-00000-of-00001").stat().st_ino, file.st_ino)
+        self.assertFalse((self.dir / "m.cairn").exists())
+        self.assertEqual(self.cairn("verify", "m", exit=YES).text, "m: whole, 8 bytes checked\n")
+        self.assertIn("m.index is there",
+                      self.cairn("import", "m.safetensors", "--to", "tensorflow", exit=FAILED).err)
+        self.assertIn("--no-sums", self.cairn("import", "m.safetensors", "--to", "tensorflow", "--no-sums", exit=FAILED).err)
+        self.cairn("export", "m", "--to", "safetensors", "--output", "back", exit=YES)
+        self.assertEqual((self.dir / "back.safetensors").stat().st_ino, file.st_ino)
+        self.assertEqual(self.cairn("cat", "back.safetensors", "w", exit=YES).text, "[1 2]\n")
+
+    def test_what_only_looks_like_a_header_is_not_exported_as_one(self):
+        write_safetensors(self.dir / "m.safetensors", {"w": ("I32", [2], b"\1\0\0\0\2\0\0\0")})
+        write_safetensors(self.dir / "o.safetensors", {"v": ("I32", [2], b"\1\0\0\0\2\0\0\0")})
+        self.cairn("import", "m.safetensors", "--to", "tensorflow", exit=YES)
+        os.replace(self.dir / "o.safetensors", self.dir / "m.data-00000-of-00001")
+        self.assertIn("none of its shards is a safetensors file",
+                      self.cairn("export", "m", "--to", "safetensors", exit=FAILED).err)
+
 
 class Convert(CommandTest):
     def test_a_converted_checkpoint_holds_the_same_values(self):

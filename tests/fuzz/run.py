@@ -4,7 +4,8 @@ usage: run.py BUILD [TARGET…] [--seconds N] [--minimize]
 
 Each target begins with tests/fuzz/corpus/TARGET and with what it found before, in BUILD/fuzz/TARGET. Without --seconds
 it runs until it has seen what a release asks for: ten million inputs, a hundred thousand of those that need files.
-A crash, a leak, an input that takes longer than a second, or 512 MB of memory ends it; the input stays in BUILD/fuzz.
+A crash, a leak, a hang or 512 MB of memory ends it. An input that takes longer than a second, also when it is alone, makes
+it fail. These inputs stay in BUILD/fuzz.
 --minimize replaces the corpus by the fewest inputs that reach the same code, and does nothing else.
 """
 import argparse
@@ -17,10 +18,11 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TARGETS = tuple(sorted(name.removesuffix("_fuzz.cc") for name in os.listdir(HERE) if name.endswith("_fuzz.cc")))
-WITH_FILES = ("directory", "round_trip")
+WITH_FILES = ("directory", "distributed", "round_trip")
 RUNS = {target: 10**5 if target in WITH_FILES else 10**7 for target in TARGETS}
+TIMEOUT_S = 20
 LENGTH_MAX = {"directory": 16_384, "index": 8_192, "bundle": 4_096, "table": 4_096, "v1": 4_096,
-              "hdf5": 16_384}
+              "hdf5": 16_384, "distributed": 8_192}
 SANITIZERS = {"ASAN_OPTIONS": "quarantine_size_mb=16:detect_leaks=1:detect_stack_use_after_return=0",
               "UBSAN_OPTIONS": "print_stacktrace=1",
               "ASAN_SYMBOLIZER_PATH": shutil.which("llvm-symbolizer-19") or shutil.which("llvm-symbolizer") or ""}
@@ -35,8 +37,11 @@ class Target:
         os.makedirs(self.found, exist_ok=True)
 
     def command(self, *options):
-        return [self.program, f"-max_len={LENGTH_MAX.get(self.name, 2_048)}", f"-timeout={5 if self.name in WITH_FILES else 1}",
-                "-rss_limit_mb=512", f"-artifact_prefix={self.found}-", *options]
+        return [self.program, f"-max_len={LENGTH_MAX.get(self.name, 2_048)}", f"-timeout={TIMEOUT_S}",
+                f"-report_slow_units={self.slow_s()}", "-rss_limit_mb=512", f"-artifact_prefix={self.found}-", *options]
+
+    def slow_s(self):
+        return 5 if self.name in WITH_FILES else 1
 
     def run(self, seconds):
         """What it came to, as a line and whether it held."""
@@ -45,23 +50,23 @@ class Target:
         done = subprocess.run(self.command(amount, "-print_final_stats=1", *folders), capture_output=True, text=True,
                               errors="replace", env={**os.environ, **SANITIZERS})
         said = done.stderr + done.stdout
-        if done.returncode != 0:
-            if "libFuzzer: timeout" in said and self.was_a_stall(said):
-                return self.run(seconds)
-            return f"{self.name}: FAILED\n{said[-4000:]}", False
+        slow = [artifact for artifact in re.findall(r"Test unit written to (.*slow-unit.*)", said) if self.is_slow(artifact)]
+        if done.returncode != 0 or slow:
+            return f"{self.name}: FAILED\n{said[-4000:]}" + "".join(f"\nslow: {artifact}" for artifact in slow), False
         stat = {key: int(value) for key, value in re.findall(r"^stat::(\w+): +(\d+)$", said, re.M)}
         seed = re.search(r"INFO: Seed: (\d+)", said)
         return (f"{self.name}: {stat['number_of_executed_units']:,} inputs, {stat['average_exec_per_sec']:,} a second, "
                 f"{stat['peak_rss_mb']} MB at most, seed {seed.group(1) if seed else 'unknown'}"), True
 
-    def was_a_stall(self, said):
-        """Whether the input that took too long takes no time when it is alone: then it was the machine."""
-        artifact = re.search(r"Test unit written to (.*)", said).group(1)
-        alone = subprocess.run(self.command(artifact), capture_output=True, env={**os.environ, **SANITIZERS})
-        if alone.returncode == 0:
-            print(f"{self.name}: the machine stood still; once more", flush=True)
+    def is_slow(self, artifact):
+        """Whether the input takes too long when it is alone too: if not, the machine stood still, and it is removed."""
+        alone = subprocess.Popen(self.command(artifact), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                 env={**os.environ, **SANITIZERS})
+        usage = os.wait4(alone.pid, 0)[2]
+        spent_s = usage.ru_utime + usage.ru_stime
+        if spent_s < self.slow_s():
             os.remove(artifact)
-        return alone.returncode == 0
+        return spent_s >= self.slow_s()
 
     def minimize(self):
         fresh = f"{self.kept}.new"

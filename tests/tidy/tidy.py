@@ -70,7 +70,7 @@ PUBLIC = "lib/include/cairn"
 # Each room, and the rooms it may include. Tests may include anything. The order is that of the arrows: downwards.
 ARROWS = {
     "tools": {PUBLIC},
-    "bench": {PUBLIC},
+    "bench": {"tools", PUBLIC},
     "lib/saver": {"lib/edit", "lib/open", "lib/write", "lib/read", "lib/os", "format", PUBLIC},
     "lib/edit": {"lib/open", "lib/write", "lib/read", "lib/os", "format", PUBLIC},
     "lib/open": {"lib/read", "lib/os", "format", PUBLIC},
