@@ -1,9 +1,6 @@
-// Every source is brought to float32 first, which holds all values of float16 and bfloat16, and is
-// rounded from there. A float64 has more digits than float32: rounding it twice, to nearest each
-// time, gives another result for one value in 2^17 (of bfloat16), that of a tie which the first
-// rounding made. So its first rounding is to odd: what is not exact gets a last bit of 1, and then
-// no tie is made. The second rounding is right because float32 has more than two bits more than
-// both 16-bit dtypes (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums").
+// Each value is rounded from the bits of its source, once. The way over float32 would round a
+// float64 twice: one bfloat16 in 2^17 would be the wrong neighbour, because the first rounding made
+// a tie.
 //
 // The loops have no branch, so that compilers make vectors of them. What depends on a condition is
 // computed both ways and chosen.
@@ -11,6 +8,7 @@
 #include "lib/edit/cast.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <string>
@@ -22,151 +20,173 @@
 namespace cairn::internal {
 namespace {
 
-constexpr std::uint32_t kSign = 0x80000000;
-constexpr std::uint32_t kInfinity = 0x7f800000;  // of float32, as bits; above it are the NaNs
-constexpr std::uint32_t kQuiet = 0x00400000;     // a NaN with this bit stays one when it is cut
+// The parts of a dtype, as IEEE 754 describes them.
+template <class BitsType, class FloatType, int kMantissa, int kExponent>
+struct Ieee {
+  using Bits = BitsType;
+  using Float = FloatType;  // with the same bits; void: the processor has none
+  static constexpr int kMantissaBits = kMantissa;
+  static constexpr int kBias = (1 << (kExponent - 1)) - 1;
+  static constexpr auto kSign = static_cast<Bits>(Bits{1} << (kMantissa + kExponent));
+  static constexpr auto kInfinity = static_cast<Bits>(kSign - (Bits{1} << kMantissa));
+  static constexpr auto kQuiet = static_cast<Bits>(Bits{1} << (kMantissa - 1));  // of a NaN
+};
+using Binary64 = Ieee<std::uint64_t, double, 52, 11>;
+using Binary32 = Ieee<std::uint32_t, float, 23, 8>;
+using Binary16 = Ieee<std::uint16_t, void, 10, 5>;
+using Brain16 = Ieee<std::uint16_t, void, 7, 8>;
 
-constexpr std::uint32_t choose(bool condition, std::uint32_t a, std::uint32_t b) noexcept {
-  const std::uint32_t mask = 0u - static_cast<std::uint32_t>(condition);
+template <class Type>
+constexpr typename Type::Bits size_of(typename Type::Bits bits) noexcept {
+  return static_cast<typename Type::Bits>(bits & (Type::kSign - 1));
+}
+
+template <class Bits>
+constexpr Bits choose(bool condition, Bits a, Bits b) noexcept {
+  const Bits mask = Bits{0} - static_cast<Bits>(condition);
   return (a & mask) | (b & ~mask);
 }
 
-// ---- The dtypes: bits of one value ----
-
-struct Binary64 {
-  using Bits = std::uint64_t;
-  static constexpr Bits kInfinityBits = 0x7ff0000000000000;
-};
-struct Binary32 {
-  using Bits = std::uint32_t;
-  static constexpr Bits kInfinityBits = kInfinity;
-};
-struct Binary16 {
-  using Bits = std::uint16_t;
-  static constexpr Bits kInfinityBits = 0x7c00;
-};
-struct Brain16 {
-  using Bits = std::uint16_t;
-  static constexpr Bits kInfinityBits = 0x7f80;
-};
-
-template <class Type>
-constexpr typename Type::Bits magnitude(typename Type::Bits bits) noexcept {
-  constexpr auto kSignBit =
-      static_cast<typename Type::Bits>(typename Type::Bits{1} << (8 * sizeof bits - 1));
-  return static_cast<typename Type::Bits>(bits & static_cast<typename Type::Bits>(~kSignBit));
+// Processors compare signed numbers of 64 bits; no size has the sign bit.
+template <class Bits>
+constexpr bool less(Bits a, Bits b) noexcept {
+  return static_cast<std::make_signed_t<Bits>>(a) < static_cast<std::make_signed_t<Bits>>(b);
 }
 
-// ---- To float32, as bits ----
-
-inline std::uint32_t widened(Binary32, std::uint32_t bits) noexcept { return bits; }
-inline std::uint32_t widened(Brain16, std::uint16_t bits) noexcept {
-  return std::uint32_t{bits} << 16;
-}
-
-// A subnormal times 2^112, as a product of float32, is exact.
-inline std::uint32_t widened(Binary16, std::uint16_t bits) noexcept {
-  const std::uint32_t size = bits & 0x7fffu;
-  const std::uint32_t sign = (bits & 0x8000u) << 16;
-  const float scaled = std::bit_cast<float>(size << 13) * 0x1p112f;
-  return sign | choose(size >= 0x7c00, kInfinity | (size & 0x3ff) << 13,
-                       std::bit_cast<std::uint32_t>(scaled));
-}
-
-// Rounded to odd. Between the two neighbours of a value that is not exact one is odd; that which is
-// nearest is corrected by one step, away from zero or towards it.
-inline std::uint32_t rounded_to_odd(double value) noexcept {
-  const float nearest = static_cast<float>(value);
-  const std::uint32_t bits = std::bit_cast<std::uint32_t>(nearest);
-  const double back = static_cast<double>(nearest);
-  const double size = value < 0 ? -value : value;
-  const double back_size = back < 0 ? -back : back;
-  const std::uint32_t even = ~bits & 1;
-  const std::uint32_t up = static_cast<std::uint32_t>(back_size < size) & even;
-  const std::uint32_t down = static_cast<std::uint32_t>(back_size > size) & even;
-  return bits + up - down;
-}
-
-// ---- From float32, to nearest even ----
-
-inline std::uint16_t narrowed(Brain16, std::uint32_t bits) noexcept {
-  const std::uint32_t rounded = bits + 0x7fff + (bits >> 16 & 1);
-  const bool nan = (bits & ~kSign) > kInfinity;
-  return static_cast<std::uint16_t>(choose(nan, bits | kQuiet, rounded) >> 16);
-}
-
-// Below 2^-14 the sum of float32 with 0.5 does the rounding: its last bit is worth 2^-24, as that
-// of a subnormal is.
-inline std::uint16_t narrowed(Binary16, std::uint32_t bits) noexcept {
-  const std::uint32_t size = bits & ~kSign;
-  const std::uint32_t sign = bits >> 16 & 0x8000;
-  const std::uint32_t subnormal =
-      std::bit_cast<std::uint32_t>(std::bit_cast<float>(std::min(size, 0x38800000u)) + 0.5f) -
-      std::bit_cast<std::uint32_t>(0.5f);
-  const std::uint32_t normal = (size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13;
-  const std::uint32_t nan = 0x7e00 | (size >> 13 & 0x3ff);
-  const std::uint32_t finite = choose(size < 0x38800000, subnormal, normal);
-  const std::uint32_t number = choose(size >= 0x477ff000, 0x7c00, finite);
-  return static_cast<std::uint16_t>(sign | choose(size > kInfinity, nan, number));
-}
-
-// ---- One value ----
-
+// To fewer bits. From is a Float of the processor.
 template <class From, class To>
-typename To::Bits converted(typename From::Bits bits) noexcept {
-  constexpr bool kFromDouble = std::is_same_v<From, Binary64>;
-  if constexpr (kFromDouble && std::is_same_v<To, Binary32>) {
-    return std::bit_cast<std::uint32_t>(static_cast<float>(std::bit_cast<double>(bits)));
-  } else if constexpr (kFromDouble) {
-    return narrowed(To{}, rounded_to_odd(std::bit_cast<double>(bits)));
-  } else if constexpr (std::is_same_v<To, Binary64>) {
-    const float value = std::bit_cast<float>(widened(From{}, bits));
-    return std::bit_cast<std::uint64_t>(static_cast<double>(value));
-  } else if constexpr (std::is_same_v<To, Binary32>) {
-    return widened(From{}, bits);
+[[gnu::always_inline]] inline typename To::Bits narrowed(typename From::Bits bits) noexcept {
+  using Bits = typename From::Bits;
+  using Float = typename From::Float;
+  constexpr int kShift = From::kMantissaBits - To::kMantissaBits;
+  constexpr Bits kRebias = Bits{From::kBias - To::kBias} << From::kMantissaBits;
+  constexpr Bits kHalf = Bits{1} << (kShift - 1);
+  const Bits size = size_of<From>(bits);
+  Bits number = (size - kRebias + (kHalf - 1) + (size >> kShift & 1)) >> kShift;
+  if constexpr (From::kBias != To::kBias) {
+    // Subnormals: the processor rounds the sum with a number whose last bit is worth theirs.
+    constexpr Bits kNormal = kRebias + (Bits{1} << From::kMantissaBits);
+    constexpr int kLastBit = 1 - To::kBias - To::kMantissaBits;
+    constexpr Bits kMagic = Bits{From::kBias + kLastBit + From::kMantissaBits}
+                            << From::kMantissaBits;
+    const Float small = std::bit_cast<Float>(choose(less(size, kNormal), size, kNormal));
+    const Bits subnormal = std::bit_cast<Bits>(small + std::bit_cast<Float>(kMagic)) - kMagic;
+    number = choose(less(size, kNormal), subnormal, number);
+    // The least that rounds to infinity: the middle between the largest value and the next power.
+    constexpr Bits kInfinite = (Bits{From::kBias + To::kBias + 1} << From::kMantissaBits) - kHalf;
+    number = choose(less(size, kInfinite), number, Bits{To::kInfinity});
+  }
+  const Bits nan = Bits{To::kInfinity} | To::kQuiet | (size >> kShift & (To::kQuiet - 1));
+  number = choose(less(Bits{From::kInfinity}, size), nan, number);
+  return static_cast<typename To::Bits>(number | (bits ^ size) >> (8 * (sizeof(Bits) - 2)));
+}
+
+// To float32, as bits: exact.
+template <class From>
+[[gnu::always_inline]] inline std::uint32_t widened(std::uint32_t bits) noexcept {
+  if constexpr (std::is_same_v<From, Binary16>) {
+    const std::uint32_t size = bits & 0x7fff;
+    const float subnormal = static_cast<float>(static_cast<std::int32_t>(size)) * 0x1p-24f;
+    const std::uint32_t rebias = choose<std::uint32_t>(size < 0x7c00, 0x38000000, 0x70000000);
+    const std::uint32_t number =
+        choose(size < 0x400, std::bit_cast<std::uint32_t>(subnormal), (size << 13) + rebias);
+    return (bits & 0x8000) << 16 | number;
   } else {
-    return narrowed(To{}, widened(From{}, bits));
+    return bits << 16;
   }
 }
 
-// The counts of so many values fit into 32 bits, which more lanes of a vector can add.
-constexpr std::size_t kStepValues = 1u << 16;
+template <class From, class To>
+[[gnu::always_inline]] inline typename To::Bits converted(typename From::Bits bits) noexcept {
+  if constexpr (std::is_void_v<typename From::Float>) {
+    const std::uint32_t wide = widened<From>(bits);
+    if constexpr (std::is_same_v<To, Binary32>)
+      return wide;
+    else
+      return converted<Binary32, To>(wide);
+  } else if constexpr (std::is_void_v<typename To::Float>) {
+    return narrowed<From, To>(bits);
+  } else {  // the processor rounds as this file does
+    return std::bit_cast<typename To::Bits>(
+        static_cast<typename To::Float>(std::bit_cast<typename From::Float>(bits)));
+  }
+}
+
+// A loop of a fixed length: GCC makes vectors of no other one at -O2.
+constexpr std::size_t kStepValues = 1024;
 
 template <class From, class To>
-CastTally cast_step(const std::byte* from, std::byte* to, std::size_t count) noexcept {
+[[gnu::always_inline]] inline CastTally cast_step(const std::byte* __restrict from,
+                                                  std::byte* __restrict to) noexcept {
   std::uint32_t infinite = 0;
   std::uint32_t zero = 0;
-  for (std::size_t i = 0; i < count; ++i) {
+  for (std::size_t i = 0; i < kStepValues; ++i) {
     typename From::Bits bits;
     std::memcpy(&bits, from + i * sizeof bits, sizeof bits);
     const typename To::Bits result = converted<From, To>(bits);
     std::memcpy(to + i * sizeof result, &result, sizeof result);
-    const auto before = magnitude<From>(bits);
-    const auto after = magnitude<To>(result);
-    infinite += static_cast<std::uint32_t>(after == To::kInfinityBits) &
-                static_cast<std::uint32_t>(before < From::kInfinityBits);
+    const auto before = size_of<From>(bits);
+    const auto after = size_of<To>(result);
+    infinite += static_cast<std::uint32_t>(after == To::kInfinity) &
+                static_cast<std::uint32_t>(before < From::kInfinity);
     zero += static_cast<std::uint32_t>(after == 0) & static_cast<std::uint32_t>(before != 0);
   }
   return {infinite, zero};
 }
 
+// How wide the processor's vectors are: 128 bits, which every x86-64 has, or 256.
+enum class Vectors : std::uint8_t { Narrow, Wide };
+
 template <class From, class To>
-CastTally cast_all(std::span<const std::byte> from, std::span<std::byte> to) noexcept {
+CastTally narrow_step(const std::byte* __restrict from, std::byte* __restrict to) noexcept {
+  return cast_step<From, To>(from, to);
+}
+
+#if defined(__x86_64__)
+template <class From, class To>
+__attribute__((target("avx2"))) CastTally wide_step(const std::byte* __restrict from,
+                                                    std::byte* __restrict to) noexcept {
+  return cast_step<From, To>(from, to);
+}
+Vectors vectors() noexcept {
+  static const bool wide = __builtin_cpu_supports("avx2") != 0;
+  return wide ? Vectors::Wide : Vectors::Narrow;
+}
+#else
+template <class From, class To>
+constexpr auto wide_step = narrow_step<From, To>;
+Vectors vectors() noexcept { return Vectors::Narrow; }
+#endif
+
+template <class From, class To>
+CastTally cast_all(std::span<const std::byte> from, std::span<std::byte> to,
+                   Vectors vectors) noexcept {
   constexpr std::size_t kFromBytes = sizeof(typename From::Bits);
   constexpr std::size_t kToBytes = sizeof(typename To::Bits);
   const std::size_t count = from.size() / kFromBytes;
   CAIRN_ASSERT(from.size() == count * kFromBytes && to.size() == count * kToBytes);
+  const auto step = vectors == Vectors::Wide ? wide_step<From, To> : narrow_step<From, To>;
   CastTally tally;
-  for (std::size_t i = 0; i < count; i += kStepValues) {
-    const CastTally step = cast_step<From, To>(
-        from.data() + i * kFromBytes, to.data() + i * kToBytes, std::min(kStepValues, count - i));
-    tally.became_infinite += step.became_infinite;
-    tally.became_zero += step.became_zero;
-  }
+  const auto add = [&](const CastTally& more) {
+    tally.became_infinite += more.became_infinite;
+    tally.became_zero += more.became_zero;
+  };
+  std::size_t done = 0;
+  for (; count - done >= kStepValues; done += kStepValues)
+    add(step(from.data() + done * kFromBytes, to.data() + done * kToBytes));
+  if (done == count) return tally;
+  // The last values, filled up with zeros, which count for nothing.
+  std::array<std::byte, kStepValues * kFromBytes> rest{};
+  std::array<std::byte, kStepValues * kToBytes> cast;
+  std::ranges::copy(from.subspan(done * kFromBytes), rest.begin());
+  add(step(rest.data(), cast.data()));
+  std::copy_n(cast.begin(), (count - done) * kToBytes,
+              to.begin() + static_cast<std::ptrdiff_t>(done * kToBytes));
   return tally;
 }
 
-using CastFunction = CastTally (*)(std::span<const std::byte>, std::span<std::byte>) noexcept;
+using CastFunction = CastTally (*)(std::span<const std::byte>, std::span<std::byte>,
+                                   Vectors) noexcept;
 
 // nullptr: there is no cast of a dtype to itself.
 template <class From, class To>
@@ -206,6 +226,13 @@ CastFunction function_of(const Cast& cast) noexcept {
   }
 }
 
+CastTally cast_with(Vectors vectors, const Cast& cast, std::span<const std::byte> from,
+                    std::span<std::byte> to) noexcept {
+  const CastFunction function = function_of(cast);
+  CAIRN_ASSERT(function != nullptr);
+  return function(from, to, vectors);
+}
+
 Result<void> check(const std::filesystem::path& path, std::span<const Cast> casts) {
   for (std::size_t i = 0; i < casts.size(); ++i) {
     const std::string from(name(casts[i].from));
@@ -227,9 +254,12 @@ Result<void> check(const std::filesystem::path& path, std::span<const Cast> cast
 
 CastTally cast_values(const Cast& cast, std::span<const std::byte> from,
                       std::span<std::byte> to) noexcept {
-  const CastFunction function = function_of(cast);
-  CAIRN_ASSERT(function != nullptr);
-  return function(from, to);
+  return cast_with(vectors(), cast, from, to);
+}
+
+CastTally cast_values_narrow(const Cast& cast, std::span<const std::byte> from,
+                             std::span<std::byte> to) noexcept {
+  return cast_with(Vectors::Narrow, cast, from, to);
 }
 
 Result<void> apply_casts(const std::filesystem::path& path, std::span<const Cast> casts,

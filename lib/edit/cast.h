@@ -25,6 +25,10 @@ struct CastTally {
 CastTally cast_values(const Cast& cast, std::span<const std::byte> from,
                       std::span<std::byte> to) noexcept;
 
+// The same as on a processor that has only vectors of 128 bits, for tests.
+CastTally cast_values_narrow(const Cast& cast, std::span<const std::byte> from,
+                             std::span<std::byte> to) noexcept;
+
 // Gives the tensors their new dtypes, and `transfer` a row for each cast; a warning where no tensor
 // has the dtype. Errors: Invalid (a dtype is cast twice, or to itself), Unsupported (another
 // dtype).

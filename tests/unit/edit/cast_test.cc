@@ -120,6 +120,13 @@ void check_cast(const FloatFormat& from, const FloatFormat& to,
   CHECK(wrong == 0);
   CHECK(tally.became_infinite == infinite);
   CHECK(tally.became_zero == zero);
+  std::string narrow(got.size(), '\x5a');
+  const auto narrow_tally =
+      internal::cast_values_narrow({from.dtype, to.dtype}, std::as_bytes(std::span(given)),
+                                   std::as_writable_bytes(std::span(narrow)));
+  CHECK((narrow == got));
+  CHECK(narrow_tally.became_infinite == infinite);
+  CHECK(narrow_tally.became_zero == zero);
 }
 
 template <class Check>
