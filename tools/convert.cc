@@ -5,6 +5,8 @@
 #include <span>
 #include <string>
 
+#include "cast.h"
+#include "renaming.h"
 #include "select.h"
 #include "size.h"
 #include "transfer.h"
@@ -30,17 +32,27 @@ constexpr const char* kFooter =
     "--max-shard-size it is a directory, which gets its name when all is in it; --replace\n"
     "replaces the model in a directory and keeps its other files, such as config.json.\n\n"
     "TENSOR is a name or a pattern, as in 'cairn ls'. --only and --exclude can be given more\n"
-    "than once; what both mean is left out.\n\n"
+    "than once; what both mean is left out. Both mean the names in SRC; new names are given to\n"
+    "what is left, in this order: --names, --strip-prefix, --rename.\n\n"
+    "--names full writes the variables of an object-based TensorFlow checkpoint under their\n"
+    "object paths (model/dense/kernel), without /.ATTRIBUTES/VARIABLE_VALUE; --names variable\n"
+    "under the names that the program gave them (dense/kernel), where they have one. Both\n"
+    "leave out the object graph. --rename takes a PATTERN as 'cairn rename' does.\n\n"
+    "--cast rounds each value once, to nearest even. FROM is the dtype in SRC. Values that\n"
+    "became infinite or zero are counted on stderr and in the JSON.\n\n"
     "JSON: {\"prefix\",\"link\",\"payload_bytes_copied\",\"not_nameable\":[...],\n"
     "\"metadata_left_out\":[...],\"safetensors_metadata_left_out\":[...]}. The lists name the\n"
     "tensors and metadata keys that were left out. All other metadata is kept, also that of\n"
-    "safetensors.\n\n"
+    "safetensors. Also \"renamed\": a list of {\"from\",\"to\"}, and \"casts\": a list of\n"
+    "{\"from\",\"to\",\"tensors\",\"values\",\"became_infinite\",\"became_zero\"}.\n\n"
     "Examples:\n"
     "  cairn convert old/model.ckpt new/model --to cairn\n"
     "  cairn convert saved/train2-9 hub/model --to safetensors\n"
     "  cairn convert saved/train2-9 hub --to safetensors --max-shard-size 5GB\n"
     "  cairn convert model.safetensors weights.npz --to npz\n"
-    "  cairn convert saved/train2-9 new/model --to cairn --exclude 'optimizer*'";
+    "  cairn convert saved/train2-9 new/model --to cairn --exclude 'optimizer*'\n"
+    "  cairn convert model.ckpt model --to safetensors --strip-prefix state_dict.\n"
+    "  cairn convert model.safetensors half --to safetensors --cast float32=bfloat16";
 
 // Nothing: one of the words means no tensor, or the source does not open, and that was said.
 std::optional<std::vector<std::string>> chosen_names(const std::string& source,
@@ -83,6 +95,9 @@ int convert_verb(Arguments arguments) {
                                                  {"safetensors", Format::Safetensors},
                                                  {"npz", Format::Npz},
                                                  {"npy", Format::Npy}};
+  const std::map<std::string, TensorNames> names = {{"stored", TensorNames::Stored},
+                                                    {"full", TensorNames::Path},
+                                                    {"variable", TensorNames::Variable}};
   std::string source;
   Format target{};
   TransferFlags flags;
@@ -102,6 +117,11 @@ int convert_verb(Arguments arguments) {
   line.add_each(
       "--exclude", [&](const std::string& word) { excluded.push_back(word); }, "TENSOR",
       "Leave out the tensors of this name or pattern, such as 'optimizer*'");
+  line.add_choice("--names", flags.options.names, names, "KIND",
+                  "The names of an object-based TensorFlow checkpoint: stored (default),\n"
+                  "full or variable");
+  add_prefix_and_patterns(line, flags.options.renaming, "--rename");
+  add_casts(line, flags.options.casts);
   add_lossy(line, flags);
   add_replace_json_threads(line, flags);
   if (const auto exit = line.parse(arguments)) return *exit;
@@ -112,14 +132,14 @@ int convert_verb(Arguments arguments) {
   }
 
   if (!only.empty() || !excluded.empty()) {
-    const auto names = chosen_names(source, flags, only, excluded);
-    if (!names) return kFailed;
-    flags.options.tensors = *names;
+    const auto chosen = chosen_names(source, flags, only, excluded);
+    if (!chosen) return kFailed;
+    flags.options.tensors = *chosen;
   }
   const auto done = run("converting " + source, flags, [&](const TransferOptions& options) {
     return convert(source, target, options);
   });
-  return report(done, flags.json);
+  return report(done, flags.json, true);
 }
 
 }  // namespace cairn::tools

@@ -32,7 +32,7 @@ constexpr std::size_t kHeaderBytesMax = 64u << 10;
 // ---- The dictionary -----------------------------------------------------------------------------
 
 struct Header {
-  std::optional<std::string> descr;
+  std::optional<std::string_view> descr;
   std::optional<bool> fortran_order;
   std::optional<std::vector<std::int64_t>> shape;
 };
@@ -52,10 +52,17 @@ class HeaderParser {
   }
 
  private:
+  static bool is_blank(char c) noexcept { return c == ' ' || c == '\n'; }
   void skip_blanks() {
-    std::size_t count = 0;
-    while (count < text_.size() && (text_[count] == ' ' || text_[count] == '\n')) ++count;
-    text_.remove_prefix(count);
+    if (text_.empty() || !is_blank(text_.front())) return;
+    // numpy pads a header with blanks to a multiple of 64 bytes.
+    constexpr std::uint64_t kEightBlanks = 0x2020'2020'2020'2020;
+    const auto bytes = as_bytes(text_);
+    std::size_t at = 0;
+    while (bytes.size() - at >= 8 && load_le<std::uint64_t>(bytes.data() + at) == kEightBlanks)
+      at += 8;
+    while (at < text_.size() && is_blank(text_[at])) ++at;
+    text_.remove_prefix(at);
   }
   bool sees_end() {
     skip_blanks();
@@ -77,12 +84,12 @@ class HeaderParser {
     return true;
   }
 
-  std::optional<std::string> take_text() {
+  std::optional<std::string_view> take_text() {
     const char quote = sees('"') ? '"' : '\'';
     if (!take(quote)) return std::nullopt;
     const std::size_t end = text_.find(quote);
     if (end == std::string_view::npos) return std::nullopt;
-    std::string word(text_.substr(0, end));
+    const std::string_view word = text_.substr(0, end);
     text_.remove_prefix(end + 1);
     return word;
   }
@@ -173,32 +180,38 @@ std::optional<Element> parse_element(std::string_view text) {
 }
 
 struct KnownElement {
-  std::string_view name;
+  std::string_view name;  // numpy's
+  char kind;
+  std::uint64_t width_bytes;
   DType dtype;
 };
 
-// numpy's names of what both know.
-constexpr std::array<KnownElement, 17> kKnown = {{{"f2", DType::Float16},
-                                                  {"f4", DType::Float32},
-                                                  {"f8", DType::Float64},
-                                                  {"f1", DType::Float8E5M2},
-                                                  {"i1", DType::Int8},
-                                                  {"i2", DType::Int16},
-                                                  {"i4", DType::Int32},
-                                                  {"i8", DType::Int64},
-                                                  {"u1", DType::Uint8},
-                                                  {"u2", DType::Uint16},
-                                                  {"u4", DType::Uint32},
-                                                  {"u8", DType::Uint64},
-                                                  {"b1", DType::Bool},
-                                                  {"?", DType::Bool},
-                                                  {"c8", DType::Complex64},
-                                                  {"c16", DType::Complex128},
-                                                  {"V2", DType::Bfloat16}}};
+// What both know.
+constexpr std::array<KnownElement, 16> kKnown = {{
+    {"f4", 'f', 4, DType::Float32},
+    {"f2", 'f', 2, DType::Float16},
+    {"f8", 'f', 8, DType::Float64},
+    {"f1", 'f', 1, DType::Float8E5M2},
+    {"i1", 'i', 1, DType::Int8},
+    {"i2", 'i', 2, DType::Int16},
+    {"i4", 'i', 4, DType::Int32},
+    {"i8", 'i', 8, DType::Int64},
+    {"u1", 'u', 1, DType::Uint8},
+    {"u2", 'u', 2, DType::Uint16},
+    {"u4", 'u', 4, DType::Uint32},
+    {"u8", 'u', 8, DType::Uint64},
+    {"b1", 'b', 1, DType::Bool},
+    {"c8", 'c', 8, DType::Complex64},
+    {"c16", 'c', 16, DType::Complex128},
+    {"V2", 'V', 2, DType::Bfloat16},
+}};
 
 std::optional<DType> dtype_of(const Element& element) {
-  const auto* const found = std::ranges::find(kKnown, element.name, &KnownElement::name);
-  return found == kKnown.end() ? std::nullopt : std::optional(found->dtype);
+  if (element.name.ends_with(']')) return std::nullopt;  // a unit
+  for (const KnownElement& known : kKnown) {
+    if (known.kind == element.kind && known.width_bytes == element.width_bytes) return known.dtype;
+  }
+  return std::nullopt;
 }
 
 // Sets dtype and byte order.

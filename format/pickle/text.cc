@@ -164,6 +164,32 @@ std::optional<std::string> decimal_of(std::string_view bytes) {
   return digits;
 }
 
+// U+0080 to U+00FF are two bytes, of which the first is 0xC2 or 0xC3.
+std::optional<std::uint64_t> latin1_bytes(std::string_view utf8) noexcept {
+  std::uint64_t count = 0;
+  for (std::size_t i = 0; i < utf8.size(); ++i, ++count) {
+    const auto first = static_cast<unsigned char>(utf8[i]);
+    if (first < 0x80) continue;
+    if ((first & 0xfe) != 0xc2 || ++i == utf8.size()) return std::nullopt;
+    if ((static_cast<unsigned char>(utf8[i]) & 0xc0) != 0x80) return std::nullopt;
+  }
+  return count;
+}
+
+void take_latin1(std::string_view& utf8, std::span<std::byte> out) noexcept {
+  std::size_t at = 0;
+  for (std::byte& byte : out) {
+    const auto first = static_cast<unsigned char>(utf8[at++]);
+    if (first < 0x80) {
+      byte = std::byte{first};
+    } else {
+      const auto second = static_cast<unsigned char>(utf8[at++]);
+      byte = static_cast<std::byte>((first & 3) << 6 | (second & 63));
+    }
+  }
+  utf8.remove_prefix(at);
+}
+
 std::string float_text(double value) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value < 0 ? "-Infinity" : "Infinity";

@@ -25,6 +25,13 @@ bool read_string_literal(std::string_view literal, std::string& text);
 // three bytes that Python's "surrogatepass" makes of it.
 bool read_raw_unicode(std::string_view line, std::string& text);
 
+// Of bytes that a pickle has as text, each as the character of its number: how many they are;
+// nothing: another character is among them.
+std::optional<std::uint64_t> latin1_bytes(std::string_view utf8) noexcept;
+
+// Takes as many of them from the text as `out` has; they are there.
+void take_latin1(std::string_view& utf8, std::span<std::byte> out) noexcept;
+
 // The decimal digits of a number in little-endian two's complement; nothing: of more than 1,024
 // bits, for which they would take too long.
 std::optional<std::string> decimal_of(std::string_view bytes);

@@ -9,6 +9,7 @@
 #include "format/torch/contents.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
@@ -18,6 +19,7 @@
 #include "format/pickle/text.h"
 #include "format/quoted.h"
 #include "format/sentence.h"
+#include "format/torch/arrays.h"
 #include "lib/try.h"
 
 namespace cairn::format::torch {
@@ -82,13 +84,16 @@ class Walk {
 
   Decoded<Contents> run() {
     CAIRN_CHECK(tensors_.find_storages(pickle_));
+    arrays_.emplace(graph_, static_cast<std::uint32_t>(tensors_.storages().size()));
     const std::size_t usual = pickle_.persistent.size();  // each storage has a tensor
     contents_.tensors.reserve(usual);
     tensor_steps_.reserve(usual);
     steps_.reserve(usual);
-    CAIRN_CHECK(visit(pickle_.root, {}));
+    name_ = options_.name;
+    CAIRN_CHECK(visit(pickle_.root, {.is_named = !name_.empty()}));
     while (!frames_.empty()) CAIRN_CHECK(step());
     contents_.storages = tensors_.storages();
+    std::ranges::copy(arrays_->storages(), std::back_inserter(contents_.storages));
     name_tensors();
     name_metadata();
     const std::uint64_t unsaid = contents_.left_out_count - contents_.left_out.size();
@@ -100,7 +105,8 @@ class Walk {
   Decoded<void> step();
   Decoded<void> visit(Ref value, Way way);
   Decoded<void> visit_object(Ref object, Way way);
-  Decoded<void> visit_tensor(Ref object, Way way);
+  Decoded<void> visit_number(Ref object, Way way);
+  Decoded<void> add_tensor(Decoded<StoredTensor> tensor, Way way);
   Decoded<void> enter(Ref container, Way way, Inside inside);
   Decoded<void> add_metadata(std::string text, Way way);
   Decoded<void> spend(std::uint64_t bytes);
@@ -122,6 +128,7 @@ class Walk {
   const Graph& graph_;
   const ReadOptions& options_;
   Tensors tensors_;
+  std::optional<Arrays> arrays_;
   Contents contents_;
   std::vector<Frame> frames_;
   std::vector<Step> steps_;
@@ -199,8 +206,9 @@ void Walk::leave_out_tensor(std::string_view why) {
 // Of an object that is left out the parts are not named too.
 void Walk::leave_out(Way way, std::string_view why) {
   if (way.opaque || ++contents_.left_out_count > kSentencesMax) return;
-  const std::string what =
-      way.step == kTop ? "all that the pickle holds" : sentence("the value ", quoted(name_));
+  const std::string what = way.step == kTop && name_.empty()
+                               ? "all that the pickle holds"
+                               : sentence("the value ", quoted(name_));
   contents_.left_out.push_back(sentence(what, " is left out: ", why));
 }
 
@@ -361,7 +369,11 @@ Decoded<void> Walk::visit_object(Ref object, Way way) {
   const Node& node = graph_[object];
   switch (call.role) {
     case Role::Tensor:
-      return visit_tensor(object, way);
+      return add_tensor(tensors_.read(object), way);
+    case Role::Array:
+      return add_tensor(arrays_->read(object), way);
+    case Role::Number:
+      return visit_number(object, way);
     case Role::NotPlain:
       leave_out(way, sentence("it is ", call.what));
       return {};
@@ -384,8 +396,14 @@ Decoded<void> Walk::visit_object(Ref object, Way way) {
   return {};
 }
 
-Decoded<void> Walk::visit_tensor(Ref object, Way way) {
-  auto tensor = tensors_.read(object);
+Decoded<void> Walk::visit_number(Ref object, Way way) {
+  auto text = arrays_->read_number(object);
+  if (text) return add_metadata(*std::move(text), way);
+  leave_out(way, text.error().what);
+  return {};
+}
+
+Decoded<void> Walk::add_tensor(Decoded<StoredTensor> tensor, Way way) {
   if (!tensor) {
     DecodeError error = std::move(tensor).error();
     if (error.code == Code::Unsupported || !options_.whole) {
@@ -399,7 +417,7 @@ Decoded<void> Walk::visit_tensor(Ref object, Way way) {
   tensor->facts.name = name_;
   contents_.tensors.push_back(*std::move(tensor));
   tensor_steps_.push_back(way.step);
-  contents_.is_lone |= way.step == kTop;
+  contents_.is_lone |= way.step == kTop && name_.empty();
   return {};
 }
 
@@ -443,7 +461,7 @@ std::optional<std::string> Walk::long_list(Ref list) {
 
 Decoded<void> Walk::add_metadata(std::string text, Way way) {
   if (way.opaque) return {};
-  if (way.step == kTop) {
+  if (way.step == kTop && name_.empty()) {
     leave_out(way, "it is neither a tensor nor something that holds any");
     return {};
   }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "format/decode_error.h"
@@ -19,10 +20,12 @@ struct ReadOptions {
   bool whole = true;
   // Of the pickle, by which the memory is bounded that is made of it.
   std::uint64_t pickle_bytes = 0;
+  // What the names begin with, and what the pickle's one value is called; empty: only keys name.
+  std::string_view name = {};
 };
 
 struct Contents {
-  std::vector<Storage> storages;      // those that the pickle names; keys are texts of the pickle
+  std::vector<Storage> storages;      // what the pickle names or has; texts are the pickle's
   std::vector<StoredTensor> tensors;  // sorted by name
   KeyValues metadata;                 // sorted by key
   // What is in the pickle and not above, a sentence without a full stop for each.

@@ -20,16 +20,27 @@
 
 namespace cairn::format::torch {
 
-// What a pickle knows of the bytes beside it.
+// How the bytes of a storage lie in the pickle itself.
+enum class PickledForm : std::uint8_t {
+  None,    // beside it
+  Bytes,   // as they are
+  Latin1,  // as text, pickle::take_latin1
+};
+
+// What a pickle knows of bytes, beside it or in it.
 struct Storage {
-  std::string_view key;             // by which they are found
+  std::string_view key;             // by which they are found, of those beside it
   std::uint64_t size_bytes = 0;     // that it must have
   std::uint32_t element_bytes = 0;  // of its first reference; 0: not known
+  PickledForm form = PickledForm::None;
+  std::string_view pickled = {};  // of those in it: they, or their text
 };
 
 // What a value is to a reader of tensors.
 enum class Role : std::uint8_t {
   Tensor,
+  Array,     // of NumPy
+  Number,    // of NumPy
   Dict,      // a class that is filled with items, or made of them
   List,      // a class that is made of a sequence, or filled with elements
   NotPlain,  // known, and nothing of these: `what` says it

@@ -28,6 +28,7 @@ struct StoredTensor {
   // from the first element to the last, and the facts are those of the tensor that is made of it.
   TensorFacts facts;
   std::unique_ptr<Rearranged> rearranged;  // nullptr: it is none
+  bool has_own_order = false;              // its facts say its byte order, whatever the others' is
 };
 
 // A storage, or the part of it that is meant.

@@ -110,6 +110,11 @@ Result<void> write_prefix(const Source& source, Format target, const TransferOpt
                                 (writing.step ? ", " + std::to_string(*writing.step) : ""));
   }
   CAIRN_TRY(graph, internal::meta_graph(source.location, options.follow_links));
+  const bool changed = !transfer.renamed.empty() || !transfer.casts.empty();
+  if (!graph.empty() && changed) {
+    transfer.warnings.push_back(options.output.string() + std::string(internal::kMetaSuffix) +
+                                ": TensorFlow's graph keeps the old names and dtypes");
+  }
   writing.meta_graph = std::move(graph);
   internal::Payload payload{source.checkpoint, std::move(fit.taken), std::move(writing), {}};
   payload.unchanged = [&] { return check_source(source, options); };

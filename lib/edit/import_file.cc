@@ -15,10 +15,12 @@
 #include "lib/edit/fit.h"
 #include "lib/edit/publish.h"
 #include "lib/edit/transfer.h"
+#include "lib/open/assemble.h"
 #include "lib/open/load.h"
 #include "lib/os/parallel.h"
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
+#include "lib/read/sums.h"
 #include "lib/try.h"
 #include "lib/write/shard_writer.h"
 
@@ -39,9 +41,30 @@ Error only_beside(const std::filesystem::path& source) {
               "a checkpoint elsewhere, use convert() (cairn convert)"};
 }
 
+Result<void> add_hash_of_values(const OpenCheckpoint& checkpoint, std::size_t position,
+                                format::TensorFacts& tensor) {
+  CAIRN_TRY(size_bytes, checkpoint.read_bytes(position, {}));
+  std::vector<std::byte> values(size_bytes);
+  CAIRN_CHECK(checkpoint.read(position, values, {}));
+  tensor.content_hash = format::xxh3_128(values);
+  return {};
+}
+
+Result<void> add_sums_of_slices(const OpenCheckpoint& checkpoint, std::size_t position,
+                                format::TensorFacts& tensor) {
+  for (format::SliceFacts& slice : tensor.slices) {
+    format::Span& span = slice.span;
+    CAIRN_TRY(sum,
+              crc32c_of(checkpoint.shards().file(span.shard), span.offset_bytes, span.size_bytes));
+    span.crc32c = sum;
+  }
+  return add_hash_of_values(checkpoint, position, tensor);
+}
+
 // The sums of the bytes as they are stored, and the hash of the values in row-major order.
 Result<void> add_sums_of(const OpenCheckpoint& checkpoint, std::size_t position,
                          format::TensorFacts& tensor) {
+  if (!tensor.slices.empty()) return add_sums_of_slices(checkpoint, position, tensor);
   const os::File& file = checkpoint.shards().file(tensor.span.shard);
   std::vector<std::byte> block(std::min<std::uint64_t>(kChunkBytes, tensor.span.size_bytes));
   TensorSums sums(tensor.span.size_bytes);
@@ -55,17 +78,23 @@ Result<void> add_sums_of(const OpenCheckpoint& checkpoint, std::size_t position,
   tensor.chunk_crc32cs = std::move(found.chunk_crc32cs);
   tensor.content_hash = found.content_hash;
   if (tensor.strides.empty() && !checkpoint.index().tensor(position).big_endian) return {};
-  CAIRN_TRY(size_bytes, checkpoint.read_bytes(position, {}));
-  std::vector<std::byte> values(size_bytes);
-  CAIRN_CHECK(checkpoint.read(position, values, {}));
-  tensor.content_hash = format::xxh3_128(values);
-  return {};
+  return add_hash_of_values(checkpoint, position, tensor);
+}
+
+std::uint64_t stored_bytes(format::TensorFacts& tensor) {
+  std::uint64_t bytes = 0;
+  for_each_span(tensor, [&](const format::Span& span) { bytes += span.size_bytes; });
+  return bytes;
 }
 
 // Tensors of which these are equal have the same values.
 auto how_read(const format::TensorFacts& tensor) {
   return std::tie(tensor.span.shard, tensor.span.offset_bytes, tensor.span.size_bytes, tensor.dtype,
                   tensor.other_byte_order, tensor.shape, tensor.strides);
+}
+
+bool are_tied(const format::TensorFacts& a, const format::TensorFacts& b) {
+  return a.slices.empty() && b.slices.empty() && how_read(a) == how_read(b);
 }
 
 // Tied tensors, whose bytes are the same and read in the same way, stand together.
@@ -82,16 +111,16 @@ Result<void> add_all_sums(const OpenCheckpoint& checkpoint, const ExecOptions& e
   std::vector<std::size_t> groups;  // where each begins
   std::uint64_t total_bytes = 0;
   for (std::size_t i = 0; i < positions.size(); ++i) {
-    const format::TensorFacts& tensor = facts.tensors[positions[i]];
-    if (i != 0 && how_read(tensor) == how_read(facts.tensors[positions[i - 1]])) continue;
+    format::TensorFacts& tensor = facts.tensors[positions[i]];
+    if (i != 0 && are_tied(tensor, facts.tensors[positions[i - 1]])) continue;
     groups.push_back(i);
-    total_bytes += tensor.span.size_bytes;
+    total_bytes += stored_bytes(tensor);
   }
   return os::run_parallel(
       exec, groups.size(), total_bytes, [&](std::size_t group) -> Result<std::uint64_t> {
         const std::size_t first = positions[groups[group]];
         CAIRN_CHECK(add_sums_of(checkpoint, first, facts.tensors[first]));
-        const format::TensorFacts& known = facts.tensors[first];
+        format::TensorFacts& known = facts.tensors[first];
         const std::size_t end = group + 1 < groups.size() ? groups[group + 1] : positions.size();
         for (std::size_t i = groups[group] + 1; i < end; ++i) {
           format::TensorFacts& same = facts.tensors[positions[i]];
@@ -99,19 +128,21 @@ Result<void> add_all_sums(const OpenCheckpoint& checkpoint, const ExecOptions& e
           same.chunk_crc32cs = known.chunk_crc32cs;
           same.content_hash = known.content_hash;
         }
-        return known.span.size_bytes;
+        return stored_bytes(known);
       });
 }
 
 // The bytes before and behind all tensors of the file; of a file that has none, all.
-std::vector<format::FileRange> index_ranges(const format::IndexFacts& facts,
-                                            const std::string& name, std::uint64_t size_bytes) {
+std::vector<format::FileRange> index_ranges(format::IndexFacts& facts, const std::string& name,
+                                            std::uint64_t size_bytes) {
   std::uint64_t begin = size_bytes;
   std::uint64_t end = 0;
-  for (const format::TensorFacts& tensor : facts.tensors) {
-    if (facts.shards[tensor.span.shard].name != name || tensor.span.size_bytes == 0) continue;
-    begin = std::min(begin, tensor.span.offset_bytes);
-    end = std::max(end, tensor.span.offset_bytes + tensor.span.size_bytes);
+  for (format::TensorFacts& tensor : facts.tensors) {
+    for_each_span(tensor, [&](const format::Span& span) {
+      if (facts.shards[span.shard].name != name || span.size_bytes == 0) return;
+      begin = std::min(begin, span.offset_bytes);
+      end = std::max(end, span.offset_bytes + span.size_bytes);
+    });
   }
   std::vector<format::FileRange> ranges;
   if (begin != 0) ranges.push_back({0, begin});
@@ -122,7 +153,7 @@ std::vector<format::FileRange> index_ranges(const format::IndexFacts& facts,
 
 // `opened`: before it was read for the facts, so that a replacement in between shows.
 Result<format::SourceIndexFacts> record_of(const std::string& name, const os::OpenedFile& opened,
-                                           const format::IndexFacts& facts) {
+                                           format::IndexFacts& facts) {
   format::SourceIndexFacts record{name, identity_of(opened.info), {}, {}};
   record.ranges = index_ranges(facts, name, opened.info.size_bytes);
   format::Xxh3Stream digest;
@@ -163,7 +194,11 @@ void record_left_out(const Parts& parts, format::IndexFacts& facts) {
 
 bool has_all_sums(const format::IndexView& index) {
   for (std::size_t i = 0; i < index.tensor_count(); ++i) {
-    if (!index.tensor(i).span.crc32c) return false;
+    const auto tensor = index.tensor(i);
+    if (!tensor.partitioned() && !tensor.span.crc32c) return false;
+  }
+  for (std::uint32_t i = 0; i < index.slice_count(); ++i) {
+    if (!index.slice(i).span.crc32c) return false;
   }
   return true;
 }

@@ -35,20 +35,35 @@ Result<std::vector<std::size_t>> wanted_positions(const OpenCheckpoint& source,
   return std::vector<std::size_t>(wanted.begin(), wanted.end());
 }
 
-// What each variable is called, by its key.
-std::map<std::string, std::string, std::less<>> variable_names(const ObjectGraph& graph,
-                                                               TensorNames wanted) {
-  std::map<std::string, std::string, std::less<>> names;
+using NamesByKey = std::map<std::string, std::string, std::less<>>;
+
+// What each variable is called, by its key. A full name that several have ("Variable", which is
+// TensorFlow's own where a program gives none) names none of them.
+NamesByKey variable_names(const ObjectGraph& graph, TensorNames wanted) {
+  NamesByKey names;
+  std::map<std::string_view, std::set<std::string_view>> keys_of;  // by full name
   for (const ObjectGraph::Node& node : graph.nodes) {
     for (const ObjectGraph::Attribute& attribute : node.attributes) {
       if (!attribute.key.ends_with(kVariableEnd)) continue;
-      const bool by_variable = wanted == TensorNames::Variable && !attribute.full_name.empty();
-      names.emplace(attribute.key, by_variable ? attribute.full_name
-                                               : attribute.key.substr(0, attribute.key.size() -
-                                                                             kVariableEnd.size()));
+      names.emplace(attribute.key,
+                    attribute.key.substr(0, attribute.key.size() - kVariableEnd.size()));
+      if (!attribute.full_name.empty()) keys_of[attribute.full_name].insert(attribute.key);
     }
   }
+  if (wanted != TensorNames::Variable) return names;
+  for (const auto& [full_name, keys] : keys_of) {
+    if (keys.size() == 1) names.find(*keys.begin())->second = full_name;
+  }
   return names;
+}
+
+// Errors: NotFound where there is no graph, in a sentence that says what to do.
+Result<ObjectGraph> graph_of(const Checkpoint& source) {
+  if (source.contains(kObjectGraphName)) return read_object_graph(source);
+  return Error{Code::NotFound, 0,
+               source.prefix().string() +
+                   ": has no object graph, so its tensors have only the stored names; leave out "
+                   "names (--names)"};
 }
 
 // The names that `options.names` gives. The object graph knows only the keys: it is left out.
@@ -57,9 +72,9 @@ Result<std::vector<std::string>> base_names(const Checkpoint& source,
                                             std::vector<std::size_t>& positions,
                                             Transfer& transfer) {
   const format::IndexView& index = OpenCheckpoint::of(source).index();
-  std::map<std::string, std::string, std::less<>> variables;
+  NamesByKey variables;
   if (options.names != TensorNames::Stored) {
-    CAIRN_TRY(graph, read_object_graph(source));
+    CAIRN_TRY(graph, graph_of(source));
     variables = variable_names(graph, options.names);
     const auto is_graph = [&](std::size_t i) { return index.tensor_name(i) == kObjectGraphName; };
     if (std::erase_if(positions, is_graph) > 0) {

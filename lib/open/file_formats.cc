@@ -32,6 +32,8 @@ constexpr std::array kFileFormats = {
     FileFormat{Format::PyTorch, "pytorch", ".pth", FileType::PyTorchLegacy, read_torch_legacy},
     FileFormat{Format::PyTorch, "pytorch", ".bin.index.json", FileType::PyTorchIndex,
                read_torch_hub_index},
+    FileFormat{Format::PyTorch, "pytorch", ".metadata", FileType::PyTorchDistributed,
+               read_torch_distributed},
 };
 
 const FileFormat* named_as(std::string_view file_name) noexcept {

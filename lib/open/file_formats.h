@@ -70,6 +70,7 @@ Result<FileIndex> read_tflite(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_torch(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_torch_legacy(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_torch_file(OpenShard file, const FileReadOptions& how);  // either
+Result<FileIndex> read_torch_distributed(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_torch_hub_index(OpenShard file, const FileReadOptions& how);
 
 // Unsupported: the file is one of several parts, which no one step can copy, move or remove.

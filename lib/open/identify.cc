@@ -284,6 +284,8 @@ std::string_view by_type(FileType type) noexcept {
       return "a file of PyTorch's torch.save, of before its Zip archives";
     case FileType::PyTorchIndex:
       return "the index of a PyTorch model in several files";
+    case FileType::PyTorchDistributed:
+      return "the metadata of a distributed checkpoint of PyTorch";
     case FileType::NumpyArchive:
       return "a Zip archive of NumPy arrays (.npz)";
     case FileType::Zip:

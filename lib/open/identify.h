@@ -22,8 +22,9 @@ enum class FileType : std::uint8_t {
   KerasArchive,
   KerasIndex,  // of several files; identify() says Json, since only the name tells
   PyTorchArchive,
-  PyTorchLegacy,  // from before the archives
-  PyTorchIndex,   // of several files; identify() says Json, since only the name tells
+  PyTorchLegacy,       // from before the archives
+  PyTorchIndex,        // of several files; identify() says Json, since only the name tells
+  PyTorchDistributed,  // its .metadata; identify() says Pickle, since only the name tells
   NumpyArchive,
   Zip,  // any other
   Numpy,

@@ -34,7 +34,7 @@ class ArchiveReader {
       : index_(index), how_(how), decoded_(file().path() + " (decoded)") {}
 
   Result<void> run() {
-    CAIRN_TRY(members, read_zip_members(file(), index_.shard.identity.size_bytes));
+    CAIRN_TRY(members, read_zip_members(file(), {0, index_.shard.identity.size_bytes}));
     const auto weights = std::ranges::find(members, kWeights, &Member::name);
     if (weights == members.end())
       return Error{Code::Unsupported, 0,

@@ -174,11 +174,30 @@ constexpr ForeignDirectory kForeignDirectories[] = {
     {".zarray", kZarr},
 };
 
+// A distributed checkpoint of PyTorch: what says where the tensors are in the other files.
+constexpr std::string_view kDistributedMetadata = ".metadata";
+constexpr std::string_view kDistributedSuffix = ".distcp";
+
+bool is_distributed(const os::Directory& directory) {
+  const auto names = directory.names();
+  return names && std::ranges::any_of(*names, [](const std::string& name) {
+           return name.ends_with(kDistributedSuffix);
+         });
+}
+
+Error no_distributed_metadata(const path& where, const char* what) {
+  return {Code::NotFound, 0,
+          where.string() + ": is " + what +
+              " of a distributed checkpoint of PyTorch, but the file .metadata is missing, which "
+              "says what the tensors are and is written last; copy it too, or save again"};
+}
+
 Error no_catalog(const os::Directory& directory, const path& dir) {
   for (const ForeignDirectory& each : kForeignDirectories) {
     if (directory.exists(each.file))
       return {Code::Unsupported, 0, dir.string() + ": is " + std::string(each.what)};
   }
+  if (is_distributed(directory)) return no_distributed_metadata(dir, "the directory");
   const auto versions = versions_in(directory, dir);
   if (!versions.empty()) {
     return {Code::NotFound, 0,
@@ -203,14 +222,15 @@ Result<Location> at_file(const path& file_path, os::Directory directory, const s
 // there, in the order in which transformers looks for them; what it would not read is named.
 Result<std::optional<Location>> at_hub(const path& dir, const os::Directory& directory,
                                        os::Links links) {
-  constexpr std::array<std::string_view, 8> kNames{"model.safetensors",
+  constexpr std::array<std::string_view, 9> kNames{"model.safetensors",
                                                    "model.safetensors.index.json",
                                                    "adapter_model.safetensors",
                                                    "diffusion_pytorch_model.safetensors",
                                                    "diffusion_pytorch_model.safetensors.index.json",
                                                    "pytorch_model.bin",
                                                    "pytorch_model.bin.index.json",
-                                                   "adapter_model.bin"};
+                                                   "adapter_model.bin",
+                                                   kDistributedMetadata};
   std::vector<std::string> there;
   for (const std::string_view name : kNames) {
     if (directory.exists(name)) there.emplace_back(name);
@@ -276,10 +296,19 @@ Location at_format(const path& file_path, os::Directory directory, const std::st
   return location;
 }
 
+// From one of its files.
+Result<Location> at_distributed(const path& file_path, os::Directory directory) {
+  if (!directory.exists(kDistributedMetadata)) return no_distributed_metadata(file_path, "a file");
+  const std::string name(kDistributedMetadata);
+  return at_format(file_path.parent_path() / name, std::move(directory), name,
+                   *file_format(FileType::PyTorchDistributed, name));
+}
+
 Result<Location> at_file(const path& file_path, os::Directory directory, const std::string& name,
                          os::Links links) {
   if (const auto base = base_of_checkpoint_file(directory, name))
     return at_index(std::move(directory), *base, file_path.parent_path() / *base, links);
+  if (name.ends_with(kDistributedSuffix)) return at_distributed(file_path, std::move(directory));
   if (belongs_to_saved_model(directory, name)) return at_saved_model(file_path.parent_path());
   // What its bytes say is no V1 file, so nobody has to look for one.
   const FileFormat* const marked = format_of(directory, name, links, {});
@@ -344,9 +373,12 @@ Result<Location> locate_named(const path& given, bool follow_links) {
       Code::Invalid, 0,
       given.string() +
           (leads || given.filename() == kCatalogName
-               ? ": is a directory or a catalog, and not the name of a checkpoint; give a prefix"
+               ? std::string(": is a directory or a catalog, and not the name of a checkpoint; "
+                             "give ") +
+                     (is_file ? "the file" : "a prefix")
                : ": is one file of a checkpoint; give the prefix of the checkpoint") +
-          ", " + location->prefix.string()};
+          ", " +
+          (is_file ? location->prefix.parent_path() / location->base : location->prefix).string()};
 }
 
 Result<Location> locate_prefix(const path& prefix) {

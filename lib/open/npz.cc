@@ -214,7 +214,7 @@ Result<FileIndex> read_npz(OpenShard file, const FileReadOptions& how) {
     return named_for_what_it_is(file.file, std::move(error),
                                 {FileType::NumpyArchive, FileType::Zip});
   };
-  const auto members = read_zip_members(file.file, file.identity.size_bytes);
+  const auto members = read_zip_members(file.file, {0, file.identity.size_bytes});
   if (!members) return refused(members.error());
   NpzReader reader(file.file, how.whole);
   if (auto done = reader.run(*members); !done) return refused(std::move(done).error());

@@ -106,11 +106,18 @@ class LegacyReader {
   }
 
   Result<std::vector<StoragePlace>> place_storages(const Pickles& pickles,
-                                                   const std::vector<Storage>& storages) const {
+                                                   const std::vector<Storage>& storages) {
     std::unordered_map<std::string_view, std::size_t> position_of;
-    for (std::size_t i = 0; i < storages.size(); ++i) position_of.emplace(storages[i].key, i);
     std::vector<StoragePlace> places(storages.size(),
                                      {.missing = "the file does not list its storage"});
+    for (std::size_t i = 0; i < storages.size(); ++i) {
+      if (storages[i].form == format::torch::PickledForm::None) {
+        position_of.emplace(storages[i].key, i);
+        continue;
+      }
+      CAIRN_TRY(place, place_of_pickled(index_.memory(), storages[i], {pickles.head, 0}));
+      places[i] = std::move(place);
+    }
     const format::pickle::Graph& graph = pickles.all[4].graph;
     if (!graph.is(pickles.all[4].root, Kind::List))
       return corrupt("its last pickle is no list of storages");

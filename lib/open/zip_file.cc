@@ -10,21 +10,55 @@ namespace cairn::internal {
 
 namespace zip = format::zip;
 
-Result<std::vector<zip::Member>> read_zip_members(const os::File& file, std::uint64_t size_bytes) {
-  os::Bytes tail(std::min<std::uint64_t>(size_bytes, zip::kTailBytes));
-  const std::uint64_t tail_offset = size_bytes - tail.size();
-  CAIRN_CHECK(file.read_at(tail_offset, tail));
-  const auto place = zip::find_directory(tail, size_bytes);
-  if (!place) return error_of(file.path(), place.error());
-  const bool in_tail = place->offset_bytes >= tail_offset;
-  os::Bytes longer(in_tail ? 0 : place->size_bytes);
-  CAIRN_CHECK(file.read_at(place->offset_bytes, longer));
+namespace {
+
+// Of most archives all is in it: no comment, and a short directory.
+constexpr std::uint64_t kUsualTailBytes = std::uint64_t{16} << 10;
+
+// The last bytes of a range, and where the directory lies, from the range's start.
+struct Tail {
+  os::Bytes bytes;
+  std::uint64_t offset_bytes = 0;  // from there
+  format::Decoded<zip::DirectoryPlace> place;
+
+  bool has_directory() const noexcept { return place && place->offset_bytes >= offset_bytes; }
+};
+
+Result<Tail> read_tail(const os::File& file, format::FileRange range, std::uint64_t bytes_max) {
+  os::Bytes bytes(std::min(range.size_bytes, bytes_max));
+  const std::uint64_t offset = range.size_bytes - bytes.size();
+  CAIRN_CHECK(file.read_at(range.offset_bytes + offset, bytes));
+  auto place = zip::find_directory(bytes, range.size_bytes);
+  return Tail{std::move(bytes), offset, std::move(place)};
+}
+
+}  // namespace
+
+Result<std::vector<zip::Member>> read_zip_members(const os::File& file, format::FileRange range) {
+  const auto error_at = [&](format::DecodeError reason) {
+    reason.byte_offset += range.offset_bytes;
+    return error_of(file.path(), reason);
+  };
+  CAIRN_TRY(tail, read_tail(file, range, kUsualTailBytes));
+  // An end record without members may have a second one in front of the tail.
+  if (!tail.has_directory() || tail.place->size_bytes == 0) {
+    CAIRN_TRY(longer, read_tail(file, range, zip::kTailBytes));
+    tail = std::move(longer);
+  }
+  if (!tail.place) return error_at(tail.place.error());
+  const zip::DirectoryPlace& place = *tail.place;
+  os::Bytes apart(tail.has_directory() ? 0 : place.size_bytes);
+  CAIRN_CHECK(file.read_at(range.offset_bytes + place.offset_bytes, apart));
   const std::span<const std::byte> directory =
-      in_tail ? std::span<const std::byte>(tail).subspan(place->offset_bytes - tail_offset,
-                                                         place->size_bytes)
-              : std::span<const std::byte>(longer);
-  auto members = zip::decode_directory(directory, *place);
-  if (!members) return error_of(file.path(), members.error());
+      tail.has_directory() ? std::span<const std::byte>(tail.bytes)
+                                 .subspan(place.offset_bytes - tail.offset_bytes, place.size_bytes)
+                           : std::span<const std::byte>(apart);
+  auto members = zip::decode_directory(directory, place);
+  if (!members) return error_at(members.error());
+  for (zip::Member& member : *members) {
+    member.header_offset_bytes += range.offset_bytes;
+    member.end_bytes_max += range.offset_bytes;
+  }
   return *std::move(members);
 }
 

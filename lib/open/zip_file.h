@@ -8,16 +8,17 @@
 #include <string>
 #include <vector>
 
+#include "format/facts.h"
 #include "format/zip/archive.h"
 #include "format/zip/inflate.h"
 #include "lib/os/file.h"
 
 namespace cairn::internal {
 
-// The members of an archive of `size_bytes`. Errors: Io; those of find_directory() and
-// decode_directory().
+// The members of the archive in this range of the file, which lies in it. Errors: Io; those of
+// find_directory() and decode_directory().
 Result<std::vector<format::zip::Member>> read_zip_members(const os::File& file,
-                                                          std::uint64_t size_bytes);
+                                                          format::FileRange range);
 
 // The file's bytes from a member's local header on, and where among them the member's own begin.
 struct ZipMemberHead {

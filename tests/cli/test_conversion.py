@@ -79,8 +79,14 @@ class Sources:
     def pytorch_compressed(self):
         return self.files("pytorch", "deflated.pt")
 
+    def pytorch_with_state_dict(self):
+        return self.files("pytorch", "unknown_class.pt")
+
     def pytorch_old(self):
         return self.files("pytorch", "legacy.pt")
+
+    def pytorch_distributed(self):
+        return self.test.golden("pytorch/distributed").name
 
     def npy(self):
         (self.dir / "a.npy").write_bytes(npy("<f4", (2, 3), TENSORS["a"][2]))
@@ -137,6 +143,8 @@ class Sources:
         if name == "saved/train2-9":
             (self.dir / "saved").mkdir()
             write_bundle(self.dir / name, {b"layer/kernel": b"abc", b"optimizer/m": b"de"})
+        elif name == "saved/ckpt-6":
+            self.test.golden("tensorflow/tf2_manager/tf_ckpts").rename(self.dir / "saved")
         elif name == "MODEL_DIR":
             (self.dir / name).mkdir()
             inside = Sources(self.test)
@@ -145,7 +153,7 @@ class Sources:
         else:
             made = {"pytorch_model.bin": self.pytorch, "model.safetensors": self.safetensors,
                     "old.ckpt-3": self.tensorflow_v1, "model.weights.h5": self.hdf5, "model.keras": self.keras,
-                    "arrays.npz": self.npz, "model.onnx": self.onnx_of_floats, "model.gguf": self.gguf_blocks}[name]()
+                    "model.ckpt": self.pytorch_with_state_dict, "arrays.npz": self.npz, "model.onnx": self.onnx_of_floats, "model.gguf": self.gguf_blocks}[name]()
             (self.dir / made).rename(self.dir / name)
 
 
@@ -159,6 +167,7 @@ ROWS = (
     ("PyTorch `.pt`", "pytorch"),
     ("PyTorch, compressed again", "pytorch_compressed"),
     ("PyTorch before 1.6", "pytorch_old"),
+    ("PyTorch, distributed checkpoint", "pytorch_distributed"),
     ("`.npy`", "npy"),
     ("`.npy`, Fortran order", "npy_fortran"),
     ("`.npz`", "npz"),

@@ -18,11 +18,11 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TARGETS = tuple(sorted(name.removesuffix("_fuzz.cc") for name in os.listdir(HERE) if name.endswith("_fuzz.cc")))
-WITH_FILES = ("directory", "round_trip")
+WITH_FILES = ("directory", "distributed", "round_trip")
 RUNS = {target: 10**5 if target in WITH_FILES else 10**7 for target in TARGETS}
 TIMEOUT_S = 20
 LENGTH_MAX = {"directory": 16_384, "index": 8_192, "bundle": 4_096, "table": 4_096, "v1": 4_096,
-              "hdf5": 16_384}
+              "hdf5": 16_384, "distributed": 8_192}
 SANITIZERS = {"ASAN_OPTIONS": "quarantine_size_mb=16:detect_leaks=1:detect_stack_use_after_return=0",
               "UBSAN_OPTIONS": "print_stacktrace=1",
               "ASAN_SYMBOLIZER_PATH": shutil.which("llvm-symbolizer-19") or shutil.which("llvm-symbolizer") or ""}

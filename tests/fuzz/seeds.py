@@ -119,6 +119,13 @@ def add_torch(seeds):
                 if member.endswith("/data.pkl") and archive.getinfo(member).file_size < 2_000:
                     for target in ("pickle", "torch"):
                         seeds.add(target, archive.read(member))
+    for name in ("distributed", "distributed_others"):
+        files = {}
+        for member in (".metadata", "__0_0.distcp", "__1_0.distcp"):
+            with open(os.path.join(folder, name, member), "rb") as file:
+                files[member] = file.read()
+        for member in ("__0_0.distcp", "__1_0.distcp"):
+            seeds.add("distributed", struct.pack("<I", len(files[".metadata"])) + files[".metadata"] + files[member])
     meta = ('{"dtype": 7, "sizes": [{"as_int": 4}, {"as_int": 3}], "strides": [{"as_int": 3}, {"as_int": 1}], '
             '"storage_offset": {"as_int": 0}, "layout": 7}')
     seeds.add("exported", ('{"config": {"w": {"path_name": "weight_0", "use_pickle": false, "tensor_meta": %s}}}' % meta).encode())

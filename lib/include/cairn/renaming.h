@@ -31,9 +31,11 @@ struct Renaming {
 // Which names of an object-based checkpoint of TensorFlow are meant. A variable is stored under a
 // key such as "model/dense/kernel/.ATTRIBUTES/VARIABLE_VALUE".
 enum class TensorNames : std::uint8_t {
-  Stored,    // the keys
-  Path,      // object paths, "model/dense/kernel": the keys of variables without their end
-  Variable,  // the full_name of each variable, "dense/kernel", else its object path
+  Stored,  // the keys
+  Path,    // object paths, "model/dense/kernel": the keys of variables without their end
+  // The full_name of each variable, "dense/kernel"; of those that have none, or one that others
+  // have too, the object path.
+  Variable,
 };
 
 }  // namespace cairn

@@ -1,0 +1,93 @@
+#pragma once
+
+// A zip archive of torch.save, a whole file or a part of one: its records, and what its pickle
+// says.
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "format/facts.h"
+#include "format/torch/contents.h"
+#include "lib/open/torch_memory.h"
+#include "lib/open/zip_file.h"
+
+namespace cairn::internal {
+
+// The bytes of a storage, in a shard.
+struct StoragePlace {
+  std::uint32_t shard = 0;  // 0: the file, 1: what was decoded
+  std::uint64_t offset_bytes = 0;
+  std::uint64_t size_bytes = 0;
+  std::string missing;  // not empty: it is not there, and why
+};
+
+// The bytes of a pickle, and where they begin in the file; nothing: they are not there as they are.
+struct PicklePlace {
+  std::span<const std::byte> bytes;
+  std::optional<std::uint64_t> offset_bytes;
+};
+
+// The place of a storage that is in the pickle itself: in the file if its bytes stand there, else
+// in memory.
+Result<StoragePlace> place_of_pickled(TorchMemory& memory, const format::torch::Storage& storage,
+                                      const PicklePlace& pickle);
+
+class TorchArchive {
+ public:
+  using Member = format::zip::Member;
+
+  // The archive in this range of the file. File and memory must outlive it. Errors: Io; Corrupt or
+  // Unsupported: there is none, or it does not begin with the range.
+  static Result<TorchArchive> open(const os::File& file, format::FileRange range,
+                                   TorchMemory& memory);
+
+  // All records lie in one folder, which is called as the file once was; with its slash.
+  const std::string& root() const noexcept { return root_; }
+  const std::vector<Member>& members() const noexcept { return members_; }
+
+  // By its name in the folder; nullptr: there is none.
+  const Member* record(std::string_view name) const;
+  bool has_record_below(std::string_view folder) const;
+
+  // Whether its numbers are big-endian. Corrupt: its record says neither.
+  Result<bool> is_big_endian() const;
+
+  // A record's bytes. Errors: Io; Unsupported: more than `bytes_max`, or it cannot be read;
+  // Corrupt: it cannot be decoded.
+  Result<os::Bytes> read_record(const Member& member, std::uint64_t bytes_max) const;
+
+  // Where its bytes are: in the file where it is stored, in memory where it is deflated.
+  Result<StoragePlace> place_record(const std::string& name);
+
+  // What the pickle (data.pkl) leads to, and the place of each storage. The bytes of `how` are set
+  // here.
+  struct Saved {
+    format::torch::Contents contents;
+    std::vector<StoragePlace> places;
+  };
+  Result<Saved> read_pickle(const Member& data, format::torch::ReadOptions how);
+
+  // An error about a member.
+  Error error(const Member& member, Code code, const std::string& why) const;
+
+ private:
+  TorchArchive(const os::File& file, TorchMemory& memory, std::vector<Member> members);
+
+  Result<void> check_readable(const Member& member) const;
+  Result<StoragePlace> place_pickled(const format::torch::Storage& storage, const Member& data,
+                                     const os::Bytes& bytes);
+  Result<StoragePlace> decode(const Member& member, std::uint64_t data_offset_bytes);
+
+  const os::File* file_;
+  TorchMemory* memory_;
+  std::vector<Member> members_;
+  std::string root_;
+  std::unordered_map<std::string_view, const Member*> records_;  // by their names in the folder
+};
+
+}  // namespace cairn::internal
