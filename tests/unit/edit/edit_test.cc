@@ -772,31 +772,5 @@ TEST_CASE("random merges and renames give what a map of names gives") {
   }
 }
 
-TEST_CASE("a file that tools may write into gets a hard link only on request") {
-  Sandbox box;
-  test::save(box / "ours", {kLeft});
-  TransferOptions lossy = to(box / "theirs");
-  lossy.allow_lossy = true;
-  REQUIRE(convert(box / "ours", Format::Safetensors, lossy));
-  const path theirs = box / "theirs.safetensors";
-  const path sources[] = {theirs};
-  const auto links = [&] { return test::fs::hard_link_count(theirs); };
-  CHECK(links() == 1);
-  CHECK(merge(sources, to(box / "m"))->used > Link::Hard);
-  CHECK(rename_tensors(theirs, {{}, {{"^", "new/"}}}, to(box / "r"))->transfer.used > Link::Hard);
-  CHECK(export_index(theirs, Format::TensorFlow, to(box / "e"))->used > Link::Hard);
-  CHECK(links() == 1);
-  // On request; and where an index is put beside the file, over its bytes.
-  TransferOptions hard = to(box / "h");
-  hard.link = Link::Hard;
-  CHECK(merge(sources, hard)->used == Link::Hard);
-  CHECK(links() == 2);
-  CHECK(export_index(theirs, Format::TensorFlow, {})->used == Link::Hard);
-  CHECK(links() == 3);
-  // What nobody writes into.
-  const path own[] = {box / "ours"};
-  CHECK(merge(own, to(box / "o"))->used == Link::Hard);
-}
-
 }  // namespace
 }  // namespace cairn
