@@ -173,6 +173,12 @@ Result<bool> is_beside(const Location& source, const TransferOptions& options) {
   return same_place({*directory, parts.base}, {source.directory, source.base});
 }
 
+// docs/decisions/0015.
+bool may_be_linked(format::ShardKind kind) noexcept {
+  return kind == format::ShardKind::Universal || kind == format::ShardKind::Headerless ||
+         kind == format::ShardKind::TensorFlow;
+}
+
 Result<std::vector<TempFile>> link_or_copy_shards(std::span<const os::File> files,
                                                   std::span<const std::string> names,
                                                   const Destination& to,

@@ -21,11 +21,12 @@ namespace cairn {
 
 // How a shard gets a second name.
 enum class Link : std::uint8_t {
-  // Of a shard of Cairn's or TensorFlow's, which nobody writes to again: hard link, else reflink,
-  // else copy. Of another file: reflink, else copy, because tools may write into it later, and so
-  // into each file that is linked to it.
+  // Of a shard of Cairn's or TensorFlow's, into which nobody writes again, and of a file beside
+  // which an index is put: hard link, else reflink, else copy. Of another file, with `output`:
+  // reflink, else copy, because tools may write into it later, and so into each file that is linked
+  // to it.
   Auto,
-  Hard,     // hard link, else an error
+  Hard,     // hard link, else an error; never of ONNX's external data, which onnx then refuses
   Reflink,  // a copy that shares its blocks with the original, else an error
   Copy,
 };
