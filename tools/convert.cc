@@ -42,6 +42,7 @@ std::optional<std::vector<std::string>> chosen_names(const std::string& source,
                                                      std::span<const std::string> excluded) {
   OpenOptions opening;
   opening.follow_links = flags.options.follow_links;
+  opening.formats = flags.options.formats;
   const auto checkpoint = Checkpoint::open(source, opening);
   if (!checkpoint) {
     complain(checkpoint.error());
@@ -75,6 +76,7 @@ int convert_verb(Arguments arguments) {
   line.add_each(
       "--exclude", [&](const std::string& word) { excluded.push_back(word); }, "TENSOR",
       "Leave out the tensors of this name or pattern, such as 'optimizer*'");
+  add_formats(line, flags.options.formats);
   add_lossy(line, flags);
   add_replace_json_threads(line, flags);
   if (const auto exit = line.parse(arguments)) return *exit;

@@ -265,6 +265,7 @@ Decoded<StoredTensor> Tensors::rebuild(std::string_view function,
   if (found == nullptr) return broken("it has no storage");
   const Reference& storage = *found;
   View view;
+  view.expand = expand_;
   view.dtype = storage.dtype;
   if (view.dtype == nullptr)
     return not_readable("its elements lie in a ", quoted(storage.type), ", which is not known");

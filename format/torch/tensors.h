@@ -53,7 +53,9 @@ struct Call {
 
 class Tensors {
  public:
-  explicit Tensors(const pickle::Pickle& pickle) noexcept : graph_(pickle.graph) {}
+  // `expand`: of View.
+  Tensors(const pickle::Pickle& pickle, bool expand) noexcept
+      : graph_(pickle.graph), expand_(expand) {}
 
   // The storages, by what the pickle says of each. Errors: Unsupported: it refers to something
   // beside it that is no storage; Corrupt: to a storage of a negative size.
@@ -102,6 +104,7 @@ class Tensors {
   Decoded<bool> flag(pickle::Ref metadata, std::string_view name) const;
 
   const pickle::Graph& graph_;
+  const bool expand_;
   std::vector<Storage> storages_;
   std::unordered_map<std::string_view, std::uint32_t> position_of_;  // of a key in storages_
   std::span<const pickle::Ref> persistent_;                          // ascending

@@ -95,10 +95,11 @@ Decoded<StoredTensor> placed(const Place& place, View view) {
   const bool overlaps = *reach < *count;
   const auto most = checked_mul(place.size_bytes, limits::kPickleRatioMax);
   const auto dense = checked_mul(*count, element_bytes);
-  if (overlaps && (!dense || (most && *dense > *most))) {
+  const bool is_large = most && dense && *dense > *most;
+  if (overlaps && (!dense || (is_large && !view.expand))) {
     return not_readable("its elements lie over each other, and apart they would take more than ",
                         limits::kPickleRatioMax, " times the ", place.size_bytes,
-                        " bytes that are stored");
+                        " bytes that are stored; the option expand (--expand) reads it");
   }
   facts.span.offset_bytes += *offset;
   facts.span.size_bytes = *size;

@@ -379,7 +379,7 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
     if (const std::string_view why = why_not_written(target); !why.empty())
       return Error{Code::Unsupported, 0, source.string() + ": " + std::string(why)};
     CAIRN_CHECK(internal::refuse_existing(options, target));
-    CAIRN_TRY(found, internal::find(source, options.follow_links));
+    CAIRN_TRY(found, internal::find(source, options.follow_links, options.formats));
     // What the file has besides is no tensor that is asked for.
     if (!options.allow_lossy && !options.tensors)
       CAIRN_CHECK(internal::check_nothing_left_out(found.parts));
