@@ -1,11 +1,9 @@
-#include <fmt/format.h>
-
-#include <span>
 #include <string>
 #include <vector>
 
 #include "cairn/edit.h"
 #include "output.h"
+#include "renaming.h"
 #include "transfer.h"
 #include "verb.h"
 
@@ -22,7 +20,7 @@ constexpr const char* kFooter =
     "OLD=NEW is split at the first '=', PATTERN=REPLACEMENT at the last '='. PATTERN is a\n"
     "regular expression in RE2's syntax. Every match in a name is replaced: $1 is the first\n"
     "group, $& is the match. Look-around and back-references are not supported. Patterns are\n"
-    "applied one after another, to the names that no --map names.\n\n"
+    "applied one after another, to the names that no --map names, after --strip-prefix.\n\n"
     "Exit status: 0 the result was written and is durable, 2 it could not be done.\n\n"
     "JSON: as for 'cairn import', and \"renamed\": a list of {\"from\",\"to\"}. With --dry-run:\n"
     "\"renamed\" alone.\n\n"
@@ -31,39 +29,13 @@ constexpr const char* kFooter =
     "  cairn rename saved/train2-9 --regex '^encoder_([0-9]+)/=encoder/layer_$1/' --dry-run\n"
     "  cairn rename saved/train2-9 --regex '/kernel$=/weight' --replace";
 
-// What stands before and behind the '=' at `at`.
-NameChange split(const std::string& word, std::size_t at) {
-  return {word.substr(0, at), word.substr(at + 1)};
-}
-
-std::string has_equals(const std::string& word) {
-  return word.find('=') == std::string::npos ? "'" + word + "' has no '='" : std::string();
-}
-
 void add_renaming(CommandLine& line, Renaming& renaming) {
   const auto to_map = [&renaming](const std::string& word) {
     renaming.names.push_back(split(word, word.find('=')));
   };
-  const auto to_pattern = [&renaming](const std::string& word) {
-    renaming.patterns.push_back(split(word, word.rfind('=')));
-  };
   line.add_each("--map", to_map, "OLD=NEW", "Rename the tensor OLD to NEW; may be repeated")
       .check(has_equals);
-  line.add_each("--regex", to_pattern, "PATTERN=REPLACEMENT",
-                "Replace each match in a name; may be repeated")
-      .check(has_equals);
-}
-
-void add_renamed(Json& json, std::span<const NameChange> changes) {
-  json.begin_array("renamed");
-  for (const NameChange& change : changes)
-    json.begin_object().text("from", change.from).text("to", change.to).end_object();
-  json.end_array();
-}
-
-void print_changes(std::span<const NameChange> changes) {
-  for (const NameChange& change : changes)
-    print(fmt::format("{} → {}\n", safe(change.from), safe(change.to)));
+  add_prefix_and_patterns(line, renaming, "--regex");
 }
 
 int dry_run(const std::string& path, const Renaming& renaming, const TransferFlags& flags) {

@@ -18,14 +18,21 @@ std::string_view variable(const char* name) {
   return value == nullptr ? std::string_view() : value;
 }
 
+std::optional<std::size_t> width_of(int descriptor) {
+  constexpr std::size_t kUsual = 80;
+  if (::isatty(descriptor) == 0) return std::nullopt;
+  winsize size{};
+  const bool known = ::ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col != 0;
+  return known ? std::size_t{size.ws_col} : kUsual;
+}
+
 }  // namespace
 
-std::optional<std::size_t> terminal_width() {
-  constexpr std::size_t kUsual = 80;
-  if (::isatty(STDOUT_FILENO) == 0) return std::nullopt;
-  winsize size{};
-  const bool known = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col != 0;
-  return known ? std::size_t{size.ws_col} : kUsual;
+std::optional<std::size_t> terminal_width() { return width_of(STDOUT_FILENO); }
+
+std::optional<std::size_t> columns_of_bars() {
+  if (variable("TERM") == "dumb") return std::nullopt;
+  return width_of(STDERR_FILENO);
 }
 
 std::string heading(std::string_view text) {

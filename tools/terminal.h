@@ -13,6 +13,9 @@ namespace cairn::tools {
 // How many characters fit into a line of stdout; nothing: it is no terminal.
 std::optional<std::size_t> terminal_width();
 
+// The same of stderr, if it is a terminal that can clear a line: TERM=dumb cannot.
+std::optional<std::size_t> columns_of_bars();
+
 // The text as a heading, bold where stdout is a terminal that has it. NO_COLOR, if it is set and
 // not empty, and TERM=dumb turn it off.
 std::string heading(std::string_view text);

@@ -5,7 +5,9 @@
 #include <filesystem>
 #include <map>
 
+#include "cast.h"
 #include "output.h"
+#include "renaming.h"
 #include "retention.h"
 #include "verb.h"
 
@@ -93,7 +95,7 @@ void add_output(CommandLine& line, TransferFlags& flags) {
       .check(names_files);
 }
 
-int report(const Result<Transfer>& transfer, bool json) {
+int report(const Result<Transfer>& transfer, bool json, bool with_values) {
   if (!transfer) {
     complain(transfer.error());
     return kFailed;
@@ -101,11 +103,18 @@ int report(const Result<Transfer>& transfer, bool json) {
   print_warnings(transfer->warnings);
   if (!json) {
     print_text(*transfer);
+    if (!transfer->renamed.empty())
+      print(fmt::format("  renamed: {} tensors\n", grouped(transfer->renamed.size())));
+    print_cast_counts(transfer->casts);
     return kYes;
   }
   Json object;
   object.begin_object();
   add_fields(object, *transfer);
+  if (with_values) {
+    add_renamed(object, transfer->renamed);
+    add_cast_counts(object, transfer->casts);
+  }
   object.end_object().finish();
   return kYes;
 }

@@ -44,7 +44,8 @@ auto run(const std::string& doing, TransferFlags& flags, Call call) {
 void print_text(const Transfer& transfer);
 void add_fields(Json& json, const Transfer& transfer);
 
-// Prints what a transfer did, or complains why it failed. Returns the exit code.
-int report(const Result<Transfer>& transfer, bool json);
+// Prints what a transfer did, or complains why it failed. Returns the exit code. `with_values`:
+// names and values too, which only convert changes.
+int report(const Result<Transfer>& transfer, bool json, bool with_values = false);
 
 }  // namespace cairn::tools

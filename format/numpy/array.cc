@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <limits>
 #include <optional>
@@ -32,7 +33,7 @@ constexpr std::size_t kHeaderBytesMax = 64u << 10;
 // ---- The dictionary -----------------------------------------------------------------------------
 
 struct Header {
-  std::optional<std::string> descr;
+  std::optional<std::string_view> descr;
   std::optional<bool> fortran_order;
   std::optional<std::vector<std::int64_t>> shape;
 };
@@ -52,10 +53,17 @@ class HeaderParser {
   }
 
  private:
+  static bool is_blank(char c) noexcept { return c == ' ' || c == '\n'; }
   void skip_blanks() {
-    std::size_t count = 0;
-    while (count < text_.size() && (text_[count] == ' ' || text_[count] == '\n')) ++count;
-    text_.remove_prefix(count);
+    if (text_.empty() || !is_blank(text_.front())) return;
+    // numpy pads a header with blanks to a multiple of 64 bytes.
+    constexpr std::uint64_t kEightBlanks = 0x2020'2020'2020'2020;
+    const auto bytes = as_bytes(text_);
+    std::size_t at = 0;
+    while (bytes.size() - at >= 8 && load_le<std::uint64_t>(bytes.data() + at) == kEightBlanks)
+      at += 8;
+    while (at < text_.size() && is_blank(text_[at])) ++at;
+    text_.remove_prefix(at);
   }
   bool sees_end() {
     skip_blanks();
@@ -77,12 +85,12 @@ class HeaderParser {
     return true;
   }
 
-  std::optional<std::string> take_text() {
+  std::optional<std::string_view> take_text() {
     const char quote = sees('"') ? '"' : '\'';
     if (!take(quote)) return std::nullopt;
     const std::size_t end = text_.find(quote);
     if (end == std::string_view::npos) return std::nullopt;
-    std::string word(text_.substr(0, end));
+    const std::string_view word = text_.substr(0, end);
     text_.remove_prefix(end + 1);
     return word;
   }
@@ -172,31 +180,39 @@ std::optional<Element> parse_element(std::string_view text) {
   return element;
 }
 
-// numpy's names of what both know.
+struct KnownElement {
+  std::string_view name;  // numpy's
+  char kind;
+  std::uint64_t width_bytes;
+  DType dtype;
+};
+
+// What both know.
+constexpr std::array<KnownElement, 16> kKnown = {{
+    {"f4", 'f', 4, DType::Float32},
+    {"f2", 'f', 2, DType::Float16},
+    {"f8", 'f', 8, DType::Float64},
+    {"f1", 'f', 1, DType::Float8E5M2},
+    {"i1", 'i', 1, DType::Int8},
+    {"i2", 'i', 2, DType::Int16},
+    {"i4", 'i', 4, DType::Int32},
+    {"i8", 'i', 8, DType::Int64},
+    {"u1", 'u', 1, DType::Uint8},
+    {"u2", 'u', 2, DType::Uint16},
+    {"u4", 'u', 4, DType::Uint32},
+    {"u8", 'u', 8, DType::Uint64},
+    {"b1", 'b', 1, DType::Bool},
+    {"c8", 'c', 8, DType::Complex64},
+    {"c16", 'c', 16, DType::Complex128},
+    {"V2", 'V', 2, DType::Bfloat16},
+}};
+
 std::optional<DType> dtype_of(const Element& element) {
-  struct Row {
-    std::string_view name;
-    DType dtype;
-  };
-  constexpr std::array<Row, 17> kKnown = {{{"f2", DType::Float16},
-                                           {"f4", DType::Float32},
-                                           {"f8", DType::Float64},
-                                           {"f1", DType::Float8E5M2},
-                                           {"i1", DType::Int8},
-                                           {"i2", DType::Int16},
-                                           {"i4", DType::Int32},
-                                           {"i8", DType::Int64},
-                                           {"u1", DType::Uint8},
-                                           {"u2", DType::Uint16},
-                                           {"u4", DType::Uint32},
-                                           {"u8", DType::Uint64},
-                                           {"b1", DType::Bool},
-                                           {"?", DType::Bool},
-                                           {"c8", DType::Complex64},
-                                           {"c16", DType::Complex128},
-                                           {"V2", DType::Bfloat16}}};
-  const auto* const found = std::ranges::find(kKnown, element.name, &Row::name);
-  return found == kKnown.end() ? std::nullopt : std::optional(found->dtype);
+  if (element.name.ends_with(']')) return std::nullopt;  // a unit
+  for (const KnownElement& known : kKnown) {
+    if (known.kind == element.kind && known.width_bytes == element.width_bytes) return known.dtype;
+  }
+  return std::nullopt;
 }
 
 // Whether these bytes without a type may be elements of the dtype.
@@ -243,6 +259,31 @@ void make_column_major(TensorFacts& tensor) {
     tensor.strides.push_back(stride);
     stride *= std::max<std::int64_t>(size, 1);
   }
+}
+
+// The dtype that numpy has in place of a quantized one.
+DType without_scale(DType dtype) noexcept {
+  switch (dtype) {
+    case DType::Qint8:
+      return DType::Int8;
+    case DType::Quint8:
+      return DType::Uint8;
+    case DType::Qint16:
+      return DType::Int16;
+    case DType::Quint16:
+      return DType::Uint16;
+    case DType::Qint32:
+      return DType::Int32;
+    default:
+      return dtype;
+  }
+}
+
+// Of one byte, of bytes, or void: there is no order.
+std::string with_order(std::string_view name) {
+  const bool ordered = name.size() > 1 && name != "i1" && name != "u1" && name != "b1" &&
+                       name.front() != 'S' && name.front() != 'V';
+  return std::string(ordered ? "<" : "|").append(name);
 }
 
 }  // namespace
@@ -293,6 +334,53 @@ Decoded<TensorFacts> decode_array(std::span<const std::byte> head, std::uint64_t
   tensor.span = {0, *data_offset, *data_bytes, std::nullopt};
   if (*header.fortran_order && tensor.shape.size() > 1) make_column_major(tensor);
   return tensor;
+}
+
+std::string descr_of(const ElementType& type) {
+  if (type.dtype == DType::Opaque) {
+    const auto element = parse_element(type.opaque_name);
+    constexpr std::string_view kKinds = "SUVMm";
+    // A quote would end the description.
+    const bool is_text = std::ranges::all_of(type.opaque_name, [](char c) {
+      return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '[' || c == ']';
+    });
+    const bool is_numpys = is_text && element && element->name == type.opaque_name &&
+                           kKinds.find(element->kind) != std::string_view::npos &&
+                           8 * element->width_bytes == type.opaque_bits;
+    return is_numpys ? with_order(type.opaque_name) : std::string();
+  }
+  const DType dtype = without_scale(type.dtype);
+  // numpy alone does not load '<f1'.
+  const auto* const known = std::ranges::find(kKnown, dtype, &KnownElement::dtype);
+  if (known != kKnown.end() && dtype != DType::Float8E5M2) return with_order(known->name);
+  const std::uint64_t width = element_bytes(dtype);
+  return width == 0 ? std::string() : sentence("|V", width);
+}
+
+bool is_told_by_descr(const ElementType& type, std::string_view descr) {
+  TensorFacts tensor;
+  return take_element(descr, tensor) && tensor.dtype == type.dtype &&
+         tensor.opaque_dtype == type.opaque_name;
+}
+
+std::string encode_head(std::string_view descr, std::span<const std::int64_t> shape) {
+  std::string text = sentence("{'descr': '", descr, "', 'fortran_order': False, 'shape': (");
+  for (const std::int64_t size : shape)
+    text += (text.ends_with('(') ? "" : " ") + std::to_string(size) + ",";
+  // As numpy prints it: (2, 3), but (3,).
+  if (shape.size() > 1) text.pop_back();
+  text += "), }";
+  constexpr std::size_t kAlignment = 64;
+  const bool is_wide = text.size() + kAlignment > std::numeric_limits<std::uint16_t>::max();
+  const std::size_t begin = kLengthAt + (is_wide ? 4 : 2);
+  text.append((kAlignment - (begin + text.size() + 1) % kAlignment) % kAlignment, ' ');
+  text += '\n';
+  std::string head(kMagic);
+  head += is_wide ? '\2' : '\1';
+  head += '\0';
+  if (is_wide) append_le(head, static_cast<std::uint32_t>(text.size()));
+  if (!is_wide) append_le(head, static_cast<std::uint16_t>(text.size()));
+  return head + text;
 }
 
 }  // namespace cairn::format::numpy

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 
 #include "format/decode_error.h"
 #include "format/facts.h"
@@ -29,5 +31,23 @@ Decoded<std::uint64_t> data_offset_bytes(std::span<const std::byte> preamble);
 // big-endian and opaque).
 Decoded<TensorFacts> decode_array(std::span<const std::byte> head, std::uint64_t file_bytes,
                                   std::optional<DType> void_dtype = std::nullopt);
+
+// What numpy calls the elements of a tensor: "<f4". Where numpy has no name for the dtype
+// (bfloat16, float8 and the like), void of the same width: "|V2"; for quantized ones the integers.
+// An opaque dtype is one of numpy's own that decode_array() named. Empty: no element of numpy's is
+// as wide.
+struct ElementType {
+  DType dtype{};
+  std::string_view opaque_name;
+  unsigned opaque_bits = 0;
+};
+std::string descr_of(const ElementType& type);
+
+// Whether decode_array() gives back the dtype by this description.
+bool is_told_by_descr(const ElementType& type, std::string_view descr);
+
+// The head of a row-major file, a multiple of 64 bytes: version 1.0, or 2.0 where it is longer than
+// 64 KiB.
+std::string encode_head(std::string_view descr, std::span<const std::int64_t> shape);
 
 }  // namespace cairn::format::numpy

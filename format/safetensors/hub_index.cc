@@ -11,6 +11,7 @@
 #include "format/le.h"
 #include "format/limits.h"
 #include "format/quoted.h"
+#include "format/safetensors/header.h"
 #include "format/sentence.h"
 
 namespace cairn::format::safetensors {
@@ -109,6 +110,18 @@ Decoded<HubIndex> decode_hub_index(std::span<const std::byte> json) {
   if (!weight_map) return refuse("\"weight_map\" is missing: nothing says which files there are");
   if (auto read = read_weight_map(*weight_map, index); !read) return std::move(read).error();
   return index;
+}
+
+std::string encode_hub_index(
+    std::span<const std::pair<std::string_view, std::string_view>> weight_map,
+    std::uint64_t total_bytes) {
+  std::string text = sentence("{\n  \"metadata\": {\n    \"total_size\": ", total_bytes,
+                              "\n  },\n  \"weight_map\": {");
+  for (const auto& [tensor, file] : weight_map) {
+    text += text.ends_with('{') ? "\n    " : ",\n    ";
+    text += json_string(tensor) + ": " + json_string(file);
+  }
+  return text + "\n  }\n}\n";
 }
 
 }  // namespace cairn::format::safetensors

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -29,5 +30,11 @@ struct HubIndex {
 // twice), Unsupported (the files hold the differences between two models, "delta_encoding"; more
 // files than limits::kShardsMax).
 Decoded<HubIndex> decode_hub_index(std::span<const std::byte> json);
+
+// The text of an index, as transformers writes it: these tensors, sorted by name, with their files.
+// `total_bytes`: of all tensors.
+std::string encode_hub_index(
+    std::span<const std::pair<std::string_view, std::string_view>> weight_map,
+    std::uint64_t total_bytes);
 
 }  // namespace cairn::format::safetensors

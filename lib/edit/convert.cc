@@ -6,15 +6,17 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
-#include <set>
+#include <span>
 #include <tuple>
 
-#include "format/digest.h"
-#include "format/dtype.h"
-#include "format/safetensors/header.h"
+#include "lib/edit/cast.h"
 #include "lib/edit/fit.h"
+#include "lib/edit/outgoing.h"
 #include "lib/edit/publish.h"
+#include "lib/edit/stream.h"
 #include "lib/edit/transfer.h"
+#include "lib/edit/write_npz.h"
+#include "lib/edit/write_safetensors.h"
 #include "lib/open/load.h"
 #include "lib/open/locate.h"
 #include "lib/os/parallel.h"
@@ -22,11 +24,9 @@
 #include "lib/read/open_checkpoint.h"
 #include "lib/try.h"
 #include "lib/write/batch.h"
-#include "lib/write/free_space.h"
 #include "lib/write/layout.h"
 #include "lib/write/publisher.h"
 #include "lib/write/remarks.h"
-#include "lib/write/shard_writer.h"
 #include "lib/write/writer_access.h"
 
 namespace cairn {
@@ -35,72 +35,24 @@ namespace {
 constexpr std::uint64_t kMetaBytesMax = std::uint64_t{1}
                                         << 31;  // protobuf's own limit on a message
 
-// Takes the bytes of one tensor, block after block.
-using Sink = std::function<Result<void>(std::span<const std::byte>)>;
-
-// Puts a tensor together that lies in several pieces, big-endian or not row-major: some rows at a
-// time.
-Result<void> stream_rows(const internal::OpenCheckpoint& source, std::size_t position,
-                         const Sink& sink) {
-  const auto shape = source.index().tensor(position).shape;
-  CAIRN_TRY(size_bytes, source.read_bytes(position, {}));
-  if (size_bytes == 0) return {};
-  const std::int64_t rows = shape.empty() ? 1 : shape[0];
-  const std::uint64_t row_bytes = size_bytes / static_cast<std::uint64_t>(rows);
-  const auto rows_at_once =
-      std::max<std::int64_t>(1, static_cast<std::int64_t>(internal::kWriteBlockBytes / row_bytes));
-  std::vector<Range> slice(shape.size());
-  std::vector<std::byte> block;
-  for (std::int64_t row = 0; row < rows; row += rows_at_once) {
-    const std::int64_t count = std::min(rows_at_once, rows - row);
-    if (!slice.empty()) slice[0] = {row, count};
-    block.resize(static_cast<std::uint64_t>(count) * row_bytes);
-    CAIRN_CHECK(source.read(position, block, slice));
-    CAIRN_CHECK(sink(block));
-  }
-  return {};
-}
-
-// The tensor's bytes, little-endian and row-major. What lies in one native piece is summed on the
-// way.
-Result<void> stream_tensor(const internal::OpenCheckpoint& source, std::size_t position,
-                           const Sink& sink) {
-  const auto tensor = source.index().tensor(position);
-  if (tensor.partitioned() || tensor.big_endian || !tensor.strides.empty())
-    return stream_rows(source, position, sink);
-  std::vector<std::byte> block(std::min(internal::kWriteBlockBytes, tensor.size_bytes));
-  std::uint32_t crc = 0;
-  for (std::uint64_t done = 0; done < tensor.size_bytes; done += block.size()) {
-    block.resize(std::min<std::uint64_t>(block.size(), tensor.size_bytes - done));
-    CAIRN_CHECK(
-        source.shards().copy_out(tensor.span.shard, tensor.span.offset_bytes + done, block));
-    crc = format::crc32c(block, crc);
-    CAIRN_CHECK(sink(block));
-  }
-  if (tensor.span.crc32c && crc != *tensor.span.crc32c)
-    return source.damaged(position, tensor.span, crc);
-  return {};
-}
-
-std::vector<TensorSpec> specs_of(const format::IndexView& index,
-                                 std::span<const std::size_t> taken) {
+std::vector<TensorSpec> specs_of(std::span<const internal::OutgoingTensor> tensors) {
   std::vector<TensorSpec> specs;
-  specs.reserve(taken.size());
-  for (const std::size_t i : taken) specs.push_back(internal::spec_of(index.tensor(i)));
+  specs.reserve(tensors.size());
+  for (const internal::OutgoingTensor& tensor : tensors) specs.push_back(tensor.spec);
   return specs;
 }
 
 // Names that share all their bytes in the source, and read them alike, share them in the target:
 // position → the first of them. A transposed view has other values in row-major order.
 std::vector<std::optional<std::size_t>> tied(const format::IndexView& index,
-                                             std::span<const std::size_t> taken) {
+                                             std::span<const internal::OutgoingTensor> taken) {
   using Strides = std::vector<std::pair<std::int64_t, std::int64_t>>;  // each with its dimension
   using Key = std::tuple<std::uint32_t, std::uint64_t, std::uint64_t, DType, std::string_view, bool,
                          Strides>;
   std::map<Key, std::size_t> first;
   std::vector<std::optional<std::size_t>> same_as(taken.size());
   for (std::size_t i = 0; i < taken.size(); ++i) {
-    const auto tensor = index.tensor(taken[i]);
+    const auto tensor = index.tensor(taken[i].position);
     if (tensor.partitioned() || tensor.size_bytes == 0 || tensor.encoding != format::Encoding::Raw)
       continue;
     Strides strides;
@@ -115,18 +67,19 @@ std::vector<std::optional<std::size_t>> tied(const format::IndexView& index,
   return same_as;
 }
 
-Result<void> write_encoded(const internal::OpenCheckpoint& source, std::size_t position,
-                           Writer& writer) {
+Result<void> write_encoded(const internal::OpenCheckpoint& source,
+                           const internal::OutgoingTensor& outgoing, Writer& writer) {
+  const std::size_t position = outgoing.position;
   const auto tensor = source.index().tensor(position);
   const bool strings_alone = tensor.encoding == format::Encoding::TensorFlowString &&
                              (tensor.big_endian || tensor.partitioned());
   if (strings_alone) {
     CAIRN_TRY(strings, source.copy_strings(position));
-    return writer.write_strings(tensor.name, strings.values);
+    return writer.write_strings(outgoing.spec.name, strings.values);
   }
   std::vector<std::byte> stored(tensor.size_bytes);
   CAIRN_CHECK(source.read(position, stored, {}));
-  return writer.write_encoded(tensor.name, stored);
+  return writer.write_encoded(outgoing.spec.name, stored);
 }
 
 struct Source {
@@ -134,18 +87,6 @@ struct Source {
   const internal::IndexIdentities& seen;
   const Checkpoint& checkpoint;
 };
-
-// The positions of the tensors that are asked for; nothing: all are.
-Result<std::optional<std::set<std::size_t>>> wanted_of(const internal::OpenCheckpoint& source,
-                                                       const TransferOptions& options) {
-  if (!options.tensors) return std::optional<std::set<std::size_t>>();
-  std::set<std::size_t> wanted;
-  for (const std::string& name : *options.tensors) {
-    CAIRN_TRY(position, source.find(name));
-    wanted.insert(position);
-  }
-  return std::optional(std::move(wanted));
-}
 
 // A checkpoint that is converted onto itself must be what was read.
 Result<void> check_source(const Source& source, const TransferOptions& options) {
@@ -157,8 +98,8 @@ Result<void> check_source(const Source& source, const TransferOptions& options) 
 Result<void> write_prefix(const Source& source, Format target, const TransferOptions& options,
                           Transfer& transfer) {
   const auto& opened = internal::OpenCheckpoint::of(source.checkpoint);
-  CAIRN_TRY(wanted, wanted_of(opened, options));
-  internal::FormatFit fit = internal::fit_of(opened.index(), target, wanted);
+  CAIRN_TRY(tensors, internal::outgoing_tensors(source.checkpoint, target, options, transfer));
+  internal::FormatFit fit = internal::fit_of(opened.index(), target, std::move(tensors));
   CAIRN_CHECK(internal::check_lossy(fit.lossy, internal::target_format(target), options, transfer));
   WriterOptions writing = internal::writer_options(source.checkpoint);
   writing.cairn_index = target == Format::Cairn;
@@ -169,6 +110,11 @@ Result<void> write_prefix(const Source& source, Format target, const TransferOpt
                                 (writing.step ? ", " + std::to_string(*writing.step) : ""));
   }
   CAIRN_TRY(graph, internal::meta_graph(source.location, options.follow_links));
+  const bool changed = !transfer.renamed.empty() || !transfer.casts.empty();
+  if (!graph.empty() && changed) {
+    transfer.warnings.push_back(options.output.string() + std::string(internal::kMetaSuffix) +
+                                ": TensorFlow's graph keeps the old names and dtypes");
+  }
   writing.meta_graph = std::move(graph);
   internal::Payload payload{source.checkpoint, std::move(fit.taken), std::move(writing), {}};
   payload.unchanged = [&] { return check_source(source, options); };
@@ -177,96 +123,57 @@ Result<void> write_prefix(const Source& source, Format target, const TransferOpt
   return {};
 }
 
-// What a safetensors file has no room for, and dtypes that not every reader of one takes.
-void warn_about_file(const Source& source, std::span<const TensorSpec> specs, Transfer& transfer) {
-  const std::string file = transfer.prefix.string();
-  std::set<std::string> newest;
-  for (const TensorSpec& spec : specs) {
-    if (internal::fits_header(spec, internal::SafetensorsReaders::All)) continue;
-    newest.emplace(spec.dtype == DType::Opaque ? spec.opaque.name
-                                               : format::safetensors_name(spec.dtype, false));
-  }
-  for (const std::string& dtype : newest) {
-    transfer.warnings.push_back(
-        file + ": has tensors of the dtype " + dtype +
-        ", which only the newest readers of safetensors know; other readers refuse the whole file");
-  }
+// An .npy file holds one array.
+Result<void> check_single(std::size_t count, const TransferOptions& options) {
+  if (count == 1) return {};
+  return Error{Code::Invalid, 0,
+               options.output.string() + ": an .npy file holds one tensor, and there are " +
+                   std::to_string(count) +
+                   "; choose one of them (--only TENSOR), or write an archive of all (npz)"};
+}
+
+// What a file of this format has no room for, beside tensors and metadata.
+void warn_about_file(const Source& source, Format target, Transfer& transfer) {
   internal::warn_of_graph(source.location, transfer.warnings);
+  const auto step = source.checkpoint.step();
+  if (!step || target == Format::Safetensors) return;
+  transfer.warnings.push_back(transfer.prefix.string() +
+                              ": does not have the step of its source, " + std::to_string(*step));
 }
 
-// The file that a plan for these tensors gives, its header made.
-Result<internal::Layout> plan_file(const Checkpoint& checkpoint, std::span<const TensorSpec> specs,
-                                   const TransferOptions& options) {
-  const format::KeyValues metadata = internal::metadata_for_file(checkpoint, specs);
-  // safetensors has no shared bytes: each name gets its own.
-  const std::vector<std::optional<std::size_t>> same_as(specs.size());
-  internal::Layout layout =
-      internal::plan_layout({specs, same_as, 0, metadata, internal::SafetensorsReaders::Newest}, 1);
-  if (specs.empty()) {  // a file without tensors has a header all the same
-    std::string head = format::safetensors::encode_header({}, metadata, 1);
-    const std::uint64_t head_bytes = head.size();
-    layout.shards.front() = {format::ShardKind::Universal, std::move(head), head_bytes};
+// One file, or a directory of several, with everything that it can name.
+Result<void> write_file(const Source& source, Format target, const TransferOptions& options,
+                        Transfer& transfer) {
+  const format::IndexView& index = internal::OpenCheckpoint::of(source.checkpoint).index();
+  CAIRN_TRY(tensors, internal::outgoing_tensors(source.checkpoint, target, options, transfer));
+  if (target == Format::Npy) CAIRN_CHECK(check_single(tensors.size(), options));
+  internal::FormatFit fit = internal::fit_of(index, target, std::move(tensors));
+  if (target == Format::Npz) internal::leave_out_mistaken(fit.taken, fit.lossy);
+  CAIRN_CHECK(internal::check_lossy(fit.lossy, internal::target_format(target), options, transfer));
+  if (target == Format::Npy) CAIRN_CHECK(check_single(fit.taken.size(), options));
+  warn_about_file(source, target, transfer);
+  const internal::FileContents contents{source.checkpoint, fit.taken};
+  switch (target) {
+    case Format::Npz:
+      return internal::write_npz(contents, options, transfer);
+    case Format::Npy:
+      return internal::write_npy(contents, options, transfer);
+    default:
+      return internal::write_safetensors(contents, options, transfer);
   }
-  if (!layout.shards.front().head.empty()) return layout;
-  return Error{Code::Unsupported, 0,
-               options.output.string() +
-                   ": the header would have more than 100,000,000 bytes, the limit of safetensors"};
 }
 
-// One file with a header and everything that it can name.
-Result<void> write_safetensors(const Source& from, const TransferOptions& options,
-                               Transfer& transfer) {
-  const internal::OpenCheckpoint& source = internal::OpenCheckpoint::of(from.checkpoint);
-  CAIRN_TRY(wanted, wanted_of(source, options));
-  const internal::FormatFit selection =
-      internal::fit_of(source.index(), Format::Safetensors, wanted);
-  CAIRN_CHECK(internal::check_lossy(selection.lossy, internal::target_format(Format::Safetensors),
-                                    options, transfer));
-  const std::vector<TensorSpec> specs = specs_of(source.index(), selection.taken);
-  CAIRN_TRY(layout, plan_file(from.checkpoint, specs, options));
-  const auto parts = internal::Prefix::of(options.output);
-  CAIRN_TRY(directory, os::Directory::open_or_create(parts.directory));
-  const std::string name = internal::safetensors_file(parts.base);
-  transfer.prefix = parts.directory / name;
-  warn_about_file(from, specs, transfer);
-  CAIRN_CHECK(internal::remove_stale_files(directory));
-  CAIRN_TRY(shards, internal::ShardWriter::create(directory, {name}, std::move(layout)));
-  std::uint64_t total_bytes = 0;
-  for (const std::size_t i : selection.taken) total_bytes += source.index().tensor(i).size_bytes;
-  const auto pour_one = [&](std::size_t i) -> Result<std::uint64_t> {
-    std::uint64_t done = 0;
-    const Sink sink = [&](auto block) -> Result<void> {
-      // Between two blocks: one tensor may be all there is.
-      CAIRN_CHECK(os::unless_stopped(options.exec.stop));
-      auto written = shards.write(i, done, block);
-      done += block.size();
-      return written;
-    };
-    CAIRN_CHECK(stream_tensor(source, selection.taken[i], sink));
-    return done;
-  };
-  CAIRN_CHECK(os::run_parallel(options.exec, specs.size(), total_bytes, pour_one));
-  transfer.payload_bytes_copied = total_bytes;
-  CAIRN_CHECK(shards.sync());
-  CAIRN_TRY(publisher, internal::Publisher::begin({directory, parts.base, options.output.string()},
-                                                  {options.lock_wait, options.exec.stop}));
-  CAIRN_CHECK(publisher.publish_file(shards.temps().front(), options.replace));
-  internal::warn_if_moved(directory, transfer);
-  return {};
+bool is_file_format(Format target) noexcept {
+  return target == Format::Safetensors || target == Format::Npz || target == Format::Npy;
 }
 
 // Empty: convert writes it.
 std::string_view why_not_written(Format target) noexcept {
   if (target == Format::TensorFlowV1)
     return "Cairn does not write TensorFlow V1 checkpoints; write the format tensorflow instead";
-  if (target == Format::Npy)
-    return "a .npy file holds only one array; use 'cairn cat --npy' to write one";
-  if (target == Format::Npz)
-    return "Cairn does not write .npz files; use 'cairn cat --npy' to write one tensor as .npy";
   if (target == Format::PyTorch)
     return "Cairn does not write PyTorch files; write the format safetensors instead, which "
-           "PyTorch "
-           "reads with the safetensors library";
+           "PyTorch reads with the safetensors library";
   if (target == Format::Gguf)
     return "Cairn does not write GGUF files; write the format safetensors or cairn instead";
   if (target == Format::Hdf5 || target == Format::Keras)
@@ -308,10 +215,12 @@ Result<void> refuse_existing(const TransferOptions& options, Format target) {
   const auto parts = Prefix::of(options.output);
   const auto directory = os::Directory::open(parts.directory);
   if (!directory) return {};
-  const std::string file = safetensors_file(parts.base);
-  const Target target_file{*directory, {}, options.output.string()};
-  if (target == Format::Safetensors)
-    return refuse_existing(target_file, std::array<std::string_view, 1>{file});
+  if (target == Format::Safetensors) return {};  // refuse_safetensors()
+  if (target == Format::Npz || target == Format::Npy) {
+    const std::string file = with_suffix(parts.base, target == Format::Npz ? ".npz" : ".npy");
+    return refuse_existing({*directory, {}, options.output.string()},
+                           std::array<std::string_view, 1>{file});
+  }
   constexpr std::array kIndexes{kCairnSuffix, kTensorFlowSuffix};
   const Target prefix{*directory, parts.base, options.output.string()};
   CAIRN_CHECK(refuse_existing(prefix, kIndexes));
@@ -320,46 +229,33 @@ Result<void> refuse_existing(const TransferOptions& options, Format target) {
 
 Result<void> rewrite(const Payload& payload, const TransferOptions& options, Transfer& transfer) {
   const OpenCheckpoint& source = OpenCheckpoint::of(payload.checkpoint);
-  std::vector<TensorSpec> specs = specs_of(source.index(), payload.taken);
   WriterOptions writing = payload.writing;
   writing.replace = options.replace;
   writing.lock_wait = options.lock_wait;
-  CAIRN_TRY(writer, Writer::create(options.output, std::move(specs), writing));
+  CAIRN_TRY(writer, Writer::create(options.output, specs_of(payload.taken), writing));
   if (payload.unchanged) WriterAccess::before_publishing(writer, payload.unchanged);
   const auto same_as = tied(source.index(), payload.taken);
-  std::vector<std::size_t> raw;
-  std::vector<std::size_t> encoded;
-  std::uint64_t total_bytes = 0;
+  std::vector<OutgoingTensor> raw;
+  std::vector<OutgoingTensor> encoded;
   for (std::size_t i = 0; i < payload.taken.size(); ++i) {
-    const auto tensor = source.index().tensor(payload.taken[i]);
+    const OutgoingTensor& outgoing = payload.taken[i];
+    const auto tensor = source.index().tensor(outgoing.position);
     if (same_as[i])
-      CAIRN_CHECK(writer.tie(tensor.name, source.index().tensor_name(payload.taken[*same_as[i]])));
+      CAIRN_CHECK(writer.tie(outgoing.spec.name, payload.taken[*same_as[i]].spec.name));
     if (same_as[i]) continue;
-    if (tensor.encoding == format::Encoding::Raw) {
-      raw.push_back(payload.taken[i]);
-      total_bytes += tensor.size_bytes;
-    } else {
-      encoded.push_back(payload.taken[i]);
-      transfer.payload_bytes_copied += tensor.size_bytes;
-    }
+    const bool is_raw = tensor.encoding == format::Encoding::Raw;
+    (is_raw ? raw : encoded).push_back(outgoing);
+    transfer.payload_bytes_copied += is_raw ? *spec_bytes(outgoing.spec) : tensor.size_bytes;
   }
-  const auto pour_one = [&](std::size_t i) -> Result<std::uint64_t> {
-    const auto tensor = source.index().tensor(raw[i]);
-    const Sink sink = [&](auto block) {
-      return os::unless_stopped(options.exec.stop).and_then([&] {
-        return writer.append(tensor.name, block);
-      });
-    };
-    CAIRN_CHECK(stream_tensor(source, raw[i], sink));
-    return tensor.size_bytes;
+  const auto write = [&](std::size_t i, std::uint64_t, std::span<const std::byte> block) {
+    return writer.append(raw[i].spec.name, block);
   };
-  CAIRN_CHECK(os::run_parallel(options.exec, raw.size(), total_bytes, pour_one));
+  CAIRN_CHECK(stream_tensors({source, raw, options.exec, transfer.casts}, write));
   // In the order of names, so that the same source gives the same file.
-  for (const std::size_t i : encoded) {
+  for (const OutgoingTensor& outgoing : encoded) {
     CAIRN_CHECK(os::unless_stopped(options.exec.stop));
-    CAIRN_CHECK(write_encoded(source, i, writer));
+    CAIRN_CHECK(write_encoded(source, outgoing, writer));
   }
-  transfer.payload_bytes_copied += total_bytes;
   CAIRN_CHECK(writer.commit(options.exec));
   std::ranges::copy(writer.warnings(), std::back_inserter(transfer.warnings));
   const os::Directory& directory = WriterAccess::directory(writer);
@@ -378,7 +274,15 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
       return Error{Code::Invalid, 0, source.string() + ": convert needs an output prefix"};
     if (const std::string_view why = why_not_written(target); !why.empty())
       return Error{Code::Unsupported, 0, source.string() + ": " + std::string(why)};
+    if (options.max_shard_bytes != 0 && target != Format::Safetensors) {
+      return Error{
+          Code::Invalid, 0,
+          options.output.string() + ": only a safetensors model is split into several files"};
+    }
+    Transfer transfer;
     CAIRN_CHECK(internal::refuse_existing(options, target));
+    if (target == Format::Safetensors)
+      CAIRN_CHECK(internal::refuse_safetensors(options, transfer.warnings));
     CAIRN_TRY(found, internal::find(source, options.follow_links, options.formats));
     // What the file has besides is no tensor that is asked for.
     if (!options.allow_lossy && !options.tensors)
@@ -386,13 +290,13 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
     OpenOptions opening;
     opening.exec = options.exec;
     CAIRN_TRY(checkpoint, internal::OpenCheckpoint::make(std::move(found.parts), opening));
-    Transfer transfer;
     transfer.prefix = options.output;
     transfer.used = Link::Copy;
-    transfer.warnings.assign(checkpoint.warnings().begin(), checkpoint.warnings().end());
+    std::ranges::copy(checkpoint.warnings(), std::back_inserter(transfer.warnings));
     const Source from{found.location, found.seen, checkpoint};
-    CAIRN_CHECK(target == Format::Safetensors ? write_safetensors(from, options, transfer)
-                                              : write_prefix(from, target, options, transfer));
+    CAIRN_CHECK(is_file_format(target) ? write_file(from, target, options, transfer)
+                                       : write_prefix(from, target, options, transfer));
+    internal::warn_of_casts(transfer.prefix, transfer);
     return transfer;
   });
 }

@@ -1,12 +1,14 @@
 #include "lib/edit/fit.h"
 
 #include <algorithm>
-#include <optional>
+#include <iterator>
 #include <utility>
 
+#include "format/numpy/array.h"
 #include "format/quoted.h"
 #include "format/safetensors/header.h"
 #include "format/safetensors/own_metadata.h"
+#include "format/zip/writer.h"
 #include "lib/read/open_checkpoint.h"
 #include "lib/write/layout.h"
 #include "lib/write/remarks.h"
@@ -24,18 +26,32 @@ bool goes_into_file(std::string_view key, std::string_view value) noexcept {
   return kept && is_utf8(key) && is_utf8(value);
 }
 
-bool fits(const TensorSpec& spec, Format target) noexcept {
+format::numpy::ElementType element_type(const TensorSpec& spec) noexcept {
+  return {spec.dtype, spec.opaque.name, spec.opaque.bits};
+}
+
+// Whether numpy can load it: it takes at most 64 dimensions.
+bool fits_npy(const TensorSpec& spec) {
+  constexpr std::size_t kDimensionsMax = 64;
+  return spec.shape.size() <= kDimensionsMax && !numpy_descr(spec).empty();
+}
+
+}  // namespace
+
+bool fits(const TensorSpec& spec, Format target) {
   switch (target) {
     case Format::Safetensors:
       return fits_header(spec, SafetensorsReaders::Newest);
     case Format::TensorFlow:
       return fits_bundle(spec.dtype, spec.name);
+    case Format::Npz:
+      return fits_npy(spec) && format::zip::can_be_member(spec.name + ".npy");
+    case Format::Npy:
+      return fits_npy(spec);
     default:
       return true;
   }
 }
-
-}  // namespace
 
 bool is_bookkeeping(std::string_view key) noexcept {
   return key == "cairn.saved_s" || key == "cairn.keep_every_h" || key == "cairn.next_keep_s";
@@ -75,19 +91,28 @@ void add_metadata_lost_to_bundle(const format::IndexView& index, LossyItems& los
   }
 }
 
+std::string numpy_descr(const TensorSpec& spec) {
+  return format::numpy::descr_of(element_type(spec));
+}
+
+bool is_named_by_numpy(const TensorSpec& spec) {
+  return format::numpy::is_told_by_descr(element_type(spec), numpy_descr(spec)) &&
+         spec.dtype != DType::Bfloat16;
+}
+
 FormatFit fit_of(const format::IndexView& index, Format target,
-                 const std::optional<std::set<std::size_t>>& wanted) {
+                 std::vector<OutgoingTensor> tensors) {
   FormatFit fit;
-  for (std::size_t i = 0; i < index.tensor_count(); ++i) {
-    if (wanted && !wanted->contains(i)) continue;
-    const TensorSpec spec = spec_of(index.tensor(i));
-    if (fits(spec, target)) {
-      fit.taken.push_back(i);
+  for (OutgoingTensor& tensor : tensors) {
+    if (fits(tensor.spec, target)) {
+      fit.taken.push_back(std::move(tensor));
     } else {
-      fit.lossy.add_tensor(spec);
+      tensor.spec.name = index.tensor_name(tensor.position);
+      fit.lossy.add_tensor(tensor.spec);
     }
   }
-  if (target == Format::TensorFlow) add_metadata_lost_to_bundle(index, fit.lossy);
+  if (target == Format::TensorFlow || target == Format::Npz || target == Format::Npy)
+    add_metadata_lost_to_bundle(index, fit.lossy);
   for (std::size_t i = 0; target == Format::Safetensors && i < index.metadata_count(); ++i) {
     const auto [key, value] = index.metadata(i);
     if (!goes_into_file(key, value)) fit.lossy.add_metadata(key);
@@ -102,7 +127,16 @@ FormatFit fit_of(const format::IndexView& index, Format target,
 }
 
 TargetFormat target_format(Format target) noexcept {
-  return {target == Format::Safetensors ? "a safetensors file" : "TensorFlow's format"};
+  switch (target) {
+    case Format::Safetensors:
+      return {"a safetensors file"};
+    case Format::Npz:
+      return {"an .npz archive"};
+    case Format::Npy:
+      return {"an .npy file"};
+    default:
+      return {"TensorFlow's format"};
+  }
 }
 
 Result<void> check_lossy(const LossyItems& lossy, const TargetFormat& holder,
@@ -115,7 +149,7 @@ Result<void> check_lossy(const LossyItems& lossy, const TargetFormat& holder,
                      "; nothing is written; to leave it out, use allow_lossy (--allow-lossy); " +
                      std::string(holder.instead)};
   }
-  transfer.not_nameable = lossy.tensors;
+  std::ranges::copy(lossy.tensors, std::back_inserter(transfer.not_nameable));
   transfer.metadata_left_out = lossy.metadata;
   transfer.safetensors_metadata_left_out = lossy.safetensors_metadata;
   for (const std::string& what : lossy.described)

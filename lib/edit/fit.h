@@ -4,8 +4,6 @@
 // before a byte is written, and is an error unless the caller allows it.
 
 #include <cstddef>
-#include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +12,7 @@
 #include "cairn/convert.h"
 #include "format/cairn/index.h"
 #include "format/facts.h"
+#include "lib/edit/outgoing.h"
 
 namespace cairn::internal {
 
@@ -42,16 +41,25 @@ struct LossyItems {
   void add_safetensors_metadata(std::string_view key);
 };
 
-// Which tensors of a checkpoint go where.
+// Whether a target can hold the tensor.
+bool fits(const TensorSpec& spec, Format target);
+
+// Which of these tensors a target takes, in their order; what does not fit is named as the source
+// names it.
 struct FormatFit {
-  std::vector<std::size_t> taken;  // positions, ascending
+  std::vector<OutgoingTensor> taken;
   LossyItems lossy;
 };
-// `wanted`: the positions that are meant at all; nothing: all.
 FormatFit fit_of(const format::IndexView& index, Format target,
-                 const std::optional<std::set<std::size_t>>& wanted = std::nullopt);
+                 std::vector<OutgoingTensor> tensors);
 
-// The metadata, of either kind, that a P.index loses.
+// numpy's description of the tensor's elements; empty: it has none.
+std::string numpy_descr(const TensorSpec& spec);
+
+// Whether the dtype is known by it, and not only how wide an element is.
+bool is_named_by_numpy(const TensorSpec& spec);
+
+// The metadata, of either kind, that a target without any loses, such as a P.index.
 void add_metadata_lost_to_bundle(const format::IndexView& index, LossyItems& lossy);
 
 // What cannot hold it, for messages: "TensorFlow's format"; and what to do instead.

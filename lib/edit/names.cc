@@ -17,46 +17,84 @@
 namespace cairn::internal {
 namespace {
 
-// The names of one index on their way.
+// Names on their way.
 class Names {
  public:
-  Names(const std::filesystem::path& path, const format::IndexView& index)
-      : path_(path), index_(index), to_(index.tensor_count()), fixed_(index.tensor_count()) {
-    for (std::size_t i = 0; i < to_.size(); ++i) to_[i] = index.tensor_name(i);
-  }
+  explicit Names(NamesRequest request)
+      : request_(std::move(request)), to_(request_.names), fixed_(to_.size()) {}
 
-  Result<void> set(const NameChange& change);
-  Result<void> replace(const NameChange& change);
+  Result<void> apply(const Renaming& renaming);
   Result<void> check() const;
-  std::vector<NameChange> changes() const;
+  std::vector<std::string> take() { return std::move(to_); }
 
  private:
   Error error(Code code, const std::string& what) const {
-    return {code, 0, path_.string() + ": " + what};
+    return {code, 0, request_.path.string() + ": " + what};
   }
+  // Of the tensor in its index, for messages.
+  std::string quoted(std::size_t i) const {
+    return format::quoted(request_.index.tensor_name(request_.positions[i]));
+  }
+  Result<void> set(const std::vector<NameChange>& changes);
+  Result<void> strip(const std::string& prefix);
+  Result<void> replace(const NameChange& change);
   Result<void> check_length(std::size_t i) const;
   Result<void> check_unique() const;
+  std::vector<std::size_t> by_name(const std::vector<std::string>& names) const;
 
-  const std::filesystem::path& path_;
-  const format::IndexView& index_;
+  const NamesRequest request_;
   std::vector<std::string> to_;  // parallel to the tensors
   std::vector<bool> fixed_;      // renamed by name: patterns leave it alone
 };
 
-Result<void> Names::set(const NameChange& change) {
-  const auto position = index_.find(change.from);
-  if (!position) {
-    std::string nearest;
-    for (const std::string& name : nearest_names(index_, change.from))
-      nearest += (nearest.empty() ? "; similar names: " : ", ") + format::quoted(name);
-    return error(Code::NotFound, "no tensor " + format::quoted(change.from) + nearest);
-  }
-  if (fixed_[*position])
-    return error(Code::Invalid, "tensor " + format::quoted(change.from) +
-                                    " is renamed twice; give it one new name");
-  to_[*position] = change.to;
-  fixed_[*position] = true;
+Result<void> Names::apply(const Renaming& renaming) {
+  CAIRN_CHECK(set(renaming.names));
+  if (!renaming.strip_prefix.empty()) CAIRN_CHECK(strip(renaming.strip_prefix));
+  for (const NameChange& pattern : renaming.patterns) CAIRN_CHECK(replace(pattern));
   return {};
+}
+
+// The tensors in the order of these names.
+std::vector<std::size_t> Names::by_name(const std::vector<std::string>& names) const {
+  std::vector<std::size_t> order(names.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  const auto less = [&](std::size_t a, std::size_t b) {
+    return std::tie(names[a], a) < std::tie(names[b], b);
+  };
+  if (!std::ranges::is_sorted(names)) std::ranges::sort(order, less);
+  return order;
+}
+
+Result<void> Names::set(const std::vector<NameChange>& changes) {
+  if (changes.empty()) return {};
+  const std::vector<std::size_t> order = by_name(request_.names);
+  const auto name = [&](std::size_t i) -> const std::string& { return request_.names[i]; };
+  for (const NameChange& change : changes) {
+    const auto at = std::ranges::lower_bound(order, change.from, {}, name);
+    if (at == order.end() || name(*at) != change.from) {
+      std::string nearest;
+      for (const std::string& similar : nearest_names(request_.index, change.from))
+        nearest += (nearest.empty() ? "; similar names: " : ", ") + format::quoted(similar);
+      return error(Code::NotFound, "no tensor " + format::quoted(change.from) + nearest);
+    }
+    if (fixed_[*at])
+      return error(Code::Invalid, "tensor " + format::quoted(change.from) +
+                                      " is renamed twice; give it one new name");
+    to_[*at] = change.to;
+    fixed_[*at] = true;
+  }
+  return {};
+}
+
+Result<void> Names::strip(const std::string& prefix) {
+  bool found = false;
+  for (std::size_t i = 0; i < to_.size(); ++i) {
+    if (fixed_[i] || !to_[i].starts_with(prefix)) continue;
+    found = true;
+    to_[i].erase(0, prefix.size());
+  }
+  if (found) return {};
+  return error(Code::NotFound, "no tensor's name begins with " + format::quoted(prefix));
 }
 
 Result<void> Names::replace(const NameChange& change) {
@@ -76,51 +114,40 @@ Result<void> Names::replace(const NameChange& change) {
 
 Result<void> Names::check_length(std::size_t i) const {
   if (to_[i].size() <= format::limits::kNameBytesMax) return {};
-  return error(Code::Invalid, "tensor " + format::quoted(index_.tensor_name(i)) +
+  return error(Code::Invalid, "tensor " + quoted(i) +
                                   " would get a name of more than the limit of " +
                                   std::to_string(format::limits::kNameBytesMax) + " bytes");
 }
 
 Result<void> Names::check() const {
-  const bool object_based = index_.find(kObjectGraphName).has_value();
+  const auto position = request_.index.find(kObjectGraphName);
+  const bool graph_is_kept = request_.graph_is_kept && position &&
+                             std::ranges::binary_search(request_.positions, *position);
   for (std::size_t i = 0; i < to_.size(); ++i) {
-    const std::string_view from = index_.tensor_name(i);
+    const std::string_view from = request_.index.tensor_name(request_.positions[i]);
     if (to_[i] == from) continue;
     if (to_[i].empty())
-      return error(Code::Invalid, "tensor " + format::quoted(from) + " would get an empty name");
+      return error(Code::Invalid, "tensor " + quoted(i) + " would get an empty name");
     CAIRN_CHECK(check_length(i));
-    if (object_based && from.find("/.ATTRIBUTES/") != std::string_view::npos) {
+    if (graph_is_kept && from.find("/.ATTRIBUTES/") != std::string_view::npos) {
       return error(Code::Unsupported,
-                   "tensor " + format::quoted(from) +
-                       " cannot be renamed: TensorFlow finds it by this name, which is in the " +
-                       "object graph " + std::string(kObjectGraphName));
+                   "tensor " + quoted(i) +
+                       " cannot be renamed: TensorFlow finds it by this name, which is in the "
+                       "object graph " +
+                       std::string(kObjectGraphName) +
+                       "; 'cairn convert --names full' writes other names, without the graph");
     }
   }
   return check_unique();
 }
 
 Result<void> Names::check_unique() const {
-  std::vector<std::size_t> order(to_.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
+  const std::vector<std::size_t> order = by_name(to_);
   const auto name = [&](std::size_t i) -> const std::string& { return to_[i]; };
-  const auto by_name = [&](std::size_t a, std::size_t b) {
-    return std::tie(to_[a], a) < std::tie(to_[b], b);
-  };
-  if (!std::ranges::is_sorted(to_)) std::ranges::sort(order, by_name);
   const auto twice = std::ranges::adjacent_find(order, {}, name);
   if (twice == order.end()) return {};
-  return error(Code::Exists, "tensors " + format::quoted(index_.tensor_name(*twice)) + " and " +
-                                 format::quoted(index_.tensor_name(*(twice + 1))) +
+  return error(Code::Exists, "tensors " + quoted(*twice) + " and " + quoted(*(twice + 1)) +
                                  " would both get the name " + format::quoted(to_[*twice]));
-}
-
-std::vector<NameChange> Names::changes() const {
-  std::vector<NameChange> changes;
-  for (std::size_t i = 0; i < to_.size(); ++i) {
-    if (to_[i] != index_.tensor_name(i))
-      changes.push_back({std::string(index_.tensor_name(i)), to_[i]});
-  }
-  return changes;
 }
 
 void disown(const format::Span& span, format::IndexFacts& facts) {
@@ -130,16 +157,29 @@ void disown(const format::Span& span, format::IndexFacts& facts) {
 
 }  // namespace
 
+Result<std::vector<std::string>> new_names(NamesRequest request, const Renaming& renaming) {
+  Names names(std::move(request));
+  CAIRN_CHECK(names.apply(renaming));
+  CAIRN_CHECK(names.check());
+  return names.take();
+}
+
 Result<std::vector<NameChange>> changes_of(const std::filesystem::path& path,
                                            const format::IndexView& index,
                                            const Renaming& renaming) {
-  if (renaming.names.empty() && renaming.patterns.empty())
+  if (renaming.empty())
     return Error{Code::Invalid, 0, path.string() + ": no name or pattern to rename is given"};
-  Names names(path, index);
-  for (const NameChange& change : renaming.names) CAIRN_CHECK(names.set(change));
-  for (const NameChange& pattern : renaming.patterns) CAIRN_CHECK(names.replace(pattern));
-  CAIRN_CHECK(names.check());
-  return names.changes();
+  std::vector<std::size_t> positions(index.tensor_count());
+  std::iota(positions.begin(), positions.end(), std::size_t{0});
+  std::vector<std::string> from;
+  from.reserve(positions.size());
+  for (const std::size_t i : positions) from.emplace_back(index.tensor_name(i));
+  CAIRN_TRY(to, new_names({path, index, positions, from}, renaming));
+  std::vector<NameChange> changes;
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    if (to[i] != from[i]) changes.push_back({std::move(from[i]), std::move(to[i])});
+  }
+  return changes;
 }
 
 void apply(std::span<const NameChange> changes, format::IndexFacts& facts) {

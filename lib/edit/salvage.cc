@@ -20,6 +20,7 @@
 #include "lib/open/recoverable.h"
 #include "lib/os/parallel.h"
 #include "lib/read/names.h"
+#include "lib/read/open_checkpoint.h"
 #include "lib/try.h"
 
 namespace cairn {
@@ -51,8 +52,9 @@ Error nothing_whole(const internal::SalvageScan& examined) {
 }
 
 Result<Transfer> write(internal::SalvageScan& examined, const TransferOptions& options) {
+  const auto& index = internal::OpenCheckpoint::of(examined.checkpoint).index();
   internal::Payload payload{examined.checkpoint,
-                            std::move(examined.whole),
+                            internal::as_stored(index, examined.whole),
                             internal::writer_options(examined.checkpoint),
                             {}};
   auto graph = internal::meta_graph(examined.location, options.follow_links);

@@ -17,8 +17,9 @@ namespace {
 
 using format::gguf::Header;
 
-// What is read at first: a header without a vocabulary. Then four times as much, and so on.
-constexpr std::uint64_t kHeadBytes = std::uint64_t{256} << 10;
+// What is read at first: a header without a vocabulary. Then eight times as much, and so on. Memory
+// of more than 128 KiB would be taken from the kernel anew each time, page by page.
+constexpr std::uint64_t kHeadBytes = std::uint64_t{64} << 10;
 constexpr std::size_t kLeftOutShownMax = 8;
 
 struct HeaderWish {
@@ -33,13 +34,12 @@ Error refused(const OpenShard& file, const format::DecodeError& reason) {
 
 Result<Header> read_header(const OpenShard& file, const HeaderWish& wish) {
   const std::uint64_t size_bytes = file.identity.size_bytes;
-  std::vector<std::byte> head(std::min(kHeadBytes, size_bytes));
-  while (true) {
+  for (std::uint64_t head_bytes = kHeadBytes;; head_bytes *= 8) {
+    os::Bytes head(std::min(head_bytes, size_bytes));
     CAIRN_CHECK(file.file.read_at(0, head));
     auto header = format::gguf::decode_header(head, {size_bytes, wish.whole, wish.split_alignment});
     if (!header) return refused(file, header.error());
     if (*header) return **std::move(header);
-    head.resize(std::min<std::uint64_t>(4 * head.size(), size_bytes));
   }
 }
 

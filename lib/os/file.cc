@@ -18,6 +18,7 @@
 #include <memory>
 #include <utility>
 
+#include "lib/os/bare_name.h"
 #include "lib/os/descriptor.h"
 #include "lib/os/links.h"
 #include "lib/os/refused.h"
@@ -89,15 +90,6 @@ int descriptor_of(Call call) noexcept {
 
 bool means_nothing_there(int number) noexcept {
   return number == ENOENT || number == ENOTDIR || number == ENAMETOOLONG || number == ELOOP;
-}
-
-// A bare name as a C string; names from files may hold anything, the kernel's interface may not.
-Result<std::string> bare(std::string_view name, const std::string& directory) {
-  if (name.empty() || name == "." || name == ".." ||
-      name.find_first_of(std::string_view("/\0", 2)) != std::string_view::npos) {
-    return Error{Code::Unsafe, 0, directory + ": not a file name: \"" + std::string(name) + "\""};
-  }
-  return std::string(name);
 }
 
 // What is left of the parts after so many bytes.

@@ -193,6 +193,25 @@ class Directory {
   // A second name for an open file. The Error carries errno in os_errno (EXDEV, EMLINK, EPERM, …).
   Result<void> link(const File& file, std::string_view name) const;
 
+  // Makes a directory in this one and opens it. Exists: the name is taken.
+  Result<Directory> create_directory(std::string_view name) const;
+
+  // Opens a directory in this one. NotFound; Unsafe: a link, or no directory.
+  Result<Directory> open_directory(std::string_view name) const;
+
+  // Removes an empty directory; nothing there: fine.
+  Result<void> remove_directory(std::string_view name) const;
+
+  // The two names exchange what they stand for, at once. Unsupported: kernel or file system cannot.
+  Result<void> exchange(std::string_view one, std::string_view other) const;
+
+  // A second name, in another directory, for what has this name; a link is linked itself, not what
+  // it leads to. The Error carries errno.
+  Result<void> link_into(const Directory& to, std::string_view name) const;
+
+  // As File::try_lock().
+  Result<bool> try_lock() const { return dir_.try_lock(); }
+
   // Names in the directory, without "." and "..", unordered.
   Result<std::vector<std::string>> names() const;
 

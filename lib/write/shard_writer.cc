@@ -16,6 +16,8 @@ namespace {
 
 // What is summed is still in the processor's cache when it is hashed.
 constexpr std::uint64_t kStepBytes = 64u << 10;
+// As much of a file is handed to the disk at once.
+constexpr std::uint64_t kWritebackBytes = 8u << 20;
 static_assert(kChunkBytes % kStepBytes == 0);
 
 }  // namespace
@@ -74,7 +76,15 @@ Result<ShardWriter> ShardWriter::create(const os::Directory& directory,
 Result<void> ShardWriter::write(std::size_t tensor, std::uint64_t at_bytes,
                                 std::span<const std::byte> bytes) const {
   const PlannedTensor& plan = layout_.tensors[tensor];
-  return drafts_[plan.shard].file().write_at(plan.offset_bytes + at_bytes, bytes);
+  const os::File& file = drafts_[plan.shard].file();
+  const std::uint64_t begin_bytes = plan.offset_bytes + at_bytes;
+  CAIRN_CHECK(file.write_at(begin_bytes, bytes));
+  // The disk begins, so that the sync waits for little. What others have not written yet of this
+  // range is left for later.
+  const std::uint64_t from = begin_bytes / kWritebackBytes;
+  const std::uint64_t to = (begin_bytes + bytes.size()) / kWritebackBytes;
+  if (from == to) return {};
+  return file.start_writeback({from * kWritebackBytes, (to - from) * kWritebackBytes});
 }
 
 void ShardWriter::place_encoded(std::size_t tensor, std::uint64_t size_bytes) {

@@ -24,6 +24,13 @@ def without(*what, **variables):
     return {**os.environ, "LD_PRELOAD": modules, "ASAN_OPTIONS": options, **variables}
 
 
+def slow_reads(below):
+    """The environment of a process for which each read of a file below `below` takes 20 ms."""
+    options = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+    return {**os.environ, "LD_PRELOAD": PRELOADS + "/libslow_reads.so", "ASAN_OPTIONS": options,
+            "SLOW_READS_BELOW": os.fspath(below)}
+
+
 def interrupted(at, by=signal.SIGKILL):
     """The environment of a process that gets the signal when it removes `at`, or gives a file that name."""
     options = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"

@@ -39,7 +39,7 @@ class Usage(CommandTest):
 
     def test_a_word_that_is_no_choice_is_answered_with_the_choices(self):
         for words, choices in ((("export", "x", "--to", "excel"), "safetensors, tensorflow"),
-                               (("convert", "x", "y", "--to", "excel"), "cairn, safetensors, tensorflow"),
+                               (("convert", "x", "y", "--to", "excel"), "cairn, npy, npz, safetensors, tensorflow"),
                                (("import", "x", "--link", "soft"), "auto, copy, hard, reflink"),
                               (("prune", ".", "--policy", "all"), "manager, newest, saver")):
             with self.subTest(words):

@@ -3,6 +3,7 @@
 // Cairn stores and opens machine-learning checkpoints. A checkpoint is bytes plus indexes, and the
 // bytes never move. Start with cairn/checkpoint.h.
 
+#include "cairn/cast.h"
 #include "cairn/catalog.h"
 #include "cairn/checkpoint.h"
 #include "cairn/convert.h"
@@ -14,6 +15,7 @@
 #include "cairn/exec_options.h"
 #include "cairn/format_options.h"
 #include "cairn/object_graph.h"
+#include "cairn/renaming.h"
 #include "cairn/restore.h"
 #include "cairn/salvage.h"
 #include "cairn/saver.h"

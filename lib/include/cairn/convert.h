@@ -10,17 +10,22 @@
 #include <string>
 #include <vector>
 
+#include "cairn/cast.h"
 #include "cairn/checkpoint.h"
 #include "cairn/error.h"
 #include "cairn/exec_options.h"
 #include "cairn/export.h"
 #include "cairn/format_options.h"
+#include "cairn/renaming.h"
 
 namespace cairn {
 
 // How a shard gets a second name.
 enum class Link : std::uint8_t {
-  Auto,     // hard link, else reflink, else copy
+  // Of a shard of Cairn's or TensorFlow's, which nobody writes to again: hard link, else reflink,
+  // else copy. Of another file: reflink, else copy, because tools may write into it later, and so
+  // into each file that is linked to it.
+  Auto,
   Hard,     // hard link, else an error
   Reflink,  // a copy that shares its blocks with the original, else an error
   Copy,
@@ -42,6 +47,17 @@ struct TransferOptions {
   bool allow_lossy = false;
   // Convert: only the tensors of these names. Nothing: all. A name that no tensor has is NotFound.
   std::optional<std::vector<std::string>> tensors;
+  // Convert to Format::Safetensors. 0: one file. Else `output` is a directory, as the Hugging Face
+  // libraries write one: each file has tensors of at most so many bytes; a larger tensor has a file
+  // of its own.
+  std::uint64_t max_shard_bytes = 0;
+  // Convert: new names for the tensors that are written. `renaming` applies to the names that
+  // `names` gives. With other names than the stored ones the object graph is left out, which knows
+  // only those.
+  TensorNames names = TensorNames::Stored;
+  Renaming renaming;
+  // Convert: new dtypes, at most one for each dtype. A dtype that no tensor has is a warning.
+  std::vector<Cast> casts;
   // Import of a file that is not TensorFlow's: read each byte once for its checksum and hash.
   // False: read only what the file says of its tensors; they cannot be checked.
   bool sums = true;
@@ -59,10 +75,13 @@ struct Transfer {
   // Tensors and metadata keys that were left out:
   // - with allow_lossy, what the target cannot hold;
   // - from a P.index that has a P.cairn next to it, tensors that TensorFlow cannot hold;
-  // - always, what a Saver stored (a pin, a metric) and the target does not hold.
+  // - always, what a Saver stored (a pin, a metric) and the target does not hold;
+  // - with other names than the stored ones, the object graph.
   std::vector<std::string> not_nameable;
   std::vector<std::string> metadata_left_out;
   std::vector<std::string> safetensors_metadata_left_out;
+  std::vector<NameChange> renamed;  // convert: in the order of the old names
+  std::vector<CastCounts> casts;    // convert: those that were asked for, in their order
   std::vector<std::string> warnings;
 };
 
@@ -108,20 +127,36 @@ CAIRN_API Result<Transfer> import_index(const std::filesystem::path& source,
 CAIRN_API Result<Transfer> export_index(const std::filesystem::path& source, Format target,
                                         const TransferOptions& options = {}) noexcept;
 
-// Rewrites a checkpoint in the layout of the target, under `options.output`. The output is
-// required; for safetensors it may end with ".safetensors". The source is any checkpoint that
-// Checkpoint::open opens. Every byte is checked while it is copied. Metadata is kept as
-// WriterOptions describes.
+// Rewrites a checkpoint in the layout of the target, under `options.output`, which is required. The
+// source is any checkpoint that Checkpoint::open opens. Every byte is checked while it is copied,
+// and none is linked. Metadata is kept as WriterOptions describes. Targets:
+// - Format::Cairn and Format::TensorFlow: a prefix.
+// - Format::Safetensors: one file, whose name may lack ".safetensors"; or, with `max_shard_bytes`,
+//   a directory with model-00001-of-00003.safetensors and so on, and model.safetensors.index.json;
+//   model.safetensors alone, if all tensors fit into it. The directory gets its name at once,
+//   whole. `replace` exchanges it with the one that is there, of which model*.safetensors and their
+//   index go, and all other files stay.
+// - Format::Npz and Format::Npy (of one tensor): a file, whose name may lack the suffix.
 //
 // The targets cannot hold everything:
 // - TensorFlow: no DType::Opaque, no empty name, and no metadata but a "format" of "pt".
 // - Safetensors: no strings, no dtypes that it has no name for, no name and no metadata() that is
 //   not UTF-8, and of what a Saver stored the metrics only. A safetensors file has no step and no
 //   P.meta; warnings say so. Dtypes that only its newest readers know are written, with a warning.
+// - npz and npy: no strings, no dtypes of which an element is no whole number of bytes, no
+// metadata,
+//   and no name that cannot be the path of a member. Elements of a dtype that numpy does not know
+//   (bfloat16, float8) are written as void of their width, with a warning.
 //
-// Errors: those of open, verify and Writer; Exists (there is a checkpoint under `output`, without
-// `replace`); Unsupported (the target cannot hold something, without `allow_lossy`: then nothing is
-// written).
+// With `names`, `renaming` and `casts` the tensors get other names and dtypes. Checksums and hashes
+// in the result are those of the new values.
+//
+// Errors: those of open, verify, Writer, name_changes and read_object_graph; Exists (there is a
+// checkpoint under `output`, or an index or a directory that loaders would read instead, without
+// `replace`; two tensors would get one name, and the message names both); Unsupported (the target
+// cannot hold something, without `allow_lossy`; a cast of another dtype; the object graph would
+// keep an old name; the file system cannot exchange two directories); Invalid (a dtype is cast
+// twice, or to itself; not one tensor, for Format::Npy). After these nothing is written.
 CAIRN_API Result<Transfer> convert(const std::filesystem::path& source, Format target,
                                    const TransferOptions& options) noexcept;
 

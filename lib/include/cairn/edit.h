@@ -10,6 +10,7 @@
 #include "cairn/convert.h"
 #include "cairn/error.h"
 #include "cairn/export.h"
+#include "cairn/renaming.h"
 
 namespace cairn {
 
@@ -34,30 +35,14 @@ namespace cairn {
 CAIRN_API Result<Transfer> merge(std::span<const std::filesystem::path> sources,
                                  const TransferOptions& options) noexcept;
 
-struct NameChange {
-  std::string from;
-  std::string to;
-};
-
-// The new names of tensors. A tensor in `names` gets the name that is given there; the patterns
-// apply to all others.
-struct Renaming {
-  std::vector<NameChange> names;
-  // Regular expressions in the syntax of RE2 (no look-around, no back-references), applied one
-  // after the other. Each match in a name is replaced. In the replacement $1 is the first group, $&
-  // the match, $$ a dollar. Names are matched as UTF-8; a name that is not UTF-8 is matched byte by
-  // byte.
-  std::vector<NameChange> patterns;
-};
-
 // Returns what rename_tensors would change, in the order of the old names. Reads the index only.
 //
 // Errors: those of Checkpoint::open; NotFound (no tensor of that name, the message lists similar
-// names; or no tensor matches a pattern); Exists (two tensors would get one name); Invalid (a name
-// is given twice; a new name is empty or too long; a pattern is no regular expression, or its
-// replacement refers to a group that it does not have; nothing to rename); Unsupported
-// (TensorFlow's object graph refers to the name; a pattern with look-around or back-references).
-// Cost: linear in the names, for each pattern.
+// names; or no tensor matches a pattern or has the prefix); Exists (two tensors would get one
+// name); Invalid (a name is given twice; a new name is empty or too long; a pattern is no regular
+// expression, or its replacement refers to a group that it does not have; nothing to rename);
+// Unsupported (TensorFlow's object graph refers to the name; a pattern with look-around or
+// back-references). Cost: linear in the names, for each pattern.
 CAIRN_API Result<std::vector<NameChange>> name_changes(const std::filesystem::path& path,
                                                        const Renaming& renaming,
                                                        bool follow_links = false) noexcept;

@@ -6,6 +6,9 @@
 //                 "error: " and a sentence
 //   bundle        the same as TensorFlow sees it, which knows P.index and the shards alone
 //   safetensors   the same of a .safetensors file
+//   model         the same of a directory that is a model of the Hugging Face libraries
+//   kept          the bytes of another file in such a directory
+//   npz           the same as checkpoint of an .npz archive
 //   catalog       the checkpoints that one of a directory lists; an error where one is not there
 //   remark        what the library says of a checkpoint that is whole: its step, its warnings
 //   temporary     a file that a writer left behind
@@ -15,7 +18,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
+#include <iterator>
 #include <map>
 #include <set>
 #include <span>
@@ -65,6 +70,7 @@ class Report {
   void look_at(const fs::path& dir, const std::string& name);
   void catalog(const fs::path& dir, const std::string& name);
   void bundle(const fs::path& prefix);
+  void model(const fs::path& dir);
   void checkpoint(std::string_view kind, const fs::path& path);
   Result<std::string> fingerprint(const fs::path& path);
   void remarks(const Checkpoint& checkpoint);
@@ -86,8 +92,11 @@ void Report::line(std::string_view kind, const fs::path& path, std::string value
 
 void Report::look() {
   std::vector<fs::path> directories{root_};
-  for (const auto& entry : fs::recursive_directory_iterator(root_)) {
-    if (entry.is_directory()) directories.push_back(entry.path());
+  for (auto at = fs::recursive_directory_iterator(root_); at != fs::end(at); ++at) {
+    if (!at->is_directory()) continue;
+    // Nobody reads in one that has no name yet.
+    if (is_temporary(at->path().filename())) at.disable_recursion_pending();
+    if (!is_temporary(at->path().filename())) directories.push_back(at->path());
   }
   for (const fs::path& dir : directories) look_in(dir);
   for (const auto& entry : fs::recursive_directory_iterator(root_)) {
@@ -107,9 +116,12 @@ void Report::look_in(const fs::path& dir) {
     if (is_temporary(path.filename())) continue;
     if (suffix == ".index" || suffix == ".cairn") prefixes.insert(path.stem());
     if (suffix == ".safetensors") checkpoint("safetensors", path);
+    if (suffix == ".npz") checkpoint("npz", path);
     if (suffix == ".index") bundle(dir / path.stem());
   }
   for (const std::string& name : prefixes) checkpoint("checkpoint", dir / name);
+  if (fs::exists(dir / "model.safetensors") || fs::exists(dir / "model.safetensors.index.json"))
+    model(dir);
   for (const char* name : {"checkpoint", "best_checkpoint"}) {
     if (fs::exists(dir / name)) catalog(dir, name);
   }
@@ -130,6 +142,16 @@ void Report::bundle(const fs::path& prefix) {
   const auto found = fingerprint(view / prefix.filename());
   fs::remove_all(view);
   line("bundle", prefix, found ? *found : "error: " + found.error().what);
+}
+
+void Report::model(const fs::path& dir) {
+  checkpoint("model", dir);
+  for (const auto& entry : fs::directory_iterator(dir)) {
+    const std::string name = entry.path().filename();
+    if (name.starts_with("model") || name.starts_with(".") || is_temporary(name)) continue;
+    std::ifstream file(entry.path(), std::ios::binary);
+    line("kept", entry.path(), std::string(std::istreambuf_iterator<char>(file), {}));
+  }
 }
 
 void Report::checkpoint(std::string_view kind, const fs::path& path) {

@@ -42,6 +42,7 @@ DYING = f"{KEPT}; $INJECT kill-exit %d --call renameat --from $D -- $ACT keep $D
 # A rename in place that died between the names of P.index and P.cairn.
 HALF_RENAMED = (f"{BYSTANDER}; $ACT save $D/m-2 2; $INJECT kill-exit 1 --call renameat --from $D -- "
                 "$CAIRN rename $D/m-2 --map step=steps --replace")
+SPLIT = "$CAIRN convert $D/shard-42 $D/hub --to safetensors --max-shard-size 200"
 SETTLE = "$ACT prune $D 9"
 REPLACE = " --replace"
 GONE = "no checkpoint there"
@@ -94,6 +95,11 @@ SCENES = [
     Scene("convert to safetensors", FOREIGN, "$CAIRN convert $D/shard-42 $D/p --to safetensors", REPLACE),
     Scene("convert to safetensors over a file", f"{FOREIGN}; $CAIRN convert $D/m-1 $D/p --to safetensors --allow-lossy",
           "$CAIRN convert $D/shard-42 $D/p --to safetensors --replace"),
+    Scene("convert to npz", FOREIGN, "$CAIRN convert $D/shard-42 $D/p --to npz", REPLACE),
+    Scene("convert to several files", FOREIGN, SPLIT, REPLACE),
+    Scene("convert to several files over a model", f"{FOREIGN}; $CAIRN convert $D/m-1 $D/hub --to safetensors "
+          "--max-shard-size 5GB --allow-lossy; echo mine > $D/hub/config.json; ln -s config.json $D/hub/link.json",
+          f"{SPLIT} --replace"),
     # A disk that fails is what it is for: see tests/fault/test_salvage.py.
     Scene("salvage", FOREIGN, "$CAIRN salvage $D/shard-42 $D/out/p", REPLACE, spared=(errno.EIO,)),
     Scene("merge", FOREIGN, "$CAIRN merge $D/m-1 $D/shard-42 --output $D/out/p", REPLACE),

@@ -27,6 +27,7 @@ PAGE = 4096
 RETRIED = {"open", "openat", "read", "pread64", "write", "pwrite64", "pwritev", "fallocate", "ftruncate", "flock",
            "fsync"}
 KEPT_INDEX = re.compile(r"\.(index|cairn)\.cairn-tmp-[0-9a-f]{16}$")
+LEFT_OF_OLD = ": was replaced; what is left of the old directory is in "
 GOES_LATER = "; the next change of the directory removes the rest of "
 # Some file systems cannot sync a directory, or cannot say what is on the disk at all.
 SYNC_IMPOSSIBLE = {errno.EINTR, errno.EOPNOTSUPP}
@@ -43,6 +44,8 @@ def verdict(stage, ran, error=0):
     elif ran.exit == 2 and GOES_LATER in ran.stderr:
         # Both indexes are gone, one of them under such a name: it goes when the shards have, and the sentence says so.
         left = {name for name in left if not (KEPT_INDEX.search(name) and name.split(".")[0] in stage.to_remove())}
+    if ran.exit == 0 and LEFT_OF_OLD in ran.stderr:
+        left = {name for name in left if name not in ran.stderr}  # the next writer removes it
     if left and not ran.hit.startswith("unlink"):
         yield f"left {', '.join(sorted(left))}"
     if ran.exit == 0:

@@ -311,6 +311,59 @@ Result<void> Directory::link(const File& file, std::string_view name) const {
                  joined(name), "cannot link");
 }
 
+Result<Directory> Directory::create_directory(std::string_view name) const {
+  CAIRN_CHECK(outcome(exists(name) ? EEXIST : 0, joined(name), "cannot create the directory"));
+  {
+    Machine& machine = crash::running();
+    const std::lock_guard lock(machine.mutex());
+    CAIRN_CHECK(outcome(machine.change_names(machine.inode_of(dir_.fd()),
+                                             {{std::string(name), machine.new_inode(), true}},
+                                             "make " + readable(joined(name))),
+                        joined(name), "cannot create the directory"));
+  }
+  return open_directory(name);
+}
+
+Result<Directory> Directory::open_directory(std::string_view name) const {
+  CAIRN_TRY(there, look(name));
+  const bool is_directory = there && there->kind == FileKind::Directory;
+  CAIRN_CHECK(outcome(is_directory ? 0 : ENOENT, joined(name), "cannot open the directory"));
+  Machine& machine = crash::running();
+  const std::lock_guard lock(machine.mutex());
+  return Directory(File(machine.open(there->inode), joined(name)));
+}
+
+Result<void> Directory::remove_directory(std::string_view name) const {
+  CAIRN_TRY(there, look(name));
+  if (!there) return {};
+  Machine& machine = crash::running();
+  const std::lock_guard lock(machine.mutex());
+  const bool is_empty = machine.names(there->inode).empty();
+  CAIRN_CHECK(outcome(is_empty ? 0 : ENOTEMPTY, joined(name), "cannot remove the directory"));
+  return outcome(machine.change_names(machine.inode_of(dir_.fd()), {{std::string(name), kNothing}},
+                                      "remove " + readable(joined(name))),
+                 joined(name), "cannot remove the directory");
+}
+
+Result<void> Directory::exchange(std::string_view one, std::string_view other) const {
+  Machine& machine = crash::running();
+  const std::lock_guard lock(machine.mutex());
+  const Inode directory = machine.inode_of(dir_.fd());
+  const Inode first = machine.find(directory, one);
+  const Inode second = machine.find(directory, other);
+  const bool both = first != kNothing && second != kNothing;
+  CAIRN_CHECK(outcome(both ? 0 : ENOENT, joined(other), "cannot be exchanged"));
+  return outcome(
+      machine.change_names(directory, {{std::string(one), second}, {std::string(other), first}},
+                           "exchange " + readable(joined(one)) + " and " + std::string(other)),
+      joined(other), "cannot be exchanged");
+}
+
+Result<void> Directory::link_into(const Directory& to, std::string_view name) const {
+  CAIRN_TRY(file, open_file(name, Links::Refuse));
+  return to.link(file, name);
+}
+
 Result<std::vector<std::string>> Directory::names() const {
   Machine& machine = crash::running();
   const std::lock_guard lock(machine.mutex());

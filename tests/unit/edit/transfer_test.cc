@@ -307,7 +307,28 @@ TEST_CASE("only what an index can be added to is imported") {
   CHECK(has(refusal(import_index(box / "x.safetensors", to(box / "o"))), "use convert()"));
   CHECK(has(refusal(export_index(box / "m", Format::Cairn)), "Unsupported: "));
   CHECK(has(refusal(export_index(box / "m", Format::TensorFlowV1)), "Unsupported: "));
-  CHECK(has(refusal(export_index(box / "x.safetensors", Format::TensorFlow)), "convert()"));
+}
+
+TEST_CASE("a file of another format gets TensorFlow's index over the same bytes") {
+  Sandbox box;
+  test::save(box / "m", {kValues, {}, {}, {.tensorflow_index = false}});
+  test::fs::create_hard_link(box / "m.data-00000-of-00001", box / "x.v2.safetensors");
+  for (const char* suffix : {".cairn", ".data-00000-of-00001"})
+    test::fs::remove(box / ("m" + std::string(suffix)));
+  const auto done = export_index(box / "x.v2.safetensors", Format::TensorFlow);
+  REQUIRE(done);
+  CHECK(done->prefix == box / "x.v2");
+  CHECK(done->payload_bytes_copied == 0);
+  REQUIRE(done->warnings.size() == 1);
+  CHECK(has(done->warnings[0], "bytes were read to compute them"));
+  CHECK(test::fs::equivalent(box / "x.v2.data-00000-of-00001", box / "x.v2.safetensors"));
+  const auto checkpoint = Checkpoint::open(box / "x.v2", {.verify = Verify::Full});
+  REQUIRE(checkpoint);
+  CHECK(checkpoint->format() == Format::TensorFlow);
+  CHECK(*test::values_of(*checkpoint) == kValues);
+  const auto back = export_index(box / "x.v2", Format::Safetensors, to(box / "back"));
+  REQUIRE(back);
+  CHECK(test::fs::equivalent(box / "back.safetensors", box / "x.v2.safetensors"));
 }
 
 // ---- Export to safetensors

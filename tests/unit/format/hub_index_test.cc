@@ -44,6 +44,28 @@ TEST_CASE("an index of a safetensors model needs no metadata and no tensor") {
   }
 }
 
+TEST_CASE("an index of a safetensors model is written as Python's json does it, and read back") {
+  using Entry = std::pair<std::string_view, std::string_view>;
+  const Entry weight_map[] = {{"a\"\n", "model-00001-of-00002.safetensors"},
+                              {"größe", "model-00002-of-00002.safetensors"}};
+  const std::string text = cairn::format::safetensors::encode_hub_index(weight_map, 412);
+  CHECK(text == R"({
+  "metadata": {
+    "total_size": 412
+  },
+  "weight_map": {
+    "a\"\u000a": "model-00001-of-00002.safetensors",
+    "größe": "model-00002-of-00002.safetensors"
+  }
+}
+)");
+  const auto index = decode_hub_index(as_bytes(text));
+  REQUIRE(index);
+  CHECK(index->files.size() == 2);
+  using Tensor = std::pair<std::string, std::uint32_t>;
+  CHECK(index->tensors == std::vector<Tensor>{{"a\"\n", 0}, {"größe", 1}});
+}
+
 TEST_CASE("what is no index of a safetensors model is refused in a sentence") {
   struct Case {
     std::string_view text;
