@@ -359,7 +359,7 @@ std::string descr_of(const ElementType& type) {
 
 bool is_told_by_descr(const ElementType& type, std::string_view descr) {
   TensorFacts tensor;
-  return take_element(descr, tensor) && tensor.dtype == type.dtype &&
+  return take_element(descr, std::nullopt, tensor) && tensor.dtype == type.dtype &&
          tensor.opaque_dtype == type.opaque_name;
 }
 
