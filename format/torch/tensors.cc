@@ -189,6 +189,13 @@ Ref Tensors::class_ref(Ref callable) const {
 }
 
 Call Tensors::role_of_global(Ref global) const {
+  if (global == looked_up_) return role_;
+  looked_up_ = global;
+  role_ = look_up(global);
+  return role_;
+}
+
+Call Tensors::look_up(Ref global) const {
   const Node& node = graph_[global];
   if (node.kind != Kind::Global) return {};
   const std::string_view module = graph_.text(node.a);
