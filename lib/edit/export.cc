@@ -295,7 +295,7 @@ Result<Transfer> export_index(const std::filesystem::path& source, Format target
                        ": the target of an export is tensorflow or safetensors; to add Cairn's "
                        "index, use import_index()"};
     }
-    CAIRN_TRY(found, internal::find(source, options.follow_links));
+    CAIRN_TRY(found, internal::find(source, options.follow_links, options.formats));
     if (found.parts.decoded) {
       return Error{Code::Unsupported, 0,
                    found.location.prefix.string() +

@@ -242,10 +242,10 @@ Result<Lock> lock_of(const Location& location, const TransferOptions& options) {
 Result<LockedCheckpoint> find_and_lock(const std::filesystem::path& path,
                                        const TransferOptions& options) {
   while (true) {
-    CAIRN_TRY(before, find(path, options.follow_links));
+    CAIRN_TRY(before, find(path, options.follow_links, options.formats));
     CAIRN_CHECK(remove_stale_files(before.location.directory));
     CAIRN_TRY(lock, lock_of(before.location, options));
-    CAIRN_TRY(now, find(path, options.follow_links));
+    CAIRN_TRY(now, find(path, options.follow_links, options.formats));
     CAIRN_TRY(same, same_place({before.location.directory, before.location.base},
                                {now.location.directory, now.location.base}));
     if (!same) continue;  // a catalog has another latest by now

@@ -15,6 +15,7 @@
 #include "cairn/error.h"
 #include "cairn/exec_options.h"
 #include "cairn/export.h"
+#include "cairn/format_options.h"
 #include "cairn/renaming.h"
 
 namespace cairn {
@@ -61,6 +62,7 @@ struct TransferOptions {
   // Import of a file that is not TensorFlow's: read each byte once for its checksum and hash.
   // False: read only what the file says of its tensors; they cannot be checked.
   bool sums = true;
+  FormatOptions formats;  // import, export, convert: for the source
   ExecOptions exec;
 };
 

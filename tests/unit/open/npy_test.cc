@@ -79,6 +79,35 @@ TEST_CASE("numpy's types are the dtypes that they are, or opaque under their own
   }
 }
 
+TEST_CASE("bytes without a type have the dtype that the caller says, where they have its size") {
+  struct Row {
+    const char* descr;
+    std::size_t bytes;
+    DType said;
+    DType dtype;
+  };
+  const Row rows[] = {{"|V1", 1, DType::Float8E4M3FN, DType::Float8E4M3FN},
+                      {"<V2", 2, DType::Int16, DType::Int16},
+                      {">V2", 2, DType::Int16, DType::Int16},
+                      {"|V2", 2, DType::Float8E4M3FN, DType::Bfloat16},
+                      {"|V1", 1, DType::Bfloat16, DType::Opaque},
+                      {"|V3", 3, DType::Float8E4M3FN, DType::Opaque},
+                      {"|V1", 1, DType::String, DType::Opaque},
+                      {"<f1", 1, DType::Float8E4M3FN, DType::Float8E5M2},
+                      {"|u1", 1, DType::Float8E4M3FN, DType::Uint8},
+                      {"|S1", 1, DType::Float8E4M3FN, DType::Opaque}};
+  for (const Row& row : rows) {
+    INFO(row.descr << " " << name(row.said));
+    const std::string file = npy_of(row.descr, "(3,)", false, std::string(3 * row.bytes, 'x'));
+    const auto bytes = format::as_bytes(file);
+    const auto tensor = format::numpy::decode_array(bytes.first(bytes.size() - 3 * row.bytes),
+                                                    bytes.size(), row.said);
+    REQUIRE_MESSAGE(tensor, tensor.error().what);
+    CHECK(tensor->dtype == row.dtype);
+    CHECK_FALSE(tensor->other_byte_order);
+  }
+}
+
 TEST_CASE("headers of every form that writers use are read") {
   const std::string four(4, 'x');
   for (const char* header : {"{'descr': '<i4', 'fortran_order': False, 'shape': (), }",
