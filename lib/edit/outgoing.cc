@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 #include <string>
 #include <string_view>
@@ -23,14 +24,15 @@ constexpr std::string_view kVariableEnd = "/.ATTRIBUTES/VARIABLE_VALUE";
 // Ascending.
 Result<std::vector<std::size_t>> wanted_positions(const OpenCheckpoint& source,
                                                   const TransferOptions& options) {
-  std::set<std::size_t> wanted;
   if (!options.tensors) {
-    for (std::size_t i = 0; i < source.index().tensor_count(); ++i) wanted.insert(wanted.end(), i);
-  } else {
-    for (const std::string& name : *options.tensors) {
-      CAIRN_TRY(position, source.find(name));
-      wanted.insert(position);
-    }
+    std::vector<std::size_t> all(source.index().tensor_count());
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    return all;
+  }
+  std::set<std::size_t> wanted;
+  for (const std::string& name : *options.tensors) {
+    CAIRN_TRY(position, source.find(name));
+    wanted.insert(position);
   }
   return std::vector<std::size_t>(wanted.begin(), wanted.end());
 }

@@ -138,20 +138,22 @@ class Casts(CommandTest):
 
 
 class Bar(CommandTest):
-    """What convert writes to stderr while it reads 100 tensors, each of which takes 20 ms."""
+    """What is written to stderr while it reads 100 tensors, each of which takes 20 ms."""
 
     def setUp(self):
         super().setUp()
         write_safetensors(self.dir / "m.safetensors",
                           {"tensor.%03d" % number: ("U8", [1 << 16], bytes(1 << 16)) for number in range(100)})
 
+    CONVERT = ("convert", "m.safetensors", "n", "--to", "cairn")
+
     def stderr_of(self, *words, columns=80, terminal=True, **environment):
         ours, its = pty.openpty() if terminal else os.pipe()
         if terminal:
             fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         env = {**slow_reads(self.dir), "TERM": "xterm", **environment}
-        with subprocess.Popen([CAIRN, "convert", "m.safetensors", "n", "--to", "cairn", "--threads", "1", *words],
-                              cwd=self.dir, stdout=subprocess.PIPE, stderr=its, env=env) as run:
+        with subprocess.Popen([CAIRN, *(words or self.CONVERT), "--threads", "1"], cwd=self.dir,
+                              stdout=subprocess.PIPE, stderr=its, env=env) as run:
             os.close(its)
             said = b""
             while True:
@@ -168,13 +170,17 @@ class Bar(CommandTest):
         return said.decode()
 
     def test_a_terminal_shows_how_far_it_is_and_is_left_as_it_was(self):
-        said = self.stderr_of("--json")
+        said = self.stderr_of(*self.CONVERT, "--json")
         lines = said.split("\r\x1b[K")
         self.assertGreater(len(lines), 3, said)
         self.assertEqual((lines[0], lines[-1]), ("", ""))
         for line in lines[1:-1]:
             self.assertRegex(line, r"^converting m\.safetensors \[#*\.*\] +\d+ %  \d+\.\d\d GB/s$")
         self.assertTrue(self.out.startswith('{"prefix"'), self.out)
+
+    def test_import_shows_it_while_it_reads(self):
+        said = self.stderr_of("import", "m.safetensors")
+        self.assertIn("importing m.safetensors [#", said)
 
     def test_a_long_line_is_cut_to_the_terminal(self):
         for line in self.stderr_of(columns=64).split("\r\x1b[K"):

@@ -106,7 +106,7 @@ class Rename(EditTest):
             (("--regex", "(?=v)=w"), "look-around, which regular expressions of RE2 do not have"),
             (("--regex", "v=$1"), "there is no group $1"),
             (("--regex", "x=w"), "no tensor's name matches"),
-            ((), "no name or pattern to rename is given"),
+            ((), "no name, prefix or pattern to rename is given"),
         ):
             with self.subTest(words):
                 ran = self.cairn("rename", "saved/train2-9", *words, "--replace", exit=FAILED)

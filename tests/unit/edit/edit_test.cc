@@ -562,7 +562,7 @@ TEST_CASE(
 
 TEST_CASE("what cannot be renamed is refused before anything is written") {
   const std::pair<Renaming, std::string> kCases[] = {
-      {{}, "Invalid: .*no name or pattern"},
+      {{}, "Invalid: .*no name, prefix or pattern"},
       {names({{"left/x", "y"}}),
        "NotFound: .*no tensor \"left/x\"; similar names: \"left/a\", \"left/b\""},
       {names({{"left/a", ""}}), "Invalid: .*would get an empty name"},
