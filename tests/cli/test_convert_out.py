@@ -163,6 +163,9 @@ class NumpyFiles(Out):
             header = eval(npy[10:elements_at(npy)])
             self.assertEqual((header["descr"], header["shape"]), ("|V1", tuple(shape)))
             self.assertEqual(npy[elements_at(npy):], data)
+        self.assertIn("give the dtype: --void-dtype", done.err)
+        one = self.cairn("ls", "f.npz", "e4", "--void-dtype", "float8_e4m3fn", "--json", exit=YES).json["tensors"]
+        self.assertEqual([tensor["dtype"] for tensor in one], ["float8_e4m3fn"])
 
     def test_an_archive_that_is_there_is_replaced_only_on_request(self):
         for format in ("npz", "npy"):
