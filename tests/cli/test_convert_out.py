@@ -244,6 +244,13 @@ class SeveralFiles(Out):
         refused = self.cairn("convert", "s.safetensors", "n", "--to", "npz", "--max-shard-size", "1GB", exit=FAILED)
         self.assertIn("only a safetensors model", refused.err)
 
+    def test_more_files_than_a_model_may_have_are_refused_before_one_is_written(self):
+        write_safetensors(self.dir / "s.safetensors", {"t%d" % i: ("U8", [1], b"x") for i in range(65_537)})
+        self.assertIn("the model would have 65537 files, more than the limit of 65536; choose a larger size",
+                      self.convert("m", "1", exit=FAILED).err)
+        self.assertFalse((self.dir / "m").exists())
+        self.assert_nothing_left()
+
     def test_an_empty_directory_is_filled(self):
         (self.dir / "m").mkdir()
         self.convert("m", "24")
