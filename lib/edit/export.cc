@@ -114,6 +114,20 @@ Result<Transfer> tensorflow_beside(internal::LockedCheckpoint held,
   return transfer;
 }
 
+// The tensors that P.index cannot hold, sorted, whatever checksums are missing: these are computed,
+// once it is known that they are needed.
+std::vector<std::string> not_nameable_with_sums(format::IndexFacts facts) {
+  for (format::TensorFacts& tensor : facts.tensors) {
+    if (!tensor.span.crc32c) tensor.span.crc32c = 0;
+    for (format::SliceFacts& slice : tensor.slices) {
+      if (!slice.span.crc32c) slice.span.crc32c = 0;
+    }
+  }
+  std::vector<std::string> names = internal::not_nameable(facts);
+  std::ranges::sort(names);
+  return names;
+}
+
 // `is_over_file`: the index is put beside a file of another format, over its bytes.
 Result<Transfer> tensorflow_elsewhere(internal::Found& found, const TransferOptions& options,
                                       bool is_over_file) {
@@ -125,10 +139,13 @@ Result<Transfer> tensorflow_elsewhere(internal::Found& found, const TransferOpti
   linked.own_index = false;
   linked.no_hard_links = found.parts.format == Format::Onnx;
   linked.over_same_bytes = is_over_file;
+  const std::vector<std::string> unfit = not_nameable_with_sums(linked.facts);
+  CAIRN_CHECK(accept_bundle(found.location, found.parts, unfit, options, transfer));
+  std::erase_if(linked.facts.tensors, [&unfit](const format::TensorFacts& tensor) {
+    return std::ranges::binary_search(unfit, tensor.name);
+  });
   CAIRN_TRY(summed, internal::add_sums(linked.facts, linked.files, options.exec));
   if (!summed.empty()) transfer.warnings.push_back(std::move(summed));
-  CAIRN_CHECK(accept_bundle(found.location, found.parts, internal::not_nameable(linked.facts),
-                            options, transfer));
   CAIRN_TRY(to, internal::destination_of(found.location, options));
   transfer.prefix = to.prefix;
   CAIRN_CHECK(internal::publish_elsewhere(to, std::move(linked), options, transfer));

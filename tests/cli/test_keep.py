@@ -73,12 +73,14 @@ class OpaqueDtypes(KeepTest):
                 self.assertFalse((self.dir / target).exists())
                 self.assertIn("w", self.cairn(*words, "--allow-lossy", "--json", exit=YES).json["not_nameable"])
 
-    def test_an_export_without_sums_says_that_they_are_missing(self):
+    def test_an_export_of_what_has_no_sums_reads_only_what_it_keeps(self):
         write_safetensors(self.dir / "f.safetensors", {"a": ("BF16", [1], b"ab"), "b": ("F4", [2], b"c")})
         err = self.cairn("export", "f.safetensors", "--to", "tensorflow", "--output", "t", exit=FAILED).err
-        self.assertIn("tensor 'a' (bfloat16 [1], which has no stored checksum, and P.index needs one; "
-                      "'cairn convert' computes it)", err.replace('"', "'"))
-        self.assertIn("tensor 'b' (F4 [2])", err.replace('"', "'"))
+        self.assertIn("cannot hold tensor 'b' (F4 [2]); nothing is written", err.replace('"', "'"))
+        ran = self.cairn("export", "f.safetensors", "--to", "tensorflow", "--output", "s", "--allow-lossy", "--json", exit=YES)
+        self.assertEqual(ran.json["not_nameable"], ["b"])
+        self.assertIn("1 tensors had no checksum; 2 bytes were read", ran.err)
+        self.assertEqual(self.cairn("verify", "s", exit=YES).text, "s: whole, 2 bytes checked\n")
         self.cairn("convert", "f.safetensors", "t", "--to", "tensorflow", "--allow-lossy", exit=YES)
 
 
