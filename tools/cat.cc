@@ -49,6 +49,7 @@ struct Options {
   bool npy = false;
   bool all = false;
   bool follow_links = false;
+  FormatOptions formats;
 };
 
 // A person gets of a large array what numpy shows of it; another program gets all.
@@ -218,9 +219,10 @@ int cat(Arguments arguments) {
   line.add_flag("--npy", options.npy, "Write an .npy file").excludes(raw);
   line.add_flag("--all", options.all, "Print every element on a terminal too");
   add_follow_links(line, options.follow_links);
+  add_formats(line, options.formats);
   if (const auto exit = line.parse(arguments)) return *exit;
 
-  const auto checkpoint = open_or_complain(options.path, options.follow_links);
+  const auto checkpoint = open_or_complain(options.path, options.follow_links, options.formats);
   if (!checkpoint) return kFailed;
   const auto done = print_tensor(*checkpoint, options);
   if (!done) {

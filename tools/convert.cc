@@ -61,6 +61,7 @@ std::optional<std::vector<std::string>> chosen_names(const std::string& source,
                                                      std::span<const std::string> excluded) {
   OpenOptions opening;
   opening.follow_links = flags.options.follow_links;
+  opening.formats = flags.options.formats;
   const auto checkpoint = Checkpoint::open(source, opening);
   if (!checkpoint) {
     complain(checkpoint.error());
@@ -117,6 +118,7 @@ int convert_verb(Arguments arguments) {
   line.add_each(
       "--exclude", [&](const std::string& word) { excluded.push_back(word); }, "TENSOR",
       "Leave out the tensors of this name or pattern, such as 'optimizer*'");
+  add_formats(line, flags.options.formats);
   line.add_choice("--names", flags.options.names, names, "KIND",
                   "The names of an object-based TensorFlow checkpoint: stored (default),\n"
                   "full or variable");

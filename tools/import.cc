@@ -40,6 +40,7 @@ int import_verb(Arguments arguments) {
   line.add_flag("--no-sums", no_sums,
                 "Of a FILE: read no tensor and record no checksums, so that damage to the\n"
                 "tensors cannot be found");
+  add_formats(line, flags.options.formats);
   add_lossy(line, flags);
   add_replace_json_threads(line, flags);
   if (const auto exit = line.parse(arguments)) return *exit;

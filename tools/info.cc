@@ -99,13 +99,15 @@ int info(Arguments arguments) {
   std::string path;
   bool json = false;
   bool follow_links = false;
+  FormatOptions formats;
   CommandLine line("cairn info", kDescription, kFooter);
   add_path(line, path);
   add_json(line, json);
   add_follow_links(line, follow_links);
+  add_formats(line, formats);
   if (const auto exit = line.parse(arguments)) return *exit;
 
-  const auto checkpoint = open_or_complain(path, follow_links);
+  const auto checkpoint = open_or_complain(path, follow_links, formats);
   if (!checkpoint) return kFailed;
   const auto tensors = select(*checkpoint, {});
   json ? print_json(*checkpoint, *tensors) : print_text(*checkpoint, *tensors);

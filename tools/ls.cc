@@ -126,15 +126,17 @@ int ls(Arguments arguments) {
   std::string path;
   bool json = false;
   bool follow_links = false;
+  FormatOptions formats;
   std::vector<std::string> words;
   CommandLine line("cairn ls", kDescription, kFooter);
   add_path(line, path);
   line.add("TENSOR", words, "List only these: names or patterns, such as '*.weight'");
   add_json(line, json);
   add_follow_links(line, follow_links);
+  add_formats(line, formats);
   if (const auto exit = line.parse(arguments)) return *exit;
 
-  const auto checkpoint = open_or_complain(path, follow_links);
+  const auto checkpoint = open_or_complain(path, follow_links, formats);
   if (!checkpoint) return kFailed;
   const auto tensors = select(*checkpoint, words);
   if (!tensors) return kFailed;

@@ -122,6 +122,7 @@ int stat(Arguments arguments) {
   std::vector<std::string> words;
   bool json = false;
   bool follow_links = false;
+  FormatOptions formats;
   unsigned threads = std::max(1u, std::thread::hardware_concurrency());
   CommandLine line("cairn stat", kDescription, kFooter);
   add_path(line, path);
@@ -129,9 +130,10 @@ int stat(Arguments arguments) {
   add_json(line, json);
   add_threads(line, threads);
   add_follow_links(line, follow_links);
+  add_formats(line, formats);
   if (const auto exit = line.parse(arguments)) return *exit;
 
-  const auto checkpoint = open_or_complain(path, follow_links);
+  const auto checkpoint = open_or_complain(path, follow_links, formats);
   if (!checkpoint) return kFailed;
   const auto tensors = select(*checkpoint, words);
   if (!tensors) return kFailed;

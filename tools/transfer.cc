@@ -71,8 +71,9 @@ void add_link(CommandLine& line, TransferFlags& flags) {
   const std::map<std::string, Link> links = {
       {"auto", Link::Auto}, {"hard", Link::Hard}, {"reflink", Link::Reflink}, {"copy", Link::Copy}};
   line.add_choice("--link", flags.options.link, links, "HOW",
-                  "With --output, how to transfer the shards: auto (hard link, else\n"
-                  "reflink, else copy), hard, reflink or copy");
+                  "With --output, how to transfer the shards: hard (link), reflink,\n"
+                  "copy, or auto: a hard link of a shard that Cairn or TensorFlow\n"
+                  "wrote, else reflink, else copy");
 }
 
 void add_lossy(CommandLine& line, TransferFlags& flags) {

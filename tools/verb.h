@@ -50,8 +50,10 @@ void add_catalog(CommandLine& line, std::string& name);
 void add_json(CommandLine& line, bool& json);
 void add_threads(CommandLine& line, unsigned& threads);
 void add_follow_links(CommandLine& line, bool& follow_links);
+void add_formats(CommandLine& line, FormatOptions& formats);
 
 // The checkpoint at `path`, whose warnings are printed; nothing: why not was said.
-std::optional<Checkpoint> open_or_complain(const std::string& path, bool follow_links);
+std::optional<Checkpoint> open_or_complain(const std::string& path, bool follow_links,
+                                           const FormatOptions& formats = {});
 
 }  // namespace cairn::tools

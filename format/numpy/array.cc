@@ -20,6 +20,7 @@
 #include "format/le.h"
 #include "format/quoted.h"
 #include "format/sentence.h"
+#include "lib/try.h"
 
 namespace cairn::format::numpy {
 namespace {
@@ -214,8 +215,14 @@ std::optional<DType> dtype_of(const Element& element) {
   return std::nullopt;
 }
 
+// Whether these bytes without a type may be elements of the dtype.
+bool may_be(const Element& element, DType dtype) {
+  return element.kind == 'V' && element.width_bytes == element_bytes(dtype);
+}
+
 // Sets dtype and byte order.
-Decoded<void> take_element(std::string_view descr, TensorFacts& tensor) {
+Decoded<void> take_element(std::string_view descr, std::optional<DType> void_dtype,
+                           TensorFacts& tensor) {
   if (descr.starts_with('['))
     return unsupported(0, "the array holds structures, which have no dtype of a checkpoint");
   if (descr.starts_with("|O"))
@@ -225,7 +232,8 @@ Decoded<void> take_element(std::string_view descr, TensorFacts& tensor) {
   if (!element || kKinds.find(element->kind) == std::string_view::npos)
     return unsupported(
         0, sentence("numpy's dtype ", quoted(descr), " has no equivalent in a checkpoint"));
-  if (const auto dtype = dtype_of(*element)) {
+  const bool is_void = void_dtype && may_be(*element, *void_dtype);
+  if (const auto dtype = is_void ? void_dtype : dtype_of(*element)) {
     tensor.dtype = *dtype;
     tensor.other_byte_order =
         element->big_endian && element->width_bytes > 1 && element->kind != 'V';
@@ -299,7 +307,8 @@ Decoded<std::uint64_t> data_offset_bytes(std::span<const std::byte> preamble) {
   return kLengthAt + (major == 1 ? 2 : 4) + header_bytes;
 }
 
-Decoded<TensorFacts> decode_array(std::span<const std::byte> head, std::uint64_t file_bytes) {
+Decoded<TensorFacts> decode_array(std::span<const std::byte> head, std::uint64_t file_bytes,
+                                  std::optional<DType> void_dtype) {
   const auto data_offset = data_offset_bytes(head.first(std::min(head.size(), kPreambleBytes)));
   if (!data_offset) return data_offset.error();
   if (head.size() != *data_offset) return corrupt(head.size(), "it ends in its header");
@@ -308,7 +317,7 @@ Decoded<TensorFacts> decode_array(std::span<const std::byte> head, std::uint64_t
   if (!HeaderParser(as_text(head.subspan(begin))).parse(header))
     return corrupt(begin, "the .npy header does not have the form that numpy writes");
   TensorFacts tensor;
-  if (auto taken = take_element(*header.descr, tensor); !taken) return std::move(taken).error();
+  CAIRN_CHECK(take_element(*header.descr, void_dtype, tensor));
   tensor.shape = *std::move(header.shape);
   const auto count = element_count(tensor.shape);
   const std::uint64_t width =
@@ -350,7 +359,7 @@ std::string descr_of(const ElementType& type) {
 
 bool is_told_by_descr(const ElementType& type, std::string_view descr) {
   TensorFacts tensor;
-  return take_element(descr, tensor) && tensor.dtype == type.dtype &&
+  return take_element(descr, std::nullopt, tensor) && tensor.dtype == type.dtype &&
          tensor.opaque_dtype == type.opaque_name;
 }
 

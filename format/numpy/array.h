@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,12 +23,14 @@ Decoded<std::uint64_t> data_offset_bytes(std::span<const std::byte> preamble);
 
 // The one tensor of a file of `file_bytes`, which begins with `head`: all that is in front of the
 // elements. It has no name, and lies in shard 0. Column-major ("Fortran order") is told by its
-// strides, another byte order by other_byte_order. Two bytes without a type ('V2') are what
-// bfloat16 is saved as, '<f1' is float8_e5m2. What has no dtype here is opaque, under numpy's own
+// strides, another byte order by other_byte_order. Elements without a type ('V1', 'V2', …) are
+// what numpy saves most dtypes of ml_dtypes as: they are of `void_dtype`, where they have its size;
+// else 'V2' is bfloat16. '<f1' is float8_e5m2. What has no dtype here is opaque, under numpy's own
 // name without the byte order: "V1", "S5", "M8[ns]". Errors: Corrupt (a malformed header, or
 // another size than it says); Unsupported (objects, structures, a dtype wider than 8,191 bytes, or
 // big-endian and opaque).
-Decoded<TensorFacts> decode_array(std::span<const std::byte> head, std::uint64_t file_bytes);
+Decoded<TensorFacts> decode_array(std::span<const std::byte> head, std::uint64_t file_bytes,
+                                  std::optional<DType> void_dtype = std::nullopt);
 
 // What numpy calls the elements of a tensor: "<f4". Where numpy has no name for the dtype
 // (bfloat16, float8 and the like), void of the same width: "|V2"; for quantized ones the integers.

@@ -55,15 +55,19 @@ Ref Graph::add_owned_text(Kind kind, std::string_view text) {
   return value;
 }
 
-void Graph::append(Ref to, Ref value) {
-  const std::uint32_t cell = cells_.add({value, 0});
+// The cells of one call follow each other.
+void Graph::append(Ref to, std::span<const Ref> values) {
+  if (values.empty()) return;
+  const std::uint32_t first = cells_.size();
+  for (std::size_t i = 0; i + 1 < values.size(); ++i) cells_.add({values[i], cells_.size() + 1});
+  const std::uint32_t last = cells_.add({values.back(), 0});
   Node& node = nodes_[to];
   if (node.cells.first == 0) {
-    node.cells.first = cell;
+    node.cells.first = first;
   } else {
-    cells_[node.cells.last].next = cell;
+    cells_[node.cells.last].next = first;
   }
-  node.cells.last = cell;
+  node.cells.last = last;
 }
 
 }  // namespace cairn::format::pickle

@@ -3,7 +3,6 @@
 // What a pickle says, as values that point to each other. It names classes and functions, and calls
 // them; here both are values like any other: nothing is imported and nothing is called.
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -75,20 +74,20 @@ template <class T>
 class Blocks {
  public:
   std::uint32_t size() const noexcept { return size_; }
-  T& operator[](std::uint32_t at) noexcept { return (*blocks_[at / kBlock])[at % kBlock]; }
+  T& operator[](std::uint32_t at) noexcept { return blocks_[at / kBlock].get()[at % kBlock]; }
   const T& operator[](std::uint32_t at) const noexcept {
-    return (*blocks_[at / kBlock])[at % kBlock];
+    return blocks_[at / kBlock].get()[at % kBlock];
   }
   std::uint32_t add(const T& value) {
-    if (size_ % kBlock == 0) blocks_.push_back(std::make_unique<Block>());
-    (*this)[size_] = value;
+    const std::uint32_t within = size_ % kBlock;
+    if (within == 0) blocks_.push_back(std::make_unique_for_overwrite<T[]>(kBlock));
+    blocks_.back().get()[within] = value;
     return size_++;
   }
 
  private:
   static constexpr std::uint32_t kBlock = 512;
-  using Block = std::array<T, kBlock>;
-  std::vector<std::unique_ptr<Block>> blocks_;
+  std::vector<std::unique_ptr<T[]>> blocks_;
   std::uint32_t size_ = 0;
 };
 
@@ -145,7 +144,7 @@ class Graph {
   Ref add_text(Kind kind, std::uint64_t offset, std::uint64_t size);  // of the pickle
   Ref add_owned_text(Kind kind, std::string_view text);
   Node& at(Ref value) noexcept { return nodes_[value]; }
-  void append(Ref to, Ref value);
+  void append(Ref to, std::span<const Ref> values);
 
  private:
   std::span<const std::byte> bytes_;

@@ -316,7 +316,7 @@ bool Machine::collect(Kind kind, std::size_t begin) {
     return refuse("makes a dict of ", stack_.size() - begin, " values: a key has none");
   const bool is_constant = kind == Kind::Tuple && begin == stack_.size();
   const Ref made = is_constant ? kEmptyTuple : graph_.add({.kind = kind});
-  for (std::size_t i = begin; i < stack_.size(); ++i) graph_.append(made, stack_[i]);
+  graph_.append(made, std::span(stack_).subspan(begin));
   stack_.resize(begin);
   push(made);
   return true;
@@ -338,7 +338,7 @@ bool Machine::fill(std::size_t begin, Fill with) {
       return refuse("fills one object both as a list and as a dict");
     node.fill = with;
   }
-  for (std::size_t i = begin; i < stack_.size(); ++i) graph_.append(target, stack_[i]);
+  graph_.append(target, std::span(stack_).subspan(begin));
   stack_.resize(begin);
   return true;
 }
@@ -466,7 +466,12 @@ bool Machine::put(std::uint64_t slot) {
     return refuse(unsupported(op_at_, sentence("the pickle keeps a value under the number ", slot,
                                                ", which is more than its bytes")));
   }
-  if (slot >= memo_.size()) memo_.resize(slot + 1, kNoValue);
+  if (slot == memo_.size()) {  // as writers number
+    memo_.push_back(stack_.back());
+    ++memo_count_;
+    return true;
+  }
+  if (slot > memo_.size()) memo_.resize(slot + 1, kNoValue);
   memo_count_ += memo_[slot] == kNoValue ? 1 : 0;
   memo_[slot] = stack_.back();
   return true;

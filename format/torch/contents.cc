@@ -77,7 +77,7 @@ class Walk {
       : pickle_(pickle),
         graph_(pickle.graph),
         options_(options),
-        tensors_(pickle),
+        tensors_(pickle, options.expand),
         open_(pickle.graph.size()),
         left_bytes_(std::max(kMadeBytesMin, options.pickle_bytes * limits::kPickleRatioMax) / 2),
         metadata_left_bytes_(left_bytes_) {}

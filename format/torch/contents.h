@@ -22,6 +22,8 @@ struct ReadOptions {
   std::uint64_t pickle_bytes = 0;
   // What the names begin with, and what the pickle's one value is called; empty: only keys name.
   std::string_view name = {};
+  // Tensors that repeat their elements may take any memory.
+  bool expand = false;
 };
 
 struct Contents {

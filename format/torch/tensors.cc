@@ -189,6 +189,13 @@ Ref Tensors::class_ref(Ref callable) const {
 }
 
 Call Tensors::role_of_global(Ref global) const {
+  if (global == looked_up_) return role_;
+  looked_up_ = global;
+  role_ = look_up(global);
+  return role_;
+}
+
+Call Tensors::look_up(Ref global) const {
   const Node& node = graph_[global];
   if (node.kind != Kind::Global) return {};
   const std::string_view module = graph_.text(node.a);
@@ -265,6 +272,7 @@ Decoded<StoredTensor> Tensors::rebuild(std::string_view function,
   if (found == nullptr) return broken("it has no storage");
   const Reference& storage = *found;
   View view;
+  view.expand = expand_;
   view.dtype = storage.dtype;
   if (view.dtype == nullptr)
     return not_readable("its elements lie in a ", quoted(storage.type), ", which is not known");

@@ -53,7 +53,9 @@ struct Call {
 
 class Tensors {
  public:
-  explicit Tensors(const pickle::Pickle& pickle) noexcept : graph_(pickle.graph) {}
+  // `expand`: of View.
+  Tensors(const pickle::Pickle& pickle, bool expand) noexcept
+      : graph_(pickle.graph), expand_(expand) {}
 
   // The storages, by what the pickle says of each. Errors: Unsupported: it refers to something
   // beside it that is no storage; Corrupt: to a storage of a negative size.
@@ -97,11 +99,15 @@ class Tensors {
   const Reference* reference_of(pickle::Ref value) const noexcept;
   pickle::Ref class_ref(pickle::Ref callable) const;
   Call role_of_global(pickle::Ref global) const;
+  Call look_up(pickle::Ref global) const;
   Decoded<std::vector<std::int64_t>> numbers(pickle::Ref sequence) const;
   Decoded<StoredTensor> rebuild(std::string_view function, const Arguments& arguments) const;
   Decoded<bool> flag(pickle::Ref metadata, std::string_view name) const;
 
   const pickle::Graph& graph_;
+  const bool expand_;
+  mutable pickle::Ref looked_up_ = pickle::kNone;  // nearly all calls are of one function
+  mutable Call role_;                              // its
   std::vector<Storage> storages_;
   std::unordered_map<std::string_view, std::uint32_t> position_of_;  // of a key in storages_
   std::span<const pickle::Ref> persistent_;                          // ascending

@@ -46,8 +46,8 @@ void set_dtype(TensorFacts& facts, const TorchDtype& dtype) {
 }
 
 // Elements that lie apart, or over each other, or have other signs: to be put in order first.
-Decoded<std::unique_ptr<Rearranged>> rearranged_of(const View& view, bool overlaps) {
-  const bool row_major = is_row_major(view.shape, view.strides);
+Decoded<std::unique_ptr<Rearranged>> rearranged_of(const View& view, bool overlaps,
+                                                   bool row_major) {
   const bool has_strides = view.dtype->dtype != DType::Opaque || row_major;
   if (!view.conjugated && !view.negated && !overlaps && has_strides)
     return std::unique_ptr<Rearranged>();
@@ -95,17 +95,18 @@ Decoded<StoredTensor> placed(const Place& place, View view) {
   const bool overlaps = *reach < *count;
   const auto most = checked_mul(place.size_bytes, limits::kPickleRatioMax);
   const auto dense = checked_mul(*count, element_bytes);
-  if (overlaps && (!dense || (most && *dense > *most))) {
+  const bool is_large = most && dense && *dense > *most;
+  if (overlaps && (!dense || (is_large && !view.expand))) {
     return not_readable("its elements lie over each other, and apart they would take more than ",
                         limits::kPickleRatioMax, " times the ", place.size_bytes,
-                        " bytes that are stored");
+                        " bytes that are stored; the option expand (--expand) reads it");
   }
   facts.span.offset_bytes += *offset;
   facts.span.size_bytes = *size;
-  CAIRN_TRY(rearranged, rearranged_of(view, overlaps));
+  const bool row_major = is_row_major(view.shape, view.strides);
+  CAIRN_TRY(rearranged, rearranged_of(view, overlaps, row_major));
   stored.rearranged = std::move(rearranged);
-  if (!stored.rearranged && !is_row_major(view.shape, view.strides))
-    facts.strides = std::move(view.strides);
+  if (!stored.rearranged && !row_major) facts.strides = std::move(view.strides);
   return stored;
 }
 

@@ -46,6 +46,7 @@ struct View {
   const TorchDtype* dtype = nullptr;
   bool conjugated = false;
   bool negated = false;
+  bool expand = false;  // elements that lie over each other may take any memory apart
 };
 
 // The view's tensor; its name is not set. Errors: Corrupt (it reaches beyond its storage, or its

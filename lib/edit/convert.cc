@@ -283,7 +283,7 @@ Result<Transfer> convert(const std::filesystem::path& source, Format target,
     CAIRN_CHECK(internal::refuse_existing(options, target));
     if (target == Format::Safetensors)
       CAIRN_CHECK(internal::refuse_safetensors(options, transfer.warnings));
-    CAIRN_TRY(found, internal::find(source, options.follow_links));
+    CAIRN_TRY(found, internal::find(source, options.follow_links, options.formats));
     // What the file has besides is no tensor that is asked for.
     if (!options.allow_lossy && !options.tensors)
       CAIRN_CHECK(internal::check_nothing_left_out(found.parts));

@@ -114,13 +114,17 @@ Result<Transfer> tensorflow_beside(internal::LockedCheckpoint held,
   return transfer;
 }
 
-Result<Transfer> tensorflow_elsewhere(internal::Found& found, const TransferOptions& options) {
+// `is_over_file`: the index is put beside a file of another format, over its bytes.
+Result<Transfer> tensorflow_elsewhere(internal::Found& found, const TransferOptions& options,
+                                      bool is_over_file) {
   Transfer transfer;
   transfer.warnings = found.parts.warnings;
   internal::LinkedCheckpoint linked;
   linked.facts = found.parts.index.facts();
   linked.files = found.parts.shards;
   linked.own_index = false;
+  linked.no_hard_links = found.parts.format == Format::Onnx;
+  linked.over_same_bytes = is_over_file;
   CAIRN_TRY(summed, internal::add_sums(linked.facts, linked.files, options.exec));
   if (!summed.empty()) transfer.warnings.push_back(std::move(summed));
   CAIRN_CHECK(accept_bundle(found.location, found.parts, internal::not_nameable(linked.facts),
@@ -268,8 +272,11 @@ Result<Transfer> export_safetensors(Location& location, const internal::Parts& p
   CAIRN_TRY(to, internal::destination_of(location, options));
   const std::string name = internal::safetensors_file(to.base);
   transfer.prefix = to.prefix.parent_path() / name;
-  CAIRN_TRY(temps, internal::link_or_copy_shards(std::span(parts.shards).subspan(file.shard, 1),
-                                                 std::span(&name, 1), to, options, transfer));
+  const bool linked = options.link != Link::Auto || options.output.empty() ||
+                      internal::may_be_linked(parts.index.shard(file.shard).kind);
+  const auto give_name = linked ? internal::link_or_copy_shards : internal::reflink_or_copy_shards;
+  CAIRN_TRY(temps, give_name(std::span(parts.shards).subspan(file.shard, 1), std::span(&name, 1),
+                             to, options, transfer));
   CAIRN_TRY(publisher, internal::Publisher::begin({to.directory, to.base, to.prefix.string()},
                                                   {options.lock_wait, options.exec.stop}));
   CAIRN_CHECK(publisher.publish_file(temps.front(), options.replace));
@@ -288,7 +295,7 @@ Result<Transfer> export_index(const std::filesystem::path& source, Format target
                        ": the target of an export is tensorflow or safetensors; to add Cairn's "
                        "index, use import_index()"};
     }
-    CAIRN_TRY(found, internal::find(source, options.follow_links));
+    CAIRN_TRY(found, internal::find(source, options.follow_links, options.formats));
     if (found.parts.decoded) {
       return Error{Code::Unsupported, 0,
                    found.location.prefix.string() +
@@ -300,9 +307,10 @@ Result<Transfer> export_index(const std::filesystem::path& source, Format target
     if (target == Format::Safetensors)
       return export_safetensors(found.location, found.parts, options);
     if (found.location.kind == internal::Kind::File)
-      return tensorflow_elsewhere(found, with_output(found.location, options));
+      return tensorflow_elsewhere(found, with_output(found.location, options),
+                                  options.output.empty());
     CAIRN_TRY(beside, internal::is_beside(found.location, options));
-    if (!beside) return tensorflow_elsewhere(found, options);
+    if (!beside) return tensorflow_elsewhere(found, options, false);
     CAIRN_TRY(held, internal::find_and_lock(source, options));
     return tensorflow_beside(std::move(held), options);
   });

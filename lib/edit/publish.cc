@@ -125,7 +125,12 @@ Result<std::vector<TempFile>> prepare_arriving(const Destination& to,
                      ": nothing is written: the onnx package refuses to read a file of external "
                      "data that has a hard link; use Link::Auto (--link auto), which copies it"};
   }
-  const bool own_files = linked.no_hard_links || (linked.whole && linked.whole->independent);
+  // What moves keeps no other name.
+  const bool moves = linked.whole && !linked.whole->independent;
+  const bool asked = options.link != Link::Auto || linked.over_same_bytes || moves;
+  const bool own_files = linked.no_hard_links || (linked.whole && linked.whole->independent) ||
+                         !(asked || std::ranges::all_of(linked.facts.shards, may_be_linked,
+                                                        &format::ShardFacts::kind));
   return own_files ? reflink_or_copy_shards(linked.files, names, to, options, transfer)
                    : link_or_copy_shards(linked.files, names, to, options, transfer);
 }

@@ -59,6 +59,7 @@ struct LinkedCheckpoint {
   std::span<const os::File> files;  // parallel to facts.shards
   std::vector<bool> doubtful;       // parallel; empty: none. Keeps the recorded identity.
   bool no_hard_links = false;       // as in Composed
+  bool over_same_bytes = false;     // an index of these files is put beside them
   bool own_index = true;            // P.cairn too
   // A P.index that can be taken as it is, where the shards get these names; else one is made.
   std::span<const std::byte> tensorflow_index;

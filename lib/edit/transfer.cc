@@ -173,6 +173,12 @@ Result<bool> is_beside(const Location& source, const TransferOptions& options) {
   return same_place({*directory, parts.base}, {source.directory, source.base});
 }
 
+// docs/decisions/0015.
+bool may_be_linked(format::ShardKind kind) noexcept {
+  return kind == format::ShardKind::Universal || kind == format::ShardKind::Headerless ||
+         kind == format::ShardKind::TensorFlow;
+}
+
 Result<std::vector<TempFile>> link_or_copy_shards(std::span<const os::File> files,
                                                   std::span<const std::string> names,
                                                   const Destination& to,
@@ -236,10 +242,10 @@ Result<Lock> lock_of(const Location& location, const TransferOptions& options) {
 Result<LockedCheckpoint> find_and_lock(const std::filesystem::path& path,
                                        const TransferOptions& options) {
   while (true) {
-    CAIRN_TRY(before, find(path, options.follow_links));
+    CAIRN_TRY(before, find(path, options.follow_links, options.formats));
     CAIRN_CHECK(remove_stale_files(before.location.directory));
     CAIRN_TRY(lock, lock_of(before.location, options));
-    CAIRN_TRY(now, find(path, options.follow_links));
+    CAIRN_TRY(now, find(path, options.follow_links, options.formats));
     CAIRN_TRY(same, same_place({before.location.directory, before.location.base},
                                {now.location.directory, now.location.base}));
     if (!same) continue;  // a catalog has another latest by now

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cairn/convert.h"
+#include "format/facts.h"
 #include "lib/open/load.h"
 #include "lib/open/locate.h"
 #include "lib/os/file.h"
@@ -32,6 +33,11 @@ Result<Destination> destination_of(const Location& source, const TransferOptions
 
 // Whether the result is to lie where the source does. Makes nothing.
 Result<bool> is_beside(const Location& source, const TransferOptions& options);
+
+// Whether a shard of this kind gets a hard link unless the caller chooses (Link::Auto): who wrote
+// it writes new files, and never into one that is there. Other tools do, and would change each file
+// that is linked to it.
+bool may_be_linked(format::ShardKind kind) noexcept;
 
 // Second names for files, under the temporary names of `names` in the destination, as
 // `options.link` says, and synced. Adds to `transfer`.

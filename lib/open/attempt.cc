@@ -60,6 +60,19 @@ void OpenAttempt::keep_pending(os::File file, const os::FileInfo& info) {
   place->emplace(Kept{std::move(file), info});
 }
 
+Result<void> OpenAttempt::keep_directory(const os::Directory& directory) {
+  CAIRN_TRY(held, directory.duplicate());
+  directory_.emplace(std::move(held));
+  return {};
+}
+
+bool OpenAttempt::directory_changed() const {
+  if (!directory_) return false;
+  const auto opened = directory_->info();
+  const auto now = os::look(directory_->path());
+  return !opened || !now || !*now || !same_file(*opened, **now);
+}
+
 bool OpenAttempt::was_replaced(os::LinkSnapshot& links, const os::File& file,
                                const os::FileInfo& info) const {
   const std::filesystem::path path = file.path();
@@ -83,7 +96,7 @@ bool OpenAttempt::index_changed() const {
 
 bool OpenAttempt::changed() const {
   os::LinkSnapshot links(within_);
-  return index_changed(links) || replaced(links, catalog_);
+  return index_changed(links) || replaced(links, catalog_) || directory_changed();
 }
 
 bool OpenAttempt::links_moved(std::span<const os::File> shards) {

@@ -35,6 +35,10 @@ class OpenAttempt {
   // Instead of the P.cairn that is kept: one that waits for its name.
   void keep_pending(os::File file, const os::FileInfo& info);
 
+  // The attempt goes by the files in this directory, for which another one may be exchanged as a
+  // whole (lib/write/model_directory.h).
+  Result<void> keep_directory(const os::Directory& directory);
+
   // An index that was there a moment ago is gone, or one that was not is there.
   void note_index_gone() noexcept { lost_index_ = true; }
 
@@ -67,12 +71,14 @@ class OpenAttempt {
   bool was_replaced(os::LinkSnapshot& links, const os::File& file, const os::FileInfo& info) const;
   bool replaced(os::LinkSnapshot& links, const std::optional<Kept>& kept) const;
   bool index_changed(os::LinkSnapshot& links) const;
+  bool directory_changed() const;
   bool changed() const;
 
   const os::Directory* within_ = nullptr;
   int attempts_ = 0;
   std::optional<Kept> catalog_;
   std::array<std::optional<Kept>, 2> indexes_;
+  std::optional<os::Directory> directory_;  // held, so that no other one gets its inode
   bool lost_index_ = false;
 };
 

@@ -23,6 +23,7 @@ struct FileReadOptions {
   bool whole = true;
   // Where the other files of a model in several lie; nullptr: what the file alone says.
   const Location* model = nullptr;
+  FormatOptions formats = {};
 };
 
 // A file that is open, and what it says: one shard, and one more in memory where something in it

@@ -91,7 +91,7 @@ class HubReader {
 
   Result<void> read_shard(const std::string& name) {
     CAIRN_TRY(opened, open_named_shard(location_, name, path_));
-    CAIRN_TRY(read, read_(std::move(opened), {name, whole_}));
+    CAIRN_TRY(read, read_(std::move(opened), {name, whole_, nullptr, location_.formats}));
     if (read.decoded) {
       return Error{Code::Unsupported, 0,
                    read.shard.file.path() +

@@ -90,8 +90,19 @@ Result<Parts> read_parts(const Location& location, OpenAttempt& attempt) {
   return parts;
 }
 
+// Of a file whose reader is told how to read it.
+Result<FileRecord> record_not_used(const Location& location) {
+  FileRecord record;
+  if (location.has(kCairnSuffix)) {
+    record.not_used = location.file(kCairnSuffix) +
+                      ": not used, because the options say how the file itself is read";
+  }
+  return record;
+}
+
 Result<Parts> load_file(const Location& location, unsigned threads_max, OpenAttempt& attempt) {
-  CAIRN_TRY(record, load_record(location, threads_max));
+  CAIRN_TRY(record, location.formats == FormatOptions() ? load_record(location, threads_max)
+                                                        : record_not_used(location));
   if (record.parts) {
     if (attempt.links_moved(record.parts->shards)) return written_meanwhile(location.prefix);
     return *std::move(record.parts);
@@ -208,10 +219,12 @@ Result<Parts> load_quietly(Location& location, bool follow_links, OpenAttempt& a
   return parts;
 }
 
-Result<Found> find(const std::filesystem::path& path, bool follow_links) {
+Result<Found> find(const std::filesystem::path& path, bool follow_links,
+                   const FormatOptions& formats) {
   OpenAttempt attempt;
   auto found = retry_until_stable(attempt, [&]() -> Result<Found> {
     CAIRN_TRY(location, locate(path, follow_links, attempt));
+    location.formats = formats;
     CAIRN_TRY(seen, index_identities(location.directory, location.base));
     CAIRN_TRY(parts, load(location, follow_links, attempt));
     return Found{std::move(location), std::move(parts), std::move(seen)};
@@ -259,7 +272,8 @@ Result<void> check_openable_in(const os::Directory& directory, const std::string
 Result<FileIndex> read_file(const Location& location, bool whole) {
   CAIRN_TRY(file,
             open_shard(location.directory, location.base, location.links == os::Links::Follow));
-  return location.file_format->read(std::move(file), {location.base, whole, &location});
+  return location.file_format->read(std::move(file),
+                                    {location.base, whole, &location, location.formats});
 }
 
 }  // namespace cairn::internal

@@ -38,7 +38,8 @@ struct Found {
   Parts parts;
   IndexIdentities seen;  // of the indexes, before they were read
 };
-Result<Found> find(const std::filesystem::path& path, bool follow_links);
+Result<Found> find(const std::filesystem::path& path, bool follow_links,
+                   const FormatOptions& formats = {});
 
 // P.cairn by itself, no shard looked at.
 struct OwnIndex {

@@ -253,6 +253,7 @@ Result<Location> at_directory(const path& dir, bool follow_links, OpenAttempt& a
   if (directory.exists(kCatalogName)) return at_catalog(dir, follow_links, attempt);
   const std::string name = (dir.has_filename() ? dir : dir.parent_path()).filename().string();
   if (name == "variables" && has_index(directory, name)) return locate_prefix(dir / name);
+  CAIRN_CHECK(attempt.keep_directory(directory));
   CAIRN_TRY(hub, at_hub(dir, directory, links_of(follow_links)));
   if (hub) return *std::move(hub);
   if (const auto base = base_of_unfinished(name); !base.empty()) {
@@ -418,6 +419,8 @@ Result<Location> locate_any(const path& given, bool follow_links, OpenAttempt& a
   if (is_directory) return at_directory(given, follow_links, attempt);
   if (info && parts.base == kCatalogName)
     return at_catalog(given.parent_path(), follow_links, attempt);
+  // It names others in its directory.
+  if (info && parts.base.ends_with(".index.json")) CAIRN_CHECK(attempt.keep_directory(*opened));
   if (info) return at_file(given, *std::move(opened), parts.base, links_of(follow_links));
   CAIRN_TRY(v1, at_v1(*opened, parts.base, given));
   if (v1) return *std::move(v1);

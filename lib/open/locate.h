@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cairn/error.h"
+#include "cairn/format_options.h"
 #include "lib/open/attempt.h"
 #include "lib/os/file.h"
 
@@ -27,6 +28,7 @@ struct Location {
   std::vector<std::string> v1_files;        // of a V1 checkpoint: their names
   os::Links links = os::Links::Inside;      // what its indexes, or its one file, may be
   const FileFormat* file_format = nullptr;  // of Kind::File
+  FormatOptions formats = {};               // as the caller says
 
   std::string file(std::string_view suffix) const { return base + std::string(suffix); }
   bool has(std::string_view suffix) const { return directory.exists(file(suffix)); }

@@ -33,7 +33,7 @@ Result<FileIndex> read_npy(OpenShard file, const FileReadOptions& how) {
   if (!head_bytes) return refused(head_bytes.error());
   head.resize(std::min(*head_bytes, size_bytes));
   CAIRN_CHECK(file.file.read_at(0, head));
-  auto tensor = format::numpy::decode_array(head, size_bytes);
+  auto tensor = format::numpy::decode_array(head, size_bytes, how.formats.void_dtype);
   if (!tensor) return refused(tensor.error());
   tensor->name = tensor_name(how.name);
   format::IndexFacts facts;

@@ -76,7 +76,8 @@ struct ElementsOfMember {
 
 class NpzReader {
  public:
-  NpzReader(const os::File& file, bool whole) noexcept : file_(file), whole_(whole) {}
+  NpzReader(const os::File& file, const FileReadOptions& how) noexcept
+      : file_(file), whole_(how.whole), void_dtype_(how.formats.void_dtype) {}
 
   Result<void> run(std::span<const Member> members) {
     tensors_.reserve(members.size());
@@ -158,8 +159,8 @@ class NpzReader {
       CAIRN_CHECK(file_.read_at(head.data_offset_bytes, longer));
       begin = longer;
     }
-    auto tensor =
-        format::numpy::decode_array(begin.first(std::min(begin.size(), *size)), member.size_bytes);
+    auto tensor = format::numpy::decode_array(begin.first(std::min(begin.size(), *size)),
+                                              member.size_bytes, void_dtype_);
     if (!tensor) return error(member, tensor.error());
     tensor->span.offset_bytes += head.data_offset_bytes;
     return *std::move(tensor);
@@ -177,7 +178,8 @@ class NpzReader {
     begin.resize(std::max<std::uint64_t>(std::min(*size, member.size_bytes), preamble_bytes));
     CAIRN_CHECK(inflated.read(std::span(begin).subspan(preamble_bytes)));
     auto tensor = format::numpy::decode_array(
-        std::span(begin).first(std::min<std::uint64_t>(begin.size(), *size)), member.size_bytes);
+        std::span(begin).first(std::min<std::uint64_t>(begin.size(), *size)), member.size_bytes,
+        void_dtype_);
     if (!tensor) return error(member, tensor.error());
     if (!memory_) {
       CAIRN_TRY(memory, os::memory_file(file_.path() + " (decoded)"));
@@ -199,6 +201,7 @@ class NpzReader {
 
   const os::File& file_;
   const bool whole_;
+  const std::optional<DType> void_dtype_;
   std::vector<format::TensorFacts> tensors_;
   std::vector<std::string> left_out_;
   std::size_t left_out_count_ = 0;
@@ -216,7 +219,7 @@ Result<FileIndex> read_npz(OpenShard file, const FileReadOptions& how) {
   };
   const auto members = read_zip_members(file.file, {0, file.identity.size_bytes});
   if (!members) return refused(members.error());
-  NpzReader reader(file.file, how.whole);
+  NpzReader reader(file.file, how);
   if (auto done = reader.run(*members); !done) return refused(std::move(done).error());
   return reader.index(std::move(file), how.name);
 }

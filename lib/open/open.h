@@ -18,6 +18,7 @@ Result<Opened> open_by(const std::filesystem::path& path, const OpenOptions& opt
   auto opened = retry_until_stable(attempt, [&]() -> Result<Opened> {
     whole = false;
     CAIRN_TRY(location, locate(path, options.follow_links, attempt));
+    location.formats = options.formats;
     CAIRN_TRY(parts, load(location, options.follow_links, attempt, options.exec.threads_max));
     whole = true;
     return make(std::move(parts));

@@ -122,7 +122,7 @@ Result<FileIndex> read_archive(TorchArchive& archive, TorchIndex& index, OpenSha
     CAIRN_CHECK(exported.add_to(index, path));
     return index.finish(std::move(file));
   }
-  CAIRN_TRY(saved, archive.read_pickle(*data, {.whole = how.whole}));
+  CAIRN_TRY(saved, archive.read_pickle(*data, {.whole = how.whole, .expand = how.formats.expand}));
   CAIRN_CHECK(index.add(std::move(saved.contents), saved.places));
   const auto is_code = [&](const Member& member) {
     return member.name.starts_with(archive.root() + "code/");

@@ -124,7 +124,8 @@ class DistributedReader {
       return broken(file.file.path() + ": the archive at byte " +
                     std::to_string(item.offset_bytes) + " has no member data.pkl");
     CAIRN_TRY(big_endian, archive.is_big_endian());
-    CAIRN_TRY(saved, archive.read_pickle(*data, {.name = name}));
+    CAIRN_TRY(saved,
+              archive.read_pickle(*data, {.name = name, .expand = location_.formats.expand}));
     return ReadItem{std::move(saved), big_endian};
   }
 

@@ -76,13 +76,18 @@ Result<Pickles> read_pickles(const OpenShard& file) {
 class LegacyReader {
  public:
   LegacyReader(const os::File& file, std::uint64_t size_bytes, const FileReadOptions& how)
-      : file_(file), size_bytes_(size_bytes), index_(file, how), whole_(how.whole) {}
+      : file_(file),
+        size_bytes_(size_bytes),
+        index_(file, how),
+        whole_(how.whole),
+        expand_(how.formats.expand) {}
 
   Result<FileIndex> read(OpenShard& file) {
     CAIRN_TRY(pickles, read_pickles(file));
     CAIRN_CHECK(check_version(pickles));
     const Pickle& saved = pickles.all[3];
-    auto contents = format::torch::read_contents(saved, {whole_, saved.size_bytes});
+    auto contents = format::torch::read_contents(
+        saved, {.whole = whole_, .pickle_bytes = saved.size_bytes, .expand = expand_});
     if (!contents)
       return Error{contents.error().code, 0, file_.path() + ": " + contents.error().what};
     CAIRN_TRY(places, place_storages(pickles, contents->storages));
@@ -163,6 +168,7 @@ class LegacyReader {
   const std::uint64_t size_bytes_;
   TorchIndex index_;
   const bool whole_;
+  const bool expand_;
 };
 
 }  // namespace

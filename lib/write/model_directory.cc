@@ -218,17 +218,8 @@ Result<std::vector<std::string>> ModelDirectory::publish(std::span<TempFile> fil
 Result<void> ModelDirectory::publish_new() {
   CAIRN_CHECK(files_->sync());
   CAIRN_CHECK(parent_->rename(temporary_, name_));
-  CAIRN_CHECK(sync_or_undo([&] { return parent_->rename(name_, temporary_); }));
   temporary_.clear();
-  return {};
-}
-
-// Makes the new names durable. Where that fails nobody knows which names are on the disk: the old
-// ones come back, and the new files go only once that is durable.
-Result<void> ModelDirectory::sync_or_undo(const std::function<Result<void>()>& undo) {
-  auto done = parent_->sync();
-  if (!done && !(undo() && parent_->sync())) temporary_.clear();
-  return done;
+  return parent_->sync();
 }
 
 Result<void> ModelDirectory::carry_over(const os::Directory& old) const {
@@ -248,8 +239,13 @@ Result<std::vector<std::string>> ModelDirectory::publish_instead(const os::Direc
   CAIRN_CHECK(carry_over(old));
   CAIRN_CHECK(files_->sync());
   CAIRN_CHECK(parent_->exchange(temporary_, name_));
-  CAIRN_CHECK(sync_or_undo([&] { return parent_->exchange(temporary_, name_); }));
   const std::string temporary = std::exchange(temporary_, {});
+  if (auto done = parent_->sync(); !done) {
+    // Nobody knows which of the two has the name on the disk: neither goes.
+    Error error = std::move(done).error();
+    error.what += "; the next writer removes the old model, " + shown(*parent_, temporary);
+    return error;
+  }
   const auto why = remove_model_directory(*parent_, temporary, old, files_.get());
   if (!why) return std::vector<std::string>();
   return std::vector<std::string>{shown(*parent_, name_) +

@@ -6,7 +6,6 @@
 // Where a directory of that name is there, the two exchange their names. The model's files in it go
 // then; all others have a second name in the new one before, so that none is lost.
 
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -60,7 +59,6 @@ class ModelDirectory {
                  os::Directory files) noexcept;
   Result<void> carry_over(const os::Directory& old) const;
   Result<void> publish_new();
-  Result<void> sync_or_undo(const std::function<Result<void>()>& undo);
   Result<std::vector<std::string>> publish_instead(const os::Directory& old);
 
   const os::Directory* parent_;

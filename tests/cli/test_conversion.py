@@ -6,17 +6,19 @@ import io
 import json
 import pathlib
 import re
+import shlex
 import shutil
 import struct
 import tempfile
 import unittest
 import zipfile
 
-from bundle import write_safetensors
+from bundle import varint, write_bundle, write_safetensors
 from command import FAILED, GOLDEN, YES, CommandTest
 
 PAGE = pathlib.Path(__file__).resolve().parent.parent.parent / "docs" / "conversion.md"
-TARGETS = ("cairn", "tensorflow", "safetensors")
+TARGETS = ("cairn", "tensorflow", "safetensors", "safetensors in several files", "npz", "npy")
+HEADS = {"safetensors in several files": "`safetensors` in several files"}
 TENSORS = {"a": ("F32", [2, 3], struct.pack("<6f", *range(6))), "b": ("I32", [2], struct.pack("<2i", 7, -7))}
 
 
@@ -77,6 +79,9 @@ class Sources:
     def pytorch_compressed(self):
         return self.files("pytorch", "deflated.pt")
 
+    def pytorch_with_state_dict(self):
+        return self.files("pytorch", "unknown_class.pt")
+
     def pytorch_old(self):
         return self.files("pytorch", "legacy.pt")
 
@@ -123,6 +128,35 @@ class Sources:
         return self.files("flat", "dtypes.ptd")
 
 
+    def onnx_of_floats(self):
+        """A model with one initializer, which is what most models have: floats."""
+        def field(number, data):
+            return varint(number << 3 | 2) + varint(len(data)) + data
+        tensor = b"\x08\x06\x10\x01" + field(8, b"w") + field(9, TENSORS["a"][2])  # dims 6, FLOAT
+        (self.dir / "w.onnx").write_bytes(b"\x08\x08" + field(7, field(5, tensor)))
+        return "w.onnx"
+
+    # As the page calls what people have.
+
+    def asked(self, name):
+        """Makes the source of this name."""
+        if name == "saved/train2-9":
+            (self.dir / "saved").mkdir()
+            write_bundle(self.dir / name, {b"layer/kernel": b"abc", b"optimizer/m": b"de"})
+        elif name == "saved/ckpt-6":
+            self.test.golden("tensorflow/tf2_manager/tf_ckpts").rename(self.dir / "saved")
+        elif name == "MODEL_DIR":
+            (self.dir / name).mkdir()
+            inside = Sources(self.test)
+            inside.dir = self.dir / name
+            inside.safetensors_in_several_files()
+        else:
+            made = {"pytorch_model.bin": self.pytorch, "model.safetensors": self.safetensors,
+                    "old.ckpt-3": self.tensorflow_v1, "model.weights.h5": self.hdf5, "model.keras": self.keras,
+                    "model.ckpt": self.pytorch_with_state_dict, "arrays.npz": self.npz, "model.onnx": self.onnx_of_floats, "model.gguf": self.gguf_blocks}[name]()
+            (self.dir / made).rename(self.dir / name)
+
+
 ROWS = (
     ("Cairn", "cairn"),
     ("TensorFlow", "tensorflow"),
@@ -157,19 +191,26 @@ class Conversion(CommandTest):
     def values(self, path, name):
         return self.cairn("cat", path, name, "--raw", exit=YES).out
 
-    def compare(self, source, result):
-        """How many tensors the result lacks; those that it has are the same."""
+    def compare(self, source, result, target=None):
+        """(how many tensors the result lacks, of how many; how many have another dtype); the others are the same."""
         before, after = self.tensors(source), self.tensors(result)
         self.assertLessEqual(after.keys(), before.keys())
+        renamed = 0
         for name in after:
-            self.assertEqual((before[name]["dtype"], before[name]["shape"]), (after[name]["dtype"], after[name]["shape"]))
+            self.assertEqual(before[name]["shape"], after[name]["shape"])
             self.assertEqual(self.values(source, name), self.values(result, name), name)
-        return len(before) - len(after), len(before)
+            dtypes = (before[name]["dtype"], after[name]["dtype"])
+            if dtypes[0] != dtypes[1]:
+                self.assertTrue(target in ("npz", "npy") and (dtypes[1] == "V1" or dtypes[0] == "q" + dtypes[1]), dtypes)
+                renamed += 1
+        return len(before) - len(after), len(before), renamed
 
     def by_index(self, source, target):
         """Without moving a byte; None: that is not possible."""
         before = {path: path.read_bytes() for path in self.dir.rglob("*")
                   if path.is_file() and path.name != ".cairn-lock"}
+        if target not in ("cairn", "tensorflow", "safetensors"):
+            return None
         words = ("import", source) if target == "cairn" else ("export", source, "--to", target)
         done = self.cairn(*words, "--json")
         if done.exit == FAILED:
@@ -180,27 +221,46 @@ class Conversion(CommandTest):
         return "index" if done.json["link"] is None else "link"
 
     def by_convert(self, source, target):
-        words = ("convert", source, "new/result", "--to", target, "--json")
+        words = ("convert", source, "new/result", "--json", "--to", target)
+        if target == "safetensors in several files":
+            words = words[:-1] + ("safetensors", "--max-shard-size", "16")
+        if target == "npy":
+            return self.by_convert_of_one(source)
         done = self.cairn(*words)
-        if done.exit == YES:
-            self.assertEqual(self.compare(source, done.json["prefix"])[0], 0)
-            return "rewritten"
-        done = self.cairn(*words, "--allow-lossy")
+        lossy = done.exit == FAILED
+        if lossy:
+            done = self.cairn(*words, "--allow-lossy")
         if done.exit == FAILED:
             return "no"
-        missing, count = self.compare(source, done.json["prefix"])
-        return "rewritten, without %d of %d tensors" % (missing, count) if missing else "rewritten, without some metadata"
+        missing, count, renamed = self.compare(source, done.json["prefix"], target)
+        self.assertTrue(lossy or not missing)
+        said = ["without %d of %d tensors" % (missing, count)] if missing else ["without some metadata"] if lossy else []
+        return ", ".join(["rewritten"] + said + (["%d as bytes" % renamed] if renamed else []))
+
+    def by_convert_of_one(self, source):
+        """The first tensor that can be an .npy file."""
+        listed = self.tensors(source)
+        for name in listed:
+            done = self.cairn("convert", source, "new/result", "--to", "npy", "--only", name, "--allow-lossy", "--json")
+            if done.exit == FAILED:
+                continue
+            (tensor,) = self.tensors(done.json["prefix"]).values()
+            self.assertEqual((tensor["dtype"], tensor["shape"]), (listed[name]["dtype"], listed[name]["shape"]))
+            self.assertEqual(self.values(source, name), self.values(done.json["prefix"], tensor["name"]))
+            return "rewritten" if len(listed) == 1 else "one tensor"
+        return "no"
 
     def cell(self, make, target):
         shutil.rmtree(self.dir)
         self.dir.mkdir()
         source = getattr(Sources(self), make)()
-        if make == target or (make, target) == ("tensorflow_strings", "tensorflow"):
+        same = {"tensorflow_strings": "tensorflow", "safetensors_in_several_files": "safetensors in several files"}
+        if target in (make, same.get(make)):
             return "–"
         return self.by_index(source, target) or self.by_convert(source, target)
 
     def table(self):
-        lines = ["| from \\ to | " + " | ".join("`%s`" % target for target in TARGETS) + " |",
+        lines = ["| from \\ to | " + " | ".join(HEADS.get(target, "`%s`" % target) for target in TARGETS) + " |",
                  "| --- |" + " --- |" * len(TARGETS)]
         for label, make in ROWS:
             lines.append("| %s | %s |" % (label, " | ".join(self.cell(make, target) for target in TARGETS)))
@@ -210,11 +270,25 @@ class Conversion(CommandTest):
         said = re.search(r"\| from .*?\n(?=\n)", PAGE.read_text(), re.DOTALL)
         self.assertEqual(said.group(0), self.table())
 
+    def test_what_people_ask_for_is_one_command(self):
+        rows = re.findall(r"^\| ([^|]+) \| `(cairn [^`]+)` \|$", PAGE.read_text(), re.MULTILINE)
+        self.assertGreaterEqual(len(rows), 10)
+        for asked, command in rows:
+            with self.subTest(command):
+                shutil.rmtree(self.dir)
+                self.dir.mkdir()
+                _, verb, source, *words = shlex.split(command)
+                Sources(self).asked(source)
+                done = self.cairn(verb, source, *words, "--json", exit=YES)
+                self.assertTrue(self.tensors(done.json["prefix"]), asked)
+                for word in [word for word in words if word.endswith((".safetensors", ".npz", ".npy"))]:
+                    self.assertEqual(done.json["prefix"], word)
+
     def test_only_what_is_named_is_converted(self):
         write_safetensors(self.dir / "s.safetensors", {name: TENSORS["a"] for name in ("m/a", "m/b", "opt/a", "step")})
         for words, names in ((("--only", "m/*"), {"m/a", "m/b"}), (("--exclude", "opt*"), {"m/a", "m/b", "step"}),
                              (("--only", "*/a", "--only", "step", "--exclude", "opt/a"), {"m/a", "step"})):
-            for target in TARGETS:
+            for target in ("cairn", "tensorflow", "safetensors", "npz"):
                 done = self.cairn("convert", "s.safetensors", "new/x", "--to", target, "--json", "--replace", *words,
                                   exit=YES)
                 self.assertEqual(self.tensors(done.json["prefix"]).keys(), names)

@@ -291,6 +291,61 @@ Task overwriter_of(Board& board, Path prefix, std::int64_t rounds) {
   };
 }
 
+// ---- A model in several files -------------------------------------------------------------------
+
+constexpr std::int64_t kModelLength = 100;
+
+// Each generation from a checkpoint of its own, in one, two or three files.
+Task model_writer_of(Board& board, Path dir, std::int64_t rounds) {
+  return [&board, dir = std::move(dir), rounds] {
+    constexpr std::array<std::uint64_t, 3> kLimits{1u << 20, 850, 1};
+    TransferOptions options;
+    options.output = dir / "model";
+    options.replace = true;
+    options.exec.threads_max = 1;
+    for (std::int64_t i = 0; i < rounds; ++i) {
+      options.max_shard_bytes = kLimits[static_cast<std::size_t>(i) % kLimits.size()];
+      const auto done = convert(dir / std::to_string(i % 2), Format::Safetensors, options);
+      if (!done) return board.spurious(done.error().what);
+      for (const std::string& warning : done->warnings) board.spurious(warning);
+      ++board.commits;
+    }
+  };
+}
+
+Task model_reader_of(Board& board, Path path) {
+  return [&board, path = std::move(path)] {
+    while (!board.over) {
+      const auto checkpoint = Checkpoint::open(path);
+      if (!checkpoint) {
+        board.spurious(checkpoint.error().what);
+        continue;
+      }
+      const auto first = checkpoint->tensor("longs").and_then(
+          [](const Tensor& tensor) { return tensor.values<std::int64_t>(); });
+      const auto longs = first ? all_are<std::int64_t>(*checkpoint, "longs", (*first)[0]) : false;
+      const auto ints = first ? all_are<std::int32_t>(*checkpoint, "ints", (*first)[0]) : false;
+      if (!longs || !ints || !*longs || !*ints || checkpoint->tensor_count() != 3)
+        board.tear(path.string() + ": two models in one view");
+      ++board.views;
+    }
+  };
+}
+
+Result<void> save_model_source(const Path& prefix, std::int64_t generation) {
+  std::vector<TensorSpec> specs = specs_of(kModelLength);
+  specs.back() = {"more", DType::Int32, {kModelLength}};
+  auto writer = Writer::create(prefix, specs);
+  if (!writer) return std::move(writer).error();
+  const std::vector<std::int64_t> longs(kModelLength, generation);
+  const std::vector<std::int32_t> ints(kModelLength, static_cast<std::int32_t>(generation));
+  if (auto done = writer->write("longs", std::as_bytes(std::span(longs))); !done) return done;
+  for (const char* name : {"ints", "more"}) {
+    if (auto done = writer->write(name, std::as_bytes(std::span(ints))); !done) return done;
+  }
+  return writer->commit();
+}
+
 // ---- Readers of a directory ---------------------------------------------------------------------
 
 Task reader_of_latest(Board& board, Path dir) {
@@ -412,6 +467,19 @@ TEST_CASE("a checkpoint that is saved for the first time is not there, or whole"
     };
     run_tasks(form, *board, {first_saver_of(*board, place.path(), rounds(2000))}, {reader, reader});
     check_flawless(*board, rounds(2000));
+  }
+}
+
+TEST_CASE("a model opens at every moment while a writer replaces it") {
+  for (const Form form : kForms) {
+    const Place place;
+    const SharedBoard board;
+    for (std::int64_t i = 0; i < 2; ++i)
+      REQUIRE(save_model_source(place / std::to_string(i), i + 1));
+    model_writer_of(*board, place.path(), 3)();
+    run_tasks(form, *board, {model_writer_of(*board, place.path(), rounds(2000))},
+              {model_reader_of(*board, place / "model"), model_reader_of(*board, place / "model")});
+    check_flawless(*board, rounds(2000) + 3);
   }
 }
 

@@ -13,6 +13,7 @@
 #include "cairn/edit.h"
 #include "cairn/error.h"
 #include "cairn/exec_options.h"
+#include "cairn/format_options.h"
 #include "cairn/object_graph.h"
 #include "cairn/renaming.h"
 #include "cairn/restore.h"

@@ -14,6 +14,7 @@
 #include "cairn/error.h"
 #include "cairn/exec_options.h"
 #include "cairn/export.h"
+#include "cairn/format_options.h"
 #include "cairn/tensor.h"
 
 namespace cairn {
@@ -69,6 +70,7 @@ struct OpenOptions {
   // If not empty: the checkpoint must have exactly these tensors. Else open returns Invalid, and
   // the message says what differs.
   std::span<const TensorSpec> expected;
+  FormatOptions formats;
   ExecOptions exec;  // for Verify::Full and Access::Copy
 };
 
@@ -119,8 +121,8 @@ class CAIRN_API Checkpoint {
   // Opens the checkpoint at `path` and maps its shards. Reads the index, and no tensor. `path` is
   // one of these:
   // - a prefix ("saved/train2-9"), or any file of the checkpoint,
-  // - a .safetensors, .npy, .npz, .gguf, .h5, .keras, .onnx, .ptd or .tflite file, or a SavedModel
-  //   directory,
+  // - a .safetensors, .npy, .npz, .gguf, .h5, .keras, .onnx, .pt, .ptd or .tflite file,
+  // - a directory: a SavedModel, or a distributed checkpoint of PyTorch,
   // - a directory with a catalog: the latest checkpoint of the catalog opens,
   // - the one file of a V1 checkpoint, one of its files, or their pattern
   //   ("train2-9-?????-of-00003"). The values of a V1 checkpoint are decoded into memory, whatever

@@ -15,17 +15,19 @@
 #include "cairn/error.h"
 #include "cairn/exec_options.h"
 #include "cairn/export.h"
+#include "cairn/format_options.h"
 #include "cairn/renaming.h"
 
 namespace cairn {
 
 // How a shard gets a second name.
 enum class Link : std::uint8_t {
-  // Of a shard of Cairn's or TensorFlow's, which nobody writes to again: hard link, else reflink,
-  // else copy. Of another file: reflink, else copy, because tools may write into it later, and so
-  // into each file that is linked to it.
+  // Of a shard of Cairn's or TensorFlow's, into which nobody writes again, and of a file beside
+  // which an index is put: hard link, else reflink, else copy. Of another file, with `output`:
+  // reflink, else copy, because tools may write into it later, and so into each file that is linked
+  // to it.
   Auto,
-  Hard,     // hard link, else an error
+  Hard,     // hard link, else an error; never of ONNX's external data, which onnx then refuses
   Reflink,  // a copy that shares its blocks with the original, else an error
   Copy,
 };
@@ -60,6 +62,7 @@ struct TransferOptions {
   // Import of a file that is not TensorFlow's: read each byte once for its checksum and hash.
   // False: read only what the file says of its tensors; they cannot be checked.
   bool sums = true;
+  FormatOptions formats;  // import, export, convert: for the source
   ExecOptions exec;
 };
 

@@ -32,6 +32,7 @@
 #include "cairn/error.h"
 #include "cairn/exec_options.h"
 #include "cairn/export.h"
+#include "cairn/format_options.h"
 #include "cairn/tensor.h"
 
 namespace cairn {
@@ -53,6 +54,7 @@ struct RestoreOptions {
   Verify verify = Verify::Full;
   bool follow_links = false;             // as in OpenOptions
   std::span<const TensorSpec> expected;  // as in OpenOptions
+  FormatOptions formats;
   ExecOptions exec;
 };
 

@@ -28,6 +28,7 @@ RETRIED = {"open", "openat", "read", "pread64", "write", "pwrite64", "pwritev", 
            "fsync"}
 KEPT_INDEX = re.compile(r"\.(index|cairn)\.cairn-tmp-[0-9a-f]{16}$")
 LEFT_OF_OLD = ": was replaced; what is left of the old directory is in "
+OLD_GOES_LATER = "; the next writer removes the old model, "
 GOES_LATER = "; the next change of the directory removes the rest of "
 # Some file systems cannot sync a directory, or cannot say what is on the disk at all.
 SYNC_IMPOSSIBLE = {errno.EINTR, errno.EOPNOTSUPP}
@@ -44,7 +45,7 @@ def verdict(stage, ran, error=0):
     elif ran.exit == 2 and GOES_LATER in ran.stderr:
         # Both indexes are gone, one of them under such a name: it goes when the shards have, and the sentence says so.
         left = {name for name in left if not (KEPT_INDEX.search(name) and name.split(".")[0] in stage.to_remove())}
-    if ran.exit == 0 and LEFT_OF_OLD in ran.stderr:
+    if (ran.exit == 0 and LEFT_OF_OLD in ran.stderr) or (ran.exit == 2 and OLD_GOES_LATER in ran.stderr):
         left = {name for name in left if name not in ran.stderr}  # the next writer removes it
     if left and not ran.hit.startswith("unlink"):
         yield f"left {', '.join(sorted(left))}"

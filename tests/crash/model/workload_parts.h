@@ -46,5 +46,6 @@ void promise_listed(World& world, std::vector<std::string> listed);
 std::vector<Workload> move_workloads();
 std::vector<Workload> saver_workloads();
 std::vector<Workload> edit_workloads();
+std::vector<Workload> hub_workloads();
 
 }  // namespace cairn::crash

@@ -396,6 +396,7 @@ const std::vector<Workload>& workloads() {
         {"conversions, in a new directory and over older ones", conversions, kSpareInConversions},
     };
     for (Workload& workload : edit_workloads()) some.push_back(std::move(workload));
+    for (Workload& workload : hub_workloads()) some.push_back(std::move(workload));
     for (Workload& workload : saver_workloads()) some.push_back(std::move(workload));
     for (Workload& workload : move_workloads()) some.push_back(std::move(workload));
     return some;

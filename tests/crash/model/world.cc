@@ -6,6 +6,7 @@
 #include <set>
 
 #include "cairn/catalog.h"
+#include "cairn/convert.h"
 #include "cairn/saver.h"
 #include "cairn/writer.h"
 #include "lib/os/file.h"
@@ -86,7 +87,8 @@ Breach breach_of_prefix(const std::string& path, const std::string& index, const
     const bool may_lack = before.claim == Claim::Nothing || after.claim == Claim::Nothing;
     // No index may be left that names what is not there, but while a checkpoint is removed.
     const bool named = os::look(path + ".index").value_or(std::nullopt) ||
-                       os::look(path + ".cairn").value_or(std::nullopt);
+                       os::look(path + ".cairn").value_or(std::nullopt) ||
+                       (after.is_model && os::look(path).value_or(std::nullopt));
     if (may_lack && (goes || !named) && checkpoint.error().code == Code::NotFound)
       return std::nullopt;
     return checkpoint.error().what;
@@ -191,7 +193,7 @@ Breach breach_for_tensorflow(const Image& image, const World& before, const Worl
   for (const std::string& prefix : prefixes_of(before, after)) {
     const Held old_one = seen_by_tensorflow(held_in(before, prefix));
     const Held new_one = seen_by_tensorflow(held_in(after, prefix));
-    if (prefix.ends_with(".safetensors")) continue;
+    if (prefix.ends_with(".safetensors") || new_one.is_model) continue;
     if (auto found = breach_of_prefix(prefix, ".index", old_one, new_one))
       return "by P.index: " + *found;
   }
@@ -214,6 +216,26 @@ Result<void> save(const std::string& prefix, const Contents& contents) {
     if (auto done = test::write_content(*writer, content); !done) return done;
   }
   return writer->commit();
+}
+
+// A model in the same place: it opens, and nothing of another writer is left beside it.
+Breach breach_of_next_model(const Machine& machine, const std::string& path,
+                            const Contents& contents) {
+  if (const auto saved = save("/next", contents); !saved) return saved.error().what;
+  TransferOptions options;
+  options.output = path;
+  options.replace = true;
+  options.max_shard_bytes = 1;
+  options.exec = alone();
+  const auto converted = convert("/next", Format::Safetensors, options);
+  if (!converted) return converted.error().what;
+  const auto checkpoint = Checkpoint::open(path);
+  if (!checkpoint) return checkpoint.error().what;
+  if (auto found = differs(*checkpoint, contents)) return found;
+  for (const auto& [name, inode] : machine.names(machine.find("/hub"))) {
+    if (os::is_temporary_name(name)) return "the next model leaves " + name;
+  }
+  return std::nullopt;
 }
 
 bool is_foreign(const World& world, const std::string& name) {
@@ -298,6 +320,10 @@ Breach breach_of_next_save(const Image& image, const World& world, After what) {
   const Running here(machine);
   if (world.by_saver) return breach_of_next_saver(machine, world, contents, what);
   for (const auto& [prefix, held] : world.checkpoints) {
+    if (held.is_model) {
+      if (auto found = breach_of_next_model(machine, prefix, contents)) return found;
+      continue;
+    }
     if (prefix.ends_with(".safetensors")) continue;
     if (const auto saved = save(prefix, contents); !saved) return saved.error().what;
     const auto checkpoint = Checkpoint::open(prefix);

@@ -27,6 +27,7 @@ struct Held {
   const Contents* contents = nullptr;
   bool cairn = true;       // by P.cairn
   bool tensorflow = true;  // by P.index alone too
+  bool is_model = false;   // a directory of safetensors files
   std::string meta_graph;  // bytes of P.meta
   bool pinned = false;     // says P.cairn
   std::string note;        // its metadata of that name

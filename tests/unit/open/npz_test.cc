@@ -346,6 +346,62 @@ TEST_CASE("a small archive cannot take the memory of the machine") {
   CHECK(has(refused, "what is compressed in it has 70000000000000 bytes when it is decoded"));
 }
 
+// float8_e4m3fn of 1.0, -2.0 and 0.5, as numpy saves it with ml_dtypes.
+TEST_CASE("arrays without a type have the dtype that the caller says, opened and converted") {
+  Sandbox box;
+  const std::string values = "\x38\xc0\x30";
+  write_file(
+      box / "m.npz",
+      zip_of({{.name = "a.npy", .data = npy_of("|V1", "(3,)", false, values)},
+              {.name = "b.npy", .data = npy_of("|V1", "(3,)", false, values), .deflated = true},
+              {.name = "c.npy", .data = npy_of("<V2", "(1,)", false, "xy")}}));
+  const auto dtypes = [](const Checkpoint& checkpoint) {
+    std::string all;
+    for (std::size_t i = 0; i < checkpoint.tensor_count(); ++i)
+      all += std::string(checkpoint.tensor_at(i).dtype_name()) + " ";
+    return all;
+  };
+  const auto untold = Checkpoint::open(box / "m.npz");
+  REQUIRE_MESSAGE(untold, refusal(untold));
+  CHECK(dtypes(*untold) == "V1 V1 bfloat16 ");
+  OpenOptions options;
+  options.formats.void_dtype = DType::Float8E4M3FN;
+  const auto told = Checkpoint::open(box / "m.npz", options);
+  REQUIRE_MESSAGE(told, refusal(told));
+  CHECK(dtypes(*told) == "float8_e4m3fn float8_e4m3fn bfloat16 ");
+  TransferOptions transfer{.output = box / "s.safetensors"};
+  CHECK(has(refusal(convert(box / "m.npz", Format::Safetensors, transfer)), "V1"));
+  transfer.formats = options.formats;
+  const auto done = convert(box / "m.npz", Format::Safetensors, transfer);
+  REQUIRE_MESSAGE(done, refusal(done));
+  const auto converted = Checkpoint::open(box / "s.safetensors");
+  REQUIRE_MESSAGE(converted, refusal(converted));
+  CHECK(dtypes(*converted) == "float8_e4m3fn float8_e4m3fn bfloat16 ");
+  CHECK(test::value_of(*converted->tensor("b"))->bytes == values);
+}
+
+TEST_CASE("what is said of a file counts more than its record") {
+  Sandbox box;
+  write_file(box / "m.npy", npy_of("|V1", "(3,)", false, "\x38\xc0\x30"));
+  const auto dtype = [&](const OpenOptions& options) {
+    const auto checkpoint = Checkpoint::open(box / "m.npy", options);
+    REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+    const auto warnings = checkpoint->warnings();
+    return std::string(checkpoint->tensor_at(0).dtype_name()) +
+           (warnings.empty() ? "" : ", " + warnings.front());
+  };
+  OpenOptions said;
+  said.formats.void_dtype = DType::Float8E5M2;
+  TransferOptions import;
+  import.formats.void_dtype = DType::Float8E4M3FN;
+  const auto imported = import_index(box / "m.npy", import);
+  REQUIRE_MESSAGE(imported, refusal(imported));
+  CHECK(dtype({}) == "float8_e4m3fn");
+  CHECK(dtype(said) ==
+        "float8_e5m2, m.npy.cairn: not used, because the options say how the file "
+        "itself is read");
+}
+
 TEST_CASE("an .npz file is converted, copied, moved and linked to, and written by none") {
   Sandbox box;
   write_file(box / "m.npz", zip_of(several()));

@@ -493,6 +493,22 @@ TEST_CASE("external data gets no hard link, with which onnx would refuse it") {
   CHECK(std::filesystem::hard_link_count(box / "weights.bin") == 1);
   CHECK(Checkpoint::open(box / "m")->tensor_count() == 27);
   CHECK(has(refusal(merge(sources, {.output = box / "n", .link = Link::Hard})), "Unsupported: "));
+  // An index of TensorFlow's, beside the model and elsewhere, of the model alone and by its record.
+  for (const bool imported : {false, true}) {
+    if (imported) REQUIRE(import_index(box / "external.onnx"));
+    TransferOptions options{.output = {}, .link = Link::Hard, .replace = true, .allow_lossy = true};
+    for (const char* output : {"", "elsewhere"}) {
+      options.output = *output == '\0' ? std::filesystem::path() : box / output;
+      options.link = Link::Hard;
+      CHECK(has(refusal(export_index(box / "external.onnx", Format::TensorFlow, options)),
+                "Unsupported: "));
+      options.link = Link::Auto;
+      CHECK(refusal(export_index(box / "external.onnx", Format::TensorFlow, options)) == "opened");
+      CHECK(std::filesystem::hard_link_count(box / "weights.bin") == 1);
+    }
+  }
+  for (const Format target : {Format::Cairn, Format::Safetensors, Format::Npz})
+    REQUIRE(convert(box / "external.onnx", target, {.output = box / "out", .allow_lossy = true}));
   CHECK(std::filesystem::hard_link_count(box / "weights.bin") == 1);
 }
 

@@ -314,6 +314,31 @@ TEST_CASE("a tensor whose elements lie over each other is put in order") {
   CHECK(checkpoint.tensor("w")->bytes().has_value());
 }
 
+TEST_CASE("a tensor that becomes more than 64 times as large is read if the caller wants it") {
+  Sandbox box;
+  const std::int64_t many = 1'000;
+  const std::string value = "}(" + text("w") + tensor({.shape = {many, 4}, .strides = {0, 1}}) +
+                            text("v") + tensor({.shape = {4}, .strides = {1}}) + "u";
+  const auto left_out = open_value(box, value);
+  CHECK(left_out.tensor_count() == 1);
+  REQUIRE(left_out.warnings().size() == 1);
+  CHECK(has(left_out.warnings()[0], "--expand"));
+  OpenOptions options;
+  options.formats.expand = true;
+  const auto checkpoint = Checkpoint::open(box / "m.pt", options);
+  REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+  const auto values = test::value_of(*checkpoint->tensor("w"));
+  REQUIRE_MESSAGE(values, refusal(values));
+  REQUIRE(values->bytes.size() == 16'000);
+  for (std::size_t at = 0; at < values->bytes.size(); at += 16)
+    CHECK(values->bytes.substr(at, 16) == "0123456789abcdef");
+  const std::int64_t huge = std::int64_t{1} << 40;
+  write_file(box / "m.pt",
+             archive({{"data.pkl", "\x80\2" + tensor({.shape = {huge}, .strides = {0}}) + "."},
+                      {"data/0", "0123456789abcdef"}}));
+  CHECK(has(refusal(Checkpoint::open(box / "m.pt", options)), "OutOfMemory: "));
+}
+
 TEST_CASE("salvage brings out what a damaged archive still has") {
   Sandbox box;
   const std::string value = "}(" + text("a") + tensor({.shape = {4}, .strides = {1}}) + text("b") +

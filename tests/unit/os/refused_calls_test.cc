@@ -257,5 +257,39 @@ TEST_CASE("that a file cannot be read past the page cache is one thing, that it 
   }
 }
 
+TEST_CASE("where two directories cannot be exchanged, a model is written and none is replaced") {
+  const Scratch scratch;
+  test::write_checkpoint(scratch / "p", {test::raw("w", DType::Float32, {1000})});
+  TransferOptions options;
+  options.output = scratch / "model";
+  options.max_shard_bytes = 1u << 30;
+  options.exec.threads_max = 1;
+  const auto opens = [&](std::size_t tensor_count) {
+    const auto checkpoint = Checkpoint::open(scratch / "model");
+    return checkpoint && checkpoint->tensor_count() == tensor_count;
+  };
+  for (const int number : {ENOSYS, EPERM, EINVAL}) {
+    INFO(number);
+    std::filesystem::remove_all(scratch / "model");
+    CHECK(answer_without({SYS_renameat2}, number, [&] {
+            return convert(scratch / "p", Format::Safetensors, options) ? 0 : 1;
+          }) == 0);
+    CHECK(opens(1));
+    TransferOptions replacing = options;
+    replacing.replace = true;
+    replacing.tensors.emplace();
+    CHECK(answer_without({SYS_renameat2}, number, [&] {
+            const auto done = convert(scratch / "p", Format::Safetensors, replacing);
+            if (done || done.error().code != Code::Unsupported) return 1;
+            return done.error().what.find("cannot exchange") == std::string::npos ? 2 : 0;
+          }) == 0);
+    CHECK(opens(1));
+    std::size_t left = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(scratch.path()))
+      left += is_temporary_name(entry.path().filename().string()) ? 1 : 0;
+    CHECK(left == 0);
+  }
+}
+
 }  // namespace
 }  // namespace cairn::os
