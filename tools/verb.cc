@@ -45,15 +45,15 @@ void add_formats(CommandLine& line, FormatOptions& formats) {
     formats.void_dtype = dtype_from_name(word);
   };
   line.add_call<std::string>("--void-dtype", take, "DTYPE",
-                             "npy, npz: the dtype of arrays whose own one numpy did not save (V1,\n"
-                             "V2) and whose elements have its size, such as float8_e4m3fn")
+                             "npy, npz: the dtype of arrays whose own one numpy did not save\n"
+                             "(V1, V2) and whose elements have its size, such as float8_e4m3fn")
       .check([](const std::string& word) {
         const auto dtype = dtype_from_name(word);
         return dtype && element_bytes(*dtype) != 0 ? "" : "'" + word + "' is no dtype of numbers";
       });
   line.add_flag("--expand", formats.expand,
-                "PyTorch: read also tensors that repeat their elements and so take more than\n"
-                "64 times the stored bytes");
+                "PyTorch: read also tensors that repeat their elements and so take\n"
+                "more than 64 times the stored bytes");
 }
 
 std::optional<Checkpoint> open_or_complain(const std::string& path, bool follow_links,

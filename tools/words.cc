@@ -7,7 +7,7 @@ namespace cairn::tools {
 namespace {
 
 // The longer ones first, which hold shorter ones.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 26> kWords{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 28> kWords{{
     {"export_index() with replace (cairn export --to tensorflow --replace)",
      "'cairn export --to tensorflow --replace'"},
     {"repair_catalog() (cairn state --repair)", "'cairn state --repair'"},
@@ -30,6 +30,8 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 26> kWords{{
     {"allow_lossy (--allow-lossy)", "--allow-lossy"},
     {"follow_links (--follow-links)", "--follow-links"},
     {"force (--force)", "--force"},
+    {"void_dtype (--void-dtype)", "--void-dtype"},
+    {"Link::Auto (--link auto)", "--link auto"},
     {"an output (--output)", "--output"},
     {"repair_catalog() with all (cairn state --repair --all)", "'cairn state --repair --all'"},
     {"wait longer (lock_wait)", "wait longer (--lock-wait)"},

@@ -78,16 +78,22 @@ class Blocks {
   const T& operator[](std::uint32_t at) const noexcept {
     return blocks_[at / kBlock].get()[at % kBlock];
   }
-  std::uint32_t add(const T& value) {
+  [[gnu::always_inline]] std::uint32_t add(const T& value) {
     const std::uint32_t within = size_ % kBlock;
-    if (within == 0) blocks_.push_back(std::make_unique_for_overwrite<T[]>(kBlock));
-    blocks_.back().get()[within] = value;
+    if (within == 0) grow();
+    last_[within] = value;
     return size_++;
   }
 
  private:
   static constexpr std::uint32_t kBlock = 512;
+  [[gnu::noinline]] void grow() {
+    blocks_.push_back(std::make_unique_for_overwrite<T[]>(kBlock));
+    last_ = blocks_.back().get();
+  }
+
   std::vector<std::unique_ptr<T[]>> blocks_;
+  T* last_ = nullptr;
   std::uint32_t size_ = 0;
 };
 

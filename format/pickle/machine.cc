@@ -466,14 +466,9 @@ bool Machine::put(std::uint64_t slot) {
     return refuse(unsupported(op_at_, sentence("the pickle keeps a value under the number ", slot,
                                                ", which is more than its bytes")));
   }
-  if (slot == memo_.size()) {  // as writers number
-    memo_.push_back(stack_.back());
-    ++memo_count_;
-    return true;
-  }
-  if (slot > memo_.size()) memo_.resize(slot + 1, kNoValue);
-  memo_count_ += memo_[slot] == kNoValue ? 1 : 0;
-  memo_[slot] = stack_.back();
+  if (slot > memo_.size()) memo_.resize(slot, kNoValue);
+  if (slot == memo_.size()) memo_.push_back(kNoValue);  // as writers number
+  if (std::exchange(memo_[slot], stack_.back()) == kNoValue) ++memo_count_;
   return true;
 }
 

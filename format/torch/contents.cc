@@ -214,10 +214,34 @@ void Walk::leave_out(Way way, std::string_view why) {
 
 // ---- Containers ---------------------------------------------------------------------------------
 
+// Of items whose keys are equal texts the first alone, with the value of the last. The texts come
+// with the positions of their items.
+void keep_last(std::vector<std::pair<std::string_view, std::size_t>>& texts,
+               std::vector<std::pair<Ref, Ref>>& items) {
+  std::ranges::sort(texts);
+  std::vector<bool> again(items.size());
+  bool any = false;
+  std::size_t first = 0;
+  for (std::size_t i = 1; i < texts.size(); ++i) {
+    if (texts[i].first != texts[first].first) {
+      first = i;
+      continue;
+    }
+    items[texts[first].second].second = items[texts[i].second].second;
+    again[texts[i].second] = any = true;
+  }
+  if (!any) return;
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    if (!again[i]) items[kept++] = items[i];
+  }
+  items.resize(kept);
+}
+
 // Each key once, with the value that it was given last.
 std::vector<std::pair<Ref, Ref>> Walk::items_of(Ref dict) const {
   std::vector<std::pair<Ref, Ref>> items;
-  std::unordered_map<std::string_view, std::size_t> texts;
+  std::vector<std::pair<std::string_view, std::size_t>> texts;
   std::unordered_map<std::string, std::size_t> others;
   Ref key = pickle::kNone;
   bool is_key_next = true;
@@ -230,13 +254,14 @@ std::vector<std::pair<Ref, Ref>> Walk::items_of(Ref dict) const {
     const Kind kind = graph_[key].kind;
     std::size_t position = items.size();
     if (kind == Kind::Text) {
-      position = texts.emplace(graph_.text(key), position).first->second;
+      texts.emplace_back(graph_.text(key), position);
     } else if (is_key(kind)) {
       position = others.emplace(key_text(key), position).first->second;
     }
     if (position == items.size()) items.emplace_back(key, value);
     items[position].second = value;
   }
+  keep_last(texts, items);
   return items;
 }
 

@@ -60,8 +60,11 @@ Decoded<std::unique_ptr<Rearranged>> rearranged_of(const View& view, bool overla
       view.dtype->bytes / (view.dtype->is_complex ? 2 : 1), view.conjugated, view.negated});
 }
 
-// Two elements are in each byte, so the last dimension has twice as many of them.
-Decoded<void> unpack_shape(std::vector<std::int64_t>& shape) {
+// Of F4, two elements are in each byte, so the last dimension has twice as many of them.
+Decoded<void> set_shape(TensorFacts& facts, std::vector<std::int64_t> of_view) {
+  facts.shape = std::move(of_view);
+  if (facts.opaque_dtype != "F4") return {};
+  std::vector<std::int64_t>& shape = facts.shape;
   if (shape.empty()) return not_readable("it has no dimension, and two elements in its byte");
   const auto twice = checked_mul(static_cast<std::uint64_t>(shape.back()), 2);
   const auto last = twice ? fits<std::int64_t>(*twice) : std::nullopt;
@@ -82,10 +85,11 @@ Decoded<StoredTensor> placed(const Place& place, View view) {
   StoredTensor stored;
   TensorFacts& facts = stored.facts;
   set_dtype(facts, *view.dtype);
-  facts.shape = view.shape;
-  if (facts.opaque_dtype == "F4") CAIRN_CHECK(unpack_shape(facts.shape));
   facts.span = {place.storage, place.offset_bytes, 0, std::nullopt};
-  if (*count == 0) return stored;
+  if (*count == 0) {
+    CAIRN_CHECK(set_shape(facts, std::move(view.shape)));
+    return stored;
+  }
   const std::uint64_t element_bytes = view.dtype->bytes;
   const auto reach = reach_of(view.shape, view.strides);
   const auto size = reach ? checked_mul(*reach, element_bytes) : std::nullopt;
@@ -106,6 +110,7 @@ Decoded<StoredTensor> placed(const Place& place, View view) {
   const bool row_major = is_row_major(view.shape, view.strides);
   CAIRN_TRY(rearranged, rearranged_of(view, overlaps, row_major));
   stored.rearranged = std::move(rearranged);
+  CAIRN_CHECK(set_shape(facts, std::move(view.shape)));
   if (!stored.rearranged && !row_major) facts.strides = std::move(view.strides);
   return stored;
 }

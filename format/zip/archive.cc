@@ -217,7 +217,8 @@ Decoded<void> set_apart(std::vector<Member>& members, const DirectoryPlace& plac
   std::vector<Member*> ordered;
   ordered.reserve(members.size());
   for (Member& member : members) ordered.push_back(&member);
-  std::ranges::sort(ordered, {}, &Member::header_offset_bytes);
+  if (!std::ranges::is_sorted(ordered, {}, &Member::header_offset_bytes))
+    std::ranges::sort(ordered, {}, &Member::header_offset_bytes);
   std::uint64_t end_bytes = place.offset_bytes;
   for (std::size_t i = ordered.size(); i-- > 0;) {
     Member& member = *ordered[i];

@@ -45,11 +45,14 @@ void warn_of_void(const FileContents& contents, Transfer& transfer) {
     if (!is_named_by_numpy(spec)) ++count;
   }
   if (names.empty()) return;
+  // Two bytes without a type are read as bfloat16.
+  const bool is_all_told = names.size() == 1 && names.contains(std::string(name(DType::Bfloat16)));
   transfer.warnings.push_back(
       transfer.prefix.string() + ": numpy does not know the dtype of " + std::to_string(count) +
       (count == 1 ? " tensor" : " tensors") + " (" + first_few(names) +
       "); the bytes are written under another one; in Python, use .view() with the dtype of "
-      "ml_dtypes, such as array.view(ml_dtypes.bfloat16)");
+      "ml_dtypes, such as array.view(ml_dtypes.bfloat16)" +
+      (is_all_told ? "" : "; to open the file here, give the dtype: void_dtype (--void-dtype)"));
 }
 
 // A file on its way: made, and published once its bytes are there.

@@ -8,6 +8,7 @@
 
 #include "format/dtype.h"
 #include "format/le.h"
+#include "format/limits.h"
 #include "format/safetensors/header.h"
 #include "format/safetensors/hub_index.h"
 #include "lib/edit/fit.h"
@@ -190,6 +191,13 @@ Result<void> write_directory(const FileContents& contents, const TransferOptions
   transfer.prefix = place.parent / place.name;
   warn_of_newest_dtypes(contents, transfer);
   const auto files = split(specs_of(contents.tensors), options.max_shard_bytes);
+  if (files.size() > format::limits::kShardsMax) {
+    return Error{Code::Unsupported, 0,
+                 options.output.string() + ": the model would have " +
+                     std::to_string(files.size()) + " files, more than the limit of " +
+                     std::to_string(format::limits::kShardsMax) +
+                     "; choose a larger size (--max-shard-size)"};
+  }
   CAIRN_TRY(layout, plan_files(contents, files, options));
   CAIRN_CHECK(remove_stale_files(parent));
   CAIRN_TRY(directory, ModelDirectory::create(parent, place.name));

@@ -93,13 +93,13 @@ Result<os::Bytes> TorchArchive::read_record(const Member& member, std::uint64_t 
                  "it has " + std::to_string(member.size_bytes) + " bytes, more than the limit of " +
                      std::to_string(bytes_max));
   }
-  CAIRN_TRY(head, read_zip_head(*file_, member, 0));
+  CAIRN_TRY(offset, zip_data_offset(*file_, member));
   os::Bytes bytes(member.size_bytes);
   if (!is_deflated(member)) {
-    CAIRN_CHECK(file_->read_at(head.data_offset_bytes, bytes));
+    CAIRN_CHECK(file_->read_at(offset, bytes));
     return bytes;
   }
-  InflatedMember inflated(*file_, member, head.data_offset_bytes);
+  InflatedMember inflated(*file_, member, offset);
   CAIRN_CHECK(inflated.read(bytes));
   CAIRN_CHECK(inflated.finish());
   return bytes;
@@ -148,8 +148,8 @@ Result<TorchArchive::Saved> TorchArchive::read_pickle(const Member& data,
 Result<StoragePlace> TorchArchive::place_pickled(const format::torch::Storage& storage,
                                                  const Member& data, const os::Bytes& bytes) {
   if (is_deflated(data)) return place_of_pickled(*memory_, storage, {bytes, std::nullopt});
-  CAIRN_TRY(head, read_zip_head(*file_, data, 0));
-  return place_of_pickled(*memory_, storage, {bytes, head.data_offset_bytes});
+  CAIRN_TRY(offset, zip_data_offset(*file_, data));
+  return place_of_pickled(*memory_, storage, {bytes, offset});
 }
 
 Result<StoragePlace> TorchArchive::place_record(const std::string& name) {
@@ -157,9 +157,9 @@ Result<StoragePlace> TorchArchive::place_record(const std::string& name) {
   if (member == nullptr)
     return StoragePlace{.missing = "the archive has no member " + format::quoted(root_ + name)};
   CAIRN_CHECK(check_readable(*member));
-  CAIRN_TRY(head, read_zip_head(*file_, *member, 0));
-  if (is_deflated(*member)) return decode(*member, head.data_offset_bytes);
-  return StoragePlace{0, head.data_offset_bytes, member->size_bytes, {}};
+  CAIRN_TRY(offset, zip_data_offset(*file_, *member));
+  if (is_deflated(*member)) return decode(*member, offset);
+  return StoragePlace{0, offset, member->size_bytes, {}};
 }
 
 Result<StoragePlace> TorchArchive::decode(const Member& member, std::uint64_t data_offset_bytes) {

@@ -1,6 +1,7 @@
 #include "lib/open/zip_file.h"
 
 #include <algorithm>
+#include <array>
 
 #include "format/quoted.h"
 #include "lib/open/assemble.h"
@@ -67,6 +68,20 @@ std::span<const std::byte> ZipMemberHead::data(const zip::Member& member) const 
   const std::uint64_t begin =
       std::min<std::uint64_t>(data_offset_bytes - member.header_offset_bytes, all.size());
   return all.subspan(begin, std::min<std::uint64_t>(all.size() - begin, member.packed_bytes));
+}
+
+Result<std::uint64_t> zip_data_offset(const os::File& file, const zip::Member& member) {
+  std::array<std::byte, 256> usual;
+  const std::size_t size = zip::kLocalHeaderBytes + member.name.size();
+  if (size > usual.size()) {
+    CAIRN_TRY(head, read_zip_head(file, member, 0));
+    return head.data_offset_bytes;
+  }
+  const auto bytes = std::span(usual).first(size);
+  CAIRN_TRY(count, file.read_some_at(member.header_offset_bytes, bytes));
+  const auto data_offset = zip::data_offset_bytes(bytes.first(count), member);
+  if (!data_offset) return error_of(file.path(), data_offset.error());
+  return *data_offset;
 }
 
 Result<ZipMemberHead> read_zip_head(const os::File& file, const zip::Member& member,

@@ -34,6 +34,9 @@ struct ZipMemberHead {
 Result<ZipMemberHead> read_zip_head(const os::File& file, const format::zip::Member& member,
                                     std::size_t data_bytes);
 
+// Where the member's own bytes begin in the file. The same errors.
+Result<std::uint64_t> zip_data_offset(const os::File& file, const format::zip::Member& member);
+
 // A deflated member from its start to its end. Neither the file nor the member may go before.
 class InflatedMember {
  public:

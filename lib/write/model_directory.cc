@@ -5,15 +5,15 @@
 //
 // clang-format off
 //   1. Write the files in NAME.cairn-tmp-…, and sync them. Take the lock of the name.
-//   2. Give the files their names. If NAME is there: link its other files into the new directory.
-//      Sync the new directory.
+//   2. Give the files their names. If NAME is there: link its other files into the new directory,
+//      with the directories that they are in. Sync the new directory.
 //   3. Rename it to NAME, or exchange the two. Sync the parent: this is the commit.
 //   4. After an exchange: remove the old directory, which has the temporary name.
 // clang-format on
 //
 // Who dies before 3 leaves a temporary directory with the new files, who dies after it one with the
 // old files. The next writer removes either by the same rule: a file goes if it belongs to a model,
-// or if the directory NAME has the same file under the same name.
+// or if the directory NAME has the same file at the same place.
 
 #include "lib/write/model_directory.h"
 
@@ -60,27 +60,70 @@ bool belongs_to_model(const std::string& name) {
                                                    : std::string_view(name));
 }
 
-// Removes the directory `name` with the files of a model in it, and those that `kept` has too.
-// Nothing: it is gone. Else why it is not: some file has no other name, or cannot be removed.
+constexpr unsigned kDepthMax = 16;  // of directories in the directory: each holds descriptors
+
+// Removes what `kept` has too: the same files, and directories that are empty then. In the model's
+// own directory, of depth 0, its files go too. Nothing: all of it is gone. Else why it is not.
+std::optional<std::string> remove_contents(const os::Directory& directory,
+                                           const os::Directory* kept, unsigned depth) {
+  const auto names = directory.names();
+  if (!names) return names.error().what;
+  for (const std::string& name : *names) {
+    const auto info = directory.look(name);
+    if (!info) return info.error().what;
+    if (!*info) continue;
+    const std::string lost = directory.path() + "/" + name + ": is in no other directory";
+    Result<void> done;
+    if ((*info)->kind == os::FileKind::Directory) {
+      if (kept == nullptr || depth == kDepthMax) return lost;
+      const auto inner = directory.open_directory(name);
+      const auto kept_inner = kept->open_directory(name);
+      if (!inner || !kept_inner) return lost;
+      if (auto why = remove_contents(*inner, &*kept_inner, depth + 1)) return why;
+      done = directory.remove_directory(name);
+    } else {
+      const bool goes = depth == 0 && belongs_to_model(name);
+      if (!goes && (kept == nullptr || !has_same(*kept, name, **info))) return lost;
+      done = directory.remove(name);
+    }
+    if (!done) return done.error().what;
+  }
+  return std::nullopt;
+}
+
+// Removes the directory `name` with the files of a model in it, and what `kept` has too. Nothing:
+// it is gone. Else why it is not: some file has no other name, or cannot be removed.
 std::optional<std::string> remove_model_directory(const os::Directory& parent,
                                                   const std::string& name,
                                                   const os::Directory& directory,
                                                   const os::Directory* kept) {
-  const auto names = directory.names();
-  // Without a descriptor to list it: it may be empty.
-  if (!names && parent.remove_directory(name)) return std::nullopt;
-  if (!names) return names.error().what;
-  for (const std::string& each : *names) {
-    const auto info = directory.look(each);
-    if (!info) return info.error().what;
-    if (!*info) continue;
-    if (!belongs_to_model(each) && (kept == nullptr || !has_same(*kept, each, **info)))
-      return directory.path() + "/" + each + ": is in no other directory";
-    if (auto done = directory.remove(each); !done) return done.error().what;
+  const auto why = remove_contents(directory, kept, 0);
+  // Not synced: if it comes back, the next writer removes it. Tried in any case: without a
+  // descriptor an empty one cannot be listed.
+  const auto done = parent.remove_directory(name);
+  if (done) return std::nullopt;
+  return why ? *why : done.error().what;
+}
+
+// Gives everything in a directory, but the files of the model in it, a second name in another one.
+Result<void> link_contents(const os::Directory& from, const os::Directory& to, unsigned depth) {
+  CAIRN_TRY(names, from.names());
+  for (const std::string& name : names) {
+    if (depth == 0 && is_model_file(name)) continue;
+    CAIRN_TRY(info, from.look(name));
+    if (!info) continue;
+    if (info->kind != os::FileKind::Directory) {
+      CAIRN_CHECK(from.link_into(to, name));
+      continue;
+    }
+    if (depth == kDepthMax)
+      return Error{Code::Unsupported, 0, from.path() + "/" + name + ": lies too deep"};
+    CAIRN_TRY(inner, from.open_directory(name));
+    CAIRN_TRY(made, to.create_directory(name));
+    CAIRN_CHECK(link_contents(inner, made, depth + 1));
+    CAIRN_CHECK(made.sync());
   }
-  // Not synced: if it comes back, the next writer removes it.
-  if (auto done = parent.remove_directory(name); !done) return done.error().what;
-  return std::nullopt;
+  return {};
 }
 
 std::string shown(const os::Directory& parent, const std::string& name) {
@@ -106,22 +149,16 @@ Result<std::optional<os::Directory>> open_filled(const os::Directory& parent,
   return std::optional(std::move(old));
 }
 
-// Whether each file that is in the way can be kept or goes.
+// Busy: another process writes a file there, which would be lost.
 Result<void> check_replaceable(const os::Directory& old) {
+  CAIRN_CHECK(remove_stale_files(old));
   CAIRN_TRY(names, old.names());
-  for (const std::string& name : names) {
-    if (os::is_temporary_name(name)) {
-      return Error{Code::Busy, 0,
-                   old.path() + ": another process is writing in it (" + name +
-                       "); try again when it has ended"};
-    }
-    CAIRN_TRY(info, old.look(name));
-    if (!info || info->kind != os::FileKind::Directory) continue;
-    return Error{Code::Unsupported, 0,
-                 old.path() + ": cannot be replaced, because it has a directory in it, " + name +
-                     "; choose another output, or move that directory away"};
-  }
-  return {};
+  const auto temporary =
+      std::ranges::find_if(names, [](const auto& name) { return os::is_temporary_name(name); });
+  if (temporary == names.end()) return {};
+  return Error{Code::Busy, 0,
+               old.path() + ": another process is writing in it (" + *temporary +
+                   "); try again when it has ended"};
 }
 
 }  // namespace
@@ -222,21 +259,12 @@ Result<void> ModelDirectory::publish_new() {
   return parent_->sync();
 }
 
-Result<void> ModelDirectory::carry_over(const os::Directory& old) const {
-  CAIRN_TRY(names, old.names());
-  for (const std::string& name : names) {
-    if (is_model_file(name)) continue;
-    auto done = old.link_into(*files_, name);
-    if (done) continue;
+Result<std::vector<std::string>> ModelDirectory::publish_instead(const os::Directory& old) {
+  if (auto done = link_contents(old, *files_, 0); !done) {
     Error error = std::move(done).error();
     error.what += "; it would be lost, so nothing is replaced; choose another output";
     return error;
   }
-  return {};
-}
-
-Result<std::vector<std::string>> ModelDirectory::publish_instead(const os::Directory& old) {
-  CAIRN_CHECK(carry_over(old));
   CAIRN_CHECK(files_->sync());
   CAIRN_CHECK(parent_->exchange(temporary_, name_));
   const std::string temporary = std::exchange(temporary_, {});

@@ -57,7 +57,6 @@ class ModelDirectory {
  private:
   ModelDirectory(const os::Directory& parent, std::string name, std::string temporary,
                  os::Directory files) noexcept;
-  Result<void> carry_over(const os::Directory& old) const;
   Result<void> publish_new();
   Result<std::vector<std::string>> publish_instead(const os::Directory& old);
 

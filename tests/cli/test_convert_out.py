@@ -163,6 +163,9 @@ class NumpyFiles(Out):
             header = eval(npy[10:elements_at(npy)])
             self.assertEqual((header["descr"], header["shape"]), ("|V1", tuple(shape)))
             self.assertEqual(npy[elements_at(npy):], data)
+        self.assertIn("give the dtype: --void-dtype", done.err)
+        one = self.cairn("ls", "f.npz", "e4", "--void-dtype", "float8_e4m3fn", "--json", exit=YES).json["tensors"]
+        self.assertEqual([tensor["dtype"] for tensor in one], ["float8_e4m3fn"])
 
     def test_an_archive_that_is_there_is_replaced_only_on_request(self):
         for format in ("npz", "npy"):
@@ -241,6 +244,13 @@ class SeveralFiles(Out):
         refused = self.cairn("convert", "s.safetensors", "n", "--to", "npz", "--max-shard-size", "1GB", exit=FAILED)
         self.assertIn("only a safetensors model", refused.err)
 
+    def test_more_files_than_a_model_may_have_are_refused_before_one_is_written(self):
+        write_safetensors(self.dir / "s.safetensors", {"t%d" % i: ("U8", [1], b"x") for i in range(65_537)})
+        self.assertIn("the model would have 65537 files, more than the limit of 65536; choose a larger size",
+                      self.convert("m", "1", exit=FAILED).err)
+        self.assertFalse((self.dir / "m").exists())
+        self.assert_nothing_left()
+
     def test_an_empty_directory_is_filled(self):
         (self.dir / "m").mkdir()
         self.convert("m", "24")
@@ -259,15 +269,21 @@ class SeveralFiles(Out):
         (self.dir / "m/config.json").write_text("{}")
         (self.dir / "m/README.md").symlink_to("../elsewhere")
         (self.dir / "m/model-card.safetensors").write_text("mine")
+        (self.dir / "m/.cache/deep").mkdir(parents=True)
+        (self.dir / "m/.cache/deep/model.safetensors").write_text("mine")
+        (self.dir / "m/nothing").mkdir()
         inode = (self.dir / "m/config.json").stat().st_ino
         self.convert("m", "1GB", "--replace")
-        self.assertEqual(self.names("m"), ["README.md", "config.json", "model-card.safetensors", "model.safetensors"])
+        self.assertEqual(self.names("m"), [".cache", "README.md", "config.json", "model-card.safetensors", "model.safetensors",
+                                           "nothing"])
+        self.assertEqual((self.dir / "m/.cache/deep/model.safetensors").read_text(), "mine")
+        self.assertEqual(list((self.dir / "m/nothing").iterdir()), [])
         status = (self.dir / "m/config.json").stat()
         self.assertEqual((status.st_ino, status.st_nlink), (inode, 1))
         self.assertEqual(os.readlink(self.dir / "m/README.md"), "../elsewhere")
         self.compare("m")
         self.convert("m", "24", "--replace")
-        self.assertEqual(len(self.names("m")), 6)
+        self.assertEqual(len(self.names("m")), 8)
         self.compare("m")
         self.assert_nothing_left()
 
@@ -279,9 +295,11 @@ class SeveralFiles(Out):
 
     def test_what_cannot_be_kept_is_not_replaced(self):
         self.convert("m", "24")
-        (self.dir / "m/onnx").mkdir()
-        (self.dir / "m/onnx/model.onnx").write_text("mine")
-        self.assertIn("has a directory in it, onnx", self.convert("m", "8", "--replace", exit=FAILED).err)
+        deep = self.dir / "m" / os.path.join(*["d"] * 17)
+        deep.mkdir(parents=True)
+        (deep / "file").write_text("mine")
+        self.assertIn("lies too deep; it would be lost", self.convert("m", "8", "--replace", exit=FAILED).err)
+        self.assertEqual((deep / "file").read_text(), "mine")
         (self.dir / "file").write_text("mine")
         (self.dir / "link").symlink_to("m")
         for name in ("file", "link"):
@@ -300,13 +318,22 @@ class SeveralFiles(Out):
         (left / "model-00001-of-00002.safetensors.cairn-tmp-0123456789abcdef").write_text("half")
         (self.dir / "m/config.json").write_text("{}")
         os.link(self.dir / "m/config.json", left / "config.json")
+        for directory in (self.dir / "m/onnx", left / "onnx"):
+            directory.mkdir()
+        (self.dir / "m/onnx/a").write_text("a")
+        os.link(self.dir / "m/onnx/a", left / "onnx/a")
         other = self.dir / "n.cairn-tmp-0123456789abcdef"
         other.mkdir()
         (other / "config.json").write_text("the only one")
+        same_name = self.dir / "m.cairn-tmp-fedcba9876543210"
+        (same_name / "onnx").mkdir(parents=True)
+        (same_name / "onnx/a").write_text("another")
         self.cairn("convert", "s.safetensors", "new", "--to", "npz", exit=YES)
         self.assertFalse(left.exists())
         self.assertEqual((self.dir / "m/config.json").read_text(), "{}")
         self.assertEqual((other / "config.json").read_text(), "the only one")
+        self.assertEqual((same_name / "onnx/a").read_text(), "another")
+        self.assertEqual((self.dir / "m/onnx/a").read_text(), "a")
 
 
 class BesideOtherModels(Out):

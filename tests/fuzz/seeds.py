@@ -110,6 +110,12 @@ def add_torch(seeds):
     value = {"a": [1, 2.5, None], 1: (b"xy", "ü"), "set": {3}, "od": collections.OrderedDict(x=1), "big": 2**70}
     for protocol in range(6):
         seeds.add("pickle", pickle.dumps(value, protocol))
+    import numpy
+    for protocol in range(2, 6):
+        arrays = {"c": numpy.arange(6, dtype="<f4").reshape(2, 3), "f": numpy.asfortranarray(numpy.ones((2, 3), ">i2")),
+                  "n": numpy.float32(1.5), "o": numpy.array([None])}
+        for target in ("pickle", "torch"):
+            seeds.add(target, pickle.dumps(arrays, protocol))
     folder = os.path.join(GOLDEN, "pytorch")
     for name in sorted(os.listdir(folder)):
         if not zipfile.is_zipfile(os.path.join(folder, name)):

@@ -130,6 +130,26 @@ class ReadsTorch(Case):
             for name, tensor in value.items():
                 self.assertEqual(bytes_of(opened.get_tensor(name)), bytes_of(tensor))
 
+    def test_distributed_checkpoints(self):
+        import torch.distributed.checkpoint as dcp
+        model = {f"layer.{i}": self.tensor() for i in range(self.random.randrange(1, 12))}
+        model["columns"] = self.tensor("float32", 2).t()
+        value = {"model": model, "step": self.random.randrange(100), "name": "ü", "betas": [0.9, 0.999]}
+        dcp.save(value, checkpoint_id=self.path("d"))
+        self.assert_read(self.path("d"), value)
+
+    def test_numpy_arrays_and_numbers(self):
+        import numpy
+        arrays = {"f": numpy.asfortranarray(numpy.arange(6, dtype="<f4").reshape(2, 3)), "b": numpy.arange(3, dtype=">i2"),
+                  "u": numpy.arange(256, dtype="u1")}
+        for protocol in (2, 3, 4, 5):
+            torch.save({**arrays, "n": numpy.float64(0.5)}, self.path("m.pt"), pickle_protocol=protocol)
+            for name, array in arrays.items():
+                native = numpy.ascontiguousarray(array.astype(array.dtype.newbyteorder("=")))
+                self.assertEqual(cairn("cat", self.path("m.pt"), name, "--raw"), native.tobytes())
+            metadata = {entry["key"]: entry["value"] for entry in cairn_json("ls", self.path("m.pt"))["metadata"]}
+            self.assertEqual(metadata, {"n": "0.5"})
+
     def test_torchscript(self):
         class Net(torch.nn.Module):
             def __init__(self):

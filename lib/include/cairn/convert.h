@@ -114,9 +114,10 @@ CAIRN_API Result<Transfer> import_index(const std::filesystem::path& source,
 // Adds the index of another format to the payload. Format::TensorFlow writes P.index, and records
 // it in P.cairn. Format::Safetensors links a universal shard as P.safetensors; if `output` ends
 // with ".safetensors", it is the name of that file. No tensor byte is moved, unless `output` is in
-// a place where linking is impossible. Tensor bytes are read only where TensorFlow's index needs a
-// checksum that the source does not have; a warning says so. Of a file of another format, P is by
-// default the file's name without its extension ("model" for model.safetensors).
+// a place where linking is impossible, or a file is not to be linked (Link::Auto, and external data
+// of ONNX). Tensor bytes are read only where TensorFlow's index needs a checksum that the source
+// does not have; a warning says so. Of a file of another format, P is by default the file's name
+// without its extension ("model" for model.safetensors).
 //
 // Errors: those of import_index; Unsupported (the layout of the payload does not fit the target:
 // the message names convert(); or the target cannot hold a tensor or metadata, without

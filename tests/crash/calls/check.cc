@@ -7,7 +7,7 @@
 //   bundle        the same as TensorFlow sees it, which knows P.index and the shards alone
 //   safetensors   the same of a .safetensors file
 //   model         the same of a directory that is a model of the Hugging Face libraries
-//   kept          the bytes of another file in such a directory
+//   kept          the bytes of another file below such a directory
 //   npz           the same as checkpoint of an .npz archive
 //   catalog       the checkpoints that one of a directory lists; an error where one is not there
 //   remark        what the library says of a checkpoint that is whole: its step, its warnings
@@ -146,9 +146,10 @@ void Report::bundle(const fs::path& prefix) {
 
 void Report::model(const fs::path& dir) {
   checkpoint("model", dir);
-  for (const auto& entry : fs::directory_iterator(dir)) {
+  for (const auto& entry : fs::recursive_directory_iterator(dir)) {
     const std::string name = entry.path().filename();
     if (name.starts_with("model") || name.starts_with(".") || is_temporary(name)) continue;
+    if (entry.is_directory()) continue;
     std::ifstream file(entry.path(), std::ios::binary);
     line("kept", entry.path(), std::string(std::istreambuf_iterator<char>(file), {}));
   }

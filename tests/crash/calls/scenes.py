@@ -98,7 +98,8 @@ SCENES = [
     Scene("convert to npz", FOREIGN, "$CAIRN convert $D/shard-42 $D/p --to npz", REPLACE),
     Scene("convert to several files", FOREIGN, SPLIT, REPLACE),
     Scene("convert to several files over a model", f"{FOREIGN}; $CAIRN convert $D/m-1 $D/hub --to safetensors "
-          "--max-shard-size 5GB --allow-lossy; echo mine > $D/hub/config.json; ln -s config.json $D/hub/link.json",
+          "--max-shard-size 5GB --allow-lossy; echo mine > $D/hub/config.json; ln -s config.json $D/hub/link.json; "
+          "mkdir -p $D/hub/more/deep; echo too > $D/hub/more/deep/file",
           f"{SPLIT} --replace"),
     # A disk that fails is what it is for: see tests/fault/test_salvage.py.
     Scene("salvage", FOREIGN, "$CAIRN salvage $D/shard-42 $D/out/p", REPLACE, spared=(errno.EIO,)),
