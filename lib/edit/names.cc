@@ -168,7 +168,8 @@ Result<std::vector<NameChange>> changes_of(const std::filesystem::path& path,
                                            const format::IndexView& index,
                                            const Renaming& renaming) {
   if (renaming.empty())
-    return Error{Code::Invalid, 0, path.string() + ": no name, prefix or pattern to rename is given"};
+    return Error{Code::Invalid, 0,
+                 path.string() + ": no name, prefix or pattern to rename is given"};
   std::vector<std::size_t> positions(index.tensor_count());
   std::iota(positions.begin(), positions.end(), std::size_t{0});
   std::vector<std::string> from;
