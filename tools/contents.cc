@@ -143,8 +143,9 @@ Result<Contents::Given> Contents::parse_file(std::string_view word, std::string_
   if (name.empty()) return invalid(fmt::format("{}: a tensor needs a name", word));
   auto file = open_npy(path, dtype);
   if (!file) return std::move(file).error();
+  const auto shape = file->tensor.shape();
   Given given;
-  given.spec = {std::string(name), file->dtype, file->shape};
+  given.spec = {std::string(name), file->dtype, {shape.begin(), shape.end()}};
   given.file = *std::move(file);
   return given;
 }
@@ -240,7 +241,7 @@ std::span<const std::string> Contents::warnings() const {
 
 Result<void> Contents::fill(Writer& writer, const ExecOptions& exec) const {
   std::uint64_t total_bytes = 0;
-  for (const Given& given : given_) total_bytes += given.file ? given.file->data_bytes : 0;
+  for (const Given& given : given_) total_bytes += given.file ? given.file->tensor.size_bytes() : 0;
   for (const Tensor& tensor : taken_) total_bytes += tensor.size_bytes();
   Meter meter(exec, total_bytes);
   // What is tied has to be known before the first byte.
@@ -258,12 +259,12 @@ Result<void> Contents::fill(Writer& writer, const ExecOptions& exec) const {
   for (const Given& given : given_) {
     const std::string& name = given.spec.name;
     const std::string_view value = given.value;
-    const auto done = given.file ? pour_npy(*given.file, name, writer)
+    const auto done = given.file ? write_npy(*given.file, name, writer)
                       : given.spec.dtype == DType::String
                           ? writer.write_strings(name, {&value, 1})
                           : writer.write(name, as_bytes(given.value));
     if (!done) return done;
-    if (given.file) meter.add(given.file->data_bytes);
+    if (given.file) meter.add(given.file->tensor.size_bytes());
   }
   for (const Tensor& tensor : poured) {
     const auto done = stream_tensor(tensor, writer, meter);

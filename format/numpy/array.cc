@@ -29,6 +29,8 @@ constexpr std::string_view kMagic = "\x93NUMPY";
 constexpr std::size_t kVersionAt = 6;
 constexpr std::size_t kLengthAt = 8;
 constexpr std::size_t kHeaderBytesMax = 64u << 10;
+// What 16 bits say as bits. An element of more is a block by itself.
+constexpr std::uint32_t kBytesInBitsMax = 8'191;
 
 // ---- The dictionary -----------------------------------------------------------------------------
 
@@ -239,16 +241,20 @@ Decoded<void> take_element(std::string_view descr, std::optional<DType> void_dty
         element->big_endian && element->width_bytes > 1 && element->kind != 'V';
     return {};
   }
-  const std::uint64_t bits = 8 * element->width_bytes;
-  if (bits > std::numeric_limits<std::uint16_t>::max())
+  if (element->width_bytes > std::numeric_limits<std::uint32_t>::max())
     return unsupported(0, sentence("an element of numpy's ", quoted(descr), " has ",
-                                   element->width_bytes, " bytes, more than the limit of 8,191"));
+                                   element->width_bytes, " bytes, 4 GiB or more"));
   if (element->big_endian && element->kind != 'S' && element->kind != 'V')
     return unsupported(0, sentence("numpy's dtype ", quoted(descr),
                                    " has no big-endian equivalent in a checkpoint"));
   tensor.dtype = DType::Opaque;
   tensor.opaque_dtype = element->name;
-  tensor.opaque_bits = static_cast<std::uint16_t>(bits);
+  const auto width_bytes = static_cast<std::uint32_t>(element->width_bytes);
+  if (width_bytes <= kBytesInBitsMax) {
+    tensor.opaque_bits = static_cast<std::uint16_t>(8 * width_bytes);
+  } else {
+    tensor.opaque_block = {1, width_bytes};
+  }
   return {};
 }
 
@@ -320,8 +326,9 @@ Decoded<TensorFacts> decode_array(std::span<const std::byte> head, std::uint64_t
   CAIRN_CHECK(take_element(*header.descr, void_dtype, tensor));
   tensor.shape = *std::move(header.shape);
   const auto count = element_count(tensor.shape);
-  const std::uint64_t width =
-      tensor.dtype == DType::Opaque ? tensor.opaque_bits / 8 : element_bytes(tensor.dtype);
+  const std::uint64_t width = tensor.dtype != DType::Opaque    ? element_bytes(tensor.dtype)
+                              : tensor.opaque_block.bytes != 0 ? tensor.opaque_block.bytes
+                                                               : tensor.opaque_bits / 8u;
   const auto data_bytes = count ? checked_mul(*count, width) : std::nullopt;
   if (!data_bytes) return corrupt(begin, "the array's shape is too large");
   const std::uint64_t there_bytes = file_bytes - std::min(file_bytes, *data_offset);
@@ -332,7 +339,11 @@ Decoded<TensorFacts> decode_array(std::span<const std::byte> head, std::uint64_t
                  ": it is ", there_bytes < *data_bytes ? "truncated" : "too long"));
   }
   tensor.span = {0, *data_offset, *data_bytes, std::nullopt};
-  if (*header.fortran_order && tensor.shape.size() > 1) make_column_major(tensor);
+  if (!*header.fortran_order || tensor.shape.size() < 2) return tensor;
+  if (tensor.opaque_block.bytes != 0)
+    return unsupported(begin, sentence("elements of more than ", kBytesInBitsMax,
+                                       " bytes in Fortran order are not supported"));
+  make_column_major(tensor);
   return tensor;
 }
 

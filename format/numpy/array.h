@@ -27,8 +27,8 @@ Decoded<std::uint64_t> data_offset_bytes(std::span<const std::byte> preamble);
 // what numpy saves most dtypes of ml_dtypes as: they are of `void_dtype`, where they have its size;
 // else 'V2' is bfloat16. '<f1' is float8_e5m2. What has no dtype here is opaque, under numpy's own
 // name without the byte order: "V1", "S5", "M8[ns]". Errors: Corrupt (a malformed header, or
-// another size than it says); Unsupported (objects, structures, a dtype wider than 8,191 bytes, or
-// big-endian and opaque).
+// another size than it says); Unsupported (objects, structures, a dtype of 4 GiB or more, or of
+// more than 8,191 bytes in Fortran order, or big-endian and opaque).
 Decoded<TensorFacts> decode_array(std::span<const std::byte> head, std::uint64_t file_bytes,
                                   std::optional<DType> void_dtype = std::nullopt);
 

@@ -215,7 +215,7 @@ class Words(SaveTest):
             ("v:\x1b[31m=1", "\\x1b[31m"),
             ("v=nowhere.npy", "nowhere.npy: does not exist"),
             ("v=.", ".: is not a regular file"),
-            ("v=w.txt", "w.txt: is not an .npy file"),
+            ("v=w.txt", "w.txt: is not a checkpoint of a format that Cairn knows"),
         ):
             with self.subTest(word):
                 self.assertIn(why, self.refused("saved/m", word))
@@ -309,7 +309,7 @@ class Npy(SaveTest):
         for dtype in ("int32", "float64", "float8_e5m2"):
             self.assertIn("numpy's '<f4' is not " + dtype, self.refused("saved/m", "v:%s=w.npy" % dtype))
         self.write(array("|V1", (2,), bytes(2)))
-        self.assertIn("numpy's '|V1' is not bfloat16", self.refused("saved/m", "v:bfloat16=w.npy"))
+        self.assertIn("numpy's 'V1' is not bfloat16", self.refused("saved/m", "v:bfloat16=w.npy"))
         self.assertIn("needs a name", self.refused("saved/m", ":uint8=w.npy"))
         self.save("saved/m", "v:string=w.npy")  # a text like any other
         self.assertEqual(self.cairn("cat", "saved/m", "v", exit=YES).text, "b'w.npy'\n")
@@ -357,34 +357,34 @@ class Npy(SaveTest):
         whole = array("<i4", (2,), bytes(8))
         sound = "{'descr': '<i4', 'fortran_order': False, 'shape': (2,), }"
         for contents, why in (
-            (b"", "is not an .npy file"),
-            (whole[:7], "is not an .npy file"),
-            (whole[:9], "ends inside its header"),
-            (whole[:40], "ends inside its header"),
-            (whole[:-1], "has 7 bytes of elements, but its header says 8: the file is truncated"),
-            (whole + b"0", "has 9 bytes of elements, but its header says 8: the file is longer"),
+            (b"", "this is not a .npy file"),
+            (whole[:7], "byte 7: it ends in its header"),
+            (whole[:9], "byte 9: it ends in its header"),
+            (whole[:40], "byte 40: it ends in its header"),
+            (whole[:-1], "has 7 bytes of elements, but its header says 8: it is truncated"),
+            (whole + b"0", "has 9 bytes of elements, but its header says 8: it is too long"),
             (npy(sound, bytes(8), version=4), "version 4.0"),
-            (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "has a header of 4294967295 bytes"),
-            (npy(sound[:-1], bytes(8)), "header that numpy does not write"),
-            (npy(sound + "}", bytes(8)), "header that numpy does not write"),
-            (npy(sound.replace("(2,)", "(2)"), bytes(8)), "header that numpy does not write"),
-            (npy(sound.replace("(2,)", "(-2,)"), bytes(8)), "header that numpy does not write"),
-            (npy(sound.replace("(2,)", "(2 2)"), bytes(8)), "header that numpy does not write"),
-            (npy(sound.replace("(2,)", "[2]"), bytes(8)), "header that numpy does not write"),
-            (npy(sound.replace("(2,)", "(99999999999999999999,)"), bytes(8)), "header that numpy does not write"),
-            (npy(sound.replace("(2,)", "(4294967296, 4294967296, 4)"), bytes(8)), "exceeds 64 bits"),
-            (npy(sound.replace("False", "0"), bytes(8)), "header that numpy does not write"),
-            (npy(sound.replace("'shape'", "'descr'"), bytes(8)), "header that numpy does not write"),
-            (npy(sound.replace("'shape': (2,), ", ""), bytes(8)), "header that numpy does not write"),
-            (npy(sound.replace("(2,), ", "(2,), 'x': 1"), bytes(8)), "header that numpy does not write"),
+            (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "header has 4294967295 bytes, more than the limit"),
+            (npy(sound[:-1], bytes(8)), "header does not have the form that numpy writes"),
+            (npy(sound + "}", bytes(8)), "header does not have the form that numpy writes"),
+            (npy(sound.replace("(2,)", "(2)"), bytes(8)), "header does not have the form that numpy writes"),
+            (npy(sound.replace("(2,)", "(-2,)"), bytes(8)), "header does not have the form that numpy writes"),
+            (npy(sound.replace("(2,)", "(2 2)"), bytes(8)), "header does not have the form that numpy writes"),
+            (npy(sound.replace("(2,)", "[2]"), bytes(8)), "header does not have the form that numpy writes"),
+            (npy(sound.replace("(2,)", "(99999999999999999999,)"), bytes(8)), "header does not have the form that numpy writes"),
+            (npy(sound.replace("(2,)", "(4294967296, 4294967296, 4)"), bytes(8)), "shape is too large"),
+            (npy(sound.replace("False", "0"), bytes(8)), "header does not have the form that numpy writes"),
+            (npy(sound.replace("'shape'", "'descr'"), bytes(8)), "header does not have the form that numpy writes"),
+            (npy(sound.replace("'shape': (2,), ", ""), bytes(8)), "header does not have the form that numpy writes"),
+            (npy(sound.replace("(2,), ", "(2,), 'x': 1"), bytes(8)), "header does not have the form that numpy writes"),
             (array("|O", (2,), bytes(8)), "Python objects"),
-            (array([("a", "<i4")], (2,), bytes(8)), "structured dtype"),
-            (array("<U1", (2,), bytes(8)), "numpy's '<U1'"),
-            (array("<f16", (2,), bytes(32)), "numpy's '<f16'"),
-            (array("|S0", (9999999999,), b""), "numpy's '|S0'"),
-            (array("|V1", (8,), bytes(8)), "without a type ('|V1'): give the dtype, as NAME:DTYPE=w.npy"),
-            (array("|V3", (1,), bytes(3)), "numpy's '|V3'"),
-            (array("<M8[ns]", (1,), bytes(8)), "numpy's '<M8[ns]'"),
+            (array([("a", "<i4")], (2,), bytes(8)), "holds structures"),
+            (array("<U1", (2,), bytes(8)), "numpy's 'U1'"),
+            (array("<f16", (2,), bytes(32)), "numpy's 'f16'"),
+            (array("|S0", (9999999999,), b""), 'dtype "|S0"'),
+            (array("|V1", (8,), bytes(8)), "without a type ('V1'): give the dtype, as NAME:DTYPE=w.npy"),
+            (array("|V3", (1,), bytes(3)), "numpy's 'V3'"),
+            (array("<M8[ns]", (1,), bytes(8)), "numpy's 'M8[ns]'"),
             (array("\x1b[31m", (1,), bytes(8)), "\\x1b"),
         ):
             with self.subTest(contents[:100]):

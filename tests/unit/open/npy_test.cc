@@ -153,7 +153,8 @@ TEST_CASE("what is no array, or none that a checkpoint can hold, is refused in a
        Code::Unsupported, "structures"},
       {npy_of("<z9", "(1,)", false, four), Code::Unsupported, "z9"},
       {npy_of(">U1", "(1,)", false, four), Code::Unsupported, "big-endian"},
-      {npy_of("|S8192", "(0,)", false, ""), Code::Unsupported, "8,191"},
+      {npy_of("|S8192", "(1, 1)", true, std::string(8192, 'x')), Code::Unsupported, "8191"},
+      {npy_of("|S4294967296", "(0,)", false, ""), Code::Unsupported, "4 GiB"},
   };
   for (const Row& row : rows) {
     INFO(row.said);
@@ -201,6 +202,19 @@ TEST_CASE("an .npy file opens where it lies, by its name or by its contents") {
   REQUIRE(Checkpoint::open(box / "other"));
   CHECK(Checkpoint::open(box / "other")->tensor("other").has_value());
   CHECK(rows->verify()->unchecked_bytes == 24);
+}
+
+TEST_CASE("an element of .npy that is wider than bits say is a block") {
+  Sandbox box;
+  const std::string text = std::string(9000, 'a') + std::string(9000, 'b');
+  write_file(box / "w.npy", npy_of("|S9000", "(2,)", false, text));
+  const auto opened = Checkpoint::open(box / "w.npy");
+  REQUIRE_MESSAGE(opened, refusal(opened));
+  const auto tensor = opened->tensor("w");
+  CHECK(tensor->dtype_name() == "S9000");
+  CHECK(tensor->size_bytes() == 18'000);
+  REQUIRE(import_index(box / "w.npy"));
+  CHECK(Checkpoint::open(box / "w.npy")->verify()->unchecked_bytes == 0);
 }
 
 TEST_CASE("an .npy file is converted, written, copied and moved") {
