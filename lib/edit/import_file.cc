@@ -16,6 +16,7 @@
 #include "lib/edit/publish.h"
 #include "lib/edit/transfer.h"
 #include "lib/open/assemble.h"
+#include "lib/open/file_record.h"
 #include "lib/open/load.h"
 #include "lib/os/parallel.h"
 #include "lib/read/identity.h"
@@ -156,16 +157,8 @@ Result<format::SourceIndexFacts> record_of(const std::string& name, const os::Op
                                            format::IndexFacts& facts) {
   format::SourceIndexFacts record{name, identity_of(opened.info), {}, {}};
   record.ranges = index_ranges(facts, name, opened.info.size_bytes);
-  format::Xxh3Stream digest;
-  std::vector<std::byte> block(kChunkBytes);
-  for (const format::FileRange& range : record.ranges) {
-    for (std::uint64_t done = 0; done < range.size_bytes; done += block.size()) {
-      block.resize(std::min<std::uint64_t>(kChunkBytes, range.size_bytes - done));
-      CAIRN_CHECK(opened.file.read_at(range.offset_bytes + done, block));
-      digest.update(block);
-    }
-  }
-  record.digest = digest.digest();
+  CAIRN_TRY(digest, digest_of(opened.file, record.ranges));
+  record.digest = digest;
   return record;
 }
 

@@ -1,13 +1,16 @@
 // A file may be downloaded again, trained again, or take the name of another one, and FILE.cairn
-// then says nothing of it: the file decides. By size and time it is known without reading it. Where
-// only the inode differs, file and record were copied together, and each tensor is checked before
-// its first use, as those of a copied P.cairn are.
+// then says nothing of it: the file decides. Size and time do not tell two files of one archive
+// apart, which give all their members one time; so the bytes that say where the tensors are (a
+// header, a directory) are compared too. Where only the inode differs, file and record were copied
+// together, and each tensor is checked before its first use, as those of a copied P.cairn are.
 
 #include "lib/open/file_record.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
+#include "format/digest.h"
 #include "format/quoted.h"
 #include "lib/open/assemble.h"
 #include "lib/open/file_formats.h"
@@ -28,6 +31,12 @@ State state_of(const format::FileIdentity& now, const format::FileIdentity& reco
   return copied ? State::Copied : State::Other;
 }
 
+std::uint64_t largest_of(std::span<const format::FileRange> ranges) {
+  std::uint64_t largest = 0;
+  for (const format::FileRange& range : ranges) largest = std::max(largest, range.size_bytes);
+  return largest;
+}
+
 class RecordReader {
  public:
   RecordReader(const Location& location, std::string path)
@@ -42,6 +51,8 @@ class RecordReader {
     if (!as_recorded) return not_used(location_.base + " is not the file that it records");
     CAIRN_TRY(known, look_at_source(*source));
     if (!known) return not_used(location_.base + " is not the file that it records");
+    if (copied_ && is_beyond_check(parts.index))
+      return not_used("it has no checksums, and the files were copied");
     parts.bytes_doubtful = copied_;
     parts.recorded = true;
     take_left_out(parts);
@@ -81,11 +92,26 @@ class RecordReader {
 
   // The file is a shard itself, or says which files are.
   Result<bool> look_at_source(const format::SourceIndexFacts& source) {
-    CAIRN_TRY(now, location_.directory.look_from(source.name, os::Links::Follow));
-    if (!now) return false;
-    const State state = state_of(identity_of(*now), source.identity);
+    auto opened = location_.directory.open_seen(source.name, os::Links::Follow);
+    if (!opened && may_pass(opened.error())) return std::move(opened).error();
+    if (!opened) return false;
+    const State state = state_of(identity_of(opened->info), source.identity);
+    if (state == State::Other) return false;
     copied_ |= state == State::Copied;
-    return state != State::Other;
+    const auto digest = digest_of(opened->file, source.ranges);
+    if (!digest && may_pass(digest.error())) return digest.error();
+    return digest && *digest == source.digest;
+  }
+
+  // Of what has no sums nothing shows that a copied file has the bytes that were recorded. One file
+  // alone has been compared, as far as the record depends on it.
+  static bool is_beyond_check(const format::IndexView& index) {
+    if (index.shard_count() < 2) return false;
+    for (std::size_t i = 0; i < index.tensor_count(); ++i) {
+      const auto tensor = index.tensor(i);
+      if (!tensor.partitioned() && !tensor.span.crc32c) return true;
+    }
+    return false;
   }
 
   const Location& location_;
@@ -94,6 +120,21 @@ class RecordReader {
 };
 
 }  // namespace
+
+Result<Digest128> digest_of(const os::File& file, std::span<const format::FileRange> ranges) {
+  format::Xxh3Stream digest;
+  os::Bytes block(std::min(kCachedBlockBytes, largest_of(ranges)));
+  for (const format::FileRange& range : ranges) {
+    for (std::uint64_t done = 0; done < range.size_bytes;) {
+      const auto part =
+          std::span(block).first(std::min<std::uint64_t>(block.size(), range.size_bytes - done));
+      CAIRN_CHECK(file.read_at(range.offset_bytes + done, part));
+      digest.update(part);
+      done += part.size();
+    }
+  }
+  return digest.digest();
+}
 
 Result<FileRecord> load_record(const Location& location, unsigned threads_max) {
   auto opened = location.directory.open_seen(location.file(kCairnSuffix), location.links);

@@ -142,6 +142,10 @@ Result<Parts> load_cairn(Location& location, LoadOptions allowed, OpenAttempt& a
       location = *std::move(source);
       return load_file(location, allowed.threads_max, attempt);
     }
+    return Error{Code::NotFound, 0,
+                 location.prefix.string() + ": does not exist; " + file.path() +
+                     " records only where the tensors of a file are, here of \"" +
+                     index->source_index()->name + "\""};
   }
   CAIRN_TRY(choice, choose_index(location, *index, attempt));
   if (auto& pending = choice.pending) {

@@ -127,6 +127,57 @@ TEST_CASE("where the file is not the one that was imported, the file decides, wi
   check_file_decides("other", 1.0F);
 }
 
+TEST_CASE("another file of the same size and time decides, by the bytes that place its tensors") {
+  for (const bool sums : {true, false}) {
+    const Sandbox box;
+    const fs::path file = box / "m.safetensors";
+    write_file(file, safetensors("w", kOneTwo));
+    const auto time = fs::last_write_time(file);
+    TransferOptions options;
+    options.sums = sums;
+    import_whole(file, options);
+    write_file(box / "other", safetensors("v", kTwoOne));
+    fs::copy_file(box / "other", file, fs::copy_options::overwrite_existing);
+    fs::last_write_time(file, time);
+    const auto checkpoint = opened(file, 1);
+    CHECK(has(checkpoint.warnings()[0], "is not the file that it records"));
+    CHECK(first_value(checkpoint, "v") == 2);
+    import_whole(file, options);
+    CHECK(first_value(opened(file), "v") == 2);
+  }
+}
+
+TEST_CASE("a record without its file is no checkpoint") {
+  const Sandbox box;
+  write_file(box / "m.safetensors", safetensors("w", kOneTwo));
+  import_whole(box / "m.safetensors");
+  fs::copy_file(box / "m.safetensors.cairn", box / "n.safetensors.cairn");
+  CHECK(has(refusal(Checkpoint::open(box / "n.safetensors")), "records only where the tensors of"));
+}
+
+TEST_CASE("without sums, a model in several files that was copied is read by itself") {
+  const Sandbox box;
+  fs::create_directory(box / "a");
+  write_file(box / "a/m-1.safetensors", safetensors("w", kOneTwo));
+  write_file(box / "a/m-2.safetensors", safetensors("v", kTwoOne));
+  write_file(box / "a/model.safetensors.index.json",
+             R"({"weight_map":{"w":"m-1.safetensors","v":"m-2.safetensors"}})");
+  TransferOptions options;
+  options.sums = false;
+  import_whole(box / "a/model.safetensors.index.json", options);
+  CHECK(first_value(opened(box / "a/model.safetensors.index.json"), "w") == 1);
+  for (const char* name : {"m-1.safetensors", "m-2.safetensors"}) {
+    const fs::path shard = box / ("a/" + std::string(name));
+    const auto time = fs::last_write_time(shard);
+    fs::copy_file(shard, box / "twin");
+    fs::rename(box / "twin", shard);
+    fs::last_write_time(shard, time);
+  }
+  const auto checkpoint = opened(box / "a/model.safetensors.index.json", 1);
+  CHECK(has(checkpoint.warnings()[0], "has no checksums, and the files were copied"));
+  CHECK(first_value(checkpoint, "w") == 1);
+}
+
 TEST_CASE("a checkpoint that has the name of a file does not answer for it") {
   const Sandbox box;
   const fs::path file = box / "m.safetensors";
