@@ -184,7 +184,7 @@ void warn_of_kept_files(const Destination& to, const LinkedCheckpoint& linked,
                       const auto info = shard.file().info();
                       return info && same_file(*info, **alias);
                     });
-  if (!ours) stale.push_back(kSafetensorsSuffix);
+  if (!ours && !linked.over_same_bytes) stale.push_back(kSafetensorsSuffix);
   const Target target{to.directory, to.base, to.prefix.string()};
   std::ranges::copy(stale_beside(target, stale), std::back_inserter(transfer.warnings));
 }

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <array>
 
+#include "format/le.h"
 #include "format/quoted.h"
 #include "lib/open/assemble.h"
+#include "lib/os/parallel.h"
 #include "lib/try.h"
 
 namespace cairn::internal {
@@ -95,6 +97,37 @@ Result<ZipMemberHead> read_zip_head(const os::File& file, const zip::Member& mem
   if (!data_offset) return error_of(file.path(), data_offset.error());
   head.data_offset_bytes = *data_offset;
   return head;
+}
+
+Result<void> check_stored_members(const os::File& file, const ExecOptions& exec) {
+  CAIRN_TRY(info, file.info());
+  std::array<std::byte, 4> begin{};
+  CAIRN_TRY(count, file.read_some_at(0, begin));
+  if (!format::as_text(std::span(begin).first(count)).starts_with("PK\x03\x04")) return {};
+  CAIRN_TRY(members, read_zip_members(file, {0, info.size_bytes}));
+  std::erase_if(members, [](const zip::Member& member) {
+    return member.method != zip::kStored || member.encrypted || member.crc32 == 0;
+  });
+  std::uint64_t total_bytes = 0;
+  for (const zip::Member& member : members) total_bytes += member.size_bytes;
+  const auto check = [&](std::size_t i) -> Result<std::uint64_t> {
+    const zip::Member& member = members[i];
+    CAIRN_TRY(head, read_zip_head(file, member, 0));
+    os::Bytes block(std::min(member.size_bytes, kCachedBlockBytes));
+    std::uint32_t crc32 = 0;
+    for (std::uint64_t done = 0; done < member.size_bytes;) {
+      const auto part =
+          std::span(block).first(std::min<std::uint64_t>(block.size(), member.size_bytes - done));
+      CAIRN_CHECK(file.read_at(head.data_offset_bytes + done, part));
+      crc32 = zip::crc32(part, crc32);
+      done += part.size();
+    }
+    if (crc32 == member.crc32) return member.size_bytes;
+    return Error{Code::Corrupt, 0,
+                 file.path() + ": member " + format::quoted(member.name) +
+                     ": its bytes have another CRC-32 than the archive says: it is damaged"};
+  };
+  return os::run_parallel(exec, members.size(), total_bytes, check);
 }
 
 InflatedMember::InflatedMember(const os::File& file, const zip::Member& member,

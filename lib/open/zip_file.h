@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "cairn/exec_options.h"
 #include "format/facts.h"
 #include "format/zip/archive.h"
 #include "format/zip/inflate.h"
@@ -36,6 +37,11 @@ Result<ZipMemberHead> read_zip_head(const os::File& file, const format::zip::Mem
 
 // Where the member's own bytes begin in the file. The same errors.
 Result<std::uint64_t> zip_data_offset(const os::File& file, const format::zip::Member& member);
+
+// Compares the stored bytes of each member that is not compressed with its CRC-32; a CRC-32 of 0 is
+// that of a writer that computes none, as PyTorch can be told. Nothing is compared in a file that
+// does not begin as an archive. Errors: Io; Corrupt: another CRC-32; those of read_zip_members().
+Result<void> check_stored_members(const os::File& file, const ExecOptions& exec);
 
 // A deflated member from its start to its end. Neither the file nor the member may go before.
 class InflatedMember {

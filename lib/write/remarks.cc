@@ -158,7 +158,8 @@ std::vector<std::string> stale_beside(const Target& target,
     const auto info = target.directory.look(target.base + std::string(suffix));
     if (!info || !*info) continue;
     warnings.push_back(target.shown + std::string(suffix) +
-                       ": belongs to the previous checkpoint; remove it by hand");
+                       ": was there before and is no part of the new checkpoint; remove it if it "
+                       "belonged to the previous one");
   }
   return warnings;
 }

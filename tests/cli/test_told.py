@@ -192,7 +192,7 @@ class StaleFiles(Told):
         self.cairn("save", "d/m", "a:int32=1", exit=YES)
         self.assertNotIn("safetensors", self.said("save", "d/m", "a:int32=2"))
         self.cairn("export", "d/m", "--to", "safetensors", exit=YES)
-        stale = "d/m.safetensors: belongs to the previous checkpoint; remove it by hand"
+        stale = "d/m.safetensors: was there before and is no part of the new checkpoint; remove it if it belonged to the previous one"
         self.assertIn(stale, self.said("save", "d/m", "a:int32=3"))
         self.assertEqual(self.said("convert", "d/m", "e/m", "--to", "cairn", "--replace"), "")
         self.assertIn(stale, self.said("convert", "e/m", "d/m", "--to", "cairn", "--replace"))
@@ -201,7 +201,7 @@ class StaleFiles(Told):
     def test_so_is_the_graph_of_a_checkpoint_of_tensorflows(self):
         self.golden("tensorflow/saver_walk/saved")
         err = self.said("save", "saved/train2", "--step", "9", "v1:int32=1", "v2:int32=2")
-        self.assertIn("saved/train2-9.meta: belongs to the previous checkpoint", err)
+        self.assertIn("saved/train2-9.meta: was there before and is no part of the new checkpoint", err)
 
     def test_the_source_itself_is_not_called_so(self):
         write_safetensors(self.dir / "m.safetensors", {"v": ("I8", [1], b"\1")})

@@ -147,6 +147,23 @@ TEST_CASE("another file of the same size and time decides, by the bytes that pla
   }
 }
 
+TEST_CASE("a damaged archive is not recorded as whole") {
+  const Sandbox box;
+  const std::string array = npy_of("<f4", "(2,)", false, kOneTwo);
+  std::string archive = zip_of({{"w.npy", array}});
+  const std::size_t at = archive.find(kOneTwo);
+  REQUIRE(at != std::string::npos);
+  archive[at] ^= 1;
+  write_file(box / "m.npz", archive);
+  CHECK(
+      has(refusal(import_index(box / "m.npz")), "member \"w.npy\": its bytes have another CRC-32"));
+  CHECK_FALSE(fs::exists(box / "m.npz.cairn"));
+  TransferOptions options;
+  options.sums = false;
+  import_whole(box / "m.npz", options);
+  CHECK(has(refusal(import_index(box / "m.npz")), "another CRC-32"));
+}
+
 TEST_CASE("a record without its file is no checkpoint") {
   const Sandbox box;
   write_file(box / "m.safetensors", safetensors("w", kOneTwo));
