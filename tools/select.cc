@@ -61,8 +61,8 @@ std::optional<std::vector<Tensor>> select(const Checkpoint& checkpoint,
     if (!pattern)
       complain(found.error());
     else
-      complain(fmt::format("{}: no tensor's name matches '{}'; 'cairn ls {}' lists all names",
-                           checkpoint.prefix().string(), word, checkpoint.prefix().string()));
+      complain(fmt::format("{}: no tensor's name matches '{}'; 'cairn ls PATH' lists all names",
+                           checkpoint.prefix().string(), word));
     return std::nullopt;
   }
   std::vector<Tensor> tensors;

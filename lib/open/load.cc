@@ -192,7 +192,11 @@ bool may_pass(const Error& error) noexcept {
 Result<Parts> load(Location& location, bool follow_links, OpenAttempt& attempt,
                    unsigned threads_max) {
   auto parts = load_quietly(location, follow_links, attempt, threads_max);
-  if (parts && parts->bytes_doubtful) parts->warnings.push_back(doubt_warning(location.prefix));
+  if (!parts || !parts->bytes_doubtful) return parts;
+  // A file is imported by its own name.
+  const bool is_file = location.kind == Kind::File;
+  parts->warnings.push_back(
+      doubt_warning(is_file ? location.prefix.parent_path() / location.base : location.prefix));
   return parts;
 }
 
