@@ -265,7 +265,12 @@ Result<void> accept_file(const Location& location, const internal::Parts& parts,
     lossy.add_safetensors_metadata(key);
   if (is_elsewhere(location, options)) {
     for (const auto& key : keys_missing(here.metadata, there.metadata)) lossy.add_metadata(key);
-    warn_of_lost_step(internal::step_of(location, parts.index), there.step, options, transfer);
+    const auto step = internal::step_of(location, parts.index);
+    warn_of_lost_step(step, there.step, options, transfer);
+    if (!step && there.step)
+      transfer.warnings.push_back(options.output.string() + ": has step " +
+                                  std::to_string(*there.step) +
+                                  ", which its header says and its source does not");
     internal::warn_of_graph(location, transfer.warnings);
   }
   return internal::check_lossy(lossy, kHeader, options, transfer);

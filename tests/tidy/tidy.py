@@ -225,6 +225,15 @@ def umbrella(tree):
             yield f"{path}:1: cairn/cairn.h does not include it"
 
 
+@check("each public header is installed")
+def installed(tree):
+    if "lib/meson.build" not in tree.files:
+        return
+    for path in tree.sources(PUBLIC + "/"):
+        if "'%s'" % path.removeprefix("lib/") not in tree.text("lib/meson.build"):
+            yield f"{path}:1: lib/meson.build does not install it"
+
+
 @check("the example in the README is the one that is compiled")
 def example(tree):
     path = "tests/api/readme_example.cc"
