@@ -1,6 +1,7 @@
 #include "command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -11,6 +12,23 @@
 namespace cairn::tools {
 
 using Words = std::vector<std::string>;
+
+namespace {
+
+// CLI11 takes a word in brackets apart ("[a,b]": a and b) where an argument may have several. No
+// argument of a program contains a zero byte: one after the bracket keeps the word together until
+// it is CLI11's to convert.
+std::string kept_together(std::string word) {
+  if (word.starts_with('[') && word.ends_with(']')) word += '\0';
+  return word;
+}
+
+std::string as_typed(std::string word) {
+  if (word.ends_with('\0')) word.pop_back();
+  return word;
+}
+
+}  // namespace
 
 Argument Argument::required() {
   option_->required();
@@ -57,7 +75,7 @@ CommandLine::~CommandLine() = default;
 
 template <class T>
 Argument CommandLine::add(const char* name, T& value, const char* type, const char* what) {
-  return Argument(app_->add_option(name, value, what)->type_name(type));
+  return Argument(app_->add_option(name, value, what)->type_name(type)->transform(as_typed));
 }
 
 Argument CommandLine::add_flag(const char* name, bool& given, const char* what) {
@@ -67,7 +85,8 @@ Argument CommandLine::add_flag(const char* name, bool& given, const char* what) 
 template <class T>
 Argument CommandLine::add_call(const char* name, std::function<void(const T&)> take,
                                const char* type, const char* what) {
-  return Argument(app_->add_option_function<T>(name, std::move(take), what)->type_name(type));
+  auto* const option = app_->add_option_function<T>(name, std::move(take), what);
+  return Argument(option->type_name(type)->transform(as_typed));
 }
 
 Argument CommandLine::add_each(const char* name, std::function<void(const std::string&)> take,
@@ -76,14 +95,15 @@ Argument CommandLine::add_each(const char* name, std::function<void(const std::s
     for (const std::string& word : words) take(word);
   };
   auto* const option = app_->add_option_function<Words>(name, take_all, what);
-  return Argument(option->type_name(type)).one_word();
+  return Argument(option->type_name(type)->transform(as_typed)).one_word();
 }
 
 std::optional<int> CommandLine::parse(Arguments arguments) {
   app_->set_help_flag("-h,--help", "Print this help and exit");
   const std::string name = app_->get_name();
   // CLI11 takes the arguments last first.
-  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+  Words reversed(arguments.rbegin(), arguments.rend());
+  std::ranges::transform(reversed, reversed.begin(), kept_together);
   try {
     app_->parse(std::move(reversed));
     return std::nullopt;

@@ -42,7 +42,7 @@ constexpr Verb kVerbs[] = {
     {"verify", verify, "PATH...", "compare every byte with its checksum"},
     {"salvage", salvage_verb, "SRC DST",
      "write the whole tensors of a damaged checkpoint to a new one"},
-    {"import", import_verb, "PATH", "add Cairn's index beside TensorFlow's payload"},
+    {"import", import_verb, "PATH", "add Cairn's index beside the payload of another format"},
     {"export", export_verb, "PATH --to FORMAT", "add another format's index beside the payload"},
     {"convert", convert_verb, "SRC DST --to FORMAT", "rewrite the payload in another layout"},
     {"merge", merge_verb, "PATH... --output PREFIX", "make one checkpoint from several"},
@@ -74,9 +74,11 @@ std::string help() {
     out += fmt::format("  {:<30}  {}\n", fmt::format("{} {}", verb.name, verb.synopsis), verb.does);
   }
   out +=
-      "\nPATH is a prefix (saved/train2-9), any file of a checkpoint, a .safetensors, .gguf,\n"
-      ".onnx, .npz, .npy, .ptd or .tflite file, a SavedModel directory, or a directory with a\n"
-      "catalog (this means its latest checkpoint).\n\n"
+      "\nPATH is a prefix (saved/train2-9), any file of a checkpoint, or a file of another "
+      "format:\n"
+      ".safetensors, .gguf, .onnx, .npz, .npy, .ptd, .tflite, .pt, .pth, .bin (PyTorch), .h5 or\n"
+      ".keras. It can be a directory: with a catalog (this means its latest checkpoint), a\n"
+      "SavedModel, a Hugging Face model, or a distributed checkpoint of PyTorch.\n\n"
       "Exit status:\n"
       "  0  success\n"
       "  1  the check failed: damage was found, or there is no latest checkpoint\n"

@@ -43,7 +43,11 @@ struct Block {
 struct Elements {
   DType dtype{};
   std::span<const std::byte> bytes;
+  double scale = 1;  // by which the mean and the squares of float64 are multiplied
 };
+
+// A power of two, with which no sum of float64 overflows.
+constexpr double kSmallScale = 0x1p-600;
 
 template <class T>
 bool is_nan(T value) {
@@ -59,7 +63,7 @@ bool is_finite(T value) {
 
 // `value_at(i)` is element i, in a type that compares exactly.
 template <class ValueAt>
-Block scan(std::size_t begin, std::size_t end, const ValueAt& value_at) {
+Block scan(std::size_t begin, std::size_t end, const ValueAt& value_at, double scale = 1) {
   using Value = decltype(value_at(begin));
   Block block;
   Value least{};
@@ -72,7 +76,7 @@ Block scan(std::size_t begin, std::size_t end, const ValueAt& value_at) {
       continue;
     }
     if (value == Value{}) ++block.zeros;
-    sum += static_cast<double>(value);
+    sum += static_cast<double>(value) * scale;
     if (block.finite == 0 || value < least) {
       least = value;
       block.least_at = i;
@@ -90,7 +94,7 @@ Block scan(std::size_t begin, std::size_t end, const ValueAt& value_at) {
   for (std::size_t i = begin; i < end; ++i) {
     const Value value = value_at(i);
     if (!is_finite(value)) continue;
-    const double off = static_cast<double>(value) - block.mean;
+    const double off = static_cast<double>(value) * scale - block.mean;
     block.squares += off * off;
   }
   return block;
@@ -98,11 +102,12 @@ Block scan(std::size_t begin, std::size_t end, const ValueAt& value_at) {
 
 template <class T>
 Block scan_native(const Elements& elements, std::size_t begin, std::size_t end) {
-  return scan(begin, end, [data = elements.bytes.data()](std::size_t i) {
+  const auto value_at = [data = elements.bytes.data()](std::size_t i) {
     T value;
     std::memcpy(&value, data + i * sizeof value, sizeof value);
     return value;
-  });
+  };
+  return scan(begin, end, value_at, elements.scale);
 }
 
 // Every value of a narrow float, by its bits.
@@ -241,7 +246,7 @@ Statistics joined(const Elements& elements, const std::vector<Block>& blocks) {
   return all;
 }
 
-Statistics statistics_of(const Elements& elements, unsigned threads) {
+Statistics scaled_statistics_of(const Elements& elements, unsigned threads) {
   const Scan scan = scan_of(elements);
   const std::size_t count = elements.bytes.size() / element_bytes(elements.dtype);
   std::vector<Block> blocks((count + kBlockElements - 1) / kBlockElements);
@@ -249,6 +254,17 @@ Statistics statistics_of(const Elements& elements, unsigned threads) {
     blocks[i] = scan(i * kBlockElements, std::min(count, (i + 1) * kBlockElements));
   });
   return joined(elements, blocks);
+}
+
+// Sums of large float64 overflow, although their mean and their deviation do not.
+Statistics statistics_of(const Elements& elements, unsigned threads) {
+  Statistics all = scaled_statistics_of(elements, threads);
+  if (!all.mean || (std::isfinite(*all.mean) && std::isfinite(all.deviation))) return all;
+  all = scaled_statistics_of({elements.dtype, elements.bytes, kSmallScale}, threads);
+  // Rounding must not carry them over the greatest number.
+  all.mean = std::clamp(*all.mean / kSmallScale, all.least, all.most);
+  all.deviation = std::min(all.deviation / kSmallScale, all.most / 2 - all.least / 2);
+  return all;
 }
 
 }  // namespace

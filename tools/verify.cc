@@ -37,14 +37,22 @@ struct Outcome {
   Exit exit = kYes;
 };
 
-// Whether `path` names something: then a missing piece is damage, not a wrong name. A directory
-// does so by its catalog, or as a SavedModel with variables.
+// What says that a directory is a checkpoint: a catalog, or the index of a SavedModel, of a Hugging
+// Face model or of a distributed checkpoint of PyTorch.
+constexpr const char* kDirectoryIndexes[] = {"checkpoint",
+                                             "variables/variables.index",
+                                             "model.safetensors.index.json",
+                                             "diffusion_pytorch_model.safetensors.index.json",
+                                             "pytorch_model.bin.index.json",
+                                             ".metadata"};
+
+// Whether `path` names something: then a missing piece is damage, not a wrong name.
 bool something_is_there(const std::string& path) {
   std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored) &&
-      !std::filesystem::exists(path + "/checkpoint", ignored) &&
-      !std::filesystem::exists(path + "/variables/variables.index", ignored)) {
-    return false;
+  if (std::filesystem::is_directory(path, ignored)) {
+    return std::ranges::any_of(kDirectoryIndexes, [&](const char* file) {
+      return std::filesystem::exists(path + "/" + file, ignored);
+    });
   }
   for (const char* suffix : {"", ".index", ".cairn"}) {
     if (std::filesystem::exists(path + suffix, ignored)) return true;

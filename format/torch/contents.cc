@@ -109,12 +109,14 @@ class Walk {
   Decoded<void> add_tensor(Decoded<StoredTensor> tensor, Way way);
   Decoded<void> enter(Ref container, Way way, Inside inside);
   Decoded<void> add_metadata(std::string text, Way way);
+  Decoded<void> add_scalar(Ref value, Way way);
   Decoded<void> spend(std::uint64_t bytes);
   void leave_out(Way way, std::string_view why);
   void leave_out_tensor(std::string_view why);
   std::string key_text(Ref key) const;
-  std::string scalar_text(Ref value) const;
-  std::optional<std::string> long_list(Ref list);
+  std::optional<std::string> scalar_text(Ref value) const;
+  bool is_long_list(Ref list);
+  Decoded<void> add_long_list(Ref list, Way way);
   std::vector<std::pair<Ref, Ref>> items_of(Ref dict) const;
   std::string pointer_of(std::uint32_t step) const;
   template <class NameOf>
@@ -365,7 +367,7 @@ Decoded<void> Walk::visit(Ref value, Way way) {
   switch (graph_[value].kind) {
     case Kind::List:
     case Kind::Tuple:
-      if (auto text = long_list(value)) return add_metadata(*std::move(text), way);
+      if (is_long_list(value)) return add_long_list(value, way);
       return enter(value, way, Inside::Plain);
     case Kind::Dict:
       return enter(value, way, Inside::Plain);
@@ -385,7 +387,7 @@ Decoded<void> Walk::visit(Ref value, Way way) {
       return {};
     default:
       if (way.opaque) return {};
-      return add_metadata(scalar_text(value), way);
+      return add_scalar(value, way);
   }
 }
 
@@ -448,8 +450,15 @@ Decoded<void> Walk::add_tensor(Decoded<StoredTensor> tensor, Way way) {
 
 // ---- Metadata -----------------------------------------------------------------------------------
 
-// A text as it is, anything else as JSON.
-std::string Walk::scalar_text(Ref value) const {
+Decoded<void> Walk::add_scalar(Ref value, Way way) {
+  if (auto text = scalar_text(value)) return add_metadata(*std::move(text), way);
+  leave_out(way, sentence("it is an integer of ", graph_.text(value).size(),
+                          " bytes, which are too many to write its digits"));
+  return {};
+}
+
+// A text as it is, anything else as JSON. Nothing: an integer of too many digits.
+std::optional<std::string> Walk::scalar_text(Ref value) const {
   const Node& node = graph_[value];
   switch (node.kind) {
     case Kind::None:
@@ -461,27 +470,37 @@ std::string Walk::scalar_text(Ref value) const {
     case Kind::Float:
       return pickle::float_text(node.number);
     case Kind::Long:
-      return pickle::decimal_of(graph_.text(value)).value_or("NaN");
+      return pickle::decimal_of(graph_.text(value));
     default:
       return std::string(graph_.text(value));
   }
 }
 
-// Of many numbers, which would be as many keys, a JSON array.
-std::optional<std::string> Walk::long_list(Ref list) {
+// Of many numbers, which would be as many keys.
+bool Walk::is_long_list(Ref list) {
   std::size_t count = 0;
-  for (auto cell = graph_.cells(list).begin(); cell != graph_.cells(list).end(); ++cell) {
-    if (graph_[*cell].kind > Kind::Float) return std::nullopt;
+  for (const Ref each : graph_.cells(list)) {
+    if (graph_[each].kind > Kind::Float) return false;
     ++count;
   }
-  if (count <= kListedMax) return std::nullopt;
+  if (count <= kListedMax) return false;
   visits_ += count / 100;
+  return true;
+}
+
+// A JSON array.
+Decoded<void> Walk::add_long_list(Ref list, Way way) {
   std::string text = "[";
   for (const Ref each : graph_.cells(list)) {
+    const auto number = scalar_text(each);
+    if (!number) {
+      leave_out(way, "a number in it is an integer of too many digits");
+      return {};
+    }
     if (text.size() > 1) text += ',';
-    text += scalar_text(each);
+    text += *number;
   }
-  return text + "]";
+  return add_metadata(text + "]", way);
 }
 
 Decoded<void> Walk::add_metadata(std::string text, Way way) {

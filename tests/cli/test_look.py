@@ -69,6 +69,26 @@ class Look(CommandTest):
             with self.subTest(words):
                 self.assertEqual(self.listed(*words), names)
 
+    def test_names_in_brackets_arrive_as_typed(self):
+        names = ("[0]", "0", "[a,b]", "a", "[[a]]", "[]", "[")
+        path = self.model({name: ("F32", [1], floats(1)) for name in names})
+        for name in ("[0]", "[a,b]", "[[a]]", "[]", "["):
+            for verb in ("ls", "stat"):
+                with self.subTest(name, verb=verb):
+                    tensors = self.cairn(verb, path, name, "0", "--json", exit=YES).json["tensors"]
+                    self.assertEqual({tensor["name"] for tensor in tensors}, {name, "0"})
+            self.cairn("cat", path, name, exit=YES)
+            self.cairn("convert", path, "out", "--to", "safetensors", "--only", name, "--replace", exit=YES)
+            (tensor,) = self.cairn("ls", "out.safetensors", "--json", exit=YES).json["tensors"]
+            self.assertEqual(tensor["name"], name)
+        os.rename(self.dir / path, self.dir / "[m.safetensors]")
+        self.cairn("verify", "[m.safetensors]", exit=YES)
+        self.cairn("ls", "[m.safetensors]", exit=YES)
+        self.cairn("merge", "[m.safetensors]", "--output", "[merged]", exit=YES)
+        self.assertIn("'[a]'", self.cairn("save", "d/m", "[a]", exit=FAILED).err)
+        self.assertIn("[a,b]", self.cairn("info", "[merged]", "[a,b]", exit=FAILED).err)
+        self.assertIn("[1]", self.cairn("verify", "[merged]", "--threads", "[1]", exit=FAILED).err)
+
     def test_a_word_that_means_nothing_is_an_error(self):
         path = self.named()
         ran = self.cairn("ls", path, "*weight", "none*", exit=FAILED)
@@ -174,6 +194,21 @@ class Look(CommandTest):
         values = [1e6 + i % 2 for i in range(300_000)]
         said = self.stat("F64", [len(values)], struct.pack(f"<{len(values)}d", *values))
         self.assertEqual((said["mean"], said["std"]), (1e6 + 0.5, 0.5))
+
+    def test_sums_of_large_numbers_do_not_overflow(self):
+        most = sys.float_info.max
+        for values, mean, std in (
+                ((most,) * 3, most, 0),
+                ((-most, most), 0, most),
+                ((1e200, 3e200), 2e200, 1e200),
+                ((most, 0, math.inf, math.nan), most / 2, most / 2),
+                ((most,) * 100_000 + (-most,) * 100_000, 0, most)):
+            with self.subTest(values[:3], count=len(values)):
+                said = self.stat("F64", [len(values)], struct.pack(f"<{len(values)}d", *values))
+                self.assertTrue(math.isclose(said["mean"], mean, rel_tol=1e-12, abs_tol=most * 1e-12 if mean == 0 else 0))
+                self.assertTrue(math.isclose(said["std"], std, rel_tol=1e-12, abs_tol=most * 1e-12 if std == 0 else 0))
+                text = self.cairn("stat", "m.safetensors", exit=YES).text.splitlines()[1]
+                self.assertNotRegex(text, "inf|nan")
 
     def test_threads_do_not_change_the_numbers(self):
         data = b"".join(struct.pack("<f", (i * 2654435761 % 1000003) / 7) for i in range(1_500_000))

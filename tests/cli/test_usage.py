@@ -21,6 +21,12 @@ class Usage(CommandTest):
         for verb in VERBS:
             self.assertIn("\n  %s " % verb, text)
 
+    def test_help_names_what_a_path_can_be(self):
+        text = self.cairn("--help", exit=YES).text
+        for word in (".safetensors", ".gguf", ".onnx", ".npz", ".npy", ".ptd", ".tflite", ".pt,", ".pth", ".bin", ".h5", ".keras",
+                     "SavedModel", "Hugging Face", "distributed checkpoint"):
+            self.assertIn(word, text)
+
     def test_every_verb_has_help_with_usage_exit_status_and_examples(self):
         for verb in VERBS:
             with self.subTest(verb):

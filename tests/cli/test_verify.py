@@ -91,6 +91,22 @@ class Verify(CommandTest):
         (self.dir / "empty" / "checkpoint").write_text('model_checkpoint_path: "gone"\n')
         self.assertIn("gone does not exist", self.cairn("verify", "empty", exit=NO).err)
 
+    def test_a_missing_shard_of_a_directory_is_damage(self):
+        self.golden("pytorch/distributed")
+        for shard in (self.dir / "distributed").glob("**/*.distcp"):
+            shard.unlink()
+        (self.dir / "hub").mkdir()
+        for stem, end in (("model", "safetensors"), ("diffusion_pytorch_model", "safetensors"), ("pytorch_model", "bin")):
+            index = self.dir / "hub" / f"{stem}.{end}.index.json"
+            index.write_text(json.dumps({"metadata": {}, "weight_map": {"w": f"{stem}-00001-of-00001.{end}"}}))
+            for path in ("hub", index):
+                self.assertIn("-00001-of-00001", self.cairn("verify", path, exit=NO).err)
+            index.unlink()
+        self.assertIn("without a catalog", self.cairn("verify", "hub", exit=FAILED).err)
+        for metadata in (self.dir / "distributed").glob("**/.metadata"):
+            for path in (metadata, metadata.parent):
+                self.assertIn(".distcp", self.cairn("verify", path, exit=NO).err)
+
     def test_the_worst_of_several_decides(self):
         self.flip_bit(self.shard, 0)
         self.cairn("verify", "saved/train2-9", "saved/train1", exit=NO)

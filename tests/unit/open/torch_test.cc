@@ -282,6 +282,26 @@ TEST_CASE("a value that holds itself is cut, and what would become too many is r
   CHECK(has(metadata_of(many, "n"), "[7,7,"));
 }
 
+TEST_CASE("an integer of too many digits is left out by its name") {
+  Sandbox box;
+  const std::string one = tensor({.shape = {4}, .strides = {1}});
+  const auto integer = [](std::size_t bytes) {
+    return "\x8a" + std::string(1, static_cast<char>(bytes)) + std::string(bytes, '\x7f');
+  };
+  const auto alone = open_value(
+      box, "}(" + text("w") + one + text("fits") + integer(128) + text("big") + integer(129) + "u");
+  CHECK(metadata_of(alone, "fits").size() == 308);
+  CHECK(metadata_of(alone, "big") == "absent");
+  REQUIRE(alone.warnings().size() == 1);
+  CHECK(has(alone.warnings()[0], "\"big\" is left out: it is an integer of 129 bytes"));
+  std::string numbers = "}" + text("w") + one + "s" + text("n") + "](" + integer(129);
+  for (int i = 0; i < 2'000; ++i) numbers += "K\7";
+  const auto listed = open_value(box, numbers + "es");
+  CHECK(metadata_of(listed, "n") == "absent");
+  REQUIRE(listed.warnings().size() == 1);
+  CHECK(has(listed.warnings()[0], "\"n\" is left out: a number in it"));
+}
+
 TEST_CASE("what a pickle wants run is not run, and its tensors are read") {
   Sandbox box;
   const std::string canary = (box / "canary").string();
