@@ -111,7 +111,8 @@ class Walk {
   Decoded<void> add_metadata(std::string text, Way way);
   Decoded<void> add_scalar(Ref value, Way way);
   Decoded<void> spend(std::uint64_t bytes);
-  void leave_out(Way way, std::string_view why);
+  enum class Named : bool { No, Yes };
+  void leave_out(Way way, std::string_view why, Named named = Named::Yes);
   void leave_out_tensor(std::string_view why);
   std::string key_text(Ref key) const;
   std::optional<std::string> scalar_text(Ref value) const;
@@ -206,11 +207,12 @@ void Walk::leave_out_tensor(std::string_view why) {
 }
 
 // Of an object that is left out the parts are not named too.
-void Walk::leave_out(Way way, std::string_view why) {
+void Walk::leave_out(Way way, std::string_view why, Named named) {
   if (way.opaque || ++contents_.left_out_count > kSentencesMax) return;
+  const bool all = named == Named::Yes;
   const std::string what = way.step == kTop && name_.empty()
-                               ? "all that the pickle holds"
-                               : sentence("the value ", quoted(name_));
+                               ? (all ? "all that the pickle holds" : "a value")
+                               : sentence(all ? "the value " : "a value in ", quoted(name_));
   contents_.left_out.push_back(sentence(what, " is left out: ", why));
 }
 
@@ -329,7 +331,7 @@ Decoded<void> Walk::step() {
     step.key = frame.items[frame.at].first;
     if (!is_key(graph_[step.key].kind)) {
       ++frame.at;
-      leave_out(way, "it holds more, under a key that is no text and no number");
+      leave_out(way, "its key is no text and no number", Named::No);
       return {};
     }
     key = key_text(step.key);

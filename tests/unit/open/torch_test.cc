@@ -282,6 +282,17 @@ TEST_CASE("a value that holds itself is cut, and what would become too many is r
   CHECK(has(metadata_of(many, "n"), "[7,7,"));
 }
 
+TEST_CASE("a value whose key is no text and no number is left out, and the others are read") {
+  Sandbox box;
+  const std::string one = tensor({.shape = {4}, .strides = {1}});
+  const auto read = open_value(
+      box, "}(" + text("w") + one + "K\1\x85" + one + text("d") + "}K\1\x85" + one + "su");
+  CHECK(read.tensor_count() == 1);
+  REQUIRE(read.warnings().size() == 2);
+  CHECK(has(read.warnings()[0], ": a value is left out: its key is no text and no number"));
+  CHECK(has(read.warnings()[1], "a value in \"d\" is left out"));
+}
+
 TEST_CASE("an integer of too many digits is left out by its name") {
   Sandbox box;
   const std::string one = tensor({.shape = {4}, .strides = {1}});
