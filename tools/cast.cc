@@ -25,8 +25,16 @@ std::optional<Cast> parsed(std::string_view word) {
   if (at == std::string_view::npos) return std::nullopt;
   const auto from = float_named(word.substr(0, at));
   const auto to = float_named(word.substr(at + 1));
-  if (!from || !to || from == to) return std::nullopt;
+  if (!from || !to) return std::nullopt;
   return Cast{*from, *to};
+}
+
+// Why a word is no cast; empty: it is one.
+std::string bad_cast(const std::string& word) {
+  const auto cast = parsed(word);
+  if (!cast)
+    return "'" + word + "' is not FROM=TO with two of float64, float32, float16 and bfloat16";
+  return cast->from == cast->to ? "'" + word + "' changes nothing: both are the same dtype" : "";
 }
 
 }  // namespace
@@ -36,12 +44,7 @@ void add_casts(CommandLine& line, std::vector<Cast>& casts) {
   line.add_each("--cast", take, "FROM=TO",
                 "Write all tensors of the dtype FROM with the dtype TO, such as\n"
                 "float32=bfloat16; may be repeated")
-      .check([](const std::string& word) {
-        return parsed(word) ? std::string()
-                            : "'" + word +
-                                  "' is not FROM=TO with two of float64, float32, float16 and "
-                                  "bfloat16";
-      });
+      .check(bad_cast);
 }
 
 void add_cast_counts(Json& json, std::span<const CastCounts> casts) {

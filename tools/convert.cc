@@ -71,7 +71,40 @@ std::optional<std::vector<std::string>> chosen_names(const std::string& source,
   if (!tensors) return std::nullopt;
   std::vector<std::string> names;
   for (const Tensor& tensor : *tensors) names.emplace_back(tensor.name());
+  if (names.empty()) {
+    complain("convert: --exclude leaves out all tensors that would be converted");
+    return std::nullopt;
+  }
   return names;
+}
+
+const std::map<std::string, Format> kTargets = {{"cairn", Format::Cairn},
+                                                {"tensorflow", Format::TensorFlow},
+                                                {"safetensors", Format::Safetensors},
+                                                {"npz", Format::Npz},
+                                                {"npy", Format::Npy}};
+
+// Why DST will not do; empty: it does. A name with the suffix of another target, or of a file where
+// a directory is written, is a mistake: the result would be model.npz.safetensors.
+std::string bad_output(const TransferFlags& flags, Format target) {
+  const std::string& output = flags.output;
+  const bool is_directory = flags.options.max_shard_bytes != 0;
+  if (output.empty() || !is_directory) {
+    if (std::string why = names_files(output); !why.empty()) return why;
+  }
+  for (const auto& [word, format] : kTargets) {
+    const std::string suffix = format == Format::TensorFlow ? ".index" : "." + word;
+    if (!output.ends_with(suffix)) continue;
+    if (is_directory)
+      return "'" + output + "' has the name of a file, and with --max-shard-size it is a directory";
+    if (format != target)
+      return "'" + output + "' has the suffix of another format; use --to " + word +
+             ", or another name";
+    if (format == Format::Cairn || format == Format::TensorFlow)
+      return "'" + output + "' is a file of the prefix '" +
+             output.substr(0, output.size() - suffix.size()) + "'; give the prefix";
+  }
+  return {};
 }
 
 void add_max_shard_size(CommandLine& line, TransferFlags& flags) {
@@ -91,11 +124,6 @@ void add_max_shard_size(CommandLine& line, TransferFlags& flags) {
 }  // namespace
 
 int convert_verb(Arguments arguments) {
-  const std::map<std::string, Format> targets = {{"cairn", Format::Cairn},
-                                                 {"tensorflow", Format::TensorFlow},
-                                                 {"safetensors", Format::Safetensors},
-                                                 {"npz", Format::Npz},
-                                                 {"npy", Format::Npy}};
   const std::map<std::string, TensorNames> names = {{"stored", TensorNames::Stored},
                                                     {"full", TensorNames::Path},
                                                     {"variable", TensorNames::Variable}};
@@ -105,7 +133,7 @@ int convert_verb(Arguments arguments) {
   CommandLine line("cairn convert", kDescription, kFooter);
   line.add("SRC", source, "The checkpoint: a PATH as in 'cairn --help'").required();
   line.add("DST", flags.output, "The prefix, file or directory of the result").required();
-  line.add_choice("--to", target, targets, "FORMAT",
+  line.add_choice("--to", target, kTargets, "FORMAT",
                   "The target: cairn, tensorflow, safetensors, npz (all tensors)\n"
                   "or npy (one tensor)")
       .required();
@@ -127,8 +155,7 @@ int convert_verb(Arguments arguments) {
   add_lossy(line, flags);
   add_replace_json_threads(line, flags);
   if (const auto exit = line.parse(arguments)) return *exit;
-  const std::string why_not = flags.options.max_shard_bytes == 0 ? names_files(flags.output) : "";
-  if (!why_not.empty()) {
+  if (const std::string why_not = bad_output(flags, target); !why_not.empty()) {
     complain("convert: DST: " + why_not + " (see cairn convert --help)");
     return kFailed;
   }

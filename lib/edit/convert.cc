@@ -9,6 +9,7 @@
 #include <span>
 #include <tuple>
 
+#include "cairn/object_graph.h"
 #include "lib/edit/cast.h"
 #include "lib/edit/fit.h"
 #include "lib/edit/outgoing.h"
@@ -141,6 +142,19 @@ void warn_about_file(const Source& source, Format target, Transfer& transfer) {
                               ": does not have the step of its source, " + std::to_string(*step));
 }
 
+// The target of these files; where it lacks the object graph alone, with what needs none.
+internal::TargetFormat target_of(Format target, const internal::LossyItems& lossy) {
+  internal::TargetFormat holder = internal::target_format(target);
+  const bool only_graph = lossy.described.size() == 1 && lossy.tensors.size() == 1 &&
+                          lossy.tensors.front() == kObjectGraphName;
+  if (only_graph) {
+    holder.instead =
+        "or use TensorNames::Path (--names full), which leaves it out and names the tensors by "
+        "their object paths";
+  }
+  return holder;
+}
+
 // One file, or a directory of several, with everything that it can name.
 Result<void> write_file(const Source& source, Format target, const TransferOptions& options,
                         Transfer& transfer) {
@@ -149,7 +163,7 @@ Result<void> write_file(const Source& source, Format target, const TransferOptio
   if (target == Format::Npy) CAIRN_CHECK(check_single(tensors.size(), options));
   internal::FormatFit fit = internal::fit_of(index, target, std::move(tensors));
   if (target == Format::Npz) internal::leave_out_mistaken(fit.taken, fit.lossy);
-  CAIRN_CHECK(internal::check_lossy(fit.lossy, internal::target_format(target), options, transfer));
+  CAIRN_CHECK(internal::check_lossy(fit.lossy, target_of(target, fit.lossy), options, transfer));
   if (target == Format::Npy) CAIRN_CHECK(check_single(fit.taken.size(), options));
   warn_about_file(source, target, transfer);
   const internal::FileContents contents{source.checkpoint, fit.taken};

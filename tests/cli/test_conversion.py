@@ -59,6 +59,9 @@ class Sources:
     def tensorflow_strings(self):
         return self.test.golden("tensorflow/strings").name + "/all"
 
+    def tensorflow_objects(self):
+        return self.test.golden("tensorflow/tf2_manager").name + "/tf_ckpts/ckpt-6"
+
     def tensorflow_v1(self):
         return self.files("tensorflow/v1", "old.ckpt-3")
 
@@ -161,6 +164,7 @@ ROWS = (
     ("Cairn", "cairn"),
     ("TensorFlow", "tensorflow"),
     ("TensorFlow, strings", "tensorflow_strings"),
+    ("TensorFlow 2, objects", "tensorflow_objects"),
     ("TensorFlow V1", "tensorflow_v1"),
     ("safetensors", "safetensors"),
     ("safetensors in several files", "safetensors_in_several_files"),
@@ -254,7 +258,8 @@ class Conversion(CommandTest):
         shutil.rmtree(self.dir)
         self.dir.mkdir()
         source = getattr(Sources(self), make)()
-        same = {"tensorflow_strings": "tensorflow", "safetensors_in_several_files": "safetensors in several files"}
+        same = {"tensorflow_strings": "tensorflow", "tensorflow_objects": "tensorflow",
+                "safetensors_in_several_files": "safetensors in several files"}
         if target in (make, same.get(make)):
             return "–"
         return self.by_index(source, target) or self.by_convert(source, target)

@@ -59,6 +59,26 @@ class Names(CommandTest):
             with self.subTest(words):
                 self.assertIn(why, self.cairn("convert", "m.safetensors", "n", "--to", "cairn", *words, exit=FAILED).err)
 
+    def test_an_output_with_the_suffix_of_another_target_is_refused(self):
+        for output, target in (("x.npz", "safetensors"), ("x.npy", "npz"), ("x.safetensors", "npz"), ("x.safetensors", "cairn"),
+                               ("x.index", "cairn"), ("x.cairn", "tensorflow")):
+            with self.subTest(output, target=target):
+                ran = self.cairn("convert", "m.safetensors", output, "--to", target, exit=FAILED)
+                self.assertIn("'%s' has the suffix of another format; use --to " % output, ran.err)
+        for output, target in (("x.cairn", "cairn"), ("x.index", "tensorflow")):
+            ran = self.cairn("convert", "m.safetensors", output, "--to", target, exit=FAILED)
+            self.assertIn("'%s' is a file of the prefix 'x'; give the prefix" % output, ran.err)
+        self.assertEqual([path.name for path in self.dir.iterdir()], ["m.safetensors"])
+        for output in ("x.safetensors", "x.npz", ""):
+            self.cairn("convert", "m.safetensors", output, "--to", "safetensors", "--max-shard-size", "16", exit=FAILED)
+        self.cairn("convert", "m.safetensors", "d/", "--to", "safetensors", "--max-shard-size", "16", exit=YES)
+        self.cairn("convert", "m.safetensors", "x.1", "--to", "npz", exit=YES)
+
+    def test_a_selection_without_tensors_is_refused(self):
+        for words in (("--exclude", "*"), ("--only", "state*", "--exclude", "s*")):
+            ran = self.cairn("convert", "m.safetensors", "n", "--to", "cairn", *words, exit=FAILED)
+            self.assertIn("--exclude leaves out all tensors", ran.err)
+
     def test_rename_removes_a_prefix_too(self):
         self.cairn("convert", "m.safetensors", "n", "--to", "cairn", exit=YES)
         ran = self.cairn("rename", "n", "--strip-prefix", "state_dict.", "--dry-run", exit=YES)
@@ -69,6 +89,7 @@ class Names(CommandTest):
         source = "tf2_manager/tf_ckpts/ckpt-6"
         ran = self.cairn("convert", source, "n", "--to", "safetensors", exit=FAILED)
         self.assertIn("_CHECKPOINTABLE_OBJECT_GRAPH", ran.err)
+        self.assertIn("or use TensorNames::Path (--names full)", ran.err)
         ran = self.cairn("convert", source, "n", "--to", "safetensors", "--names", "full", "--json", exit=YES)
         self.assertIn("left out, because it has only the stored names", ran.err)
         self.assertEqual(ran.json["not_nameable"], ["_CHECKPOINTABLE_OBJECT_GRAPH"])
@@ -122,10 +143,12 @@ class Casts(CommandTest):
         self.assertIn("no tensor is float16", ran.err)
 
     def test_other_casts_are_refused(self):
-        for cast in ("float32=int8", "float32=float32", "bfloat16", "F32=F16", "=", "float32=bfloat16=float16"):
+        for cast in ("float32=int8", "bfloat16", "F32=F16", "=", "float32=bfloat16=float16"):
             with self.subTest(cast):
                 ran = self.cairn("convert", "m.safetensors", "n", "--to", "cairn", "--cast", cast, exit=FAILED)
                 self.assertIn("is not FROM=TO with two of", ran.err)
+        ran = self.cairn("convert", "m.safetensors", "n", "--to", "cairn", "--cast", "float32=float32", exit=FAILED)
+        self.assertIn("'float32=float32' changes nothing: both are the same dtype", ran.err)
         ran = self.cairn("convert", "m.safetensors", "n", "--to", "cairn", "--cast", "float32=float16",
                          "--cast", "float32=bfloat16", exit=FAILED)
         self.assertIn("cast twice", ran.err)
