@@ -209,8 +209,9 @@ void print_row(std::string_view label, const Spread& seconds, double unit, std::
 }
 
 void print_text(const Options& options, const Report& report) {
-  print(fmt::format("{}: {} tensors, {} bytes, {} runs of each\n\n", safe(options.path),
-                    report.tensors, grouped(report.bytes), options.repeat));
+  print(fmt::format("{}: {}, {} bytes, {} of each\n\n", safe(options.path),
+                    count_of(report.tensors, "tensor"), grouped(report.bytes),
+                    count_of(options.repeat, "run")));
   print(fmt::format("{:<14}{:>11}{:>11}{:>11}\n", "", "min", "median", "max"));
   print_row("open", report.open, 1e6, "us");
   print_row("touch, warm", report.touch.warm, 1e3, "ms");

@@ -64,9 +64,9 @@ void add_cast_counts(Json& json, std::span<const CastCounts> casts) {
 
 void print_cast_counts(std::span<const CastCounts> casts) {
   for (const CastCounts& counts : casts) {
-    print(fmt::format("  {} → {}: {} tensors, {} values\n", name(counts.cast.from),
-                      name(counts.cast.to), grouped(counts.tensor_count),
-                      grouped(counts.value_count)));
+    print(fmt::format("  {} → {}: {}, {}\n", name(counts.cast.from), name(counts.cast.to),
+                      count_of(counts.tensor_count, "tensor"),
+                      count_of(counts.value_count, "value")));
   }
 }
 

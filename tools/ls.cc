@@ -86,10 +86,6 @@ std::vector<std::string> row(const Checkpoint& checkpoint, const Tensor& tensor,
           tensor.crc32c() ? hex(*tensor.crc32c()) : "-"};
 }
 
-std::string count_of(std::uint64_t count, std::string_view what) {
-  return fmt::format("{} {}{}", grouped(count), what, count == 1 ? "" : "s");
-}
-
 void print_text(const Checkpoint& checkpoint, std::span<const Tensor> tensors, bool all) {
   const bool on_terminal = terminal_width().has_value();
   Table table({{"tensor"},

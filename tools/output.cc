@@ -92,6 +92,10 @@ std::string grouped(std::uint64_t number) {
   return out;
 }
 
+std::string count_of(std::uint64_t count, std::string_view what) {
+  return grouped(count) + ' ' + std::string(what) + (count == 1 ? "" : "s");
+}
+
 void print(std::string_view text) {
   errno = 0;
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) end_without_output();

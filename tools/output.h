@@ -28,6 +28,9 @@ std::string hex(std::uint32_t sum);
 // "1,234,567".
 std::string grouped(std::uint64_t number);
 
+// "1 tensor", "1,234 tensors".
+std::string count_of(std::uint64_t count, std::string_view what);
+
 // To stdout, as it is. Both throw std::system_error where it does not get there (a full disk, a
 // stream that is closed, a reader that has gone): then the verb has failed, whatever it did before.
 void print(std::string_view text);

@@ -71,8 +71,8 @@ int report(const Salvageable& found, const Subject& subject, bool json) {
     object.end_object().finish();
   } else {
     for (const LostTensor& tensor : found.lost) print_lost(tensor);
-    print(fmt::format("{}: {} {} of {} tensors, {} of {} bytes\n", safe(subject.prefix),
-                      subject.does, grouped(found.tensors_kept), grouped(found.tensors_total),
+    print(fmt::format("{}: {} {} of {}, {} of {} bytes\n", safe(subject.prefix), subject.does,
+                      grouped(found.tensors_kept), count_of(found.tensors_total, "tensor"),
                       grouped(found.bytes_kept), grouped(found.bytes_total)));
   }
   return found.lost.empty() ? kYes : kNo;

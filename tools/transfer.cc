@@ -105,7 +105,7 @@ int report(const Result<Transfer>& transfer, bool json, bool with_values) {
   if (!json) {
     print_text(*transfer);
     if (!transfer->renamed.empty())
-      print(fmt::format("  renamed: {} tensors\n", grouped(transfer->renamed.size())));
+      print(fmt::format("  renamed: {}\n", count_of(transfer->renamed.size(), "tensor")));
     print_cast_counts(transfer->casts);
     return kYes;
   }

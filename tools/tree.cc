@@ -165,16 +165,16 @@ void print_text(const Drawing& drawing) {
     print_below(drawing, root, named ? 1 : 0);
   }
   if (!drawing.object_based) {
-    print(fmt::format("{}: name-based, without objects: {} tensors by their names\n",
+    print(fmt::format("{}: name-based, without objects: {} by their names\n",
                       safe(drawing.checkpoint.prefix().native()),
-                      drawing.checkpoint.tensor_count()));
+                      count_of(drawing.checkpoint.tensor_count(), "tensor")));
     return;
   }
   for (const Tensor& tensor : drawing.owned.unclaimed())
     print(safe(tensor.name()) + "  of no object\n");
-  print(fmt::format("{}: object-based, {} objects with {} tensors\n",
-                    safe(drawing.checkpoint.prefix().native()), drawing.graph.nodes.size(),
-                    drawing.owned.tensor_count()));
+  print(fmt::format("{}: object-based, {} with {}\n", safe(drawing.checkpoint.prefix().native()),
+                    count_of(drawing.graph.nodes.size(), "object"),
+                    count_of(drawing.owned.tensor_count(), "tensor")));
 }
 
 void add_attribute(Json& json, const ObjectGraph::Attribute& attribute,

@@ -246,7 +246,9 @@ Decoded<void> take_element(std::string_view descr, std::optional<DType> void_dty
                                    element->width_bytes, " bytes, 4 GiB or more"));
   if (element->big_endian && element->kind != 'S' && element->kind != 'V')
     return unsupported(0, sentence("numpy's dtype ", quoted(descr),
-                                   " has no big-endian equivalent in a checkpoint"));
+                                   " is big-endian, and a checkpoint holds it little-endian only; "
+                                   "save array.astype(\"<",
+                                   element->name, "\")"));
   tensor.dtype = DType::Opaque;
   tensor.opaque_dtype = element->name;
   const auto width_bytes = static_cast<std::uint32_t>(element->width_bytes);

@@ -55,8 +55,8 @@ Result<std::string> add_sums(format::IndexFacts& facts, std::span<const os::File
         for (std::size_t same = firsts[i]; same < end; ++same) spans[same]->crc32c = sum;
         return span.size_bytes;
       }));
-  return std::to_string(spans.size()) + " tensors had no checksum; " + std::to_string(total_bytes) +
-         " bytes were read to compute them";
+  return std::to_string(spans.size()) + (spans.size() == 1 ? " tensor" : " tensors") +
+         " had no checksum; " + std::to_string(total_bytes) + " bytes were read to compute them";
 }
 
 }  // namespace cairn::internal

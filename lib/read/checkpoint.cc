@@ -288,7 +288,8 @@ Result<std::size_t> OpenCheckpoint::find(std::string_view name) const {
     what += format::quoted(nearest[i]);
   }
   if (nearest.empty())
-    what += "; the checkpoint has " + std::to_string(index().tensor_count()) + " tensors";
+    what += "; the checkpoint has " + std::to_string(index().tensor_count()) +
+            (index().tensor_count() == 1 ? " tensor" : " tensors");
   return Error{Code::NotFound, 0, what};
 }
 

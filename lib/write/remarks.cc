@@ -113,7 +113,8 @@ std::vector<std::string> left_out_of_bundle(const std::string& prefix,
   }
   if (left_out.empty()) return {};
   return {prefix + ": P.index leaves out " + std::to_string(left_out.size()) +
-          " tensors that TensorFlow cannot hold, and the safetensors header of the shard leaves "
+          (left_out.size() == 1 ? " tensor" : " tensors") +
+          " that TensorFlow cannot hold, and the safetensors header of the shard leaves "
           "out those that older readers refuse; P.cairn has them: " +
           first_of(left_out)};
 }

@@ -135,7 +135,7 @@ class Casts(CommandTest):
     def test_text_says_what_was_cast(self):
         ran = self.cairn("convert", "m.safetensors", "n", "--to", "safetensors", "--cast", "float64=float32", exit=YES)
         self.assertEqual(ran.text, "n.safetensors: the payload is a copy, 24 payload bytes written\n"
-                                   "  float64 → float32: 1 tensors, 1 values\n")
+                                   "  float64 → float32: 1 tensor, 1 value\n")
         self.assertEqual(ran.err, "")
 
     def test_a_dtype_that_no_tensor_has_is_a_warning(self):

@@ -53,7 +53,7 @@ class Merge(EditTest):
     def test_a_safetensors_file_is_merged_and_a_warning_says_what_was_read(self):
         write_safetensors(self.dir / "s.safetensors", {"s": ("U8", [2], b"\1\2")})
         ran = self.cairn("merge", "s.safetensors", "saved/train2-9", "--output", "m", exit=YES)
-        self.assertIn("1 tensors had no checksum; 2 bytes were read", ran.err)
+        self.assertIn("1 tensor had no checksum; 2 bytes were read", ran.err)
         self.assertEqual(self.cairn("cat", "m", "s", exit=YES).text, "[1 2]\n")
 
     def test_a_prefix_and_a_path_are_needed(self):

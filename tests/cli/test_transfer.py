@@ -116,7 +116,7 @@ class Import(CommandTest):
         file = (self.dir / "m.safetensors").stat()
         done = self.cairn("import", "m.safetensors", "--to", "tensorflow", "--json", exit=YES)
         self.assertEqual((done.json["prefix"], done.json["link"], done.json["payload_bytes_copied"]), ("m", "hard", 0))
-        self.assertIn("1 tensors had no checksum; 8 bytes were read to compute them", done.err)
+        self.assertIn("1 tensor had no checksum; 8 bytes were read to compute them", done.err)
         self.assertEqual((self.dir / "m.data-00000-of-00001").stat().st_ino, file.st_ino)
         self.assertFalse((self.dir / "m.cairn").exists())
         self.assertEqual(self.cairn("verify", "m", exit=YES).text, "m: whole, 8 bytes checked\n")
