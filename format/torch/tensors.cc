@@ -269,6 +269,8 @@ Decoded<StoredTensor> Tensors::rebuild(std::string_view function,
   if (arguments.size() < due || arguments.size() > most)
     return broken(function, " has ", arguments.size(), " arguments");
   const Reference* const found = reference_of(arguments[0]);
+  if (found == nullptr && graph_.is(arguments[0], Kind::Object))
+    return not_readable("its storage is what a call would make, and none is run");
   if (found == nullptr) return broken("it has no storage");
   const Reference& storage = *found;
   View view;

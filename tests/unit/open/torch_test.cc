@@ -328,6 +328,11 @@ TEST_CASE("what a pickle wants run is not run, and its tensors are read") {
     REQUIRE(checkpoint.warnings().size() == 1);
     CHECK(has(checkpoint.warnings()[0], "\"os.system\""));
   }
+  const std::string view =
+      "ctorch._utils\n_rebuild_tensor_v2\n(" + call + std::string("K\0(K\4t(K\1t\x89NtR", 14);
+  const auto stored_by_call = open_value(box, "}(" + text("w") + one + text("x") + view + "u");
+  CHECK(stored_by_call.tensor_count() == 1);
+  CHECK(has(stored_by_call.warnings()[0], "\"x\" is left out: its storage is what a call would"));
   const auto keyed = open_value(box, "}(" + text("w") + one + call + one + "u");
   CHECK(keyed.tensor_count() == 1);
   write_file(box / "m.pt", archive({{"data.pkl", "\x80\2" + call + "."}}));
