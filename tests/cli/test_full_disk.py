@@ -50,8 +50,12 @@ class OnSmallDisk:
             self.cairn("cp", "m", "disk/saved/" + base, exit=YES)
         self.cairn("pin", "disk/saved/m", exit=YES)  # so that the file of locks is there
 
+    def settle(self):
+        subprocess.run(["sync", "--file-system", str(self.disk)], check=True)
+
     def fill(self, name="filler", blocks_left=0):
-        """Takes all the room there is, but for some blocks."""
+        """Takes all the room there is, but for some blocks. What others have not written yet holds room that comes back."""
+        self.settle()
         with open(self.disk / name, "wb", buffering=0) as filler:
             size = -1
             while size != os.fstat(filler.fileno()).st_size:  # ext4 gives blocks back when its journal is written
@@ -62,6 +66,7 @@ class OnSmallDisk:
                 except OSError as full:
                     self.assertIn(FULL, str(full))
                 os.fsync(filler.fileno())
+                self.settle()
             filler.truncate(max(0, os.fstat(filler.fileno()).st_size // BLOCK - blocks_left) * BLOCK)
             os.fsync(filler.fileno())
 
