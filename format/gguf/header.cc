@@ -16,6 +16,7 @@
 #include "format/limits.h"
 #include "format/quoted.h"
 #include "format/sentence.h"
+#include "format/sorted.h"
 
 namespace cairn::format::gguf {
 namespace {
@@ -264,7 +265,7 @@ bool HeaderParser::sort() {
   const auto key = std::ranges::adjacent_find(header_.metadata, {}, &KeyValues::value_type::first);
   if (key != header_.metadata.end())
     return refuse(0, "the metadata has ", quoted(key->first), " twice");
-  std::ranges::sort(header_.tensors, {}, &TensorFacts::name);
+  sort_by_name(header_.tensors);
   const auto name = std::ranges::adjacent_find(header_.tensors, {}, &TensorFacts::name);
   return name == header_.tensors.end() ||
          refuse(0, "the file has two tensors called ", quoted(name->name));

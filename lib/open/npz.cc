@@ -17,6 +17,7 @@
 #include "format/digest.h"
 #include "format/numpy/array.h"
 #include "format/quoted.h"
+#include "format/sorted.h"
 #include "lib/open/file_formats.h"
 #include "lib/open/zip_file.h"
 #include "lib/read/identity.h"
@@ -39,18 +40,6 @@ std::string_view unreadable(const Member& member) noexcept {
   if (member.method != format::zip::kStored && !is_deflated(member))
     return "it is compressed by another method than deflate";
   return {};
-}
-
-// By name. Facts are large, so each is moved once.
-std::vector<format::TensorFacts> sorted(std::vector<format::TensorFacts> tensors) {
-  std::vector<format::TensorFacts*> order;
-  order.reserve(tensors.size());
-  for (format::TensorFacts& tensor : tensors) order.push_back(&tensor);
-  std::ranges::sort(order, {}, &format::TensorFacts::name);
-  std::vector<format::TensorFacts> moved;
-  moved.reserve(tensors.size());
-  for (format::TensorFacts* const tensor : order) moved.push_back(std::move(*tensor));
-  return moved;
 }
 
 // The elements of a deflated member: what of it lies behind the header.
@@ -121,7 +110,8 @@ class NpzReader {
       index.decoded = OpenShard{*std::move(memory_), identity_of(info)};
       index.decoded_members = std::move(members_);
     }
-    index.facts.tensors = sorted(std::move(tensors_));
+    format::sort_by_name(tensors_);
+    index.facts.tensors = std::move(tensors_);
     return index;
   }
 
