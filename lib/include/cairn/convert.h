@@ -91,7 +91,7 @@ struct Transfer {
 // Of a file (safetensors, GGUF, npy, npz; a model.safetensors.index.json, with the files that it
 // names; a Hugging Face directory) FILE.cairn is written beside it, as model.gguf.cairn. It has the
 // checksums and hashes that these formats do not have. Who opens the file from then on opens it by
-// FILE.cairn, as long as size and time of the file are those that it records; afterwards the file
+// FILE.cairn, as long as size, time and header of the file are as recorded; afterwards the file
 // is opened by itself, with a warning, until it is imported again. There is no `output`, and what
 // the file has and no checkpoint can hold needs `allow_lossy`.
 //
