@@ -20,6 +20,7 @@
 #include "lib/open/load.h"
 #include "lib/open/zip_file.h"
 #include "lib/os/parallel.h"
+#include "lib/read/blocks.h"
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
 #include "lib/read/sums.h"
@@ -68,13 +69,9 @@ Result<void> add_sums_of(const OpenCheckpoint& checkpoint, std::size_t position,
                          format::TensorFacts& tensor) {
   if (!tensor.slices.empty()) return add_sums_of_slices(checkpoint, position, tensor);
   const os::File& file = checkpoint.shards().file(tensor.span.shard);
-  std::vector<std::byte> block(std::min<std::uint64_t>(kChunkBytes, tensor.span.size_bytes));
   TensorSums sums(tensor.span.size_bytes);
-  for (std::uint64_t done = 0; done < tensor.span.size_bytes; done += block.size()) {
-    block.resize(std::min<std::uint64_t>(block.size(), tensor.span.size_bytes - done));
-    CAIRN_CHECK(file.read_at(tensor.span.offset_bytes + done, block));
-    sums.update(block);
-  }
+  CAIRN_CHECK(for_each_block(file, tensor.span.offset_bytes, tensor.span.size_bytes,
+                             [&](auto block) { sums.update(block); }));
   Sums found = sums.finish();
   tensor.span.crc32c = found.crc32c;
   tensor.chunk_crc32cs = std::move(found.chunk_crc32cs);

@@ -6,7 +6,6 @@
 
 #include "lib/open/file_record.h"
 
-#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -16,6 +15,7 @@
 #include "lib/open/file_formats.h"
 #include "lib/open/load.h"
 #include "lib/open/own_index.h"
+#include "lib/read/blocks.h"
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
 #include "lib/try.h"
@@ -31,12 +31,6 @@ State state_of(const format::FileIdentity& now, const format::FileIdentity& reco
   return copied ? State::Copied : State::Other;
 }
 
-std::uint64_t largest_of(std::span<const format::FileRange> ranges) {
-  std::uint64_t largest = 0;
-  for (const format::FileRange& range : ranges) largest = std::max(largest, range.size_bytes);
-  return largest;
-}
-
 class RecordReader {
  public:
   RecordReader(const Location& location, std::string path)
@@ -49,7 +43,7 @@ class RecordReader {
     Parts parts{location_.file_format->format, location_.prefix, std::move(bytes), index};
     CAIRN_TRY(as_recorded, open_shards(parts));
     if (!as_recorded) return not_used(location_.base + " is not the file that it records");
-    CAIRN_TRY(known, look_at_source(*source));
+    CAIRN_TRY(known, is_source(*source, parts));
     if (!known) return not_used(location_.base + " is not the file that it records");
     if (copied_ && is_beyond_check(parts.index))
       return not_used("it has no checksums, and the files were copied");
@@ -90,15 +84,24 @@ class RecordReader {
     if (!parts.warnings.empty()) parts.left_out = parts.warnings.front();
   }
 
-  // The file is a shard itself, or says which files are.
-  Result<bool> look_at_source(const format::SourceIndexFacts& source) {
+  // The file is a shard itself, which is open already, or says which files are.
+  Result<bool> is_source(const format::SourceIndexFacts& source, const Parts& parts) {
+    for (std::size_t i = 0; i < parts.shards.size(); ++i) {
+      const auto shard = parts.index.shard(i);
+      if (shard.name == source.name && shard.identity == source.identity)
+        return has_digest(parts.shards[i], source);
+    }
     auto opened = location_.directory.open_seen(source.name, os::Links::Follow);
     if (!opened && may_pass(opened.error())) return std::move(opened).error();
     if (!opened) return false;
     const State state = state_of(identity_of(opened->info), source.identity);
     if (state == State::Other) return false;
     copied_ |= state == State::Copied;
-    const auto digest = digest_of(opened->file, source.ranges);
+    return has_digest(opened->file, source);
+  }
+
+  static Result<bool> has_digest(const os::File& file, const format::SourceIndexFacts& source) {
+    const auto digest = digest_of(file, source.ranges);
     if (!digest && may_pass(digest.error())) return digest.error();
     return digest && *digest == source.digest;
   }
@@ -123,15 +126,9 @@ class RecordReader {
 
 Result<Digest128> digest_of(const os::File& file, std::span<const format::FileRange> ranges) {
   format::Xxh3Stream digest;
-  os::Bytes block(std::min(kCachedBlockBytes, largest_of(ranges)));
   for (const format::FileRange& range : ranges) {
-    for (std::uint64_t done = 0; done < range.size_bytes;) {
-      const auto part =
-          std::span(block).first(std::min<std::uint64_t>(block.size(), range.size_bytes - done));
-      CAIRN_CHECK(file.read_at(range.offset_bytes + done, part));
-      digest.update(part);
-      done += part.size();
-    }
+    CAIRN_CHECK(for_each_block(file, range.offset_bytes, range.size_bytes,
+                               [&](auto block) { digest.update(block); }));
   }
   return digest.digest();
 }

@@ -7,6 +7,7 @@
 #include "format/quoted.h"
 #include "lib/open/assemble.h"
 #include "lib/os/parallel.h"
+#include "lib/read/blocks.h"
 #include "lib/try.h"
 
 namespace cairn::internal {
@@ -113,15 +114,9 @@ Result<void> check_stored_members(const os::File& file, const ExecOptions& exec)
   const auto check = [&](std::size_t i) -> Result<std::uint64_t> {
     const zip::Member& member = members[i];
     CAIRN_TRY(head, read_zip_head(file, member, 0));
-    os::Bytes block(std::min(member.size_bytes, kCachedBlockBytes));
     std::uint32_t crc32 = 0;
-    for (std::uint64_t done = 0; done < member.size_bytes;) {
-      const auto part =
-          std::span(block).first(std::min<std::uint64_t>(block.size(), member.size_bytes - done));
-      CAIRN_CHECK(file.read_at(head.data_offset_bytes + done, part));
-      crc32 = zip::crc32(part, crc32);
-      done += part.size();
-    }
+    CAIRN_CHECK(for_each_block(file, head.data_offset_bytes, member.size_bytes,
+                               [&](auto block) { crc32 = zip::crc32(block, crc32); }));
     if (crc32 == member.crc32) return member.size_bytes;
     return Error{Code::Corrupt, 0,
                  file.path() + ": member " + format::quoted(member.name) +

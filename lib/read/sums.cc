@@ -7,6 +7,7 @@
 #include "format/digest.h"
 #include "format/quoted.h"
 #include "format/tensorflow/bundle.h"
+#include "lib/read/blocks.h"
 #include "lib/read/slices.h"
 #include "lib/try.h"
 
@@ -56,14 +57,9 @@ void append_pieces(const format::IndexView& index, std::size_t position,
 
 Result<std::uint32_t> crc32c_of(const os::File& file, std::uint64_t offset_bytes,
                                 std::uint64_t size_bytes) {
-  const std::uint64_t buffer_bytes = std::min(kCachedBlockBytes, size_bytes);
-  const auto buffer = std::make_unique_for_overwrite<std::byte[]>(buffer_bytes);
   std::uint32_t crc = 0;
-  for (std::uint64_t done = 0; done < size_bytes; done += buffer_bytes) {
-    const std::span block(buffer.get(), std::min(buffer_bytes, size_bytes - done));
-    CAIRN_CHECK(file.read_at(offset_bytes + done, block));
-    crc = format::crc32c(block, crc);
-  }
+  CAIRN_CHECK(for_each_block(file, offset_bytes, size_bytes,
+                             [&](auto block) { crc = format::crc32c(block, crc); }));
   return crc;
 }
 
