@@ -8,6 +8,7 @@
 #include "format/limits.h"
 #include "format/quoted.h"
 #include "format/sentence.h"
+#include "format/sorted.h"
 
 namespace cairn::format::flat {
 namespace {
@@ -43,9 +44,8 @@ class PtdDecoder {
     for (std::uint64_t i = 0; i < named.count && !reader_.error(); ++i)
       take(reader_.element(named, i), segments);
     if (reader_.error()) return error();
-    std::ranges::sort(model_.tensors, {}, &TensorFacts::name);
-    const auto twice = std::ranges::adjacent_find(model_.tensors, {}, &TensorFacts::name);
-    if (twice != model_.tensors.end())
+    sort_by_name(model_.tensors);
+    if (const TensorFacts* const twice = find_twice(model_.tensors))
       return corrupt(0, sentence("the file has two tensors called ", quoted(twice->name)));
     return std::move(model_);
   }

@@ -9,6 +9,7 @@
 #include "format/limits.h"
 #include "format/quoted.h"
 #include "format/sentence.h"
+#include "format/sorted.h"
 
 namespace cairn::format::flat {
 namespace {
@@ -56,7 +57,7 @@ class TfliteDecoder {
                                   limits::kFlatTensorsMax, ", or their names more than ",
                                   limits::kFlatNamesBytesMax, " bytes"));
     }
-    std::ranges::sort(model_.tensors, {}, &TensorFacts::name);
+    sort_by_name(model_.tensors);
     std::ranges::sort(model_.metadata);
     return std::move(model_);
   }

@@ -266,9 +266,8 @@ bool HeaderParser::sort() {
   if (key != header_.metadata.end())
     return refuse(0, "the metadata has ", quoted(key->first), " twice");
   sort_by_name(header_.tensors);
-  const auto name = std::ranges::adjacent_find(header_.tensors, {}, &TensorFacts::name);
-  return name == header_.tensors.end() ||
-         refuse(0, "the file has two tensors called ", quoted(name->name));
+  const TensorFacts* const name = find_twice(header_.tensors);
+  return name == nullptr || refuse(0, "the file has two tensors called ", quoted(name->name));
 }
 
 }  // namespace

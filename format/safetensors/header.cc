@@ -21,6 +21,7 @@
 #include "format/limits.h"
 #include "format/quoted.h"
 #include "format/sentence.h"
+#include "format/sorted.h"
 
 namespace cairn::format::safetensors {
 
@@ -223,16 +224,6 @@ Decoded<void> check_payload(std::span<const TensorFacts> tensors,
                 *payload_bytes, " bytes");
 }
 
-// Writers tend to sort by name, at least within an alignment; then there is nothing to move.
-Decoded<void> sort_by_name(std::vector<TensorFacts>& tensors) {
-  if (!std::ranges::is_sorted(tensors, {}, &TensorFacts::name)) {
-    std::ranges::sort(tensors, {}, &TensorFacts::name);
-  }
-  const auto twice = std::ranges::adjacent_find(tensors, {}, &TensorFacts::name);
-  if (twice == tensors.end()) return {};
-  return refuse("tensor ", format::quoted(twice->name), " appears twice");
-}
-
 // What careless writers put around the JSON, and other readers refuse as well.
 Decoded<void> check_ends(std::string_view json) {
   if (json.starts_with("\xef\xbb\xbf"))
@@ -336,7 +327,9 @@ Decoded<HeaderFacts> decode_header(std::span<const std::byte> head,
   auto facts = read_entries(entries);
   if (!facts) return facts;
   // First: of what is there twice the places overlap too, which says less.
-  if (auto sorted = sort_by_name(facts->tensors); !sorted) return std::move(sorted).error();
+  sort_by_name(facts->tensors);
+  if (const TensorFacts* const twice = find_twice(facts->tensors))
+    return refuse("tensor ", format::quoted(twice->name), " appears twice");
   std::optional<std::uint64_t> payload_bytes;
   if (file_bytes) payload_bytes = *file_bytes - head_bytes;
   if (auto checked = check_payload(facts->tensors, payload_bytes); !checked) {

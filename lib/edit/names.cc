@@ -10,6 +10,7 @@
 #include "cairn/object_graph.h"
 #include "format/limits.h"
 #include "format/quoted.h"
+#include "format/sorted.h"
 #include "lib/edit/pattern.h"
 #include "lib/read/nearest.h"
 #include "lib/try.h"
@@ -192,8 +193,7 @@ void apply(std::span<const NameChange> changes, format::IndexFacts& facts) {
     for (const format::SliceFacts& slice : tensor->slices) disown(slice.span, facts);
     ++tensor;
   }
-  if (!std::ranges::is_sorted(facts.tensors, {}, &format::TensorFacts::name))
-    std::ranges::sort(facts.tensors, {}, &format::TensorFacts::name);
+  format::sort_by_name(facts.tensors);
 }
 
 }  // namespace cairn::internal

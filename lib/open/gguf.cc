@@ -9,6 +9,7 @@
 #include "format/gguf/header.h"
 #include "format/limits.h"
 #include "format/quoted.h"
+#include "format/sorted.h"
 #include "lib/open/file_formats.h"
 #include "lib/try.h"
 
@@ -86,9 +87,8 @@ class PartsReader {
       CAIRN_TRY(other, read_part(number));
       others_.push_back(std::move(other));
     }
-    std::ranges::sort(facts_.tensors, {}, &format::TensorFacts::name);
-    const auto twice = std::ranges::adjacent_find(facts_.tensors, {}, &format::TensorFacts::name);
-    if (twice != facts_.tensors.end())
+    format::sort_by_name(facts_.tensors);
+    if (const format::TensorFacts* const twice = format::find_twice(facts_.tensors))
       return no_part(first.file.path(),
                      "two parts have a tensor called " + format::quoted(twice->name));
     if (tensor_count_ != split_.tensor_count) {

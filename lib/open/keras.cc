@@ -12,6 +12,7 @@
 #include "format/hdf5/keras_index.h"
 #include "format/limits.h"
 #include "format/quoted.h"
+#include "format/sorted.h"
 #include "lib/open/hdf5.h"
 #include "lib/open/zip_file.h"
 #include "lib/read/names.h"
@@ -170,9 +171,8 @@ class PartsReader {
 
   // Groups that have no weights of their own, and their attributes, are in several files.
   Result<void> join(FileIndex& all) {
-    std::ranges::sort(all.facts.tensors, {}, &TensorFacts::name);
-    const auto twice = std::ranges::adjacent_find(all.facts.tensors, {}, &TensorFacts::name);
-    if (twice != all.facts.tensors.end())
+    format::sort_by_name(all.facts.tensors);
+    if (const TensorFacts* const twice = format::find_twice(all.facts.tensors))
       return error(Code::Corrupt,
                    "two of its files have a tensor called " + format::quoted(twice->name));
     for (const auto& [key, value] : index_.metadata) all.facts.metadata.emplace_back(key, value);

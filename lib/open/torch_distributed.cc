@@ -17,6 +17,7 @@
 #include "format/limits.h"
 #include "format/pickle/machine.h"
 #include "format/quoted.h"
+#include "format/sorted.h"
 #include "format/torch/distributed.h"
 #include "lib/open/file_formats.h"
 #include "lib/open/shard_bytes.h"
@@ -303,10 +304,8 @@ class DistributedReader {
   }
 
   Result<void> sort() {
-    const auto name_of = [](const TensorFacts& each) -> const std::string& { return each.name; };
-    std::ranges::sort(facts_.tensors, {}, name_of);
-    const auto twice = std::ranges::adjacent_find(facts_.tensors, {}, name_of);
-    if (twice != facts_.tensors.end())
+    format::sort_by_name(facts_.tensors);
+    if (const TensorFacts* const twice = format::find_twice(facts_.tensors))
       return broken(path_ + ": two tensors are called " + format::quoted(twice->name));
     std::ranges::sort(facts_.metadata);
     const auto rest =
