@@ -19,7 +19,6 @@
 #include "format/checked.h"
 #include "format/dtype.h"
 #include "format/le.h"
-#include "format/limits.h"
 #include "format/pickle/text.h"
 #include "format/quoted.h"
 #include "format/torch/refusals.h"
@@ -191,13 +190,8 @@ Decoded<StoredTensor> Arrays::read(Ref object) {
   View view;
   view.dtype = dtype.dtype;
   if (!graph_.is(parts.shape, Kind::Tuple)) return broken("its shape is no tuple");
-  for (const Ref each : graph_.cells(parts.shape)) {
-    if (!graph_.is(each, Kind::Int) || graph_[each].integer < 0)
-      return broken("its shape has what is no number of 0 and more");
-    if (view.shape.size() == limits::kRankMax)
-      return not_readable("it has more than the limit of ", limits::kRankMax, " dimensions");
-    view.shape.push_back(graph_[each].integer);
-  }
+  CAIRN_TRY(shape, numbers_of(graph_, parts.shape, "its shape has"));
+  view.shape = std::move(shape);
   const auto count = element_count(view.shape);
   const auto size = count ? checked_mul(*count, dtype.dtype->bytes) : std::nullopt;
   if (!size) return broken("its shape is too large");

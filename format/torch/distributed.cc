@@ -18,6 +18,7 @@
 #include "format/limits.h"
 #include "format/quoted.h"
 #include "format/torch/refusals.h"
+#include "format/torch/tensors.h"
 #include "lib/try.h"
 
 namespace cairn::format::torch {
@@ -124,14 +125,7 @@ class Decoder {
   Decoded<Sizes> sizes(Ref value) {
     if (is_size(value)) value = *graph_.cells(graph_[value].b).begin();
     if (!graph_.is(value, Kind::Tuple)) return broken("its offsets or sizes are no torch.Size");
-    Sizes all;
-    for (const Ref each : graph_.cells(value)) {
-      if (!graph_.is(each, Kind::Int) || graph_[each].integer < 0)
-        return broken("its offsets or sizes have what is no number of 0 and more");
-      if (all.size() == limits::kRankMax)
-        return not_readable("it has more than the limit of ", limits::kRankMax, " dimensions");
-      all.push_back(graph_[each].integer);
-    }
+    CAIRN_TRY(all, numbers_of(graph_, value, "its offsets or sizes have"));
     CAIRN_CHECK(spend(all.capacity() * sizeof(std::int64_t)));
     return all;
   }

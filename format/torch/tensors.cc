@@ -92,6 +92,20 @@ Tensors::Arguments Tensors::elements_of(Ref sequence) const {
   return all;
 }
 
+Decoded<std::vector<std::int64_t>> numbers_of(const pickle::Graph& graph, Ref sequence,
+                                              std::string_view what) {
+  std::vector<std::int64_t> all;
+  all.reserve(4);
+  for (const Ref each : graph.cells(sequence)) {
+    if (!graph.is(each, Kind::Int) || graph[each].integer < 0)
+      return broken(what, " what is no number of 0 and more");
+    if (all.size() == limits::kRankMax)
+      return not_readable("it has more than the limit of ", limits::kRankMax, " dimensions");
+    all.push_back(graph[each].integer);
+  }
+  return all;
+}
+
 // A tuple, or a torch.Size of one.
 Decoded<std::vector<std::int64_t>> Tensors::numbers(Ref sequence) const {
   if (graph_.is(sequence, Kind::Object) && role_of(sequence).role == Role::List) {
@@ -100,16 +114,7 @@ Decoded<std::vector<std::int64_t>> Tensors::numbers(Ref sequence) const {
   }
   if (!graph_.is(sequence, Kind::Tuple) && !graph_.is(sequence, Kind::List))
     return broken("its shape or strides are no tuple");
-  std::vector<std::int64_t> all;
-  all.reserve(4);
-  for (const Ref each : graph_.cells(sequence)) {
-    if (!graph_.is(each, Kind::Int) || graph_[each].integer < 0)
-      return broken("its shape or strides have what is no number of 0 and more");
-    if (all.size() == limits::kRankMax)
-      return not_readable("it has more than the limit of ", limits::kRankMax, " dimensions");
-    all.push_back(graph_[each].integer);
-  }
-  return all;
+  return numbers_of(graph_, sequence, "its shape or strides have");
 }
 
 // ---- Storages -----------------------------------------------------------------------------------

@@ -20,6 +20,11 @@
 
 namespace cairn::format::torch {
 
+// The numbers of a tuple or list, of 0 and more, as many as a tensor may have dimensions. `what`
+// begins the sentence of what has others: "its shape has". Errors: Corrupt, Unsupported (too many).
+Decoded<std::vector<std::int64_t>> numbers_of(const pickle::Graph& graph, pickle::Ref sequence,
+                                              std::string_view what);
+
 // How the bytes of a storage lie in the pickle itself.
 enum class PickledForm : std::uint8_t {
   None,    // beside it
