@@ -1,12 +1,16 @@
 """What the tests of the command line share: a scratch directory, and running $CAIRN in it."""
 
+import fcntl
 import json
 import os
 import pathlib
+import pty
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
+import termios
 import unittest
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
@@ -22,6 +26,27 @@ def without(*what, **variables):
     modules = ":".join("%s/libno_%s.so" % (PRELOADS, each) for each in what)
     options = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
     return {**os.environ, "LD_PRELOAD": modules, "ASAN_OPTIONS": options, **variables}
+
+
+def terminal(columns):
+    """A terminal of so many columns: our end, and that of a command."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    return ours, its
+
+
+def read_to_end(ours):
+    """What comes through a terminal or a pipe until its other end is closed."""
+    said = b""
+    while True:
+        try:
+            more = os.read(ours, 65536)
+        except OSError:  # of a terminal
+            more = b""
+        if not more:
+            os.close(ours)
+            return said
+        said += more
 
 
 def slow_reads(below):

@@ -1,14 +1,11 @@
 """convert: other names, other dtypes, and what a terminal shows meanwhile."""
 
-import fcntl
 import os
-import pty
 import struct
 import subprocess
-import termios
 
 from bundle import write_safetensors
-from command import CAIRN, FAILED, YES, CommandTest, slow_reads
+from command import CAIRN, FAILED, YES, CommandTest, read_to_end, slow_reads, terminal
 
 
 def floats(*values):
@@ -170,24 +167,13 @@ class Bar(CommandTest):
 
     CONVERT = ("convert", "m.safetensors", "n", "--to", "cairn")
 
-    def stderr_of(self, *words, columns=80, terminal=True, **environment):
-        ours, its = pty.openpty() if terminal else os.pipe()
-        if terminal:
-            fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    def stderr_of(self, *words, columns=80, on_terminal=True, **environment):
+        ours, its = terminal(columns) if on_terminal else os.pipe()
         env = {**slow_reads(self.dir), "TERM": "xterm", **environment}
         with subprocess.Popen([CAIRN, *(words or self.CONVERT), "--threads", "1"], cwd=self.dir,
                               stdout=subprocess.PIPE, stderr=its, env=env) as run:
             os.close(its)
-            said = b""
-            while True:
-                try:
-                    more = os.read(ours, 65536)
-                except OSError:  # the other end is closed
-                    break
-                if not more:
-                    break
-                said += more
-            os.close(ours)
+            said = read_to_end(ours)
             self.out = run.stdout.read().decode()
         self.assertEqual(run.returncode, YES)
         return said.decode()
@@ -210,7 +196,7 @@ class Bar(CommandTest):
             self.assertLessEqual(len(line), 64)
 
     def test_no_bar_where_nobody_sees_it(self):
-        self.assertEqual(self.stderr_of(terminal=False), "")
+        self.assertEqual(self.stderr_of(on_terminal=False), "")
 
     def test_no_bar_on_a_terminal_that_cannot_clear_a_line(self):
         self.assertEqual(self.stderr_of(TERM="dumb"), "")

@@ -1,21 +1,18 @@
 """What a person looks at a checkpoint with: ls with patterns, info, stat, help, completion; and stdout as a terminal."""
 
 import array
-import fcntl
 import json
 import math
 import os
 import pathlib
-import pty
 import shutil
 import struct
 import subprocess
 import sys
-import termios
 import unittest
 
 from bundle import write_safetensors
-from command import CAIRN, FAILED, YES, CommandTest
+from command import CAIRN, FAILED, YES, CommandTest, read_to_end, terminal
 
 NAMES = ("layer.0.weight", "layer.1.weight", "layer.1.bias", "layer.*", "a/b/c")
 
@@ -34,21 +31,11 @@ class Look(CommandTest):
 
     def on_terminal(self, *arguments, columns=80, **environment):
         """The lines that the command prints on a terminal of so many columns."""
-        ours, its = pty.openpty()
-        fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        ours, its = terminal(columns)
         env = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
         with subprocess.Popen([CAIRN, *arguments], cwd=self.dir, stdout=its, env={**env, "TERM": "xterm", **environment}) as run:
             os.close(its)
-            said = b""
-            while True:
-                try:
-                    more = os.read(ours, 65536)
-                except OSError:  # the other end is closed
-                    break
-                if not more:
-                    break
-                said += more
-            os.close(ours)
+            said = read_to_end(ours)
         self.assertEqual(run.returncode, YES)
         return said.decode().replace("\r\n", "\n").splitlines()
 

@@ -27,6 +27,15 @@ def into_venv():
     os.execv(PYTHON, [PYTHON, *sys.argv])
 
 
+def run_cases(folder):
+    """The cases below the folder that the arguments choose; an exit status."""
+    loader = unittest.TestLoader()
+    loader.testNamePatterns = [f"*{pattern}*" for pattern in sys.argv[2:]] or None
+    suite = loader.discover(folder, pattern="test_*.py")
+    result = unittest.TextTestRunner(sys.stdout, verbosity=2).run(suite)
+    return 0 if result.wasSuccessful() else 1
+
+
 def main():
     into_venv()
     import command
@@ -34,11 +43,7 @@ def main():
     beside = os.path.join(os.path.dirname(command.CAIRN), "../tests/interop/retention_driver")
     command.RETENTION_DRIVER = os.environ.get("CAIRN_RETENTION_DRIVER", beside)
     command.READ_DRIVER = os.environ.get("CAIRN_READ_DRIVER", os.path.join(os.path.dirname(beside), "read_driver"))
-    loader = unittest.TestLoader()
-    loader.testNamePatterns = [f"*{pattern}*" for pattern in sys.argv[2:]] or None
-    suite = loader.discover(HERE, pattern="test_*.py")
-    result = unittest.TextTestRunner(sys.stdout, verbosity=2).run(suite)
-    return 0 if result.wasSuccessful() else 1
+    return run_cases(HERE)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ installed there. It is no part of the tests that run on each change: `./dev real
 """
 import os
 import sys
-import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../interop"))  # its run.py and command.py, also for the cases
@@ -21,11 +20,7 @@ def main():
     import models
     models.fetch()
     command.CAIRN = os.path.abspath(sys.argv[1])
-    loader = unittest.TestLoader()
-    loader.testNamePatterns = [f"*{pattern}*" for pattern in sys.argv[2:]] or None
-    suite = loader.discover(HERE, pattern="test_*.py")
-    result = unittest.TextTestRunner(sys.stdout, verbosity=2).run(suite)
-    return 0 if result.wasSuccessful() else 1
+    return interop.run_cases(HERE)
 
 
 if __name__ == "__main__":
