@@ -36,13 +36,6 @@ namespace {
 constexpr std::uint64_t kMetaBytesMax = std::uint64_t{1}
                                         << 31;  // protobuf's own limit on a message
 
-std::vector<TensorSpec> specs_of(std::span<const internal::OutgoingTensor> tensors) {
-  std::vector<TensorSpec> specs;
-  specs.reserve(tensors.size());
-  for (const internal::OutgoingTensor& tensor : tensors) specs.push_back(tensor.spec);
-  return specs;
-}
-
 // Names that share all their bytes in the source, and read them alike, share them in the target:
 // position → the first of them. A transposed view has other values in row-major order.
 std::vector<std::optional<std::size_t>> tied(const format::IndexView& index,

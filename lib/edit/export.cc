@@ -3,7 +3,6 @@
 // the destination lies where linking is impossible.
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <string>
 #include <utility>
@@ -12,7 +11,6 @@
 #include "cairn/convert.h"
 #include "format/le.h"
 #include "format/limits.h"
-#include "format/safetensors/header.h"
 #include "format/safetensors/own_metadata.h"
 #include "lib/edit/fit.h"
 #include "lib/edit/publish.h"
@@ -21,6 +19,7 @@
 #include "lib/open/assemble.h"
 #include "lib/open/load.h"
 #include "lib/open/locate.h"
+#include "lib/open/safetensors.h"
 #include "lib/read/names.h"
 #include "lib/try.h"
 #include "lib/write/layout.h"
@@ -114,20 +113,6 @@ Result<Transfer> tensorflow_beside(internal::LockedCheckpoint held,
   return transfer;
 }
 
-// The tensors that P.index cannot hold, sorted, whatever checksums are missing: these are computed,
-// once it is known that they are needed.
-std::vector<std::string> not_nameable_with_sums(format::IndexFacts facts) {
-  for (format::TensorFacts& tensor : facts.tensors) {
-    if (!tensor.span.crc32c) tensor.span.crc32c = 0;
-    for (format::SliceFacts& slice : tensor.slices) {
-      if (!slice.span.crc32c) slice.span.crc32c = 0;
-    }
-  }
-  std::vector<std::string> names = internal::not_nameable(facts);
-  std::ranges::sort(names);
-  return names;
-}
-
 // `is_over_file`: the index is put beside a file of another format, over its bytes.
 Result<Transfer> tensorflow_elsewhere(internal::Found& found, const TransferOptions& options,
                                       bool is_over_file) {
@@ -139,11 +124,14 @@ Result<Transfer> tensorflow_elsewhere(internal::Found& found, const TransferOpti
   linked.own_index = false;
   linked.no_hard_links = found.parts.format == Format::Onnx;
   linked.over_same_bytes = is_over_file;
-  const std::vector<std::string> unfit = not_nameable_with_sums(linked.facts);
-  CAIRN_CHECK(accept_bundle(found.location, found.parts, unfit, options, transfer));
+  // Checksums that are missing are computed, once it is known that they are needed.
+  std::vector<std::string> unfit;
   std::erase_if(linked.facts.tensors, [&unfit](const format::TensorFacts& tensor) {
-    return std::ranges::binary_search(unfit, tensor.name);
+    const bool fits = internal::fits_bundle(tensor);
+    if (!fits) unfit.push_back(tensor.name);
+    return !fits;
   });
+  CAIRN_CHECK(accept_bundle(found.location, found.parts, unfit, options, transfer));
   CAIRN_TRY(summed, internal::add_sums(linked.facts, linked.files, options.exec));
   if (!summed.empty()) transfer.warnings.push_back(std::move(summed));
   CAIRN_TRY(to, internal::destination_of(found.location, options));
@@ -162,20 +150,6 @@ TransferOptions with_output(const Location& location, TransferOptions options) {
   return options;
 }
 
-// What the file says as a safetensors file: of tied tensors the first alone, no strings.
-Result<format::safetensors::HeaderFacts> header_of(const os::File& file) {
-  CAIRN_TRY(info, file.info());
-  std::array<std::byte, 8> length;
-  CAIRN_TRY(count, file.read_some_at(0, length));
-  const auto json_bytes = format::safetensors::header_json_bytes(std::span(length).first(count));
-  if (!json_bytes) return internal::error_of(file.path(), json_bytes.error());
-  os::Bytes head(length.size() + std::min(*json_bytes, info.size_bytes - length.size()));
-  CAIRN_CHECK(file.read_at(0, head));
-  auto header = format::safetensors::decode_header(head, info.size_bytes);
-  if (!header) return internal::error_of(file.path(), header.error());
-  return *std::move(header);
-}
-
 // Whether the index has this tensor of the header, under its name and with its bytes.
 bool is_in_index(const format::IndexView& index, const format::TensorFacts& said,
                  std::size_t shard) {
@@ -190,7 +164,8 @@ bool is_in_index(const format::IndexView& index, const format::TensorFacts& said
 }
 
 // A shard that is a safetensors file of this checkpoint, whoever wrote it: P.index says nothing of
-// that. The names in a header count only if they are the index's.
+// that. The header has of tied tensors the first alone, and no strings; its names count only if
+// they are the index's.
 struct HeadedShard {
   std::size_t shard = 0;
   format::safetensors::HeaderFacts header;
@@ -201,13 +176,15 @@ Result<std::vector<HeadedShard>> files_among(const internal::Parts& parts) {
   for (std::size_t i = 0; i < parts.index.shard_count(); ++i) {
     const format::ShardKind kind = parts.index.shard(i).kind;
     if (kind == format::ShardKind::Headerless || kind == format::ShardKind::AnyFile) continue;
-    auto header = header_of(parts.shards[i]);
+    CAIRN_TRY(info, parts.shards[i].info());
+    auto header = internal::read_safetensors_header(parts.shards[i], info.size_bytes, true);
     if (!header && kind == format::ShardKind::TensorFlow && header.error().code != Code::Io)
       continue;
     if (!header) return std::move(header).error();
     const bool told = std::ranges::all_of(
-        header->tensors, [&](const auto& said) { return is_in_index(parts.index, said, i); });
-    if (told || kind == format::ShardKind::Universal) files.push_back({i, *std::move(header)});
+        header->facts.tensors, [&](const auto& said) { return is_in_index(parts.index, said, i); });
+    if (told || kind == format::ShardKind::Universal)
+      files.push_back({i, std::move(header->facts)});
   }
   return files;
 }

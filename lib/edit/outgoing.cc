@@ -104,6 +104,13 @@ std::vector<OutgoingTensor> as_stored(const format::IndexView& index,
   return tensors;
 }
 
+std::vector<TensorSpec> specs_of(std::span<const OutgoingTensor> tensors) {
+  std::vector<TensorSpec> specs;
+  specs.reserve(tensors.size());
+  for (const OutgoingTensor& tensor : tensors) specs.push_back(tensor.spec);
+  return specs;
+}
+
 Result<std::vector<OutgoingTensor>> outgoing_tensors(const Checkpoint& source, Format target,
                                                      const TransferOptions& options,
                                                      Transfer& transfer) {

@@ -22,6 +22,9 @@ struct OutgoingTensor {
 std::vector<OutgoingTensor> as_stored(const format::IndexView& index,
                                       std::span<const std::size_t> positions);
 
+// As they are in the target.
+std::vector<TensorSpec> specs_of(std::span<const OutgoingTensor> tensors);
+
 // The tensors that the options ask for, sorted by the names that they get. `transfer` gets the
 // changes of names, a row for each cast and warnings. Reads no tensor but the object graph. Errors:
 // NotFound (options.tensors), those of new_names() and object_keys(), Invalid and Unsupported (a

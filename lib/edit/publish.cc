@@ -45,8 +45,6 @@ bool nameable(const format::TensorFacts& tensor) {
   return summed && fits_bundle(tensor);
 }
 
-}  // namespace
-
 std::vector<std::string> not_nameable(const format::IndexFacts& facts) {
   std::vector<std::string> names;
   for (const format::TensorFacts& tensor : facts.tensors) {
@@ -54,6 +52,8 @@ std::vector<std::string> not_nameable(const format::IndexFacts& facts) {
   }
   return names;
 }
+
+}  // namespace
 
 Result<BundleBytes> encode_bundle(const BundleName& name, const format::IndexFacts& facts) {
   CAIRN_TRY(numbers, shard_numbers(name, facts));

@@ -31,9 +31,6 @@ struct BundleName {
 };
 Result<BundleBytes> encode_bundle(const BundleName& name, const format::IndexFacts& facts);
 
-// The tensors that no P.index can hold.
-std::vector<std::string> not_nameable(const format::IndexFacts& facts);
-
 // Adds the indexes that are to be published, P.index first. `tensorflow_index` empty: no P.index is
 // written, and what `own` says of one stays. `own` absent: no P.cairn is written.
 Result<void> add_indexes(Publisher& publisher, std::optional<format::IndexFacts> own,

@@ -61,13 +61,6 @@ Result<Layout> plan_file(std::span<const TensorSpec> specs, const format::KeyVal
                    ": the header would have more than 100,000,000 bytes, the limit of safetensors"};
 }
 
-std::vector<TensorSpec> specs_of(std::span<const OutgoingTensor> tensors) {
-  std::vector<TensorSpec> specs;
-  specs.reserve(tensors.size());
-  for (const OutgoingTensor& tensor : tensors) specs.push_back(tensor.spec);
-  return specs;
-}
-
 std::uint64_t total_bytes(const Layout& layout) {
   std::uint64_t bytes = 0;
   for (const PlannedTensor& tensor : layout.tensors) bytes += tensor.size_bytes;

@@ -1,46 +1,53 @@
 // A .safetensors file as a checkpoint.
 
-#include <array>
-#include <string>
+#include "lib/open/safetensors.h"
 
-#include "format/safetensors/header.h"
+#include <array>
+#include <optional>
+#include <string>
+#include <utility>
+
 #include "format/safetensors/own_metadata.h"
 #include "lib/open/file_formats.h"
+#include "lib/open/load.h"
 #include "lib/try.h"
 
 namespace cairn::internal {
 
-Result<FileIndex> read_safetensors(OpenShard shard, const FileReadOptions& how) {
-  const std::uint64_t size_bytes = shard.identity.size_bytes;
+Result<SafetensorsHeader> read_safetensors_header(const os::File& file, std::uint64_t size_bytes,
+                                                  bool whole) {
   std::array<std::byte, 8> length;
-  CAIRN_TRY(count, shard.file.read_some_at(0, length));
+  CAIRN_TRY(count, file.read_some_at(0, length));
   const auto json_bytes = format::safetensors::header_json_bytes(std::span(length).first(count));
-  const auto refused = [&](const format::DecodeError& reason) {
-    return named_for_what_it_is(shard.file, error_of(shard.file.path(), reason));
-  };
-  if (!json_bytes) return refused(json_bytes.error());
-  if (*json_bytes > size_bytes - 8) {
-    const Error truncated{Code::Corrupt, 0,
-                          shard.file.path() + ": the header says that it has " +
-                              std::to_string(*json_bytes) + " bytes, but the file has " +
-                              std::to_string(size_bytes)};
-    return named_for_what_it_is(shard.file, truncated);
+  if (!json_bytes) return error_of(file.path(), json_bytes.error());
+  if (*json_bytes > size_bytes - length.size()) {
+    return Error{Code::Corrupt, 0,
+                 file.path() + ": the header says that it has " + std::to_string(*json_bytes) +
+                     " bytes, but the file has " + std::to_string(size_bytes)};
   }
   os::Bytes head(length.size() + *json_bytes);
-  CAIRN_CHECK(shard.file.read_at(0, head));
-  auto header = format::safetensors::decode_header(
-      head, how.whole ? std::optional(size_bytes) : std::nullopt);
-  if (!header) return refused(header.error());
+  CAIRN_CHECK(file.read_at(0, head));
+  auto facts =
+      format::safetensors::decode_header(head, whole ? std::optional(size_bytes) : std::nullopt);
+  if (!facts) return error_of(file.path(), facts.error());
+  return SafetensorsHeader{*std::move(facts), head.size()};
+}
+
+Result<FileIndex> read_safetensors(OpenShard shard, const FileReadOptions& how) {
+  const std::uint64_t size_bytes = shard.identity.size_bytes;
+  auto header = read_safetensors_header(shard.file, size_bytes, how.whole);
+  if (!header && may_pass(header.error())) return std::move(header).error();
+  if (!header) return named_for_what_it_is(shard.file, std::move(header).error());
   format::IndexFacts facts;
-  facts.tensors = std::move(header->tensors);
-  facts.safetensors_metadata = std::move(header->metadata);
+  facts.tensors = std::move(header->facts.tensors);
+  facts.safetensors_metadata = std::move(header->facts.metadata);
   format::safetensors::take_own_metadata(facts);
   format::ShardFacts shard_facts;
   shard_facts.name = how.name;
   shard_facts.kind = format::ShardKind::Safetensors;
   shard_facts.identity = shard.identity;
-  shard_facts.head_bytes = head.size();
-  shard_facts.live_bytes = size_bytes - head.size();
+  shard_facts.head_bytes = header->head_bytes;
+  shard_facts.live_bytes = size_bytes - header->head_bytes;
   facts.shards.push_back(std::move(shard_facts));
   return FileIndex{std::move(shard), std::move(facts)};
 }

@@ -1,0 +1,24 @@
+#pragma once
+
+// What a safetensors file says of itself, for who opens it and for who looks whether a shard is
+// one.
+
+#include <cstdint>
+
+#include "cairn/error.h"
+#include "format/safetensors/header.h"
+#include "lib/os/file.h"
+
+namespace cairn::internal {
+
+struct SafetensorsHeader {
+  format::safetensors::HeaderFacts facts;
+  std::uint64_t head_bytes = 0;  // of the file: the header and its length
+};
+
+// `whole`: the tensors must take the rest of the file's `size_bytes`. Errors: Io; Corrupt and
+// Unsupported, those of decode_header().
+Result<SafetensorsHeader> read_safetensors_header(const os::File& file, std::uint64_t size_bytes,
+                                                  bool whole);
+
+}  // namespace cairn::internal
