@@ -55,6 +55,8 @@ class OnSmallDisk:
 
     def fill(self, name="filler", blocks_left=0):
         """Takes all the room there is, but for some blocks. What others have not written yet holds room that comes back."""
+        for rest in self.disk.glob("filler-*"):
+            rest.unlink()
         self.settle()
         with open(self.disk / name, "wb", buffering=0) as filler:
             size = -1
@@ -69,10 +71,15 @@ class OnSmallDisk:
                 self.settle()
             filler.truncate(max(0, os.fstat(filler.fileno()).st_size // BLOCK - blocks_left) * BLOCK)
             os.fsync(filler.fileno())
+        self.settle()
+        while os.statvfs(self.disk).f_bavail > blocks_left:  # ext4 gives the block of a file's extents back when it can
+            rest = self.disk / ("filler-%d" % len(list(self.disk.glob("filler-*"))))
+            rest.write_bytes(bytes(BLOCK))
+            self.settle()
 
     def files(self):
         return {path.relative_to(self.disk).as_posix(): path.read_bytes() for path in self.disk.rglob("*")
-                if path.is_file() and path.name not in (".cairn-lock", "filler")}
+                if path.is_file() and path.name != ".cairn-lock" and not path.name.startswith("filler")}
 
     def bases(self):
         return sorted(path.name.removesuffix(".index") for path in self.saved.glob("*.index"))
