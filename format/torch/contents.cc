@@ -19,6 +19,7 @@
 #include "format/pickle/text.h"
 #include "format/quoted.h"
 #include "format/sentence.h"
+#include "format/sorted.h"
 #include "format/torch/arrays.h"
 #include "lib/try.h"
 
@@ -563,15 +564,22 @@ std::vector<std::size_t> Walk::unique_names(std::size_t count, NameOf name_of,
   return unique;
 }
 
+// Keeps what is at the places of `order`, in its order.
+template <class T>
+void keep_in_order(std::vector<T>& all, const std::vector<std::size_t>& order) {
+  if (order.size() == all.size()) return reorder(all, order);
+  std::vector<T> kept;
+  kept.reserve(order.size());
+  for (const std::size_t i : order) kept.push_back(std::move(all[i]));
+  all = std::move(kept);
+}
+
 void Walk::name_tensors() {
   auto& all = contents_.tensors;
   const auto order = unique_names(
       all.size(), [&](std::size_t i) -> std::string& { return all[i].facts.name; }, tensor_steps_,
       "tensors");
-  std::vector<StoredTensor> sorted;
-  sorted.reserve(order.size());
-  for (const std::size_t i : order) sorted.push_back(std::move(all[i]));
-  all = std::move(sorted);
+  keep_in_order(all, order);
 }
 
 void Walk::name_metadata() {
@@ -579,10 +587,7 @@ void Walk::name_metadata() {
   const auto order = unique_names(
       all.size(), [&](std::size_t i) -> std::string& { return all[i].first; }, metadata_steps_,
       "numbers or texts");
-  KeyValues sorted;
-  sorted.reserve(order.size());
-  for (const std::size_t i : order) sorted.push_back(std::move(all[i]));
-  all = std::move(sorted);
+  keep_in_order(all, order);
 }
 
 }  // namespace
