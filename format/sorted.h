@@ -24,6 +24,16 @@ void reorder(std::vector<T>& all, std::vector<std::size_t> from) {
   }
 }
 
+// Keeps what is at the places of `order`, none of them twice, in its order.
+template <class T>
+void keep_in_order(std::vector<T>& all, const std::vector<std::size_t>& order) {
+  if (order.size() == all.size()) return reorder(all, order);
+  std::vector<T> kept;
+  kept.reserve(order.size());
+  for (const std::size_t i : order) kept.push_back(std::move(all[i]));
+  all = std::move(kept);
+}
+
 // Sorts by name. Writers tend to have done so: then nothing is moved.
 inline void sort_by_name(std::vector<TensorFacts>& tensors) {
   if (std::ranges::is_sorted(tensors, {}, &TensorFacts::name)) return;

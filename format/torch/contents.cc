@@ -113,6 +113,7 @@ class Walk {
   Decoded<void> add_scalar(Ref value, Way way);
   Decoded<void> spend(std::uint64_t bytes);
   enum class Named : bool { No, Yes };
+  bool is_said(Way way) const noexcept;
   void leave_out(Way way, std::string_view why, Named named = Named::Yes);
   void leave_out_tensor(std::string_view why);
   std::string key_text(Ref key) const;
@@ -207,9 +208,16 @@ void Walk::leave_out_tensor(std::string_view why) {
   contents_.left_out.push_back(sentence("tensor ", quoted(name_), " is left out: ", why));
 }
 
-// Of an object that is left out the parts are not named too.
+// Whether leave_out() keeps its sentence. Of an object that is left out the parts are not named
+// too.
+bool Walk::is_said(Way way) const noexcept {
+  return !way.opaque && contents_.left_out_count < kSentencesMax;
+}
+
 void Walk::leave_out(Way way, std::string_view why, Named named) {
-  if (way.opaque || ++contents_.left_out_count > kSentencesMax) return;
+  const bool said = is_said(way);
+  if (!way.opaque) ++contents_.left_out_count;
+  if (!said) return;
   const bool all = named == Named::Yes;
   const std::string what = way.step == kTop && name_.empty()
                                ? (all ? "all that the pickle holds" : "a value")
@@ -418,8 +426,10 @@ Decoded<void> Walk::visit_object(Ref object, Way way) {
     case Role::Unknown:
       break;
   }
-  leave_out(way, sentence("it is an object of the class ", quoted(tensors_.class_of(object)),
-                          ", which is not read, but for tensors that are its attributes"));
+  leave_out(way, is_said(way)
+                     ? sentence("it is an object of the class ", quoted(tensors_.class_of(object)),
+                                ", which is not read, but for tensors that are its attributes")
+                     : std::string());
   way.opaque = true;
   if (!graph_.cells(object).empty()) CAIRN_CHECK(enter(object, way, Inside::Plain));
   if (graph_.is(node.c, Kind::Dict)) return enter(node.c, way, Inside::State);
@@ -562,16 +572,6 @@ std::vector<std::size_t> Walk::unique_names(std::size_t count, NameOf name_of,
     leave_out({.step = 0}, sentence("it is one of several ", kind, " of that name"));
   }
   return unique;
-}
-
-// Keeps what is at the places of `order`, in its order.
-template <class T>
-void keep_in_order(std::vector<T>& all, const std::vector<std::size_t>& order) {
-  if (order.size() == all.size()) return reorder(all, order);
-  std::vector<T> kept;
-  kept.reserve(order.size());
-  for (const std::size_t i : order) kept.push_back(std::move(all[i]));
-  all = std::move(kept);
 }
 
 void Walk::name_tensors() {
