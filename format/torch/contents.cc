@@ -215,9 +215,7 @@ bool Walk::is_said(Way way) const noexcept {
 }
 
 void Walk::leave_out(Way way, std::string_view why, Named named) {
-  const bool said = is_said(way);
-  if (!way.opaque) ++contents_.left_out_count;
-  if (!said) return;
+  if (way.opaque || ++contents_.left_out_count > kSentencesMax) return;
   const bool all = named == Named::Yes;
   const std::string what = way.step == kTop && name_.empty()
                                ? (all ? "all that the pickle holds" : "a value")
@@ -464,6 +462,8 @@ Decoded<void> Walk::add_tensor(Decoded<StoredTensor> tensor, Way way) {
 // ---- Metadata -----------------------------------------------------------------------------------
 
 Decoded<void> Walk::add_scalar(Ref value, Way way) {
+  // A pickle of 442 bytes can lead to a number of 300 digits a million times.
+  if (metadata_left_bytes_ == 0) return add_metadata({}, way);
   if (auto text = scalar_text(value)) return add_metadata(*std::move(text), way);
   leave_out(way, sentence("it is an integer of ", graph_.text(value).size(),
                           " bytes, which are too many to write its digits"));
@@ -528,6 +528,7 @@ Decoded<void> Walk::add_metadata(std::string text, Way way) {
   }
   const std::uint64_t cost = sizeof(KeyValues::value_type) + name_.size() + text.size();
   if (cost > metadata_left_bytes_) {
+    metadata_left_bytes_ = 0;  // what follows is left out too, without being made
     leave_out(way, "it is one of more numbers and texts than a pickle of its size may have");
     return {};
   }
