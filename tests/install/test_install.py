@@ -180,6 +180,50 @@ class Cmake(User):
         self.assert_works(self.dir / "build/names", static=True)
 
 
+@unittest.skipUnless(shutil.which("dpkg-shlibdeps"), "dpkg-dev is not installed")
+class Debian(User):
+    """The packages of this build folder: only their prefix is another one than that of ./dev deb."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.debs = scratch_directory(cls)
+        run("python3", ROOT / "packaging/debian.py", BUILD, cls.debs,
+            DPKG_DEB_COMPRESSOR_TYPE="gzip", DPKG_DEB_COMPRESSOR_LEVEL="1")
+        cls.packages = {file.name.partition("_")[0]: file for file in cls.debs.iterdir()}
+
+    def unpack(self, *names):
+        for name in names:
+            run("dpkg-deb", "--extract", self.packages[name], self.dir)
+        return self.dir / self.prefix.relative_to(self.root)
+
+    def depends(self, name):
+        return re.findall(r"(?:^|, )([^ ,]+)", run("dpkg-deb", "--field", self.packages[name], "Depends").strip())
+
+    def test_each_installed_file_is_in_one_package(self):
+        self.unpack(*self.packages)
+        found = {str(path.relative_to(self.dir)).removesuffix(".gz") for path in self.dir.rglob("*") if not path.is_dir()}
+        expected = {str(path.relative_to(self.root)) for path in self.root.rglob("*") if not path.is_dir()}
+        self.assertEqual({path for path in found if not path.startswith("usr/share/doc/")}, expected | {"main.cc"})
+
+    def test_packages_depend_on_what_they_load_and_on_what_their_headers_need(self):
+        self.needs("shared", "static")
+        self.assertLessEqual({"libc6", "libisal2", "liburing2", "zlib1g"}, set(self.depends("libcairn0.1")))
+        self.assertLessEqual({"libcairn0.1", "libc6"}, set(self.depends("cairn")))
+        self.assertNotIn("libisal2", self.depends("cairn"))  # the command does not load it itself
+        self.assertLessEqual({"libcairn0.1", "libisal-dev", "zlib1g-dev"}, set(self.depends("libcairn-dev")))
+
+    def test_the_package_of_headers_and_the_library_build_a_program(self):
+        self.needs("shared")
+        libraries = self.unpack("libcairn-dev", "libcairn0.1") / self.options["libdir"]
+        self.found = {"PKG_CONFIG_PATH": str(libraries / "pkgconfig"), "PKG_CONFIG_SYSROOT_DIR": str(self.dir)}
+        self.assertEqual(run(self.compile("names"), CHECKPOINT, LD_LIBRARY_PATH=str(libraries)), NAMES)
+
+    def test_the_package_of_the_command_needs_the_library_alone(self):
+        self.needs("shared")
+        self.assertIn("v1", run(self.unpack("cairn", "libcairn0.1") / "bin/cairn", "ls", CHECKPOINT, LD_LIBRARY_PATH=""))
+
+
 class Configured(unittest.TestCase):
     """What a configuration builds and needs."""
 
