@@ -5,7 +5,7 @@ usage: debian.py BUILD FOLDER     FOLDER gets the .deb files
 Each shared library gets a package that is named after its soname, because two minor versions must fit beside each other on
 one machine. libcairn-dev has what a compiler needs, cairn the rest. What they depend on comes from the files themselves:
 shared libraries from dpkg-shlibdeps, the packages of headers from what cairn.pc requires.
-docs/decisions/0016 says why debhelper does not do this.
+DEBFULLNAME and DEBEMAIL name the maintainer. docs/decisions/0016 says why debhelper does not do this.
 """
 import gzip
 import json
@@ -23,6 +23,9 @@ ABOUT = {
     "dev": "Memory-mapped checkpoints, headers and static library",
     "tool": "Opens, checks and converts machine-learning checkpoints",
 }
+COPYRIGHT = """Cairn is licensed under the Apache License, version 2.0.
+On Debian its text is in /usr/share/common-licenses/Apache-2.0.
+"""
 
 
 def output(*command, **options):
@@ -70,9 +73,7 @@ class Packages:
             (self.roots / name / "DEBIAN").mkdir()
             documents = self.roots / name / "usr/share/doc" / name
             documents.mkdir(parents=True)
-            shutil.copy(ROOT / "LICENSE", documents / "copyright")
-            log = gzip.compress((ROOT / "CHANGELOG.md").read_bytes(), mtime=0)
-            (documents / "changelog.gz").write_bytes(log)
+            (documents / "copyright").write_text(COPYRIGHT)
         for name, (library, soversion) in self.libraries.items():
             information = self.roots / name / "DEBIAN"
             (information / "shlibs").write_text(f"{library} {soversion} {name} (>= {self.version})\n")
@@ -95,7 +96,7 @@ class Packages:
             "Section": {"lib": "libs", "dev": "libdevel", "tool": "utils"}[kind],
             "Priority": "optional",
             **({"Multi-Arch": "same"} if kind != "tool" else {}),
-            "Description": ABOUT[kind] + "\n TensorFlow's, safetensors' and other checkpoints open as they are, without a copy.",
+            "Description": ABOUT[kind] + "\n Checkpoints of TensorFlow, safetensors and others open as they are, without a copy.",
         }
         (root / "DEBIAN/control").write_text("".join(f"{field}: {value}\n" for field, value in fields.items()))
 
@@ -120,7 +121,7 @@ class Packages:
             root = self.roots / name
             for path in [root, *root.rglob("*")]:
                 if not path.is_symlink():
-                    path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+                    path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
                 os.utime(path, (self.time, self.time), follow_symlinks=False)
             file = folder / f"{name}_{self.version}_{self.architecture}.deb"
             output("dpkg-deb", "--root-owner-group", "--build", root, file,
