@@ -469,6 +469,15 @@ static void damage_is_a_result(void) {
   cairn_checkpoint_free(checkpoint);
 }
 
+// Python objects in a file of PyTorch's are left out, and a warning says so.
+static void warnings_are_sentences(void) {
+  cairn_checkpoint* checkpoint = must_open(golden("pytorch/python_objects.pt"));
+  const size_t count = cairn_checkpoint_warning_count(checkpoint);
+  CHECK(count > 0);
+  for (size_t i = 0; i < count; ++i) CHECK(cairn_checkpoint_warning_at(checkpoint, i).size > 10);
+  cairn_checkpoint_free(checkpoint);
+}
+
 static void restore_by_every_method(void) {
   const char* path = golden("tensorflow/saver_walk/saved/train2-9");
   static const cairn_io_method methods[] = {CAIRN_IO_AUTO, CAIRN_IO_MAP, CAIRN_IO_POPULATE,
@@ -545,6 +554,7 @@ void read_cases(void) {
   run_case("quantized blocks become floats", quantized_blocks_become_floats);
   run_case("partitioned tensors and object paths", partitioned_and_object_paths);
   run_case("damage is a result", damage_is_a_result);
+  run_case("warnings are sentences", warnings_are_sentences);
   run_case("restore by every method", restore_by_every_method);
   run_case("a guard survives a truncated file", a_guard_survives_a_truncated_file);
 }

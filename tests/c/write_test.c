@@ -205,6 +205,12 @@ static void a_saver_keeps_five(void) {
   OK(cairn_saver_prune(saver, false, NULL, &error));
   CHECK(cairn_saver_warning_count(saver) == 0);
   OK(cairn_saver_pin(saver, in_scratch("five/m-2"), false, &error));
+  // The path leads to another directory now: a warning says so.
+  CHECK(rename(in_scratch("five"), in_scratch("moved")) == 0);
+  copy_directory(in_scratch("moved"), in_scratch("five"));
+  OK(cairn_saver_prune(saver, false, NULL, &error));
+  CHECK(cairn_saver_warning_count(saver) == 1);
+  CHECK(contains(cairn_saver_warning_at(saver, 0), "is now a different directory"));
   cairn_saver_free(saver);
   cairn_saver_free(NULL);
   cairn_saved_free(NULL);
