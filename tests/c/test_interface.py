@@ -186,7 +186,7 @@ class Programs(unittest.TestCase):
     def test_rust(self):
         self.there("rustc", "--edition", "2021", "-D", "warnings", f"{ROOT}/examples/rust/list.rs", "-o", "list",
                    *self.flags("--libs-only-L"))
-        self.assertEqual(self.there("./list", "saved/train2-9"), "v1 int32 []\n")
+        self.assertEqual(self.there("./list", "saved/train2-9"), "v1 int32 []\nv2 int32 []\n")
         with self.assertRaisesRegex(AssertionError, "no checkpoint there"):
             self.there("./list", "saved/none")
 
@@ -195,7 +195,7 @@ class Programs(unittest.TestCase):
         for name in ("go.mod", "main.go"):
             shutil.copy(f"{ROOT}/examples/go/{name}", self.place)
         self.there("go", "build", "-o", "list", ".", GOTOOLCHAIN="local", GOFLAGS="-buildvcs=false")
-        self.assertEqual(self.there("./list", "saved/train2-9"), "v1 int32 []\n")
+        self.assertEqual(self.there("./list", "saved/train2-9"), "v1 int32 []\nv2 int32 []\n")
 
     @needs("pkg-config")
     def test_the_snippets_of_the_page(self):
@@ -204,7 +204,7 @@ class Programs(unittest.TestCase):
         self.assertTrue(programs)
         for source in programs:
             self.c_program(source)
-            self.assertEqual(self.there("./program", "saved/train2-9"), "v1: int32, 4 bytes\n")
+            self.assertEqual(self.there("./program", "saved/train2-9"), "v1: int32, 4 bytes\nv2: int32, 4 bytes\n")
 
     @needs("pkg-config", "readelf")
     def test_the_library_needs_no_other_of_cairn(self):
