@@ -14,7 +14,7 @@ struct ByteOf {
   std::byte byte;
 };
 template <DType dtype>
-inline constexpr DType dtype_of<ByteOf<dtype>> = dtype;
+inline constexpr DType dtype_of<ByteOf<dtype>> = dtype;  // NOLINT(google-readability-casting)
 
 namespace c {
 

@@ -49,8 +49,8 @@ struct Box {
 };
 
 // Runs the call with the first, the second, … allocation failing, until none of it does. How many
-// times it said OutOfMemory. It succeeds once before: the first use of simdjson in a process chooses
-// the code for its processor, allocates, and cannot say that there is no memory.
+// times it said OutOfMemory. It succeeds once before: the first use of simdjson in a process
+// chooses the code for its processor, allocates, and cannot say that there is no memory.
 int refusals(const std::function<cairn_code(cairn_error** error)>& call) {
   REQUIRE(call(nullptr) == CAIRN_OK);
   int refused = 0;

@@ -1,12 +1,23 @@
 #pragma once
 
 // Restore: open a checkpoint and read all its bytes, by the method that suits the disk and the
-// memory. cairn/restore.h has the table that decides.
+// memory. The first row that fits decides:
+//
+//     more bytes than available memory                              CAIRN_IO_MAP
+//     a network disk, FUSE, or an unknown file system               CAIRN_IO_READ
+//     cold, and more than half of the available memory              CAIRN_IO_DIRECT
+//     everything else                                               CAIRN_IO_POPULATE
+//
+// Available memory is that of the machine, or what the cgroup of the process leaves. Cold means
+// that less than half of the bytes are in the page cache, or that the system does not tell how
+// many. Without direct reads in the file system, POPULATE replaces DIRECT; without mmap, READ
+// replaces POPULATE and MAP.
 
 #include "cairn/c/checkpoint.h"
 
 CAIRN_C_BEGIN
 
+// How the bytes come into this process.
 typedef enum cairn_io_method {
   CAIRN_IO_AUTO = 0,      // the disk and the memory decide
   CAIRN_IO_MAP = 1,       // mapped. A page is read when it is touched

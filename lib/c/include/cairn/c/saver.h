@@ -7,6 +7,7 @@
 
 CAIRN_C_BEGIN
 
+// What a rule of retention keeps.
 typedef enum cairn_retention_rule {
   CAIRN_KEEP_NEWEST = 0,             // the newest `count`
   CAIRN_KEEP_EVERY_STEPS = 1,        // those whose step is a multiple of `count`
@@ -16,6 +17,7 @@ typedef enum cairn_retention_rule {
   CAIRN_KEEP_TENSORFLOW_MANAGER = 5  // as tf.train.CheckpointManager, exactly: `count`, `hours`
 } cairn_retention_rule;
 
+// Which of two metrics is better.
 typedef enum cairn_order { CAIRN_LOWEST = 0, CAIRN_HIGHEST = 1 } cairn_order;
 
 // A rule that says which checkpoints stay. A checkpoint stays, and stays in the catalog, as long as
@@ -43,8 +45,8 @@ typedef struct cairn_saver_options {
   const char* latest_filename;  // the catalog's name; NULL: "checkpoint"
   int64_t lock_wait_ms;         // how long to wait for another writer; 0: 30 seconds
   uint64_t staging_bytes_max;   // how many bytes cairn_saver_save_async() may copy; 0: 256 MiB
-  const cairn_exec_options*
-      exec;  // for every save; everything in it must live as long as the Saver
+  // For every save. What it points to must live as long as the Saver.
+  const cairn_exec_options* exec;
   // Seconds since the epoch; NULL: the system's clock. For tests and simulations.
   double (*clock)(void* context);
   void* clock_context;
@@ -143,6 +145,7 @@ CAIRN_C_API cairn_code cairn_saver_save_filled(cairn_saver* saver, const char* n
                                                const cairn_save_options* options,
                                                cairn_saved** saved, cairn_error** error);
 
+// What happens to the caller's bytes in a save that runs in the background.
 typedef enum cairn_memory {
   CAIRN_MEMORY_COPY = 0,   // afterwards the caller may change all bytes. The call copies them up to
                            // staging_bytes_max, and returns when the others are written
