@@ -186,6 +186,14 @@ Result<std::span<const std::byte>> Tensor::bytes() const noexcept {
   return at_boundary([&] { return owner_->bytes(position_); });
 }
 
+std::span<const std::int64_t> Tensor::strides() const noexcept {
+  return owner_->index().tensor(position_).strides;
+}
+
+Result<std::span<const std::byte>> Tensor::strided_bytes() const noexcept {
+  return at_boundary([&] { return owner_->strided_bytes(position_); });
+}
+
 Result<std::span<const std::byte>> Tensor::native_bytes(DType wanted,
                                                         std::size_t alignment) const noexcept {
   return at_boundary([&]() -> Result<std::span<const std::byte>> {
