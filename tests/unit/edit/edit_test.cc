@@ -190,9 +190,9 @@ TEST_CASE("slices of one tensor in several sources become one tensor") {
   REQUIRE_MESSAGE(done, refusal(done));
   CHECK(done->warnings.empty());
   const std::vector<float> whole{1, 2, 3, 4, 5, 6, 7, 8};
-  CHECK(*Checkpoint::open(box / "m")->tensor("v")->values<float>() == whole);
+  CHECK(*(*Checkpoint::open(box / "m")).tensor("v")->values<float>() == whole);
   test::fs::remove(box / "m.cairn");
-  CHECK(*Checkpoint::open(box / "m")->tensor("v")->values<float>() == whole);
+  CHECK(*(*Checkpoint::open(box / "m")).tensor("v")->values<float>() == whole);
 }
 
 TEST_CASE("slices that leave a gap are merged, and a warning says so") {
@@ -205,7 +205,7 @@ TEST_CASE("slices that leave a gap are merged, and a warning says so") {
   REQUIRE(done->warnings.size() == 1);
   CHECK(has(done->warnings[0], "tensor \"v\": its slices leave a gap"));
   REQUIRE(merged({box / "some", box / "middle"}, to(box / "all")));
-  CHECK(*Checkpoint::open(box / "all")->tensor("v")->values<float>() ==
+  CHECK(*(*Checkpoint::open(box / "all")).tensor("v")->values<float>() ==
         std::vector<float>{1, 2, 3, 4});
 }
 

@@ -221,10 +221,10 @@ TEST_CASE("an .npy file is converted, written, copied and moved") {
   Sandbox box;
   write_file(box / "w.npy", npy_of(">i2", "(2, 2)", true, std::string("\0\1\0\2\0\3\0\4", 8)));
   REQUIRE(convert(box / "w.npy", Format::Cairn, {.output = box / "c"}));
-  CHECK(*Checkpoint::open(box / "c")->tensor("w")->values<std::int16_t>() ==
+  CHECK(*(*Checkpoint::open(box / "c")).tensor("w")->values<std::int16_t>() ==
         std::vector<std::int16_t>{1, 3, 2, 4});
   REQUIRE(convert(box / "c", Format::Npy, {.output = box / "d"}));
-  CHECK(*Checkpoint::open(box / "d.npy")->tensor("d")->values<std::int16_t>() ==
+  CHECK(*(*Checkpoint::open(box / "d.npy")).tensor("d")->values<std::int16_t>() ==
         std::vector<std::int16_t>{1, 3, 2, 4});
   const auto copied = copy_checkpoint(box / "w.npy", {.output = box / "sub/v"});
   REQUIRE_MESSAGE(copied, refusal(copied));
