@@ -180,6 +180,12 @@ class OpenCheckpoint {
 std::optional<std::string> difference(const format::IndexView& index,
                                       std::span<const TensorSpec> expected);
 
+// What Checkpoint::digest() says.
+std::optional<Digest128> digest_of(const format::IndexView& index);
+
+// Invalid: the checkpoint has another digest, or none.
+Result<void> check_digest(const Parts& parts, const Digest128& expected);
+
 // What a tensor is, without its bytes.
 TensorSpec spec_of(const format::IndexView::Tensor& tensor);
 

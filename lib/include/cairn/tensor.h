@@ -42,9 +42,9 @@ struct OpaqueDType {
 
 // The description of a tensor, without its bytes.
 struct TensorSpec {
-  std::string name;  // bytes, not necessarily UTF-8
+  std::string name = {};  // bytes, not necessarily UTF-8
   DType dtype{};
-  std::vector<std::int64_t> shape;
+  std::vector<std::int64_t> shape = {};
   OpaqueDType opaque{};  // for DType::Opaque only
 };
 
@@ -170,6 +170,7 @@ class CAIRN_API Tensor {
 
  private:
   friend class internal::OpenCheckpoint;
+  friend class TensorIterator;
   Tensor(const internal::OpenCheckpoint* owner, std::size_t position) noexcept
       : owner_(owner), position_(position) {}
 
