@@ -45,7 +45,8 @@ def stage(folder, extension):
                 os.symlink(os.path.join(place, name), os.path.join(made, name))
     os.symlink(os.path.abspath(extension), os.path.join(package, "_cairn.abi3.so"))
     sys.path.insert(0, folder)
-    os.environ["PYTHONPATH"] = folder  # for the processes that tests start
+    # For the processes that tests start.
+    os.environ["PYTHONPATH"] = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def main():
