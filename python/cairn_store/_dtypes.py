@@ -24,8 +24,7 @@ NUMPY: dict[str, np.dtype[Any]] = {name: np.dtype(kind) for name, kind in {
 
 # The packed types, for unpack(): bits of an element, and what one element is.
 PACKED: dict[str, tuple[int, np.dtype[Any]]] = {name: (bits, np.dtype(kind)) for name, bits, kind in [
-    ("F4", 4, ml_dtypes.float4_e2m1fn), ("F6_E2M3", 6, ml_dtypes.float6_e2m3fn),
-    ("F6_E3M2", 6, ml_dtypes.float6_e3m2fn),
+    ("F4", 4, ml_dtypes.float4_e2m1fn), ("FLOAT4E2M1", 4, ml_dtypes.float4_e2m1fn),
     ("INT4", 4, ml_dtypes.int4), ("UINT4", 4, ml_dtypes.uint4),
     ("INT2", 2, ml_dtypes.int2), ("UINT2", 2, ml_dtypes.uint2),
 ]}

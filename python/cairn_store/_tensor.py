@@ -185,18 +185,12 @@ class Tensor:
 
     def torch(self) -> "_torch.Tensor":
         """All elements as a torch.Tensor, without a copy if the checkpoint was opened with access="private" and the
-        elements are aligned, else copied: torch knows no read-only tensors. Raises ImportError without torch."""
-        import torch
-
-        name = self._handle.dtype
-        kind = getattr(torch, {"F8_E8M0": "float8_e8m0fnu"}.get(name, name), None)
+        elements are aligned, else copied: torch knows no read-only tensors. "F4" is float4_e2m1fn_x2, two elements in
+        each. Raises ImportError without torch, UnsupportedError for a dtype that torch does not have."""
         array = self.numpy()
-        if kind is None or array.dtype == object:
-            raise UnsupportedError("Unsupported", 0, f"{self.name}: torch has no dtype {name}; use numpy()")
         if not array.flags.writeable or not array.flags.aligned:
             array = array.copy()
-        raw = torch.from_numpy(array.reshape(-1).view(np.uint8))
-        return raw.view(kind).reshape(self.shape)
+        return as_torch(array, self._handle.dtype, self._handle.name)
 
     def read(self, index: Index = ..., out: Array | None = None) -> Array:
         """Copies the elements, or a slice of them, into `out` or into a new array. Reads the file's bytes of the slice
@@ -259,6 +253,17 @@ class Tensor:
 
     def __repr__(self) -> str:
         return f"<cairn_store.Tensor {self.name!r} {self.dtype} {list(self.shape)}>"
+
+
+def as_torch(array: Array, dtype: str, name: str) -> "_torch.Tensor":
+    """An array as a torch.Tensor over the same memory. `dtype`: Cairn's name of it; `name`: the tensor's, for errors."""
+    import torch
+
+    kind = getattr(torch, {"F8_E8M0": "float8_e8m0fnu", "F4": "float4_e2m1fn_x2"}.get(dtype, dtype), None)
+    if not isinstance(kind, torch.dtype):
+        raise UnsupportedError("Unsupported", 0, f"{name}: torch has no dtype {dtype}; use numpy()")
+    raw = torch.from_numpy(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return raw.view(kind).reshape(array.shape)
 
 
 class _Plan:

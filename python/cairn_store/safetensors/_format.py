@@ -53,9 +53,9 @@ _TYPES = [
 CODES = {cairn: code for cairn, _, code in _TYPES}
 _CODE_OF = {name: code for _, name, code in _TYPES if name}
 _ORDER = {code: place for place, (_, _, code) in enumerate(_TYPES)}
-_CAIRN_OF = {code: cairn for cairn, _, code in _TYPES}
-_BITS = {code: _dtypes.NUMPY[cairn].itemsize * 8 if cairn in _dtypes.NUMPY else _dtypes.PACKED[cairn][0]
-         for cairn, _, code in _TYPES}
+CAIRN_OF = {code: cairn for cairn, _, code in _TYPES}
+_BITS = {code: _dtypes.NUMPY[cairn].itemsize * 8 for cairn, _, code in _TYPES if cairn in _dtypes.NUMPY}
+_BITS |= {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
 _HEADER_BYTES_MAX = 100_000_000  # longer ones are not read by safetensors
 
 
@@ -221,7 +221,12 @@ def deserialize(data: bytes) -> list[tuple[str, dict[str, Any]]]:
 
 
 def load_array(buffer: bytearray, entry: Entry) -> np.ndarray[Any, Any]:
-    """A tensor as an array over the bytes; of packed elements the bytes."""
+    """A tensor as an array over the bytes; of packed elements the bytes, as Tensor.numpy() gives them."""
     raw = np.frombuffer(buffer, np.uint8, entry.size, entry.start)
-    dtype = _dtypes.NUMPY.get(_CAIRN_OF[entry.code])
-    return raw if dtype is None else raw.view(dtype).reshape(entry.shape)
+    dtype = _dtypes.NUMPY.get(CAIRN_OF[entry.code])
+    if dtype is not None:
+        return raw.view(dtype).reshape(entry.shape)
+    bits = _BITS[entry.code]
+    if entry.shape and entry.shape[-1] * bits % 8 == 0:
+        return raw.reshape(*entry.shape[:-1], entry.shape[-1] * bits // 8)
+    return raw

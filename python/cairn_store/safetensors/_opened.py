@@ -5,8 +5,7 @@ import os
 from typing import Any, Optional, Union
 
 from .. import _checkpoint
-from .._errors import NotFoundError
-from .._tensor import Tensor
+from .._tensor import Tensor, as_torch
 from ._format import CODES, Path, SafetensorError, as_safetensors_raises, by_offset
 
 _FRAMEWORKS = {"pt": "pytorch", "torch": "pytorch", "pytorch": "pytorch", "np": "numpy", "numpy": "numpy",
@@ -20,7 +19,7 @@ def _made(array: Any, tensor: Tensor, framework: str, device: Union[str, int]) -
     if framework == "pytorch":
         import torch
 
-        made = tensor.torch() if array is None else to_torch(array)
+        made = tensor.torch() if array is None else as_torch(array, tensor.dtype, tensor.name)
         return made if device == "cpu" else made.to(torch.device(device))
     array = tensor.numpy() if array is None else array
     if framework == "flax":
@@ -30,17 +29,6 @@ def _made(array: Any, tensor: Tensor, framework: str, device: Union[str, int]) -
     import tensorflow
 
     return tensorflow.convert_to_tensor(array)
-
-
-def to_torch(array: Any) -> Any:
-    """An array as a torch.Tensor over the same memory."""
-    import numpy
-    import torch
-
-    kind = getattr(torch, array.dtype.name, None)
-    if kind is None:
-        raise SafetensorError(f"torch has no dtype {array.dtype.name}", "Unsupported")
-    return torch.from_numpy(numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8)).view(kind).reshape(array.shape)
 
 
 class PySafeSlice:
@@ -77,31 +65,32 @@ def _check_items(items: tuple[Any, ...], shape: tuple[int, ...]) -> None:
     if sum(item is ... for item in items) > 1:
         raise SafetensorError("Only one ellipsis (...) is allowed in slice index")
     shown: list[str] = []
-    bad: Optional[tuple[int, int]] = None  # dimension and index
+    bad: list[tuple[int, int]] = []  # dimension and index
     for item in _without_ellipsis(items, len(shape)):
         place = len(shown)
         size = shape[place] if place < len(shape) else 0
         if isinstance(item, slice):
             shown.append(_shown(item))
-            end = size if item.stop is None else item.stop
-            if end > size and bad is None:
-                bad = place, end - 1
+            start, stop = item.start or 0, size if item.stop is None else item.stop
+            if (start >= size and size) or stop > size:
+                bad.append((place, start if start >= size else stop - 1))
         elif hasattr(item, "__index__"):
             chosen = int(item)
             if chosen < -size:
                 raise SafetensorError(f"Invalid index {chosen} for dimension {place} of size {size}")
             chosen += size if chosen < 0 else 0
             shown.append(str(chosen))
-            if chosen >= size and bad is None:
-                bad = place, chosen
+            if chosen >= size:
+                bad.append((place, chosen))
         else:
             raise SafetensorError(f"Unsupported slice index at position {place}: expected slice, int, or ellipsis")
     begin = f"Error during slicing [{', '.join(shown)}] with shape {list(shape)}: "
     if len(shown) > len(shape):
         raise SafetensorError(begin + "more slicing indexes than dimensions in tensor")
-    if bad is not None:
+    if bad:  # safetensors goes through the dimensions from the last on
+        place, asked = bad[-1]
         raise SafetensorError(
-            begin + f"index {bad[1]} out of bounds for tensor dimension #{bad[0]} of size {shape[bad[0]]}")
+            begin + f"index {asked} out of bounds for tensor dimension #{place} of size {shape[place]}")
 
 
 def _without_ellipsis(items: tuple[Any, ...], dimensions: int) -> list[Any]:

@@ -7,10 +7,11 @@ from typing import Any, Optional, Union
 
 import torch
 
-from ._format import Path, SafetensorError, TensorSpec, load_array, parsed
+from .._tensor import as_torch
+from ._format import CAIRN_OF, Path, SafetensorError, TensorSpec, load_array, parsed
 from ._format import serialize as _serialize
 from ._format import serialize_file as _serialize_file
-from ._opened import safe_open, to_torch
+from ._opened import safe_open
 
 Tensors = dict[str, Any]
 
@@ -25,7 +26,7 @@ def storage_size(tensor: Any) -> int:
     return int(tensor.untyped_storage().nbytes())
 
 
-def _bytes_end(tensor: Any) -> int:
+def _end_ptr(tensor: Any) -> int:
     if tensor.nelement() == 0:
         return int(tensor.data_ptr())
     return int(tensor.view(-1)[-1].data_ptr()) + int(tensor.element_size())
@@ -42,7 +43,7 @@ def _find_shared_tensors(state_dict: Tensors) -> list[set[str]]:
         if len(names) == 1:
             groups.append(set(names))
             continue
-        areas = sorted((state_dict[name].data_ptr(), _bytes_end(state_dict[name]), name) for name in names)
+        areas = sorted((state_dict[name].data_ptr(), _end_ptr(state_dict[name]), name) for name in names)
         end = -1
         for start, stop, name in areas:
             if start >= end:
@@ -77,12 +78,14 @@ def _flatten(tensors: Tensors, keep_alive: list[Any]) -> dict[str, TensorSpec]:
     """The specs of tensors. Raises ValueError and RuntimeError for what a file cannot hold, as safetensors does."""
     if not isinstance(tensors, dict):
         raise ValueError(f"Expected a dict of [str, torch.Tensor] but received {type(tensors)}")
+    sparse = [name for name, tensor in tensors.items() if getattr(tensor, "layout", None) not in (None, torch.strided)]
+    if sparse:
+        raise ValueError(f"You are trying to save a sparse tensors: `{sparse}` which this library does not support. You"
+                         " can make it a dense tensor before saving with `.to_dense()` but be aware this might make a"
+                         " much larger file than needed.")
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor):
             raise ValueError(f"Key `{name}` is invalid, expected torch.Tensor but received {type(tensor)}")
-        if tensor.layout != torch.strided:
-            raise ValueError(f"You are trying to save a sparse tensor: `{name}`, which a file cannot hold. You can make"
-                             " it dense with `.to_dense()` before you save it.")
         if not tensor.is_contiguous():
             raise ValueError(f"You are trying to save a non contiguous tensor: `{name}` which is not allowed. Call"
                              " `.contiguous()` before you save it.")
@@ -115,7 +118,7 @@ def save_file(tensors: Tensors, filename: Path, metadata: Optional[dict[str, str
 def load(data: bytes) -> Tensors:
     """The tensors of the bytes of a safetensors file."""
     buffer = bytearray(data)
-    return {entry.name: to_torch(load_array(buffer, entry)) for entry in parsed(buffer)}
+    return {entry.name: as_torch(load_array(buffer, entry), CAIRN_OF[entry.code], entry.name) for entry in parsed(buffer)}
 
 
 def load_file(filename: Path, device: Union[str, int] = "cpu", *, backend: str = "mmap") -> Tensors:
@@ -136,7 +139,10 @@ def save_model(model: Any, filename: Path, metadata: Optional[dict[str, str]] = 
             del state[other]
     if force_contiguous:
         state = {name: tensor.contiguous() for name, tensor in state.items()}
-    save_file(dict(state), filename, metadata)
+    try:
+        save_file(dict(state), filename, metadata)
+    except ValueError as error:
+        raise ValueError(f"{error} Or use save_model(..., force_contiguous=True).") from error
 
 
 def load_model(model: Any, filename: Path, strict: bool = True, device: Union[str, int] = "cpu", *,

@@ -1,0 +1,64 @@
+"""The tests of the Python package: arrays, lifetimes, errors, the names of safetensors and TensorFlow.
+
+usage: run.py [EXTENSION [PATTERN…]]     the built _cairn.abi3.so, and which cases (all)
+
+Runs in the virtual environment .venv at the root of the repository, which `./dev test` makes. Without it, or without the
+extension (it needs nanobind from PyPI), it is skipped.
+"""
+import os
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+PYTHON = os.path.join(ROOT, ".venv/bin/python")
+SKIPPED = 77
+
+
+def into_venv():
+    """Starts again with the environment's Python, with every warning on."""
+    if os.environ.get("CAIRN_PYTHON") == "inside":
+        return
+    why = None
+    if len(sys.argv) < 2:
+        why = "cairn_store was not built (-Dpython=enabled, and nanobind from PyPI)"
+    elif not os.path.exists(PYTHON):
+        why = "there is no .venv with numpy and safetensors (PyPI could not be reached)"
+    if why:
+        print(f"python: skipped: {why}")
+        print("0 passed, 0 failed, 1 skipped")
+        sys.exit(SKIPPED)
+    os.environ["CAIRN_PYTHON"] = "inside"
+    os.execv(PYTHON, [PYTHON, "-X", "dev", "-W", "error::DeprecationWarning:cairn_store", *sys.argv])
+
+
+def stage(folder, extension):
+    """The package as it is installed: its Python files, and the extension beside them."""
+    package = os.path.join(folder, "cairn_store")
+    source = os.path.join(ROOT, "python/cairn_store")
+    for place, _, files in os.walk(source):
+        made = os.path.join(package, os.path.relpath(place, source))
+        os.makedirs(made)
+        for name in files:
+            if name.endswith((".py", ".pyi", ".typed")):
+                os.symlink(os.path.join(place, name), os.path.join(made, name))
+    os.symlink(os.path.abspath(extension), os.path.join(package, "_cairn.abi3.so"))
+    sys.path.insert(0, folder)
+    # For the processes that tests start.
+    os.environ["PYTHONPATH"] = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def main():
+    into_venv()
+    with tempfile.TemporaryDirectory() as folder:
+        stage(folder, sys.argv[1])
+        loader = unittest.TestLoader()
+        loader.testNamePatterns = [f"*{pattern}*" for pattern in sys.argv[2:]] or None
+        suite = loader.discover(HERE, pattern="test_*.py")
+        result = unittest.TextTestRunner(sys.stdout, verbosity=2).run(suite)
+    return 0 if result.wasSuccessful() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
