@@ -99,8 +99,12 @@ OLD = """
 #include <stddef.h>
 typedef struct box { size_t struct_size; int width; int height; } box;
 typedef enum color { RED = 0, BLUE = 1 } color;
+typedef struct handle handle;
+// behind the header
+#include "x.h"
+struct handle { int secret; };
 color cairn_color(const box* of, int amount) { return of->width == amount ? RED : BLUE; }
-int cairn_other(void) { return 1; }
+int cairn_other(handle* of) { return of->secret; }
 """
 
 
@@ -121,15 +125,17 @@ class Abi(unittest.TestCase):
     @staticmethod
     def of(source):
         with tempfile.TemporaryDirectory() as box:
-            with open(f"{box}/x.c", "w", encoding="utf-8") as file:
-                file.write(source)
+            for name, text in zip(("x.h", "x.c"), source.split("// behind the header\n")):
+                with open(f"{box}/{name}", "w", encoding="utf-8") as file:
+                    file.write(text)
             run(CC, "-g", "-shared", "-fPIC", "-o", f"{box}/libx.so", f"{box}/x.c")
-            return abi.dump(f"{box}/libx.so", headers=r"x\.c")
+            return abi.dump(f"{box}/libx.so", room=r"x\.[ch]", headers=r"x\.h")
 
     def test_additions_are_allowed(self):
         before = self.of(OLD)
         for old, new in [("int height;", "int height; int depth;"), ("BLUE = 1", "BLUE = 1, GREEN = 2"),
-                         ("int cairn_other", "int cairn_new(void) { return 2; }\nint cairn_other")]:
+                         ("int cairn_other", "int cairn_new(void) { return 2; }\nint cairn_other"),
+                         ("int secret;", "long other; int secret;")]:
             with self.subTest(new):
                 self.assertEqual(abi.differences(before, self.of(OLD.replace(old, new))), "")
 
@@ -138,7 +144,9 @@ class Abi(unittest.TestCase):
         for old, new in [("int width;", "int depth; int width;"), ("int height;", ""), ("BLUE = 1", "BLUE = 2"),
                          ("int height;", "long height;"), ("int width; int height;", "int height; int width;"),
                          ("RED = 0, ", "PINK = 0, RED = 1, "), ("int amount", "long amount"),
-                         ("int cairn_other(void) { return 1; }", ""), ("int cairn_other", "char cairn_other")]:
+                         ("int cairn_other(handle* of) { return of->secret; }", ""), ("int cairn_other", "char cairn_other"),
+                         ("(handle* of) { return of->secret; }", "(void) { return 1; }"), ("(handle* of)", "(const handle* of)"),
+                         ("int cairn_other(handle* of) { return of->secret; }", "int cairn_other(box* of) { return of->width; }")]:
             with self.subTest(f"{old} → {new}"):
                 source = OLD.replace(old, new).replace("BLUE = 1 }", "BLUE = 2 }" if "PINK" in new else "BLUE = 1 }")
                 self.assertNotEqual(abi.differences(before, self.of(source)), "")
