@@ -2,6 +2,7 @@
 
 #include <simdjson.h>
 
+#include <algorithm>
 #include <cstddef>
 
 namespace cairn::format {
@@ -29,16 +30,18 @@ void append_hex(std::string& out, std::uint8_t byte) {
 std::string quoted(std::string_view text) {
   const std::string_view shown = shown_part(text);
   const bool utf8 = simdjson::validate_utf8(shown.data(), shown.size());
-  std::string out = "\"";
-  for (const char character : shown) {
+  const auto is_plain = [&](char character) {
     const auto byte = static_cast<unsigned char>(character);
-    const bool plain = byte >= 0x20 && byte != 0x7f && byte != '"';
-    if (plain && (byte < 0x80 || utf8)) {
-      out += character;
-    } else {
-      out += "\\x";
-      append_hex(out, byte);
-    }
+    return byte >= 0x20 && byte != 0x7f && byte != '"' && (byte < 0x80 || utf8);
+  };
+  std::string out = "\"";
+  for (auto at = shown.begin(); at != shown.end();) {
+    const auto end = std::find_if_not(at, shown.end(), is_plain);
+    out.append(at, end);
+    at = end;
+    if (at == shown.end()) break;
+    out += "\\x";
+    append_hex(out, static_cast<unsigned char>(*at++));
   }
   out += '"';
   if (shown.size() < text.size()) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,13 @@ std::uint64_t shard_bytes(const Checkpoint& checkpoint) {
   return bytes;
 }
 
+// As hexadecimal digits; nothing: it has none.
+std::optional<std::string> digest_of(const Checkpoint& checkpoint) {
+  const auto digest = checkpoint.digest();
+  if (!digest) return std::nullopt;
+  return hex({reinterpret_cast<const char*>(digest->bytes.data()), digest->bytes.size()});
+}
+
 void print_json(const Checkpoint& checkpoint, std::span<const Tensor> tensors) {
   Json json;
   json.begin_object();
@@ -65,6 +73,8 @@ void print_json(const Checkpoint& checkpoint, std::span<const Tensor> tensors) {
     json.number("elements", count.elements).number("bytes", count.bytes).end_object();
   }
   json.end_array();
+  const auto digest = digest_of(checkpoint);
+  digest ? json.text("digest", *digest) : json.null("digest");
   add_metadata(json, checkpoint);
   json.end_object().finish();
 }
@@ -81,6 +91,7 @@ void print_text(const Checkpoint& checkpoint, std::span<const Tensor> tensors) {
                             human_bytes(bytes)));
   line("tensors", grouped(tensors.size()));
   line("parameters", grouped(parameter_count(tensors)));
+  if (const auto digest = digest_of(checkpoint)) line("digest", *digest);
   Table table({{"dtype"}, {"tensors", true}, {"elements", true}, {"bytes", true}});
   for (const auto& [dtype, count] : dtypes_of(tensors)) {
     table.add({safe(dtype), grouped(count.tensors), grouped(count.elements), grouped(count.bytes)});

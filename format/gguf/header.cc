@@ -46,11 +46,10 @@ class HeaderParser {
   }
 
  private:
-  // A tensor as the header has it.
+  // What of a tensor its facts do not say.
   struct Info {
-    std::uint64_t at = 0;  // in the file, for complaints
-    const Type* type = nullptr;
-    TensorFacts facts;
+    std::uint64_t at = 0;        // in the file, for complaints
+    const Type* type = nullptr;  // nullptr: it is to be left out
   };
 
   template <class... Parts>
@@ -64,9 +63,9 @@ class HeaderParser {
   bool take_known_key(std::uint64_t at, std::string_view key, const Value& value);
   bool take_tensors();
   bool take_shape(TensorFacts& tensor);
-  bool take_type(Info& info);
+  bool take_type(TensorFacts& tensor, const Type*& type);
   bool place_tensors();
-  bool place(Info& info);
+  bool place(const Info& info, TensorFacts& tensor);
   bool sort();
 
   std::span<const std::byte> head_;
@@ -75,7 +74,7 @@ class HeaderParser {
   Header header_;
   std::uint64_t tensor_count_ = 0;
   std::uint64_t key_count_ = 0;
-  std::vector<Info> infos_;
+  std::vector<Info> infos_;  // of each of the header's tensors
 };
 
 // ---- Counts -------------------------------------------------------------------------------------
@@ -153,18 +152,22 @@ bool HeaderParser::take_known_key(std::uint64_t at, std::string_view key, const 
 
 // ---- Tensors ------------------------------------------------------------------------------------
 
+// The memory is asked for once, and for no more tensors than the bytes that are there can hold.
 bool HeaderParser::take_tensors() {
+  const std::uint64_t count =
+      std::min(tensor_count_, (head_.size() - cursor_.at()) / kTensorBytesMin);
+  header_.tensors.reserve(count);
+  infos_.reserve(count);
   for (; tensor_count_ != 0; --tensor_count_) {
-    Info info;
-    info.at = cursor_.at();
+    Info& info = infos_.emplace_back(cursor_.at(), nullptr);
+    TensorFacts& tensor = header_.tensors.emplace_back();
     std::string_view name;
     if (!cursor_.take_text(name)) return false;
     if (name.size() > limits::kNameBytesMax)
       return refuse(info.at, "a name of ", name.size(), " bytes, allowed are ",
                     limits::kNameBytesMax);
-    info.facts.name = name;
-    if (!take_shape(info.facts) || !take_type(info)) return false;
-    infos_.push_back(std::move(info));
+    tensor.name = name;
+    if (!take_shape(tensor) || !take_type(tensor, info.type)) return false;
   }
   return true;
 }
@@ -177,6 +180,7 @@ bool HeaderParser::take_shape(TensorFacts& tensor) {
     return cursor_.refuse(sentence("tensor ", quoted(tensor.name), ": ", rank,
                                    " dimensions, more than the limit of ", limits::kRankMax));
   }
+  tensor.shape.reserve(rank);
   for (std::uint32_t i = 0; i < rank; ++i) {
     std::uint64_t dimension = 0;
     if (!cursor_.take(dimension)) return false;
@@ -192,49 +196,54 @@ bool HeaderParser::take_shape(TensorFacts& tensor) {
   return cursor_.refuse(sentence("tensor ", quoted(tensor.name), ": its shape is too large"));
 }
 
-// Without a type where it is to be left out.
-bool HeaderParser::take_type(Info& info) {
+// `type` stays nullptr where the tensor is to be left out.
+bool HeaderParser::take_type(TensorFacts& tensor, const Type*& type) {
   std::uint32_t number = 0;
-  TensorFacts& tensor = info.facts;
   if (!cursor_.take(number) || !cursor_.take(tensor.span.offset_bytes)) return false;
-  info.type = type_of(number);
+  const Type* const known = type_of(number);
   const auto leave_out = [&](const std::string& why) {
     header_.left_out.push_back(sentence("tensor ", quoted(tensor.name), ", ",
                                         shape_text(tensor.shape), ", is left out: ", why));
-    info.type = nullptr;
     return true;
   };
-  if (info.type == nullptr)
+  if (known == nullptr)
     return leave_out(sentence("its type, ", number, ", is not known, nor is its size"));
-  const bool ordered = info.type->dtype != DType::Opaque && info.type->dtype != DType::Bfloat16;
+  const bool ordered = known->dtype != DType::Opaque && known->dtype != DType::Bfloat16;
   if (cursor_.swaps() && !ordered) {
-    return leave_out(sentence("some writers store ", info.type->name,
+    return leave_out(sentence("some writers store ", known->name,
                               " little-endian in a big-endian file, and some do not"));
   }
-  tensor.dtype = info.type->dtype;
-  tensor.other_byte_order = cursor_.swaps() && info.type->bytes() > 1;
+  type = known;
+  tensor.dtype = known->dtype;
+  tensor.other_byte_order = cursor_.swaps() && known->bytes() > 1;
   if (tensor.dtype != DType::Opaque) return true;
-  tensor.opaque_dtype = info.type->name;
-  tensor.opaque_block = info.type->block;
+  tensor.opaque_dtype = known->name;
+  tensor.opaque_block = known->block;
   return true;
 }
 
 // ---- Places -------------------------------------------------------------------------------------
 
 bool HeaderParser::place_tensors() {
-  if (header_.split.count > 1 && !options_.split_alignment) return true;
+  std::vector<TensorFacts>& tensors = header_.tensors;
+  if (header_.split.count > 1 && !options_.split_alignment) {
+    tensors.clear();
+    return true;
+  }
   const std::uint64_t data = round_up(cursor_.at(), header_.alignment);
   header_.data_offset_bytes = std::min(data, options_.file_bytes);
-  for (Info& info : infos_) {
-    if (info.type == nullptr) continue;
-    if (!place(info)) return false;
-    header_.tensors.push_back(std::move(info.facts));
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (infos_[i].type == nullptr) continue;
+    if (!place(infos_[i], tensors[i])) return false;
+    if (kept != i) tensors[kept] = std::move(tensors[i]);
+    ++kept;
   }
+  tensors.resize(kept);
   return true;
 }
 
-bool HeaderParser::place(Info& info) {
-  TensorFacts& tensor = info.facts;
+bool HeaderParser::place(const Info& info, TensorFacts& tensor) {
   const std::uint64_t per_block = info.type->elements();
   const auto row = static_cast<std::uint64_t>(tensor.shape.empty() ? 1 : tensor.shape.back());
   if (row % per_block != 0) {

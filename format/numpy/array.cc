@@ -46,6 +46,28 @@ class HeaderParser {
   explicit HeaderParser(std::string_view text) : text_(text) {}
 
   bool parse(Header& header) {
+    return HeaderParser(text_).parse_usual(header) || parse_any(header);
+  }
+
+ private:
+  // To the letter as numpy writes it. Sets nothing where it is not.
+  bool parse_usual(Header& header) {
+    if (!take_word("{'descr': '")) return false;
+    const std::size_t end = text_.find('\'');
+    if (end == std::string_view::npos) return false;
+    const std::string_view descr = text_.substr(0, end);
+    text_.remove_prefix(end);
+    if (!take_word("', 'fortran_order': ")) return false;
+    const bool fortran_order = take_word("True");
+    if (!fortran_order && !take_word("False")) return false;
+    if (!take_word(", 'shape': ")) return false;
+    auto shape = take_shape();
+    if (!shape || !take_word(", }") || !sees_end()) return false;
+    header = {descr, fortran_order, std::move(shape)};
+    return true;
+  }
+
+  bool parse_any(Header& header) {
     if (!take('{')) return false;
     while (!take('}')) {
       if (!take_item(header)) return false;
@@ -54,7 +76,6 @@ class HeaderParser {
     return sees_end() && header.descr && header.fortran_order && header.shape;
   }
 
- private:
   static bool is_blank(char c) noexcept { return c == ' ' || c == '\n'; }
   void skip_blanks() {
     if (text_.empty() || !is_blank(text_.front())) return;
@@ -72,6 +93,7 @@ class HeaderParser {
     return text_.empty();
   }
   bool sees(char c) {
+    if (text_.starts_with(c)) return true;
     skip_blanks();
     return text_.starts_with(c);
   }
@@ -82,6 +104,9 @@ class HeaderParser {
   }
   bool take(std::string_view word) {
     skip_blanks();
+    return take_word(word);
+  }
+  bool take_word(std::string_view word) {
     if (!text_.starts_with(word)) return false;
     text_.remove_prefix(word.size());
     return true;
@@ -100,6 +125,7 @@ class HeaderParser {
   std::optional<std::vector<std::int64_t>> take_shape() {
     if (!take('(')) return std::nullopt;
     std::vector<std::int64_t> shape;
+    shape.reserve(4);
     while (!take(')')) {
       skip_blanks();
       std::int64_t size = 0;

@@ -19,6 +19,7 @@
 #include "format/pickle/text.h"
 #include "format/quoted.h"
 #include "format/sentence.h"
+#include "format/sorted.h"
 #include "format/torch/arrays.h"
 #include "lib/try.h"
 
@@ -112,6 +113,7 @@ class Walk {
   Decoded<void> add_scalar(Ref value, Way way);
   Decoded<void> spend(std::uint64_t bytes);
   enum class Named : bool { No, Yes };
+  bool is_said(Way way) const noexcept;
   void leave_out(Way way, std::string_view why, Named named = Named::Yes);
   void leave_out_tensor(std::string_view why);
   std::string key_text(Ref key) const;
@@ -206,7 +208,12 @@ void Walk::leave_out_tensor(std::string_view why) {
   contents_.left_out.push_back(sentence("tensor ", quoted(name_), " is left out: ", why));
 }
 
-// Of an object that is left out the parts are not named too.
+// Whether leave_out() keeps its sentence. Of an object that is left out the parts are not named
+// too.
+bool Walk::is_said(Way way) const noexcept {
+  return !way.opaque && contents_.left_out_count < kSentencesMax;
+}
+
 void Walk::leave_out(Way way, std::string_view why, Named named) {
   if (way.opaque || ++contents_.left_out_count > kSentencesMax) return;
   const bool all = named == Named::Yes;
@@ -417,8 +424,10 @@ Decoded<void> Walk::visit_object(Ref object, Way way) {
     case Role::Unknown:
       break;
   }
-  leave_out(way, sentence("it is an object of the class ", quoted(tensors_.class_of(object)),
-                          ", which is not read, but for tensors that are its attributes"));
+  leave_out(way, is_said(way)
+                     ? sentence("it is an object of the class ", quoted(tensors_.class_of(object)),
+                                ", which is not read, but for tensors that are its attributes")
+                     : std::string());
   way.opaque = true;
   if (!graph_.cells(object).empty()) CAIRN_CHECK(enter(object, way, Inside::Plain));
   if (graph_.is(node.c, Kind::Dict)) return enter(node.c, way, Inside::State);
@@ -453,6 +462,8 @@ Decoded<void> Walk::add_tensor(Decoded<StoredTensor> tensor, Way way) {
 // ---- Metadata -----------------------------------------------------------------------------------
 
 Decoded<void> Walk::add_scalar(Ref value, Way way) {
+  // A pickle of 442 bytes can lead to a number of 300 digits a million times.
+  if (metadata_left_bytes_ == 0) return add_metadata({}, way);
   if (auto text = scalar_text(value)) return add_metadata(*std::move(text), way);
   leave_out(way, sentence("it is an integer of ", graph_.text(value).size(),
                           " bytes, which are too many to write its digits"));
@@ -517,6 +528,7 @@ Decoded<void> Walk::add_metadata(std::string text, Way way) {
   }
   const std::uint64_t cost = sizeof(KeyValues::value_type) + name_.size() + text.size();
   if (cost > metadata_left_bytes_) {
+    metadata_left_bytes_ = 0;  // what follows is left out too, without being made
     leave_out(way, "it is one of more numbers and texts than a pickle of its size may have");
     return {};
   }
@@ -568,10 +580,7 @@ void Walk::name_tensors() {
   const auto order = unique_names(
       all.size(), [&](std::size_t i) -> std::string& { return all[i].facts.name; }, tensor_steps_,
       "tensors");
-  std::vector<StoredTensor> sorted;
-  sorted.reserve(order.size());
-  for (const std::size_t i : order) sorted.push_back(std::move(all[i]));
-  all = std::move(sorted);
+  keep_in_order(all, order);
 }
 
 void Walk::name_metadata() {
@@ -579,10 +588,7 @@ void Walk::name_metadata() {
   const auto order = unique_names(
       all.size(), [&](std::size_t i) -> std::string& { return all[i].first; }, metadata_steps_,
       "numbers or texts");
-  KeyValues sorted;
-  sorted.reserve(order.size());
-  for (const std::size_t i : order) sorted.push_back(std::move(all[i]));
-  all = std::move(sorted);
+  keep_in_order(all, order);
 }
 
 }  // namespace

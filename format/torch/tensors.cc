@@ -6,6 +6,7 @@
 #include "format/checked.h"
 #include "format/dtype.h"
 #include "format/limits.h"
+#include "format/name_index.h"
 #include "format/quoted.h"
 #include "format/torch/refusals.h"
 #include "lib/try.h"
@@ -122,13 +123,35 @@ Decoded<std::vector<std::int64_t>> Tensors::numbers(Ref sequence) const {
 Decoded<void> Tensors::find_storages(const pickle::Pickle& pickle) {
   persistent_ = pickle.persistent;
   references_.reserve(persistent_.size());
-  storages_.reserve(persistent_.size());
-  position_of_.reserve(persistent_.size());
   for (const Ref each : persistent_) {
-    CAIRN_TRY(reference, add_storage(each));
-    references_.push_back(reference);
+    CAIRN_TRY(known, reference(each));
+    references_.push_back(known);
   }
+  add_storages();
   return {};
+}
+
+// In the order of their first references.
+void Tensors::add_storages() {
+  const auto count = static_cast<std::uint32_t>(references_.size());
+  NameIndex first_of(count);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    if (references_[i].is_storage) first_of.add(references_[i].key, i);
+  }
+  first_of.sort();
+  storages_.reserve(count);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    Reference& reference = references_[i];
+    if (!reference.is_storage) continue;
+    const std::uint32_t first = first_of.find(reference.key).value_or(i);
+    const bool is_known = reference.dtype != nullptr;
+    reference.storage =
+        first == i ? static_cast<std::uint32_t>(storages_.size()) : references_[first].storage;
+    if (first == i) storages_.push_back({reference.key, 0, is_known ? reference.dtype->bytes : 0});
+    Storage& storage = storages_[reference.storage];
+    if (is_known && !reference.is_meta)
+      storage.size_bytes = std::max(storage.size_bytes, reference.storage_bytes);
+  }
 }
 
 const Tensors::Reference* Tensors::reference_of(Ref value) const noexcept {
@@ -141,7 +164,7 @@ const Tensors::Reference* Tensors::reference_of(Ref value) const noexcept {
 // ('storage', a class, a key, a location, the number of elements), and in old files the part of it
 // that is meant: (its key, the first element, their number), or None. ('module', a class, …) in old
 // files is the class, with its source.
-Decoded<Tensors::Reference> Tensors::add_storage(Ref persistent) {
+Decoded<Tensors::Reference> Tensors::reference(Ref persistent) const {
   const Arguments id = elements_of(graph_[persistent].a);
   const std::string_view kind = id.empty() ? std::string_view() : graph_.text(id.front());
   if (kind == "module" && id.size() == 4 && graph_.is(id[1], Kind::Global)) return Reference();
@@ -153,7 +176,7 @@ Decoded<Tensors::Reference> Tensors::add_storage(Ref persistent) {
   }
   const std::string_view key = graph_.text(id[2]);
   const std::string_view type = graph_.text(graph_[id[1]].b);
-  Reference reference{.dtype = dtype_of_storage(type), .type = type};
+  Reference reference{.key = key, .dtype = dtype_of_storage(type), .type = type};
   reference.is_meta = graph_.text(id[3]) == "meta";
   const std::uint64_t element_bytes = reference.dtype == nullptr ? 1 : reference.dtype->bytes;
   const auto count = fits<std::uint64_t>(graph_[id[4]].integer);
@@ -161,14 +184,8 @@ Decoded<Tensors::Reference> Tensors::add_storage(Ref persistent) {
   if (!size)
     return broken("storage ", quoted(key),
                   " is said to have too many elements, or fewer than none");
+  reference.storage_bytes = *size;
   reference.size_bytes = *size;
-  const auto [at, is_new] = position_of_.emplace(key, static_cast<std::uint32_t>(storages_.size()));
-  if (is_new)
-    storages_.push_back({key, 0, reference.dtype == nullptr ? 0 : reference.dtype->bytes});
-  reference.storage = at->second;
-  Storage& storage = storages_[at->second];
-  if (reference.dtype != nullptr && !reference.is_meta)
-    storage.size_bytes = std::max(storage.size_bytes, *size);
   if (id.size() == 6 && !graph_.is(id[5], Kind::None)) {
     const Arguments part = elements_of(id[5]);
     const bool is_part =

@@ -9,7 +9,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "format/decode_error.h"
@@ -80,8 +79,10 @@ class Tensors {
  private:
   // A reference to a storage.
   struct Reference {
-    std::uint32_t storage = 0;
-    std::uint64_t offset_bytes = 0;  // in it
+    std::string_view key;       // of the storage
+    std::uint32_t storage = 0;  // its position in storages_
+    std::uint64_t storage_bytes = 0;
+    std::uint64_t offset_bytes = 0;  // of what is meant, in it
     std::uint64_t size_bytes = 0;
     const TorchDtype* dtype = nullptr;  // nullptr: not known
     std::string_view type;              // what the pickle calls it
@@ -100,7 +101,8 @@ class Tensors {
   };
 
   Arguments elements_of(pickle::Ref sequence) const;
-  Decoded<Reference> add_storage(pickle::Ref persistent);
+  Decoded<Reference> reference(pickle::Ref persistent) const;
+  void add_storages();
   const Reference* reference_of(pickle::Ref value) const noexcept;
   pickle::Ref class_ref(pickle::Ref callable) const;
   Call role_of_global(pickle::Ref global) const;
@@ -114,9 +116,8 @@ class Tensors {
   mutable pickle::Ref looked_up_ = pickle::kNone;  // nearly all calls are of one function
   mutable Call role_;                              // its
   std::vector<Storage> storages_;
-  std::unordered_map<std::string_view, std::uint32_t> position_of_;  // of a key in storages_
-  std::span<const pickle::Ref> persistent_;                          // ascending
-  std::vector<Reference> references_;  // of each of them; those that are none too
+  std::span<const pickle::Ref> persistent_;  // ascending
+  std::vector<Reference> references_;        // of each of them; those that are none too
 };
 
 }  // namespace cairn::format::torch

@@ -17,6 +17,7 @@
 #include "format/checked.h"
 #include "format/le.h"
 #include "format/limits.h"
+#include "format/name_index.h"
 #include "format/quoted.h"
 #include "format/sentence.h"
 #include "lib/try.h"
@@ -233,12 +234,11 @@ Decoded<void> set_apart(std::vector<Member>& members, const DirectoryPlace& plac
 }
 
 Decoded<void> check_names(const std::vector<Member>& members, const DirectoryPlace& place) {
-  std::vector<std::string_view> names;
-  names.reserve(members.size());
-  for (const Member& member : members) names.emplace_back(member.name);
-  std::ranges::sort(names);
-  const auto twice = std::ranges::adjacent_find(names);
-  if (twice == names.end()) return {};
+  NameIndex names(members.size());
+  for (const Member& member : members) names.add(member.name, 0);
+  names.sort();
+  const auto twice = names.find_twice();
+  if (!twice) return {};
   return corrupt(place.offset_bytes,
                  sentence("two members have the name ", format::quoted(*twice)));
 }
@@ -273,6 +273,7 @@ Decoded<DirectoryPlace> find_directory(std::span<const std::byte> tail, std::uin
 Decoded<std::vector<Member>> decode_directory(std::span<const std::byte> directory,
                                               const DirectoryPlace& place) {
   std::vector<Member> members;
+  members.reserve(std::min<std::uint64_t>(place.member_count, directory.size() / kEntryBytes));
   std::uint64_t at = place.offset_bytes;
   while (members.size() < place.member_count) {
     CAIRN_TRY(entry, decode_entry(directory, place, at));

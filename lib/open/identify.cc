@@ -341,16 +341,23 @@ std::string describe(std::string_view name, FileType type) {
 Error named_for_what_it_is(const os::File& file, Error error,
                            std::initializer_list<FileType> promised) {
   const auto type = identify(file);
-  if (!type || std::ranges::find(promised, *type) != promised.end()) return error;
+  const auto is_promised = [&](FileType each) {
+    return std::ranges::find(promised, each) != promised.end();
+  };
+  if (!type || is_promised(*type)) return error;
+  // Two bytes, which a length and a shard may begin with too, but no archive.
+  const bool is_pickle = *type == FileType::Pickle && is_promised(FileType::Zip);
   switch (*type) {
     case FileType::Empty:
     case FileType::CairnIndex:
     case FileType::Table:
     case FileType::Safetensors:
-    case FileType::Pickle:       // two bytes, which a length and a shard may begin with too
     case FileType::CatalogText:  // a word that a damaged index may hold
     case FileType::Unknown:
       return error;
+    case FileType::Pickle:
+      if (!is_pickle) return error;
+      [[fallthrough]];
     default:
       error.what = file.path() + ": is " + std::string(by_type(*type));
       return error;

@@ -68,17 +68,17 @@ class ArchiveReader {
 
   Result<void> read_weights(const Member& member) {
     CAIRN_CHECK(check(member));
-    CAIRN_TRY(head, read_zip_head(file(), member, 0));
+    CAIRN_TRY(data_offset, zip_data_offset(file(), member));
     std::string path = file().path() + ": member " + format::quoted(member.name);
     if (member.method == format::zip::kStored) {
       return read_hdf5_file(
-          {file(), {head.data_offset_bytes, member.size_bytes}, std::move(path), 0, 1, how_.whole},
-          decoded_, index_);
+          {file(), {data_offset, member.size_bytes}, std::move(path), 0, 1, how_.whole}, decoded_,
+          index_);
     }
     CAIRN_CHECK(check_memory({member.size_bytes, path,
                               "'unzip' writes the member as a file, which "
                               "opens without being decoded"}));
-    InflatedMember inflated(file(), member, head.data_offset_bytes);
+    InflatedMember inflated(file(), member, data_offset);
     constexpr std::uint64_t kBlockBytes = std::uint64_t{1} << 20;
     std::vector<std::byte> block;
     for (std::uint64_t done = 0; done < member.size_bytes; done += block.size()) {
@@ -100,13 +100,13 @@ class ArchiveReader {
       index_.left_out.push_back(error(member, "it is too long, and left out").what);
       return {};
     }
-    CAIRN_TRY(head, read_zip_head(file(), member, 0));
+    CAIRN_TRY(data_offset, zip_data_offset(file(), member));
     std::string text(member.size_bytes, '\0');
     const auto bytes = std::as_writable_bytes(std::span(text));
     if (member.method == format::zip::kStored) {
-      CAIRN_CHECK(file().read_at(head.data_offset_bytes, bytes));
+      CAIRN_CHECK(file().read_at(data_offset, bytes));
     } else {
-      InflatedMember inflated(file(), member, head.data_offset_bytes);
+      InflatedMember inflated(file(), member, data_offset);
       CAIRN_CHECK(inflated.read(bytes));
       CAIRN_CHECK(inflated.finish());
     }

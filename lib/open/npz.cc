@@ -134,7 +134,7 @@ class NpzReader {
   Result<format::TensorFacts> read(const Member& member) {
     const std::string_view why = unreadable(member);
     if (!why.empty()) return error(member, Code::Unsupported, std::string(why));
-    CAIRN_TRY(head, read_zip_head(file_, member, kUsualHeaderBytes));
+    CAIRN_TRY(head, read_zip_head(file_, member, kUsualHeaderBytes, head_));
     return is_deflated(member) ? decode(member, head) : in_place(member, head);
   }
 
@@ -192,6 +192,7 @@ class NpzReader {
   const os::File& file_;
   const bool whole_;
   const std::optional<DType> void_dtype_;
+  os::Bytes head_{kUsualHeaderBytes};  // of the member that is read
   std::vector<format::TensorFacts> tensors_;
   std::vector<std::string> left_out_;
   std::size_t left_out_count_ = 0;

@@ -43,6 +43,7 @@ Result<Restored> restore(const std::filesystem::path& path,
     OpenOptions opening{.verify = options.verify,
                         .follow_links = options.follow_links,
                         .expected = options.expected,
+                        .expected_digest = options.expected_digest,
                         .formats = options.formats,
                         .exec = options.exec};
     return internal::open_by<Restored>(

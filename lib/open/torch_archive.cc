@@ -55,25 +55,27 @@ Result<TorchArchive> TorchArchive::open(const os::File& file, format::FileRange 
 }
 
 TorchArchive::TorchArchive(const os::File& file, TorchMemory& memory, std::vector<Member> members)
-    : file_(&file), memory_(&memory), members_(std::move(members)) {
+    : file_(&file), memory_(&memory), members_(std::move(members)), records_(members_.size()) {
   if (members_.empty()) return;
   root_ = members_.front().name;
   root_.resize(std::min(root_.find('/'), root_.size() - 1) + 1);
-  records_.reserve(members_.size());
-  for (const Member& member : members_) {
-    if (member.name.starts_with(root_))
-      records_.emplace(std::string_view(member.name).substr(root_.size()), &member);
+  for (std::uint32_t i = 0; i < members_.size(); ++i) {
+    const std::string_view name = members_[i].name;
+    if (name.starts_with(root_)) records_.add(name.substr(root_.size()), i);
   }
+  records_.sort();
 }
 
 const Member* TorchArchive::record(std::string_view name) const {
   const auto found = records_.find(name);
-  return found == records_.end() ? nullptr : found->second;
+  return found ? &members_[*found] : nullptr;
 }
 
 bool TorchArchive::has_record_below(std::string_view folder) const {
-  return std::ranges::any_of(records_,
-                             [&](const auto& each) { return each.first.starts_with(folder); });
+  return std::ranges::any_of(members_, [&](const Member& member) {
+    return member.name.starts_with(root_) &&
+           std::string_view(member.name).substr(root_.size()).starts_with(folder);
+  });
 }
 
 Error TorchArchive::error(const Member& member, Code code, const std::string& why) const {

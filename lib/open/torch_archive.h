@@ -8,10 +8,10 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "format/facts.h"
+#include "format/name_index.h"
 #include "format/torch/contents.h"
 #include "lib/open/torch_memory.h"
 #include "lib/open/zip_file.h"
@@ -87,7 +87,8 @@ class TorchArchive {
   TorchMemory* memory_;
   std::vector<Member> members_;
   std::string root_;
-  std::unordered_map<std::string_view, const Member*> records_;  // by their names in the folder
+  // By their names in the folder, which are bytes of the members' names.
+  format::NameIndex records_;
 };
 
 }  // namespace cairn::internal

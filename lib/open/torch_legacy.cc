@@ -6,13 +6,13 @@
 #include <array>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "format/checked.h"
 #include "format/le.h"
 #include "format/limits.h"
+#include "format/name_index.h"
 #include "format/pickle/machine.h"
 #include "format/quoted.h"
 #include "format/torch/contents.h"
@@ -112,31 +112,32 @@ class LegacyReader {
 
   Result<std::vector<StoragePlace>> place_storages(const Pickles& pickles,
                                                    const std::vector<Storage>& storages) {
-    std::unordered_map<std::string_view, std::size_t> position_of;
+    format::NameIndex position_of(storages.size());
     std::vector<StoragePlace> places(storages.size(),
                                      {.missing = "the file does not list its storage"});
-    for (std::size_t i = 0; i < storages.size(); ++i) {
+    for (std::uint32_t i = 0; i < storages.size(); ++i) {
       if (storages[i].form == format::torch::PickledForm::None) {
-        position_of.emplace(storages[i].key, i);
+        position_of.add(storages[i].key, i);
         continue;
       }
       CAIRN_TRY(place, place_of_pickled(index_.memory(), storages[i], {pickles.head, 0}));
       places[i] = std::move(place);
     }
+    position_of.sort();
     const format::pickle::Graph& graph = pickles.all[4].graph;
     if (!graph.is(pickles.all[4].root, Kind::List))
       return corrupt("its last pickle is no list of storages");
     std::uint64_t at = pickles.size_bytes;
     for (const format::pickle::Ref key : graph.cells(pickles.all[4].root)) {
       const auto found = position_of.find(graph.text(key));
-      if (found == position_of.end() || !graph.is(key, Kind::Text))
+      if (!found || !graph.is(key, Kind::Text))
         return corrupt("it lists a storage that its tensors do not name, " +
                        format::quoted(graph.text(key)));
-      const Storage& storage = storages[found->second];
+      const Storage& storage = storages[*found];
       CAIRN_TRY(place, place_at(at, storage));
       // Where one ends behind the file, nobody knows where the next one begins.
       at = place.missing.empty() ? place.offset_bytes + place.size_bytes : size_bytes_;
-      places[found->second] = std::move(place);
+      places[*found] = std::move(place);
     }
     return places;
   }

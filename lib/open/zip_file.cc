@@ -67,20 +67,17 @@ Result<std::vector<zip::Member>> read_zip_members(const os::File& file, format::
 }
 
 std::span<const std::byte> ZipMemberHead::data(const zip::Member& member) const noexcept {
-  const auto all = std::span(bytes);
   const std::uint64_t begin =
-      std::min<std::uint64_t>(data_offset_bytes - member.header_offset_bytes, all.size());
-  return all.subspan(begin, std::min<std::uint64_t>(all.size() - begin, member.packed_bytes));
+      std::min<std::uint64_t>(data_offset_bytes - member.header_offset_bytes, bytes.size());
+  return bytes.subspan(begin, std::min<std::uint64_t>(bytes.size() - begin, member.packed_bytes));
 }
 
 Result<std::uint64_t> zip_data_offset(const os::File& file, const zip::Member& member) {
   std::array<std::byte, 256> usual;
   const std::size_t size = zip::kLocalHeaderBytes + member.name.size();
-  if (size > usual.size()) {
-    CAIRN_TRY(head, read_zip_head(file, member, 0));
-    return head.data_offset_bytes;
-  }
-  const auto bytes = std::span(usual).first(size);
+  os::Bytes longer(size > usual.size() ? size : 0);
+  const std::span<std::byte> bytes =
+      longer.size() == 0 ? std::span(usual).first(size) : std::span<std::byte>(longer);
   CAIRN_TRY(count, file.read_some_at(member.header_offset_bytes, bytes));
   const auto data_offset = zip::data_offset_bytes(bytes.first(count), member);
   if (!data_offset) return error_of(file.path(), data_offset.error());
@@ -88,16 +85,15 @@ Result<std::uint64_t> zip_data_offset(const os::File& file, const zip::Member& m
 }
 
 Result<ZipMemberHead> read_zip_head(const os::File& file, const zip::Member& member,
-                                    std::size_t data_bytes) {
+                                    std::size_t data_bytes, os::Bytes& buffer) {
   constexpr std::size_t kExtraBytes = 64;  // more than a ZIP64 field takes, and a time or two
-  ZipMemberHead head;
-  head.bytes.resize(zip::kLocalHeaderBytes + member.name.size() + kExtraBytes + data_bytes);
-  CAIRN_TRY(count, file.read_some_at(member.header_offset_bytes, head.bytes));
-  head.bytes.resize(count);
-  const auto data_offset = zip::data_offset_bytes(head.bytes, member);
+  const std::size_t size = zip::kLocalHeaderBytes + member.name.size() + kExtraBytes + data_bytes;
+  if (buffer.size() < size) buffer = os::Bytes(size);
+  const auto bytes = std::span(buffer).first(size);
+  CAIRN_TRY(count, file.read_some_at(member.header_offset_bytes, bytes));
+  const auto data_offset = zip::data_offset_bytes(bytes.first(count), member);
   if (!data_offset) return error_of(file.path(), data_offset.error());
-  head.data_offset_bytes = *data_offset;
-  return head;
+  return ZipMemberHead{bytes.first(count), *data_offset};
 }
 
 Result<void> check_stored_members(const os::File& file, const ExecOptions& exec) {
@@ -113,9 +109,9 @@ Result<void> check_stored_members(const os::File& file, const ExecOptions& exec)
   for (const zip::Member& member : members) total_bytes += member.size_bytes;
   const auto check = [&](std::size_t i) -> Result<std::uint64_t> {
     const zip::Member& member = members[i];
-    CAIRN_TRY(head, read_zip_head(file, member, 0));
+    CAIRN_TRY(data_offset, zip_data_offset(file, member));
     std::uint32_t crc32 = 0;
-    CAIRN_CHECK(for_each_block(file, head.data_offset_bytes, member.size_bytes,
+    CAIRN_CHECK(for_each_block(file, data_offset, member.size_bytes,
                                [&](auto block) { crc32 = zip::crc32(block, crc32); }));
     if (crc32 == member.crc32) return member.size_bytes;
     return Error{Code::Corrupt, 0,

@@ -23,17 +23,17 @@ Result<std::vector<format::zip::Member>> read_zip_members(const os::File& file,
 
 // The file's bytes from a member's local header on, and where among them the member's own begin.
 struct ZipMemberHead {
-  std::vector<std::byte> bytes;
+  std::span<const std::byte> bytes;
   std::uint64_t data_offset_bytes = 0;  // in the file
 
   // Those of the member's own bytes that were read along.
   std::span<const std::byte> data(const format::zip::Member& member) const noexcept;
 };
 
-// Reads the local header, and about `data_bytes` of what follows it. Errors: Io; those of
-// data_offset_bytes().
+// Reads the local header, and about `data_bytes` of what follows it, into the buffer, which grows
+// where it has to. Errors: Io; those of data_offset_bytes().
 Result<ZipMemberHead> read_zip_head(const os::File& file, const format::zip::Member& member,
-                                    std::size_t data_bytes);
+                                    std::size_t data_bytes, os::Bytes& buffer);
 
 // Where the member's own bytes begin in the file. The same errors.
 Result<std::uint64_t> zip_data_offset(const os::File& file, const format::zip::Member& member);

@@ -84,6 +84,14 @@ Tensor Checkpoint::tensor_at(std::size_t position) const noexcept {
   return state_->handle(position);
 }
 
+TensorRange Checkpoint::tensors_with_prefix(std::string_view prefix) const noexcept {
+  const format::IndexView& index = state_->index();
+  const auto first = begin() + static_cast<std::ptrdiff_t>(index.lower_bound(prefix));
+  const auto behind = std::ranges::partition_point(
+      first, end(), [&](std::string_view name) { return name.starts_with(prefix); }, &Tensor::name);
+  return {first, behind};
+}
+
 bool Checkpoint::contains(std::string_view name) const noexcept {
   return state_->index().find(name).has_value();
 }
@@ -93,6 +101,12 @@ Result<Tensor> Checkpoint::tensor(std::string_view name) const noexcept {
     CAIRN_TRY(position, state_->find(name));
     return state_->handle(position);
   });
+}
+
+std::optional<Digest128> Checkpoint::digest() const noexcept {
+  const auto digest = at_boundary(
+      [&]() -> Result<std::optional<Digest128>> { return internal::digest_of(state_->index()); });
+  return digest ? *digest : std::nullopt;
 }
 
 Result<Verification> Checkpoint::verify(const ExecOptions& exec) const noexcept {
@@ -172,6 +186,14 @@ Result<std::span<const std::byte>> Tensor::bytes() const noexcept {
   return at_boundary([&] { return owner_->bytes(position_); });
 }
 
+std::span<const std::int64_t> Tensor::strides() const noexcept {
+  return owner_->index().tensor(position_).strides;
+}
+
+Result<std::span<const std::byte>> Tensor::strided_bytes() const noexcept {
+  return at_boundary([&] { return owner_->strided_bytes(position_); });
+}
+
 Result<std::span<const std::byte>> Tensor::native_bytes(DType wanted,
                                                         std::size_t alignment) const noexcept {
   return at_boundary([&]() -> Result<std::span<const std::byte>> {
@@ -231,6 +253,7 @@ Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options,
                    parts.prefix.string() + ": its tensors are not the expected ones: " + *differs};
     }
   }
+  if (options.expected_digest) CAIRN_CHECK(check_digest(parts, *options.expected_digest));
   const std::shared_ptr<OpenCheckpoint> state(new OpenCheckpoint(std::move(parts), options));
   CAIRN_CHECK(state->place_shards());
   if (options.access == Access::Private) CAIRN_CHECK(state->shards_.decode_all());

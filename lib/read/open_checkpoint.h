@@ -126,6 +126,7 @@ class OpenCheckpoint {
   // ---- read.cc: bytes ----
 
   Result<std::span<const std::byte>> bytes(std::size_t position) const;
+  Result<std::span<const std::byte>> strided_bytes(std::size_t position) const;
   Result<std::span<std::byte>> native(std::size_t position, DType wanted,
                                       std::size_t alignment) const;
   Result<Strings> strings(std::size_t position, Slice slice) const;
@@ -151,6 +152,8 @@ class OpenCheckpoint {
   Result<std::uint64_t> check_whole(ScanPlan& plan, ByteSource source, const ExecOptions& exec);
   // Where a tensor lies that can be viewed: in one place, native, checked.
   Result<format::Span> checked_span(std::size_t position) const;
+  // The same, and row-major.
+  Result<format::Span> row_major_span(std::size_t position) const;
   // The strings of a request. With `copies` they are views into these and not into the mapping.
   Result<std::vector<std::string_view>> place_strings(
       std::size_t position, Slice slice, std::vector<std::vector<std::byte>>* copies) const;
@@ -176,6 +179,12 @@ class OpenCheckpoint {
 // The difference between what is there and what a caller expects; nothing: none. At most ten lines.
 std::optional<std::string> difference(const format::IndexView& index,
                                       std::span<const TensorSpec> expected);
+
+// What Checkpoint::digest() says.
+std::optional<Digest128> digest_of(const format::IndexView& index);
+
+// Invalid: the checkpoint has another digest, or none.
+Result<void> check_digest(const Parts& parts, const Digest128& expected);
 
 // What a tensor is, without its bytes.
 TensorSpec spec_of(const format::IndexView::Tensor& tensor);

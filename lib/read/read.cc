@@ -77,8 +77,19 @@ Result<std::vector<std::string_view>> stored_strings(const OpenCheckpoint& check
 }  // namespace
 
 Result<std::span<const std::byte>> OpenCheckpoint::bytes(std::size_t position) const {
+  CAIRN_TRY(span, row_major_span(position));
+  return std::span<const std::byte>(shards_.in_memory(span));
+}
+
+Result<std::span<const std::byte>> OpenCheckpoint::strided_bytes(std::size_t position) const {
   CAIRN_TRY(span, checked_span(position));
   return std::span<const std::byte>(shards_.in_memory(span));
+}
+
+Result<format::Span> OpenCheckpoint::row_major_span(std::size_t position) const {
+  if (!index().tensor(position).strides.empty())
+    return refused(position, "is not stored row-major: use values() or read()");
+  return checked_span(position);
 }
 
 Result<format::Span> OpenCheckpoint::checked_span(std::size_t position) const {
@@ -93,8 +104,6 @@ Result<format::Span> OpenCheckpoint::checked_span(std::size_t position) const {
   if (swap_width(tensor) != 1u) {
     return refused(position, "is stored big-endian: use values() or read()");
   }
-  if (!tensor.strides.empty())
-    return refused(position, "is not stored row-major: use values() or read()");
   CAIRN_CHECK(shards_.ensure_not_faulted(span->shard));
   CAIRN_CHECK(checks_.ensure(position));
   CAIRN_CHECK(shards_.fetch(*span));
@@ -125,7 +134,7 @@ Result<void> OpenCheckpoint::match_dtype(std::size_t position, DType wanted) con
 Result<std::span<std::byte>> OpenCheckpoint::native(std::size_t position, DType wanted,
                                                     std::size_t alignment) const {
   CAIRN_CHECK(match_dtype(position, wanted));
-  CAIRN_TRY(span, checked_span(position));
+  CAIRN_TRY(span, row_major_span(position));
   const std::span<std::byte> memory = shards_.in_memory(span);
   void* address = memory.data();
   std::size_t room = memory.size() + alignment;

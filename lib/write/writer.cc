@@ -65,6 +65,11 @@ Writer::~Writer() = default;
 Result<void> Writer::write(std::string_view name, std::span<const std::byte> bytes) noexcept {
   return write_all(std::array{NamedBytes{name, bytes}}, {.threads_max = 1});
 }
+Result<void> Writer::write_elements(std::string_view name, DType dtype,
+                                    std::span<const std::byte> bytes) noexcept {
+  const auto matches = at_boundary([&] { return state_->match_dtype(name, dtype); });
+  return matches ? write(name, bytes) : matches;
+}
 Result<void> Writer::write_all(std::span<const NamedBytes> tensors,
                                const ExecOptions& exec) noexcept {
   return at_boundary([&] { return state_->write_all(tensors, exec); });

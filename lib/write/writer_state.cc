@@ -63,6 +63,16 @@ Result<std::size_t> Writer::State::find(std::string_view name) const {
   return static_cast<std::size_t>(at - specs_.begin());
 }
 
+Result<void> Writer::State::match_dtype(std::string_view name, DType dtype) const {
+  CAIRN_TRY(tensor, find(name));
+  const DType own = specs_[tensor].dtype;
+  if (own == dtype) return {};
+  return Error{Code::Invalid, 0,
+               prefix_.string() + ": tensor " + format::quoted(name) + " is " +
+                   std::string(cairn::name(own)) + ", and the elements are " +
+                   std::string(cairn::name(dtype))};
+}
+
 Result<void> Writer::State::tie(std::string_view name, std::string_view same_as) {
   const std::lock_guard lock(prepare_mutex_);
   CAIRN_TRY(alias, find(name));

@@ -42,6 +42,8 @@ class Writer::State {
     before_publishing_ = std::move(check);
   }
   void created_at(std::int64_t created_ns) { created_ns_ = created_ns; }
+  // Invalid: the tensor has another dtype. NotFound.
+  Result<void> match_dtype(std::string_view name, DType dtype) const;
   void swept() { swept_ = true; }
   std::span<const std::string> warnings() const noexcept { return warnings_; }
   const os::Directory& directory() const noexcept { return directory_; }

@@ -32,6 +32,8 @@ STRANGERS = (
     ("other.npy", b"GGUF\x03\x00\x00\x00", "byte 8: the file ends in its header"),
     ("model.gguf", b"GGUF\x03\x00\x00\x00", "byte 8: the file ends in its header"),
     ("model.pkl", b"\x80\x04\x95 pickled", "a Python pickle, which can run code"),
+    ("plain.pt", b"\x80\x04\x95 pickled", "a Python pickle, which can run code"),
+    ("pickled.npz", b"\x80\x04\x95 pickled", "a Python pickle, which can run code"),
     ("flax_model.msgpack", b"\x81\xa6params\x81\xa1w\xc7\x00\x01", "a msgpack file, such as flax writes"),
     ("program.pte", b"\x10\0\0\0ET12" + bytes(9), "an ExecuTorch program (.pte)"),
     ("model.ort", b"\x10\0\0\0ORTM" + bytes(9), "a model in ONNX Runtime's own format (.ort)"),

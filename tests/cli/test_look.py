@@ -128,6 +128,19 @@ class Look(CommandTest):
                                           {"dtype": "float32", "tensors": 2, "elements": 3, "bytes": 12}])
         self.assertIn({"key": "words", "value": words}, said["safetensors_metadata"])
 
+    def test_info_says_the_digest_where_there_is_one_and_it_stays_through_formats(self):
+        path = self.model({"a": ("F32", [2], floats(1, 2)), "b": ("F32", [1], floats(3))})
+        self.assertIsNone(self.cairn("info", path, "--json", exit=YES).json["digest"])
+        self.assertNotIn("digest", self.cairn("info", path, exit=YES).text)
+        self.cairn("import", path, exit=YES)
+        digest = self.cairn("info", path, "--json", exit=YES).json["digest"]
+        self.assertRegex(digest, "^[0-9a-f]{32}$")
+        self.assertIn("digest      %s\n" % digest, self.cairn("info", path, exit=YES).text)
+        self.cairn("convert", path, "copy", "--to", "cairn", exit=YES)
+        self.assertEqual(self.cairn("info", "copy", "--json", exit=YES).json["digest"], digest)
+        self.cairn("convert", path, "other", "--to", "cairn", "--rename", "a=c", exit=YES)
+        self.assertNotEqual(self.cairn("info", "other", "--json", exit=YES).json["digest"], digest)
+
     # ---- stat
 
     def stat(self, dtype, shape, data, *more):

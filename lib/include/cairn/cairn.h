@@ -21,6 +21,8 @@
 #include "cairn/saver.h"
 #include "cairn/sigbus_guard.h"
 #include "cairn/tensor.h"
+#include "cairn/tensor_iterator.h"
+#include "cairn/verification.h"
 #include "cairn/version.h"
 #include "cairn/watcher.h"
 #include "cairn/writer.h"

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +17,8 @@
 #include "cairn/export.h"
 #include "cairn/format_options.h"
 #include "cairn/tensor.h"
+#include "cairn/tensor_iterator.h"
+#include "cairn/verification.h"
 
 namespace cairn {
 
@@ -69,16 +72,19 @@ struct OpenOptions {
   bool follow_links = false;
   // If not empty: the checkpoint must have exactly these tensors. Else open returns Invalid, and
   // the message says what differs.
-  std::span<const TensorSpec> expected;
-  FormatOptions formats;
-  ExecOptions exec;  // for Verify::Full and Access::Copy
+  std::span<const TensorSpec> expected = {};
+  // The checkpoint must have this Checkpoint::digest(), else open returns Invalid. With it a
+  // program opens the model that it was tested with, and no other.
+  std::optional<Digest128> expected_digest = {};
+  FormatOptions formats = {};
+  ExecOptions exec = {};  // for Verify::Full and Access::Copy
 };
 
 // One request of Checkpoint::read.
 struct Read {
-  std::string_view name;
-  Slice slice;
-  std::span<std::byte> out;
+  std::string_view name = {};
+  Slice slice = {};
+  std::span<std::byte> out = {};
 };
 
 // The place of this process among the processes of one host that read the same files at the same
@@ -91,25 +97,12 @@ struct ReaderPartition {
   unsigned count = 1;
 };
 
-// A range of bytes whose checksum is not the stored one. If `tensor` is empty, the range is the
-// header of the shard, or padding.
-struct Damage {
-  std::string tensor;
-  std::string shard;
-  std::uint64_t offset_bytes = 0;  // in the shard
-  std::uint64_t size_bytes = 0;
-  std::uint32_t stored_crc32c = 0;
-  std::uint32_t computed_crc32c = 0;
-};
+class Checkpoint;
 
-// The result of Checkpoint::verify.
-struct Verification {
-  std::uint64_t bytes_checked = 0;  // bytes with a stored checksum; shared ranges count once
-  // Bytes of tensors without a stored checksum. Damage in them cannot be found. In a safetensors
-  // file these are all bytes of tensors; in files that Cairn or TensorFlow wrote there are none.
-  std::uint64_t unchecked_bytes = 0;
-  std::vector<Damage> damage;  // in the order of the shards; empty: none
-};
+// open(…)->tensor("w") on a temporary Result does not compile: the Tensor would outlive the
+// Checkpoint. Keep the Result in a variable.
+template <>
+inline constexpr bool hands_out_views<Checkpoint> = true;
 
 // An open checkpoint: its index, and its shards, each mapped once. It never changes. It is cheap to
 // copy: copies share the mappings.
@@ -132,7 +125,8 @@ class CAIRN_API Checkpoint {
   // catalog is not whole, the message names the newest one that is), Corrupt (index digest, block
   // checksum, a span outside its shard, the size of a shard), Unsupported (a newer format, or a
   // file that is no checkpoint; the message says what it is), Unsafe (a shard is no regular file,
-  // or a link leaves the directory), Invalid (`expected` differs), Busy (the checkpoint was
+  // or a link leaves the directory), Invalid (`expected` or `expected_digest`
+  // differs), Busy (the checkpoint was
   // replaced eight times while it was opened), Io, OutOfMemory, Cancelled. Threads: writers may
   // save, replace and prune at the same time. The result is always one whole checkpoint of theirs.
   // Cost: O(index), from 13 µs. Verify::Full, Access::Copy and a V1 checkpoint read every byte. A
@@ -156,6 +150,12 @@ class CAIRN_API Checkpoint {
   std::optional<std::string_view> metadata(std::string_view key) const noexcept;
   std::size_t metadata_count() const noexcept;
   KeyValue metadata_at(std::size_t position) const noexcept;
+
+  // All of it: for (const auto& [key, value] : checkpoint.metadata()).
+  auto metadata() const noexcept {
+    return std::views::iota(std::size_t{0}, metadata_count()) |
+           std::views::transform([this](std::size_t i) { return metadata_at(i); });
+  }
 
   // The same for the __metadata__ of safetensors, which is a separate list, in the order of the
   // file.
@@ -181,6 +181,13 @@ class CAIRN_API Checkpoint {
   // tensor_count(), else the program aborts.
   Tensor tensor_at(std::size_t position) const noexcept;
 
+  // All tensors, in the same order: for (const cairn::Tensor& tensor : checkpoint).
+  TensorIterator begin() const noexcept { return {state_.get(), 0}; }
+  TensorIterator end() const noexcept { return {state_.get(), tensor_count()}; }
+
+  // The tensors whose names begin with `prefix`. Cost: O(log tensors).
+  TensorRange tensors_with_prefix(std::string_view prefix) const noexcept;
+
   // Whether there is a tensor of this name. Cost: O(log tensors), also if there is none.
   bool contains(std::string_view name) const noexcept;
 
@@ -188,6 +195,13 @@ class CAIRN_API Checkpoint {
   // tensors). If there is none, the search for similar names takes up to a millisecond; contains()
   // does without that search.
   Result<Tensor> tensor(std::string_view name) const noexcept;
+
+  // The digest of the contents: names, dtypes, shapes and values, and neither metadata nor the
+  // places of the bytes. So it is the same in every format, and after every copy, import, export
+  // and convert that keeps names and values. std::nullopt: not every tensor has a content_hash(),
+  // as in files that Cairn neither wrote nor imported. It says what the index says: verify() tells
+  // whether the bytes are so. Cost: O(tensors), 16 bytes each. FORMAT.md has its definition.
+  std::optional<Digest128> digest() const noexcept;
 
   // Compares every byte with its checksum. Reads the files and not the mappings, so that no page
   // fault can end the process (with Access::Copy it reads the memory). Also checks three things

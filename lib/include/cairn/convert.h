@@ -36,10 +36,10 @@ enum class Link : std::uint8_t {
 CAIRN_API std::string_view name(Link link) noexcept;
 
 struct TransferOptions {
-  std::filesystem::path output;  // a prefix; empty: the new index goes next to the payload
-  Link link = Link::Auto;        // with `output`: how the shards get their new names
-  bool replace = false;          // an existing checkpoint may be replaced
-  bool follow_links = false;     // for the source, as OpenOptions::follow_links
+  std::filesystem::path output = {};  // a prefix; empty: the new index goes next to the payload
+  Link link = Link::Auto;             // with `output`: how the shards get their new names
+  bool replace = false;               // an existing checkpoint may be replaced
+  bool follow_links = false;          // for the source, as OpenOptions::follow_links
   // How long to wait while another process publishes under the target prefix. Afterwards the call
   // returns Busy. 0: do not wait; max(): wait without a limit.
   std::chrono::milliseconds lock_wait{30'000};
@@ -47,7 +47,7 @@ struct TransferOptions {
   // False: it is an error.
   bool allow_lossy = false;
   // Convert: only the tensors of these names. Nothing: all. A name that no tensor has is NotFound.
-  std::optional<std::vector<std::string>> tensors;
+  std::optional<std::vector<std::string>> tensors = {};
   // Convert to Format::Safetensors. 0: one file. Else `output` is a directory, as the Hugging Face
   // libraries write one: each file has tensors of at most so many bytes; a larger tensor has a file
   // of its own.
@@ -56,14 +56,14 @@ struct TransferOptions {
   // `names` gives. With other names than the stored ones the object graph is left out, which knows
   // only those.
   TensorNames names = TensorNames::Stored;
-  Renaming renaming;
+  Renaming renaming = {};
   // Convert: new dtypes, at most one for each dtype. A dtype that no tensor has is a warning.
-  std::vector<Cast> casts;
+  std::vector<Cast> casts = {};
   // Import of a file that is not TensorFlow's: read each byte once for its checksum and hash.
   // False: read only what the file says of its tensors; they cannot be checked.
   bool sums = true;
-  FormatOptions formats;  // import, export, convert: for the source
-  ExecOptions exec;
+  FormatOptions formats = {};  // import, export, convert: for the source
+  ExecOptions exec = {};
 };
 
 struct Transfer {

@@ -82,7 +82,7 @@ struct RemoveOptions {
   bool dry_run = false;  // change nothing
   std::string latest_filename = "checkpoint";
   std::chrono::milliseconds lock_wait{30'000};  // as in SaverOptions
-  std::stop_token stop;
+  std::stop_token stop = {};
 };
 
 struct Removed {

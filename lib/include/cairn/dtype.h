@@ -4,6 +4,7 @@
 // (tensorflow/core/framework/types.proto), so that an entry of a bundle needs no translation. The
 // names are TensorFlow's Python names.
 
+#include <bit>
 #include <complex>
 #include <cstdint>
 #include <optional>
@@ -61,13 +62,28 @@ CAIRN_API std::optional<DType> dtype_from_name(std::string_view name) noexcept;
 // cannot be stored.
 CAIRN_API std::uint32_t element_bytes(DType dtype) noexcept;
 
-// 16-bit floats as bits. Convert them with an arithmetic library of your choice.
+// 16-bit floats as bits: IEEE 754's binary16, and the upper half of a float.
 struct Half {
   std::uint16_t bits;
 };
 struct BFloat16 {
   std::uint16_t bits;
 };
+
+// The same value; every one has a float. A NaN keeps its sign and its payload.
+constexpr float to_float(BFloat16 value) noexcept {
+  return std::bit_cast<float>(std::uint32_t{value.bits} << 16);
+}
+constexpr float to_float(Half value) noexcept {
+  const std::uint32_t sign = std::uint32_t{value.bits & 0x8000u} << 16;
+  const std::uint32_t magnitude = value.bits & 0x7fffu;
+  if (magnitude >= 0x7c00)  // infinite, or no number
+    return std::bit_cast<float>(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
+  if (magnitude >= 0x0400)  // the exponent's bias is 15 there, and 127 here
+    return std::bit_cast<float>(sign | ((magnitude << 13) + (112u << 23)));
+  const float tiny = static_cast<float>(magnitude) * 0x1p-24f;
+  return sign == 0 ? tiny : -tiny;
+}
 
 // The dtype of a C++ type in Tensor::as<T>() and values<T>(). Specialise it for your own types, for
 // example Eigen::bfloat16. These have no C++ type of their own:

@@ -55,6 +55,11 @@ namespace detail {
 
 }  // namespace detail
 
+// Whether values of T own what the handles and views that they give out refer to. A temporary
+// Result of such a T has no ->, since what was got by it would refer to nothing afterwards.
+template <class T>
+inline constexpr bool hands_out_views = false;
+
 // A value of type T, or the error that prevented it. To read the value of a failed Result (with *
 // or ->), or the error of a successful one, is a bug of the caller: the program prints a message to
 // stderr and aborts.
@@ -73,12 +78,31 @@ class [[nodiscard]] Result {
   T& operator*() & noexcept { return checked(); }
   const T& operator*() const& noexcept { return const_cast<Result*>(this)->checked(); }
   T&& operator*() && noexcept { return std::move(checked()); }
-  T* operator->() noexcept { return &checked(); }
-  const T* operator->() const noexcept { return &**this; }
+  // By value, so that a loop over a temporary keeps it: for (const auto& tensor : *open(path)).
+  T operator*() && noexcept
+    requires hands_out_views<T>
+  {
+    return std::move(checked());
+  }
+  T* operator->() & noexcept { return &checked(); }
+  const T* operator->() const& noexcept { return &**this; }
+  T* operator->() && noexcept { return &checked(); }
+  T* operator->() &&
+    requires hands_out_views<T>
+  = delete;
+
+  // The same as *: it does not throw, as that of std::expected does.
+  T& value() & noexcept { return **this; }
+  const T& value() const& noexcept { return **this; }
+  T value() && noexcept { return *std::move(*this); }
 
   template <class U>
   T value_or(U&& other) const& {
     return has_value() ? **this : static_cast<T>(std::forward<U>(other));
+  }
+  template <class U>
+  T value_or(U&& other) && {
+    return has_value() ? *std::move(*this) : static_cast<T>(std::forward<U>(other));
   }
 
   const E& error() const& noexcept { return const_cast<Result*>(this)->failed(); }
@@ -98,6 +122,12 @@ class [[nodiscard]] Result {
   auto transform(F&& change) && -> Result<std::remove_cvref_t<std::invoke_result_t<F, T&&>>, E> {
     if (!has_value()) return std::move(*this).error();
     return std::invoke(std::forward<F>(change), *std::move(*this));
+  }
+  // What `instead` makes of the error, a Result of the same type.
+  template <class F>
+  Result or_else(F&& instead) && {
+    if (has_value()) return std::move(*this);
+    return std::invoke(std::forward<F>(instead), std::move(*this).error());
   }
 
  private:
@@ -135,6 +165,11 @@ class [[nodiscard]] Result<void, E> {
   auto and_then(F&& next) const -> std::invoke_result_t<F> {
     if (!ok_) return error_;
     return std::invoke(std::forward<F>(next));
+  }
+  template <class F>
+  Result or_else(F&& instead) && {
+    if (ok_) return {};
+    return std::invoke(std::forward<F>(instead), std::move(error_));
   }
 
  private:

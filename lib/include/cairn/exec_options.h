@@ -18,9 +18,9 @@ struct ExecOptions {
   // only.
   unsigned threads_max = 0;
   // After a stop request the call returns Cancelled, and leaves nothing half-published.
-  std::stop_token stop;
+  std::stop_token stop = {};
   // The calling thread calls it, at most 10 times per second.
-  std::function<void(const Progress&)> progress;
+  std::function<void(const Progress&)> progress = {};
 };
 
 }  // namespace cairn

@@ -48,14 +48,15 @@ enum class IoMethod : std::uint8_t {
 CAIRN_API std::string_view name(IoMethod method) noexcept;
 
 struct RestoreOptions {
-  std::optional<IoMethod> method;  // std::nullopt: the table above decides
+  std::optional<IoMethod> method = {};  // std::nullopt: the table above decides
   // With Full the checksums are computed while the bytes are read, which does not slow down a cold
   // restore. With IoMethod::Map, Full reads all bytes.
   Verify verify = Verify::Full;
-  bool follow_links = false;             // as in OpenOptions
-  std::span<const TensorSpec> expected;  // as in OpenOptions
-  FormatOptions formats;
-  ExecOptions exec;
+  bool follow_links = false;                      // as in OpenOptions
+  std::span<const TensorSpec> expected = {};      // as in OpenOptions
+  std::optional<Digest128> expected_digest = {};  // as in OpenOptions
+  FormatOptions formats = {};
+  ExecOptions exec = {};
 };
 
 struct Restored {
@@ -69,6 +70,9 @@ struct Restored {
   std::uint64_t available_bytes = 0;  // memory, before the call; 0: the system does not tell
   std::string file_system;            // "ext4"; "0x12345678" if Cairn has no name for it
 };
+
+template <>
+inline constexpr bool hands_out_views<Restored> = true;
 
 // Opens the checkpoint as Checkpoint::open() does, and reads all its bytes. Errors: those of open;
 // Corrupt (a checksum, with Verify::Full); Unsupported (IoMethod::Direct was requested, and the

@@ -71,11 +71,11 @@ CAIRN_API Result<Salvageable> salvageable(const std::filesystem::path& source,
                                           bool follow_links = false) noexcept;
 
 struct SalvageOptions {
-  std::filesystem::path output;                 // a prefix, required
+  std::filesystem::path output = {};            // a prefix, required
   bool replace = false;                         // an existing checkpoint may be replaced
   bool follow_links = false;                    // for the source, as in OpenOptions
   std::chrono::milliseconds lock_wait{30'000};  // as in TransferOptions
-  ExecOptions exec;
+  ExecOptions exec = {};
 };
 
 struct Salvaged {

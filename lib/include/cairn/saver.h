@@ -75,18 +75,19 @@ struct SaverOptions {
   // that waits gets the lock next.
   std::chrono::milliseconds lock_wait{30'000};
   std::uint64_t staging_bytes_max = 256u << 20;  // save_async: how many bytes may be copied
-  ExecOptions exec;  // for every save; a stop request here ends all later saves too
+  ExecOptions exec = {};  // for every save; a stop request here ends all later saves too
   // Seconds since the epoch; empty: the system's clock. For tests and simulations.
-  std::function<double()> clock;
+  std::function<double()> clock = {};
 };
 
 // The options of one save.
 struct SaveOptions {
-  std::optional<std::int64_t> step;                     // the prefix is NAME-STEP; without: NAME
-  std::string meta_graph;                               // bytes of P.meta; empty: none
-  std::vector<std::pair<std::string, double>> metrics;  // for Retention::best_by
-  std::vector<std::pair<std::string, std::string>> metadata;
-  std::vector<std::pair<std::string, std::string>> safetensors_metadata;  // as in WriterOptions
+  std::optional<std::int64_t> step = {};  // the prefix is NAME-STEP; without: NAME
+  std::string meta_graph = {};            // bytes of P.meta; empty: none
+  std::vector<std::pair<std::string, double>> metrics = {};  // for Retention::best_by
+  std::vector<std::pair<std::string, std::string>> metadata = {};
+  std::vector<std::pair<std::string, std::string>> safetensors_metadata =
+      {};               // as in WriterOptions
   bool pinned = false;  // retention never removes the checkpoint
   // Decides what happens if a checkpoint of this name exists and the save would lose something: a
   // tensor would disappear or change its dtype or shape, an index cannot be read, or it is a V1
@@ -95,15 +96,15 @@ struct SaveOptions {
   bool replace = true;
   // The checkpoint whose tensors are saved again. If it has the prefix of this save, and another
   // process has published there since it was opened, the save returns Busy and changes nothing.
-  std::optional<Checkpoint> read_from;
-  std::optional<ExecOptions> exec;  // for this save, instead of SaverOptions::exec
+  std::optional<Checkpoint> read_from = {};
+  std::optional<ExecOptions> exec = {};  // for this save, instead of SaverOptions::exec
 };
 
 // A tensor and its bytes, as in Writer::write. A String tensor has its elements in `strings`.
 struct NamedTensor {
-  TensorSpec spec;
-  std::span<const std::byte> bytes;
-  std::span<const std::string_view> strings;
+  TensorSpec spec = {};
+  std::span<const std::byte> bytes = {};
+  std::span<const std::string_view> strings = {};
 };
 
 struct Saved {

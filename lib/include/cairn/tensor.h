@@ -42,9 +42,9 @@ struct OpaqueDType {
 
 // The description of a tensor, without its bytes.
 struct TensorSpec {
-  std::string name;  // bytes, not necessarily UTF-8
+  std::string name = {};  // bytes, not necessarily UTF-8
   DType dtype{};
-  std::vector<std::int64_t> shape;
+  std::vector<std::int64_t> shape = {};
   OpaqueDType opaque{};  // for DType::Opaque only
 };
 
@@ -116,6 +116,13 @@ class CAIRN_API Tensor {
   // values() or strings()).
   Result<std::span<const std::byte>> bytes() const noexcept;
 
+  // The distance in elements between neighbours in each dimension, as stored. Empty: row-major.
+  std::span<const std::int64_t> strides() const noexcept;
+
+  // The stored bytes in the mapping, in the order that strides() gives; also for a tensor that is
+  // not row-major, which bytes() refuses. Errors: the other ones of bytes().
+  Result<std::span<const std::byte>> strided_bytes() const noexcept;
+
   // The elements in the mapping, without a copy. Errors: those of bytes(); Invalid (the tensor has
   // another dtype; the message names it); Unsupported (the address of the first element does not
   // have the alignment of T, as in most files that TensorFlow wrote: use values()).
@@ -163,6 +170,7 @@ class CAIRN_API Tensor {
 
  private:
   friend class internal::OpenCheckpoint;
+  friend class TensorIterator;
   Tensor(const internal::OpenCheckpoint* owner, std::size_t position) noexcept
       : owner_(owner), position_(position) {}
 

@@ -19,7 +19,7 @@ namespace cairn {
 struct WatcherOptions {
   // A text that cursor() of a Watcher of this directory returned. Empty: begin with the oldest
   // checkpoint in the catalog.
-  std::string cursor;
+  std::string cursor = {};
   // Behave as TensorFlow's checkpoints_iterator: return the latest checkpoint only, see Watcher.
   bool only_latest = false;
   std::string latest_filename = "checkpoint";  // the catalog's name

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,22 +24,22 @@ namespace cairn {
 struct WriterAccess;
 
 struct WriterOptions {
-  std::optional<std::int64_t> step;
-  std::vector<std::pair<std::string, std::string>> metadata;
+  std::optional<std::int64_t> step = {};
+  std::vector<std::pair<std::string, std::string>> metadata = {};
   // The __metadata__ of safetensors, in UTF-8, for P.cairn and the header of the universal shard.
   // Keys about the file itself are not copied: total_size becomes the size of the tensors, and
   // Cairn's own keys ("cairn.") are left out. A header without "format" gets the format "pt".
-  std::vector<std::pair<std::string, std::string>> safetensors_metadata;
+  std::vector<std::pair<std::string, std::string>> safetensors_metadata = {};
   bool tensorflow_index = true;  // write P.index, so that TensorFlow opens the checkpoint
   bool cairn_index = true;       // write P.cairn; at least one of both indexes must be written
   unsigned alignment_bytes = 0;  // 0: the universal shard. Else the alignment of every tensor, a
                                  // power of two, 64 … 4096; the shard has no safetensors header
-  std::string meta_graph;        // bytes of P.meta; empty: none
+  std::string meta_graph = {};   // bytes of P.meta; empty: none
   bool replace = true;           // false: commit() returns Exists if the prefix has a checkpoint
   // The checkpoint whose tensors are written again. If it has the same prefix, and another process
   // has published there since it was opened, commit() returns Busy: else the newer save would be
   // lost.
-  std::optional<Checkpoint> read_from;
+  std::optional<Checkpoint> read_from = {};
   // How long commit() waits while another process publishes under the prefix. 0: do not wait;
   // max(): wait without a limit.
   std::chrono::milliseconds lock_wait{30'000};
@@ -46,8 +47,8 @@ struct WriterOptions {
 
 // The name of a tensor and all its bytes, row-major and little-endian. The caller owns the bytes.
 struct NamedBytes {
-  std::string_view name;
-  std::span<const std::byte> bytes;
+  std::string_view name = {};
+  std::span<const std::byte> bytes = {};
 };
 
 // Writes one checkpoint. Create it with the specs of the tensors, give the bytes in any order, then
@@ -85,6 +86,15 @@ class CAIRN_API Writer {
   // Invalid (the size is wrong; the tensor is written already; it is a string tensor), Unsupported
   // (at the first bytes: the file system has no locks, which commit() needs), Io, NoSpace.
   Result<void> write(std::string_view name, std::span<const std::byte> bytes) noexcept;
+
+  // The same for the elements of a vector, an array or a span, whose type must be the tensor's
+  // (dtype_of). Errors: those above; Invalid (the tensor has another dtype).
+  template <std::ranges::contiguous_range Elements>
+    requires(dtype_of<std::ranges::range_value_t<Elements>> != DType::Invalid)
+  Result<void> write(std::string_view name, const Elements& elements) noexcept {
+    const std::span<const std::ranges::range_value_t<Elements>> all(elements);
+    return write_elements(name, dtype_of<std::ranges::range_value_t<Elements>>, std::as_bytes(all));
+  }
 
   // Writes all bytes of these tensors, like one write() for each, but on up to four cores: one core
   // copies into the page cache, the others compute checksum and hash, and the disk begins to write
@@ -138,6 +148,8 @@ class CAIRN_API Writer {
  private:
   friend struct WriterAccess;
   class CAIRN_LOCAL State;
+  Result<void> write_elements(std::string_view name, DType dtype,
+                              std::span<const std::byte> bytes) noexcept;
   explicit Writer(std::unique_ptr<State> state) noexcept;
   std::unique_ptr<State> state_;
 };

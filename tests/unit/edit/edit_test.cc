@@ -272,7 +272,7 @@ TEST_CASE("a malformed checkpoint is refused, or holds the same when merged and 
       continue;
     }
     if (!done) continue;  // a byte order, a clash of names
-    CHECK(Checkpoint::open(box / "out/m")->tensor_count() == opened->tensor_count() + 2);
+    CHECK((*Checkpoint::open(box / "out/m")).tensor_count() == opened->tensor_count() + 2);
     ++held;
   }
   CHECK(refused > 10);
@@ -299,7 +299,7 @@ TEST_CASE("a shard that two sources share is linked once") {
   const Values both = *test::values_at(box / "out/m");
   CHECK(both.size() == 4);
   CHECK(both.at("left/a") == both.at("right/a"));
-  CHECK(Checkpoint::open(box / "out/m")->verify()->damage.empty());
+  CHECK((*Checkpoint::open(box / "out/m")).verify()->damage.empty());
 }
 
 TEST_CASE("the step is kept where all agree, metadata where none differs") {
@@ -323,7 +323,7 @@ TEST_CASE("the step is kept where all agree, metadata where none differs") {
   CHECK_FALSE(checkpoint->metadata("where"));
   CHECK_FALSE(checkpoint->metadata("cairn.pinned"));
   REQUIRE(merged({box / "a", box / "c"}, to(box / "n")));
-  CHECK_FALSE(Checkpoint::open(box / "n")->step());
+  CHECK_FALSE((*Checkpoint::open(box / "n")).step());
 }
 
 TEST_CASE("the number of one of TensorFlow's parts is no step") {
@@ -333,7 +333,7 @@ TEST_CASE("the number of one of TensorFlow's parts is no step") {
   write_bundle(box / "m-42_temp/part-00001-of-00002", {kRight});
   REQUIRE(merged({box / "m-42_temp/part-00000-of-00002", box / "m-42_temp/part-00001-of-00002"},
                  to(box / "m-42")));
-  CHECK(Checkpoint::open(box / "m-42")->step() == 42);
+  CHECK((*Checkpoint::open(box / "m-42")).step() == 42);
   CHECK(*test::values_at(box / "m-42") == sum(kLeft, kRight));
 }
 
@@ -356,7 +356,7 @@ TEST_CASE("what stands at the output stays unless replace is said, and readers k
       REQUIRE_MESSAGE(done, refusal(done));
       CHECK(*test::values_of(*reader) == old);
       CHECK(*test::values_at(box / "out/m") == sum(kLeft, kRight));
-      CHECK(Checkpoint::open(box / "out/m")->warnings().empty());
+      CHECK((*Checkpoint::open(box / "out/m")).warnings().empty());
       CHECK(test::read_files(box / "out").size() == 4);  // no old shard, no leftover
     }
   }
@@ -398,9 +398,9 @@ TEST_CASE("a safetensors file is merged, and gets the checksums that it lacks") 
   REQUIRE_MESSAGE(done, refusal(done));
   REQUIRE(done->warnings.size() == 1);
   CHECK(has(done->warnings[0], "2 tensors had no checksum; 16 bytes were read"));
-  CHECK(Checkpoint::open(box / "m")->tensor("left/a")->crc32c() ==
-        Checkpoint::open(box / "s")->tensor("left/a")->crc32c());
-  CHECK(Checkpoint::open(box / "m")->verify()->damage.empty());
+  CHECK((*Checkpoint::open(box / "m")).tensor("left/a")->crc32c() ==
+        (*Checkpoint::open(box / "s")).tensor("left/a")->crc32c());
+  CHECK((*Checkpoint::open(box / "m")).verify()->damage.empty());
   test::fs::remove(box / "m.cairn");
   CHECK(*test::values_at(box / "m") == sum(kLeft, kRight));
 }
@@ -462,8 +462,8 @@ TEST_CASE("renaming in place replaces the indexes that are there, and leaves the
       CHECK(done->transfer.used == Link::Auto);
       CHECK(done->names.size() == 1);
       CHECK(*test::values_at(box / "m") == kRenamed);
-      CHECK(Checkpoint::open(box / "m")->warnings().empty());
-      CHECK(Checkpoint::open(box / "m")->verify()->damage.empty());
+      CHECK((*Checkpoint::open(box / "m")).warnings().empty());
+      CHECK((*Checkpoint::open(box / "m")).verify()->damage.empty());
       CHECK(test::stamp(box / "m.data-00000-of-00001") == shard);
       CHECK(test::fs::exists(box / "m.index") == with_index);
       CHECK(test::fs::exists(box / "m.cairn") == with_own);
@@ -491,8 +491,8 @@ TEST_CASE("renaming in place keeps step, metadata and time") {
   options.metadata = {{"cairn.pinned", "1"}};
   test::save(box / "m", {kLeft, {}, {}, options});
   REQUIRE(rename_tensors(box / "m", names({{"left/a", "new/a"}}), in_place()));
-  CHECK(Checkpoint::open(box / "m")->step() == 5);
-  CHECK(Checkpoint::open(box / "m")->metadata("cairn.pinned") == "1");
+  CHECK((*Checkpoint::open(box / "m")).step() == 5);
+  CHECK((*Checkpoint::open(box / "m")).metadata("cairn.pinned") == "1");
 }
 
 TEST_CASE("a rename that was killed between its two indexes is done again without a loss") {
@@ -507,8 +507,8 @@ TEST_CASE("a rename that was killed between its two indexes is done again withou
   CHECK(*test::values_at(box / "m") == kRenamed);  // by P.index, which knows no metadata
   REQUIRE(rename_tensors(box / "m", renaming, in_place()));
   CHECK(*test::values_at(box / "m") == kRenamed);
-  CHECK(Checkpoint::open(box / "m")->metadata("cairn.pinned") == "1");
-  CHECK(Checkpoint::open(box / "m")->warnings().empty());
+  CHECK((*Checkpoint::open(box / "m")).metadata("cairn.pinned") == "1");
+  CHECK((*Checkpoint::open(box / "m")).warnings().empty());
 }
 
 TEST_CASE("renaming elsewhere leaves the source as it is") {
@@ -620,7 +620,7 @@ TEST_CASE("a universal shard whose header says old names is no safetensors file 
     const path where = options.output.empty() ? box / "m" : options.output;
     REQUIRE(rename_tensors(box / "m", names({{"left/a", "new/a"}}), options));
     CHECK(has(refusal(export_index(where, Format::Safetensors)), "use convert()"));
-    CHECK(Checkpoint::open(where)->verify()->damage.empty());
+    CHECK((*Checkpoint::open(where)).verify()->damage.empty());
     REQUIRE(convert(where, Format::Safetensors, to(where.string() + "-s")));
     CHECK(*test::values_at(where.string() + "-s.safetensors") == kRenamed);
   }
@@ -648,7 +648,7 @@ TEST_CASE("damage in the header of a renamed shard is still found") {
   std::string shard = test::read_file(box / "m.data-00000-of-00001");
   shard[20] = static_cast<char>(shard[20] ^ 1);
   write_file(box / "m.data-00000-of-00001", shard);
-  CHECK(Checkpoint::open(box / "m")->verify()->damage.size() == 1);
+  CHECK((*Checkpoint::open(box / "m")).verify()->damage.size() == 1);
 }
 
 TEST_CASE("a universal shard in which no name changed is a safetensors file as before") {
@@ -731,7 +731,7 @@ TEST_CASE("the P.index that was replaced is not believed when it comes back") {
   CHECK(*test::values_at(box / "m") == kRenamed);
   write_file(box / "m.index", old);
   CHECK(*test::values_at(box / "m") == kLeft);  // it decides, whole, with a warning
-  CHECK(Checkpoint::open(box / "m")->warnings().size() == 1);
+  CHECK((*Checkpoint::open(box / "m")).warnings().size() == 1);
 }
 
 TEST_CASE("random merges and renames give what a map of names gives") {

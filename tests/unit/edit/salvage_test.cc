@@ -198,7 +198,7 @@ TEST_CASE(
       for (std::size_t at = 0; at < contents.size(); at += 11) {
         flip(box / "in" / file, at);
         Names damaged;
-        const auto verified = Checkpoint::open(box / "in/m")->verify();
+        const auto verified = (*Checkpoint::open(box / "in/m")).verify();
         REQUIRE_MESSAGE(verified, refusal(verified));
         for (const Damage& damage : verified->damage) damaged.insert(damage.tensor);
         const auto found = salvageable(box / "in/m");
@@ -219,7 +219,7 @@ TEST_CASE("damage in a shard's header or padding loses nothing, and is left behi
   test::save(box / "in/m", kAll);
   const Values values = *test::values_at(box / "in/m");
   flip(places_in(box / "in/m").at("small").shard, 9);
-  REQUIRE_FALSE(Checkpoint::open(box / "in/m")->verify()->damage.empty());
+  REQUIRE_FALSE((*Checkpoint::open(box / "in/m")).verify()->damage.empty());
   lose(box, box / "in/m", values, {});
 }
 

@@ -67,7 +67,7 @@ TEST_CASE("import, then export, gives the very P.index that TensorFlow wrote, an
     CHECK(imported->prefix == prefix);
     CHECK(imported->used == Link::Auto);
     CHECK(imported->payload_bytes_copied == 0);
-    CHECK(Checkpoint::open(prefix)->format() == Format::Cairn);
+    CHECK((*Checkpoint::open(prefix)).format() == Format::Cairn);
     CHECK(*test::values_at(prefix) == values);
 
     test::fs::remove(prefix.string() + ".index");
@@ -77,7 +77,7 @@ TEST_CASE("import, then export, gives the very P.index that TensorFlow wrote, an
     CHECK(exported->not_nameable.empty());
     CHECK(test::read_file(prefix.string() + ".index") == index);
     CHECK(shards_in(box.root()) == shards);
-    CHECK(Checkpoint::open(prefix)->warnings().empty());
+    CHECK((*Checkpoint::open(prefix)).warnings().empty());
   }
 }
 
@@ -93,8 +93,8 @@ TEST_CASE("import and export elsewhere link the shards") {
     CHECK(imported->used == Link::Hard);
     CHECK(imported->payload_bytes_copied == 0);
     CHECK(*test::values_at(box / "sub/dir/copy") == values);
-    CHECK(Checkpoint::open(box / "sub/dir/copy")->format() == Format::Cairn);
-    CHECK(Checkpoint::open(box / "sub/dir/copy")->warnings().empty());
+    CHECK((*Checkpoint::open(box / "sub/dir/copy")).format() == Format::Cairn);
+    CHECK((*Checkpoint::open(box / "sub/dir/copy")).warnings().empty());
     CHECK(test::read_file(box / "sub/dir/copy.index") ==
           test::read_file(prefix.string() + ".index"));
 
@@ -102,7 +102,7 @@ TEST_CASE("import and export elsewhere link the shards") {
     REQUIRE_MESSAGE(exported, refusal(exported));
     CHECK(exported->used == Link::Hard);
     CHECK(*test::values_at(box / "e/x") == values);
-    CHECK(Checkpoint::open(box / "e/x")->format() == Format::TensorFlow);
+    CHECK((*Checkpoint::open(box / "e/x")).format() == Format::TensorFlow);
     CHECK(shards_in(box.root()) == shards);
     for (const auto& [name, stamp] : shards) {
       const std::string suffix = name.substr(prefix.filename().string().size());
@@ -118,7 +118,7 @@ TEST_CASE("a transfer to the place where it is already is a transfer beside the 
   const auto done = import_index(prefix, to(box / "same/train1"));
   REQUIRE_MESSAGE(done, refusal(done));
   CHECK(done->used == Link::Auto);
-  CHECK(Checkpoint::open(prefix)->format() == Format::Cairn);
+  CHECK((*Checkpoint::open(prefix)).format() == Format::Cairn);
 }
 
 TEST_CASE("each way of linking does what it says, or says that it cannot") {
@@ -196,7 +196,7 @@ TEST_CASE("what stands at the destination stays unless replace is said") {
     const auto done = import_index(prefix, options);
     REQUIRE_MESSAGE(done, refusal(done));
     CHECK(*test::values_at(box / "out" / name) == values);
-    CHECK(Checkpoint::open(box / "out" / name)->warnings().empty());
+    CHECK((*Checkpoint::open(box / "out" / name)).warnings().empty());
   }
 }
 
@@ -207,7 +207,7 @@ TEST_CASE("the same import and export beside the payload twice is the same once"
     CHECK(refusal(import_index(prefix)) == "opened");
     CHECK(refusal(export_index(prefix, Format::TensorFlow)) == "opened");
   }
-  CHECK(Checkpoint::open(prefix)->format() == Format::Cairn);
+  CHECK((*Checkpoint::open(prefix)).format() == Format::Cairn);
 }
 
 TEST_CASE("what is named like a shard and that no index names stays, and is not taken for one") {
@@ -223,11 +223,11 @@ TEST_CASE("what is named like a shard and that no index names stays, and is not 
     write_file(dir / "m.data-00000-of-00003", "somebody's");
     REQUIRE_MESSAGE(import_index(prefix, options), refusal(import_index(prefix, options)));
     CHECK(*test::values_at(dir / "m") == values);
-    CHECK(Checkpoint::open(dir / "m")->warnings().empty());
+    CHECK((*Checkpoint::open(dir / "m")).warnings().empty());
     CHECK(has(refusal(export_index(prefix, Format::TensorFlow, options)), "Exists: "));
     options.replace = true;
     CHECK(refusal(export_index(prefix, Format::TensorFlow, options)) == "opened");
-    CHECK(Checkpoint::open(dir / "m")->format() == Format::TensorFlow);
+    CHECK((*Checkpoint::open(dir / "m")).format() == Format::TensorFlow);
     CHECK(*test::values_at(dir / "m") == values);
     CHECK(test::read_file(dir / "m.data-00000-of-00003") == "somebody's");
     CHECK(test::read_files(dir).size() == 5);  // it, three shards, P.index
@@ -302,7 +302,7 @@ TEST_CASE("only what an index can be added to is imported") {
   REQUIRE(copied->warnings().size() == 1);
   CHECK(has(copied->warnings()[0], "'cairn import "));
   REQUIRE(import_index(box / "m"));
-  CHECK(Checkpoint::open(box / "m")->warnings().empty());
+  CHECK((*Checkpoint::open(box / "m")).warnings().empty());
   test::fs::create_hard_link(box / "m.data-00000-of-00001", box / "x.safetensors");
   CHECK(has(refusal(import_index(box / "x.safetensors", to(box / "o"))), "use convert()"));
   CHECK(has(refusal(export_index(box / "m", Format::Cairn)), "Unsupported: "));
@@ -351,7 +351,7 @@ TEST_CASE("a universal checkpoint becomes a safetensors file by a link, and says
   CHECK(done->not_nameable == std::vector<std::string>{"caf\xe9", "tied", "words"});
   CHECK(*test::values_at(box / "m.safetensors") == kValues);
   CHECK(shards_in(box.root()) == shards);
-  CHECK(Checkpoint::open(box / "m")->warnings().empty());
+  CHECK((*Checkpoint::open(box / "m")).warnings().empty());
   CHECK(refusal(export_index(box / "m", Format::Safetensors, lossy())) == "opened");
 }
 
@@ -433,9 +433,9 @@ TEST_CASE("convert carries the step of the source, by its index or its name") {
   Sandbox box;
   const path golden = test::golden("tensorflow/saver_walk/saved/train2-9");
   REQUIRE(convert(golden, Format::Cairn, to(box / "m")));
-  CHECK(Checkpoint::open(box / "m")->step() == 9);
+  CHECK((*Checkpoint::open(box / "m")).step() == 9);
   REQUIRE(convert(box / "m", Format::Cairn, to(box / "n-4")));
-  CHECK(Checkpoint::open(box / "n-4")->step() == 9);
+  CHECK((*Checkpoint::open(box / "n-4")).step() == 9);
 }
 
 TEST_CASE("convert carries metadata, and ties stay tied where the format has them") {
@@ -482,7 +482,7 @@ TEST_CASE("big-endian checkpoints read, import, and convert to little-endian one
   CHECK(*test::values_at(box / "big") == values);
   REQUIRE(import_index(box / "big"));
   CHECK(*test::values_at(box / "big") == values);
-  CHECK(has(refusal(Checkpoint::open(box / "big")->tensor("x")->as<float>()), "big-endian"));
+  CHECK(has(refusal((*Checkpoint::open(box / "big")).tensor("x")->as<float>()), "big-endian"));
   for (const Format target : {Format::Cairn, Format::TensorFlow, Format::Safetensors}) {
     const std::string output(name(target));
     const auto done = convert(box / "big", target, to(box / output));
@@ -542,7 +542,7 @@ TEST_CASE("metadata that is no UTF-8 makes no file that nobody can read") {
   const auto done = convert(box / "m", Format::Safetensors, lossy(to(box / "s")));
   REQUIRE_MESSAGE(done, refusal(done));
   CHECK(done->safetensors_metadata_left_out == std::vector<std::string>{"k"});
-  CHECK(Checkpoint::open(done->prefix)->safetensors_metadata("format") == "flax");
+  CHECK((*Checkpoint::open(done->prefix)).safetensors_metadata("format") == "flax");
   CHECK(has(refusal(convert(box / "m", Format::Cairn, to(box / "c"))), "Invalid: "));
 }
 

@@ -158,7 +158,7 @@ TEST_CASE("the weights of a TensorFlow Lite model lie where they are") {
     CHECK(has(model->warnings()[1], "tensor \"s\" is left out: it is sparse"));
   }
   write_file(box / "renamed", plain_tflite());
-  CHECK(Checkpoint::open(box / "renamed")->format() == Format::Tflite);
+  CHECK((*Checkpoint::open(box / "renamed")).format() == Format::Tflite);
 }
 
 TEST_CASE("weights behind the FlatBuffers lie where their buffer says") {
@@ -285,9 +285,9 @@ TEST_CASE("they are converted, copied and moved as other files are") {
     const auto converted = convert(box / name, Format::Cairn,
                                    {.output = box / "c", .replace = true, .allow_lossy = true});
     REQUIRE_MESSAGE(converted, refusal(converted));
-    CHECK(Checkpoint::open(box / "c")->tensor_count() == 4);
+    CHECK((*Checkpoint::open(box / "c")).tensor_count() == 4);
     REQUIRE(copy_checkpoint(box / name, {.output = box / ("copy-" + std::string(name))}));
-    CHECK(Checkpoint::open(box / ("copy-" + std::string(name)))->tensor_count() == 4);
+    CHECK((*Checkpoint::open(box / ("copy-" + std::string(name)))).tensor_count() == 4);
   }
   CHECK(has(refusal(convert(box / "c", Format::Ptd, {.output = box / "o"})), "does not write"));
   CHECK(has(refusal(convert(box / "c", Format::Tflite, {.output = box / "o"})), "does not write"));

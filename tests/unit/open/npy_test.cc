@@ -200,7 +200,7 @@ TEST_CASE("an .npy file opens where it lies, by its name or by its contents") {
   CHECK(has(refusal(columns->tensor("columns")->as<float>()), "not stored row-major"));
   CHECK(*columns->tensor("columns")->values<float>() == std::vector<float>{1, 4, 2, 5, 3, 6});
   REQUIRE(Checkpoint::open(box / "other"));
-  CHECK(Checkpoint::open(box / "other")->tensor("other").has_value());
+  CHECK((*Checkpoint::open(box / "other")).tensor("other").has_value());
   CHECK(rows->verify()->unchecked_bytes == 24);
 }
 
@@ -214,7 +214,7 @@ TEST_CASE("an element of .npy that is wider than bits say is a block") {
   CHECK(tensor->dtype_name() == "S9000");
   CHECK(tensor->size_bytes() == 18'000);
   REQUIRE(import_index(box / "w.npy"));
-  CHECK(Checkpoint::open(box / "w.npy")->verify()->unchecked_bytes == 0);
+  CHECK((*Checkpoint::open(box / "w.npy")).verify()->unchecked_bytes == 0);
 }
 
 TEST_CASE("an .npy file is converted, written, copied and moved") {
@@ -229,7 +229,7 @@ TEST_CASE("an .npy file is converted, written, copied and moved") {
   const auto copied = copy_checkpoint(box / "w.npy", {.output = box / "sub/v"});
   REQUIRE_MESSAGE(copied, refusal(copied));
   CHECK(copied->prefix == box / "sub/v.npy");
-  CHECK(Checkpoint::open(box / "sub/v.npy")->tensor("v").has_value());
+  CHECK((*Checkpoint::open(box / "sub/v.npy")).tensor("v").has_value());
   CHECK(has(refusal(Checkpoint::open(box / "none.npy")), "NotFound: "));
   write_file(box / "cut.npy", npy_of("<i4", "(9,)", false, "x"));
   CHECK(has(refusal(Checkpoint::open(box / "cut.npy")), "truncated"));

@@ -89,8 +89,8 @@ TEST_CASE("a safetensors file opens, linked to a universal shard or made by hand
     REQUIRE_MESSAGE(values, refusal(values));
     CHECK(values->at("x") == test::Value{DType::Uint8, {3}, "abc"});
   }
-  CHECK(Checkpoint::open(box / "hand.bin")->prefix() == box / "hand.bin");
-  CHECK(Checkpoint::open(box / ".safetensors")->prefix() == box / "");
+  CHECK((*Checkpoint::open(box / "hand.bin")).prefix() == box / "hand.bin");
+  CHECK((*Checkpoint::open(box / ".safetensors")).prefix() == box / "");
 }
 
 TEST_CASE("a safetensors file whose last tensor ends as TensorFlow's tables do is one") {
@@ -127,10 +127,10 @@ TEST_CASE("a relative path is relative to the working directory, and stays as it
     REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
     CHECK(checkpoint->prefix() == path(given));
   }
-  CHECK(Checkpoint::open("a")->prefix() == "a/m-3");
-  CHECK(Checkpoint::open("a/checkpoint")->prefix() == "a/m-3");
+  CHECK((*Checkpoint::open("a")).prefix() == "a/m-3");
+  CHECK((*Checkpoint::open("a/checkpoint")).prefix() == "a/m-3");
   const test::WorkingDirectory inside(box / "a");
-  CHECK(Checkpoint::open("m-3.index")->prefix() == "m-3");
+  CHECK((*Checkpoint::open("m-3.index")).prefix() == "m-3");
   CHECK(*test::values_at("checkpoint") == kValues);
   CHECK(*test::values_at(".") == kValues);
   CHECK(*test::values_at("../a") == kValues);
@@ -217,13 +217,13 @@ TEST_CASE(
   CHECK(*test::values_at(elsewhere.output) == *values);
 
   REQUIRE(import_index(merged));
-  CHECK(Checkpoint::open(merged)->warnings().empty());
+  CHECK((*Checkpoint::open(merged)).warnings().empty());
   CHECK(has(refusal(export_index(merged, Format::TensorFlow)), "Exists: "));
   TransferOptions replace;
   replace.replace = true;
   REQUIRE(export_index(merged, Format::TensorFlow, replace));
   CHECK(test::read_file(box / "m.index") == before);
-  CHECK(Checkpoint::open(merged)->format() == Format::Cairn);
+  CHECK((*Checkpoint::open(merged)).format() == Format::Cairn);
   CHECK(*test::values_at(merged) == *values);
 }
 

@@ -199,7 +199,7 @@ TEST_CASE("a plain copy of the directory opens with a warning, and damage in it 
   }
   const std::string name = "m.data-00000-of-00001";
   std::string bytes = test::read_file(box / "b" / name);
-  bytes[Checkpoint::open(box / "b/m")->tensor("v")->offset_bytes()] ^= 1;
+  bytes[(*Checkpoint::open(box / "b/m")).tensor("v")->offset_bytes()] ^= 1;
   write_file(box / "b" / name, bytes);
   OpenOptions unchecked;
   unchecked.verify = Verify::None;
@@ -270,7 +270,7 @@ TEST_CASE("a P.index that rots behind an unchanged file is found by verify") {
   TransferOptions replace;
   replace.replace = true;
   REQUIRE(export_index(box / "m", Format::TensorFlow, replace).has_value());
-  CHECK(Checkpoint::open(box / "m")->verify().has_value());
+  CHECK((*Checkpoint::open(box / "m")).verify().has_value());
 }
 
 TEST_CASE("a P.cairn whose shards are gone is called a leftover") {
@@ -348,7 +348,7 @@ TEST_CASE("import after a plain copy checks the bytes and renews the record") {
   }
   const auto done = import_index(box / "b/m");
   REQUIRE_MESSAGE(done, refusal(done));
-  CHECK(Checkpoint::open(box / "b/m")->warnings().empty());
+  CHECK((*Checkpoint::open(box / "b/m")).warnings().empty());
   CHECK(*test::values_at(box / "b/m") == kOld);
 
   test::fs::copy(box / "a", box / "c");
@@ -390,7 +390,7 @@ TEST_CASE("a P.cairn that is damaged or newer is replaced only where replace is 
     TransferOptions options;
     options.replace = true;
     CHECK(refusal(import_index(prefix, options)) == "opened");
-    CHECK(Checkpoint::open(prefix)->format() == Format::Cairn);
+    CHECK((*Checkpoint::open(prefix)).format() == Format::Cairn);
   }
 }
 

@@ -175,6 +175,10 @@ TEST_CASE("what is not stored row-major is no view, and goes only into indexes t
   Made made(1);
   const Checkpoint checkpoint = open_checkpoint(made.prefix());
   CHECK(refusal(tensor_of(checkpoint, "t0").bytes(), {"values() or read()"}) == Code::Unsupported);
+  const auto as_stored = tensor_of(checkpoint, "t0").strided_bytes();
+  REQUIRE_OK(as_stored);
+  CHECK(as_stored->size() == tensor_of(checkpoint, "t0").size_bytes());
+  CHECK(tensor_of(checkpoint, "t0").strides().size() == tensor_of(checkpoint, "t0").shape().size());
   CHECK(refusal(export_index(made.prefix(), Format::TensorFlow),
                 {"in an order that TensorFlow cannot read"}) == Code::Unsupported);
   TransferOptions options;
@@ -184,6 +188,7 @@ TEST_CASE("what is not stored row-major is no view, and goes only into indexes t
   for (const Laid& each : made.laid()) {
     CHECK(bytes_of(tensor_of(anew, each.facts.name)) == each.values);
     CHECK(tensor_of(anew, each.facts.name).bytes().has_value());
+    CHECK(tensor_of(anew, each.facts.name).strides().empty());
   }
 }
 

@@ -229,7 +229,7 @@ TEST_CASE("a save that died before P.index, which is TensorFlow's, was replaced 
   }
   begun.recover_from_journal();
   CHECK(catalog_in(begun.dir) == catalog_of({"m-1", "m-2"}));
-  CHECK(Checkpoint::open(begun.dir / "m-3")->format() == Format::TensorFlow);
+  CHECK((*Checkpoint::open(begun.dir / "m-3")).format() == Format::TensorFlow);
 }
 
 // m-1, which no catalog lists any more, and the journal of its departure.
@@ -262,7 +262,7 @@ bool comes_back(const std::string& aside, const std::string& other, bool other_i
   if (!other_is_there) test::fs::remove(one + other);
   left.recover_from_journal();
   CHECK(test::fs::exists(one + aside) == test::fs::exists(one + ".data-00000-of-00001"));
-  return test::fs::exists(one + aside) && Checkpoint::open(one)->format() == Format::Cairn;
+  return test::fs::exists(one + aside) && (*Checkpoint::open(one)).format() == Format::Cairn;
 }
 
 TEST_CASE("an index that had stepped aside comes back where the other is still there") {

@@ -77,7 +77,7 @@ TEST_CASE("a name is followed by the step as Python writes it") {
     const auto saved = saver->save("m", std::span<const NamedTensor>(), what);
     REQUIRE_MESSAGE(saved, refusal(saved));
     CHECK(saved->prefix == box / each.base);
-    CHECK(Checkpoint::open(saved->prefix)->step() == each.step);
+    CHECK((*Checkpoint::open(saved->prefix)).step() == each.step);
   }
 }
 
@@ -111,7 +111,7 @@ TEST_CASE("what goes along is there again: the graph, metadata, and no index for
   REQUIRE(saver->save("m", std::span<const NamedTensor>(), what));
   CHECK(test::read_file(box / "m.meta") == "graph");
   CHECK(!test::fs::exists(box / "m.index"));
-  CHECK(Checkpoint::open(box / "m")->metadata("run") == "7");
+  CHECK((*Checkpoint::open(box / "m")).metadata("run") == "7");
 }
 
 TEST_CASE("what of the checkpoint before goes or changes is said, or refused") {
@@ -129,7 +129,7 @@ TEST_CASE("what of the checkpoint before goes or changes is said, or refused") {
   kept.replace = false;
   kept.safetensors_metadata = {{"format", "flax"}};
   REQUIRE(saver->save("m", before, kept));
-  CHECK(Checkpoint::open(box / "m")->safetensors_metadata("format") == "flax");
+  CHECK((*Checkpoint::open(box / "m")).safetensors_metadata("format") == "flax");
   const NamedTensor after[] = {{{"a", DType::Uint8, {2}}, bytes, {}}};
   const auto files = test::read_files(box.root());
   const std::string refused = refusal(saver->save("m", after, kept));

@@ -117,7 +117,7 @@ TEST_CASE("between the names of P.index and P.cairn the new checkpoint opens, wh
     rescue.output = half.box / "rescued";
     const auto salvaged = salvage(half.prefix, rescue);
     REQUIRE_MESSAGE(salvaged, refusal(salvaged));
-    CHECK(Checkpoint::open(rescue.output)->tensor_count() == 2);
+    CHECK((*Checkpoint::open(rescue.output)).tensor_count() == 2);
   }
 }
 

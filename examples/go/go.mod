@@ -1,0 +1,3 @@
+module cairn/examples/list
+
+go 1.19
