@@ -9,7 +9,8 @@ import unittest
 
 DEV = pathlib.Path(__file__).resolve().parent.parent.parent / "dev"
 OTHER = 65534
-WORDS = ("demo", "test", "build", "setup", "bench", "asan", "fuzz", "coverage", "valgrind", "tsan", "crash", "deb", "full", "mutants")
+WORDS = ("demo", "test", "build", "setup", "bench", "asan", "fuzz", "coverage", "valgrind", "tsan", "crash", "deb", "aarch64", "full",
+         "mutants")
 MISSING = ("ninja-build", "libboost-dev")
 
 NOT_FOUND = "command not found"
