@@ -227,7 +227,7 @@ class Debian(User):
 class Configured(unittest.TestCase):
     """What a configuration builds and needs."""
 
-    LIBRARY = {"cairn", "cairn_internal", "cairn_format", "cairn_unfused", "index_generated.h"}
+    LIBRARY = {"cairn", "cairn-c", "cairn_internal", "cairn_format", "cairn_unfused", "index_generated.h"}
 
     @classmethod
     def setUpClass(cls):
