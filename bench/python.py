@@ -17,20 +17,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROUNDS = {"open": 301, "open, 3 MB": 301, "names": 11, "load": 11, "pass": 7, "save": 5}
-FIRST = "h.0.attn.c_attn.bias"  # the first name of the model, 9 KB
+FIRST = "model.h0.attn.c_attn.b"  # the first name of the model, 9 KB
 CONTENDERS = ["safetensors", "cairn", "cairn-indexed", "tensorflow"]
-
-
-def gpt2():
-    """The names and shapes of GPT-2 (124M), float32: 148 tensors, 498 MB."""
-    shapes = {"wte.weight": (50257, 768), "wpe.weight": (1024, 768), "ln_f.weight": (768,), "ln_f.bias": (768,)}
-    for layer in range(12):
-        for name, shape in {"ln_1.weight": (768,), "ln_1.bias": (768,), "attn.c_attn.weight": (768, 2304),
-                            "attn.c_attn.bias": (2304,), "attn.c_proj.weight": (768, 768), "attn.c_proj.bias": (768,),
-                            "ln_2.weight": (768,), "ln_2.bias": (768,), "mlp.c_fc.weight": (768, 3072),
-                            "mlp.c_fc.bias": (3072,), "mlp.c_proj.weight": (3072, 768), "mlp.c_proj.bias": (768,)}.items():
-            shapes[f"h.{layer}.{name}"] = shape
-    return shapes
 
 
 def make_files(folder):
@@ -39,9 +27,9 @@ def make_files(folder):
 
     import cairn_store
     from cairn_store.safetensors.numpy import save_file
+    from formats import gpt2
 
-    random = np.random.default_rng(1)
-    model = {name: random.standard_normal(shape, np.float32) for name, shape in gpt2().items()}
+    model = gpt2()
     many = {f"layer.{number // 100}.block.{number % 100}.weight": np.zeros(4, np.float32) for number in range(100_000)}
     for name, tensors in (("model", model), ("many", many)):
         for place in ("stock", "indexed"):
@@ -71,7 +59,7 @@ def calls_of_safetensors(package, load_file, save_file, place, folder):
             loaded.update(load_file(model))
         save_file(loaded, os.path.join(folder, f"saved-{place}-{package.__name__}.safetensors"))
 
-    return {"open": lambda: first(FIRST), "open, 3 MB": lambda: first("wpe.weight"), "names": names, "load": lambda: load_file(model),
+    return {"open": lambda: first(FIRST), "open, 3 MB": lambda: first("model.wpe"), "names": names, "load": lambda: load_file(model),
             "pass": lambda: read_all(load_file(model)), "save": save}
 
 
@@ -84,7 +72,7 @@ def calls_of_tensorflow(folder):
         return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
 
     return {"open": lambda: tf.train.load_checkpoint(model).get_tensor(FIRST),
-            "open, 3 MB": lambda: tf.train.load_checkpoint(model).get_tensor("wpe.weight"),
+            "open, 3 MB": lambda: tf.train.load_checkpoint(model).get_tensor("model.wpe"),
             "names": lambda: len(tf.train.list_variables(many)), "load": load, "pass": lambda: read_all(load())}
 
 

@@ -125,6 +125,23 @@ Result<FormatOptions> formats_of(int void_dtype, std::int32_t expand);
 Result<std::vector<TensorSpec>> specs_of(const cairn_tensor_spec* specs, std::size_t count);
 Result<std::vector<std::pair<std::string, std::string>>> pairs_of(const cairn_key_value* pairs,
                                                                   std::size_t count);
+
+// What open and restore have in common; `expected` is what the options refer to.
+template <class Options, class Given>
+Result<void> set_shared(Options& options, const Given& known, std::vector<TensorSpec>& expected) {
+  CAIRN_TRY(verify, verify_of(number_of(known.verify), options.verify));
+  options.verify = verify;
+  options.follow_links = known.follow_links != 0;
+  CAIRN_TRY(formats, formats_of(number_of(known.void_dtype), known.expand));
+  options.formats = formats;
+  CAIRN_TRY(specs, specs_of(known.expected, known.expected_count));
+  expected = std::move(specs);
+  options.expected = expected;
+  CAIRN_TRY(exec, exec_of(known.exec));
+  options.exec = std::move(exec);
+  return {};
+}
+
 // 0: 30 seconds.
 Result<std::chrono::milliseconds> lock_wait_of(std::int64_t milliseconds);
 cairn_dtype dtype_to_c(DType dtype) noexcept;
@@ -174,6 +191,21 @@ class Skipped {
   std::vector<SkippedCheckpoint> skipped_;
   std::vector<cairn_skipped_checkpoint> items_;
   std::vector<const cairn_skipped_checkpoint*> pointers_;
+};
+
+// A checkpoint that was looked for and may have been found, with those that were skipped.
+template <class C>
+struct OwnedFound : C {
+  template <class Found>
+  explicit OwnedFound(Found found)
+      : path(std::move(found.prefix)), passed(std::move(found.skipped)) {
+    this->prefix = path_string(path);
+    this->skipped = passed.data();
+    this->skipped_count = passed.size();
+  }
+
+  std::optional<std::filesystem::path> path;
+  Skipped passed;
 };
 
 // A list of texts that the caller frees: views of what lives longer, or of `owned`.

@@ -57,17 +57,7 @@ Result<CheckpointState> state_of(const cairn_new_checkpoint_state* given) {
   return state;
 }
 
-struct OwnedWhole : cairn_whole_checkpoint {
-  explicit OwnedWhole(LatestWhole whole)
-      : path(std::move(whole.prefix)), passed(std::move(whole.skipped)) {
-    prefix = path_string(path);
-    skipped = passed.data();
-    skipped_count = passed.size();
-  }
-
-  std::optional<std::filesystem::path> path;
-  Skipped passed;
-};
+using OwnedWhole = OwnedFound<cairn_whole_checkpoint>;
 
 struct OwnedListed : cairn_listed_checkpoints {
   explicit OwnedListed(std::vector<ListedCheckpoint> of_cairn) : found(std::move(of_cairn)) {

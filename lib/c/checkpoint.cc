@@ -27,15 +27,8 @@ Result<Checkpoint> open(const char* given_path, const cairn_open_options* given)
   OpenOptions options;
   CAIRN_TRY(access, access_of(number_of(known.access)));
   options.access = access;
-  CAIRN_TRY(verify, verify_of(number_of(known.verify), Verify::Lazy));
-  options.verify = verify;
-  options.follow_links = known.follow_links != 0;
-  CAIRN_TRY(formats, formats_of(number_of(known.void_dtype), known.expand));
-  options.formats = formats;
-  CAIRN_TRY(expected, specs_of(known.expected, known.expected_count));
-  options.expected = expected;
-  CAIRN_TRY(exec, exec_of(known.exec));
-  options.exec = std::move(exec);
+  std::vector<TensorSpec> expected;
+  CAIRN_CHECK(set_shared(options, known, expected));
   return Checkpoint::open(path, options);
 }
 

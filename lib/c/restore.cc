@@ -39,15 +39,8 @@ Result<Restored> restore(const char* given_path, const cairn_restore_options* gi
   options.method = known_method(method);
   if (method != CAIRN_IO_AUTO && !options.method)
     return invalid(std::to_string(method) + " is no cairn_io_method");
-  CAIRN_TRY(verify, verify_of(number_of(known.verify), Verify::Full));
-  options.verify = verify;
-  options.follow_links = known.follow_links != 0;
-  CAIRN_TRY(formats, formats_of(number_of(known.void_dtype), known.expand));
-  options.formats = formats;
-  CAIRN_TRY(expected, specs_of(known.expected, known.expected_count));
-  options.expected = expected;
-  CAIRN_TRY(exec, exec_of(known.exec));
-  options.exec = std::move(exec);
+  std::vector<TensorSpec> expected;
+  CAIRN_CHECK(set_shared(options, known, expected));
   return cairn::restore(path, options);
 }
 

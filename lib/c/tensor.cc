@@ -6,17 +6,7 @@
 #include "lib/c/boundary.h"
 #include "lib/c/tensor.h"
 
-namespace cairn {
-
-// One byte of an element of this dtype, for views that only C casts.
-template <DType dtype>
-struct ByteOf {
-  std::byte byte;
-};
-template <DType dtype>
-inline constexpr DType dtype_of<ByteOf<dtype>> = dtype;  // NOLINT(google-readability-casting)
-
-namespace c {
+namespace cairn::c {
 
 static_assert(std::is_trivially_copyable_v<Tensor> && sizeof(Tensor) == sizeof(cairn_tensor));
 
@@ -24,29 +14,6 @@ Tensor tensor_of(cairn_tensor tensor) noexcept { return std::bit_cast<Tensor>(te
 cairn_tensor tensor_to_c(Tensor tensor) noexcept { return std::bit_cast<cairn_tensor>(tensor); }
 
 namespace {
-
-using MutableBytes = Result<std::span<std::byte>> (*)(Tensor);
-
-template <DType dtype>
-Result<std::span<std::byte>> mutable_bytes_as(Tensor tensor) {
-  CAIRN_TRY(bytes, tensor.as_mutable<ByteOf<dtype>>());
-  return std::as_writable_bytes(bytes);
-}
-
-template <std::size_t... Numbers>
-constexpr auto mutable_bytes_table(std::index_sequence<Numbers...>) {
-  return std::array<MutableBytes, sizeof...(Numbers)>{
-      &mutable_bytes_as<static_cast<DType>(Numbers + 1)>...};
-}
-
-// For each dtype, from the one with the number 1.
-constexpr auto kMutableBytes =
-    mutable_bytes_table(std::make_index_sequence<static_cast<std::size_t>(DType::Float4E2M1FN)>());
-
-Result<std::span<std::byte>> mutable_bytes(Tensor tensor) {
-  if (tensor.dtype() == DType::Opaque) return mutable_bytes_as<DType::Opaque>(tensor);
-  return kMutableBytes.at(static_cast<std::size_t>(tensor.dtype()) - 1)(tensor);
-}
 
 template <class Byte, class Pointer>
 Result<void> give(Result<std::span<Byte>> bytes, Pointer* data, std::size_t* size) {
@@ -57,8 +24,7 @@ Result<void> give(Result<std::span<Byte>> bytes, Pointer* data, std::size_t* siz
 }
 
 }  // namespace
-}  // namespace c
-}  // namespace cairn
+}  // namespace cairn::c
 
 using namespace cairn::c;
 using cairn::Result;
@@ -140,7 +106,7 @@ cairn_code cairn_tensor_strided_bytes(cairn_tensor tensor, const void** bytes,
 
 cairn_code cairn_tensor_mutable_bytes(cairn_tensor tensor, void** bytes, std::size_t* size_bytes,
                                       cairn_error** error) {
-  return guarded(error, [&] { return give(mutable_bytes(tensor_of(tensor)), bytes, size_bytes); });
+  return guarded(error, [&] { return give(tensor_of(tensor).mutable_bytes(), bytes, size_bytes); });
 }
 
 cairn_code cairn_tensor_read(cairn_tensor tensor, const cairn_slice* slice, void* out,

@@ -12,17 +12,7 @@ namespace cairn::c {
 
 namespace {
 
-struct OwnedPublished : cairn_published {
-  explicit OwnedPublished(Published published)
-      : path(std::move(published.prefix)), passed(std::move(published.skipped)) {
-    prefix = path_string(path);
-    skipped = passed.data();
-    skipped_count = passed.size();
-  }
-
-  std::optional<std::filesystem::path> path;
-  Skipped passed;
-};
+using OwnedPublished = OwnedFound<cairn_published>;
 
 }  // namespace
 }  // namespace cairn::c

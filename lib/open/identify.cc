@@ -345,8 +345,6 @@ Error named_for_what_it_is(const os::File& file, Error error,
     return std::ranges::find(promised, each) != promised.end();
   };
   if (!type || is_promised(*type)) return error;
-  // Two bytes, which a length and a shard may begin with too, but no archive.
-  const bool is_pickle = *type == FileType::Pickle && is_promised(FileType::Zip);
   switch (*type) {
     case FileType::Empty:
     case FileType::CairnIndex:
@@ -355,8 +353,8 @@ Error named_for_what_it_is(const os::File& file, Error error,
     case FileType::CatalogText:  // a word that a damaged index may hold
     case FileType::Unknown:
       return error;
-    case FileType::Pickle:
-      if (!is_pickle) return error;
+    case FileType::Pickle:  // two bytes, which a length and a shard may begin with, and no archive
+      if (!is_promised(FileType::Zip)) return error;
       [[fallthrough]];
     default:
       error.what = file.path() + ": is " + std::string(by_type(*type));

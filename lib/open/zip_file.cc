@@ -75,9 +75,12 @@ std::span<const std::byte> ZipMemberHead::data(const zip::Member& member) const 
 Result<std::uint64_t> zip_data_offset(const os::File& file, const zip::Member& member) {
   std::array<std::byte, 256> usual;
   const std::size_t size = zip::kLocalHeaderBytes + member.name.size();
-  os::Bytes longer(size > usual.size() ? size : 0);
-  const std::span<std::byte> bytes =
-      longer.size() == 0 ? std::span(usual).first(size) : std::span<std::byte>(longer);
+  if (size > usual.size()) {
+    os::Bytes longer(size);
+    CAIRN_TRY(head, read_zip_head(file, member, 0, longer));
+    return head.data_offset_bytes;
+  }
+  const auto bytes = std::span(usual).first(size);
   CAIRN_TRY(count, file.read_some_at(member.header_offset_bytes, bytes));
   const auto data_offset = zip::data_offset_bytes(bytes.first(count), member);
   if (!data_offset) return error_of(file.path(), data_offset.error());

@@ -1,23 +1,7 @@
 // Tensors: their description, their bytes as an array of uint8 that keeps the mapping alive, reads
 // of slices. The package's Python files give the arrays their dtype and shape.
 
-#include <algorithm>
-#include <array>
-
 #include "common.h"
-
-namespace cairn::python {
-
-// A byte of a tensor of this dtype: lets as_mutable() give any tensor's bytes, whatever alignment.
-template <DType D>
-struct ByteOf {
-  std::byte byte;
-};
-
-}  // namespace cairn::python
-
-template <cairn::DType D>
-inline constexpr cairn::DType cairn::dtype_of<cairn::python::ByteOf<D>> = D;
 
 namespace cairn::python {
 namespace {
@@ -25,31 +9,6 @@ namespace {
 using Bytes = nb::ndarray<nb::numpy, std::uint8_t, nb::ndim<1>>;
 using ReadOnlyBytes = nb::ndarray<nb::numpy, const std::uint8_t, nb::ndim<1>>;
 using Out = nb::ndarray<std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
-using Writable = Result<std::span<std::byte>> (*)(const Tensor&) noexcept;
-
-template <DType D>
-Result<std::span<std::byte>> writable(const Tensor& tensor) noexcept {
-  auto bytes = tensor.as_mutable<ByteOf<D>>();
-  if (!bytes) return std::move(bytes).error();
-  return std::as_writable_bytes(*bytes);
-}
-
-template <std::size_t... D>
-constexpr auto writable_table(std::index_sequence<D...>) {
-  return std::array<Writable, sizeof...(D)>{&writable<static_cast<DType>(D + 1)>...};
-}
-
-// Whole bytes of a tensor in a private mapping, for any dtype.
-Result<std::span<std::byte>> writable_bytes(const Tensor& tensor) noexcept {
-  static constexpr auto kTable = writable_table(std::make_index_sequence<33>());
-  if (tensor.dtype() == DType::Opaque) return writable<DType::Opaque>(tensor);
-  const std::size_t number = static_cast<std::size_t>(tensor.dtype());
-  if (number == 0 || number > kTable.size()) {
-    return Error{Code::Unsupported, 0, std::string(tensor.name()) + ": has no bytes"};
-  }
-  return kTable[number - 1](tensor);
-}
 
 // The first use of a tensor may read all of it.
 constexpr std::uint64_t kUnlockedBytes = 64u << 10;
@@ -65,7 +24,7 @@ nb::object array(nb::handle self) {
   const Handle& handle = nb::cast<const Handle&>(self);
   if (handle.writable) {
     auto bytes =
-        value(unlocked_if_large(handle.tensor, [&] { return writable_bytes(handle.tensor); }));
+        value(unlocked_if_large(handle.tensor, [&] { return handle.tensor.mutable_bytes(); }));
     return nb::cast(Bytes(bytes.data(), {bytes.size()}, self));
   }
   auto bytes = value(unlocked_if_large(handle.tensor, [&] { return handle.tensor.bytes(); }));

@@ -59,20 +59,17 @@ class OnSmallDisk:
             rest.unlink()
         self.settle()
         with open(self.disk / name, "wb", buffering=0) as filler:
-            size = -1
-            while size != os.fstat(filler.fileno()).st_size:  # ext4 gives blocks back when its journal is written
-                size = os.fstat(filler.fileno()).st_size
-                try:
-                    while True:
-                        filler.write(bytes(BLOCK))
-                except OSError as full:
-                    self.assertIn(FULL, str(full))
-                os.fsync(filler.fileno())
-                self.settle()
+            try:
+                while True:
+                    filler.write(bytes(BLOCK))
+            except OSError as full:
+                self.assertIn(FULL, str(full))
+            os.fsync(filler.fileno())
             filler.truncate(max(0, os.fstat(filler.fileno()).st_size // BLOCK - blocks_left) * BLOCK)
             os.fsync(filler.fileno())
         self.settle()
-        while os.statvfs(self.disk).f_bavail > blocks_left:  # ext4 gives the block of a file's extents back when it can
+        # What was kept for the filler's extents, and not taken, ext4 gives back.
+        while os.statvfs(self.disk).f_bavail > blocks_left:
             rest = self.disk / ("filler-%d" % len(list(self.disk.glob("filler-*"))))
             rest.write_bytes(bytes(BLOCK))
             self.settle()

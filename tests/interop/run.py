@@ -7,7 +7,8 @@ skipped. One process, because importing TensorFlow takes longer than most cases.
 """
 import os
 import sys
-import unittest
+
+from cases import run_cases
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PYTHON = os.path.join(HERE, "../../.venv/bin/python")
@@ -25,15 +26,6 @@ def into_venv():
     os.environ.update(CAIRN_INTEROP="inside", TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="",
                       TF_ENABLE_ONEDNN_OPTS="0")
     os.execv(PYTHON, [PYTHON, *sys.argv])
-
-
-def run_cases(folder):
-    """The cases below the folder that the arguments choose; an exit status."""
-    loader = unittest.TestLoader()
-    loader.testNamePatterns = [f"*{pattern}*" for pattern in sys.argv[2:]] or None
-    suite = loader.discover(folder, pattern="test_*.py")
-    result = unittest.TextTestRunner(sys.stdout, verbosity=2).run(suite)
-    return 0 if result.wasSuccessful() else 1
 
 
 def main():

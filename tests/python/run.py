@@ -8,7 +8,6 @@ extension (it needs nanobind from PyPI), it is skipped.
 import os
 import sys
 import tempfile
-import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -53,11 +52,9 @@ def main():
     into_venv()
     with tempfile.TemporaryDirectory() as folder:
         stage(folder, sys.argv[1])
-        loader = unittest.TestLoader()
-        loader.testNamePatterns = [f"*{pattern}*" for pattern in sys.argv[2:]] or None
-        suite = loader.discover(HERE, pattern="test_*.py")
-        result = unittest.TextTestRunner(sys.stdout, verbosity=2).run(suite)
-    return 0 if result.wasSuccessful() else 1
+        sys.path.append(os.path.join(ROOT, "tests/interop"))
+        from cases import run_cases
+        return run_cases(HERE)
 
 
 if __name__ == "__main__":

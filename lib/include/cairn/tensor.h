@@ -146,6 +146,11 @@ class CAIRN_API Tensor {
     return std::span<T>(reinterpret_cast<T*>(bytes->data()), bytes->size() / sizeof(T));
   }
 
+  // The same as bytes, for any dtype and alignment. Errors: the other ones of as_mutable().
+  Result<std::span<std::byte>> mutable_bytes() const noexcept {
+    return native_mutable_bytes(dtype(), 1);
+  }
+
   // Copies the elements, or a slice of them. Works for any alignment, byte order and partition.
   // Errors: Corrupt, Io, OutOfMemory; Invalid (the tensor has another dtype, or the slice does not
   // fit the shape).

@@ -112,9 +112,25 @@ TEST_CASE("only a private checkpoint gives views to write to") {
     const auto checkpoint = open_checkpoint(scratch / "p", access_by(access));
     CHECK(refusal(tensor_of(checkpoint, "w").as_mutable<std::int32_t>(), {"Access::Private"}) ==
           Code::Invalid);
+    CHECK(refusal(tensor_of(checkpoint, "w").mutable_bytes(), {"Access::Private"}) ==
+          Code::Invalid);
   }
   const auto checkpoint = open_checkpoint(scratch / "p", access_by(Access::Private));
   CHECK(refusal(tensor_of(checkpoint, "w").as_mutable<float>(), {"int32"}) == Code::Invalid);
+}
+
+TEST_CASE("bytes of a dtype without a C++ type are written too") {
+  const Scratch scratch;
+  write_checkpoint(scratch / "p", {raw("b", DType::Bool, {3}), raw("e", DType::Float8E5M2, {5})});
+  const auto checkpoint = open_checkpoint(scratch / "p", access_by(Access::Private));
+  for (const char* const name : {"b", "e"}) {
+    const auto bytes = tensor_of(checkpoint, name).mutable_bytes();
+    REQUIRE_OK(bytes);
+    CHECK(bytes->size() == tensor_of(checkpoint, name).size_bytes());
+    std::ranges::fill(*bytes, std::byte{1});
+    CHECK(std::ranges::all_of(*tensor_of(checkpoint, name).bytes(),
+                              [](std::byte byte) { return byte == std::byte{1}; }));
+  }
 }
 
 TEST_CASE("each access with each check gives the same bytes") {
