@@ -71,7 +71,8 @@ def save(path: Path, tensors: Tensors, *, step: int | None = None, metadata: Map
         tensorflow_index: also write P.index, so that TensorFlow opens the checkpoint.
         replace: False: ExistsError if the prefix has a checkpoint.
         lock_wait: seconds to wait for another writer of the prefix.
-        threads, progress: as in open().
+        threads: as in open().
+        progress: as in open().
 
     Until it returns, an older checkpoint of the prefix stays whole; afterwards the new one survives a power cut. Raises
     ExistsError, InvalidError, BusyError, IoError, NoSpaceError, UnsupportedError; TypeError for a dtype that no
