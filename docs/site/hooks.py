@@ -80,7 +80,8 @@ def reference(language):
 def on_files(files, config):
     """Replaces the list of files: Markdown and what it shows, from all of the repository; sources that it names."""
     names = tracked()
-    kept = [file for file in files if not file.src_uri.endswith(".md") and file.src_uri.startswith(("site/site.css", "site/cairn.svg"))]
+    own = ("site/site.css", "site/cairn.svg")
+    kept = [file for file in files if file.src_dir != config.docs_dir or file.src_uri in own]
     known, linked = set(names), set()
     folders = {posixpath.dirname(name) for name in names}
     for name in names:
