@@ -36,6 +36,7 @@ RUN = ("console", "sh", "cpp", "c", "python")
 SHOWN = ("text", "cmake", "meson", "json")
 BLOCK = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.M | re.S)
 LEFT_OUT = re.compile(r"\*Not run by the tests: [^*]+\.\*\s*\Z")
+OPTIONAL = ("torch", "tensorflow")  # blocks that import them are skipped without them
 LEFT_OUT_MAX = 6  # of all pages: few
 SECONDS = 60
 HEAD = {"cpp": '#include <cairn/cairn.h>\n#include <cstdio>\n#include <cstdlib>\n#include <string>\n',
@@ -249,6 +250,8 @@ class Page:
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
+            if isinstance(error, ModuleNotFoundError) and error.name in OPTIONAL:
+                raise Skipped(f"{error.name} is not installed") from error
             raise Failed(traceback.format_exc(limit=-2)) from error
         finally:
             os.chdir(before)
@@ -305,7 +308,9 @@ def main(build, *wanted):
                         raise Skipped("an earlier block of the page was not run")
                     page.run(block)
                     passed += 1
-                except Skipped:
+                except Skipped as reason:
+                    if not skipping and not why:
+                        print(f"docs: skipped: {block}: {reason}")
                     skipped, skipping = skipped + 1, True
                 except (Failed, subprocess.TimeoutExpired) as error:
                     print(f"{block}: {error}")
