@@ -267,6 +267,35 @@ def unknown(block):
     return f"{block}: a block of '{block.language}': use one of {', '.join((*RUN, *SHOWN))}"
 
 
+# What must not pass: language, text, and what the page would show.
+WRONG = [("console", "$ echo one\ntwo\n", None), ("console", "$ cairn ls nowhere\n", None), ("sh", "false\n", None),
+         ("sh", "echo one\n", "two\n"), ("cpp", "int main() {}\n", None), ("python", "1 / 0\n", None),
+         ("python", "print('one')\n", "… two\n")]
+WRONG_SITE = {"a.html": """<script src="https://example.com/x.js"></script> <a href="b.html#there">a place that is not
+              there</a> <a href="c.html">a page that is not there</a> <a href="b.html#here">right</a>""",
+              "b.html": '<h1 id="here">B</h1>', "x.css": "@font-face { src: url(//example.com/x.woff) }"}
+
+
+def controls(machine, extension):
+    """Sentences for each wrong snippet that passes, and for what the check of the site does not find."""
+    missed = []
+    page = Page(machine, "controls", extension)
+    for language, text, expected in WRONG:
+        block = Block("controls", 0, language, text, "")
+        block.expected = expected
+        with contextlib.suppress(Failed, Skipped):
+            page.run(block)
+            missed.append(f"controls: this passes, and is wrong: {text}")
+    page.close()
+    sys.path.append(str(ROOT / "docs/site"))
+    from check import problems_of
+    with tempfile.TemporaryDirectory() as site:
+        for name, text in WRONG_SITE.items():
+            pathlib.Path(site, name).write_text(text)
+        problems, _ = problems_of(site)
+    return missed + ([] if len(problems) == 4 else [f"controls: docs/site/check.py finds only {problems}"])
+
+
 def has_python(build, folder):
     """Whether the package can be used here; why not, otherwise."""
     extension = pathlib.Path(build, "python/_cairn.abi3.so")
@@ -300,6 +329,9 @@ def main(build, *wanted):
         if why:
             print(f"docs: skipped: blocks with Python: {why}")
         machine = Machine(build, folder, [block for name in names for block in found[name]])
+        missed = controls(machine, not why)
+        print(*missed, sep="\n", end="\n" if missed else "")
+        failed += len(missed)
         for name in sorted(names, key=lambda name: any(block.statements for block in found[name])):
             page, skipping = Page(machine, name, not why), False
             for block in (block for block in found[name] if block.language in RUN and not block.left_out):
