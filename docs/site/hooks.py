@@ -153,7 +153,7 @@ def on_page_markdown(markdown, page, config, files):
 def python_page(title, head, modules):
     page = f"# {title}\n\n{head}\n"
     for module in modules:
-        page += f"\n::: {module}\n    options:\n      members: true\n      show_root_heading: {str(module != title).lower()}\n"
+        page += f"\n::: {module}\n    options:\n      show_root_heading: {str(module != title).lower()}\n"
     return page
 
 

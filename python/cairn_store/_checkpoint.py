@@ -19,7 +19,16 @@ Expected = Mapping[str, "tuple[str, tuple[int, ...]]"]
 
 @dataclass(frozen=True)
 class Damage:
-    """A range of bytes whose checksum is not the stored one. `tensor` is "" for a header and for padding."""
+    """A range of bytes whose checksum is not the stored one.
+
+    Attributes:
+        tensor: the tensor's name; "" for a header and for padding.
+        shard: the file.
+        offset: where in the file the range begins.
+        size: how many bytes.
+        stored_crc32c: the stored checksum.
+        computed_crc32c: that of the bytes as they are.
+    """
 
     tensor: str
     shard: str
@@ -31,10 +40,16 @@ class Damage:
 
 @dataclass(frozen=True)
 class Verification:
-    """What verify() found. False in a condition if there is damage."""
+    """What verify() found. False in a condition if there is damage.
+
+    Attributes:
+        bytes_checked: bytes that were compared with a checksum.
+        unchecked_bytes: bytes of tensors without a stored checksum: damage in them cannot be found.
+        damage: each range that differs.
+    """
 
     bytes_checked: int
-    unchecked_bytes: int  # bytes of tensors without a stored checksum: damage in them cannot be found
+    unchecked_bytes: int
     damage: list[Damage] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -103,7 +118,7 @@ class Checkpoint(Mapping[str, Tensor]):
 
     @property
     def safetensors_metadata(self) -> dict[str, str]:
-        """The __metadata__ of safetensors, in the order of the file."""
+        """The `__metadata__` of safetensors, in the order of the file."""
         return self._opened.safetensors_metadata
 
     @property
@@ -181,11 +196,19 @@ def open(path: Path, *, access: Access = "shared", verify: Verify = "lazy", foll
 
 @dataclass(frozen=True)
 class Restored:
-    """What restore() did."""
+    """What restore() did.
+
+    Attributes:
+        checkpoint: the open checkpoint.
+        method: "map", "populate", "read" or "direct".
+        reason: why this method, in one sentence.
+        payload_bytes: the bytes of all tensors.
+        file_system: the name of the file system, such as "ext4".
+    """
 
     checkpoint: Checkpoint
-    method: str  # "map", "populate", "read" or "direct"
-    reason: str  # why, in one sentence
+    method: str
+    reason: str
     payload_bytes: int
     file_system: str
 

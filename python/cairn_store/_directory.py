@@ -58,17 +58,30 @@ def tensorflow_manager(max_to_keep: int, keep_every_hours: float = 0) -> Retenti
 
 @dataclass(frozen=True)
 class Saved:
-    """What a save did."""
+    """What a save did.
+
+    Attributes:
+        path: the prefix of the new checkpoint.
+        kept: what the catalog lists now, oldest first.
+        deleted: what retention removed.
+        warnings: what the user should know and what is no error.
+    """
 
     path: str
-    kept: list[str]  # the catalog's list now, oldest first
+    kept: list[str]
     deleted: list[str]
     warnings: list[str]
 
 
 @dataclass(frozen=True)
 class RetentionDecision:
-    """What retention decides about one checkpoint."""
+    """What retention decides about one checkpoint.
+
+    Attributes:
+        path: the checkpoint.
+        kept: whether it stays.
+        why: the reason, one sentence.
+    """
 
     path: str
     kept: bool

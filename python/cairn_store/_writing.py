@@ -67,7 +67,7 @@ def save(path: Path, tensors: Tensors, *, step: int | None = None, metadata: Map
             str are string tensors.
         step: the step of training.
         metadata: texts, stored beside the tensors.
-        safetensors_metadata: the __metadata__ of safetensors.
+        safetensors_metadata: the `__metadata__` of safetensors.
         tensorflow_index: also write P.index, so that TensorFlow opens the checkpoint.
         replace: False: ExistsError if the prefix has a checkpoint.
         lock_wait: seconds to wait for another writer of the prefix.
@@ -85,10 +85,20 @@ def save(path: Path, tensors: Tensors, *, step: int | None = None, metadata: Map
 
 @dataclass(frozen=True)
 class Transfer:
-    """What convert(), import_index() and export_index() did."""
+    """What convert(), import_index() and export_index() did.
 
-    path: str  # opens the result
-    link: str  # how the payload got its name: "auto" if it stayed where it is
+    Attributes:
+        path: opens the result.
+        link: how the payload got its name; "auto" if it stayed where it is.
+        payload_bytes_copied: how many bytes of tensors were written.
+        tensors_left_out: names that the target cannot hold.
+        metadata_left_out: keys that the target cannot hold.
+        safetensors_metadata_left_out: the same of the `__metadata__` of safetensors.
+        warnings: what the user should know and what is no error.
+    """
+
+    path: str
+    link: str
     payload_bytes_copied: int
     tensors_left_out: list[str]
     metadata_left_out: list[str]

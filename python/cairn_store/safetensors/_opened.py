@@ -154,7 +154,7 @@ class safe_open:
         return [tensor.name for tensor in by_offset(self._open())]
 
     def metadata(self) -> Optional[dict[str, str]]:
-        """The __metadata__ of the file, or None."""
+        """The `__metadata__` of the file, or None."""
         return self._open().safetensors_metadata or None
 
     def _value(self, tensor: Tensor) -> Any:
