@@ -271,9 +271,9 @@ def unknown(block):
 WRONG = [("console", "$ echo one\ntwo\n", None), ("console", "$ cairn ls nowhere\n", None), ("sh", "false\n", None),
          ("sh", "echo one\n", "two\n"), ("cpp", "int main() {}\n", None), ("python", "1 / 0\n", None),
          ("python", "print('one')\n", "… two\n")]
-WRONG_SITE = {"a.html": """<script src="https://example.com/x.js"></script> <a href="b.html#there">a place that is not
+WRONG_SITE = {"a.html": """<script src="//elsewhere/x.js"></script> <a href="b.html#there">a place that is not
               there</a> <a href="c.html">a page that is not there</a> <a href="b.html#here">right</a>""",
-              "b.html": '<h1 id="here">B</h1>', "x.css": "@font-face { src: url(//example.com/x.woff) }"}
+              "b.html": '<h1 id="here">B</h1>', "x.css": "@font-face { src: url(//elsewhere/x.woff) }"}
 
 
 def controls(machine, extension):
