@@ -30,14 +30,38 @@ import traceback
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ELSEWHERE = {"docs/install.md": "tests/install", "docs/c.md": "tests/c"}
 GOLDEN = {"saved": "tensorflow/saver_walk/saved", "tf_ckpts": "tensorflow/tf2_manager/tf_ckpts"}
-# What a page takes for granted besides.
-BEFORE = {"README.md": "cairn save a/encoder e:int32=1; cairn save b/decoder d:int32=2"}
+# What a page takes for granted besides, or a block, which is named by its first command.
+IN_ORDER = "n=0; for p in train1 train2-5 train2-6 train2-7 train2-8 train2-9; do touch -d @$((1600000000 + ++n)) saved/$p.*; done;"
+SMALL_MODEL = """python3 -c '
+import ml_dtypes, numpy
+numpy.save("a.npy", numpy.ones((2, 2), "float32")), numpy.save("b.npy", numpy.ones(3, ml_dtypes.bfloat16))'
+cairn save small a=a.npy b=b.npy
+cairn convert small model.safetensors --to safetensors"""
+FLIP = """printf '\\001' | dd of=saved/train1.data-00000-of-00001 bs=1 seek=2 conv=notrunc status=none"""
+BEFORE = {
+    "README.md": "cairn save a/encoder e:int32=1; cairn save b/decoder d:int32=2",
+    "cairn ls m.npz": """python3 -c 'import ml_dtypes, numpy
+numpy.savez("m.npz", w=numpy.array([1, -2, 0.5], ml_dtypes.float8_e4m3fn))'""",
+    "cairn cat saved v1": "cp -r tests/golden/tensorflow/dtypes .",
+    "cairn verify saved/train2-9": FLIP,
+    "cairn salvage saved/train1 rescued/train1": FLIP,
+    "cairn import model.safetensors --to tensorflow": SMALL_MODEL,
+    "cairn import model.gguf": "cp tests/golden/gguf/types.gguf model.gguf",
+    "cairn convert model.ckpt": "cp tests/golden/pytorch/nested.pth model.ckpt",
+    "cairn convert model.safetensors smaller": SMALL_MODEL,
+    "cairn merge m-7_temp/part-00000-of-00002": """for i in 0 1; do cairn save m-7_temp/part-0000$i-of-00002 part$i:int32=$i; done
+rm m-7_temp/*.cairn""",
+    "cairn latest saved": "truncate -s 5 saved/train2-9.data-00000-of-00001",
+    "rm saved/checkpoint": f"rm saved/checkpoint.*; truncate -s 5 saved/train2-9.data-00000-of-00001; {IN_ORDER}",
+    "cairn pin saved/train2-6": IN_ORDER,
+}
+APART = ("docs/cli.md",)  # each block of these begins with the same files
 RUN = ("console", "sh", "cpp", "c", "python")
 SHOWN = ("text", "cmake", "meson", "json")
 BLOCK = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.M | re.S)
 LEFT_OUT = re.compile(r"\*Not run by the tests: [^*]+\.\*\s*\Z")
 OPTIONAL = ("torch", "tensorflow")  # blocks that import them are skipped without them
-LEFT_OUT_MAX = 6  # of all pages: few
+LEFT_OUT_MAX = 8  # of all pages: few
 SECONDS = 60
 HEAD = {"cpp": '#include <cairn/cairn.h>\n#include <cstdio>\n#include <cstdlib>\n#include <string>\n',
         "c": '#include <cairn/c.h>\n#include <stdio.h>\n#include <stdlib.h>\n'}
@@ -169,10 +193,16 @@ class Page:
             (self.folder / linked).symlink_to(ROOT / linked)
         for made, golden in GOLDEN.items():
             shutil.copytree(ROOT / "tests/golden" / golden, self.folder / made, copy_function=shutil.copyfile)
-        if name in BEFORE:
-            self._shell(BEFORE[name], check=True)
         self.variables = {"__name__": "__main__"} if extension else None
         self.running = {}
+        self.prepare(name)
+
+    def prepare(self, name):
+        """Makes what the page or the block takes for granted."""
+        for beginning, script in BEFORE.items():
+            if name.startswith(beginning):
+                self._needs_python(script)
+                self._shell(script, check=True)
 
     def run(self, block):
         getattr(self, f"_{block.language}")(block)
@@ -338,16 +368,24 @@ def main(build, *wanted):
                 try:
                     if skipping:
                         raise Skipped("an earlier block of the page was not run")
+                    if name in APART:
+                        page.close()
+                        page = Page(machine, name, not why)
+                        page.prepare(block.text.removeprefix("$ "))
                     page.run(block)
                     passed += 1
                 except Skipped as reason:
+                    if name in APART:
+                        skipped += 1
+                        continue
                     if not skipping and not why:
                         print(f"docs: skipped: {block}: {reason}")
                     skipped, skipping = skipped + 1, True
                 except (Failed, subprocess.TimeoutExpired) as error:
                     print(f"{block}: {error}")
                     failed += 1
-                    break
+                    if name not in APART:
+                        break
             page.close()
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
