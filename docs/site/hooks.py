@@ -134,6 +134,7 @@ def on_page_markdown(markdown, page, config, files):
     if page.file.src_uri not in places:
         return markdown
     name = places[page.file.src_uri]
+    page.meta.setdefault("search", {}).setdefault("boost", 2)  # prose before the reference
 
     def led(match):
         path = resolved(name, match[2])
