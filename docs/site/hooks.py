@@ -93,7 +93,7 @@ def on_files(files, config):
     for target in sorted(linked & known):
         if target.endswith((".png", ".svg")):
             kept.append(File.generated(config, place_of(target), abs_src_path=str(ROOT / target)))
-        elif not target.endswith(".md"):
+        elif not target.endswith(".md") and shown(target).startswith("source/"):
             kept.append(File.generated(config, shown(target), content=source_page(target)))
     for target in sorted(linked & folders - known):
         if f"{target}/README.md" not in known:
@@ -117,6 +117,11 @@ def resolved(name, target):
 
 
 def shown(path):
+    """The page that shows a file; of a public header it is the reference."""
+    for language, headers_of in (("cpp", "lib/include/cairn/"), ("c", "lib/c/include/cairn/")):
+        page = headers.page_of(path)
+        if path.startswith(headers_of) and page in reference(language):
+            return f"reference/{language}/{page}"
     return f"source/{path}.md"
 
 
