@@ -98,7 +98,7 @@ def pages():
     listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard", "*.md"], capture_output=True,
                             text=True)
     names = listed.stdout.split() if listed.returncode == 0 else [str(p.relative_to(ROOT)) for p in ROOT.rglob("*.md")]
-    return sorted(name for name in names if name == "README.md" or name.startswith(("docs/", "examples/", "python/")))
+    return sorted(name for name in names if "/" not in name or name.startswith(("docs/", "examples/", "python/", "format/")))
 
 
 def blocks_of(page):
@@ -326,6 +326,17 @@ def controls(machine, extension):
     return missed + ([] if len(problems) == 4 else [f"controls: docs/site/check.py finds only {problems}"])
 
 
+def dead_links(names):
+    """Links of the pages that lead to no file of the repository. Places inside a page are checked by ./dev site."""
+    for name in names:
+        text = BLOCK.sub("", (ROOT / name).read_text())
+        text = re.sub(r"`[^`\n]+`|^ {4}.*$", "", text, flags=re.M)
+        for target in re.findall(r"\]\(([^()\s]+)\)", text):
+            path = target.partition("#")[0]
+            if path and not re.match(r"[a-z]+:", path) and not (ROOT / name).parent.joinpath(path).exists():
+                yield f"{name}: the link {target} leads nowhere"
+
+
 def has_python(build, folder):
     """Whether the package can be used here; why not, otherwise."""
     extension = pathlib.Path(build, "python/_cairn.abi3.so")
@@ -347,6 +358,7 @@ def main(build, *wanted):
         os.execve(venv, [venv, *sys.argv], {**os.environ, "CAIRN_PAGES": "inside"})
     found = {name: blocks_of(name) for name in pages()}
     problems = [problem for blocks in found.values() for block in blocks if (problem := unknown(block))]
+    problems += dead_links(found)
     left_out = [block for blocks in found.values() for block in blocks if block.left_out]
     if len(left_out) > LEFT_OUT_MAX:
         problems.append(f"{len(left_out)} blocks are not run, more than {LEFT_OUT_MAX}: {', '.join(map(str, left_out))}")
