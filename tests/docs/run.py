@@ -3,7 +3,8 @@
 usage: run.py BUILD [PAGE…]      a build folder; some pages (docs/start.md), or all
 
 A page is read from top to bottom in a directory of its own. There are copies of `saved` and `tf_ckpts`, which TensorFlow
-wrote (GOLDEN), and `tests` and `examples` lead to those of the repository. `cairn`, `c++`, `pkg-config` and `python3` find what BUILD has. The blocks of a page share their state:
+wrote (GOLDEN), and `tests` and `examples` lead to those of the repository. `cairn`, `c++`, `pkg-config` and `python3` find
+what BUILD has. The blocks of a page share their state:
 
 - `console`: lines that begin with `$ ` are commands, the others are what they print.
 - `sh`: a script.
@@ -28,7 +29,7 @@ import tempfile
 import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ELSEWHERE = {"docs/install.md": "tests/install", "docs/c.md": "tests/c"}
+ELSEWHERE = {"docs/install.md": "tests/install", "docs/c.md": "tests/c", "examples/engines/": "./dev, with packages of PyPI"}
 GOLDEN = {"saved": "tensorflow/saver_walk/saved", "tf_ckpts": "tensorflow/tf2_manager/tf_ckpts"}
 # What a page takes for granted besides, or a block, which is named by its first command.
 IN_ORDER = "n=0; for p in train1 train2-5 train2-6 train2-7 train2-8 train2-9; do touch -d @$((1600000000 + ++n)) saved/$p.*; done;"
@@ -364,7 +365,7 @@ def main(build, *wanted):
         problems.append(f"{len(left_out)} blocks are not run, more than {LEFT_OUT_MAX}: {', '.join(map(str, left_out))}")
     passed, failed, skipped = 0, len(problems), 0
     print(*problems, sep="\n", end="\n" if problems else "")
-    names = [name for name in found if name not in ELSEWHERE and (not wanted or name in wanted)]
+    names = [name for name in found if not name.startswith(tuple(ELSEWHERE)) and (not wanted or name in wanted)]
     with tempfile.TemporaryDirectory(prefix="cairn-pages-") as scratch:
         folder = pathlib.Path(scratch)
         why = has_python(build, folder)
