@@ -65,12 +65,18 @@ struct ElementsOfMember {
 
 class NpzReader {
  public:
-  NpzReader(const os::File& file, const FileReadOptions& how) noexcept
-      : file_(file), whole_(how.whole), void_dtype_(how.formats.void_dtype) {}
+  // Neither the file nor the members may go before.
+  NpzReader(const os::File& file, std::span<const Member> members,
+            const FileReadOptions& how) noexcept
+      : file_(file),
+        members_(members),
+        whole_(how.whole),
+        void_dtype_(how.formats.void_dtype),
+        heads_(file, members, kUsualHeaderBytes) {}
 
-  Result<void> run(std::span<const Member> members) {
-    tensors_.reserve(members.size());
-    for (const Member& member : members) {
+  Result<void> run() {
+    tensors_.reserve(members_.size());
+    for (const Member& member : members_) {
       auto tensor = read(member);
       const Code code = tensor ? Code{} : tensor.error().code;
       if (tensor) {
@@ -103,12 +109,12 @@ class NpzReader {
     }
     index.facts.shards.push_back(std::move(shard));
     if (memory_) {
-      CAIRN_CHECK(members_->make_room(*memory_));
+      CAIRN_CHECK(decoded_->make_room(*memory_));
       CAIRN_TRY(info, memory_->info());
       index.facts.shards.push_back({name + " (decoded)", format::ShardKind::AnyFile,
-                                    identity_of(info), 0, 0, members_->members_bytes()});
+                                    identity_of(info), 0, 0, decoded_->members_bytes()});
       index.decoded = OpenShard{*std::move(memory_), identity_of(info)};
-      index.decoded_members = std::move(members_);
+      index.decoded_members = std::move(decoded_);
     }
     format::sort_by_name(tensors_);
     index.facts.tensors = std::move(tensors_);
@@ -134,7 +140,7 @@ class NpzReader {
   Result<format::TensorFacts> read(const Member& member) {
     const std::string_view why = unreadable(member);
     if (!why.empty()) return error(member, Code::Unsupported, std::string(why));
-    CAIRN_TRY(head, read_zip_head(file_, member, kUsualHeaderBytes, head_));
+    CAIRN_TRY(head, heads_.read(member));
     return is_deflated(member) ? decode(member, head) : in_place(member, head);
   }
 
@@ -174,7 +180,7 @@ class NpzReader {
     if (!memory_) {
       CAIRN_TRY(memory, os::memory_file(file_.path() + " (decoded)"));
       memory_ = std::move(memory);
-      members_ = std::make_shared<DecodedMembers>(file_.path());
+      decoded_ = std::make_shared<DecodedMembers>(file_.path());
     }
     const ElementsOfMember elements{member, head.data_offset_bytes, begin.size(),
                                     tensor->span.size_bytes};
@@ -182,7 +188,7 @@ class NpzReader {
                                    std::uint64_t offset_bytes) {
       return elements.decode(shards.front(), to, offset_bytes);
     };
-    tensor->span = {1, members_->add(elements.size_bytes, decode), elements.size_bytes, {}};
+    tensor->span = {1, decoded_->add(elements.size_bytes, decode), elements.size_bytes, {}};
     // An empty array has no use on which its sum would be compared.
     if (!whole_ || elements.size_bytes == 0)
       CAIRN_CHECK(elements.decode(file_, *memory_, tensor->span.offset_bytes));
@@ -190,15 +196,16 @@ class NpzReader {
   }
 
   const os::File& file_;
+  const std::span<const Member> members_;
   const bool whole_;
   const std::optional<DType> void_dtype_;
-  os::Bytes head_{kUsualHeaderBytes};  // of the member that is read
+  ZipHeads heads_;
   std::vector<format::TensorFacts> tensors_;
   std::vector<std::string> left_out_;
   std::size_t left_out_count_ = 0;
   std::string first_reason_;
   std::optional<os::File> memory_;  // for what is decoded
-  std::shared_ptr<DecodedMembers> members_;
+  std::shared_ptr<DecodedMembers> decoded_;
 };
 
 }  // namespace
@@ -210,8 +217,8 @@ Result<FileIndex> read_npz(OpenShard file, const FileReadOptions& how) {
   };
   const auto members = read_zip_members(file.file, {0, file.identity.size_bytes});
   if (!members) return refused(members.error());
-  NpzReader reader(file.file, how);
-  if (auto done = reader.run(*members); !done) return refused(std::move(done).error());
+  NpzReader reader(file.file, *members, how);
+  if (auto done = reader.run(); !done) return refused(std::move(done).error());
   return reader.index(std::move(file), how.name);
 }
 

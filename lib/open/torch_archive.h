@@ -86,6 +86,7 @@ class TorchArchive {
   const os::File* file_;
   TorchMemory* memory_;
   std::vector<Member> members_;
+  ZipHeads heads_;
   std::string root_;
   // By their names in the folder, which are bytes of the members' names.
   format::NameIndex records_;
