@@ -146,15 +146,21 @@ class NpzReader {
 
   Result<format::TensorFacts> in_place(const Member& member, const ZipMemberHead& head) const {
     std::span<const std::byte> begin = head.data(member);
+    os::Bytes longer{0};
+    // A local header may be long, to align what is behind it, and an .npy header as well.
+    const auto reach = [&](std::uint64_t bytes) -> Result<void> {
+      bytes = std::min(bytes, member.size_bytes);
+      if (bytes <= begin.size()) return {};
+      longer = os::Bytes(bytes);
+      CAIRN_CHECK(file_.read_at(head.data_offset_bytes, longer));
+      begin = longer;
+      return {};
+    };
+    CAIRN_CHECK(reach(format::numpy::kPreambleBytes));
     const auto size = format::numpy::data_offset_bytes(
         begin.first(std::min(begin.size(), format::numpy::kPreambleBytes)));
     if (!size) return error(member, size.error());
-    std::vector<std::byte> longer;
-    if (*size > begin.size()) {
-      longer.resize(std::min(*size, member.size_bytes));
-      CAIRN_CHECK(file_.read_at(head.data_offset_bytes, longer));
-      begin = longer;
-    }
+    CAIRN_CHECK(reach(*size));
     auto tensor = format::numpy::decode_array(begin.first(std::min(begin.size(), *size)),
                                               member.size_bytes, void_dtype_);
     if (!tensor) return error(member, tensor.error());
