@@ -1,13 +1,13 @@
 // Verify: comparing all bytes with what the index says of them.
 //
 // Every check reads through the shard's descriptor, which returns errors, and not through the
-// mapping, which would kill the process where a file was truncated or a disk is sick. It costs less
-// than it seems: 548 MB take 30 ms by pread and 17–19 ms over the mapping, and a first touch of the
-// mapping pays page faults on top. Memory of our own (Access::Copy) is summed where it lies.
+// mapping, which would kill the process if a file was truncated or a disk fails. It costs less than
+// it seems: 548 MB take 30 ms by pread and 17–19 ms through the mapping, and the first touch of a
+// mapping costs page faults too. Memory of our own (Access::Copy) is summed where it lies.
 //
-// All bytes are read once, in the order of the files (scan_plan.cc), so that one large tensor keeps
-// all cores busy even where only the sum of the whole is stored, and 100,000 small ones cost no
-// system call each. Where chunk sums are stored, damage is named to the chunk.
+// All bytes are read once, in the order of the files (scan_plan.cc). So one large tensor keeps all
+// cores busy even if only one sum is stored for it, and 100,000 small tensors do not cost a system
+// call each. If chunk sums are stored, the report of damage names the chunk.
 
 #include <algorithm>
 #include <array>
