@@ -1,11 +1,12 @@
 // NumPy's archive (.npz) as a checkpoint: each member NAME.npy is the tensor NAME.
 //
-// What is stored lies in the file as it is, and is served from there. What is deflated is decoded
-// on its first use, into one file in memory, which is the second shard.
+// A stored member is served from its place in the file. A deflated one is decoded on its first use,
+// into one file in memory, which is the second shard.
 //
-// numpy reads a member when it is asked for, so that one of Python objects does not keep the others
-// from being read. So it is here: what no checkpoint can hold is left out, and a warning names it.
-// Damage is another thing: it refuses the archive, except where what is whole is to be saved.
+// numpy reads a member only when it is used, so a member of Python objects does not prevent reading
+// the others. Cairn does the same: what a checkpoint cannot hold is left out, and a warning names
+// it. A damaged member is different: the archive is refused, except if the undamaged members are to
+// be salvaged.
 
 #include <algorithm>
 #include <optional>

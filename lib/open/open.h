@@ -1,6 +1,8 @@
 #pragma once
 
-// Opening by whatever path the user has, again where writers come between.
+// Opening by a path of any kind. If a writer replaces files meanwhile, the attempt is repeated.
+// Steps: locate() finds what the path leads to, load() finds the valid index and opens the shards,
+// `make` builds the result from these parts.
 
 #include "lib/open/catalog.h"
 #include "lib/open/load.h"
@@ -9,8 +11,9 @@
 
 namespace cairn::internal {
 
-// What `make` makes of the parts that lie at the path. Of the options, what finds them is heeded.
-// Errors: those of Checkpoint::open and of `make`.
+// Returns what `make` makes of the parts that are found at the path. Uses only the options that
+// finding needs: follow_links, formats and exec.threads_max. Errors: those of Checkpoint::open and
+// of `make`.
 template <class Opened, class Make>
 Result<Opened> open_by(const std::filesystem::path& path, const OpenOptions& options, Make make) {
   OpenAttempt attempt;

@@ -1,9 +1,9 @@
-// The public Checkpoint and Tensor: thin handles over internal::OpenCheckpoint, and the wall that
-// no exception crosses.
+// The public Checkpoint and Tensor: thin handles over internal::OpenCheckpoint. at_boundary()
+// (lib/try.h) turns every exception into an Error. Checkpoint::open() itself is in
+// lib/open/open.cc.
 //
-// A checkpoint becomes open in three steps, each cheap: the index is checked (by whoever found it:
-// lib/open), each shard is mapped once, and nothing else. Tensors are handles of two words into
-// that; their bytes are looked at when asked for.
+// Opening has two cheap steps: lib/open finds and checks the index, and OpenCheckpoint::make() maps
+// each shard once. A Tensor is a handle of two words; its bytes are read when they are first used.
 
 #include "cairn/checkpoint.h"
 
@@ -32,7 +32,7 @@ std::optional<std::int64_t> Checkpoint::step() const noexcept {
   if (const auto step = state_->index().step()) return step;
   const bool has_prefix = format() == Format::Cairn || format() == Format::TensorFlow ||
                           format() == Format::TensorFlowV1;
-  // Of a file it is no step: "model-00002-of-00002", "resnet-50".
+  // The number at the end of a file name is not a step: "model-00002-of-00002", "resnet-50".
   return has_prefix ? internal::step_of(prefix().native()) : std::nullopt;
 }
 
@@ -262,7 +262,7 @@ Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options,
   return Checkpoint(state);
 }
 
-// Gives each shard its addresses.
+// Gives each shard its address range: a mapping, or memory.
 Result<void> OpenCheckpoint::place_shards() {
   for (std::uint32_t i = 0; i < shards_.count(); ++i)
     CAIRN_CHECK(shards_.place(index().shard(i).identity.size_bytes));
@@ -275,13 +275,14 @@ Result<void> OpenCheckpoint::place_shards() {
   return {};
 }
 
-// Brings the bytes there, and checks them on the way.
+// Reads or maps the bytes as `loading` says, and checks them in the same pass.
 Result<void> OpenCheckpoint::load(Loading loading, bool check, const ExecOptions& exec) {
   ScanPlan plan(*this);
   ByteSource source = ByteSource::File;
   const bool by_reading = shards_.first_unmapped().has_value();
   if (loading == Loading::Populated && !by_reading) {
-    // A cold file then comes in huge folios, whatever its device reads ahead.
+    // A file that is not in the page cache is then read in huge pages, whatever its device reads
+    // ahead.
     for (std::uint32_t i = 0; i < shards_.count(); ++i) os::want_huge_pages(shards_.memory(i));
     source = ByteSource::Populated;
   } else if (loading == Loading::Read || loading == Loading::Direct) {
@@ -292,7 +293,7 @@ Result<void> OpenCheckpoint::load(Loading loading, bool check, const ExecOptions
     CAIRN_TRY(checked_bytes, check_whole(plan, source, exec));
     std::uint64_t payload_bytes = 0;
     for (std::uint32_t i = 0; i < shards_.count(); ++i) payload_bytes += shards_.memory(i).size();
-    // Where every byte has a sum, everything has come by now.
+    // If every byte has a sum, every byte has been read by now.
     if (loading != Loading::Populated) return {};
     if (checked_bytes == payload_bytes && !by_reading) return {};
   }

@@ -1,6 +1,6 @@
 #pragma once
 
-// How a checkpoint is restored: the table of cairn/restore.h, as a function of what was seen.
+// The choice of the I/O method for a restore: the table of cairn/restore.h as a function.
 
 #include <cstdint>
 #include <optional>

@@ -1,4 +1,5 @@
-// Bytes: views into the mapping where a tensor is one native piece, copies for everything else.
+// Bytes: a view of the mapping, if the tensor is in one place and in native byte order; else a
+// copy.
 
 #include <algorithm>
 #include <cstring>
@@ -17,14 +18,14 @@
 namespace cairn::internal {
 namespace {
 
-// 1 where the bytes are native; nothing where TensorFlow gives the dtype no meaning in the other
-// byte order.
+// How many bytes are swapped together; 1: they are in native order; std::nullopt: TensorFlow does
+// not define the dtype in the other byte order.
 std::optional<std::uint32_t> swap_width(const format::IndexView::Tensor& tensor) {
   if (!tensor.big_endian || tensor.encoding == format::Encoding::TensorFlowString) return 1;
   return format::swap_bytes(tensor.dtype);
 }
 
-// The bytes of a stored piece where they lie, or one more copy of them.
+// The bytes of a span in memory, or one more copy of them.
 Result<std::span<const std::byte>> stored_bytes(const OpenCheckpoint& checkpoint,
                                                 const format::Span& piece,
                                                 std::vector<std::vector<std::byte>>* copies) {
@@ -205,7 +206,7 @@ Result<std::uint64_t> OpenCheckpoint::read_bytes(std::size_t position, Slice sli
   if (!is_addressable(tensor))
     return refused(position, "can be read only as a whole, and only if it is not partitioned");
   CAIRN_TRY(box, box_of_request(position, slice));
-  // So that nobody allocates for what is not there.
+  // Corrupt for a gap, so that the caller allocates no memory for elements that are not stored.
   if (tensor.partitioned()) CAIRN_CHECK(parts_of(position, box));
   return element_count(box) * (tensor.element_bits / 8);
 }
@@ -239,8 +240,8 @@ Result<void> OpenCheckpoint::read(std::size_t position, std::span<std::byte> out
   return {};
 }
 
-// One pass: each block is summed while it is in the cache. Memory that the caller may have changed
-// is checked by the file.
+// One pass: each block is summed while it is in the cache. If the caller may have changed the
+// memory, the file is checked instead.
 Result<void> OpenCheckpoint::read_whole(std::size_t position, std::span<std::byte> out) const {
   const auto tensor = index().tensor(position);
   CAIRN_CHECK(shards_.ensure_not_faulted(tensor.span.shard));

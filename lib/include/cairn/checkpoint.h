@@ -115,7 +115,7 @@ class CAIRN_API Checkpoint {
   // one of these:
   // - a prefix ("saved/train2-9"), or any file of the checkpoint,
   // - a .safetensors, .npy, .npz, .gguf, .h5, .keras, .onnx, .pt, .ptd or .tflite file,
-  // - a directory: a SavedModel, or a distributed checkpoint of PyTorch,
+  // - a directory: a SavedModel, a Hugging Face model, or a distributed checkpoint of PyTorch,
   // - a directory with a catalog: the latest checkpoint of the catalog opens,
   // - the one file of a V1 checkpoint, one of its files, or their pattern
   //   ("train2-9-?????-of-00003"). The values of a V1 checkpoint are decoded into memory, whatever
@@ -123,15 +123,15 @@ class CAIRN_API Checkpoint {
   //
   // Errors: NotFound (there is no such file, or a shard is missing; if the latest checkpoint of a
   // catalog is not whole, the message names the newest one that is), Corrupt (index digest, block
-  // checksum, a span outside its shard, the size of a shard), Unsupported (a newer format, or a
-  // file that is no checkpoint; the message says what it is), Unsafe (a shard is no regular file,
-  // or a link leaves the directory), Invalid (`expected` or `expected_digest`
-  // differs), Busy (the checkpoint was
-  // replaced eight times while it was opened), Io, OutOfMemory, Cancelled. Threads: writers may
-  // save, replace and prune at the same time. The result is always one whole checkpoint of theirs.
-  // Cost: O(index), from 13 µs. Verify::Full, Access::Copy and a V1 checkpoint read every byte. A
-  // V1 checkpoint needs memory for all values. If the file system cannot map files, each tensor is
-  // read into memory on its first use, and a warning says so.
+  // checksum, a range of bytes outside its shard, the size of a shard), Unsupported (a newer
+  // format, or a file that is not a checkpoint; the message says what it is), Unsafe (a shard is
+  // not a regular file, or a link leaves the directory), Invalid (`expected` or `expected_digest`
+  // differs), Busy (the checkpoint was replaced eight times while it was opened), Io, OutOfMemory,
+  // Cancelled. Threads: writers may save, replace and prune at the same time. The result is always
+  // one whole checkpoint that one of them wrote. Cost: O(index), from 13 µs. Verify::Full,
+  // Access::Copy and a V1 checkpoint read every byte. A V1 checkpoint needs memory for all values.
+  // If the file system cannot map files, each tensor is read into memory on its first use, and a
+  // warning says so.
   static Result<Checkpoint> open(const std::filesystem::path& path,
                                  const OpenOptions& options = {}) noexcept;
 
@@ -163,7 +163,7 @@ class CAIRN_API Checkpoint {
   std::size_t safetensors_metadata_count() const noexcept;
   KeyValue safetensors_metadata_at(std::size_t position) const noexcept;
 
-  // Sentences about what the user should know and what is no error.
+  // Sentences about what the user should know and what is not an error.
   std::span<const std::string> warnings() const noexcept;
 
   struct Shard {
@@ -196,11 +196,12 @@ class CAIRN_API Checkpoint {
   // does without that search.
   Result<Tensor> tensor(std::string_view name) const noexcept;
 
-  // The digest of the contents: names, dtypes, shapes and values, and neither metadata nor the
+  // The digest of the contents: names, dtypes, shapes and values, but not metadata and not the
   // places of the bytes. So it is the same in every format, and after every copy, import, export
   // and convert that keeps names and values. std::nullopt: not every tensor has a content_hash(),
-  // as in files that Cairn neither wrote nor imported. It says what the index says: verify() tells
-  // whether the bytes are so. Cost: O(tensors), 16 bytes each. FORMAT.md has its definition.
+  // as in files that Cairn neither wrote nor imported. It is computed from the index, not from the
+  // bytes; verify() compares the bytes with the index. Cost: O(tensors), 16 bytes each. FORMAT.md
+  // has its definition.
   std::optional<Digest128> digest() const noexcept;
 
   // Compares every byte with its checksum. Reads the files and not the mappings, so that no page

@@ -74,8 +74,8 @@ typedef struct cairn_checkpoint cairn_checkpoint;
 // Opens the checkpoint at `path` and maps its shards. Reads the index, and no tensor. `path` is a
 // prefix ("saved/train2-9"), any file of a checkpoint, a file of another format (.safetensors,
 // .npy, .npz, .gguf, .h5, .keras, .onnx, .pt, .ptd, .tflite), a directory with a catalog (its
-// latest checkpoint opens), a SavedModel, or a distributed checkpoint of PyTorch. `options` may be
-// NULL.
+// latest checkpoint opens), a SavedModel, a Hugging Face model, or a distributed checkpoint of
+// PyTorch. `options` may be NULL.
 //
 // Errors: NotFound (there is no such file, or a shard is missing), Corrupt (index digest, block
 // checksum, a span outside its shard, the size of a shard), Unsupported (a newer format, or a file
