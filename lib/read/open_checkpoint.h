@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "cairn/checkpoint.h"
+#include "cairn/restore.h"
 #include "format/cairn/index.h"
 #include "lib/os/file.h"
 #include "lib/read/lazy_checks.h"
@@ -46,6 +47,7 @@ struct Parts {
   bool recorded = false;                            // by FILE.cairn, which an import has written
   std::string left_out;         // the file has more than the index says: a sentence; else empty
   bool bytes_doubtful = false;  // check tensors before their first use even with Verify::None
+  bool index_only = false;      // no shard is open: `shards` is empty
   Origin origin;
 };
 
@@ -78,13 +80,18 @@ enum class Loading : std::uint8_t {
   Direct,     // into memory of our own, past it
 };
 
+struct Restoring {
+  std::optional<Loading> loading;  // goes with options.access, which decides where it is not given
+  // One for each shard, with Loading::Read and Direct, no smaller than the shard; empty: our own.
+  std::vector<CallerMemory> places;
+};
+
 class OpenCheckpoint {
  public:
-  // Maps or reads the shards, and checks what the options want checked, in one pass. `loading` goes
-  // with options.access, which decides where it is not given. Unsupported: Loading::Direct, and the
-  // file system has no such reads.
+  // Maps or reads the shards, and checks what the options want checked, in one pass. Unsupported:
+  // Loading::Direct, and the file system has no such reads.
   static Result<Checkpoint> make(Parts parts, const OpenOptions& options,
-                                 std::optional<Loading> loading = std::nullopt);
+                                 const Restoring& how = {});
 
   // The state behind a public handle, for the rooms above.
   static const OpenCheckpoint& of(const Checkpoint& checkpoint) noexcept {
@@ -98,6 +105,16 @@ class OpenCheckpoint {
   const LazyChecks& checks() const noexcept { return checks_; }
   std::string shard_path(std::uint32_t shard) const { return parts_.shards[shard].path(); }
 
+  // Unsupported: the index alone was opened. For every call that reads bytes.
+  Result<void> ensure_has_bytes() const {
+    if (!parts_.index_only) [[likely]]
+      return {};
+    return refuse_bytes();
+  }
+
+  // Tells the caller's function, if there is one.
+  void tell(const Event& event) const noexcept;
+
   // ---- check.cc: all sums ----
 
   Result<Verification> verify(const ExecOptions& exec) const;
@@ -105,7 +122,7 @@ class OpenCheckpoint {
   // A sentence that names the tensor: "PREFIX: tensor NAME why".
   Error about(std::size_t position, Code code, const std::string& why) const;
 
-  // The sentence for a tensor whose bytes have another sum.
+  // The sentence for a tensor whose bytes have another sum; also tells of it.
   Error damaged(std::size_t position, const format::Span& span, std::uint32_t computed) const;
 
   // ---- extents.cc: where a tensor lies ----
@@ -144,7 +161,8 @@ class OpenCheckpoint {
 
   friend class ReadPlan;
 
-  Result<void> place_shards();
+  Result<void> place_shards(std::span<const CallerMemory> places);
+  Result<void> refuse_bytes() const;
   Result<void> load(Loading loading, bool check, const ExecOptions& exec);
   // Everything that has a sum, in one pass with what else was wanted of it.
   Result<Verification> check_by(ScanPlan& plan, ByteSource source, const ExecOptions& exec) const;
@@ -174,6 +192,7 @@ class OpenCheckpoint {
   Access access_;
   Shards shards_;      // over parts_
   LazyChecks checks_;  // of parts_
+  EventListener on_event_;
 };
 
 // The difference between what is there and what a caller expects; nothing: none. At most ten lines.

@@ -34,6 +34,9 @@ class Shards {
   // Gives a shard, the next one, its addresses: `size_bytes` of them.
   Result<void> place(std::uint64_t size_bytes);
 
+  // The same, with memory of others, into which it will be read (Access::Copy).
+  void place_in(std::span<std::byte> memory, std::shared_ptr<void> owner);
+
   std::size_t count() const noexcept { return files_.size(); }
   const os::File& file(std::uint32_t shard) const noexcept { return files_[shard]; }
 
