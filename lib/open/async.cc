@@ -129,12 +129,16 @@ struct Futures {
   static void start(const std::shared_ptr<typename Future<T>::State>& state,
                     const std::filesystem::path& path, const Executor& executor) {
     if (executor) {
-      const auto ticket = std::make_shared<Ticket<T>>(state, path);
+      std::function<void()> task = [ticket = std::make_shared<Ticket<T>>(state, path)] {
+        ticket->state->run();
+      };
       try {
-        // Where it is refused, nobody has the ticket when this one goes.
-        if (!executor([ticket] { ticket->state->run(); })) return;
+        // Where it is refused, nobody has the ticket afterwards, and that tells the Future.
+        static_cast<void>(executor(std::move(task)));
+      } catch (const std::bad_alloc&) {
+        throw;
       } catch (...) {
-        return;  // the same as a refusal
+        // The same as a refusal.
       }
       return;
     }
@@ -167,7 +171,7 @@ struct Futures {
       auto state = std::make_shared<typename Future<T>::State>(std::move(work), options.exec.stop);
       start<T>(state, path, options.exec.executor);
       return Future<T>(std::move(state));
-    } catch (const std::bad_alloc&) {
+    } catch (...) {  // there is no memory; whatever else the copies of the caller's functions throw
       return Future<T>(nullptr);
     }
   }

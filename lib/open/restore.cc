@@ -69,18 +69,13 @@ Error not_aligned(const internal::Parts& parts) {
 
 // Into the memory of the caller.
 Result<Way> way_to_memory(const internal::Parts& parts, internal::IoChoice choice,
-                          const internal::IoConditions& seen, const RestoreOptions& options) {
-  if (options.method && !copies(*options.method)) {
+                          const RestoreOptions& options) {
+  if (!copies(choice.method)) {
     return Error{Code::Invalid, 0,
                  parts.prefix.string() +
-                     ": IoMethod::" + (*options.method == IoMethod::Map ? "Map" : "Populate") +
+                     ": IoMethod::" + (choice.method == IoMethod::Map ? "Map" : "Populate") +
                      " leaves the bytes in the page cache, so RestoreOptions::memory has no use; "
                      "use Read or Direct, or leave one of them out"};
-  }
-  if (!copies(choice.method)) {
-    const bool scarce = choice.method == IoMethod::Map && seen.direct_reads;
-    choice.method = scarce ? IoMethod::Direct : IoMethod::Read;
-    choice.reason += "; the caller wants them in memory of its own";
   }
   CAIRN_TRY(places, places_for(parts, options));
   if (choice.method != IoMethod::Direct || std::ranges::all_of(places, is_aligned))
@@ -90,6 +85,14 @@ Result<Way> way_to_memory(const internal::Parts& parts, internal::IoChoice choic
   choice.reason += "; that memory is not aligned to " + std::to_string(kDirectAlignment) +
                    " bytes, so they are read through the page cache";
   return Way{std::move(choice), std::move(places)};
+}
+
+Result<Way> way_of(const internal::Parts& parts, const internal::IoConditions& seen,
+                   const RestoreOptions& options) {
+  internal::IoChoice choice{options.method.value_or(IoMethod::Map), "the caller requested it"};
+  if (!options.method) choice = options.memory ? choose_for_memory(seen) : choose(seen);
+  if (options.memory) return way_to_memory(parts, std::move(choice), options);
+  return Way{std::move(choice), {}};
 }
 
 Result<Restored> restore_by(const std::filesystem::path& path,
@@ -105,14 +108,7 @@ Result<Restored> restore_by(const std::filesystem::path& path,
     return internal::open_by<Restored>(
         path, opening, [&](internal::Parts parts) -> Result<Restored> {
           CAIRN_TRY(seen, internal::io_conditions(parts));
-          const internal::IoChoice choice =
-              options.method ? internal::IoChoice{*options.method, "the caller requested it"}
-                             : internal::choose(seen);
-          Way way{choice, {}};
-          if (options.memory) {
-            CAIRN_TRY(to_memory, way_to_memory(parts, choice, seen, options));
-            way = std::move(to_memory);
-          }
+          CAIRN_TRY(way, way_of(parts, seen, options));
           const IoMethod method = way.choice.method;
           opening.access = copies(method) ? Access::Copy : Access::Shared;
           CAIRN_TRY(checkpoint,

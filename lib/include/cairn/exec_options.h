@@ -35,7 +35,8 @@ struct ExecOptions {
   // - A task that begins after the call has returned ends at once. It refers to nothing of the
   //   call, so the executor may keep it or destroy it.
   // - A task takes as long as the whole call, does not throw, and may wait for the disk.
-  // A large index is then read by the calling thread alone.
+  // A large index is then read by the calling thread alone. Saver::save_async has a thread of its
+  // own all the same, which gives the tasks.
   Executor executor = {};
 };
 

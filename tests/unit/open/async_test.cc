@@ -1,6 +1,7 @@
 // Opening and restoring in the background: results, cancelling, and Futures that go early.
 
 #include <doctest/doctest.h>
+#include <pthread.h>
 
 #include <atomic>
 #include <future>
@@ -135,6 +136,25 @@ TEST_CASE("an executor that refuses, throws or drops the task makes it Busy") {
     return true;
   };
   CHECK(Checkpoint::open_async(scratch / "p", options).done());
+}
+
+TEST_CASE("if no thread can be started, the call has not begun and says so") {
+  const Scratch scratch;
+  write_checkpoint(scratch / "p", contents());
+  pthread_attr_t was;
+  pthread_attr_t huge;
+  REQUIRE(::pthread_getattr_default_np(&was) == 0);
+  REQUIRE(::pthread_attr_init(&huge) == 0);
+  REQUIRE(::pthread_attr_setstacksize(&huge, std::size_t{1} << 47) ==
+          0);  // no address space has it
+  REQUIRE(::pthread_setattr_default_np(&huge) == 0);
+  {
+    const auto opening = Checkpoint::open_async(scratch / "p");
+    CHECK(opening.done());
+    CHECK(refusal(opening.wait(), {"no thread can be started", "ulimit -u"}) == Code::OutOfMemory);
+  }
+  REQUIRE(::pthread_setattr_default_np(&was) == 0);
+  REQUIRE_OK(Checkpoint::open_async(scratch / "p").wait());
 }
 
 TEST_CASE("cancel ends a call that runs, and so does the caller's own stop token") {

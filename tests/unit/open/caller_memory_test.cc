@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,7 +12,7 @@
 #include <new>
 
 #include "cairn/restore.h"
-#include "lib/os/direct.h"
+#include "lib/read/io_method.h"
 #include "tests/unit/golden.h"
 #include "tests/unit/scratch.h"
 
@@ -153,6 +154,46 @@ TEST_CASE("too little memory is an error, and what was given goes") {
   RestoreOptions throwing;
   throwing.memory = [](std::uint64_t) -> CallerMemory { throw std::bad_alloc(); };
   CHECK(refusal(restore(scratch / "p", throwing)) == Code::OutOfMemory);
+}
+
+TEST_CASE("with the caller's memory the table means Read or Direct") {
+  using internal::choose_for_memory;
+  internal::IoConditions seen;
+  seen.payload_bytes = 100;
+  seen.resident_bytes = 0;
+  seen.available_bytes = 1000;
+  seen.file_system = {"ext4", true, false};
+  seen.direct_reads = true;
+  CHECK(internal::choose(seen).method == IoMethod::Populate);
+  CHECK(choose_for_memory(seen).method == IoMethod::Read);
+  CHECK(choose_for_memory(seen).reason.find("memory of the caller") != std::string::npos);
+  seen.available_bytes = 150;
+  CHECK(choose_for_memory(seen).method == IoMethod::Direct);
+  seen.available_bytes = 50;
+  CHECK(internal::choose(seen).method == IoMethod::Map);
+  CHECK(choose_for_memory(seen).method == IoMethod::Direct);
+  seen.direct_reads = false;
+  CHECK(choose_for_memory(seen).method == IoMethod::Read);
+}
+
+TEST_CASE("without descriptors a restore into the caller's memory fails, and the memory goes") {
+  const Scratch scratch;
+  write_checkpoint(scratch / "p", contents());
+  for (rlim_t free = 0;; ++free) {
+    REQUIRE(free < 20);
+    Arena arena;
+    const int next = ::dup(0);
+    ::close(next);
+    bool restored = false;
+    {
+      const test::Limit limit(RLIMIT_NOFILE, static_cast<rlim_t>(next) + free);
+      const auto result = restore(scratch / "p", into(arena));
+      restored = result.has_value();
+      if (!restored) CHECK(result.error().code == Code::Io);
+    }
+    CHECK(arena.alive() == 0);
+    if (restored) break;
+  }
 }
 
 TEST_CASE("damage is found in the caller's memory, at once and on first use, and it goes") {
