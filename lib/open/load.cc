@@ -74,20 +74,7 @@ Result<Choice> choose_index(const Location& location, const format::IndexView& o
 // The parts by the file alone.
 Result<Parts> read_parts(const Location& location, OpenAttempt& attempt) {
   CAIRN_TRY(read, read_file(location, true));
-  std::string path = read.shard.file.path();
-  std::vector<os::File> files;
-  files.push_back(std::move(read.shard.file));
-  for (OpenShard& other : read.others) files.push_back(std::move(other.file));
-  if (attempt.links_moved(files)) return written_meanwhile(location.prefix);
-  if (read.decoded) files.push_back(std::move(read.decoded->file));
-  auto parts = assemble({location.file_format->format, location.prefix, std::move(path)},
-                        read.facts, std::move(files));
-  if (parts) parts->decoded = read.decoded.has_value();
-  if (parts) parts->decoded_members = std::move(read.decoded_members);
-  if (parts && !read.left_out.empty()) parts->left_out = read.left_out.front();
-  if (parts) parts->warnings = std::move(read.left_out);
-  if (parts) std::ranges::move(read.warnings, std::back_inserter(parts->warnings));
-  return parts;
+  return assemble_file(std::move(read), *location.file_format, location.prefix, attempt);
 }
 
 // For a file that the caller wants read in a certain way: FILE.cairn is not used.
@@ -110,6 +97,14 @@ Result<Parts> load_file(const Location& location, unsigned threads_max, OpenAtte
   auto parts = read_parts(location, attempt);
   if (parts && record.not_used) parts->warnings.push_back(*std::move(record.not_used));
   return parts;
+}
+
+Result<Parts> load_v1_whole(const Location& location, bool follow_links, OpenAttempt& attempt) {
+  if (!location.index_only) return load_v1(location, follow_links, attempt);
+  return Error{Code::Unsupported, 0,
+               location.prefix.string() +
+                   ": is a V1 checkpoint, whose index holds the values, so it cannot be opened "
+                   "without them; open it without index_only"};
 }
 
 // What the caller allows a load to do.
@@ -161,6 +156,7 @@ Result<Parts> load_cairn(Location& location, LoadOptions allowed, OpenAttempt& a
   }
   auto kept = std::make_shared<const os::Bytes>(std::move(bytes));
   Parts parts{Format::Cairn, location.prefix, std::move(kept), *index};
+  if (location.index_only) return parts;
   CAIRN_TRY(touched, open_own_shards(location, allowed.follow_links, parts));
   if (touched) {
     // The name of a shard may be used again by the save after the next.
@@ -171,6 +167,31 @@ Result<Parts> load_cairn(Location& location, LoadOptions allowed, OpenAttempt& a
 }
 
 }  // namespace
+
+Result<Parts> assemble_file(FileIndex read, const FileFormat& format,
+                            const std::filesystem::path& prefix, OpenAttempt& attempt) {
+  std::string path = read.shard.file.path();
+  std::vector<os::File> files;
+  files.push_back(std::move(read.shard.file));
+  for (OpenShard& other : read.others) files.push_back(std::move(other.file));
+  if (attempt.links_moved(files)) return written_meanwhile(prefix);
+  if (read.decoded) files.push_back(std::move(read.decoded->file));
+  auto parts = assemble({format.format, prefix, std::move(path)}, read.facts, std::move(files));
+  if (parts) parts->decoded = read.decoded.has_value();
+  if (parts) parts->decoded_members = std::move(read.decoded_members);
+  if (parts && !read.left_out.empty()) parts->left_out = read.left_out.front();
+  if (parts) parts->warnings = std::move(read.left_out);
+  if (parts) std::ranges::move(read.warnings, std::back_inserter(parts->warnings));
+  return parts;
+}
+
+void leave_shards(Parts& parts) {
+  parts.index_only = true;
+  parts.shards.clear();
+  parts.decoded = false;
+  parts.decoded_members = nullptr;
+  parts.bytes_doubtful = false;
+}
 
 Result<Parts> load_file_itself(const Location& location) {
   OpenAttempt attempt;
@@ -205,7 +226,7 @@ Result<Parts> load_quietly(Location& location, bool follow_links, OpenAttempt& a
   location.links = links_of(follow_links);
   auto parts = [&]() -> Result<Parts> {
     if (location.kind == Kind::File) return load_file(location, threads_max, attempt);
-    if (location.kind == Kind::TensorFlowV1) return load_v1(location, follow_links, attempt);
+    if (location.kind == Kind::TensorFlowV1) return load_v1_whole(location, follow_links, attempt);
     auto own = location.directory.open_seen(location.file(kCairnSuffix), location.links);
     if (own) return load_cairn(location, {follow_links, threads_max}, attempt, *std::move(own));
     if (own.error().code != Code::NotFound) return std::move(own).error();
@@ -221,6 +242,7 @@ Result<Parts> load_quietly(Location& location, bool follow_links, OpenAttempt& a
     if (attempt.links_moved(parts->shards)) return written_meanwhile(location.prefix);
     parts->origin = attempt.origin(location.base);
   }
+  if (parts && location.index_only) leave_shards(*parts);
   if (parts)
     parts->warnings.insert(parts->warnings.begin(), location.warnings.begin(),
                            location.warnings.end());

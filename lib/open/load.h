@@ -65,4 +65,12 @@ Result<Parts> load_file_itself(const Location& location);
 struct FileIndex;
 Result<FileIndex> read_file(const Location& location, bool whole);
 
+// For index_only. A file that is its own index had to be opened; from here on nobody reads it.
+void leave_shards(Parts& parts);
+
+// The parts of what a file says.
+struct FileFormat;
+Result<Parts> assemble_file(FileIndex read, const FileFormat& format,
+                            const std::filesystem::path& prefix, OpenAttempt& attempt);
+
 }  // namespace cairn::internal

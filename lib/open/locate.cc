@@ -353,6 +353,7 @@ std::optional<Location> as_file(const Location& location) {
   Location file = at_format(location.prefix, *std::move(directory), location.base, *format);
   file.warnings = location.warnings;
   file.links = location.links;
+  file.index_only = location.index_only;
   return file;
 }
 
@@ -396,6 +397,28 @@ Result<Location> locate_in(os::Directory directory, const std::string& base, con
     return no_checkpoint(prefix, base, type);
   }
   return nothing_at(prefix, std::move(directory), base);
+}
+
+Result<Location> locate_below(os::Directory directory, const std::string& name, const path& shown,
+                              os::Links links) {
+  const auto located = [&]() -> Result<Location> {
+    if (has_index(directory, name)) return at_index(std::move(directory), name, shown, links);
+    CAIRN_TRY(info, directory.look_from(name, os::Links::Follow));
+    const bool is_directory = info && info->kind == os::FileKind::Directory;
+    if (is_directory || (info && belongs_to_saved_model(directory, name))) {
+      return Error{Code::Unsupported, 0,
+                   shown.string() +
+                       ": is a directory, or leads to another one; pass a descriptor "
+                       "of the directory in which the index or the file is"};
+    }
+    if (info) return at_file(shown, std::move(directory), name, links);
+    CAIRN_TRY(v1, at_v1(directory, name, shown));
+    if (v1) return *std::move(v1);
+    return nothing_at(shown, std::move(directory), name);
+  };
+  auto location = located();
+  if (location) location->links = links;
+  return location;
 }
 
 namespace {

@@ -29,6 +29,7 @@ struct Location {
   os::Links links = os::Links::Inside;      // where symbolic links to its indexes or file may lead
   const FileFormat* file_format = nullptr;  // of Kind::File
   FormatOptions formats = {};               // as the caller says
+  bool index_only = false;                  // the same: no shard is opened
 
   std::string file(std::string_view suffix) const { return base + std::string(suffix); }
   bool has(std::string_view suffix) const { return directory.exists(file(suffix)); }
@@ -61,5 +62,9 @@ Result<Location> locate_prefix(const std::filesystem::path& prefix);
 // the location.
 Result<Location> locate_in(os::Directory directory, const std::string& base,
                            const std::filesystem::path& prefix);
+
+// What lies under a bare name in a directory that is open: a prefix, or a file; `shown` as there.
+Result<Location> locate_below(os::Directory directory, const std::string& name,
+                              const std::filesystem::path& shown, os::Links links);
 
 }  // namespace cairn::internal

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <map>
 #include <utility>
 
@@ -245,13 +246,16 @@ Result<void> check_decoded(const OpenCheckpoint& checkpoint,
 
 Error OpenCheckpoint::damaged(std::size_t position, const format::Span& span,
                               std::uint32_t computed) const {
-  return {Code::Corrupt, 0,
-          shard_path(span.shard) + ": tensor " + format::quoted(index().tensor_name(position)) +
-              " is damaged: bytes " + std::to_string(span.offset_bytes) + " to " +
-              std::to_string(span.offset_bytes + span.size_bytes) + " have the checksum " +
-              format::crc32c_hex(computed) + ", but the stored checksum is " +
-              format::crc32c_hex(span.crc32c.value_or(0)) +
-              "; get the file again, or use salvage() to keep the other tensors"};
+  Error error{Code::Corrupt, 0,
+              shard_path(span.shard) + ": tensor " + format::quoted(index().tensor_name(position)) +
+                  " is damaged: bytes " + std::to_string(span.offset_bytes) + " to " +
+                  std::to_string(span.offset_bytes + span.size_bytes) + " have the checksum " +
+                  format::crc32c_hex(computed) + ", but the stored checksum is " +
+                  format::crc32c_hex(span.crc32c.value_or(0)) +
+                  "; get the file again, or use salvage() to keep the other tensors"};
+  tell({EventKind::Damaged, parts_.prefix.native(), error.what, index().tensor_name(position),
+        span.size_bytes});
+  return error;
 }
 
 Result<Verification> OpenCheckpoint::verify(const ExecOptions& exec) const {
@@ -261,6 +265,8 @@ Result<Verification> OpenCheckpoint::verify(const ExecOptions& exec) const {
 
 Result<Verification> OpenCheckpoint::check_by(ScanPlan& plan, ByteSource source,
                                               const ExecOptions& exec) const {
+  CAIRN_CHECK(ensure_has_bytes());
+  const auto begin = std::chrono::steady_clock::now();
   CAIRN_CHECK(shards_.ensure_not_faulted());
   CAIRN_CHECK(check_tensorflow_index(parts_));
   for (std::size_t i = 0; i < index().tensor_count(); ++i) CAIRN_CHECK(checks_.ensure_disjoint(i));
@@ -281,6 +287,14 @@ Result<Verification> OpenCheckpoint::check_by(ScanPlan& plan, ByteSource source,
     append_damage(*this, pieces[i], plan.sums(i), seen.damage);
   if (!decoded.empty())
     CAIRN_CHECK(check_decoded(*this, decoded, os::part_of(exec, {pass_bytes, total_bytes}), seen));
+  for (const Damage& damage : seen.damage)
+    tell({EventKind::Damaged, parts_.prefix.native(), {}, damage.tensor, damage.size_bytes});
+  tell({EventKind::Checked,
+        parts_.prefix.native(),
+        {},
+        {},
+        seen.bytes_checked,
+        std::chrono::steady_clock::now() - begin});
   return seen;
 }
 

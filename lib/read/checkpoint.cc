@@ -121,7 +121,10 @@ Result<void> Checkpoint::prefetch(std::span<const std::string_view> names,
 bool Checkpoint::faulted() const noexcept { return state_->shards().faulted(); }
 
 Result<std::uint64_t> Checkpoint::resident_bytes() const noexcept {
-  return at_boundary([&] { return state_->shards().resident_bytes(); });
+  return at_boundary([&]() -> Result<std::uint64_t> {
+    CAIRN_CHECK(state_->ensure_has_bytes());
+    return state_->shards().resident_bytes();
+  });
 }
 
 Result<void> Checkpoint::read(std::span<const Read> reads, const ExecOptions& exec,
@@ -243,10 +246,17 @@ OpenCheckpoint::OpenCheckpoint(Parts parts, const OpenOptions& options)
     : parts_(std::move(parts)),
       access_(options.access),
       shards_(parts_.shards, options.access, parts_.decoded_members),
-      checks_(*this, options.verify != Verify::None || parts_.bytes_doubtful) {}
+      checks_(*this, options.verify != Verify::None || parts_.bytes_doubtful),
+      on_event_(options.on_event) {}
 
 Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options,
-                                        std::optional<Loading> loading) {
+                                        const Restoring& how) {
+  if (options.index_only && (options.access != Access::Shared || options.verify == Verify::Full)) {
+    return Error{Code::Invalid, 0,
+                 parts.prefix.string() +
+                     ": index_only reads no tensor, so it cannot be combined with Access::Private, "
+                     "Access::Copy or Verify::Full"};
+  }
   if (!options.expected.empty()) {
     if (const auto differs = difference(parts.index, options.expected)) {
       return Error{Code::Invalid, 0,
@@ -255,17 +265,25 @@ Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options,
   }
   if (options.expected_digest) CAIRN_CHECK(check_digest(parts, *options.expected_digest));
   const std::shared_ptr<OpenCheckpoint> state(new OpenCheckpoint(std::move(parts), options));
-  CAIRN_CHECK(state->place_shards());
+  CAIRN_CHECK(state->place_shards(how.places));
   if (options.access == Access::Private) CAIRN_CHECK(state->shards_.decode_all());
-  if (!loading) loading = options.access == Access::Copy ? Loading::Read : Loading::Mapped;
-  CAIRN_CHECK(state->load(*loading, options.verify == Verify::Full, options.exec));
+  const Loading by_access = options.access == Access::Copy ? Loading::Read : Loading::Mapped;
+  if (options.index_only) return Checkpoint(state);
+  CAIRN_CHECK(
+      state->load(how.loading.value_or(by_access), options.verify == Verify::Full, options.exec));
   return Checkpoint(state);
 }
 
 // Gives each shard its address range: a mapping, or memory.
-Result<void> OpenCheckpoint::place_shards() {
-  for (std::uint32_t i = 0; i < shards_.count(); ++i)
-    CAIRN_CHECK(shards_.place(index().shard(i).identity.size_bytes));
+Result<void> OpenCheckpoint::place_shards(std::span<const CallerMemory> places) {
+  for (std::uint32_t i = 0; i < shards_.count(); ++i) {
+    const std::uint64_t size_bytes = index().shard(i).identity.size_bytes;
+    if (places.empty()) {
+      CAIRN_CHECK(shards_.place(size_bytes));
+    } else {
+      shards_.place_in(places[i].bytes.first(size_bytes), places[i].owner);
+    }
+  }
   if (const auto unmapped = shards_.first_unmapped()) {
     parts_.warnings.push_back(
         shard_path(*unmapped) + ": cannot be mapped, because its file system (" +
@@ -273,6 +291,17 @@ Result<void> OpenCheckpoint::place_shards() {
         ") has no mmap; each tensor is read into the memory of this process on its first use");
   }
   return {};
+}
+
+Result<void> OpenCheckpoint::refuse_bytes() const {
+  return Error{Code::Unsupported, 0,
+               parts_.prefix.string() +
+                   ": was opened with index_only, so the bytes of its tensors cannot be read; open "
+                   "it without index_only"};
+}
+
+void OpenCheckpoint::tell(const Event& event) const noexcept {
+  if (on_event_) on_event_(event);
 }
 
 // Reads or maps the bytes as `loading` says, and checks them in the same pass.

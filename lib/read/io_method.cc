@@ -77,4 +77,13 @@ IoChoice choose(const IoConditions& seen) {
   return {IoMethod::Populate, resident + ": the rest is read into it once for all processes"};
 }
 
+IoChoice choose_for_memory(const IoConditions& seen) {
+  IoChoice choice = choose(seen);
+  if (choice.method == IoMethod::Read || choice.method == IoMethod::Direct) return choice;
+  const bool scarce = choice.method == IoMethod::Map && seen.direct_reads;
+  choice.method = scarce ? IoMethod::Direct : IoMethod::Read;
+  choice.reason += "; they are read into memory of the caller";
+  return choice;
+}
+
 }  // namespace cairn::internal

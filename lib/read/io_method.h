@@ -30,4 +30,7 @@ struct IoChoice {
 };
 IoChoice choose(const IoConditions& seen);
 
+// The same where the caller has memory for the bytes: Read or Direct.
+IoChoice choose_for_memory(const IoConditions& seen);
+
 }  // namespace cairn::internal

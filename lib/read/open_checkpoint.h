@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "cairn/checkpoint.h"
+#include "cairn/restore.h"
 #include "format/cairn/index.h"
 #include "lib/os/file.h"
 #include "lib/read/lazy_checks.h"
@@ -49,6 +50,7 @@ struct Parts {
   bool recorded = false;  // the index is FILE.cairn, which an import wrote beside a foreign file
   std::string left_out;   // what the file has and the index has not, a sentence; else empty
   bool bytes_doubtful = false;  // check tensors before their first use even with Verify::None
+  bool index_only = false;      // no shard is open: `shards` is empty
   Origin origin;
 };
 
@@ -81,13 +83,19 @@ enum class Loading : std::uint8_t {
   Direct,     // into memory of our own, past it
 };
 
+struct Restoring {
+  std::optional<Loading> loading;  // goes with options.access, which decides where it is not given
+  // One for each shard, with Loading::Read and Direct, no smaller than the shard; empty: our own.
+  std::vector<CallerMemory> places;
+};
+
 class OpenCheckpoint {
  public:
   // Maps or reads the shards, and checks what options.verify requires, in one pass. `loading` must
   // agree with options.access; if it is absent, options.access decides. Unsupported:
   // Loading::Direct, and the file system has no direct reads.
   static Result<Checkpoint> make(Parts parts, const OpenOptions& options,
-                                 std::optional<Loading> loading = std::nullopt);
+                                 const Restoring& how = {});
 
   // The state behind a public handle, for the rooms above.
   static const OpenCheckpoint& of(const Checkpoint& checkpoint) noexcept {
@@ -101,6 +109,16 @@ class OpenCheckpoint {
   const LazyChecks& checks() const noexcept { return checks_; }
   std::string shard_path(std::uint32_t shard) const { return parts_.shards[shard].path(); }
 
+  // Unsupported: the index alone was opened. For every call that reads bytes.
+  Result<void> ensure_has_bytes() const {
+    if (!parts_.index_only) [[likely]]
+      return {};
+    return refuse_bytes();
+  }
+
+  // Tells the caller's function, if there is one.
+  void tell(const Event& event) const noexcept;
+
   // ---- check.cc: all sums ----
 
   Result<Verification> verify(const ExecOptions& exec) const;
@@ -108,7 +126,7 @@ class OpenCheckpoint {
   // An error that names the tensor: "PREFIX: tensor NAME why".
   Error about(std::size_t position, Code code, const std::string& why) const;
 
-  // The error for a tensor whose bytes do not have the stored sum.
+  // The error for a tensor whose bytes do not have the stored sum; also an event.
   Error damaged(std::size_t position, const format::Span& span, std::uint32_t computed) const;
 
   // ---- extents.cc: where a tensor lies ----
@@ -148,7 +166,8 @@ class OpenCheckpoint {
 
   friend class ReadPlan;
 
-  Result<void> place_shards();
+  Result<void> place_shards(std::span<const CallerMemory> places);
+  Result<void> refuse_bytes() const;
   Result<void> load(Loading loading, bool check, const ExecOptions& exec);
   // Compares everything that has a sum, in the same pass as the other requests of `plan`.
   Result<Verification> check_by(ScanPlan& plan, ByteSource source, const ExecOptions& exec) const;
@@ -178,6 +197,7 @@ class OpenCheckpoint {
   Access access_;
   Shards shards_;      // over parts_
   LazyChecks checks_;  // of parts_
+  EventListener on_event_;
 };
 
 // The difference between the tensors of the index and the expected ones, at most ten items;

@@ -94,6 +94,7 @@ Result<format::Span> OpenCheckpoint::row_major_span(std::size_t position) const 
 }
 
 Result<format::Span> OpenCheckpoint::checked_span(std::size_t position) const {
+  CAIRN_CHECK(ensure_has_bytes());
   const auto tensor = index().tensor(position);
   const auto span = one_span(position);
   if (!span) {
@@ -167,6 +168,7 @@ Result<std::vector<std::string_view>> OpenCheckpoint::place_strings(
     return about(position, Code::Invalid,
                  "is " + describe(tensor.dtype, tensor.shape) + ", not strings");
   }
+  CAIRN_CHECK(ensure_has_bytes());
   CAIRN_TRY(box, box_of_request(position, slice));
   if (slice.empty()) CAIRN_CHECK(checks_.ensure(position));
   CAIRN_TRY(parts, parts_of(position, box));
@@ -227,6 +229,7 @@ Result<std::uint32_t> OpenCheckpoint::check_request(std::size_t position, std::s
 
 Result<void> OpenCheckpoint::read(std::size_t position, std::span<std::byte> out,
                                   Slice slice) const {
+  CAIRN_CHECK(ensure_has_bytes());
   CAIRN_TRY(width, check_request(position, out, slice));
   const auto tensor = index().tensor(position);
   if (slice.empty() && !tensor.partitioned() && tensor.strides.empty()) {
@@ -281,6 +284,7 @@ Result<void> OpenCheckpoint::read_box(std::size_t position, std::span<std::byte>
 
 Result<void> OpenCheckpoint::prefetch(std::span<const std::string_view> names,
                                       const ExecOptions& exec) const {
+  CAIRN_CHECK(ensure_has_bytes());
   constexpr std::uint64_t kStepBytes = 4u << 20;
   std::vector<format::Span> steps;
   std::uint64_t total_bytes = 0;

@@ -167,6 +167,7 @@ class ReadPlan {
 
 Result<void> OpenCheckpoint::read_all(std::span<const Read> reads, const ExecOptions& exec,
                                       const ReaderPartition& partition) const {
+  CAIRN_CHECK(ensure_has_bytes());
   if (partition.index >= partition.count) {
     return Error{Code::Invalid, 0,
                  parts_.prefix.string() +

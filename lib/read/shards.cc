@@ -39,6 +39,11 @@ Result<void> Shards::place(std::uint64_t size_bytes) {
   return {};
 }
 
+void Shards::place_in(std::span<std::byte> memory, std::shared_ptr<void> owner) {
+  fetched_.emplace_back();
+  bytes_.push_back(os::Mapping::borrow(memory, std::move(owner)));
+}
+
 std::optional<std::uint32_t> Shards::first_unmapped() const noexcept {
   const auto found =
       std::ranges::find_if(fetched_, [](const auto& fetched) { return fetched != nullptr; });

@@ -35,6 +35,9 @@ class Shards {
   // Gives the next shard its address range of `size_bytes`.
   Result<void> place(std::uint64_t size_bytes);
 
+  // The same, with memory of others, into which it will be read (Access::Copy).
+  void place_in(std::span<std::byte> memory, std::shared_ptr<void> owner);
+
   std::size_t count() const noexcept { return files_.size(); }
   const os::File& file(std::uint32_t shard) const noexcept { return files_[shard]; }
 
