@@ -1,7 +1,7 @@
 #pragma once
 
-// What an index says, as plain values: the common language of the formats' decoders and encoders.
-// Decoders of foreign indexes produce facts, Cairn's index is encoded from them.
+// What an index says, as plain structs, for the decoders and encoders of all formats. A decoder of
+// a foreign index produces facts; Cairn's index is encoded from facts.
 
 #include <cstdint>
 #include <optional>
@@ -28,7 +28,8 @@ constexpr Encoding encoding_of(DType dtype) noexcept {
   return Encoding::Raw;
 }
 
-// Part of one dimension. Whole dimensions are written "-" by TensorFlow and kept apart from 0,N.
+// A range of one dimension. TensorFlow writes "-" for a whole dimension and distinguishes it from
+// 0,N.
 struct Extent {
   static constexpr std::int64_t kWhole = -1;
   std::int64_t start = 0;
@@ -36,7 +37,7 @@ struct Extent {
   friend bool operator==(const Extent&, const Extent&) = default;
 };
 
-// Bytes in one place, with their sum: what guards them lies in what points to them.
+// A range of bytes in a shard, with its checksum.
 struct Span {
   std::uint32_t shard = 0;
   std::uint64_t offset_bytes = 0;
@@ -52,7 +53,8 @@ struct SliceFacts {
   friend bool operator==(const SliceFacts&, const SliceFacts&) = default;
 };
 
-// How the elements of an opaque dtype lie that has no bits of its own: so many in so many bytes.
+// The layout of an opaque dtype whose elements have no bits of their own: this many elements share
+// this many bytes.
 struct Block {
   std::uint32_t elements = 0;  // 0: no blocks
   std::uint32_t bytes = 0;
@@ -77,7 +79,8 @@ struct TensorFacts {
   friend bool operator==(const TensorFacts&, const TensorFacts&) = default;
 };
 
-// By what a file is recognised again. Never ctime or link count: linking changes them.
+// The identity by which a file is recognised again. Not ctime or the link count: linking changes
+// them.
 struct FileIdentity {
   std::uint64_t size_bytes = 0;
   std::int64_t mtime_ns = 0;

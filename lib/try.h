@@ -1,7 +1,7 @@
 #pragma once
 
-// The two macros of control flow, the one of assertion, and the wall that exceptions do not cross.
-// A bottom stone: any room may include it; it is not installed.
+// The two macros of control flow, the one of assertion, and at_boundary(), which no exception
+// passes. Any room may include it; it is not installed.
 
 #include <cstdio>
 #include <cstdlib>
@@ -30,7 +30,8 @@
       return std::move(cairn_result).error();                         \
   } while (false)
 
-// For our own reasoning, never for what a file says. On in release, off the byte path.
+// For what only a bug of Cairn can break, never for the contents of a file. Also on in release
+// builds. Not used where bytes are processed.
 #define CAIRN_ASSERT(condition)                                                        \
   do {                                                                                 \
     if (!(condition)) [[unlikely]] {                                                   \
@@ -42,7 +43,7 @@
 
 namespace cairn {
 
-// Runs the body of a public function: what is thrown inside becomes an Error.
+// Runs the body of a public function: an exception inside becomes an Error.
 template <class F>
 std::invoke_result_t<F> at_boundary(F&& body) noexcept {
   try {

@@ -74,7 +74,9 @@ Result<void> write_text(const Tensor& tensor, std::string_view name, Writer& wri
 
 Result<NpyFile> open_npy(const fs::path& path, std::optional<DType> wanted) {
   std::error_code ignored;
-  if (!fs::exists(path, ignored)) return refused(Code::NotFound, path, "does not exist");
+  if (!fs::exists(path, ignored))
+    return refused(Code::NotFound, path,
+                   "does not exist; to give a value and not a file, use NAME:DTYPE=VALUE");
   if (!fs::is_regular_file(path, ignored))
     return refused(Code::Invalid, path, "is not a regular file");
   OpenOptions options;

@@ -7,7 +7,7 @@ namespace cairn::tools {
 namespace {
 
 // The longer ones first, which hold shorter ones.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 28> kWords{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 30> kWords{{
     {"export_index() with replace (cairn export --to tensorflow --replace)",
      "'cairn export --to tensorflow --replace'"},
     {"repair_catalog() (cairn state --repair)", "'cairn state --repair'"},
@@ -37,6 +37,8 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 28> kWords{{
     {"wait longer (lock_wait)", "wait longer (--lock-wait)"},
     {"use save(), which", "use 'cairn save', which"},
     {"repair_catalog()", "'cairn state --repair'"},
+    {"rename_tensors()", "'cairn rename'"},
+    {"open() lists the formats", "'cairn --help' lists the formats"},
 }};
 
 }  // namespace

@@ -76,6 +76,11 @@ std::uint64_t tensor_bytes_max(const TensorFacts& tensor) {
   return bytes;
 }
 
+bool has_number_alone(const TensorFacts& tensor) noexcept {
+  return tensor.dtype != DType::Opaque && tensor.opaque_dtype.empty() && tensor.opaque_bits == 0 &&
+         tensor.opaque_block == Block{};
+}
+
 Decoded<void> count_dtype(const TensorFacts& tensor, Amounts& amounts) {
   if (tensor.dtype == DType::Opaque) {
     const auto [at, is_new] =
@@ -85,8 +90,6 @@ Decoded<void> count_dtype(const TensorFacts& tensor, Amounts& amounts) {
                             format::quoted(tensor.opaque_dtype),
                             ", but another tensor has this dtype with other blocks"));
   }
-  if (tensor.opaque_dtype.empty() && tensor.opaque_bits == 0 && tensor.opaque_block == Block{})
-    return {};
   // To drop it silently would not be the same index.
   return invalid(sentence("tensor ", format::quoted(tensor.name), " has the dtype ",
                           name(tensor.dtype), ", but also the name of an opaque dtype"));
@@ -100,7 +103,9 @@ Decoded<Amounts> measure(const IndexFacts& facts) {
     amounts.names_bytes += tensor.name.size();
     amounts.dims += tensor.shape.size();
     amounts.any_content_hash |= tensor.content_hash.has_value();
-    if (auto counted = count_dtype(tensor, amounts); !counted) return std::move(counted).error();
+    if (!has_number_alone(tensor)) {
+      if (auto counted = count_dtype(tensor, amounts); !counted) return std::move(counted).error();
+    }
     if (!tensor.strides.empty() && tensor.strides.size() != tensor.shape.size()) {
       return invalid(sentence("tensor ", format::quoted(tensor.name), " has ",
                               tensor.strides.size(), " strides for ", tensor.shape.size(),
@@ -150,7 +155,7 @@ std::uint16_t dtype_code(const GrowingColumns& columns, const TensorFacts& tenso
 
 void append_tensor(GrowingColumns& columns, const TensorFacts& tensor) {
   columns.names.insert(columns.names.end(), tensor.name.begin(), tensor.name.end());
-  columns.dims.insert(columns.dims.end(), tensor.shape.begin(), tensor.shape.end());
+  for (const std::int64_t dimension : tensor.shape) columns.dims.push_back(dimension);
   columns.chunk_crc32cs.insert(columns.chunk_crc32cs.end(), tensor.chunk_crc32cs.begin(),
                                tensor.chunk_crc32cs.end());
   for (const SliceFacts& slice : tensor.slices) append_slice(columns, slice);

@@ -10,6 +10,7 @@
 // tensor, whatever its name looks like.
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "format/checked.h"
@@ -266,6 +267,7 @@ Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index) {
   BundleFacts facts{std::move(begun->header), {}, {}};
   facts.tensors.reserve(std::min(index.size() / kEntryBytesUsual, kReservedMax));
   bool partitioned = false;
+  std::optional<std::uint32_t> last_shard;  // often the next one's too, which saves a look-up
   while (true) {
     const auto more = table.next();
     if (!more) return more.error();
@@ -273,10 +275,11 @@ Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index) {
     TensorFacts& tensor = facts.tensors.emplace_back();
     const auto read = read_tensor(table, facts.header, tensor);
     if (!read) return read.error();
-    if (tensor.slices.empty()) {
-      facts.shards.insert(tensor.span.shard);
-    } else {
+    if (!tensor.slices.empty()) {
       partitioned = true;
+    } else if (tensor.span.shard != last_shard) {
+      facts.shards.insert(tensor.span.shard);
+      last_shard = tensor.span.shard;
     }
   }
   if (partitioned) {

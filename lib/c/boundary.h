@@ -120,6 +120,7 @@ Result<void> check_reserved(std::uint32_t reserved, const char* type);
 Result<ExecOptions> exec_of(const cairn_exec_options* given);
 std::optional<DType> known_dtype(int number) noexcept;
 Result<DType> dtype_of_number(int number);
+Result<Format> format_of_number(int number);
 Result<Verify> verify_of(int number, Verify otherwise);
 Result<FormatOptions> formats_of(int void_dtype, std::int32_t expand);
 Result<std::vector<TensorSpec>> specs_of(const cairn_tensor_spec* specs, std::size_t count);
@@ -137,6 +138,10 @@ Result<void> set_shared(Options& options, const Given& known, std::vector<Tensor
   CAIRN_TRY(specs, specs_of(known.expected, known.expected_count));
   expected = std::move(specs);
   options.expected = expected;
+  if (known.expected_digest != nullptr) {
+    Digest128& digest = options.expected_digest.emplace();
+    std::memcpy(digest.bytes.data(), known.expected_digest, digest.bytes.size());
+  }
   CAIRN_TRY(exec, exec_of(known.exec));
   options.exec = std::move(exec);
   return {};

@@ -29,6 +29,8 @@ Result<Checkpoint> open(const char* given_path, const cairn_open_options* given)
   options.access = access;
   std::vector<TensorSpec> expected;
   CAIRN_CHECK(set_shared(options, known, expected));
+  CAIRN_CHECK(check_reserved(known.reserved_1, "cairn_open_options"));
+  options.index_only = known.index_only != 0;
   return Checkpoint::open(path, options);
 }
 
@@ -62,6 +64,14 @@ cairn_format format_to_c(Format format) {
       return CAIRN_FORMAT_PYTORCH;
   }
   return CAIRN_FORMAT_CAIRN;
+}
+
+std::optional<Format> known_format(int number) noexcept {
+  for (int each = 0; each <= static_cast<int>(Format::PyTorch); ++each) {
+    const auto of_cairn = static_cast<Format>(each);
+    if (number_of(format_to_c(of_cairn)) == number) return of_cairn;
+  }
+  return std::nullopt;
 }
 
 cairn_key_value pair_of(const Checkpoint::KeyValue& pair) {
@@ -115,18 +125,20 @@ Result<void> read_all(const Checkpoint& checkpoint, const cairn_read* given, std
 }
 
 }  // namespace
+
+Result<Format> format_of_number(int number) {
+  if (const auto known = known_format(number)) return *known;
+  return invalid(std::to_string(number) + " is no cairn_format");
+}
+
 }  // namespace cairn::c
 
 using namespace cairn::c;
 using cairn::Result;
 
 cairn_string cairn_format_name(cairn_format format) {
-  const int number = number_of(format);
-  for (int each = 0; each <= static_cast<int>(cairn::Format::PyTorch); ++each) {
-    const auto of_cairn = static_cast<cairn::Format>(each);
-    if (number_of(format_to_c(of_cairn)) == number) return string_of(cairn::name(of_cairn));
-  }
-  return string_of("unknown");
+  const auto known = known_format(number_of(format));
+  return string_of(known ? cairn::name(*known) : "unknown");
 }
 
 cairn_code cairn_checkpoint_open(const char* path, const cairn_open_options* options,
@@ -239,6 +251,12 @@ cairn_code cairn_checkpoint_find_tensor(const cairn_checkpoint* checkpoint, cair
     *tensor = tensor_to_c(found);
     return {};
   });
+}
+
+bool cairn_checkpoint_digest(const cairn_checkpoint* checkpoint, std::uint8_t digest[16]) {
+  const auto found = checkpoint->value.digest();
+  if (found) std::memcpy(digest, found->bytes.data(), found->bytes.size());
+  return found.has_value();
 }
 
 cairn_code cairn_checkpoint_verify(const cairn_checkpoint* checkpoint,

@@ -124,7 +124,8 @@ Result<void> check_parts(std::span<const MergeInput> sources, const Tagged& a, c
     return Error{
         Code::Exists, 0,
         "tensor " + format::quoted(a.facts.name) + " is in both " + both(sources, a, b) +
-            (graph ? ": it is TensorFlow's object graph, and a checkpoint can have only one" : "")};
+            (graph ? ": it is TensorFlow's object graph, and a checkpoint can have only one"
+                   : "; to give it another name in one of them, use rename_tensors()")};
   }
   if (a.facts.dtype == b.facts.dtype && a.facts.opaque_dtype == b.facts.opaque_dtype &&
       a.facts.opaque_bits == b.facts.opaque_bits && a.facts.opaque_block == b.facts.opaque_block &&

@@ -175,22 +175,32 @@ bool is_file_format(Format target) noexcept {
 }
 
 // Empty: convert writes it.
+// Without a default, so that the compiler asks for a new format.
 std::string_view why_not_written(Format target) noexcept {
-  if (target == Format::TensorFlowV1)
-    return "Cairn does not write TensorFlow V1 checkpoints; write the format tensorflow instead";
-  if (target == Format::PyTorch)
-    return "Cairn does not write PyTorch files; write the format safetensors instead, which "
-           "PyTorch reads with the safetensors library";
-  if (target == Format::Gguf)
-    return "Cairn does not write GGUF files; write the format safetensors or cairn instead";
-  if (target == Format::Hdf5 || target == Format::Keras)
-    return "Cairn does not write HDF5 files; write the format safetensors or cairn instead";
-  if (target == Format::Onnx)
-    return "Cairn does not write ONNX models; write the format safetensors or cairn instead";
-  if (target == Format::Ptd)
-    return "Cairn does not write .ptd files; write the format safetensors or cairn instead";
-  if (target == Format::Tflite)
-    return "Cairn does not write .tflite models; write the format safetensors or cairn instead";
+  switch (target) {
+    case Format::Cairn:
+    case Format::TensorFlow:
+    case Format::Safetensors:
+    case Format::Npy:
+    case Format::Npz:
+      return {};
+    case Format::TensorFlowV1:
+      return "Cairn does not write TensorFlow V1 checkpoints; write the format tensorflow instead";
+    case Format::PyTorch:
+      return "Cairn does not write PyTorch files; write the format safetensors instead, which "
+             "PyTorch reads with the safetensors library";
+    case Format::Gguf:
+      return "Cairn does not write GGUF files; write the format safetensors or cairn instead";
+    case Format::Hdf5:
+    case Format::Keras:
+      return "Cairn does not write HDF5 files; write the format safetensors or cairn instead";
+    case Format::Onnx:
+      return "Cairn does not write ONNX models; write the format safetensors or cairn instead";
+    case Format::Ptd:
+      return "Cairn does not write .ptd files; write the format safetensors or cairn instead";
+    case Format::Tflite:
+      return "Cairn does not write .tflite models; write the format safetensors or cairn instead";
+  }
   return {};
 }
 

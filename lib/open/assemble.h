@@ -1,7 +1,7 @@
 #pragma once
 
-// What the openers of every format share: how a shard is opened, what an error says, and the parts
-// of a checkpoint whose index is built in memory.
+// What the openers of all formats share: opening a shard, the text of an error, and building
+// Cairn's index in memory from facts.
 
 #include <filesystem>
 #include <string>
@@ -16,7 +16,7 @@
 
 namespace cairn::internal {
 
-// An open shard, and by what it is recognised again.
+// An open shard, and the identity by which it is recognised again.
 struct OpenShard {
   os::File file;
   format::FileIdentity identity;
@@ -24,20 +24,20 @@ struct OpenShard {
 Result<OpenShard> open_shard(const os::Directory& directory, const std::string& name,
                              bool follow_links);
 
-// The same of a file that lies beside another one, `path`, which names it. Unsafe: its name has a
-// directory or control characters in it.
+// The same for a file that another file, `path`, names. Unsafe: the name contains a directory or
+// control characters.
 Result<OpenShard> open_named_shard(const Location& location, const std::string& name,
                                    const std::string& path);
 
-// How a decoder reads the shard, which must outlive the answer.
+// The function by which a decoder reads the shard. The shard must outlive it.
 format::ReadAt reads_of(const OpenShard& shard);
 
-// What the user names may hold any character, and so may what is called after it; a name that comes
-// from a file alone must not steer the terminal that shows it.
+// Unsafe: a shard name has control characters that the prefix does not have. A name that the user
+// gave may contain any character; a name from a file must not control the terminal that shows it.
 Result<void> check_shard_names(const format::IndexView& index, const Location& location,
                                const std::string& path);
 
-// The spans of a tensor, however many it has.
+// Visits all spans of a tensor.
 template <class Visit>
 void for_each_span(format::TensorFacts& tensor, Visit visit) {
   if (tensor.slices.empty()) visit(tensor.span);
@@ -47,7 +47,7 @@ void for_each_span(format::TensorFacts& tensor, Visit visit) {
 // The error that a DecodeError becomes: "FILE: byte N: …".
 Error error_of(const std::string& path, const format::DecodeError& reason);
 
-// Parts over an index that was built in memory. Corrupt: the facts break a rule.
+// Builds the index from the facts, and the parts over it. Corrupt: the facts break a rule.
 struct IndexSource {
   Format format{};
   std::filesystem::path prefix;

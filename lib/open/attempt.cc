@@ -1,12 +1,12 @@
-// Readers take no lock, so a writer may come between any two of their looks. What it publishes is
-// whole at each moment (lib/write/publisher.cc), but a reader that holds the index of a moment ago
-// looks for shards that are gone, or finds others under names that are used again.
+// Readers take no lock, so a writer may replace files between any two steps of a reader. What it
+// publishes is whole at each moment (lib/write/publisher.cc). But a reader that has read the old
+// index looks for shards that are gone, or finds other shards under names that are used again.
 //
-// That shows by itself: something is missing, or of another size or time. Whether it is a race or
-// damage, the index tells. If it is not the file any more that the attempt went by, the attempt is
-// worth nothing, and the next one begins with the new index. If it still is, the damage is real and
-// is reported at once. So a race costs only who loses it: an open that succeeds makes no system
-// call for it.
+// The reader notices this: something is missing, or has another size or time. The index then tells
+// whether it is a race or damage. If the index was replaced since the attempt read it, the next
+// attempt begins with the new index. If it was not, the damage is real and is reported at once. So
+// a race costs only the reader that loses it: an open that succeeds makes no additional system
+// call.
 //
 // Symbolic links are the exception. Who publishes by turning one (Kubernetes does, with ..data)
 // changes all names at once and nothing behind them: an index of before and a shard of afterwards

@@ -1,6 +1,6 @@
 #pragma once
 
-// What an attempt to open went by, and whether writers have changed that since.
+// The files that an attempt to open relies on, and whether writers have replaced them since.
 
 #include <array>
 #include <filesystem>
@@ -20,42 +20,44 @@ namespace cairn::internal {
 class OpenAttempt {
  public:
   OpenAttempt() = default;
-  // Of files of one directory, which are looked at again in it, wherever its path leads by then. It
-  // must outlive the attempt.
+  // For files of one directory: they are compared in this directory, wherever its path leads by
+  // then. It must outlive the attempt.
   explicit OpenAttempt(const os::Directory& within) : within_(&within) {}
 
-  // A new attempt, which goes by nothing yet.
+  // Begins a new attempt, which relies on no file yet.
   void begin();
 
-  // The attempt goes by what this file says. It stays open until the next attempt, so that no other
-  // one gets its inode.
+  // The attempt relies on this file. The file stays open until the next attempt, so that no other
+  // file gets its inode.
   const os::File& keep_catalog(os::File file, const os::FileInfo& info);
   const os::File& keep_index(os::File file, const os::FileInfo& info);  // P.cairn, P.index
 
-  // Instead of the P.cairn that is kept: one that waits for its name.
+  // Replaces the P.cairn that is kept by one that still has a temporary name.
   void keep_pending(os::File file, const os::FileInfo& info);
 
-  // The attempt goes by the files in this directory, for which another one may be exchanged as a
-  // whole (lib/write/model_directory.h).
+  // The attempt relies on the files in this directory, which a writer may exchange for another
+  // directory as a whole (lib/write/model_directory.h).
   Result<void> keep_directory(const os::Directory& directory);
 
-  // An index that was there a moment ago is gone, or one that was not is there.
+  // Notes that an index disappeared or appeared during the attempt.
   void note_index_gone() noexcept { lost_index_ = true; }
 
-  // Whether an index is another file by now, or was written to.
+  // Whether an index has been replaced or written to.
   bool index_changed() const;
 
-  // Whether a name, of these shards or of what the attempt went by, was a symbolic link, and one of
-  // all of them leads to another file by now: then what was opened may be of two publications.
+  // Whether the name of one of these shards, or of a file that the attempt relies on, was a
+  // symbolic link and now leads to another file: then the opened files may belong to two different
+  // saves.
   bool links_moved(std::span<const os::File> shards);
 
-  // By which indexes of a base the attempt went.
+  // The indexes of a base that the attempt relied on.
   Origin origin(std::string base) const;
 
-  // Whether another attempt may end better: what this one went by has changed, and not too often.
+  // Whether to try again: a file that this attempt relied on has changed, and there were fewer than
+  // kAttemptsMax attempts.
   bool may_retry() const { return attempts_ < kAttemptsMax && changed(); }
 
-  // The error of the last attempt, as the caller should hear it.
+  // The error of the last attempt, with the message for the caller.
   Error explain(const std::filesystem::path& path, Error error) const;
 
   std::optional<std::filesystem::path> catalog_dir;  // of the catalog that led to the checkpoint
@@ -67,7 +69,7 @@ class OpenAttempt {
     os::FileInfo info;
   };
 
-  // Whether its name leads to another file by now, or it was written to.
+  // Whether its name now leads to another file, or it was written to.
   bool was_replaced(os::LinkSnapshot& links, const os::File& file, const os::FileInfo& info) const;
   bool replaced(os::LinkSnapshot& links, const std::optional<Kept>& kept) const;
   bool index_changed(os::LinkSnapshot& links) const;
@@ -82,14 +84,14 @@ class OpenAttempt {
   bool lost_index_ = false;
 };
 
-// Whether an error may come from a writer that came between.
+// Whether an error may come from a writer that replaced files during the attempt.
 bool may_be_a_race(const Error& error) noexcept;
 
-// The error of an attempt between whose looks a writer came.
+// The error of an attempt during which a writer replaced files.
 Error written_meanwhile(const std::filesystem::path& prefix);
 
-// The answer of `open`, which goes by `attempt`: the first one that is `good`, or that no writer
-// had a part in.
+// Calls `open`, which uses `attempt`, until the answer is `good` or no writer was involved; returns
+// that answer.
 template <class Open, class Good>
 std::invoke_result_t<Open> retry_until_stable(OpenAttempt& attempt, Open open, Good good) {
   while (true) {

@@ -17,8 +17,8 @@ namespace cairn::internal {
 
 inline constexpr std::string_view kCatalogName = "checkpoint";
 
-// Where a catalog is: the open directory, how its owner spells it, and the file's name. Files are
-// looked for below the descriptor: the path may name another directory by now.
+// The place of a catalog: the open directory, its path as the caller gave it, and the file's name.
+// Files are looked for below the descriptor, because the path may name another directory by now.
 struct Place {
   const std::filesystem::path& dir;
   const os::Directory& directory;
@@ -40,13 +40,12 @@ struct ListedEntry {
 };
 std::vector<ListedEntry> listed_entries(const CheckpointState& state);
 
-// An entry as it is written relative to the directory; one that is not spelt through `dir` as it
-// is.
+// The entry relative to the directory; unchanged, if its path does not begin with `dir`.
 std::filesystem::path from_directory(const std::filesystem::path& dir,
                                      const std::filesystem::path& entry);
 
-// Whether an index (or a V1 file) stands at this prefix, which the catalog of `dir` names; one that
-// cannot be looked at does. OtherListings than in `dir` no directory is opened to find out.
+// Whether there is an index (or a V1 file) at this prefix, which the catalog of `dir` names; true
+// if that cannot be found out. No directory except `dir` is opened for this.
 bool checkpoint_exists(const Place& place, const std::filesystem::path& prefix);
 bool checkpoint_exists(const std::filesystem::path& dir, const std::filesystem::path& prefix);
 
@@ -56,11 +55,11 @@ struct Entry {
   std::string base;     // of its files in the catalog's own directory; empty: they lie elsewhere
 };
 
-// What may be opened for a catalog's entry: itself, where its directory is the catalog's own,
-// however spelt, or lies below it without a link on the way; the same name beside the catalog, with
-// a warning, where it is gone (the directory was moved, or comes from Windows, whose paths have
-// other slashes); Unsafe otherwise, or where the name is a symbolic link that leads out of
-// its directory, unless `follow_links`.
+// The prefix that may be opened for an entry of a catalog. This is the entry itself, if its
+// directory is that of the catalog or below it without a symbolic link between. If that directory
+// is gone (it was moved, or the catalog comes from Windows, where paths have other slashes), it is
+// the same name beside the catalog, with a warning. Unsafe: all other entries, and names that are
+// symbolic links out of their directory, unless `follow_links`.
 Result<Entry> resolve_entry(const Place& place, const std::filesystem::path& entry,
                             bool follow_links);
 Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesystem::path& entry,
@@ -70,13 +69,13 @@ Result<Entry> resolve_entry(const std::filesystem::path& dir, const std::filesys
 Result<LatestWhole> find_latest_whole(const std::filesystem::path& dir, std::string_view file_name,
                                       bool follow_links);
 
-// Of every entry whether it opens.
+// For every entry, whether it opens.
 Result<std::vector<ListedCheckpoint>> look_at_entries(const std::filesystem::path& dir,
                                                       std::string_view file_name,
                                                       bool follow_links);
 
-// Never silently older weights: where a catalog led to what cannot be opened, the newest whole
-// checkpoint is named, not opened.
+// If a catalog leads to a checkpoint that cannot be opened, adds the name of the newest whole
+// checkpoint to the error. That one is not opened: nobody gets older weights without knowing it.
 Error with_newest_whole(Error error, const OpenAttempt& attempt, bool follow_links);
 
 }  // namespace cairn::internal

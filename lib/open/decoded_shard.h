@@ -18,18 +18,18 @@ class DecodedShard {
   // `path`: of the file that the values are decoded from.
   explicit DecodedShard(const std::string& path) : path_(path + " (decoded)") {}
 
-  // Begins with the next values, aligned to 64 bytes; gives their offset.
+  // Begins the next values, aligned to 64 bytes. Returns their offset.
   std::uint64_t begin() noexcept;
   // Adds bytes to them.
   Result<void> add(std::span<const std::byte> bytes);
   // The span of what was added since begin(), with its sum; `shard`: the number of this one.
   format::Span end(std::uint32_t shard) const noexcept;
 
-  // Nothing was added yet. Else the bytes that were.
+  // Whether nothing was added yet. If something was, file() has the bytes.
   bool empty() const noexcept { return !memory_; }
   const os::File& file() const noexcept { return *memory_; }
 
-  // Once: makes it the last shard of the index, unless it is empty.
+  // Call once, at the end: makes this the last shard of the index, unless it is empty.
   Result<void> finish(const std::string& file_name, FileIndex& index);
 
  private:
@@ -41,8 +41,8 @@ class DecodedShard {
   std::uint32_t crc32c_ = 0;
 };
 
-// OutOfMemory: so many bytes are more than half of the memory that is available, so that a small
-// file does not take all of it; `what` begins the sentence, and `hint` ends it.
+// OutOfMemory: the bytes are more than half of the available memory (so a small file cannot take
+// all of it). The message begins with `what` and ends with `hint`.
 struct WantedMemory {
   std::uint64_t bytes = 0;
   std::string what;

@@ -1,7 +1,7 @@
 #pragma once
 
-// The formats whose checkpoint is one file, or several that call each other. To add one: a decoder
-// in format/, an opener beside npy.cc, and a row in the table of file_formats.cc.
+// The formats whose checkpoint is one file, or several files that name one another. To add a
+// format: docs/ARCHITECTURE.md, "To add a format".
 
 #include <memory>
 #include <optional>
@@ -19,44 +19,45 @@ namespace cairn::internal {
 // How a file is read.
 struct FileReadOptions {
   const std::string& name;  // of its shard
-  // Not: tensors may lie behind its end, and what is damaged is left out, with a warning.
+  // False: tensors may reach beyond the end of the file, and damaged ones are left out, with a
+  // warning.
   bool whole = true;
-  // Where the other files of a model in several lie; nullptr: what the file alone says.
+  // The place of the other files of a model in several files; nullptr: read this file alone.
   const Location* model = nullptr;
   FormatOptions formats = {};
 };
 
-// A file that is open, and what it says: one shard, and one more in memory where something in it
-// had to be decoded, in the order of the facts.
+// An open file and its index: its shards, in the order of the facts. The last shard is in memory,
+// if something had to be decoded.
 struct FileIndex {
   OpenShard shard;
   format::IndexFacts facts;
-  std::vector<std::string> left_out;  // what the file has and the facts do not; warnings
-  std::uint64_t part_count = 1;       // files that the checkpoint lies in
-  std::vector<OpenShard> others;      // the shards behind the first one, where the model is read
+  std::vector<std::string> left_out;  // warnings: what the file has and the facts do not have
+  std::uint64_t part_count = 1;       // number of files of the checkpoint
+  std::vector<OpenShard> others;      // the shards after the first one, if the model was given
   std::optional<OpenShard> decoded;   // the last shard: what had to be decoded, in memory
-  std::shared_ptr<DecodedMembers> decoded_members;  // what decodes it on use; nullptr: it is there
-  std::vector<std::string> warnings;                // of what is read, but not as one might think
+  std::shared_ptr<DecodedMembers> decoded_members;  // decodes it on use; nullptr: it is decoded
+  std::vector<std::string> warnings;                // about what is read in an unexpected way
 };
 
 struct FileFormat {
   Format format{};
-  std::string_view name;    // what name(Format) says
-  std::string_view suffix;  // of files' names; taken off for the checkpoint's prefix
-  FileType type{};          // by which identify() knows it
+  std::string_view name;    // the result of name(Format)
+  std::string_view suffix;  // of the files' names; removed for the checkpoint's prefix
+  FileType type{};          // the result of identify() for such a file
   Result<FileIndex> (*read)(OpenShard file, const FileReadOptions& how) = nullptr;
 };
 
-// The format of a file that is of this type, or else has a name of its kind; nullptr: of none.
+// The format of a file by its type, or else by the suffix of its name; nullptr: none.
 const FileFormat* file_format(FileType type, std::string_view file_name) noexcept;
 
-// The row for the same files that has this file's suffix; `format`: there is none.
+// The row of the same type whose suffix the file name has; if there is none, `format`.
 const FileFormat& with_suffix_of(const FileFormat& format, std::string_view file_name) noexcept;
 
-// Whether files of one of the formats are named so.
+// Whether the name has the suffix of one of the formats.
 bool is_named_as_file(std::string_view file_name) noexcept;
 
-// The rows' openers.
+// The openers in the rows.
 Result<FileIndex> read_safetensors(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_hub_index(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_npy(OpenShard file, const FileReadOptions& how);
@@ -74,7 +75,7 @@ Result<FileIndex> read_torch_file(OpenShard file, const FileReadOptions& how);  
 Result<FileIndex> read_torch_distributed(OpenShard file, const FileReadOptions& how);
 Result<FileIndex> read_torch_hub_index(OpenShard file, const FileReadOptions& how);
 
-// Unsupported: the file is one of several parts, which no one step can copy, move or remove.
+// Unsupported: the file is one of several, which cannot be copied, moved or removed in one step.
 Result<void> check_in_one_file(const Location& location);
 
 }  // namespace cairn::internal

@@ -1,8 +1,9 @@
-// A file may be downloaded again, trained again, or take the name of another one, and FILE.cairn
-// then says nothing of it: the file decides. Size and time do not tell two files of one archive
-// apart, which give all their members one time; so the bytes that say where the tensors are (a
-// header, a directory) are compared too. Where only the inode differs, file and record were copied
-// together, and each tensor is checked before its first use, as those of a copied P.cairn are.
+// A file may be downloaded again, trained again, or replaced by another file of its name. Then
+// FILE.cairn is not its index, and the file itself is read. Size and time are not enough to see
+// this: an archive may give all files that it unpacks the same time. So the bytes that say where
+// the tensors are (a header, a directory) are compared too. If only the inode differs, the file and
+// FILE.cairn were copied together, and each tensor is checked before its first use, as with a
+// copied P.cairn.
 
 #include "lib/open/file_record.h"
 

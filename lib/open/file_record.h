@@ -1,8 +1,8 @@
 #pragma once
 
-// FILE.cairn: what import_index() has recorded of a file of another format: where its tensors are,
-// and their sums. It speaks for the file as long as the file is the one that it records, by size,
-// time, and the bytes that say where its tensors are.
+// FILE.cairn: the index that import_index() writes beside a file of another format, with the
+// checksums of its tensors. It is used as long as the file's size, time, and the bytes that say
+// where its tensors are, are the recorded ones.
 
 #include <optional>
 #include <span>
@@ -16,8 +16,8 @@
 
 namespace cairn::internal {
 
-// The parts of the checkpoint by FILE.cairn, or why it was not used: a warning, or nothing where
-// there is no FILE.cairn. Errors: those by which nobody knows what is there (may_pass()).
+// The parts of the checkpoint by FILE.cairn. If it was not used, a warning that says why; if there
+// is no FILE.cairn, neither. Errors: those after which it is not known what is there (may_pass()).
 struct FileRecord {
   std::optional<Parts> parts;
   std::optional<std::string> not_used;

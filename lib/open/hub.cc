@@ -1,9 +1,9 @@
 // A model in several files, by the index beside them: model.safetensors.index.json of the Hugging
 // Face libraries, or pytorch_model.bin.index.json of older ones.
 //
-// Those libraries ask the index which files there are, and each file which tensors it has. So does
-// this reader. Where the two disagree the libraries load the tensor of the last file, or random
-// values, and say nothing; here it is an error or a warning.
+// Those libraries read the names of the files from the index, and the names of the tensors from
+// each file. So does this reader. If the two disagree, the libraries load the tensor of the last
+// file, or random values, without a message; here it is an error or a warning.
 
 #include <algorithm>
 #include <string>

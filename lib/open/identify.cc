@@ -254,7 +254,7 @@ std::string_view no_model(FileType type) noexcept {
       return "a catalog (CheckpointState) under another name; give a prefix that it lists, or its "
              "directory";
     default:
-      return "not a checkpoint of a format that Cairn knows";
+      return "not a checkpoint of a format that Cairn knows; open() lists the formats";
   }
 }
 

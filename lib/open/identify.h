@@ -1,7 +1,7 @@
 #pragma once
 
-// What is this file? Told from its first and last bytes; only what has no mark of its own is told
-// from its name.
+// What is this file? Its first and last bytes decide; only for types without magic bytes the name
+// decides.
 
 #include <initializer_list>
 #include <string>
@@ -50,18 +50,18 @@ enum class FileType : std::uint8_t {
 
 Result<FileType> identify(const os::File& file);
 
-// What a file is whose name promised an index or tensors, and whose contents were refused: `error`
-// in the words of what it is, where that is known. Otherwise, and where it is one of `promised`, as
-// it was.
+// For a file whose name promised an index or tensors and whose contents were refused: replaces the
+// message of `error` by one that says what the file is, if that is known and is not one of
+// `promised`.
 Error named_for_what_it_is(const os::File& file, Error error,
                            std::initializer_list<FileType> promised = {});
 
-// What a user should know of a file that is no checkpoint and belongs to none, and what to give
-// instead. Continues "FILE: is ".
+// What a file is that is not a checkpoint and belongs to none, and what to give instead. Continues
+// "FILE: is ".
 std::string describe(std::string_view name, FileType type);
 
-// The prefix of the checkpoint that TensorFlow was about to write when it made a directory of this
-// name; empty: it is none of those.
+// The prefix of the checkpoint that TensorFlow was writing when it made a directory of this name;
+// empty: it is not such a directory.
 std::string_view base_of_unfinished(std::string_view directory_name) noexcept;
 
 }  // namespace cairn::internal

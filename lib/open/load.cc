@@ -1,15 +1,15 @@
-// Which index speaks for a checkpoint.
+// Which index of a checkpoint is valid.
 //
-// P.cairn records what P.index and the shards were when it was written: sizes, modification times,
-// inodes, and the digest of P.index. TensorFlow may write the same prefix again, knowing nothing of
-// P.cairn, so before P.cairn is believed:
+// P.cairn records P.index and the shards as they were when it was written: sizes, modification
+// times, inodes, and the digest of P.index. TensorFlow does not know P.cairn and may write the same
+// prefix again. So this is compared before P.cairn is used:
 //
 // clang-format off
 //   P.index as recorded, by identity or by contents → P.cairn
 //   P.index with other contents, or new             → P.index, with a warning; but the P.cairn that
-//                                                     was written for it, where that one waits for
-//                                                     its name (lib/open/pending_index.h)
-//   P.index gone                                    → P.cairn stands alone
+//                                                     was written for it, if that one still has a
+//                                                     temporary name (lib/open/pending_index.h)
+//   P.index gone                                    → P.cairn alone
 //   a shard of another size                         → Corrupt
 //   a shard of the same size, but touched or moved  → P.cairn, with every tensor checked before
 //                                                     its first use: that is a plain copy of the
@@ -43,11 +43,11 @@
 namespace cairn::internal {
 namespace {
 
-// Which index speaks, where P.cairn is there: the one place that decides it.
+// Which index is valid if there is a P.cairn. Only choose_index() decides this.
 struct Choice {
-  bool current = false;                    // P.cairn does: P.index is as recorded, or gone
-  std::optional<PendingIndex> pending;     // this one does, in the place of P.cairn
-  std::optional<TensorFlowIndex> foreign;  // P.index, where it had to be read
+  bool current = false;                    // P.cairn: P.index is as recorded, or gone
+  std::optional<PendingIndex> pending;     // this one, instead of P.cairn
+  std::optional<TensorFlowIndex> foreign;  // P.index, if it had to be read
 };
 
 Result<Choice> choose_index(const Location& location, const format::IndexView& own,
@@ -71,26 +71,13 @@ Result<Choice> choose_index(const Location& location, const format::IndexView& o
   return choice;
 }
 
-// By the file alone.
+// The parts by the file alone.
 Result<Parts> read_parts(const Location& location, OpenAttempt& attempt) {
   CAIRN_TRY(read, read_file(location, true));
-  std::string path = read.shard.file.path();
-  std::vector<os::File> files;
-  files.push_back(std::move(read.shard.file));
-  for (OpenShard& other : read.others) files.push_back(std::move(other.file));
-  if (attempt.links_moved(files)) return written_meanwhile(location.prefix);
-  if (read.decoded) files.push_back(std::move(read.decoded->file));
-  auto parts = assemble({location.file_format->format, location.prefix, std::move(path)},
-                        read.facts, std::move(files));
-  if (parts) parts->decoded = read.decoded.has_value();
-  if (parts) parts->decoded_members = std::move(read.decoded_members);
-  if (parts && !read.left_out.empty()) parts->left_out = read.left_out.front();
-  if (parts) parts->warnings = std::move(read.left_out);
-  if (parts) std::ranges::move(read.warnings, std::back_inserter(parts->warnings));
-  return parts;
+  return assemble_file(std::move(read), *location.file_format, location.prefix, attempt);
 }
 
-// Of a file whose reader is told how to read it.
+// For a file that the caller wants read in a certain way: FILE.cairn is not used.
 Result<FileRecord> record_not_used(const Location& location) {
   FileRecord record;
   if (location.has(kCairnSuffix)) {
@@ -112,7 +99,15 @@ Result<Parts> load_file(const Location& location, unsigned threads_max, OpenAtte
   return parts;
 }
 
-// What a load is allowed.
+Result<Parts> load_v1_whole(const Location& location, bool follow_links, OpenAttempt& attempt) {
+  if (!location.index_only) return load_v1(location, follow_links, attempt);
+  return Error{Code::Unsupported, 0,
+               location.prefix.string() +
+                   ": is a V1 checkpoint, whose index holds the values, so it cannot be opened "
+                   "without them; open it without index_only"};
+}
+
+// What the caller allows a load to do.
 struct LoadOptions {
   bool follow_links;
   unsigned threads_max;
@@ -161,9 +156,10 @@ Result<Parts> load_cairn(Location& location, LoadOptions allowed, OpenAttempt& a
   }
   auto kept = std::make_shared<const os::Bytes>(std::move(bytes));
   Parts parts{Format::Cairn, location.prefix, std::move(kept), *index};
+  if (location.index_only) return parts;
   CAIRN_TRY(touched, open_own_shards(location, allowed.follow_links, parts));
   if (touched) {
-    // A name is used again by the save after the next.
+    // The name of a shard may be used again by the save after the next.
     if (attempt.index_changed()) return written_meanwhile(location.prefix);
     parts.bytes_doubtful = true;
   }
@@ -171,6 +167,31 @@ Result<Parts> load_cairn(Location& location, LoadOptions allowed, OpenAttempt& a
 }
 
 }  // namespace
+
+Result<Parts> assemble_file(FileIndex read, const FileFormat& format,
+                            const std::filesystem::path& prefix, OpenAttempt& attempt) {
+  std::string path = read.shard.file.path();
+  std::vector<os::File> files;
+  files.push_back(std::move(read.shard.file));
+  for (OpenShard& other : read.others) files.push_back(std::move(other.file));
+  if (attempt.links_moved(files)) return written_meanwhile(prefix);
+  if (read.decoded) files.push_back(std::move(read.decoded->file));
+  auto parts = assemble({format.format, prefix, std::move(path)}, read.facts, std::move(files));
+  if (parts) parts->decoded = read.decoded.has_value();
+  if (parts) parts->decoded_members = std::move(read.decoded_members);
+  if (parts && !read.left_out.empty()) parts->left_out = read.left_out.front();
+  if (parts) parts->warnings = std::move(read.left_out);
+  if (parts) std::ranges::move(read.warnings, std::back_inserter(parts->warnings));
+  return parts;
+}
+
+void leave_shards(Parts& parts) {
+  parts.index_only = true;
+  parts.shards.clear();
+  parts.decoded = false;
+  parts.decoded_members = nullptr;
+  parts.bytes_doubtful = false;
+}
 
 Result<Parts> load_file_itself(const Location& location) {
   OpenAttempt attempt;
@@ -205,22 +226,23 @@ Result<Parts> load_quietly(Location& location, bool follow_links, OpenAttempt& a
   location.links = links_of(follow_links);
   auto parts = [&]() -> Result<Parts> {
     if (location.kind == Kind::File) return load_file(location, threads_max, attempt);
-    if (location.kind == Kind::TensorFlowV1) return load_v1(location, follow_links, attempt);
+    if (location.kind == Kind::TensorFlowV1) return load_v1_whole(location, follow_links, attempt);
     auto own = location.directory.open_seen(location.file(kCairnSuffix), location.links);
     if (own) return load_cairn(location, {follow_links, threads_max}, attempt, *std::move(own));
     if (own.error().code != Code::NotFound) return std::move(own).error();
     CAIRN_TRY(index, read_tensorflow_index(location, attempt));
-    // A first save gives P.cairn its name before it gives P.index one.
+    // A first save renames P.cairn before it renames P.index.
     CAIRN_TRY(came, location.directory.look_from(location.file(kCairnSuffix), location.links));
     if (came) attempt.note_index_gone();
     if (came) return written_meanwhile(location.prefix);
     return load_tensorflow(location, follow_links, index, attempt);
   }();
-  // The others, some of whose shards are in memory, have looked themselves.
+  // For the other kinds, some of whose shards are in memory, their loaders have checked this.
   if (parts && location.kind == Kind::Prefix) {
     if (attempt.links_moved(parts->shards)) return written_meanwhile(location.prefix);
     parts->origin = attempt.origin(location.base);
   }
+  if (parts && location.index_only) leave_shards(*parts);
   if (parts)
     parts->warnings.insert(parts->warnings.begin(), location.warnings.begin(),
                            location.warnings.end());

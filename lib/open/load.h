@@ -15,24 +15,25 @@
 
 namespace cairn::internal {
 
-// By whichever index stands: P.cairn, unless TensorFlow wrote P.index anew since; else P.index; or
-// the safetensors header. One attempt: Busy, NotFound, Corrupt or Io may be a race. `threads_max`
-// as in Work: a large P.cairn is read and checked by two.
+// By the valid index: P.cairn, unless TensorFlow has written P.index again since; else P.index; for
+// a file of another format, what the file says. One attempt: Busy, NotFound, Corrupt or Io may be a
+// race. `threads_max` as in ExecOptions: two threads read and check a large P.cairn.
 Result<Parts> load(Location& location, bool follow_links, OpenAttempt& attempt,
                    unsigned threads_max = 1);
 
-// The same without the warning of `bytes_doubtful`, for who calls the checkpoint otherwise by the
-// time that it is read: doubt_warning() has it.
+// The same without the warning about Parts::bytes_doubtful, for callers that will give the
+// checkpoint another name before anybody reads the warning. They add doubt_warning() themselves.
 Result<Parts> load_quietly(Location& location, bool follow_links, OpenAttempt& attempt,
                            unsigned threads_max = 1);
 std::string doubt_warning(const std::filesystem::path& prefix);
 
-// Whether an error says how the disk is today, not what a file is. Who takes the one for the other
-// overlooks a pin, a commit or an index, and deletes.
+// Whether an error is about the state of the disk now and not about the file. Code that confuses
+// the two would overlook a pin, a commit or an index, and delete files.
 bool may_pass(const Error& error) noexcept;
 
-// A checkpoint from whatever path the user has; again where writers came between. An error of a
-// catalog's latest names the newest that is whole.
+// A checkpoint by a path of any kind. If a writer replaces files meanwhile, the attempt is
+// repeated. If the latest checkpoint of a catalog has an error, the message names the newest one
+// that is whole.
 struct Found {
   Location location;
   Parts parts;
@@ -41,26 +42,35 @@ struct Found {
 Result<Found> find(const std::filesystem::path& path, bool follow_links,
                    const FormatOptions& formats = {});
 
-// P.cairn by itself, no shard looked at.
+// P.cairn alone; no shard is opened.
 struct OwnIndex {
   os::Bytes bytes;
   format::IndexView index;
-  bool current = false;  // P.index has not been written anew since
+  bool current = false;  // P.index was not written again since
 };
 Result<OwnIndex> load_own_index(const Location& location);
 
-// Whether the checkpoint can be opened; the reason where not.
+// Whether the checkpoint can be opened; if not, the error says why.
 Result<void> check_openable(const std::filesystem::path& prefix, bool follow_links);
 
 // The same in a directory that is open; `prefix` is for messages.
 Result<void> check_openable_in(const os::Directory& directory, const std::string& base,
                                const std::filesystem::path& prefix);
 
-// The parts of a location that is a file, whatever FILE.cairn says.
+// The parts of a location that is a file, by the file itself and not by FILE.cairn.
 Result<Parts> load_file_itself(const Location& location);
 
-// What the one file of a location says (Kind::File). Not `whole`: tensors may lie behind its end.
+// The index of the one file of a location (Kind::File). If not `whole`, tensors may reach beyond
+// the end of the file.
 struct FileIndex;
 Result<FileIndex> read_file(const Location& location, bool whole);
+
+// For index_only. A file that is its own index had to be opened; from here on nobody reads it.
+void leave_shards(Parts& parts);
+
+// The parts of what a file says.
+struct FileFormat;
+Result<Parts> assemble_file(FileIndex read, const FileFormat& format,
+                            const std::filesystem::path& prefix, OpenAttempt& attempt);
 
 }  // namespace cairn::internal

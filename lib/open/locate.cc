@@ -1,6 +1,5 @@
-// People pass whatever they have: a prefix, its index, a data file, a directory. All lead to the
-// checkpoint where one is; where none is, the sentence says what the thing is and what to pass
-// instead.
+// Users pass a prefix, its index, a data file or a directory. All of them lead to the checkpoint,
+// if there is one. If there is none, the error says what the path is and what to pass instead.
 
 #include "lib/open/locate.h"
 
@@ -154,7 +153,7 @@ std::vector<std::string> versions_in(const os::Directory& directory, const path&
   return versions;
 }
 
-// What other libraries write as directories, by a file that each has in it.
+// Directories of other libraries, recognised by a file that each has in it.
 struct ForeignDirectory {
   std::string_view file;
   std::string_view what;
@@ -174,7 +173,7 @@ constexpr ForeignDirectory kForeignDirectories[] = {
     {".zarray", kZarr},
 };
 
-// A distributed checkpoint of PyTorch: what says where the tensors are in the other files.
+// A distributed checkpoint of PyTorch: the file that says where the tensors are in the other files.
 constexpr std::string_view kDistributedMetadata = ".metadata";
 constexpr std::string_view kDistributedSuffix = ".distcp";
 
@@ -267,7 +266,7 @@ Result<Location> at_directory(const path& dir, bool follow_links, OpenAttempt& a
   return no_catalog(directory, dir);
 }
 
-// What a file is that belongs to no checkpoint.
+// The error for a file that belongs to no checkpoint.
 Error no_checkpoint(const path& file_path, const std::string& name, FileType type) {
   const bool graph = name.ends_with(kMetaSuffix);
   const bool shard = name.find(".data-") != std::string::npos &&
@@ -280,7 +279,7 @@ Error no_checkpoint(const path& file_path, const std::string& name, FileType typ
   return {Code::Unsupported, 0, file_path.string() + ": is " + describe(name, type)};
 }
 
-// A file beside which a SavedModel lies.
+// Whether a file is in the directory of a SavedModel, under one of its names.
 bool belongs_to_saved_model(const os::Directory& directory, std::string_view name) {
   constexpr std::array<std::string_view, 4> kNames{kSavedModelNames[0], kSavedModelNames[1],
                                                    "fingerprint.pb", "keras_metadata.pb"};
@@ -311,7 +310,7 @@ Result<Location> at_file(const path& file_path, os::Directory directory, const s
     return at_index(std::move(directory), *base, file_path.parent_path() / *base, links);
   if (name.ends_with(kDistributedSuffix)) return at_distributed(file_path, std::move(directory));
   if (belongs_to_saved_model(directory, name)) return at_saved_model(file_path.parent_path());
-  // What its bytes say is no V1 file, so nobody has to look for one.
+  // A file whose bytes have a known format is not a V1 file, so none is searched for.
   const FileFormat* const marked = format_of(directory, name, links, {});
   if (marked != nullptr) return at_format(file_path, std::move(directory), name, *marked);
   // A graph lies beside V1 files too.
@@ -354,6 +353,7 @@ std::optional<Location> as_file(const Location& location) {
   Location file = at_format(location.prefix, *std::move(directory), location.base, *format);
   file.warnings = location.warnings;
   file.links = location.links;
+  file.index_only = location.index_only;
   return file;
 }
 
@@ -397,6 +397,28 @@ Result<Location> locate_in(os::Directory directory, const std::string& base, con
     return no_checkpoint(prefix, base, type);
   }
   return nothing_at(prefix, std::move(directory), base);
+}
+
+Result<Location> locate_below(os::Directory directory, const std::string& name, const path& shown,
+                              os::Links links) {
+  const auto located = [&]() -> Result<Location> {
+    if (has_index(directory, name)) return at_index(std::move(directory), name, shown, links);
+    CAIRN_TRY(info, directory.look_from(name, os::Links::Follow));
+    const bool is_directory = info && info->kind == os::FileKind::Directory;
+    if (is_directory || (info && belongs_to_saved_model(directory, name))) {
+      return Error{Code::Unsupported, 0,
+                   shown.string() +
+                       ": is a directory, or leads to another one; pass a descriptor "
+                       "of the directory in which the index or the file is"};
+    }
+    if (info) return at_file(shown, std::move(directory), name, links);
+    CAIRN_TRY(v1, at_v1(directory, name, shown));
+    if (v1) return *std::move(v1);
+    return nothing_at(shown, std::move(directory), name);
+  };
+  auto location = located();
+  if (location) location->links = links;
+  return location;
 }
 
 namespace {

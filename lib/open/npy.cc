@@ -1,4 +1,4 @@
-// A NumPy array (.npy) as a checkpoint of one tensor, which is called after the file.
+// A NumPy array (.npy) as a checkpoint of one tensor, which has the name of the file.
 
 #include <algorithm>
 #include <string>
@@ -20,8 +20,8 @@ std::string tensor_name(std::string_view file_name) {
 
 }  // namespace
 
-// Whether it is whole or not: an array's size is in its header alone, and one that is cut off has
-// no tensor that is whole.
+// Ignores how.whole: the size of the array is in the header, and a truncated file has no whole
+// tensor that could be kept.
 Result<FileIndex> read_npy(OpenShard file, const FileReadOptions& how) {
   const auto refused = [&](const format::DecodeError& reason) {
     return named_for_what_it_is(file.file, error_of(file.file.path(), reason), {FileType::Numpy});

@@ -1,11 +1,12 @@
 // NumPy's archive (.npz) as a checkpoint: each member NAME.npy is the tensor NAME.
 //
-// What is stored lies in the file as it is, and is served from there. What is deflated is decoded
-// on its first use, into one file in memory, which is the second shard.
+// A stored member is served from its place in the file. A deflated one is decoded on its first use,
+// into one file in memory, which is the second shard.
 //
-// numpy reads a member when it is asked for, so that one of Python objects does not keep the others
-// from being read. So it is here: what no checkpoint can hold is left out, and a warning names it.
-// Damage is another thing: it refuses the archive, except where what is whole is to be saved.
+// numpy reads a member only when it is used, so a member of Python objects does not prevent reading
+// the others. Cairn does the same: what a checkpoint cannot hold is left out, and a warning names
+// it. A damaged member is different: the archive is refused, except if the undamaged members are to
+// be salvaged.
 
 #include <algorithm>
 #include <optional>
@@ -65,12 +66,18 @@ struct ElementsOfMember {
 
 class NpzReader {
  public:
-  NpzReader(const os::File& file, const FileReadOptions& how) noexcept
-      : file_(file), whole_(how.whole), void_dtype_(how.formats.void_dtype) {}
+  // Neither the file nor the members may go before.
+  NpzReader(const os::File& file, std::span<const Member> members,
+            const FileReadOptions& how) noexcept
+      : file_(file),
+        members_(members),
+        whole_(how.whole),
+        void_dtype_(how.formats.void_dtype),
+        heads_(file, members, kUsualHeaderBytes) {}
 
-  Result<void> run(std::span<const Member> members) {
-    tensors_.reserve(members.size());
-    for (const Member& member : members) {
+  Result<void> run() {
+    tensors_.reserve(members_.size());
+    for (const Member& member : members_) {
       auto tensor = read(member);
       const Code code = tensor ? Code{} : tensor.error().code;
       if (tensor) {
@@ -103,12 +110,12 @@ class NpzReader {
     }
     index.facts.shards.push_back(std::move(shard));
     if (memory_) {
-      CAIRN_CHECK(members_->make_room(*memory_));
+      CAIRN_CHECK(decoded_->make_room(*memory_));
       CAIRN_TRY(info, memory_->info());
       index.facts.shards.push_back({name + " (decoded)", format::ShardKind::AnyFile,
-                                    identity_of(info), 0, 0, members_->members_bytes()});
+                                    identity_of(info), 0, 0, decoded_->members_bytes()});
       index.decoded = OpenShard{*std::move(memory_), identity_of(info)};
-      index.decoded_members = std::move(members_);
+      index.decoded_members = std::move(decoded_);
     }
     format::sort_by_name(tensors_);
     index.facts.tensors = std::move(tensors_);
@@ -134,21 +141,27 @@ class NpzReader {
   Result<format::TensorFacts> read(const Member& member) {
     const std::string_view why = unreadable(member);
     if (!why.empty()) return error(member, Code::Unsupported, std::string(why));
-    CAIRN_TRY(head, read_zip_head(file_, member, kUsualHeaderBytes, head_));
+    CAIRN_TRY(head, heads_.read(member));
     return is_deflated(member) ? decode(member, head) : in_place(member, head);
   }
 
   Result<format::TensorFacts> in_place(const Member& member, const ZipMemberHead& head) const {
     std::span<const std::byte> begin = head.data(member);
+    os::Bytes longer{0};
+    // A local header may be long, to align what is behind it, and an .npy header as well.
+    const auto reach = [&](std::uint64_t bytes) -> Result<void> {
+      bytes = std::min(bytes, member.size_bytes);
+      if (bytes <= begin.size()) return {};
+      longer = os::Bytes(bytes);
+      CAIRN_CHECK(file_.read_at(head.data_offset_bytes, longer));
+      begin = longer;
+      return {};
+    };
+    CAIRN_CHECK(reach(format::numpy::kPreambleBytes));
     const auto size = format::numpy::data_offset_bytes(
         begin.first(std::min(begin.size(), format::numpy::kPreambleBytes)));
     if (!size) return error(member, size.error());
-    std::vector<std::byte> longer;
-    if (*size > begin.size()) {
-      longer.resize(std::min(*size, member.size_bytes));
-      CAIRN_CHECK(file_.read_at(head.data_offset_bytes, longer));
-      begin = longer;
-    }
+    CAIRN_CHECK(reach(*size));
     auto tensor = format::numpy::decode_array(begin.first(std::min(begin.size(), *size)),
                                               member.size_bytes, void_dtype_);
     if (!tensor) return error(member, tensor.error());
@@ -174,7 +187,7 @@ class NpzReader {
     if (!memory_) {
       CAIRN_TRY(memory, os::memory_file(file_.path() + " (decoded)"));
       memory_ = std::move(memory);
-      members_ = std::make_shared<DecodedMembers>(file_.path());
+      decoded_ = std::make_shared<DecodedMembers>(file_.path());
     }
     const ElementsOfMember elements{member, head.data_offset_bytes, begin.size(),
                                     tensor->span.size_bytes};
@@ -182,7 +195,7 @@ class NpzReader {
                                    std::uint64_t offset_bytes) {
       return elements.decode(shards.front(), to, offset_bytes);
     };
-    tensor->span = {1, members_->add(elements.size_bytes, decode), elements.size_bytes, {}};
+    tensor->span = {1, decoded_->add(elements.size_bytes, decode), elements.size_bytes, {}};
     // An empty array has no use on which its sum would be compared.
     if (!whole_ || elements.size_bytes == 0)
       CAIRN_CHECK(elements.decode(file_, *memory_, tensor->span.offset_bytes));
@@ -190,15 +203,16 @@ class NpzReader {
   }
 
   const os::File& file_;
+  const std::span<const Member> members_;
   const bool whole_;
   const std::optional<DType> void_dtype_;
-  os::Bytes head_{kUsualHeaderBytes};  // of the member that is read
+  ZipHeads heads_;
   std::vector<format::TensorFacts> tensors_;
   std::vector<std::string> left_out_;
   std::size_t left_out_count_ = 0;
   std::string first_reason_;
   std::optional<os::File> memory_;  // for what is decoded
-  std::shared_ptr<DecodedMembers> members_;
+  std::shared_ptr<DecodedMembers> decoded_;
 };
 
 }  // namespace
@@ -210,8 +224,8 @@ Result<FileIndex> read_npz(OpenShard file, const FileReadOptions& how) {
   };
   const auto members = read_zip_members(file.file, {0, file.identity.size_bytes});
   if (!members) return refused(members.error());
-  NpzReader reader(file.file, how);
-  if (auto done = reader.run(*members); !done) return refused(std::move(done).error());
+  NpzReader reader(file.file, *members, how);
+  if (auto done = reader.run(); !done) return refused(std::move(done).error());
   return reader.index(std::move(file), how.name);
 }
 

@@ -1,7 +1,12 @@
 #pragma once
 
-// Opening by whatever path the user has, again where writers come between.
+// Opening by a path of any kind. If a writer replaces files meanwhile, the attempt is repeated.
+// Steps: locate() finds what the path leads to, load() finds the valid index and opens the shards,
+// `make` builds the result from these parts.
 
+#include <chrono>
+
+#include "cairn/restore.h"
 #include "lib/open/catalog.h"
 #include "lib/open/load.h"
 #include "lib/open/locate.h"
@@ -9,8 +14,14 @@
 
 namespace cairn::internal {
 
-// What `make` makes of the parts that lie at the path. Of the options, what finds them is heeded.
-// Errors: those of Checkpoint::open and of `make`.
+// For load(): with an executor no thread is started.
+inline unsigned index_threads(const ExecOptions& exec) noexcept {
+  return exec.executor ? 1 : exec.threads_max;
+}
+
+// Returns what `make` makes of the parts that are found at the path. Uses only the options that
+// finding needs: follow_links, formats and exec.threads_max. Errors: those of Checkpoint::open and
+// of `make`.
 template <class Opened, class Make>
 Result<Opened> open_by(const std::filesystem::path& path, const OpenOptions& options, Make make) {
   OpenAttempt attempt;
@@ -19,13 +30,37 @@ Result<Opened> open_by(const std::filesystem::path& path, const OpenOptions& opt
     whole = false;
     CAIRN_TRY(location, locate(path, options.follow_links, attempt));
     location.formats = options.formats;
-    CAIRN_TRY(parts, load(location, options.follow_links, attempt, options.exec.threads_max));
+    location.index_only = options.index_only;
+    CAIRN_TRY(parts, load(location, options.follow_links, attempt, index_threads(options.exec)));
     whole = true;
     return make(std::move(parts));
   });
   if (opened) return opened;
   Error error = attempt.explain(path, std::move(opened).error());
   return whole ? error : with_newest_whole(std::move(error), attempt, options.follow_links);
+}
+
+// Tells of the warnings, and that the checkpoint is open.
+void tell_opened(const Checkpoint& checkpoint, std::string_view path,
+                 std::chrono::nanoseconds duration) noexcept;
+
+inline const Checkpoint& checkpoint_of(const Checkpoint& checkpoint) { return checkpoint; }
+inline const Checkpoint& checkpoint_of(const Restored& restored) { return restored.checkpoint; }
+
+// What `open` returns, after its caller's function has heard of it.
+template <class Open>
+std::invoke_result_t<Open> reported(const EventListener& on_event,
+                                    const std::filesystem::path& path, Open open) noexcept {
+  if (!on_event) return open();
+  const auto begin = std::chrono::steady_clock::now();
+  auto opened = open();
+  const std::chrono::nanoseconds duration = std::chrono::steady_clock::now() - begin;
+  if (opened) {
+    tell_opened(checkpoint_of(*opened), path.native(), duration);
+  } else {
+    on_event({EventKind::Failed, path.native(), opened.error().what, {}, 0, duration});
+  }
+  return opened;
 }
 
 }  // namespace cairn::internal

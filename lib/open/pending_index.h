@@ -1,7 +1,7 @@
 #pragma once
 
-// Between the names of P.index and P.cairn (lib/write/publisher.cc): P.index is the new one, the
-// P.cairn that stands the old one, and the new P.cairn waits, whole, under a temporary name.
+// The state between the renames of P.index and of P.cairn (lib/write/publisher.cc): P.index is new,
+// P.cairn is old, and the new P.cairn is complete under a temporary name.
 
 #include <optional>
 
@@ -16,9 +16,9 @@ struct PendingIndex {
   format::IndexView index;
 };
 
-// The P.cairn that was written for the P.index that stands and has not got its name yet, if there
-// is one and its shards are there. Nothing: P.index speaks for itself; or the name has come
-// meanwhile, which shows in P.cairn. Errors: one that cannot be read.
+// The P.cairn that was written for the present P.index and still has a temporary name, if there is
+// one and its shards exist. std::nullopt: there is none, so P.index is used; or it was renamed
+// meanwhile, and then P.cairn has changed. Errors: a temporary P.cairn cannot be read.
 Result<std::optional<PendingIndex>> find_pending_index(
     const Location& location, const format::TensorFlowIndexFacts& standing);
 

@@ -1,10 +1,10 @@
-// Which index speaks for a checkpoint that may be damaged.
+// Which index of a damaged checkpoint is used.
 //
-// load.cc refuses whatever is not as it was written, since who computes with tensors must not
-// guess. Here somebody wants what is left. P.cairn and P.index say the same of the same shards, so
-// one is enough; and neither is believed about a single byte, for each tensor is compared with its
-// sum before it is kept. So a choice between two indexes that were both read may be wrong, as where
-// TensorFlow has written P.index past P.cairn and it was damaged since, and costs tensors at worst.
+// load.cc refuses everything that is not as it was written, because a program that computes with
+// tensors must not guess. Here the user wants what is left. P.cairn and P.index describe the same
+// shards, so one of them is enough. Neither is trusted: each tensor is compared with its sum before
+// it is kept. So if both indexes can be read, a wrong choice between them (TensorFlow may have
+// written P.index again, and it was damaged since) loses tensors at worst.
 //
 // Damage is what the file itself cannot mend: bytes that contradict their sum, a disk that fails.
 // What the caller can mend (permissions, too few descriptors) is an error as ever: a tensor must

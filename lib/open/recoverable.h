@@ -1,8 +1,8 @@
 #pragma once
 
-// What is there of a checkpoint that may be damaged: an index that is whole, and of its shards
-// those that can be opened, however long they are. Who opens a checkpoint to use it goes by load.h,
-// which wants all of it.
+// What is left of a checkpoint that may be damaged: an undamaged index, and those of its shards
+// that can be opened, whatever their size. Code that opens a checkpoint to use it calls load()
+// (load.h), which requires all of it.
 
 #include <filesystem>
 #include <string>
@@ -15,7 +15,7 @@
 
 namespace cairn::internal {
 
-// What no P.index holds, and P.cairn may.
+// What a P.cairn can hold and a P.index cannot.
 inline constexpr std::string_view kHeldByOwnAlone =
     "tensors that TensorFlow cannot hold, metadata, a pin";
 
@@ -27,14 +27,14 @@ struct RecoverableCheckpoint {
   std::vector<std::string> warnings;
 };
 
-// By whichever index is whole, where one of P.cairn and P.index is not; where both are, by the one
-// that open() would go by. Errors: those of open, but for a shard that is missing, of another size
-// or on a disk that fails; Corrupt, Io: no index is whole.
+// By the undamaged index, if one of P.cairn and P.index is damaged; if both are undamaged, by the
+// one that open() would use. Errors: those of open, except for a shard that is missing, has another
+// size or is on a failing disk; Corrupt, Io: both indexes are damaged.
 Result<RecoverableCheckpoint> find_recoverable(const std::filesystem::path& path,
                                                bool follow_links);
 
-// Whether the error tells of bytes that are lost, and not of what the caller could mend: the disk
-// fails (EIO and its like), or they are Corrupt.
+// Whether the error means lost bytes, and not something that the caller can correct: the disk fails
+// (EIO and similar), or Corrupt.
 bool is_damage(const Error& error) noexcept;
 
 }  // namespace cairn::internal

@@ -1,7 +1,6 @@
 #pragma once
 
-// What a safetensors file says of itself, for who opens it and for who looks whether a shard is
-// one.
+// The header of a safetensors file, for the opener and for code that checks whether a shard is one.
 
 #include <cstdint>
 

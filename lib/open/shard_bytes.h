@@ -1,6 +1,6 @@
 #pragma once
 
-// What an index says of its shards by where the tensors lie in them.
+// The fields of shards that follow from the places of their tensors.
 
 #include "format/facts.h"
 

@@ -1,6 +1,7 @@
 #include "lib/open/tensorflow.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <string>
 #include <utility>
@@ -38,6 +39,14 @@ bool place(format::Span& span, format::ShardFacts& shard) {
   return fits || span.size_bytes == 0;
 }
 
+// A shard that nobody has opened is as long as its tensors need.
+void extend(format::ShardFacts& shard, const format::Span& span) noexcept {
+  constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
+  if (span.size_bytes > kMost || span.offset_bytes > kMost - span.size_bytes) return;
+  shard.identity.size_bytes =
+      std::max(shard.identity.size_bytes, span.offset_bytes + span.size_bytes);
+}
+
 std::string merged_warning(const Location& location, std::int32_t header_count,
                            std::int32_t named_count) {
   return location.prefix.string() + ": " + location.file(kTensorFlowSuffix) +
@@ -58,14 +67,14 @@ Result<std::vector<os::File>> open_bundle_shards(const Location& location, bool 
       named_shard_count(location, numbers, static_cast<std::uint32_t>(facts.bundle.num_shards));
   facts.bundle.num_shards = static_cast<std::int32_t>(count);
   for (const std::uint32_t number : numbers) {
-    positions[number] = static_cast<std::uint32_t>(files.size());
+    positions[number] = static_cast<std::uint32_t>(facts.shards.size());
     const std::string name = location.file(format::tensorflow::shard_suffix(number, count));
-    CAIRN_TRY(shard, open_shard(location.directory, name, follow_links));
-    format::ShardFacts shard_facts;
+    format::ShardFacts& shard_facts = facts.shards.emplace_back();
     shard_facts.name = name;
     shard_facts.kind = format::ShardKind::TensorFlow;
+    if (location.index_only) continue;
+    CAIRN_TRY(shard, open_shard(location.directory, name, follow_links));
     shard_facts.identity = shard.identity;
-    facts.shards.push_back(std::move(shard_facts));
     files.push_back(std::move(shard.file));
   }
   for (format::TensorFacts& tensor : facts.tensors) {
@@ -73,9 +82,15 @@ Result<std::vector<os::File>> open_bundle_shards(const Location& location, bool 
     if (!tensor.slices.empty()) tensor.span = {};  // a merge may leave a shard's number there
     for_each_span(tensor, [&](format::Span& span) {
       span.shard = positions.at(span.shard);
+      if (location.index_only) extend(facts.shards[span.shard], span);
       if (!place(span, facts.shards[span.shard])) outside = &span;
     });
     if (outside == nullptr) continue;
+    if (location.index_only) {
+      return Error{Code::Corrupt, 0,
+                   location.file(kTensorFlowSuffix) + ": tensor " + format::quoted(tensor.name) +
+                       " ends behind the last byte that a file can have"};
+    }
     const os::File& file = files[outside->shard];
     return named_for_what_it_is(
         file, too_short(file.path(), facts.shards[outside->shard].identity.size_bytes, tensor.name,

@@ -1,6 +1,6 @@
 #pragma once
 
-// Checkpoints of TensorFlow's, of version 2: P.index, and the shards that it names.
+// TensorFlow's checkpoints of version 2: P.index, and the shards that it names.
 
 #include <cstdint>
 #include <optional>
@@ -23,7 +23,7 @@ struct TensorFlowIndex {
 // Errors: NotFound (there is none; the attempt remembers it), Io.
 Result<TensorFlowIndex> read_tensorflow_index(const Location& location, OpenAttempt& attempt);
 
-// The same in two steps, for who may need no more than what kind of file it is.
+// The same in two steps, for callers that may need only the identity of the file.
 Result<os::OpenedFile> open_tensorflow_index(const Location& location);
 Result<TensorFlowIndex> read_tensorflow_index(const os::File& file, const os::FileInfo& info);
 
@@ -31,9 +31,10 @@ Result<TensorFlowIndex> read_tensorflow_index(const os::File& file, const os::Fi
 Result<Parts> load_tensorflow(const Location& location, bool follow_links,
                               const TensorFlowIndex& index, const OpenAttempt& attempt);
 
-// Of how many shards their names speak: of as many as the header counts, except where TensorFlow's
-// merge met a bundle without a tensor. It counts that one's shard in the header, and then numbers
-// those only that own a tensor, so that TensorFlow itself looks for names that nobody has.
+// The number of shards in the names of the shard files ("-of-N"). It is the number in the header,
+// except if TensorFlow merged a bundle without tensors: then the header counts the shard of that
+// bundle, but the names count only shards that own a tensor, and TensorFlow itself does not find
+// them.
 std::uint32_t named_shard_count(const Location& location, const std::set<std::uint32_t>& numbers,
                                 std::uint32_t header_count);
 

@@ -55,7 +55,11 @@ Result<TorchArchive> TorchArchive::open(const os::File& file, format::FileRange 
 }
 
 TorchArchive::TorchArchive(const os::File& file, TorchMemory& memory, std::vector<Member> members)
-    : file_(&file), memory_(&memory), members_(std::move(members)), records_(members_.size()) {
+    : file_(&file),
+      memory_(&memory),
+      members_(std::move(members)),
+      heads_(file, members_, 0),
+      records_(members_.size()) {
   if (members_.empty()) return;
   root_ = members_.front().name;
   root_.resize(std::min(root_.find('/'), root_.size() - 1) + 1);
@@ -159,9 +163,9 @@ Result<StoragePlace> TorchArchive::place_record(const std::string& name) {
   if (member == nullptr)
     return StoragePlace{.missing = "the archive has no member " + format::quoted(root_ + name)};
   CAIRN_CHECK(check_readable(*member));
-  CAIRN_TRY(offset, zip_data_offset(*file_, *member));
-  if (is_deflated(*member)) return decode(*member, offset);
-  return StoragePlace{0, offset, member->size_bytes, {}};
+  CAIRN_TRY(head, heads_.read(*member));
+  if (is_deflated(*member)) return decode(*member, head.data_offset_bytes);
+  return StoragePlace{0, head.data_offset_bytes, member->size_bytes, {}};
 }
 
 Result<StoragePlace> TorchArchive::decode(const Member& member, std::uint64_t data_offset_bytes) {

@@ -26,7 +26,8 @@ struct StoragePlace {
   std::string missing;  // not empty: it is not there, and why
 };
 
-// The bytes of a pickle, and where they begin in the file; nothing: they are not there as they are.
+// The bytes of a pickle, and where they begin in the file; std::nullopt: the file does not contain
+// them as they are.
 struct PicklePlace {
   std::span<const std::byte> bytes;
   std::optional<std::uint64_t> offset_bytes;
@@ -46,7 +47,7 @@ class TorchArchive {
   static Result<TorchArchive> open(const os::File& file, format::FileRange range,
                                    TorchMemory& memory);
 
-  // All records lie in one folder, which is called as the file once was; with its slash.
+  // All records are in one folder, named after the file when it was saved. With its slash.
   const std::string& root() const noexcept { return root_; }
   const std::vector<Member>& members() const noexcept { return members_; }
 
@@ -64,8 +65,7 @@ class TorchArchive {
   // Where its bytes are: in the file where it is stored, in memory where it is deflated.
   Result<StoragePlace> place_record(const std::string& name);
 
-  // What the pickle (data.pkl) leads to, and the place of each storage. The bytes of `how` are set
-  // here.
+  // The contents of the pickle (data.pkl), and the place of each storage. Sets the bytes of `how`.
   struct Saved {
     format::torch::Contents contents;
     std::vector<StoragePlace> places;
@@ -86,6 +86,7 @@ class TorchArchive {
   const os::File* file_;
   TorchMemory* memory_;
   std::vector<Member> members_;
+  ZipHeads heads_;
   std::string root_;
   // By their names in the folder, which are bytes of the members' names.
   format::NameIndex records_;

@@ -72,31 +72,49 @@ std::span<const std::byte> ZipMemberHead::data(const zip::Member& member) const 
   return bytes.subspan(begin, std::min<std::uint64_t>(bytes.size() - begin, member.packed_bytes));
 }
 
-Result<std::uint64_t> zip_data_offset(const os::File& file, const zip::Member& member) {
-  std::array<std::byte, 256> usual;
-  const std::size_t size = zip::kLocalHeaderBytes + member.name.size();
-  if (size > usual.size()) {
-    os::Bytes longer(size);
-    CAIRN_TRY(head, read_zip_head(file, member, 0, longer));
-    return head.data_offset_bytes;
-  }
-  const auto bytes = std::span(usual).first(size);
-  CAIRN_TRY(count, file.read_some_at(member.header_offset_bytes, bytes));
-  const auto data_offset = zip::data_offset_bytes(bytes.first(count), member);
-  if (!data_offset) return error_of(file.path(), data_offset.error());
-  return *data_offset;
+// How far the header, and what is wanted behind it, may reach.
+std::uint64_t ZipHeads::end_of(const zip::Member& member) const noexcept {
+  constexpr std::size_t kExtraBytes = 64;  // more than a ZIP64 field takes, and a time or two
+  return member.header_offset_bytes + zip::kLocalHeaderBytes + member.name.size() + kExtraBytes +
+         data_bytes_;
 }
 
-Result<ZipMemberHead> read_zip_head(const os::File& file, const zip::Member& member,
-                                    std::size_t data_bytes, os::Bytes& buffer) {
-  constexpr std::size_t kExtraBytes = 64;  // more than a ZIP64 field takes, and a time or two
-  const std::size_t size = zip::kLocalHeaderBytes + member.name.size() + kExtraBytes + data_bytes;
-  if (buffer.size() < size) buffer = os::Bytes(size);
-  const auto bytes = std::span(buffer).first(size);
-  CAIRN_TRY(count, file.read_some_at(member.header_offset_bytes, bytes));
-  const auto data_offset = zip::data_offset_bytes(bytes.first(count), member);
-  if (!data_offset) return error_of(file.path(), data_offset.error());
-  return ZipMemberHead{bytes.first(count), *data_offset};
+// Reads from the first member's header to behind that of the last one that is close.
+Result<void> ZipHeads::fill(const zip::Member& first) {
+  constexpr std::uint64_t kGapBytesMax = std::uint64_t{16} << 10;
+  constexpr std::uint64_t kAtOnceBytesMax = std::uint64_t{32} << 10;
+  begin_ = first.header_offset_bytes;
+  std::uint64_t end = end_of(first);
+  const auto at = static_cast<std::size_t>(&first - members_.data());
+  for (const zip::Member& next : members_.subspan(at + 1)) {
+    const std::uint64_t next_end = end_of(next);
+    if (next_end <= end || next.header_offset_bytes > end + kGapBytesMax ||
+        next_end - begin_ > kAtOnceBytesMax)
+      break;
+    end = next_end;
+  }
+  const std::size_t size = end - begin_;
+  if (buffer_.size() < size) buffer_ = os::Bytes(std::max<std::size_t>(size, kAtOnceBytesMax));
+  count_ = 0;
+  CAIRN_TRY(count, file_->read_some_at(begin_, std::span(buffer_).first(size)));
+  count_ = count;
+  return {};
+}
+
+Result<ZipMemberHead> ZipHeads::read(const zip::Member& member) {
+  const std::uint64_t end = end_of(member);
+  if (member.header_offset_bytes < begin_ || end > begin_ + count_) CAIRN_CHECK(fill(member));
+  const auto bytes = std::span<const std::byte>(buffer_)
+                         .first(std::min<std::uint64_t>(count_, end - begin_))
+                         .subspan(member.header_offset_bytes - begin_);
+  const auto data_offset = zip::data_offset_bytes(bytes, member);
+  if (!data_offset) return error_of(file_->path(), data_offset.error());
+  return ZipMemberHead{bytes, *data_offset};
+}
+
+Result<std::uint64_t> zip_data_offset(const os::File& file, const zip::Member& member) {
+  CAIRN_TRY(head, ZipHeads(file, std::span(&member, 1), 0).read(member));
+  return head.data_offset_bytes;
 }
 
 Result<void> check_stored_members(const os::File& file, const ExecOptions& exec) {

@@ -30,12 +30,33 @@ struct ZipMemberHead {
   std::span<const std::byte> data(const format::zip::Member& member) const noexcept;
 };
 
-// Reads the local header, and about `data_bytes` of what follows it, into the buffer, which grows
-// where it has to. Errors: Io; those of data_offset_bytes().
-Result<ZipMemberHead> read_zip_head(const os::File& file, const format::zip::Member& member,
-                                    std::size_t data_bytes, os::Bytes& buffer);
+// Reads local headers, and about `data_bytes` of what follows each. Headers that lie close
+// together, as those of small members do, are read at once: a call costs more than the bytes
+// between them.
+class ZipHeads {
+ public:
+  // Neither the file nor the members may go before.
+  ZipHeads(const os::File& file, std::span<const format::zip::Member> members,
+           std::size_t data_bytes) noexcept
+      : file_(&file), members_(members), data_bytes_(data_bytes) {}
 
-// Where the member's own bytes begin in the file. The same errors.
+  // Of one of the members. Its bytes are valid until the next call. Errors: Io; those of
+  // format::zip::data_offset_bytes().
+  Result<ZipMemberHead> read(const format::zip::Member& member);
+
+ private:
+  std::uint64_t end_of(const format::zip::Member& member) const noexcept;
+  Result<void> fill(const format::zip::Member& first);
+
+  const os::File* file_;
+  std::span<const format::zip::Member> members_;
+  std::size_t data_bytes_;
+  os::Bytes buffer_{0};
+  std::uint64_t begin_ = 0;  // in the file, of the bytes in the buffer
+  std::size_t count_ = 0;
+};
+
+// Where the member's own bytes begin in the file. The errors of ZipHeads::read().
 Result<std::uint64_t> zip_data_offset(const os::File& file, const format::zip::Member& member);
 
 // Compares the stored bytes of each member that is not compressed with its CRC-32; a CRC-32 of 0 is

@@ -144,6 +144,9 @@ class Directory {
   // Opens it, and makes it and its missing parents first, each made durable in its parent.
   static Result<Directory> open_or_create(const std::filesystem::path& path);
 
+  // What is open already, and is known to be a directory.
+  static Directory of(File directory) noexcept { return Directory(std::move(directory)); }
+
   // Another descriptor of the same directory, whatever its path names by now.
   Result<Directory> duplicate() const;
 

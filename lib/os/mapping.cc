@@ -65,6 +65,7 @@ struct Mapping::Owner {
   interprocess::mapped_region region;
   void* memory = nullptr;
   std::size_t memory_bytes = 0;
+  std::shared_ptr<void> lender;
   PageAccess access = PageAccess::ReadOnly;
   std::optional<GuardedRange> guarded;  // the last: it goes before the region that it lists
 
@@ -133,6 +134,14 @@ Result<Mapping> Mapping::reserve(std::uint64_t size_bytes) {
   mapping.owner_->memory = memory;
   mapping.owner_->memory_bytes = size_bytes;
   mapping.bytes_ = {static_cast<std::byte*>(memory), size_bytes};
+  return mapping;
+}
+
+Mapping Mapping::borrow(std::span<std::byte> memory, std::shared_ptr<void> owner) {
+  Mapping mapping;
+  mapping.owner_ = std::make_unique<Owner>();
+  mapping.owner_->lender = std::move(owner);
+  mapping.bytes_ = memory;
   return mapping;
 }
 

@@ -29,6 +29,9 @@ class Mapping {
   // Addresses for a file that cannot be mapped: zeros that take no memory before they are touched.
   static Result<Mapping> reserve(std::uint64_t size_bytes);
 
+  // Memory of others, which they free when `owner` goes; nullptr: later than this.
+  static Mapping borrow(std::span<std::byte> memory, std::shared_ptr<void> owner);
+
   Mapping(Mapping&&) noexcept;
   Mapping& operator=(Mapping&&) noexcept;
   ~Mapping();

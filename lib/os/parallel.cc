@@ -1,3 +1,8 @@
+// The calling thread never needs the others: they take numbers from the same queue, and it leaves
+// when the queue is empty and nobody is at work. Threads of our own are joined. An executor's tasks
+// may begin late or never, so each asks at a gate whether the call is still there (Gate), and
+// nobody waits for one that has not passed it.
+
 #include "lib/os/parallel.h"
 
 #include <sched.h>
@@ -5,6 +10,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <system_error>
@@ -44,6 +51,8 @@ class ThreadGroup {
     if (exec_.progress) exec_.progress({crowd_.total_bytes, crowd_.total_bytes});
     return {};
   }
+
+  bool has_work() const noexcept { return next_.load(std::memory_order_relaxed) < crowd_.count; }
 
  private:
   class QueueOfThread final : public WorkQueue {
@@ -90,6 +99,56 @@ class ThreadGroup {
   std::optional<Error> error_;
 };
 
+// What an executor's tasks pass into a call. It outlives both.
+class Gate {
+ public:
+  // false: the call has returned, and nothing of it may be touched.
+  bool enter() noexcept {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return false;
+    ++inside_;
+    return true;
+  }
+
+  void leave() noexcept {
+    const std::lock_guard lock(mutex_);
+    if (--inside_ == 0) left_.notify_all();
+  }
+
+  // Lets nobody in any more, and waits for those inside.
+  void close() noexcept {
+    std::unique_lock lock(mutex_);
+    closed_ = true;
+    left_.wait(lock, [this] { return inside_ == 0; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable left_;
+  unsigned inside_ = 0;
+  bool closed_ = false;
+};
+
+using Body = std::function<Result<void>(WorkQueue&)>;
+
+// Offers the executor a task for each other thread, as long as there is work and it takes them.
+void offer(const Executor& executor, unsigned count, ThreadGroup& group, const Body& body,
+           const std::shared_ptr<Gate>& gate) noexcept {
+  const std::thread::id caller = std::this_thread::get_id();
+  const auto task = [gate, caller, &group, &body] {
+    if (!gate->enter()) return;
+    if (group.has_work()) group.run(body, std::this_thread::get_id() == caller);
+    gate->leave();
+  };
+  try {
+    for (unsigned i = 0; i < count && group.has_work(); ++i) {
+      if (!executor(task)) return;
+    }
+  } catch (...) {
+    // The same as a refusal: this thread does the work.
+  }
+}
+
 }  // namespace
 
 unsigned thread_count(const ExecOptions& exec) noexcept {
@@ -119,9 +178,14 @@ ExecOptions part_of(const ExecOptions& exec, const Progress& whole) {
 }
 
 Result<void> run_threads(const ExecOptions& exec, const ThreadGroupOptions& options,
-                         const std::function<Result<void>(WorkQueue&)>& body) {
+                         const Body& body) {
   ThreadGroup group(exec, options);
-  {
+  if (exec.executor && options.threads > 1) {
+    const auto gate = std::make_shared<Gate>();
+    offer(exec.executor, options.threads - 1, group, body, gate);
+    group.run(body, true);
+    gate->close();
+  } else {
     std::vector<std::jthread> helpers;  // joined at the end of this block
     helpers.reserve(options.threads);
     try {

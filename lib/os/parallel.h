@@ -24,7 +24,8 @@ ExecOptions part_of(const ExecOptions& exec, const Progress& whole);
 Result<void> unless_stopped(const std::stop_token& stop);
 
 // Runs task(0) … task(count − 1), each once, in any order, on the calling thread and up to
-// thread_count − 1 others; a thread that the system refuses is work done by the others. A task
+// thread_count − 1 others, or as many tasks of exec.executor; a thread that the system or the
+// executor refuses is work done by the others. A task
 // returns the bytes it has done, of `total_bytes` in all, for the progress. After the first error
 // no further task starts. Errors: that of a task; Cancelled.
 Result<void> run_parallel(const ExecOptions& exec, std::size_t count, std::uint64_t total_bytes,
@@ -50,7 +51,7 @@ struct ThreadGroupOptions {
 };
 
 // The same where a thread works on several numbers at a time: runs `body` once on each of
-// `crowd.threads` threads, the calling one among them.
+// `options.threads` threads at most, the calling one among them.
 Result<void> run_threads(const ExecOptions& exec, const ThreadGroupOptions& options,
                          const std::function<Result<void>(WorkQueue&)>& body);
 

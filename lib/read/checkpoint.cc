@@ -1,9 +1,9 @@
-// The public Checkpoint and Tensor: thin handles over internal::OpenCheckpoint, and the wall that
-// no exception crosses.
+// The public Checkpoint and Tensor: thin handles over internal::OpenCheckpoint. at_boundary()
+// (lib/try.h) turns every exception into an Error. Checkpoint::open() itself is in
+// lib/open/open.cc.
 //
-// A checkpoint becomes open in three steps, each cheap: the index is checked (by whoever found it:
-// lib/open), each shard is mapped once, and nothing else. Tensors are handles of two words into
-// that; their bytes are looked at when asked for.
+// Opening has two cheap steps: lib/open finds and checks the index, and OpenCheckpoint::make() maps
+// each shard once. A Tensor is a handle of two words; its bytes are read when they are first used.
 
 #include "cairn/checkpoint.h"
 
@@ -32,7 +32,7 @@ std::optional<std::int64_t> Checkpoint::step() const noexcept {
   if (const auto step = state_->index().step()) return step;
   const bool has_prefix = format() == Format::Cairn || format() == Format::TensorFlow ||
                           format() == Format::TensorFlowV1;
-  // Of a file it is no step: "model-00002-of-00002", "resnet-50".
+  // The number at the end of a file name is not a step: "model-00002-of-00002", "resnet-50".
   return has_prefix ? internal::step_of(prefix().native()) : std::nullopt;
 }
 
@@ -121,7 +121,10 @@ Result<void> Checkpoint::prefetch(std::span<const std::string_view> names,
 bool Checkpoint::faulted() const noexcept { return state_->shards().faulted(); }
 
 Result<std::uint64_t> Checkpoint::resident_bytes() const noexcept {
-  return at_boundary([&] { return state_->shards().resident_bytes(); });
+  return at_boundary([&]() -> Result<std::uint64_t> {
+    CAIRN_CHECK(state_->ensure_has_bytes());
+    return state_->shards().resident_bytes();
+  });
 }
 
 Result<void> Checkpoint::read(std::span<const Read> reads, const ExecOptions& exec,
@@ -243,10 +246,17 @@ OpenCheckpoint::OpenCheckpoint(Parts parts, const OpenOptions& options)
     : parts_(std::move(parts)),
       access_(options.access),
       shards_(parts_.shards, options.access, parts_.decoded_members),
-      checks_(*this, options.verify != Verify::None || parts_.bytes_doubtful) {}
+      checks_(*this, options.verify != Verify::None || parts_.bytes_doubtful),
+      on_event_(options.on_event) {}
 
 Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options,
-                                        std::optional<Loading> loading) {
+                                        const Restoring& how) {
+  if (options.index_only && (options.access != Access::Shared || options.verify == Verify::Full)) {
+    return Error{Code::Invalid, 0,
+                 parts.prefix.string() +
+                     ": index_only reads no tensor, so it cannot be combined with Access::Private, "
+                     "Access::Copy or Verify::Full"};
+  }
   if (!options.expected.empty()) {
     if (const auto differs = difference(parts.index, options.expected)) {
       return Error{Code::Invalid, 0,
@@ -255,17 +265,25 @@ Result<Checkpoint> OpenCheckpoint::make(Parts parts, const OpenOptions& options,
   }
   if (options.expected_digest) CAIRN_CHECK(check_digest(parts, *options.expected_digest));
   const std::shared_ptr<OpenCheckpoint> state(new OpenCheckpoint(std::move(parts), options));
-  CAIRN_CHECK(state->place_shards());
+  CAIRN_CHECK(state->place_shards(how.places));
   if (options.access == Access::Private) CAIRN_CHECK(state->shards_.decode_all());
-  if (!loading) loading = options.access == Access::Copy ? Loading::Read : Loading::Mapped;
-  CAIRN_CHECK(state->load(*loading, options.verify == Verify::Full, options.exec));
+  const Loading by_access = options.access == Access::Copy ? Loading::Read : Loading::Mapped;
+  if (options.index_only) return Checkpoint(state);
+  CAIRN_CHECK(
+      state->load(how.loading.value_or(by_access), options.verify == Verify::Full, options.exec));
   return Checkpoint(state);
 }
 
-// Gives each shard its addresses.
-Result<void> OpenCheckpoint::place_shards() {
-  for (std::uint32_t i = 0; i < shards_.count(); ++i)
-    CAIRN_CHECK(shards_.place(index().shard(i).identity.size_bytes));
+// Gives each shard its address range: a mapping, or memory.
+Result<void> OpenCheckpoint::place_shards(std::span<const CallerMemory> places) {
+  for (std::uint32_t i = 0; i < shards_.count(); ++i) {
+    const std::uint64_t size_bytes = index().shard(i).identity.size_bytes;
+    if (places.empty()) {
+      CAIRN_CHECK(shards_.place(size_bytes));
+    } else {
+      shards_.place_in(places[i].bytes.first(size_bytes), places[i].owner);
+    }
+  }
   if (const auto unmapped = shards_.first_unmapped()) {
     parts_.warnings.push_back(
         shard_path(*unmapped) + ": cannot be mapped, because its file system (" +
@@ -275,13 +293,25 @@ Result<void> OpenCheckpoint::place_shards() {
   return {};
 }
 
-// Brings the bytes there, and checks them on the way.
+Result<void> OpenCheckpoint::refuse_bytes() const {
+  return Error{Code::Unsupported, 0,
+               parts_.prefix.string() +
+                   ": was opened with index_only, so the bytes of its tensors cannot be read; open "
+                   "it without index_only"};
+}
+
+void OpenCheckpoint::tell(const Event& event) const noexcept {
+  if (on_event_) on_event_(event);
+}
+
+// Reads or maps the bytes as `loading` says, and checks them in the same pass.
 Result<void> OpenCheckpoint::load(Loading loading, bool check, const ExecOptions& exec) {
   ScanPlan plan(*this);
   ByteSource source = ByteSource::File;
   const bool by_reading = shards_.first_unmapped().has_value();
   if (loading == Loading::Populated && !by_reading) {
-    // A cold file then comes in huge folios, whatever its device reads ahead.
+    // A file that is not in the page cache is then read in huge pages, whatever its device reads
+    // ahead.
     for (std::uint32_t i = 0; i < shards_.count(); ++i) os::want_huge_pages(shards_.memory(i));
     source = ByteSource::Populated;
   } else if (loading == Loading::Read || loading == Loading::Direct) {
@@ -292,7 +322,7 @@ Result<void> OpenCheckpoint::load(Loading loading, bool check, const ExecOptions
     CAIRN_TRY(checked_bytes, check_whole(plan, source, exec));
     std::uint64_t payload_bytes = 0;
     for (std::uint32_t i = 0; i < shards_.count(); ++i) payload_bytes += shards_.memory(i).size();
-    // Where every byte has a sum, everything has come by now.
+    // If every byte has a sum, every byte has been read by now.
     if (loading != Loading::Populated) return {};
     if (checked_bytes == payload_bytes && !by_reading) return {};
   }

@@ -1,7 +1,7 @@
 #pragma once
 
-// A shard in memory whose parts are decoded when they are first used: what a format stores
-// compressed, or in a form that cannot be mapped.
+// A shard in memory whose parts (members) are decoded when they are first used, because the format
+// stores them compressed, or in a form that cannot be mapped.
 
 #include <cstdint>
 #include <functional>
@@ -18,27 +18,26 @@ namespace cairn::internal {
 
 class DecodedMembers {
  public:
-  // Decodes one member out of the checkpoint's shards, and writes it to `to` from `offset_bytes`
-  // on.
+  // Decodes one member from the checkpoint's shards, and writes it to `to`, from `offset_bytes` on.
   using Decode = std::function<Result<void>(std::span<const os::File> shards, const os::File& to,
                                             std::uint64_t offset_bytes)>;
 
-  // `what`: the file, for the sentence that refuses to decode so much.
+  // `what`: the file, for the message when it would take too much memory.
   explicit DecodedMembers(std::string what) : what_(std::move(what)) {}
 
-  // One more member, behind the others and aligned to 64 bytes. Returns its place in the memory.
+  // Adds a member after the others, aligned to 64 bytes. Returns its offset in the memory.
   std::uint64_t add(std::uint64_t size_bytes, Decode decode);
 
-  // Gives the memory the length that all members need. After the last add().
+  // After the last add(). Gives the memory the length that all members need.
   Result<void> make_room(const os::File& memory) const;
 
   std::uint64_t end_bytes() const noexcept { return end_bytes_; }
   std::uint64_t members_bytes() const noexcept { return members_bytes_; }
 
-  // Decodes the members that have bytes in this range, but for those that are decoded already.
-  // `shards`: of the checkpoint, the last one is the memory. Errors: those of Decode; OutOfMemory:
-  // together they take more than half of the memory that was available at the first call.
-  // Threads: any; different members are decoded beside each other.
+  // Decodes the members that have bytes in this range and are not decoded yet. `shards`: those of
+  // the checkpoint; the last one is the memory. Errors: those of Decode; OutOfMemory: together the
+  // members take more than half of the memory that was available at the first call. Threads: any;
+  // different members are decoded at the same time.
   Result<void> ensure(std::span<const os::File> shards, std::uint64_t offset_bytes,
                       std::uint64_t size_bytes);
   Result<void> ensure_all(std::span<const os::File> shards) {

@@ -15,7 +15,7 @@ namespace {
 using format::gguf::DequantizeBlock;
 using format::gguf::kBlockElementsMax;
 
-// How the tensor's blocks become numbers; nothing to call: it has none that are known.
+// The function that turns the tensor's blocks into numbers; nullptr: its blocks are not known.
 struct Blocks {
   DequantizeBlock dequantize = nullptr;
   std::uint64_t elements = 0;

@@ -1,9 +1,9 @@
-// Where the elements of a tensor lie: in one piece, or, if it is partitioned, in the slices that
-// TensorFlow stored it as, in any order, in any shard, some perhaps missing.
+// Where the elements of a tensor lie: in one span, or, if it is partitioned, in its stored slices,
+// which may be in any order and in any shard, and some of which may be missing.
 //
-// Overlapping slices have no meaning, so a tensor that has them cannot be read at all, not even
-// where they do not touch what is asked for (TensorFlow's rule too). A gap hurts only who asks for
-// its elements.
+// Overlapping slices have no meaning, so a tensor that has them cannot be read at all, even if the
+// request does not touch them (this is TensorFlow's rule too). A gap is an error only for a request
+// that needs its elements.
 
 #include <algorithm>
 

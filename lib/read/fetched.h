@@ -1,6 +1,6 @@
 #pragma once
 
-// Which bytes of a shard have been read into memory, where its file system cannot map it.
+// Which bytes of a shard have been read into memory, if its file system cannot map it.
 
 #include <cstddef>
 #include <cstdint>
@@ -15,9 +15,9 @@ namespace cairn::internal {
 
 class Fetched {
  public:
-  // Reads what of these bytes has not been read yet to its place. `to` is where the byte at
-  // `offset_bytes` belongs, always the same. A byte that was read is never written again, since
-  // others look at it. Errors: Io. Threads: any; one reads at a time.
+  // Reads those of these bytes that were not read before. `to` is the place of the byte at
+  // `offset_bytes`, the same in every call. A byte that was read is never written again, because
+  // other threads may use it. Errors: Io. Threads: any; one reads at a time.
   Result<void> ensure(const os::File& file, std::uint64_t offset_bytes, std::span<std::byte> to);
 
  private:

@@ -12,7 +12,7 @@ using format::tensorflow::StringHeads;
 using format::tensorflow::StringPlace;
 using format::tensorflow::StringStart;
 
-// Pieces that lie over one another, and so belong to one thread.
+// Pieces that overlap, and so belong to one thread.
 struct Group {
   std::size_t begin = 0;
   std::size_t end = 0;

@@ -1,6 +1,6 @@
 #pragma once
 
-// Reading the heads of string pieces, which say where the strings themselves lie.
+// Reads the heads of string tensors: the lengths, which say where the strings lie.
 
 #include <cstddef>
 #include <span>
@@ -12,8 +12,8 @@
 
 namespace cairn::internal {
 
-// Parallel to `pieces`, which hold strings and come in the order of the files. Each byte is read
-// once, however many of them lie over it. `in_memory`: of the checkpoint's memory, not of the
+// One result for each of `pieces`, which hold strings and are in the order of the files. Each byte
+// is read once, however many pieces share it. `in_memory`: reads the checkpoint's memory, not the
 // files. Memory: grows with the pieces. Errors: Io, Cancelled.
 Result<std::vector<format::tensorflow::StringStart>> read_string_heads(
     const OpenCheckpoint& checkpoint, std::span<const Piece> pieces, bool in_memory,

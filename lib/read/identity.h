@@ -1,6 +1,7 @@
 #pragma once
 
-// By what a file is recognised again: the system's word for it as an index's.
+// The identity by which a file is recognised again: from what the system says to what an index
+// stores.
 
 #include "format/facts.h"
 #include "lib/os/file.h"
@@ -11,7 +12,7 @@ inline format::FileIdentity identity_of(const os::FileInfo& info) noexcept {
   return {info.size_bytes, info.mtime_ns, info.inode};
 }
 
-// Whether two names, or a name and what is open, are one file or directory at this moment.
+// Whether both are the same file or directory at this moment.
 inline bool same_file(const os::FileInfo& a, const os::FileInfo& b) noexcept {
   return a.device == b.device && a.inode == b.inode;
 }

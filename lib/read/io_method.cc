@@ -33,10 +33,10 @@ Result<IoConditions> io_conditions(const Parts& parts) {
     if (!mapped && os::is_unmappable(mapped.error())) seen.can_map = false;
     CAIRN_TRY(resident_bytes, os::resident_bytes(shard, size_bytes));
     seen.payload_bytes += size_bytes;
-    // Where one is not known, the sum is not.
+    // If the number of one shard is unknown, the sum is unknown.
     if (!resident_bytes) seen.resident_bytes.reset();
     if (seen.resident_bytes) *seen.resident_bytes += *resident_bytes;
-    // Shards behind links may lie elsewhere: one that is not local decides for all.
+    // Shards behind links may be on other file systems: one that is not local decides for all.
     const os::FileSystem file_system = os::file_system_of(shard);
     if (i == 0 || !file_system.is_local) seen.file_system = file_system;
     seen.direct_reads = seen.direct_reads && os::reopen_direct(shard).has_value();
@@ -75,6 +75,15 @@ IoChoice choose(const IoConditions& seen) {
                 ": they would push the pages of other programs out of the page cache"};
   }
   return {IoMethod::Populate, resident + ": the rest is read into it once for all processes"};
+}
+
+IoChoice choose_for_memory(const IoConditions& seen) {
+  IoChoice choice = choose(seen);
+  if (choice.method == IoMethod::Read || choice.method == IoMethod::Direct) return choice;
+  const bool scarce = choice.method == IoMethod::Map && seen.direct_reads;
+  choice.method = scarce ? IoMethod::Direct : IoMethod::Read;
+  choice.reason += "; they are read into memory of the caller";
+  return choice;
 }
 
 }  // namespace cairn::internal

@@ -1,6 +1,6 @@
 #pragma once
 
-// How a checkpoint is restored: the table of cairn/restore.h, as a function of what was seen.
+// The choice of the I/O method for a restore: the table of cairn/restore.h as a function.
 
 #include <cstdint>
 #include <optional>
@@ -29,5 +29,8 @@ struct IoChoice {
   std::string reason;
 };
 IoChoice choose(const IoConditions& seen);
+
+// The same where the caller has memory for the bytes: Read or Direct.
+IoChoice choose_for_memory(const IoConditions& seen);
 
 }  // namespace cairn::internal

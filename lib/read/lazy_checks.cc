@@ -1,10 +1,10 @@
-// Checks on first use: nobody computes with a damaged weight, and nobody waits for the sum of what
-// he did not ask for.
+// Checks on first use: nobody computes with a damaged weight, and nobody waits for the checksum of
+// a tensor that is not used.
 //
-// What is asked for decides what is summed: a whole tensor, or the chunks or stored slices that a
-// part of it touches. Each is remembered in a flag of its own, set once, so that later uses cost an
-// atomic load. Where an index has one sum for a large tensor (all that TensorFlow's have), a part
-// of it costs a skip the whole, the first time.
+// The request decides what is summed: a whole tensor, or the chunks or stored slices that a part of
+// it touches. Each has a flag of its own, which is set once, so later uses cost an atomic load. If
+// an index has only one sum for a large tensor (as TensorFlow's have), the first use of a part of
+// it reads the whole tensor.
 
 #include "lib/read/lazy_checks.h"
 

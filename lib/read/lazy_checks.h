@@ -1,6 +1,7 @@
 #pragma once
 
-// What of a checkpoint has been compared with its sums, and what is compared on its first use.
+// Which bytes of a checkpoint have been compared with their sums, and the comparison of the others
+// on their first use.
 
 #include <atomic>
 #include <cstddef>
@@ -16,14 +17,14 @@ class OpenCheckpoint;
 struct StoredPart;
 
 // One flag for each tensor, chunk and slice: what was checked is never checked again. Threads: any;
-// two that come at once both check.
+// two threads that come at the same time both check.
 class LazyChecks {
  public:
-  // Not `wanted`: everything counts as checked.
+  // If not `wanted`, everything counts as checked.
   LazyChecks(const OpenCheckpoint& checkpoint, bool wanted);
 
-  // Compares the tensor, or the chunks or the slice that hold a part of it, with their stored sums,
-  // unless that was done before. Corrupt names what differs.
+  // Compares the tensor, or the chunks or the slice that hold `part`, with their stored sums,
+  // unless that was done before. Corrupt: the message names what differs.
   Result<void> ensure(std::size_t position) const {
     if (is_checked(position)) return {};
     return check(position);
@@ -41,7 +42,8 @@ class LazyChecks {
   }
   void mark_checked(std::size_t position) const noexcept { set(tensors_[position]); }
 
-  // The flags, for who compares many sums in one pass. Slices and chunks count through the index.
+  // The flags, for code that compares many sums in one pass. Slices and chunks are numbered through
+  // the whole index.
   using Flag = std::atomic<bool>;
   Flag& of_tensor(std::size_t position) const noexcept { return tensors_[position]; }
   Flag& of_slice(std::uint32_t slice) const noexcept { return slices_[slice]; }

@@ -1,6 +1,6 @@
 #pragma once
 
-// The names of a checkpoint's files, and the prefix they hang on.
+// The names of a checkpoint's files, and their prefix.
 
 #include <cstdint>
 #include <filesystem>
@@ -15,8 +15,8 @@ inline constexpr std::string_view kTensorFlowSuffix = ".index";
 inline constexpr std::string_view kMetaSuffix = ".meta";
 inline constexpr std::string_view kSafetensorsSuffix = ".safetensors";
 
-// A prefix as a directory and what its files' names begin with. "saved/train2-9": "saved" and
-// "train2-9".
+// A prefix as a directory and a base, with which the names of its files begin. "saved/train2-9":
+// "saved" and "train2-9".
 struct Prefix {
   std::filesystem::path directory;  // empty: the current one
   std::string base;                 // may be empty: ".index"
@@ -24,21 +24,22 @@ struct Prefix {
   static Prefix of(const std::filesystem::path& prefix);
 };
 
-// The file of a base, which may be that file's name already: with ".npy", "m" and "m.npy" give
+// The base with the suffix, which it may have already: with ".npy", "m" and "m.npy" both give
 // "m.npy".
 std::string with_suffix(std::string_view base, std::string_view suffix);
 inline std::string safetensors_file(std::string_view base) {
   return with_suffix(base, kSafetensorsSuffix);
 }
 
-// Whether files can have names that begin so: without NUL, which ends every name for the kernel.
+// Whether a file name can begin with this base: it contains no NUL, which ends every name for the
+// kernel.
 bool is_nameable(std::string_view base) noexcept;
 
-// Whether it is the name of one file: no path, and no way up.
+// Whether it is the name of one file: not a path, and not "." or "..".
 bool is_bare(std::string_view name) noexcept;
 
 // The base of the prefix that a published file of this name would belong to: an index, P.meta,
-// P.safetensors or a shard. Nothing: it is named like none of them.
+// P.safetensors or a shard. std::nullopt: it has none of these names.
 std::optional<std::string> base_of_file(std::string_view name);
 
 // The first of some texts, for a message: "a, b, c, …".
@@ -56,14 +57,14 @@ std::string first_few(const Texts& texts, std::size_t shown = 3) {
 // Whether a terminal would act on the text.
 bool has_control_characters(std::string_view text) noexcept;
 
-// The global step, which TensorFlow's Saver puts behind the last '-' of a prefix. The number of a
-// shard ("m-3-00000-of-00002", "part-00000-of-00002") is none.
+// The global step, which TensorFlow's Saver puts after the last '-' of a prefix. The number of a
+// shard ("m-3-00000-of-00002", "part-00000-of-00002") is not a step.
 std::optional<std::int64_t> step_of(std::string_view prefix) noexcept;
 
-// A prefix with its step behind it, as Python's %d and, padded, %08d write that.
+// A prefix followed by its step, as Python's %d writes it; padded: as %08d.
 std::string with_step(std::string_view name, std::int64_t step, bool padded);
 
-// A shard's number and of how many, from a name like "train2-9.data-00003-of-00007".
+// The number of a shard and the number of shards, from a name like "train2-9.data-00003-of-00007".
 struct ShardNumber {
   std::uint32_t shard = 0;
   std::uint32_t count = 0;
@@ -82,7 +83,8 @@ std::optional<V1Name> v1_name(std::string_view name);
 // The name of one of them.
 std::string v1_file_name(std::string_view base, std::uint32_t shard, std::uint32_t count);
 
-// What the other files of a checkpoint are named after: without the tail of a sharded V1 one.
+// The base with which the names of the other files begin: the name without the "-?????-of-N" of a
+// sharded V1 checkpoint.
 std::string_view without_v1_tail(std::string_view name) noexcept;
 
 }  // namespace cairn::internal

@@ -1,9 +1,9 @@
-// Levenshtein's distance to every name would take 15 µs for each, so only a few names get it: those
-// that share the longest beginning and end with what was asked for. Most mistakes are made in one
-// place, and between that beginning and that end lies nothing but the mistake.
+// Levenshtein's distance takes 15 µs for each name, so it is computed only for a few names: those
+// that share the longest beginning and end with the requested name. Most mistakes are made in one
+// place, and then only the mistake is between that beginning and that end.
 //
-// A name that holds what was asked for (the last parts of an object's path, say) is near whatever
-// its length. One search for all names skips as many bytes at a step as were asked for.
+// A name that contains the requested one (such as the last parts of an object's path) is near,
+// whatever its length. One search finds these in all names.
 
 #include "lib/read/nearest.h"
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// "Did you mean": the names of an index that a mistyped one is closest to.
+// "Did you mean": the names of an index that are closest to a mistyped name.
 
 #include <string>
 #include <string_view>

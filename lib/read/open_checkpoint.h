@@ -1,7 +1,8 @@
 #pragma once
 
-// An open checkpoint: an index (read or built in memory), and the shards it points into.
-// Everything that reads tensors works on this one class; it knows no format but Cairn's index.
+// An open checkpoint: Cairn's index, which was read from a file or built in memory from a foreign
+// index, and the shards that it points into. Everything that reads tensors uses this one class. It
+// knows no other format.
 
 #include <array>
 #include <cstddef>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "cairn/checkpoint.h"
+#include "cairn/restore.h"
 #include "format/cairn/index.h"
 #include "lib/os/file.h"
 #include "lib/read/lazy_checks.h"
@@ -23,7 +25,8 @@
 
 namespace cairn::internal {
 
-// Which files an index was read from, by what they are found to be others by now.
+// The identity of the index files that a checkpoint was read from, to find out later whether they
+// were replaced.
 struct Origin {
   struct File {
     format::FileIdentity identity;
@@ -33,28 +36,30 @@ struct Origin {
   std::array<std::optional<File>, 2> indexes;  // P.index, P.cairn; nothing: there was none
 };
 
-// What an opener hands over: all of it already checked, but for the tensors' bytes.
+// What lib/open passes to OpenCheckpoint::make(). Everything in it has been checked, except the
+// bytes of the tensors.
 struct Parts {
   Format format{};
   std::filesystem::path prefix;
-  std::shared_ptr<const void> index_bytes;  // read, or made of a foreign index
+  std::shared_ptr<const void> index_bytes;  // of P.cairn, or built from a foreign index
   format::IndexView index;                  // over index_bytes
   std::vector<os::File> shards;  // one for each shard of the index, of the recorded size at least
   std::vector<std::string> warnings;
-  bool decoded = false;  // the last shard is no file: values that are decoded, in memory
-  std::shared_ptr<DecodedMembers> decoded_members;  // what fills it; nullptr: it is full
-  bool recorded = false;                            // by FILE.cairn, which an import has written
-  std::string left_out;         // the file has more than the index says: a sentence; else empty
+  bool decoded = false;  // the last shard is not a file: it holds decoded values, in memory
+  std::shared_ptr<DecodedMembers> decoded_members;  // decodes them on use; nullptr: all are there
+  bool recorded = false;  // the index is FILE.cairn, which an import wrote beside a foreign file
+  std::string left_out;   // what the file has and the index has not, a sentence; else empty
   bool bytes_doubtful = false;  // check tensors before their first use even with Verify::None
+  bool index_only = false;      // no shard is open: `shards` is empty
   Origin origin;
 };
 
-// What of a request lies in one stored piece.
+// The part of a request that lies in one stored slice, or in a tensor that is not partitioned.
 struct StoredPart {
   format::Span span;
-  std::uint32_t slice = 0;  // of the index, where the tensor is partitioned
-  Box box;                  // the elements that the piece holds
-  Box shared;               // those of them that are asked for
+  std::uint32_t slice = 0;  // its number in the index, if the tensor is partitioned
+  Box box;                  // the elements that are stored there
+  Box shared;               // the requested ones of them
 };
 
 // Strings and the bytes that they are views into.
@@ -78,13 +83,19 @@ enum class Loading : std::uint8_t {
   Direct,     // into memory of our own, past it
 };
 
+struct Restoring {
+  std::optional<Loading> loading;  // goes with options.access, which decides where it is not given
+  // One for each shard, with Loading::Read and Direct, no smaller than the shard; empty: our own.
+  std::vector<CallerMemory> places;
+};
+
 class OpenCheckpoint {
  public:
-  // Maps or reads the shards, and checks what the options want checked, in one pass. `loading` goes
-  // with options.access, which decides where it is not given. Unsupported: Loading::Direct, and the
-  // file system has no such reads.
+  // Maps or reads the shards, and checks what options.verify requires, in one pass. `loading` must
+  // agree with options.access; if it is absent, options.access decides. Unsupported:
+  // Loading::Direct, and the file system has no direct reads.
   static Result<Checkpoint> make(Parts parts, const OpenOptions& options,
-                                 std::optional<Loading> loading = std::nullopt);
+                                 const Restoring& how = {});
 
   // The state behind a public handle, for the rooms above.
   static const OpenCheckpoint& of(const Checkpoint& checkpoint) noexcept {
@@ -98,28 +109,39 @@ class OpenCheckpoint {
   const LazyChecks& checks() const noexcept { return checks_; }
   std::string shard_path(std::uint32_t shard) const { return parts_.shards[shard].path(); }
 
+  // Unsupported: the index alone was opened. For every call that reads bytes.
+  Result<void> ensure_has_bytes() const {
+    if (!parts_.index_only) [[likely]]
+      return {};
+    return refuse_bytes();
+  }
+
+  // Tells the caller's function, if there is one.
+  void tell(const Event& event) const noexcept;
+
   // ---- check.cc: all sums ----
 
   Result<Verification> verify(const ExecOptions& exec) const;
 
-  // A sentence that names the tensor: "PREFIX: tensor NAME why".
+  // An error that names the tensor: "PREFIX: tensor NAME why".
   Error about(std::size_t position, Code code, const std::string& why) const;
 
-  // The sentence for a tensor whose bytes have another sum.
+  // The error for a tensor whose bytes do not have the stored sum; also an event.
   Error damaged(std::size_t position, const format::Span& span, std::uint32_t computed) const;
 
   // ---- extents.cc: where a tensor lies ----
 
-  // The stored pieces that hold the elements of the box, each element once. Corrupt: the tensor's
-  // slices overlap, or leave a gap in the box.
+  // The stored slices (or the whole tensor) that hold the elements of the box, each element once.
+  // Corrupt: the tensor's slices overlap, or leave a gap in the box.
   Result<std::vector<StoredPart>> parts_of(std::size_t position, const Box& box) const;
 
-  // Where the whole tensor lies, one element after another; nothing: not in one place.
+  // The span of the whole tensor, if its elements follow one another in one place; else
+  // std::nullopt.
   std::optional<format::Span> one_span(std::size_t position) const;
 
   // ---- read_plan.cc: many requests at once ----
 
-  // Each byte of the files that any of them touches is read once.
+  // Reads each byte that any of the requests needs once.
   Result<void> read_all(std::span<const Read> reads, const ExecOptions& exec,
                         const ReaderPartition& partition) const;
 
@@ -144,52 +166,55 @@ class OpenCheckpoint {
 
   friend class ReadPlan;
 
-  Result<void> place_shards();
+  Result<void> place_shards(std::span<const CallerMemory> places);
+  Result<void> refuse_bytes() const;
   Result<void> load(Loading loading, bool check, const ExecOptions& exec);
-  // Everything that has a sum, in one pass with what else was wanted of it.
+  // Compares everything that has a sum, in the same pass as the other requests of `plan`.
   Result<Verification> check_by(ScanPlan& plan, ByteSource source, const ExecOptions& exec) const;
-  // The same, and Corrupt where anything is damaged. How many bytes have a sum.
+  // The same. Corrupt: something is damaged. Returns the number of bytes that have a sum.
   Result<std::uint64_t> check_whole(ScanPlan& plan, ByteSource source, const ExecOptions& exec);
-  // Where a tensor lies that can be viewed: in one place, native, checked.
+  // The span of a tensor that can be viewed: in one place, in native byte order, checked.
   Result<format::Span> checked_span(std::size_t position) const;
   // The same, and row-major.
   Result<format::Span> row_major_span(std::size_t position) const;
-  // The strings of a request. With `copies` they are views into these and not into the mapping.
+  // The strings of a request. With `copies` they are views into those copies, not into the mapping.
   Result<std::vector<std::string_view>> place_strings(
       std::size_t position, Slice slice, std::vector<std::vector<std::byte>>* copies) const;
   Result<void> read_whole(std::size_t position, std::span<std::byte> out) const;
   Result<void> read_box(std::size_t position, std::span<std::byte> out, const Box& box) const;
   // strided.cc
   Result<void> read_strided(std::size_t position, std::span<std::byte> out, const Box& box) const;
-  // Whether a request can be met: the width by which its bytes are to be swapped, 1 where they are
-  // native.
+  // Checks whether a request can be done. Returns how many bytes are swapped together; 1: the bytes
+  // are in native order.
   Result<std::uint32_t> check_request(std::size_t position, std::span<std::byte> out,
                                       Slice slice) const;
   Result<Box> box_of_request(std::size_t position, Slice slice) const;
 
-  // The same, of what cannot be done.
+  // The same as about(), with Unsupported.
   Error refused(std::size_t position, const std::string& why) const;
 
   Parts parts_;
   Access access_;
   Shards shards_;      // over parts_
   LazyChecks checks_;  // of parts_
+  EventListener on_event_;
 };
 
-// The difference between what is there and what a caller expects; nothing: none. At most ten lines.
+// The difference between the tensors of the index and the expected ones, at most ten items;
+// std::nullopt: none.
 std::optional<std::string> difference(const format::IndexView& index,
                                       std::span<const TensorSpec> expected);
 
-// What Checkpoint::digest() says.
+// The result of Checkpoint::digest().
 std::optional<Digest128> digest_of(const format::IndexView& index);
 
 // Invalid: the checkpoint has another digest, or none.
 Result<void> check_digest(const Parts& parts, const Digest128& expected);
 
-// What a tensor is, without its bytes.
+// The description of a tensor, without its bytes.
 TensorSpec spec_of(const format::IndexView::Tensor& tensor);
 
-// Whether elements can be cut out of the tensor's bytes: raw ones of whole bytes.
+// Whether single elements can be addressed: they are raw and take whole bytes.
 inline bool is_addressable(const format::IndexView::Tensor& tensor) noexcept {
   return tensor.encoding == format::Encoding::Raw && tensor.element_bits != 0 &&
          tensor.element_bits % 8 == 0;

@@ -1,6 +1,7 @@
 #pragma once
 
-// A checkpoint that is made of the one it replaces: whether that is still as it was read.
+// A new checkpoint may be made from the one that it replaces. This checks that the old one is still
+// as it was when it was read.
 
 #include <array>
 #include <filesystem>
@@ -13,7 +14,8 @@
 
 namespace cairn::internal {
 
-// By what P.index and P.cairn are seen to be replaced; nothing where one is not there.
+// The identities of P.index and P.cairn, which show whether they were replaced; std::nullopt: there
+// is none.
 using IndexIdentities = std::array<std::optional<format::FileIdentity>, 2>;
 Result<IndexIdentities> index_identities(const os::Directory& directory, const std::string& base);
 
@@ -21,12 +23,12 @@ Result<IndexIdentities> index_identities(const os::Directory& directory, const s
 // leads there now, or one of the indexes is there.
 bool was_read_from(const Parts& parts, const os::Directory& directory, const std::string& base);
 
-// Busy: the indexes of the origin's base in the directory are others than those that were read.
-// `shown`: the prefix, for messages.
+// Busy: the indexes of the origin's base in the directory are not those that were read. `shown`:
+// the prefix, for messages.
 Result<void> check_unchanged(const Origin& origin, const os::Directory& directory,
                              const std::string& shown);
 
-// What to say where it is so.
+// The error for this case.
 Error written_anew(const std::string& shown);
 
 }  // namespace cairn::internal

@@ -1,4 +1,5 @@
-// Bytes: views into the mapping where a tensor is one native piece, copies for everything else.
+// Bytes: a view of the mapping, if the tensor is in one place and in native byte order; else a
+// copy.
 
 #include <algorithm>
 #include <cstring>
@@ -17,14 +18,14 @@
 namespace cairn::internal {
 namespace {
 
-// 1 where the bytes are native; nothing where TensorFlow gives the dtype no meaning in the other
-// byte order.
+// How many bytes are swapped together; 1: they are in native order; std::nullopt: TensorFlow does
+// not define the dtype in the other byte order.
 std::optional<std::uint32_t> swap_width(const format::IndexView::Tensor& tensor) {
   if (!tensor.big_endian || tensor.encoding == format::Encoding::TensorFlowString) return 1;
   return format::swap_bytes(tensor.dtype);
 }
 
-// The bytes of a stored piece where they lie, or one more copy of them.
+// The bytes of a span in memory, or one more copy of them.
 Result<std::span<const std::byte>> stored_bytes(const OpenCheckpoint& checkpoint,
                                                 const format::Span& piece,
                                                 std::vector<std::vector<std::byte>>* copies) {
@@ -93,6 +94,7 @@ Result<format::Span> OpenCheckpoint::row_major_span(std::size_t position) const 
 }
 
 Result<format::Span> OpenCheckpoint::checked_span(std::size_t position) const {
+  CAIRN_CHECK(ensure_has_bytes());
   const auto tensor = index().tensor(position);
   const auto span = one_span(position);
   if (!span) {
@@ -166,6 +168,7 @@ Result<std::vector<std::string_view>> OpenCheckpoint::place_strings(
     return about(position, Code::Invalid,
                  "is " + describe(tensor.dtype, tensor.shape) + ", not strings");
   }
+  CAIRN_CHECK(ensure_has_bytes());
   CAIRN_TRY(box, box_of_request(position, slice));
   if (slice.empty()) CAIRN_CHECK(checks_.ensure(position));
   CAIRN_TRY(parts, parts_of(position, box));
@@ -205,7 +208,7 @@ Result<std::uint64_t> OpenCheckpoint::read_bytes(std::size_t position, Slice sli
   if (!is_addressable(tensor))
     return refused(position, "can be read only as a whole, and only if it is not partitioned");
   CAIRN_TRY(box, box_of_request(position, slice));
-  // So that nobody allocates for what is not there.
+  // Corrupt for a gap, so that the caller allocates no memory for elements that are not stored.
   if (tensor.partitioned()) CAIRN_CHECK(parts_of(position, box));
   return element_count(box) * (tensor.element_bits / 8);
 }
@@ -226,6 +229,7 @@ Result<std::uint32_t> OpenCheckpoint::check_request(std::size_t position, std::s
 
 Result<void> OpenCheckpoint::read(std::size_t position, std::span<std::byte> out,
                                   Slice slice) const {
+  CAIRN_CHECK(ensure_has_bytes());
   CAIRN_TRY(width, check_request(position, out, slice));
   const auto tensor = index().tensor(position);
   if (slice.empty() && !tensor.partitioned() && tensor.strides.empty()) {
@@ -239,8 +243,8 @@ Result<void> OpenCheckpoint::read(std::size_t position, std::span<std::byte> out
   return {};
 }
 
-// One pass: each block is summed while it is in the cache. Memory that the caller may have changed
-// is checked by the file.
+// One pass: each block is summed while it is in the cache. If the caller may have changed the
+// memory, the file is checked instead.
 Result<void> OpenCheckpoint::read_whole(std::size_t position, std::span<std::byte> out) const {
   const auto tensor = index().tensor(position);
   CAIRN_CHECK(shards_.ensure_not_faulted(tensor.span.shard));
@@ -280,6 +284,7 @@ Result<void> OpenCheckpoint::read_box(std::size_t position, std::span<std::byte>
 
 Result<void> OpenCheckpoint::prefetch(std::span<const std::string_view> names,
                                       const ExecOptions& exec) const {
+  CAIRN_CHECK(ensure_has_bytes());
   constexpr std::uint64_t kStepBytes = 4u << 20;
   std::vector<format::Span> steps;
   std::uint64_t total_bytes = 0;

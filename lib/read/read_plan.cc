@@ -1,10 +1,10 @@
-// Many requests as one pass: what lies near each other comes in one read, what several ask for
-// comes once, what is large goes where it is wanted without another copy, and each sum that is not
-// known to be right is compared on the way.
+// Many requests as one pass: neighbouring ranges are read together, a range that several requests
+// need is read once, large ranges are read into their place without another copy, and every sum
+// that was not compared before is compared in the same pass.
 //
-// Not every request is of that kind: strings have no place until they are decoded, pages that the
-// caller may have changed (Access::Private) are not in the file, and a slice of countless short
-// runs would need more memory for its plan than for its bytes. These are read one by one,
+// Some requests cannot be part of the pass: strings have no place until they are decoded, pages
+// that the caller may have changed (Access::Private) are not in the file, and a slice of very many
+// short runs needs more memory for its plan than for its bytes. These are read one by one,
 // afterwards.
 
 #include <algorithm>
@@ -167,6 +167,7 @@ class ReadPlan {
 
 Result<void> OpenCheckpoint::read_all(std::span<const Read> reads, const ExecOptions& exec,
                                       const ReaderPartition& partition) const {
+  CAIRN_CHECK(ensure_has_bytes());
   if (partition.index >= partition.count) {
     return Error{Code::Invalid, 0,
                  parts_.prefix.string() +

@@ -1,16 +1,16 @@
-// What is wanted is cut at the edges of windows of the file, so that a window is one thread's work:
-// everything in it lies together, and its sums need nobody else's. Inside a window the bytes come
-// in blocks that stay in the processor's cache while they are summed and copied on; a block that
-// somebody wants whole is read into its place at once.
+// The requested bytes are divided at the edges of windows of the file, and a window is the work of
+// one thread: its bytes are contiguous, and its sums do not depend on other windows. Inside a
+// window the bytes are read in blocks that stay in the processor's cache while they are summed and
+// copied. A block that a request needs whole is read directly into its place.
 //
-// It is cut too at every place where a piece begins or ends, so that a byte is summed once, however
-// many pieces lie over it: an index of 74 KB can name 2,000 tensors that each cover the same 16 GB.
-// Kept is a sum for each part; there are at most two parts for each piece, one for each chunk and
-// one for each window, and of windows kWindowsMax, however long a file says that it is.
+// The bytes are also divided at every place where a piece begins or ends, so a byte is summed once,
+// however many pieces share it: an index of 74 KB can name 2,000 tensors that each cover the same
+// 16 GB. One sum is kept for each part. There are at most two parts for each piece, one for each
+// chunk and one for each window, and at most kWindowsMax windows, however long a file claims to be.
 //
-// Sums of the parts are put together at the end (crc32c_combine): 1 µs for each part, where summing
-// a window takes 200. Where pieces overlap so much that this would be long, sums run on from part
-// to part, and that of any range comes of the two at its ends.
+// The sums of the parts are combined at the end (crc32c_combine): 1 µs for each part; summing a
+// window takes 200. If pieces overlap so much that this would take long, running sums are kept from
+// part to part, and the sum of any range is computed from the two at its ends.
 
 #include "lib/read/scan_plan.h"
 

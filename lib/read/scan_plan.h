@@ -1,7 +1,7 @@
 #pragma once
 
-// One skip stored bytes: each is read once, in the order of the files, on all cores, and
-// summed and handed on while it is in the cache.
+// One pass over stored bytes: each is read once, in the order of the files, on all cores, and is
+// summed and copied while it is in the cache.
 
 #include <compare>
 #include <cstddef>
@@ -21,17 +21,17 @@ namespace cairn::internal {
 enum class ByteSource : std::uint8_t {
   File,       // the descriptor, through the page cache
   Populated,  // the same, each range brought into the page cache and the mapping first
-  PastCache,  // the descriptor, past the page cache: every byte must be wanted in its place in
-              // memory
-  Memory,     // they lie in the checkpoint's memory
+  PastCache,  // the descriptor, past the page cache: copy() must have been called for every byte
+  Memory,     // the checkpoint's own memory
 };
 
 class ScanPlan {
  public:
   explicit ScanPlan(const OpenCheckpoint& checkpoint);
 
-  // Sums of this piece are wanted, by chunks of this size. Returns its number: 0, 1, … Pieces may
-  // overlap as they like: the memory for them grows with their chunks, and no byte is summed twice.
+  // Requests the sums of this piece, one for each chunk of this size. Returns the number of the
+  // piece: 0, 1, … Pieces may overlap: the memory for them grows with their chunks, and no byte is
+  // summed twice.
   std::size_t sum(const Piece& piece, std::uint64_t chunk_bytes);
 
   // The heads of string pieces that overlap, or are large, say where their strings lie, which are
@@ -39,18 +39,19 @@ class ScanPlan {
   // copy(), before plan(). Errors: Io, Cancelled.
   Result<void> read_heads(ByteSource source, const ExecOptions& exec);
 
-  // These bytes of a shard are wanted there.
+  // Requests a copy of these bytes of a shard in `to`.
   void copy(std::uint32_t shard, std::uint64_t offset_bytes, std::span<std::byte> to);
 
-  // The bytes that run() will tell of, once no more is wanted.
+  // After the last request. Returns the number of bytes that run() will report as progress.
   std::uint64_t plan();
 
-  // After plan(). Begins where `share` says. Errors: Io, Cancelled.
+  // After plan(). Begins at the place that `partition` gives. Errors: Io, Cancelled.
   Result<void> run(ByteSource source, const ExecOptions& exec,
                    const ReaderPartition& partition = {});
 
-  // After run(): a piece's sums, chunk after chunk, and the sum of it all. Of an encoded piece one;
-  // none where its bytes break the rules of their encoding.
+  // After run(): the sums of a piece, one for each chunk, and the sum of the whole. An encoded
+  // piece (strings, variants) has only the latter. std::nullopt: its bytes break the rules of their
+  // encoding.
   struct Sums {
     std::vector<std::uint32_t> chunks;
     std::uint32_t whole = 0;
@@ -73,7 +74,7 @@ class ScanPlan {
     std::uint64_t offset_bytes;
     auto operator<=>(const Edge&) const = default;
   };
-  // A part of what is wanted somewhere, inside one window.
+  // A part of a requested copy, inside one window.
   struct Copy {
     std::uint64_t offset_bytes;
     std::uint64_t size_bytes;
@@ -81,7 +82,7 @@ class ScanPlan {
     std::uint32_t shard;
     std::uint64_t end() const noexcept { return offset_bytes + size_bytes; }
   };
-  // What one thread takes at once: bytes that lie together, inside one window.
+  // What one thread takes at once: contiguous bytes inside one window.
   struct Task {
     std::uint32_t shard;
     std::uint64_t begin;

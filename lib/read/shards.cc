@@ -1,13 +1,13 @@
-// Copies come through the shard's descriptor, so that nothing faults, but where memory is the
-// truth: Access::Copy, and Access::Private, whose pages the caller may have changed. Those the
-// kernel copies for us, which tells by an error what touching them would tell by a signal: a file
-// that was truncated since, or a page that the disk does not give.
+// Copies are read through the shard's descriptor, so that nothing faults. Exceptions: Access::Copy,
+// and Access::Private, whose pages the caller may have changed. There the kernel copies the memory
+// for us. If the file was truncated or the disk cannot read a page, the kernel returns an error;
+// touching the page would raise a signal.
 //
-// Where the file system cannot map, the shard has addresses without bytes, and what is asked for is
-// read to its place first (fetch). What is decoded lies in a file in memory, which is mapped and
-// read as any other; whoever asks for its bytes comes through read_at() or fetch(), which have them
-// decoded before. Access::Private decodes everything when it opens: a page that the caller has
-// written to would not show what is decoded beside it later.
+// If the file system cannot map files, the shard is an address range without bytes, and fetch()
+// reads the requested bytes into it. Decoded values are in a file in memory, which is mapped and
+// read like any other file; read_at() and fetch() decode them first. Access::Private decodes
+// everything when it opens, because a page that the caller has written to does not show what is
+// decoded later.
 
 #include "lib/read/shards.h"
 
@@ -37,6 +37,11 @@ Result<void> Shards::place(std::uint64_t size_bytes) {
   if (!mapping) return std::move(mapping).error();
   bytes_.push_back(*std::move(mapping));
   return {};
+}
+
+void Shards::place_in(std::span<std::byte> memory, std::shared_ptr<void> owner) {
+  fetched_.emplace_back();
+  bytes_.push_back(os::Mapping::borrow(memory, std::move(owner)));
 }
 
 std::optional<std::uint32_t> Shards::first_unmapped() const noexcept {

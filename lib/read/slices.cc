@@ -111,8 +111,9 @@ std::optional<Box> intersection(const Box& a, const Box& b) {
   return shared;
 }
 
-// A sweep along the dimension that is cut most often: a box is compared with those that are open
-// where it begins. For the grids that partitioners make, these are the boxes of one row.
+// A sweep along the dimension in which the boxes have the most different beginnings: a box is
+// compared with those that contain its beginning. In the grids that partitioners make, these are
+// the boxes of one row.
 Result<Overlap> overlapping(std::span<const Box> boxes) {
   if (boxes.size() < 2) return Overlap();
   if (boxes.front().empty()) return Overlap(std::pair(0, 1));  // scalars

@@ -1,6 +1,7 @@
 #pragma once
 
-// Boxes of elements: which bytes of a stored piece go where in a caller's memory.
+// Boxes of elements (ranges in every dimension): which bytes of a stored slice go where in a
+// caller's memory.
 
 #include <cstdint>
 #include <functional>
@@ -25,17 +26,17 @@ Box whole_box(std::span<const std::int64_t> shape);
 
 std::uint64_t element_count(const Box& box) noexcept;
 
-// What two boxes share; nothing: no element.
+// The elements that two boxes share; std::nullopt: none.
 std::optional<Box> intersection(const Box& a, const Box& b);
 
-// Two of the boxes that share an element, as positions; nothing: none do. They lie in one shape and
-// are not empty. Unsupported: so many lie in each other's way that comparing them would take too
-// long, as in no real checkpoint.
+// The positions of two boxes that share an element; std::nullopt: no two do. The boxes are not
+// empty and lie in one shape. Unsupported: comparing them would take too long, which happens in no
+// real checkpoint.
 using Overlap = std::optional<std::pair<std::size_t, std::size_t>>;
 Result<Overlap> overlapping(std::span<const Box> boxes);
 
-// How many elements of the whole come before the box's, where these lie one after another in it;
-// nothing: they do not.
+// How many elements of the shape come before those of the box, if the elements of the box follow
+// one another in it; std::nullopt: they do not.
 std::optional<std::uint64_t> start_of_run(const Box& box, std::span<const std::int64_t> shape);
 
 // Bytes that lie together in the piece and in the output.

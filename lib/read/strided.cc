@@ -1,6 +1,5 @@
-// Elements that do not lie row-major: another order of dimensions (Fortran's), or rows with room
-// behind them. They are put into row-major order on the way to the caller, run by run of what lies
-// together.
+// Tensors that are not row-major: another order of dimensions (Fortran's), or rows with gaps after
+// them. Reading puts the elements into row-major order, one contiguous run at a time.
 
 #include <algorithm>
 #include <cstring>

@@ -1,6 +1,6 @@
 #pragma once
 
-// Stored pieces that have a sum, and the sums of what their bytes are now.
+// Stored pieces (ranges of bytes that have a sum), and the sums of their bytes as they are now.
 
 #include <cstdint>
 #include <span>
@@ -30,7 +30,8 @@ struct Piece {
   }
 };
 
-// The tensor's only piece, and one of its slices: `slice` counts all slices of the index.
+// The piece of a tensor that is not partitioned, and that of one slice: `slice` counts all slices
+// of the index.
 Piece piece_of(const format::IndexView& index, std::size_t position);
 Piece piece_of_slice(const format::IndexView& index, std::size_t position, std::uint32_t slice);
 
@@ -47,8 +48,9 @@ class Checksummer {
  public:
   explicit Checksummer(const OpenCheckpoint& checkpoint) : checkpoint_(checkpoint) {}
 
-  // Of a range of a raw piece; of the whole of an encoded one, whatever the range. Errors: Corrupt
-  // (it breaks the rules of its encoding), Unsupported (big-endian variants), Io.
+  // The sum of a range of a raw piece. For an encoded piece, the sum of the whole, whatever the
+  // range. Errors: Corrupt (it breaks the rules of its encoding), Unsupported (big-endian
+  // variants), Io.
   Result<std::uint32_t> sum(const Piece& piece, std::uint64_t offset_bytes,
                             std::uint64_t size_bytes) const;
 

@@ -70,6 +70,7 @@ class Watcher::State {
       const bool last_look = Clock::now() >= deadline;
       CAIRN_TRY(found, look(last_look));
       if (found || last_look) {
+        for (const SkippedCheckpoint& each : skipped_) tell(each);
         return Published{std::move(found), std::exchange(skipped_, {})};
       }
       CAIRN_CHECK(watch_.wait(std::min(deadline, Clock::now() + pause()), stop));
@@ -110,6 +111,11 @@ class Watcher::State {
     latest_ = catalog->model_checkpoint_path;
     cursor_ = std::string(kLatestMark) + latest_.string();
     return latest_;
+  }
+
+  void tell(const SkippedCheckpoint& skipped) const noexcept {
+    if (options_.on_event)
+      options_.on_event({EventKind::Skipped, skipped.prefix.native(), skipped.why});
   }
 
   Clock::duration pause() const {

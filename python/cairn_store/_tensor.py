@@ -315,5 +315,5 @@ def _expanded(index: Index, dimensions: int) -> list[SupportsIndex | slice]:
     missing = dimensions - len(before) - len(after)
     if missing < 0:
         raise IndexError(f"too many indices: the tensor has {dimensions} dimensions")
-    whole: list[Any] = [slice(None)] * missing
-    return [*before, *whole, *after]
+    expanded: list[Any] = [*before, *[slice(None)] * missing, *after]
+    return expanded

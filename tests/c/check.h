@@ -46,4 +46,5 @@ cairn_checkpoint* must_open(const char* path);
 void read_cases(void);
 void write_cases(void);
 void directory_cases(void);
+void transfer_cases(void);
 void run_case(const char* name, void (*body)(void));

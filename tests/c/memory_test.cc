@@ -119,6 +119,26 @@ TEST_CASE("without memory every kind of call says so") {
         }) > 5);
 }
 
+TEST_CASE("without memory a conversion says so") {
+  const Box box;
+  const std::string output = (box.root / "converted").string();
+  CHECK(refusals(
+            [&](cairn_error** error) {
+              cairn_transfer_options options = cairn_transfer_options_init();
+              options.output = output.c_str();
+              options.replace = 1;
+              const cairn_name_change renamed[1] = {{cairn_str("v1"), cairn_str("another name")}};
+              options.renamed = renamed;
+              options.renamed_count = 1;
+              cairn_transfer* transfer = nullptr;
+              const cairn_code code =
+                  cairn_convert(kSaved, CAIRN_FORMAT_CAIRN, &options, &transfer, error);
+              cairn_transfer_free(transfer);
+              return code;
+            },
+            23) > 20);
+}
+
 TEST_CASE("without memory a save says so, and the directory stays whole") {
   const Box box;
   cairn_saver* saver = nullptr;

@@ -5,7 +5,7 @@
 #include "check.h"
 
 static void versions_codes_and_dtypes(void) {
-  CHECK(cairn_c_version() == CAIRN_C_VERSION);
+  CHECK(cairn_c_version() >= CAIRN_C_VERSION);  // of an older program's header it is more
   CHECK(strchr(cairn_version(), '.') != NULL);
   CHECK(strcmp(cairn_code_name(CAIRN_OK), "Ok") == 0);
   CHECK(strcmp(cairn_code_name(CAIRN_NO_SPACE), "NoSpace") == 0);
@@ -202,15 +202,16 @@ static void structs_may_be_shorter_or_longer(void) {
   cairn_checkpoint* checkpoint = NULL;
   struct {
     cairn_open_options known;
-    int64_t unknown;
+    char unknown[1000];  // more than the library has added to what an older program knows
   } longer;
   memset(&longer, 0, sizeof longer);
   longer.known.struct_size = sizeof longer;
   OK(cairn_checkpoint_open(path, &longer.known, &checkpoint, &error));
   cairn_checkpoint_free(checkpoint);
-  longer.unknown = 1;
-  FAILS(cairn_checkpoint_open(path, &longer.known, &checkpoint, &error), CAIRN_UNSUPPORTED,
-        "byte 56 of a cairn_open_options");
+  longer.unknown[999] = 1;
+  char where[100];
+  snprintf(where, sizeof where, "byte %zu of a cairn_open_options", sizeof longer.known + 999);
+  FAILS(cairn_checkpoint_open(path, &longer.known, &checkpoint, &error), CAIRN_UNSUPPORTED, where);
   // Shorter: what follows is not read, here an access that does not exist.
   cairn_open_options shorter = cairn_open_options_init();
   shorter.struct_size = offsetof(cairn_open_options, access);

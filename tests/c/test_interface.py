@@ -232,6 +232,10 @@ class Programs(unittest.TestCase):
         self.assertTrue(programs)
         for source in programs:
             self.c_program(source)
+            if "cairn_convert" in source:
+                self.assertIn("float32", self.there("./program", "saved/train2-9", "out.safetensors"))  # which no tensor has
+                self.assertTrue(os.path.exists(f"{self.place}/out.safetensors"))
+                continue
             self.assertEqual(self.there("./program", "saved/train2-9"), "v1: int32, 4 bytes\nv2: int32, 4 bytes\n")
 
     @needs("pkg-config", "readelf")

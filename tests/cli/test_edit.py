@@ -47,7 +47,8 @@ class Merge(EditTest):
 
     def test_a_collision_names_the_tensor_and_both_checkpoints(self):
         ran = self.cairn("merge", "saved/train2-9", "saved/train2-8", "--output", "m", exit=FAILED)
-        self.assertEqual(ran.err, 'cairn: tensor "v1" is in both saved/train2-9 and saved/train2-8\n')
+        self.assertEqual(ran.err, 'cairn: tensor "v1" is in both saved/train2-9 and saved/train2-8; '
+                                  "to give it another name in one of them, use 'cairn rename'\n")
         self.assertEqual(list(self.dir.glob("m.*")), [])
 
     def test_a_safetensors_file_is_merged_and_a_warning_says_what_was_read(self):

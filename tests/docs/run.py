@@ -69,7 +69,7 @@ HEAD = {"cpp": '#include <cairn/cairn.h>\n#include <cstdio>\n#include <cstdlib>\
 COMPLAIN = {"cpp": 'static int complain(const std::string& what) { std::printf("%s\\n", what.c_str()); return 1; }\n',
             "c": 'static int complain(const char* what) { printf("%s\\n", what); return 1; }\n'}
 PAUSE = "static void pause_here(void) { putchar(1); fflush(stdout); if (getchar() == EOF) exit(0); }\n"
-FLAGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unused", "-g0", "-O0"]
+FLAGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unused", "-fmax-errors=3", "-g0", "-O0"]
 
 
 class Failed(Exception):

@@ -3,10 +3,12 @@
 // or had done its work.
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <functional>
@@ -105,6 +107,25 @@ Result<void> save_step(const path& dir) {
   return forget(saver->save("m", tensors, options));
 }
 
+Result<void> open_opened(const path& dir) {
+  const int fd = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  auto opened = Checkpoint::open_descriptor(fd, "m");
+  ::close(fd);
+  return forget(std::move(opened));
+}
+
+// By an executor that runs the tasks at once, so that each time the same allocation fails.
+Result<void> restore_in_background(const path& dir) {
+  static std::array<std::byte, 1 << 16> memory;
+  RestoreOptions options;
+  options.exec.executor = [](const std::function<void()>& task) {
+    task();
+    return true;
+  };
+  options.memory = [](std::uint64_t) { return CallerMemory{memory, nullptr}; };
+  return forget(restore_async(dir / "x.safetensors", options).wait());
+}
+
 const Call kCalls[] = {
     {"open P.cairn", [](const path& dir) { return open_and_read(dir / "m", Access::Shared); }},
     {"open a copy", [](const path& dir) { return open_and_read(dir / "m", Access::Copy); }},
@@ -112,6 +133,8 @@ const Call kCalls[] = {
     {"open a directory", [](const path& dir) { return open_and_read(dir, Access::Shared); }},
     {"open safetensors",
      [](const path& dir) { return open_and_read(dir / "x.safetensors", Access::Shared); }},
+    {"open a descriptor", open_opened},
+    {"restore in the background", restore_in_background},
     {"restore", [](const path& dir) { return forget(restore(dir / "m")); }},
     {"save", [](const path& dir) { return test::try_save(dir / "new", kSmall); }},
     {"save over", [](const path& dir) { return test::try_save(dir / "m", kSmall); }},

@@ -15,32 +15,13 @@
 #include "cairn/error.h"
 #include "cairn/exec_options.h"
 #include "cairn/export.h"
-#include "cairn/format_options.h"
+#include "cairn/future.h"
+#include "cairn/open_options.h"
 #include "cairn/tensor.h"
 #include "cairn/tensor_iterator.h"
 #include "cairn/verification.h"
 
 namespace cairn {
-
-// How the tensors' bytes come into this process.
-enum class Access : std::uint8_t {
-  Shared,   // mapped read-only. All processes share one copy; a page is read when it is touched. If
-            // the file system has no mmap, each tensor is read on its first use, and a warning says
-            // so
-  Private,  // mapped copy-on-write. A page becomes this process's own when it is written. This is
-            // no snapshot: other pages show later changes of the file, and if the file is
-            // truncated, even written pages are lost
-  Copy,     // read into this process's memory before open returns. It never faults later
-};
-
-// When the tensors' bytes are compared with their checksums. The index is always checked whole.
-enum class Verify : std::uint8_t {
-  Lazy,  // each tensor once, on its first use
-  Full,  // all tensors on all cores, before open returns. Tensors without a stored checksum (those
-         // of a safetensors file) are not read; Verification::unchecked_bytes counts their bytes
-  None,  // never. Exception: if a shard has changed after its index was written, its tensors are
-         // checked lazily, and Checkpoint::warnings says so
-};
 
 // The format of a checkpoint's index. Cairn opens TensorFlowV1 and never writes it.
 enum class Format : std::uint8_t {
@@ -62,23 +43,6 @@ enum class Format : std::uint8_t {
 // "cairn", "tensorflow", "tensorflow-v1", "safetensors", "npy", "gguf", "npz", "hdf5", "keras",
 // "onnx", "ptd", "tflite", "pytorch".
 CAIRN_API std::string_view name(Format format) noexcept;
-
-struct OpenOptions {
-  Access access = Access::Shared;
-  Verify verify = Verify::Lazy;
-  // True: files may be symbolic links to any place, and the paths of a catalog may lead to any
-  // directory. False: an index, a shard or a checkpoint file may be a link only if it stays below
-  // its directory, or if it is a link of a Hugging Face cache to its blobs.
-  bool follow_links = false;
-  // If not empty: the checkpoint must have exactly these tensors. Else open returns Invalid, and
-  // the message says what differs.
-  std::span<const TensorSpec> expected = {};
-  // The checkpoint must have this Checkpoint::digest(), else open returns Invalid. With it a
-  // program opens the model that it was tested with, and no other.
-  std::optional<Digest128> expected_digest = {};
-  FormatOptions formats = {};
-  ExecOptions exec = {};  // for Verify::Full and Access::Copy
-};
 
 // One request of Checkpoint::read.
 struct Read {
@@ -115,7 +79,7 @@ class CAIRN_API Checkpoint {
   // one of these:
   // - a prefix ("saved/train2-9"), or any file of the checkpoint,
   // - a .safetensors, .npy, .npz, .gguf, .h5, .keras, .onnx, .pt, .ptd or .tflite file,
-  // - a directory: a SavedModel, or a distributed checkpoint of PyTorch,
+  // - a directory: a SavedModel, a Hugging Face model, or a distributed checkpoint of PyTorch,
   // - a directory with a catalog: the latest checkpoint of the catalog opens,
   // - the one file of a V1 checkpoint, one of its files, or their pattern
   //   ("train2-9-?????-of-00003"). The values of a V1 checkpoint are decoded into memory, whatever
@@ -123,17 +87,35 @@ class CAIRN_API Checkpoint {
   //
   // Errors: NotFound (there is no such file, or a shard is missing; if the latest checkpoint of a
   // catalog is not whole, the message names the newest one that is), Corrupt (index digest, block
-  // checksum, a span outside its shard, the size of a shard), Unsupported (a newer format, or a
-  // file that is no checkpoint; the message says what it is), Unsafe (a shard is no regular file,
-  // or a link leaves the directory), Invalid (`expected` or `expected_digest`
-  // differs), Busy (the checkpoint was
-  // replaced eight times while it was opened), Io, OutOfMemory, Cancelled. Threads: writers may
-  // save, replace and prune at the same time. The result is always one whole checkpoint of theirs.
-  // Cost: O(index), from 13 µs. Verify::Full, Access::Copy and a V1 checkpoint read every byte. A
-  // V1 checkpoint needs memory for all values. If the file system cannot map files, each tensor is
-  // read into memory on its first use, and a warning says so.
+  // checksum, a range of bytes outside its shard, the size of a shard), Unsupported (a newer
+  // format, or a file that is not a checkpoint; the message says what it is), Unsafe (a shard is
+  // not a regular file, or a link leaves the directory), Invalid (`expected` or `expected_digest`
+  // differs), Busy (the checkpoint was replaced eight times while it was opened), Io, OutOfMemory,
+  // Cancelled. Threads: writers may save, replace and prune at the same time. The result is always
+  // one whole checkpoint that one of them wrote. Cost: O(index), from 13 µs. Verify::Full,
+  // Access::Copy and a V1 checkpoint read every byte. A V1 checkpoint needs memory for all values.
+  // If the file system cannot map files, each tensor is read into memory on its first use, and a
+  // warning says so.
   static Result<Checkpoint> open(const std::filesystem::path& path,
                                  const OpenOptions& options = {}) noexcept;
+
+  // The same in the background; see Future. Copies what the options refer to, `expected` too. The
+  // thread that does the work calls `exec.progress` and `on_event`.
+  static Future<Checkpoint> open_async(const std::filesystem::path& path,
+                                       const OpenOptions& options = {}) noexcept;
+
+  // The same for what is open already: a file that a supervisor passes, or one in memory
+  // (memfd_create). The descriptor stays the caller's, who may close it afterwards.
+  // - `fd` is a regular file: a checkpoint in one file. Its bytes say which format it has, and the
+  //   ending of `name` where bytes cannot, as for .onnx. Errors call it `name`, and so does
+  //   prefix(), without the ending; no file of this name is opened. Nobody may change the file.
+  // - `fd` is a directory: the prefix or the file `name` in it, a name without a slash. Errors and
+  //   prefix() have the path of the directory in front, if the system tells it.
+  // Errors: those of open(); Invalid (`fd` is not open, or not for reading; `name` is empty, or has
+  // a slash); Unsupported (a file that needs other files: the index of a prefix, a V1 checkpoint, a
+  // part of a model; the message says to pass the directory).
+  static Result<Checkpoint> open_descriptor(int fd, const std::filesystem::path& name,
+                                            const OpenOptions& options = {}) noexcept;
 
   Format format() const noexcept;
 
@@ -163,7 +145,7 @@ class CAIRN_API Checkpoint {
   std::size_t safetensors_metadata_count() const noexcept;
   KeyValue safetensors_metadata_at(std::size_t position) const noexcept;
 
-  // Sentences about what the user should know and what is no error.
+  // Sentences about what the user should know and what is not an error.
   std::span<const std::string> warnings() const noexcept;
 
   struct Shard {
@@ -196,11 +178,12 @@ class CAIRN_API Checkpoint {
   // does without that search.
   Result<Tensor> tensor(std::string_view name) const noexcept;
 
-  // The digest of the contents: names, dtypes, shapes and values, and neither metadata nor the
+  // The digest of the contents: names, dtypes, shapes and values, but not metadata and not the
   // places of the bytes. So it is the same in every format, and after every copy, import, export
   // and convert that keeps names and values. std::nullopt: not every tensor has a content_hash(),
-  // as in files that Cairn neither wrote nor imported. It says what the index says: verify() tells
-  // whether the bytes are so. Cost: O(tensors), 16 bytes each. FORMAT.md has its definition.
+  // as in files that Cairn neither wrote nor imported. It is computed from the index, not from the
+  // bytes; verify() compares the bytes with the index. Cost: O(tensors), 16 bytes each. FORMAT.md
+  // has its definition.
   std::optional<Digest128> digest() const noexcept;
 
   // Compares every byte with its checksum. Reads the files and not the mappings, so that no page

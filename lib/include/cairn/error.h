@@ -55,8 +55,9 @@ namespace detail {
 
 }  // namespace detail
 
-// Whether values of T own what the handles and views that they give out refer to. A temporary
-// Result of such a T has no ->, since what was got by it would refer to nothing afterwards.
+// Whether handles and views that a T gives out are valid only as long as that T lives (a Checkpoint
+// and its Tensors). A temporary Result of such a T has no ->: what it returned would refer to a T
+// that is gone.
 template <class T>
 inline constexpr bool hands_out_views = false;
 

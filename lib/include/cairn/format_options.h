@@ -6,12 +6,13 @@
 
 namespace cairn {
 
-// How a file of another format is read where its format leaves that open. If any of these is set,
-// the file is read itself, and not the FILE.cairn beside it; a warning says so.
+// How a file of another format is read, if its format does not decide it. If any of these is set,
+// the file itself is read, and not the index FILE.cairn that an import wrote beside it; a warning
+// says so.
 struct FormatOptions {
   // npy and npz. numpy saves most dtypes of the package ml_dtypes as bytes without a type ('V1',
-  // 'V2'). This is the dtype of the arrays that are saved so and whose elements have its size.
-  // Nothing: 'V2' is bfloat16, and others have only numpy's name.
+  // 'V2'). This dtype is given to such arrays if their elements have its size. std::nullopt: 'V2'
+  // is bfloat16, and others are opaque, under numpy's name.
   std::optional<DType> void_dtype = {};
   // PyTorch. True: a tensor that repeats its elements (expand) takes as much memory as its shape
   // needs, at most half of what is available, else open returns OutOfMemory. False: if that is more

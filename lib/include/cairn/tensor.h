@@ -120,7 +120,7 @@ class CAIRN_API Tensor {
   std::span<const std::int64_t> strides() const noexcept;
 
   // The stored bytes in the mapping, in the order that strides() gives; also for a tensor that is
-  // not row-major, which bytes() refuses. Errors: the other ones of bytes().
+  // not row-major, which bytes() refuses. All other errors are those of bytes().
   Result<std::span<const std::byte>> strided_bytes() const noexcept;
 
   // The elements in the mapping, without a copy. Errors: those of bytes(); Invalid (the tensor has
@@ -146,7 +146,8 @@ class CAIRN_API Tensor {
     return std::span<T>(reinterpret_cast<T*>(bytes->data()), bytes->size() / sizeof(T));
   }
 
-  // The same as bytes, for any dtype and alignment. Errors: the other ones of as_mutable().
+  // The same as bytes, for any dtype and alignment. Errors: those of as_mutable(), except those
+  // about dtype and alignment.
   Result<std::span<std::byte>> mutable_bytes() const noexcept {
     return native_mutable_bytes(dtype(), 1);
   }

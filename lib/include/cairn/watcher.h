@@ -12,6 +12,7 @@
 
 #include "cairn/catalog.h"
 #include "cairn/error.h"
+#include "cairn/events.h"
 #include "cairn/export.h"
 
 namespace cairn {
@@ -26,6 +27,8 @@ struct WatcherOptions {
   bool follow_links = false;                   // as in OpenOptions, for each checkpoint
   // How often to look at the directory if no event wakes the Watcher, see Watcher.
   std::chrono::milliseconds poll{1000};
+  // Skipped, for each checkpoint that next() leaves out, see Published::skipped. May be empty.
+  EventListener on_event = {};
 };
 
 struct Published {

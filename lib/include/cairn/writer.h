@@ -120,7 +120,8 @@ class CAIRN_API Writer {
   Result<void> append(std::string_view name, std::span<const std::byte> chunk) noexcept;
 
   // Makes `name` share the bytes of `same_as` (tied weights). Both must be in the specs and have
-  // the same dtype and size. Errors: NotFound, Invalid.
+  // the same dtype and size. Call it before the first bytes are written, and write the bytes once,
+  // under that name of the tied ones that comes first in bytewise order. Errors: NotFound, Invalid.
   Result<void> tie(std::string_view name, std::string_view same_as) noexcept;
 
   // Publishes the checkpoint: syncs the shards, takes the lock of the prefix (a byte of the file

@@ -168,7 +168,8 @@ TEST_CASE("a name in two sources is refused, and nothing is written") {
   test::save(box / "two", {{{"left/b", test::int_scalar(9)}}});
   const auto done = merged({box / "one", box / "two"}, to(box / "out/m"));
   const std::string both = (box / "one").string() + " and " + (box / "two").string();
-  CHECK(refusal(done) == "Exists: tensor \"left/b\" is in both " + both);
+  CHECK(refusal(done) == "Exists: tensor \"left/b\" is in both " + both +
+                             "; to give it another name in one of them, use rename_tensors()");
   CHECK_FALSE(test::fs::exists(box / "out"));
 }
 

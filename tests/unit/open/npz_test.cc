@@ -177,6 +177,26 @@ TEST_CASE("an .npy header of any length is read, stored and deflated") {
   }
 }
 
+TEST_CASE("a member that is aligned by a long local header is read, stored and deflated") {
+  Sandbox box;
+  for (const bool deflated : {false, true}) {
+    for (const std::size_t padding_bytes : {4u, 63u, 300u, 4'096u, 16'384u, 65'000u}) {
+      CAPTURE(padding_bytes);
+      const auto data = npy_of("<f4", "(6,)", false, kSix);
+      write_file(box / "m.npz", zip_of({{.name = "v.npy", .data = data},
+                                        {.name = "w.npy",
+                                         .data = data,
+                                         .deflated = deflated,
+                                         .padding_bytes = padding_bytes},
+                                        {.name = "x.npy", .data = data}}));
+      const auto checkpoint = Checkpoint::open(box / "m.npz");
+      REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+      for (const char* const name : {"v", "w", "x"})
+        CHECK(floats(*checkpoint, name) == Floats{1, 2, 3, 4, 5, 6});
+    }
+  }
+}
+
 TEST_CASE("what no checkpoint can hold is left out with a warning, and the rest is read") {
   Sandbox box;
   auto members = several();

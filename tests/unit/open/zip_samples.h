@@ -29,6 +29,7 @@ struct ZipMember {
   std::optional<std::uint64_t> header_offset_bytes = {};
   std::optional<std::string> local_name = {};
   std::uint16_t flags = 0;
+  std::size_t padding_bytes = 0;  // of the local header, by a field that aligns; 0, or 4 and more
 };
 
 struct ZipOptions {
@@ -125,7 +126,11 @@ class ZipWriter {
 
   void put_local(const ZipMember& member, const Said& said, const std::string& name) {
     const bool known = !member.streamed;
-    const std::string extra = field_of(member, said);
+    std::string extra = field_of(member, said);
+    if (member.padding_bytes != 0) {
+      put(extra, std::uint16_t{0xd935}, static_cast<std::uint16_t>(member.padding_bytes - 4));
+      extra.append(member.padding_bytes - 4, '\0');
+    }
     put(text_, std::uint32_t{0x04034b50}, std::uint16_t{45}, said.flags, said.method,
         std::uint32_t{0}, known ? said.crc32 : 0u,
         known ? narrow(said.packed_bytes, member.zip64) : 0u,

@@ -1,8 +1,9 @@
 #pragma once
 
 // Cairn for C, and for every language that can call C: open a checkpoint, list and look up tensors,
-// view and read their bytes, verify, restore, save, list a directory, and watch it. The headers are
-// clean C99 and clean C++. Link libcairn-c (`pkg-config --cflags --libs cairn-c`).
+// view and read their bytes, verify, restore, save, list a directory, watch it, and import, export,
+// convert, copy and merge checkpoints. The headers are clean C99 and clean C++. Link libcairn-c
+// (`pkg-config --cflags --libs cairn-c`).
 //
 //     cairn_error* error = NULL;
 //     cairn_checkpoint* checkpoint;
@@ -67,6 +68,7 @@
 #include "cairn/c/saver.h"
 #include "cairn/c/sigbus_guard.h"
 #include "cairn/c/tensor.h"
+#include "cairn/c/transfer.h"
 #include "cairn/c/version.h"
 #include "cairn/c/watcher.h"
 #include "cairn/c/writer.h"

@@ -62,6 +62,15 @@ typedef struct cairn_open_options {
   const cairn_tensor_spec* expected;
   size_t expected_count;
   const cairn_exec_options* exec;  // for CAIRN_VERIFY_FULL and CAIRN_ACCESS_COPY
+  // ---- Since 1.1
+  // NULL, or the 16 bytes that cairn_checkpoint_digest() must give, else open returns Invalid.
+  const uint8_t* expected_digest;
+  // 0 or 1. 1: read the index and open no shard, so that a checkpoint can be listed where its
+  // shards are not. Each call that needs bytes of tensors returns Unsupported. A file that is its
+  // own index must be there and whole. Needs CAIRN_ACCESS_SHARED, and not CAIRN_VERIFY_FULL, else
+  // open returns Invalid. V1 checkpoints: Unsupported.
+  int32_t index_only;
+  uint32_t reserved_1;
 } cairn_open_options;
 CAIRN_C_INIT(cairn_open_options)
 
@@ -74,16 +83,16 @@ typedef struct cairn_checkpoint cairn_checkpoint;
 // Opens the checkpoint at `path` and maps its shards. Reads the index, and no tensor. `path` is a
 // prefix ("saved/train2-9"), any file of a checkpoint, a file of another format (.safetensors,
 // .npy, .npz, .gguf, .h5, .keras, .onnx, .pt, .ptd, .tflite), a directory with a catalog (its
-// latest checkpoint opens), a SavedModel, or a distributed checkpoint of PyTorch. `options` may be
-// NULL.
+// latest checkpoint opens), a SavedModel, a Hugging Face model, or a distributed checkpoint of
+// PyTorch. `options` may be NULL.
 //
 // Errors: NotFound (there is no such file, or a shard is missing), Corrupt (index digest, block
 // checksum, a span outside its shard, the size of a shard), Unsupported (a newer format, or a file
 // that is no checkpoint; the message says what it is), Unsafe (a shard is no regular file, or a
-// link leaves the directory), Invalid (`expected` differs), Busy (the checkpoint was replaced eight
-// times while it was opened), Io, Cancelled. Threads: writers may save, replace and prune at the
-// same time. Cost: O(index). CAIRN_VERIFY_FULL, CAIRN_ACCESS_COPY and a V1 checkpoint read every
-// byte.
+// link leaves the directory), Invalid (`expected` or `expected_digest` differs), Busy (the
+// checkpoint was replaced eight times while it was opened), Io, Cancelled. Threads: writers may
+// save, replace and prune at the same time. Cost: O(index). CAIRN_VERIFY_FULL, CAIRN_ACCESS_COPY
+// and a V1 checkpoint read every byte.
 CAIRN_C_API cairn_code cairn_checkpoint_open(const char* path, const cairn_open_options* options,
                                              cairn_checkpoint** checkpoint, cairn_error** error);
 
@@ -172,6 +181,12 @@ CAIRN_C_API cairn_code cairn_checkpoint_tensor(const cairn_checkpoint* checkpoin
 CAIRN_C_API cairn_code cairn_checkpoint_find_tensor(const cairn_checkpoint* checkpoint,
                                                     cairn_string name, cairn_tensor* tensor,
                                                     cairn_error** error);
+
+// Gives the digest of the contents: names, dtypes, shapes and values, and neither metadata nor the
+// places of the bytes. So it is the same in every format. false: not every tensor has a content
+// hash, as in files that Cairn neither wrote nor imported. It says what the index says:
+// cairn_checkpoint_verify() tells whether the bytes are so. Cost: O(tensors). Since 1.1.
+CAIRN_C_API bool cairn_checkpoint_digest(const cairn_checkpoint* checkpoint, uint8_t digest[16]);
 
 // A range of bytes whose checksum is not the stored one. If `tensor` is empty, the range is the
 // header of the shard, or padding.

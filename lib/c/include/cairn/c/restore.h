@@ -42,6 +42,7 @@ typedef struct cairn_restore_options {
   const cairn_tensor_spec* expected;
   size_t expected_count;
   const cairn_exec_options* exec;
+  const uint8_t* expected_digest;  // as in cairn_open_options; since 1.1
 } cairn_restore_options;
 CAIRN_C_INIT(cairn_restore_options)
 
