@@ -23,7 +23,8 @@ class Tensor:
     """One named entry of a checkpoint. It keeps the checkpoint open, and so does every array made of it.
 
     A tensor is an input of numpy and of every library that knows DLPack: `numpy.asarray(tensor)`,
-    `torch.from_dlpack(tensor)`, `jax.dlpack.from_dlpack(tensor)`.
+    `torch.from_dlpack(tensor)`, `jax.dlpack.from_dlpack(tensor)`. Libraries that ask for no version of DLPack, such as JAX and
+    TensorFlow, take only tensors of a checkpoint that was opened with access="private" (see __dlpack__).
 
     Threads: any number may use the same tensor. After fork(), the child may go on to read.
     """
