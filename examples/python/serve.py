@@ -14,20 +14,32 @@ import cairn_store
 class Server:
     def __init__(self, directory):
         self.model = None  # an open checkpoint; arrays made of it keep it open
-        threading.Thread(target=self.follow, args=(directory,), daemon=True).start()
+        self.ended = threading.Event()
+        # No daemon thread: if one is in a call of Cairn when Python ends, the process aborts.
+        self.thread = threading.Thread(target=self.follow, args=(directory,))
+        self.thread.start()
 
     def follow(self, directory):
         watcher = cairn_store.Watcher(directory)
-        for path in watcher:
+        while not self.ended.is_set():
+            path = watcher.wait(1)
             while newer := watcher.wait(0):  # older ones that wait behind it are left out
                 path = newer
-            try:
-                restored = cairn_store.restore(path)  # all bytes, checked: no request waits for the disk
-            except cairn_store.CairnError as error:
-                print(error, file=sys.stderr)
-                continue  # the old model goes on
-            print(f"serving {path}, {restored.method}", file=sys.stderr, flush=True)
-            self.model = restored.checkpoint
+            if path is not None:
+                self.load(path)
+
+    def load(self, path):
+        try:
+            restored = cairn_store.restore(path)  # all bytes, checked: no request waits for the disk
+        except cairn_store.CairnError as error:
+            print(error, file=sys.stderr)
+            return  # the old model goes on
+        print(f"serving {path}, {restored.method}", file=sys.stderr, flush=True)
+        self.model = restored.checkpoint
+
+    def close(self):
+        self.ended.set()
+        self.thread.join()
 
     def infer(self, request):
         model = self.model
@@ -41,8 +53,11 @@ class Server:
 
 def main(directory):
     server = Server(directory)
-    for line in sys.stdin:
-        print(server.infer(line.strip()), flush=True)
+    try:
+        for line in sys.stdin:
+            print(server.infer(line.strip()), flush=True)
+    finally:
+        server.close()
 
 
 if __name__ == "__main__":
