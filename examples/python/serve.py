@@ -15,7 +15,7 @@ class Server:
     def __init__(self, directory):
         self.model = None  # an open checkpoint; arrays made of it keep it open
         self.ended = threading.Event()
-        # No daemon thread: if one is in a call of Cairn when Python ends, the process aborts.
+        # No daemon thread: if one is in a call of Cairn when Python ends, the process may abort.
         self.thread = threading.Thread(target=self.follow, args=(directory,))
         self.thread.start()
 
