@@ -154,6 +154,19 @@ void run_by_executor(const ExecOptions& exec, unsigned threads, ThreadGroup& gro
   gate->close();
 }
 
+void run_by_threads(unsigned threads, ThreadGroup& group,
+                    const std::function<Result<void>(WorkQueue&)>& body) {
+  std::vector<std::jthread> helpers;  // joined at the end
+  helpers.reserve(threads);
+  try {
+    const SignalsBlocked blocked;  // in the helpers too
+    while (helpers.size() + 1 < threads) helpers.emplace_back([&] { group.run(body, false); });
+  } catch (const std::system_error&) {
+    // The system gives no more threads: those that run do the work.
+  }
+  group.run(body, true);
+}
+
 }  // namespace
 
 unsigned thread_count(const ExecOptions& exec) noexcept {
@@ -188,16 +201,7 @@ Result<void> run_threads(const ExecOptions& exec, const ThreadGroupOptions& opti
   if (exec.executor && options.threads > 1) {
     run_by_executor(exec, options.threads, group, body);
   } else {
-    std::vector<std::jthread> helpers;  // joined at the end of this block
-    helpers.reserve(options.threads);
-    try {
-      const SignalsBlocked blocked;  // in the helpers too
-      while (helpers.size() + 1 < options.threads)
-        helpers.emplace_back([&] { group.run(body, false); });
-    } catch (const std::system_error&) {
-      // The system gives no more threads: those that run do the work.
-    }
-    group.run(body, true);
+    run_by_threads(options.threads, group, body);
   }
   return group.outcome();
 }
