@@ -44,9 +44,6 @@ Result<Opened> open_by(const std::filesystem::path& path, const OpenOptions& opt
 void tell_opened(const Checkpoint& checkpoint, std::string_view path,
                  std::chrono::nanoseconds duration) noexcept;
 
-inline const Checkpoint& checkpoint_of(const Checkpoint& checkpoint) { return checkpoint; }
-inline const Checkpoint& checkpoint_of(const Restored& restored) { return restored.checkpoint; }
-
 // What `open` returns, after its caller's function has heard of it.
 template <class Open>
 std::invoke_result_t<Open> reported(const EventListener& on_event,
@@ -56,7 +53,11 @@ std::invoke_result_t<Open> reported(const EventListener& on_event,
   auto opened = open();
   const std::chrono::nanoseconds duration = std::chrono::steady_clock::now() - begin;
   if (opened) {
-    tell_opened(checkpoint_of(*opened), path.native(), duration);
+    if constexpr (requires { opened->checkpoint; }) {
+      tell_opened(opened->checkpoint, path.native(), duration);
+    } else {
+      tell_opened(*opened, path.native(), duration);
+    }
   } else {
     on_event({EventKind::Failed, path.native(), opened.error().what, {}, 0, duration});
   }

@@ -129,17 +129,9 @@ class Gate {
   bool closed_ = false;
 };
 
-using Body = std::function<Result<void>(WorkQueue&)>;
-
 // Offers the executor a task for each other thread, as long as there is work and it takes them.
-void offer(const Executor& executor, unsigned count, ThreadGroup& group, const Body& body,
-           const std::shared_ptr<Gate>& gate) noexcept {
-  const std::thread::id caller = std::this_thread::get_id();
-  const auto task = [gate, caller, &group, &body] {
-    if (!gate->enter()) return;
-    if (group.has_work()) group.run(body, std::this_thread::get_id() == caller);
-    gate->leave();
-  };
+void offer(const Executor& executor, unsigned count, const ThreadGroup& group,
+           const std::function<void()>& task) noexcept {
   try {
     for (unsigned i = 0; i < count && group.has_work(); ++i) {
       if (!executor(task)) return;
@@ -147,6 +139,32 @@ void offer(const Executor& executor, unsigned count, ThreadGroup& group, const B
   } catch (...) {
     // The same as a refusal: this thread does the work.
   }
+}
+
+void run_by_executor(const ExecOptions& exec, unsigned threads, ThreadGroup& group,
+                     const std::function<Result<void>(WorkQueue&)>& body) {
+  const auto gate = std::make_shared<Gate>();
+  const auto task = [gate, caller = std::this_thread::get_id(), &group, &body] {
+    if (!gate->enter()) return;
+    if (group.has_work()) group.run(body, std::this_thread::get_id() == caller);
+    gate->leave();
+  };
+  offer(exec.executor, threads - 1, group, task);
+  group.run(body, true);
+  gate->close();
+}
+
+void run_by_threads(unsigned threads, ThreadGroup& group,
+                    const std::function<Result<void>(WorkQueue&)>& body) {
+  std::vector<std::jthread> helpers;  // joined at the end
+  helpers.reserve(threads);
+  try {
+    const SignalsBlocked blocked;  // in the helpers too
+    while (helpers.size() + 1 < threads) helpers.emplace_back([&] { group.run(body, false); });
+  } catch (const std::system_error&) {
+    // The system gives no more threads: those that run do the work.
+  }
+  group.run(body, true);
 }
 
 }  // namespace
@@ -178,24 +196,12 @@ ExecOptions part_of(const ExecOptions& exec, const Progress& whole) {
 }
 
 Result<void> run_threads(const ExecOptions& exec, const ThreadGroupOptions& options,
-                         const Body& body) {
+                         const std::function<Result<void>(WorkQueue&)>& body) {
   ThreadGroup group(exec, options);
   if (exec.executor && options.threads > 1) {
-    const auto gate = std::make_shared<Gate>();
-    offer(exec.executor, options.threads - 1, group, body, gate);
-    group.run(body, true);
-    gate->close();
+    run_by_executor(exec, options.threads, group, body);
   } else {
-    std::vector<std::jthread> helpers;  // joined at the end of this block
-    helpers.reserve(options.threads);
-    try {
-      const SignalsBlocked blocked;  // in the helpers too
-      while (helpers.size() + 1 < options.threads)
-        helpers.emplace_back([&] { group.run(body, false); });
-    } catch (const std::system_error&) {
-      // The system gives no more threads: those that run do the work.
-    }
-    group.run(body, true);
+    run_by_threads(options.threads, group, body);
   }
   return group.outcome();
 }
