@@ -3,6 +3,7 @@
 #include "lib/os/mapping.h"
 
 #include <algorithm>
+#include <memory>
 #include <new>
 #include <utility>
 
@@ -23,6 +24,7 @@ struct Mapping::Owner {
   ~Owner() { ::operator delete(memory, kPageBytes); }
 
   std::byte* memory;
+  std::shared_ptr<void> lender;  // of memory that is borrowed
 };
 
 Mapping::Mapping() noexcept = default;
@@ -48,6 +50,14 @@ Result<Mapping> Mapping::allocate(std::uint64_t size_bytes) {
 }
 
 Result<Mapping> Mapping::reserve(std::uint64_t size_bytes) { return allocate(size_bytes); }
+
+Mapping Mapping::borrow(std::span<std::byte> memory, std::shared_ptr<void> owner) {
+  Mapping mapping;
+  mapping.owner_ = std::make_unique<Owner>(0);
+  mapping.owner_->lender = std::move(owner);
+  mapping.bytes_ = memory;
+  return mapping;
+}
 
 bool is_unmappable(const Error&) noexcept { return false; }
 
