@@ -49,6 +49,13 @@ Result<Mapping> Mapping::allocate(std::uint64_t size_bytes) {
 
 Result<Mapping> Mapping::reserve(std::uint64_t size_bytes) { return allocate(size_bytes); }
 
+// No workload has memory of its own, so nobody has to hold the lender.
+Mapping Mapping::borrow(std::span<std::byte> memory, std::shared_ptr<void>) {
+  Mapping mapping;
+  mapping.bytes_ = memory;
+  return mapping;
+}
+
 bool is_unmappable(const Error&) noexcept { return false; }
 
 void Mapping::guard() {}
