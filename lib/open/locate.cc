@@ -353,6 +353,7 @@ std::optional<Location> as_file(const Location& location) {
   Location file = at_format(location.prefix, *std::move(directory), location.base, *format);
   file.warnings = location.warnings;
   file.links = location.links;
+  file.formats = location.formats;
   file.index_only = location.index_only;
   return file;
 }
