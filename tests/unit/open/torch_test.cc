@@ -427,6 +427,27 @@ TEST_CASE("exported programs have their weights and constants, which JSON descri
   CHECK(has(refusal(write(R"("c": )" + entry("weight_0", "", ""))), "two tensors are called"));
 }
 
+TEST_CASE("a file of before the archives is known, whatever the protocol of its pickles") {
+  Sandbox box;
+  const std::string whole = read_file(golden("pytorch") / "legacy.pt");
+  const std::string number = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."s;
+  REQUIRE(whole.starts_with("\x80\2" + number));
+  write_file(box / "m.pt", whole);
+  const auto expected = test::values_at(box / "m.pt");
+  REQUIRE(expected);
+  const std::string frame = "\x95\x0d\0\0\0\0\0\0\0"s;
+  for (const std::string& first : {"L119547037146038801333356L\n."s, "\x80\3" + number,
+                                   "\x80\4" + frame + number, "\x80\5" + frame + number}) {
+    INFO(first);
+    for (const char* const name : {"m.pt", "m"}) {
+      write_file(box / name, first + whole.substr(number.size() + 2));
+      const auto values = test::values_at(box / name);
+      REQUIRE_MESSAGE(values, refusal(values));
+      CHECK(*values == *expected);
+    }
+  }
+}
+
 // ---- Damage -------------------------------------------------------------------------------------
 
 TEST_CASE("every cut of a file is refused, and every flip refused, the same, or other values") {
