@@ -64,13 +64,14 @@ class TorchArchive {
   // Where its bytes are: in the file where it is stored, in memory where it is deflated.
   Result<StoragePlace> place_record(const std::string& name);
 
-  // What the pickle (data.pkl) leads to, and the place of each storage. The bytes of `how` are set
-  // here.
+  // What the pickle leads to, and the place of each storage, which is a record in `folder`. The
+  // bytes of `how` are set here.
   struct Saved {
     format::torch::Contents contents;
     std::vector<StoragePlace> places;
   };
-  Result<Saved> read_pickle(const Member& data, format::torch::ReadOptions how);
+  Result<Saved> read_pickle(const Member& data, format::torch::ReadOptions how,
+                            std::string_view folder = "data/");
 
   // An error about a member.
   Error error(const Member& member, Code code, const std::string& why) const;

@@ -164,3 +164,10 @@ class ReadsTorch(Case):
         torch.jit.save(torch.jit.trace(net, torch.zeros(1, 3)), self.path("m.pt"))
         for name, tensor in net.state_dict().items():
             self.assertEqual(cairn("cat", self.path("m.pt"), name, "--raw"), bytes_of(tensor))
+
+    def test_frozen_torchscript(self):
+        net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2)).eval()
+        torch.jit.save(torch.jit.freeze(torch.jit.script(net)), self.path("m.pt"))
+        names = [tensor["name"] for tensor in cairn_json("ls", self.path("m.pt"))["tensors"]]
+        values = [cairn("cat", self.path("m.pt"), name, "--raw") for name in names]
+        self.assertEqual(sorted(values), sorted(bytes_of(tensor) for tensor in net.state_dict().values()))

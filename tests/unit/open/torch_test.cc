@@ -27,6 +27,7 @@ using test::archive;
 using test::Files;
 using test::golden;
 using test::has;
+using test::number;
 using test::read_file;
 using test::refusal;
 using test::Sandbox;
@@ -425,6 +426,31 @@ TEST_CASE("exported programs have their weights and constants, which JSON descri
   CHECK(has(refusal(write(R"("w": 5)")), "nothing says which record"));
   CHECK(has(refusal(write(R"("w" 5)")), "no JSON"));
   CHECK(has(refusal(write(R"("c": )" + entry("weight_0", "", ""))), "two tensors are called"));
+}
+
+TEST_CASE("tensors that TorchScript's code uses are read, and may be all there are") {
+  Sandbox box;
+  const std::string object = "\x80\2c__torch__\nNet\n)\x81}b.";
+  const std::string constants =
+      "\x80\2(" + number(7) + tensor({.shape = {2, 2}, .strides = {2, 1}}) + "t.";
+  write_file(box / "m.pt", archive({{"data.pkl", object},
+                                    {"code/net.py", ""},
+                                    {"constants/0", "0123456789abcdef"},
+                                    {"constants.pkl", constants}}));
+  const auto checkpoint = Checkpoint::open(box / "m.pt");
+  REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+  CHECK(checkpoint->tensor_count() == 1);
+  CHECK(checkpoint->metadata().empty());
+  CHECK(test::value_of(*checkpoint->tensor("CONSTANTS.1"))->bytes == "0123456789abcdef");
+
+  // An attribute of that name.
+  const std::string list = "\x80\2}" + text("CONSTANTS") + "]" + number(7) + "a" +
+                           tensor({.shape = {4}, .strides = {1}}) + "as.";
+  write_file(box / "twice.pt", archive({{"data.pkl", list},
+                                        {"data/0", "0123456789abcdef"},
+                                        {"constants/0", "0123456789abcdef"},
+                                        {"constants.pkl", constants}}));
+  CHECK(has(refusal(Checkpoint::open(box / "twice.pt")), "two tensors are called \"CONSTANTS.1\""));
 }
 
 TEST_CASE("a file of before the archives is known, whatever the protocol of its pickles") {
