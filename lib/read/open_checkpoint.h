@@ -33,6 +33,14 @@ struct Origin {
   std::array<std::optional<File>, 2> indexes;  // P.index, P.cairn; nothing: there was none
 };
 
+// Bytes of a file that have a sum of its own, as the members of an archive have a CRC-32.
+struct SummedRange {
+  format::FileRange range;
+  bool damaged = false;  // the sum is another one
+};
+// Reads and compares all of them in a file. Errors: Io; Corrupt: nobody can tell where they are.
+using CompareOwnSums = Result<std::vector<SummedRange>> (*)(const os::File&, const ExecOptions&);
+
 // What an opener hands over: all of it already checked, but for the tensors' bytes.
 struct Parts {
   Format format{};
@@ -44,7 +52,8 @@ struct Parts {
   bool decoded = false;  // the last shard is no file: values that are decoded, in memory
   std::shared_ptr<DecodedMembers> decoded_members;  // what fills it; nullptr: it is full
   bool recorded = false;                            // by FILE.cairn, which an import has written
-  std::string left_out;         // the file has more than the index says: a sentence; else empty
+  std::string left_out;  // the file has more than the index says: a sentence; else empty
+  CompareOwnSums compare_own_sums = nullptr;  // of the shards; nullptr: they have none
   bool bytes_doubtful = false;  // check tensors before their first use even with Verify::None
   Origin origin;
 };
