@@ -22,7 +22,8 @@ constexpr const char* kFooter =
     "Exit status: 0 no damage was found, 1 damage was found, 2 a checkpoint could not be\n"
     "checked.\n\n"
     "A .safetensors file stores no checksums. Only its header can be checked; the bytes of\n"
-    "its tensors are counted as unchecked.\n\n"
+    "its tensors are counted as unchecked. The members of an archive (.npz, .pt, .keras)\n"
+    "have a CRC-32, which is compared.\n\n"
     "Examples:\n"
     "  cairn verify saved/train2-9\n"
     "  cairn verify saved/*.index --json";
@@ -92,6 +93,11 @@ bool nobody_knows(const Outcome& outcome) noexcept {
   return outcome.exit == kYes && outcome.unchecked_bytes != 0;
 }
 
+// Not, if the bytes are in a member of an archive, which has a CRC-32.
+bool has_crc32c(const Damage& damage) noexcept {
+  return damage.stored_crc32c != damage.computed_crc32c;
+}
+
 void print_json(const std::vector<Outcome>& outcomes) {
   Json json;
   json.begin_object().begin_array("checkpoints");
@@ -105,8 +111,13 @@ void print_json(const std::vector<Outcome>& outcomes) {
       damage.tensor.empty() ? json.null("tensor") : json.text("tensor", damage.tensor);
       json.text("shard", damage.shard);
       json.number("offset", damage.offset_bytes).number("bytes", damage.size_bytes);
-      json.text("stored", hex(damage.stored_crc32c));
-      json.text("computed", hex(damage.computed_crc32c)).end_object();
+      if (has_crc32c(damage)) {
+        json.text("stored", hex(damage.stored_crc32c));
+        json.text("computed", hex(damage.computed_crc32c));
+      } else {
+        json.null("stored").null("computed");
+      }
+      json.end_object();
     }
     json.end_array();
     if (!outcome.why.empty()) json.text("why", outcome.why);
@@ -130,12 +141,13 @@ std::string verdict(const Outcome& outcome) {
 void print_text(const Outcome& outcome) {
   if (!outcome.why.empty()) return;  // said on stderr
   for (const Damage& damage : outcome.damage) {
-    print(
-        fmt::format("{}: {} is damaged: {} bytes from {} of {} have CRC32C {}, but the "
-                    "stored CRC32C is {}\n",
-                    safe(outcome.prefix), damaged_thing(damage), grouped(damage.size_bytes),
-                    damage.offset_bytes, safe(damage.shard), hex(damage.computed_crc32c),
-                    hex(damage.stored_crc32c)));
+    const std::string why =
+        has_crc32c(damage) ? fmt::format("have CRC32C {}, but the stored CRC32C is {}",
+                                         hex(damage.computed_crc32c), hex(damage.stored_crc32c))
+                           : "are in a member of the archive whose CRC-32 is not the stored one";
+    print(fmt::format("{}: {} is damaged: {} bytes from {} of {} {}\n", safe(outcome.prefix),
+                      damaged_thing(damage), grouped(damage.size_bytes), damage.offset_bytes,
+                      safe(damage.shard), why));
   }
   print(fmt::format("{}: {}, {} bytes checked{}\n", safe(outcome.prefix), verdict(outcome),
                     grouped(outcome.bytes_checked),

@@ -20,6 +20,7 @@
 #include "lib/edit/write_safetensors.h"
 #include "lib/open/load.h"
 #include "lib/open/locate.h"
+#include "lib/open/zip_file.h"
 #include "lib/os/parallel.h"
 #include "lib/read/names.h"
 #include "lib/read/open_checkpoint.h"
@@ -88,6 +89,31 @@ Result<void> check_source(const Source& source, const TransferOptions& options) 
   return same ? internal::check_unchanged(source.location, source.seen) : Result<void>();
 }
 
+// What the index has no sums of may have sums of the file's own, as in an archive.
+Result<void> check_own_sums(const internal::OpenCheckpoint& source,
+                            std::span<const internal::OutgoingTensor> taken,
+                            const ExecOptions& exec) {
+  const format::IndexView& index = source.index();
+  std::vector<std::vector<std::uint64_t>> offsets(index.shard_count());
+  const auto add = [&](const format::Span& span) {
+    const bool is_file = !source.shards().is_decoded(span.shard);
+    if (!span.crc32c && span.size_bytes != 0 && is_file)
+      offsets[span.shard].push_back(span.offset_bytes);
+  };
+  for (const internal::OutgoingTensor& outgoing : taken) {
+    const auto tensor = index.tensor(outgoing.position);
+    if (!tensor.partitioned()) add(tensor.span);
+    for (std::uint32_t slice = tensor.slices_begin; slice < tensor.slices_end; ++slice)
+      add(index.slice(slice).span);
+  }
+  for (std::uint32_t shard = 0; shard < index.shard_count(); ++shard) {
+    if (offsets[shard].empty()) continue;
+    std::ranges::sort(offsets[shard]);
+    CAIRN_CHECK(internal::check_stored_members(source.shards().file(shard), offsets[shard], exec));
+  }
+  return {};
+}
+
 // Everything that the target can hold, with P.meta, under a prefix.
 Result<void> write_prefix(const Source& source, Format target, const TransferOptions& options,
                           Transfer& transfer) {
@@ -95,6 +121,7 @@ Result<void> write_prefix(const Source& source, Format target, const TransferOpt
   CAIRN_TRY(tensors, internal::outgoing_tensors(source.checkpoint, target, options, transfer));
   internal::FormatFit fit = internal::fit_of(opened.index(), target, std::move(tensors));
   CAIRN_CHECK(internal::check_lossy(fit.lossy, internal::target_format(target), options, transfer));
+  CAIRN_CHECK(check_own_sums(opened, fit.taken, options.exec));
   WriterOptions writing = internal::writer_options(source.checkpoint);
   writing.cairn_index = target == Format::Cairn;
   if (target != Format::Cairn && writing.step != internal::step_of(options.output.native())) {
@@ -158,6 +185,8 @@ Result<void> write_file(const Source& source, Format target, const TransferOptio
   if (target == Format::Npz) internal::leave_out_mistaken(fit.taken, fit.lossy);
   CAIRN_CHECK(internal::check_lossy(fit.lossy, target_of(target, fit.lossy), options, transfer));
   if (target == Format::Npy) CAIRN_CHECK(check_single(fit.taken.size(), options));
+  CAIRN_CHECK(
+      check_own_sums(internal::OpenCheckpoint::of(source.checkpoint), fit.taken, options.exec));
   warn_about_file(source, target, transfer);
   const internal::FileContents contents{source.checkpoint, fit.taken};
   switch (target) {

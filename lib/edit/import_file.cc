@@ -32,7 +32,7 @@ namespace {
 
 Error nothing_to_point_to(const Location& location) {
   return {Code::Unsupported, 0,
-          location.prefix.string() +
+          (location.prefix.parent_path() / location.base).string() +
               ": some of its values are not stored as plain bytes, so an index cannot point to "
               "them; use convert() (cairn convert)"};
 }

@@ -20,6 +20,7 @@
 #include "lib/open/assemble.h"
 #include "lib/open/catalog.h"
 #include "lib/open/file_formats.h"
+#include "lib/open/file_record.h"
 #include "lib/open/v1.h"
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
@@ -255,16 +256,7 @@ void warn_of_missing_sums(const std::string& shown, std::uint64_t bytes, Transfe
       " bytes of tensors have no checksum; they were copied without a check");
 }
 
-// Compares what has arrived with the sums of the index.
-Result<void> compare(const CheckpointSnapshot& snapshot, const Destination& to,
-                     std::span<const TempFile> temps, const TransferOptions& options,
-                     Transfer& transfer) {
-  const Parts& source = *snapshot.parts;
-  Parts parts{source.format, source.prefix, source.index_bytes, source.index};
-  for (std::size_t i = 0; i < source.index.shard_count(); ++i) {
-    CAIRN_TRY(file, to.directory.open_file(temps[i].temporary_name(), os::Links::Refuse));
-    parts.shards.push_back(std::move(file));
-  }
+Result<void> compare(Parts parts, const TransferOptions& options) {
   OpenOptions opening;
   opening.verify = Verify::Full;
   opening.exec.threads_max = options.exec.threads_max;
@@ -276,6 +268,20 @@ Result<void> compare(const CheckpointSnapshot& snapshot, const Destination& to,
     return error;
   }
   if (!checked) return std::move(checked).error();
+  return {};
+}
+
+// Compares what has arrived with the sums of the index.
+Result<void> compare(const CheckpointSnapshot& snapshot, const Destination& to,
+                     std::span<const TempFile> temps, const TransferOptions& options,
+                     Transfer& transfer) {
+  const Parts& source = *snapshot.parts;
+  Parts parts{source.format, source.prefix, source.index_bytes, source.index};
+  for (std::size_t i = 0; i < source.index.shard_count(); ++i) {
+    CAIRN_TRY(file, to.directory.open_file(temps[i].temporary_name(), os::Links::Refuse));
+    parts.shards.push_back(std::move(file));
+  }
+  CAIRN_CHECK(compare(std::move(parts), options));
   warn_of_missing_sums(source.prefix.string(), unsummed_bytes(source.index), transfer);
   return {};
 }
@@ -357,9 +363,25 @@ Error not_copied(Error error) {
   return error;
 }
 
-// What was copied opens as what it is; a V1 file's blocks are compared with their sums.
+// By FILE.cairn, where it has all sums of the file that was copied. Whether it has.
+Result<bool> compare_with_record(const CheckpointSnapshot& snapshot, os::File copy,
+                                 const TransferOptions& options) {
+  CAIRN_TRY(record, load_record(snapshot.location, options.exec.threads_max));
+  if (!record.parts || record.parts->shards.size() != 1) return false;
+  Parts parts = *std::move(record.parts);
+  if (unsummed_bytes(parts.index) != 0) return false;
+  CAIRN_TRY(recorded, parts.shards.front().info());
+  CAIRN_TRY(copied, snapshot.file->info());
+  if (identity_of(recorded) != identity_of(copied)) return false;
+  parts.shards.front() = std::move(copy);
+  CAIRN_CHECK(compare(std::move(parts), options));
+  return true;
+}
+
+// What was copied opens as what it is, and has the sums that are known of it; a V1 file's blocks
+// are compared with theirs.
 Result<void> check_file(const CheckpointSnapshot& snapshot, const Destination& to,
-                        const TempFile& temp, Transfer& transfer) {
+                        const TempFile& temp, const TransferOptions& options, Transfer& transfer) {
   CAIRN_TRY(copy, open_shard(to.directory, temp.temporary_name(), false));
   copy.file.call(snapshot.file->path());  // the copy itself nobody will see
   if (snapshot.location.kind == Kind::TensorFlowV1) {
@@ -368,6 +390,10 @@ Result<void> check_file(const CheckpointSnapshot& snapshot, const Destination& t
   }
   auto read = snapshot.location.file_format->read(std::move(copy), {temp.name()});
   if (!read) return not_copied(std::move(read).error());
+  CAIRN_TRY(again, open_shard(to.directory, temp.temporary_name(), false));
+  again.file.call(snapshot.file->path());
+  CAIRN_TRY(compared, compare_with_record(snapshot, std::move(again.file), options));
+  if (compared) return {};
   warn_of_missing_sums(snapshot.file->path(), read->facts.shards.front().live_bytes, transfer);
   return {};
 }
@@ -443,7 +469,7 @@ Result<void> publish_file_at(const CheckpointSnapshot& snapshot, const Destinati
   constexpr std::array<std::string_view, 1> kItself{""};
   if (!options.replace) CAIRN_CHECK(refuse_existing(itself, kItself));
   CAIRN_TRY(temp, create_temp_file(snapshot, name, to, relocation, options, transfer));
-  if (transfer.used > Link::Hard) CAIRN_CHECK(check_file(snapshot, to, temp, transfer));
+  if (transfer.used > Link::Hard) CAIRN_CHECK(check_file(snapshot, to, temp, options, transfer));
   CAIRN_TRY(publisher, begin_with(target, options, relocation.hold));
   if (relocation.unchanged) CAIRN_CHECK(relocation.unchanged());
   CAIRN_CHECK(refuse_hidden(snapshot, to, options.replace));

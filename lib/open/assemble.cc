@@ -21,7 +21,10 @@ Result<OpenShard> open_named_shard(const Location& location, const std::string& 
                                    const std::string& path) {
   const std::string says = path + ": names the file " + format::quoted(name);
   if (!is_bare(name))
-    return Error{Code::Unsafe, 0, says + ", which does not lie in the same directory"};
+    return Error{Code::Unsafe, 0,
+                 says +
+                     ", which does not lie in the same directory; save the model again with all of "
+                     "its files in one directory"};
   if (has_control_characters(name))
     return Error{Code::Unsafe, 0, says + ", which has control characters"};
   auto opened = open_shard(location.directory, name, location.links == os::Links::Follow);

@@ -108,11 +108,18 @@ bool is_text(std::string_view head) noexcept {
   });
 }
 
-// The number that PyTorch's files begin with, pickled by any protocol.
+// The number that PyTorch's files begin with, pickled by any protocol: 1 has it as text, 4 and 5
+// behind the length of a frame.
 bool is_torch_legacy(std::string_view head) noexcept {
   using namespace std::string_view_literals;
+  constexpr std::string_view kText = "L119547037146038801333356L\n."sv;
   constexpr std::string_view kMagic = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."sv;
-  return head.starts_with('\x80') && head.size() > 2 && head.substr(2).starts_with(kMagic);
+  constexpr std::size_t kFrameBytes = 9;
+  if (head.starts_with(kText)) return true;
+  if (!head.starts_with('\x80') || head.size() < 2) return false;
+  head.remove_prefix(2);
+  if (head.starts_with('\x95')) head.remove_prefix(std::min(head.size(), kFrameBytes));
+  return head.starts_with(kMagic);
 }
 
 // What text is, by its first characters in lower case.

@@ -36,6 +36,7 @@
 #include "lib/open/pending_index.h"
 #include "lib/open/tensorflow.h"
 #include "lib/open/v1.h"
+#include "lib/open/zip_file.h"
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
 #include "lib/try.h"
@@ -91,6 +92,7 @@ Result<Parts> load_file(const Location& location, unsigned threads_max, OpenAtte
   CAIRN_TRY(record, location.formats == FormatOptions() ? load_record(location, threads_max)
                                                         : record_not_used(location));
   if (record.parts) {
+    record.parts->compare_own_sums = &compare_stored_members;
     if (attempt.links_moved(record.parts->shards)) return written_meanwhile(location.prefix);
     return *std::move(record.parts);
   }
@@ -177,6 +179,7 @@ Result<Parts> assemble_file(FileIndex read, const FileFormat& format,
   if (attempt.links_moved(files)) return written_meanwhile(prefix);
   if (read.decoded) files.push_back(std::move(read.decoded->file));
   auto parts = assemble({format.format, prefix, std::move(path)}, read.facts, std::move(files));
+  if (parts) parts->compare_own_sums = &compare_stored_members;
   if (parts) parts->decoded = read.decoded.has_value();
   if (parts) parts->decoded_members = std::move(read.decoded_members);
   if (parts && !read.left_out.empty()) parts->left_out = read.left_out.front();

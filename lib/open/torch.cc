@@ -109,6 +109,18 @@ class ExportedReader {
 
 // -------------------------------------------------------------------------------------------------
 
+// What the code of TorchScript uses: all weights of a frozen module, which has no attributes any
+// more. Numbers among them are no metadata of the checkpoint: add() forgets them for what follows.
+Result<void> add_constants(TorchArchive& archive, TorchIndex& index, const FileReadOptions& how) {
+  const Member* const constants = archive.record("constants.pkl");
+  if (constants == nullptr) return {};
+  CAIRN_TRY(read,
+            archive.read_pickle(
+                *constants, {.whole = how.whole, .name = "CONSTANTS", .expand = how.formats.expand},
+                "constants/"));
+  return index.add(std::move(read.contents), read.places);
+}
+
 Result<FileIndex> read_archive(TorchArchive& archive, TorchIndex& index, OpenShard& file,
                                const FileReadOptions& how) {
   const std::string& path = file.file.path();
@@ -122,6 +134,7 @@ Result<FileIndex> read_archive(TorchArchive& archive, TorchIndex& index, OpenSha
     CAIRN_CHECK(exported.add_to(index, path));
     return index.finish(std::move(file));
   }
+  CAIRN_CHECK(add_constants(archive, index, how));
   CAIRN_TRY(saved, archive.read_pickle(*data, {.whole = how.whole, .expand = how.formats.expand}));
   CAIRN_CHECK(index.add(std::move(saved.contents), saved.places));
   const auto is_code = [&](const Member& member) {

@@ -124,7 +124,8 @@ Result<bool> TorchArchive::is_big_endian() const {
 }
 
 Result<TorchArchive::Saved> TorchArchive::read_pickle(const Member& data,
-                                                      format::torch::ReadOptions how) {
+                                                      format::torch::ReadOptions how,
+                                                      std::string_view folder) {
   CAIRN_TRY(bytes, read_record(data, format::limits::kPickleBytesMax));
   const auto pickle = format::pickle::decode(bytes, format::pickle::Input::Whole);
   if (!pickle)
@@ -142,7 +143,7 @@ Result<TorchArchive::Saved> TorchArchive::read_pickle(const Member& data,
       places.push_back(std::move(place));
       continue;
     }
-    name = "data/";
+    name = folder;
     name += storage.key;
     CAIRN_TRY(place, place_record(name));
     places.push_back(std::move(place));

@@ -65,12 +65,14 @@ class TorchArchive {
   // Where its bytes are: in the file where it is stored, in memory where it is deflated.
   Result<StoragePlace> place_record(const std::string& name);
 
-  // The contents of the pickle (data.pkl), and the place of each storage. Sets the bytes of `how`.
+  // The contents of the pickle, and the place of each storage, which is a record in `folder`. Sets
+  // the bytes of `how`.
   struct Saved {
     format::torch::Contents contents;
     std::vector<StoragePlace> places;
   };
-  Result<Saved> read_pickle(const Member& data, format::torch::ReadOptions how);
+  Result<Saved> read_pickle(const Member& data, format::torch::ReadOptions how,
+                            std::string_view folder = "data/");
 
   // An error about a member.
   Error error(const Member& member, Code code, const std::string& why) const;

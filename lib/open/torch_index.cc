@@ -5,6 +5,7 @@
 #include "format/checked.h"
 #include "format/dtype.h"
 #include "format/quoted.h"
+#include "format/sorted.h"
 #include "lib/open/shard_bytes.h"
 #include "lib/try.h"
 
@@ -28,6 +29,7 @@ bool is_swapped(const TensorFacts& tensor) noexcept {
 
 Result<void> TorchIndex::add(Contents contents, const std::vector<StoragePlace>& places) {
   const std::string path = file_.path() + ": ";
+  is_of_several_ |= !facts_.tensors.empty();
   for (const std::string& sentence : contents.left_out) left_out_.push_back(path + sentence);
   for (const std::string& sentence : contents.warnings) warnings_.push_back(path + sentence);
   facts_.metadata = std::move(contents.metadata);
@@ -81,6 +83,13 @@ Result<bool> TorchIndex::place(StoredTensor& stored, const std::vector<StoragePl
 Result<FileIndex> TorchIndex::finish(OpenShard file) {
   if (facts_.tensors.empty() && !left_out_.empty())
     return nothing_readable(file.file.path(), left_out_);
+  if (is_of_several_) {
+    format::sort_by_name(facts_.tensors);
+    if (const TensorFacts* const twice = format::find_twice(facts_.tensors)) {
+      return Error{Code::Corrupt, 0,
+                   file_.path() + ": two tensors are called " + format::quoted(twice->name)};
+    }
+  }
   FileIndex index{std::move(file), {}, std::move(left_out_), 1, {}, {}};
   index.warnings = std::move(warnings_);
   facts_.shards.push_back({how_.name, format::ShardKind::AnyFile, index.shard.identity});

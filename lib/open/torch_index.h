@@ -25,8 +25,8 @@ class TorchIndex {
   // What goes into memory, where storages go that have to be decoded.
   TorchMemory& memory() noexcept { return memory_; }
 
-  // Adds the tensors, whose storages lie in `places`. Errors: Corrupt: a storage is missing or too
-  // short, and the checkpoint is to be whole.
+  // Adds the tensors, whose storages lie in `places`; metadata is that of the last call. Errors:
+  // Corrupt: a storage is missing or too short, and the checkpoint is to be whole.
   Result<void> add(format::torch::Contents contents, const std::vector<StoragePlace>& places);
 
   // What is in the file beside that; a sentence.
@@ -45,6 +45,7 @@ class TorchIndex {
   const FileReadOptions& how_;
   TorchMemory memory_;
   bool big_endian_ = false;
+  bool is_of_several_ = false;  // pickles, each sorted by name
   format::IndexFacts facts_;
   std::vector<std::string> left_out_;
   std::vector<std::string> warnings_;

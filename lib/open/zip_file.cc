@@ -36,6 +36,47 @@ Result<Tail> read_tail(const os::File& file, format::FileRange range, std::uint6
   return Tail{std::move(bytes), offset, std::move(place)};
 }
 
+// Those that are stored as they are, with a CRC-32.
+Result<std::vector<zip::Member>> summed_members(const os::File& file) {
+  std::vector<zip::Member> members;
+  CAIRN_TRY(info, file.info());
+  std::array<std::byte, 4> begin{};
+  CAIRN_TRY(count, file.read_some_at(0, begin));
+  if (!format::as_text(std::span(begin).first(count)).starts_with("PK\x03\x04")) return members;
+  CAIRN_TRY(all, read_zip_members(file, {0, info.size_bytes}));
+  members = std::move(all);
+  std::erase_if(members, [](const zip::Member& member) {
+    return member.method != zip::kStored || member.encrypted || member.crc32 == 0;
+  });
+  return members;
+}
+
+Result<SummedRange> compare(const os::File& file, const zip::Member& member) {
+  CAIRN_TRY(data_offset, zip_data_offset(file, member));
+  std::uint32_t crc32 = 0;
+  CAIRN_CHECK(for_each_block(file, data_offset, member.size_bytes,
+                             [&](auto block) { crc32 = zip::crc32(block, crc32); }));
+  return SummedRange{{data_offset, member.size_bytes}, crc32 != member.crc32};
+}
+
+std::uint64_t bytes_of(std::span<const zip::Member> members) noexcept {
+  std::uint64_t bytes = 0;
+  for (const zip::Member& member : members) bytes += member.size_bytes;
+  return bytes;
+}
+
+Result<void> check(const os::File& file, std::span<const zip::Member> members,
+                   const ExecOptions& exec) {
+  const auto check_one = [&](std::size_t i) -> Result<std::uint64_t> {
+    CAIRN_TRY(compared, compare(file, members[i]));
+    if (!compared.damaged) return members[i].size_bytes;
+    return Error{Code::Corrupt, 0,
+                 file.path() + ": member " + format::quoted(members[i].name) +
+                     ": its bytes have another CRC-32 than the archive says: it is damaged"};
+  };
+  return os::run_parallel(exec, members.size(), bytes_of(members), check_one);
+}
+
 }  // namespace
 
 Result<std::vector<zip::Member>> read_zip_members(const os::File& file, format::FileRange range) {
@@ -117,29 +158,37 @@ Result<std::uint64_t> zip_data_offset(const os::File& file, const zip::Member& m
   return head.data_offset_bytes;
 }
 
-Result<void> check_stored_members(const os::File& file, const ExecOptions& exec) {
-  CAIRN_TRY(info, file.info());
-  std::array<std::byte, 4> begin{};
-  CAIRN_TRY(count, file.read_some_at(0, begin));
-  if (!format::as_text(std::span(begin).first(count)).starts_with("PK\x03\x04")) return {};
-  CAIRN_TRY(members, read_zip_members(file, {0, info.size_bytes}));
-  std::erase_if(members, [](const zip::Member& member) {
-    return member.method != zip::kStored || member.encrypted || member.crc32 == 0;
-  });
-  std::uint64_t total_bytes = 0;
-  for (const zip::Member& member : members) total_bytes += member.size_bytes;
-  const auto check = [&](std::size_t i) -> Result<std::uint64_t> {
+Result<std::vector<SummedRange>> compare_stored_members(const os::File& file,
+                                                        const ExecOptions& exec) {
+  CAIRN_TRY(members, summed_members(file));
+  std::vector<SummedRange> ranges(members.size());
+  const auto compare_one = [&](std::size_t i) -> Result<std::uint64_t> {
     const zip::Member& member = members[i];
-    CAIRN_TRY(data_offset, zip_data_offset(file, member));
-    std::uint32_t crc32 = 0;
-    CAIRN_CHECK(for_each_block(file, data_offset, member.size_bytes,
-                               [&](auto block) { crc32 = zip::crc32(block, crc32); }));
-    if (crc32 == member.crc32) return member.size_bytes;
-    return Error{Code::Corrupt, 0,
-                 file.path() + ": member " + format::quoted(member.name) +
-                     ": its bytes have another CRC-32 than the archive says: it is damaged"};
+    const std::uint64_t all_bytes = member.end_bytes_max - member.header_offset_bytes;
+    auto compared = compare(file, member);
+    if (!compared && compared.error().code != Code::Corrupt) return std::move(compared).error();
+    // Of a header that says something else nobody knows where its bytes begin.
+    ranges[i] = compared ? *compared : SummedRange{{member.header_offset_bytes, all_bytes}, true};
+    return member.size_bytes;
   };
-  return os::run_parallel(exec, members.size(), total_bytes, check);
+  CAIRN_CHECK(os::run_parallel(exec, members.size(), bytes_of(members), compare_one));
+  return ranges;
+}
+
+Result<void> check_stored_members(const os::File& file, const ExecOptions& exec) {
+  CAIRN_TRY(members, summed_members(file));
+  return check(file, members, exec);
+}
+
+Result<void> check_stored_members(const os::File& file,
+                                  std::span<const std::uint64_t> offsets_bytes,
+                                  const ExecOptions& exec) {
+  CAIRN_TRY(members, summed_members(file));
+  std::erase_if(members, [&](const zip::Member& member) {
+    const auto first = std::ranges::lower_bound(offsets_bytes, member.header_offset_bytes);
+    return first == offsets_bytes.end() || *first >= member.end_bytes_max;
+  });
+  return check(file, members, exec);
 }
 
 InflatedMember::InflatedMember(const os::File& file, const zip::Member& member,

@@ -13,6 +13,7 @@
 #include "format/zip/archive.h"
 #include "format/zip/inflate.h"
 #include "lib/os/file.h"
+#include "lib/read/open_checkpoint.h"
 
 namespace cairn::internal {
 
@@ -61,8 +62,17 @@ Result<std::uint64_t> zip_data_offset(const os::File& file, const format::zip::M
 
 // Compares the stored bytes of each member that is not compressed with its CRC-32; a CRC-32 of 0 is
 // that of a writer that computes none, as PyTorch can be told. Nothing is compared in a file that
-// does not begin as an archive. Errors: Io; Corrupt: another CRC-32; those of read_zip_members().
+// does not begin as an archive. Errors: Io; those of read_zip_members().
+Result<std::vector<SummedRange>> compare_stored_members(const os::File& file,
+                                                        const ExecOptions& exec);
+
+// The same. Errors: Corrupt, with the member's name: another CRC-32.
 Result<void> check_stored_members(const os::File& file, const ExecOptions& exec);
+
+// Of the members in which one of these bytes of the file lies; `offsets_bytes` ascend.
+Result<void> check_stored_members(const os::File& file,
+                                  std::span<const std::uint64_t> offsets_bytes,
+                                  const ExecOptions& exec);
 
 // A deflated member from its start to its end. Neither the file nor the member may go before.
 class InflatedMember {

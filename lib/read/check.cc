@@ -242,6 +242,60 @@ Result<void> check_decoded(const OpenCheckpoint& checkpoint,
   return {};
 }
 
+Piece piece_of(std::uint32_t shard, format::FileRange range) {
+  Piece piece;
+  piece.shard = shard;
+  piece.offset_bytes = range.offset_bytes;
+  piece.size_bytes = range.size_bytes;
+  return piece;
+}
+
+// Tensors without a sum in the index, some of whose bytes have another sum than the file says;
+// where there is none, the range itself.
+void append_damage_of_range(const format::IndexView& index, const Piece& range,
+                            std::vector<Damage>& damage) {
+  const std::size_t before = damage.size();
+  const auto append = [&](std::string_view name, const format::Span& span) {
+    const bool inside = span.shard == range.shard && span.offset_bytes >= range.offset_bytes &&
+                        span.offset_bytes < range.offset_bytes + range.size_bytes;
+    if (!inside || span.crc32c || span.size_bytes == 0) return;
+    damage.push_back({std::string(name), std::string(index.shard(span.shard).name),
+                      span.offset_bytes, span.size_bytes});
+  };
+  for (std::size_t i = 0; i < index.tensor_count(); ++i) {
+    const auto tensor = index.tensor(i);
+    if (!tensor.partitioned()) append(tensor.name, tensor.span);
+    for (std::uint32_t slice = tensor.slices_begin; slice < tensor.slices_end; ++slice)
+      append(tensor.name, index.slice(slice).span);
+  }
+  if (damage.size() != before) return;
+  damage.push_back(
+      {"", std::string(index.shard(range.shard).name), range.offset_bytes, range.size_bytes});
+}
+
+// What the index has no sums of, and the files have.
+Result<void> compare_own_sums(const OpenCheckpoint& checkpoint, CompareOwnSums compare,
+                              const ExecOptions& exec, Verification& seen) {
+  const auto& index = checkpoint.index();
+  CAIRN_TRY(summed, all_pieces(checkpoint));
+  const std::uint64_t unsummed_before = unsummed_bytes(index, summed);
+  std::vector<Damage> damage;
+  for (std::uint32_t shard = 0; shard < index.shard_count(); ++shard) {
+    if (checkpoint.shards().is_decoded(shard)) continue;
+    CAIRN_TRY(ranges, compare(checkpoint.shards().file(shard), exec));
+    for (const SummedRange& one : ranges) {
+      summed.push_back(piece_of(shard, one.range));
+      if (one.damaged) append_damage_of_range(index, summed.back(), damage);
+    }
+  }
+  std::ranges::sort(summed, {}, &Piece::place);
+  const std::uint64_t compared_bytes = unsummed_before - unsummed_bytes(index, summed);
+  seen.bytes_checked += compared_bytes;
+  seen.unchecked_bytes -= compared_bytes;
+  seen.damage.insert(seen.damage.begin(), damage.begin(), damage.end());
+  return {};
+}
+
 }  // namespace
 
 Error OpenCheckpoint::damaged(std::size_t position, const format::Span& span,
@@ -260,7 +314,11 @@ Error OpenCheckpoint::damaged(std::size_t position, const format::Span& span,
 
 Result<Verification> OpenCheckpoint::verify(const ExecOptions& exec) const {
   ScanPlan plan(*this);
-  return check_by(plan, access() == Access::Copy ? ByteSource::Memory : ByteSource::File, exec);
+  CAIRN_TRY(seen,
+            check_by(plan, access() == Access::Copy ? ByteSource::Memory : ByteSource::File, exec));
+  if (seen.unchecked_bytes != 0 && parts_.compare_own_sums != nullptr)
+    CAIRN_CHECK(compare_own_sums(*this, parts_.compare_own_sums, exec, seen));
+  return seen;
 }
 
 Result<Verification> OpenCheckpoint::check_by(ScanPlan& plan, ByteSource source,

@@ -36,6 +36,14 @@ struct Origin {
   std::array<std::optional<File>, 2> indexes;  // P.index, P.cairn; nothing: there was none
 };
 
+// Bytes of a file that have a sum of its own, as the members of an archive have a CRC-32.
+struct SummedRange {
+  format::FileRange range;
+  bool damaged = false;  // the sum is another one
+};
+// Reads and compares all of them in a file. Errors: Io; Corrupt: nobody can tell where they are.
+using CompareOwnSums = Result<std::vector<SummedRange>> (*)(const os::File&, const ExecOptions&);
+
 // What lib/open passes to OpenCheckpoint::make(). Everything in it has been checked, except the
 // bytes of the tensors.
 struct Parts {
@@ -49,6 +57,7 @@ struct Parts {
   std::shared_ptr<DecodedMembers> decoded_members;  // decodes them on use; nullptr: all are there
   bool recorded = false;  // the index is FILE.cairn, which an import wrote beside a foreign file
   std::string left_out;   // what the file has and the index has not, a sentence; else empty
+  CompareOwnSums compare_own_sums = nullptr;  // of the shards; nullptr: they have none
   bool bytes_doubtful = false;  // check tensors before their first use even with Verify::None
   bool index_only = false;      // no shard is open: `shards` is empty
   Origin origin;

@@ -88,7 +88,7 @@ class NumpyFiles(Out):
 
     def test_a_flipped_bit_in_an_archive_is_found(self):
         self.cairn("convert", "s.safetensors", "w", "--to", "npz", exit=YES)
-        self.assertIn("unchecked", self.cairn("verify", "w.npz", exit=YES).text)
+        self.assertIn("whole", self.cairn("verify", "w.npz", exit=YES).text)
         self.cairn("import", "w.npz", exit=YES)
         self.assertIn("whole", self.cairn("verify", "w.npz", exit=YES).text)
         path = self.dir / "w.npz"
@@ -105,6 +105,29 @@ class NumpyFiles(Out):
             if len(npy) > elements_at(npy):
                 self.assertIn(name[:-4], self.cairn("verify", "w.npz", exit=NO).text)
             path.write_bytes(before)
+
+    def test_an_archives_own_sums_are_compared_without_an_import(self):
+        self.cairn("convert", "s.safetensors", "w", "--to", "npz", exit=YES)
+        path = self.dir / "w.npz"
+        path.chmod(0o644)
+        before = path.read_bytes()
+        with zipfile.ZipFile(path) as archive, zipfile.ZipFile(self.dir / "d.npz", "w", zipfile.ZIP_DEFLATED) as deflated:
+            for name in archive.namelist():
+                deflated.writestr(name, archive.read(name))
+        self.assertIn("whole", self.cairn("verify", "d.npz", exit=YES).text)
+        for name, (at, npy) in members(path).items():
+            if len(npy) == elements_at(npy):
+                continue
+            data = bytearray(before)
+            data[at + random.randrange(elements_at(npy), len(npy))] ^= 1 << random.randrange(8)
+            path.write_bytes(data)
+            text = self.cairn("verify", "w.npz", exit=NO).text
+            self.assertRegex(text, f"tensor '{name[:-4]}' is damaged: .* of w.npz are in a member of the archive whose CRC-32")
+            (report,) = self.cairn("verify", "w.npz", "--json", exit=NO).json["checkpoints"]
+            self.assertEqual([d["tensor"] for d in report["damage"]], [name[:-4]])
+            self.assertEqual((report["whole"], report["unchecked_bytes"], report["damage"][0]["stored"]), (False, 0, None))
+            refused = self.cairn("convert", "w.npz", "x", "--to", "safetensors", exit=FAILED)
+            self.assertIn(f'member "{name}": its bytes have another CRC-32', refused.err)
 
     def test_one_tensor_is_an_npy_file(self):
         refused = self.cairn("convert", "s.safetensors", "x", "--to", "npy", exit=FAILED)

@@ -100,15 +100,16 @@ class ReadsTorch(Case):
             self.assertEqual(metadata[name] if isinstance(leaf, str) else json.loads(metadata[name]), leaf)
 
     def test_archives_of_every_protocol(self):
-        for protocol in (2, 3, 4, 5):
+        for protocol in (1, 2, 3, 4, 5):
             value = self.checkpoint()
             torch.save(value, self.path("m.pt"), pickle_protocol=protocol)
             self.assert_read(self.path("m.pt"), value)
 
     def test_files_of_before_the_archives(self):
-        value = self.checkpoint()
-        torch.save(value, self.path("m.pth"), _use_new_zipfile_serialization=False)
-        self.assert_read(self.path("m.pth"), value)
+        for protocol in (1, 2, 3, 4, 5):
+            value = self.checkpoint()
+            torch.save(value, self.path("m.pth"), pickle_protocol=protocol, _use_new_zipfile_serialization=False)
+            self.assert_read(self.path("m.pth"), value)
 
     def test_archives_that_were_packed_again(self):
         value = self.checkpoint()
@@ -163,3 +164,10 @@ class ReadsTorch(Case):
         torch.jit.save(torch.jit.trace(net, torch.zeros(1, 3)), self.path("m.pt"))
         for name, tensor in net.state_dict().items():
             self.assertEqual(cairn("cat", self.path("m.pt"), name, "--raw"), bytes_of(tensor))
+
+    def test_frozen_torchscript(self):
+        net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2)).eval()
+        torch.jit.save(torch.jit.freeze(torch.jit.script(net)), self.path("m.pt"))
+        names = [tensor["name"] for tensor in cairn_json("ls", self.path("m.pt"))["tensors"]]
+        values = [cairn("cat", self.path("m.pt"), name, "--raw") for name in names]
+        self.assertEqual(sorted(values), sorted(bytes_of(tensor) for tensor in net.state_dict().values()))

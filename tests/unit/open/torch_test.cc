@@ -27,6 +27,7 @@ using test::archive;
 using test::Files;
 using test::golden;
 using test::has;
+using test::number;
 using test::read_file;
 using test::refusal;
 using test::Sandbox;
@@ -425,6 +426,52 @@ TEST_CASE("exported programs have their weights and constants, which JSON descri
   CHECK(has(refusal(write(R"("w": 5)")), "nothing says which record"));
   CHECK(has(refusal(write(R"("w" 5)")), "no JSON"));
   CHECK(has(refusal(write(R"("c": )" + entry("weight_0", "", ""))), "two tensors are called"));
+}
+
+TEST_CASE("tensors that TorchScript's code uses are read, and may be all there are") {
+  Sandbox box;
+  const std::string object = "\x80\2c__torch__\nNet\n)\x81}b.";
+  const std::string constants =
+      "\x80\2(" + number(7) + tensor({.shape = {2, 2}, .strides = {2, 1}}) + "t.";
+  write_file(box / "m.pt", archive({{"data.pkl", object},
+                                    {"code/net.py", ""},
+                                    {"constants/0", "0123456789abcdef"},
+                                    {"constants.pkl", constants}}));
+  const auto checkpoint = Checkpoint::open(box / "m.pt");
+  REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+  CHECK(checkpoint->tensor_count() == 1);
+  CHECK(checkpoint->metadata().empty());
+  CHECK(test::value_of(*checkpoint->tensor("CONSTANTS.1"))->bytes == "0123456789abcdef");
+
+  // An attribute of that name.
+  const std::string list = "\x80\2}" + text("CONSTANTS") + "]" + number(7) + "a" +
+                           tensor({.shape = {4}, .strides = {1}}) + "as.";
+  write_file(box / "twice.pt", archive({{"data.pkl", list},
+                                        {"data/0", "0123456789abcdef"},
+                                        {"constants/0", "0123456789abcdef"},
+                                        {"constants.pkl", constants}}));
+  CHECK(has(refusal(Checkpoint::open(box / "twice.pt")), "two tensors are called \"CONSTANTS.1\""));
+}
+
+TEST_CASE("a file of before the archives is known, whatever the protocol of its pickles") {
+  Sandbox box;
+  const std::string whole = read_file(golden("pytorch") / "legacy.pt");
+  const std::string number = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."s;
+  REQUIRE(whole.starts_with("\x80\2" + number));
+  write_file(box / "m.pt", whole);
+  const auto expected = test::values_at(box / "m.pt");
+  REQUIRE(expected);
+  const std::string frame = "\x95\x0d\0\0\0\0\0\0\0"s;
+  for (const std::string& first : {"L119547037146038801333356L\n."s, "\x80\3" + number,
+                                   "\x80\4" + frame + number, "\x80\5" + frame + number}) {
+    INFO(first);
+    for (const char* const name : {"m.pt", "m"}) {
+      write_file(box / name, first + whole.substr(number.size() + 2));
+      const auto values = test::values_at(box / name);
+      REQUIRE_MESSAGE(values, refusal(values));
+      CHECK(*values == *expected);
+    }
+  }
 }
 
 // ---- Damage -------------------------------------------------------------------------------------
