@@ -316,8 +316,11 @@ Result<Verification> OpenCheckpoint::verify(const ExecOptions& exec) const {
   ScanPlan plan(*this);
   CAIRN_TRY(seen,
             check_by(plan, access() == Access::Copy ? ByteSource::Memory : ByteSource::File, exec));
-  if (seen.unchecked_bytes != 0 && parts_.compare_own_sums != nullptr)
-    CAIRN_CHECK(compare_own_sums(*this, parts_.compare_own_sums, exec, seen));
+  if (seen.unchecked_bytes == 0 || parts_.compare_own_sums == nullptr) return seen;
+  const std::size_t known = seen.damage.size();
+  CAIRN_CHECK(compare_own_sums(*this, parts_.compare_own_sums, exec, seen));
+  for (const Damage& damage : std::span(seen.damage).first(seen.damage.size() - known))
+    tell({EventKind::Damaged, parts_.prefix.native(), {}, damage.tensor, damage.size_bytes});
   return seen;
 }
 

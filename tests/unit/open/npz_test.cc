@@ -327,6 +327,29 @@ TEST_CASE("flipped and cut archives are refused, or are of the same names, or of
   CHECK(damaged_count > 0);
 }
 
+TEST_CASE("verify compares a stored member with its CRC-32, and tells of the damage") {
+  Sandbox box;
+  const auto data = npy_of("<f4", "(6,)", false, kSix);
+  std::string file = zip_of({{.name = "v.npy", .data = data}, {.name = "w.npy", .data = data}});
+  file[file.rfind(kSix)] ^= 1;  // in w
+  write_file(box / "m.npz", file);
+  std::vector<std::string> told;
+  OpenOptions options;
+  options.on_event = [&told](const Event& event) {
+    if (event.kind == EventKind::Damaged) told.emplace_back(event.tensor);
+  };
+  const auto checkpoint = Checkpoint::open(box / "m.npz", options);
+  REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+  CHECK(told.empty());
+  const auto verified = checkpoint->verify();
+  REQUIRE_MESSAGE(verified, refusal(verified));
+  REQUIRE(verified->damage.size() == 1);
+  CHECK(verified->damage.front().tensor == "w");
+  CHECK(verified->damage.front().size_bytes == kSix.size());
+  CHECK(verified->unchecked_bytes == 0);
+  CHECK(told == std::vector<std::string>{"w"});
+}
+
 TEST_CASE("a small archive cannot take the memory of the machine") {
   Sandbox box;
   // 64 GiB that no disk holds: what they claim to become is more than any half of the memory.
