@@ -37,6 +37,7 @@ struct GrowingColumns {
   std::vector<fbs::BlockRecord> opaque_blocks;
   std::vector<fbs::StridedRecord> strided;
   std::vector<std::int64_t> strides;
+  bool any_other_byte_order = false;
 };
 
 // What one look over the facts tells before anything is built.
@@ -159,6 +160,7 @@ void append_tensor(GrowingColumns& columns, const TensorFacts& tensor) {
   columns.chunk_crc32cs.insert(columns.chunk_crc32cs.end(), tensor.chunk_crc32cs.begin(),
                                tensor.chunk_crc32cs.end());
   for (const SliceFacts& slice : tensor.slices) append_slice(columns, slice);
+  columns.any_other_byte_order |= tensor.other_byte_order;
   const Span& span = tensor.span;
   const auto bits = tensor.dtype == DType::Opaque
                         ? tensor.opaque_bits
@@ -307,8 +309,7 @@ std::uint64_t features_of(const IndexFacts& facts, const GrowingColumns& columns
   if (!columns.opaque_blocks.empty()) features |= kBlocksFeature;
   if (!columns.strided.empty()) features |= kStridesFeature;
   if (facts.source_index) features |= kSourceIndexFeature;
-  if (std::ranges::any_of(facts.tensors, &TensorFacts::other_byte_order))
-    features |= kByteOrderFeature;
+  if (columns.any_other_byte_order) features |= kByteOrderFeature;
   const auto any_file = [](const ShardFacts& shard) { return shard.kind == ShardKind::AnyFile; };
   if (std::ranges::any_of(facts.shards, any_file)) features |= kAnyFileFeature;
   return features;

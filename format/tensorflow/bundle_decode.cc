@@ -267,6 +267,7 @@ Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index) {
   BundleFacts facts{std::move(begun->header), {}, {}};
   facts.tensors.reserve(std::min(index.size() / kEntryBytesUsual, kReservedMax));
   bool partitioned = false;
+  bool any_long = false;                    // a pass over all facts costs more than the question
   std::optional<std::uint32_t> last_shard;  // often the next one's too, which saves a look-up
   while (true) {
     const auto more = table.next();
@@ -275,6 +276,7 @@ Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index) {
     TensorFacts& tensor = facts.tensors.emplace_back();
     const auto read = read_tensor(table, facts.header, tensor);
     if (!read) return read.error();
+    any_long |= tensor.name.size() > limits::kNameBytesMax;
     if (!tensor.slices.empty()) {
       partitioned = true;
     } else if (tensor.span.shard != last_shard) {
@@ -286,6 +288,7 @@ Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index) {
     const auto gathered = gather_slices(facts.tensors);
     if (!gathered) return gathered.error();
   }
+  if (!any_long) return facts;
   for (const TensorFacts& tensor : facts.tensors) {
     if (tensor.name.size() > limits::kNameBytesMax) {
       return unsupported(0, "the name of tensor " + format::quoted(tensor.name) +

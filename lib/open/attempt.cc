@@ -76,7 +76,13 @@ bool OpenAttempt::directory_changed() const {
 bool OpenAttempt::was_replaced(os::LinkSnapshot& links, const os::File& file,
                                const os::FileInfo& info) const {
   const std::filesystem::path path = file.path();
-  const auto now = links.look(within_ == nullptr ? path : path.filename());
+  // What was opened without a link needs no snapshot of them: one look finds it, or another file.
+  const auto look = [&]() -> Result<std::optional<os::FileInfo>> {
+    if (file.through_link()) return links.look(within_ == nullptr ? path : path.filename());
+    return within_ == nullptr ? os::look(path)
+                              : within_->look_from(path.filename(), os::Links::Follow);
+  };
+  const auto now = look();
   return !now || !*now || !is_unchanged(**now, info);
 }
 
