@@ -34,14 +34,13 @@ Result<Parts> load_opened(os::File file, const os::FileInfo& info,
   if (found == nullptr)
     return Error{Code::Unsupported, 0, name.string() + ": is " + describe(base, type)};
   const FileFormat& format = with_suffix_of(*found, base);
-  const std::size_t suffix_size = base.ends_with(format.suffix) ? format.suffix.size() : 0;
   CAIRN_TRY(read,
             format.read({std::move(file), identity_of(info)}, {base, true, nullptr, formats}));
   if (read.part_count != 1)
     return needs_others(name.string(), "is one of several files of a model");
   OpenAttempt attempt;
-  return assemble_file(std::move(read), format,
-                       name.parent_path() / base.substr(0, base.size() - suffix_size), attempt);
+  return assemble_file(std::move(read), format, name.parent_path() / stem_of(format, base),
+                       attempt);
 }
 
 Result<Checkpoint> open_in(const os::Directory& directory, const std::string& name,

@@ -56,6 +56,11 @@ const FileFormat& with_suffix_of(const FileFormat& format, std::string_view file
   return found == kFileFormats.end() ? format : *found;
 }
 
+std::string stem_of(const FileFormat& format, std::string_view file_name) {
+  if (file_name.ends_with(format.suffix)) file_name.remove_suffix(format.suffix.size());
+  return std::string(file_name);
+}
+
 bool is_named_as_file(std::string_view file_name) noexcept {
   return named_as(file_name) != nullptr;
 }

@@ -54,6 +54,9 @@ const FileFormat* file_format(FileType type, std::string_view file_name) noexcep
 // The row of the same type whose suffix the file name has; if there is none, `format`.
 const FileFormat& with_suffix_of(const FileFormat& format, std::string_view file_name) noexcept;
 
+// The file's name without the suffix of the format, if it has it.
+std::string stem_of(const FileFormat& format, std::string_view file_name);
+
 // Whether the name has the suffix of one of the formats.
 bool is_named_as_file(std::string_view file_name) noexcept;
 

@@ -289,8 +289,7 @@ bool belongs_to_saved_model(const os::Directory& directory, std::string_view nam
 Location at_format(const path& file_path, os::Directory directory, const std::string& name,
                    const FileFormat& of_type) {
   const FileFormat& format = with_suffix_of(of_type, name);
-  const std::size_t suffix_size = name.ends_with(format.suffix) ? format.suffix.size() : 0;
-  path prefix = file_path.parent_path() / name.substr(0, name.size() - suffix_size);
+  path prefix = file_path.parent_path() / stem_of(format, name);
   Location location{Kind::File, std::move(directory), name, std::move(prefix), {}, {}};
   location.file_format = &format;
   return location;

@@ -1,7 +1,6 @@
 // Restoring into memory of the caller's own.
 
 #include <doctest/doctest.h>
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -14,19 +13,20 @@
 #include "cairn/restore.h"
 #include "lib/read/io_method.h"
 #include "tests/unit/golden.h"
+#include "tests/unit/open/restore_samples.h"
 #include "tests/unit/scratch.h"
 
 namespace cairn {
 namespace {
 
+using test::contents;
 using test::golden;
+using test::has_direct_reads;
+using test::kShard;
 using test::raw;
 using test::refusal;
 using test::Scratch;
-using test::text;
 using test::write_checkpoint;
-
-constexpr const char* kShard = "p.data-00000-of-00002";
 
 // Memory that begins `skew_bytes` behind a page, filled with what is no zero.
 class Arena {
@@ -70,18 +70,6 @@ RestoreOptions into(Arena& arena, std::optional<IoMethod> method = std::nullopt)
   options.method = method;
   options.memory = [&arena](std::uint64_t size_bytes) { return arena.give(size_bytes); };
   return options;
-}
-
-bool has_direct_reads(const std::filesystem::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
-  if (fd >= 0) ::close(fd);
-  return fd >= 0;
-}
-
-std::vector<test::Content> contents() {
-  return {raw("big", DType::Float32, {3, 1'000'000}), raw("byte", DType::Uint8, {1}),
-          raw("empty", DType::Float32, {0}), raw("odd", DType::Uint8, {5'000'003}),
-          text("words", {2}, {"one", "two"})};
 }
 
 TEST_CASE("a checkpoint is restored into the caller's memory, and views lead there") {

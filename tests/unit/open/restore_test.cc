@@ -4,7 +4,6 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <fstream>
 #include <numeric>
@@ -14,39 +13,27 @@
 #include "lib/os/mapping.h"
 #include "lib/read/io_method.h"
 #include "tests/unit/golden.h"
+#include "tests/unit/open/restore_samples.h"
 #include "tests/unit/scratch.h"
 
 namespace cairn {
 namespace {
 
+using test::contents;
 using test::golden;
-using test::raw;
+using test::has_direct_reads;
+using test::kShard;
 using test::refusal;
 using test::Scratch;
-using test::text;
 using test::write_checkpoint;
 
 constexpr IoMethod kWays[]{IoMethod::Map, IoMethod::Populate, IoMethod::Read, IoMethod::Direct};
-constexpr const char* kShard = "p.data-00000-of-00002";
 
 RestoreOptions by(IoMethod method, Verify verify = Verify::Full) {
   RestoreOptions options;
   options.method = method;
   options.verify = verify;
   return options;
-}
-
-// Whether the file system of the tests has reads past the page cache.
-bool has_direct_reads(const std::filesystem::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
-  if (fd >= 0) ::close(fd);
-  return fd >= 0;
-}
-
-std::vector<test::Content> contents() {
-  return {raw("big", DType::Float32, {3, 1'000'000}), raw("byte", DType::Uint8, {1}),
-          raw("empty", DType::Float32, {0}), raw("odd", DType::Uint8, {5'000'003}),
-          text("words", {2}, {"one", "two"})};
 }
 
 TEST_CASE("every way restores every tensor, checked or not") {
