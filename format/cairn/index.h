@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,6 +14,7 @@
 
 #include "format/decode_error.h"
 #include "format/facts.h"
+#include "format/plain_tensors.h"
 
 namespace cairn::format {
 
@@ -23,11 +25,14 @@ inline constexpr std::uint32_t kIndexVersion = 1;
 // index.
 Decoded<std::vector<std::byte>> encode_index(const IndexFacts& facts);
 
-// The same bytes together with a view over them, for which nothing is checked twice.
+// The same index for use in this process: in memory, without the digest that guards a file, and not
+// checked twice. `plain`: its tensors, sorted by name, in place of facts.tensors, which are none;
+// they become a part of it where they lie.
 struct BuiltIndex;
-Decoded<BuiltIndex> build_index(const IndexFacts& facts);
+Decoded<BuiltIndex> build_index(const IndexFacts& facts,
+                                std::optional<PlainTensors> plain = std::nullopt);
 
-// A view over the bytes of a valid index; they must stay where they are, 8-byte aligned.
+// A view over a valid index; its bytes must stay where they are, 8-byte aligned.
 class IndexView {
  public:
   // One tensor, as views into the index.
@@ -110,15 +115,23 @@ class IndexView {
   IndexFacts facts() const;
 
  private:
-  friend Decoded<BuiltIndex> build_index(const IndexFacts& facts);
-  explicit IndexView(const void* root) noexcept : root_(root) {}
+  friend Decoded<BuiltIndex> build_index(const IndexFacts& facts,
+                                         std::optional<PlainTensors> plain);
+  explicit IndexView(const void* root) noexcept;
+  IndexView(const void* root, const PlainTensors& plain) noexcept
+      : root_(root), records_(plain.records()), names_(plain.names()), dims_(plain.dims()) {}
+
   const void* root_;  // the FlatBuffers table; its type stays in the .cc files
+  // What every tensor has: in the table's columns, or in an index in memory beside them. All others
+  // are looked for where they are asked for.
+  std::span<const TensorRecord> records_;
+  std::string_view names_;
+  std::span<const std::int64_t> dims_;
 };
 
-// An index made in memory: a file's bytes, and the view over them. The view follows a move of the
-// bytes, not a copy.
+// An index made in memory, and the view over it.
 struct BuiltIndex {
-  std::vector<std::byte> bytes;
+  std::shared_ptr<const void> memory;
   IndexView view;
 };
 

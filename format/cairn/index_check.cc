@@ -56,8 +56,8 @@ struct Subject {
 
 class Check {
  public:
-  Check(const fbs::Index& root, std::span<const std::byte> file) noexcept
-      : root_(root), columns_(root), rare_(root), file_(file) {}
+  Check(const fbs::Index& root, const Columns& columns, std::span<const std::byte> file) noexcept
+      : root_(root), columns_(columns), rare_(root), file_(file) {}
 
   Decoded<void> run() {
     if (root_.source_index() != nullptr) features_ |= kSourceIndexFeature;
@@ -577,8 +577,9 @@ bool Check::columns_end() {
 
 }  // namespace
 
-Decoded<void> check_meaning(const fbs::Index& root, std::span<const std::byte> file) {
-  return Check(root, file).run();
+Decoded<void> check_meaning(const fbs::Index& root, const Columns& columns,
+                            std::span<const std::byte> file) {
+  return Check(root, columns, file).run();
 }
 
 }  // namespace cairn::format::index

@@ -158,7 +158,7 @@ Decoded<IndexView> IndexView::check_contents(std::span<const std::byte> file) {
   if (auto checked = index::check_header(file); !checked) return std::move(checked).error();
   auto root = index::verified(file.subspan(index::kHeaderBytes));
   if (!root) return std::move(root).error();
-  if (auto checked = index::check_meaning(**root, file); !checked) {
+  if (auto checked = index::check_meaning(**root, index::Columns(**root), file); !checked) {
     return std::move(checked).error();
   }
   return IndexView(*root);

@@ -42,7 +42,7 @@ struct GrowingColumns {
 
 // What one look over the facts tells before anything is built.
 struct Amounts {
-  std::uint64_t bytes_max = 0;
+  std::uint64_t bytes_max = 0;  // of the file
   std::size_t names_bytes = 0;
   std::size_t dims = 0;
   bool any_content_hash = false;
@@ -96,9 +96,15 @@ Decoded<void> count_dtype(const TensorFacts& tensor, Amounts& amounts) {
                           name(tensor.dtype), ", but also the name of an opaque dtype"));
 }
 
+Decoded<void> check_size(std::uint64_t bytes_max) {
+  if (bytes_max <= limits::kIndexBytesMax) return {};
+  return invalid(sentence("the index would need up to ", bytes_max,
+                          " bytes, more than the limit of ", limits::kIndexBytesMax));
+}
+
 Decoded<Amounts> measure(const IndexFacts& facts) {
   Amounts amounts;
-  amounts.bytes_max = checkpoint_bytes_max(facts);
+  amounts.bytes_max = kHeaderBytes + checkpoint_bytes_max(facts);
   for (const TensorFacts& tensor : facts.tensors) {
     amounts.bytes_max += tensor_bytes_max(tensor);
     amounts.names_bytes += tensor.name.size();
@@ -113,10 +119,7 @@ Decoded<Amounts> measure(const IndexFacts& facts) {
                               " dimensions"));
     }
   }
-  if (amounts.bytes_max > limits::kIndexBytesMax - kHeaderBytes) {
-    return invalid(sentence("the index would need up to ", amounts.bytes_max,
-                            " bytes, more than the limit of ", limits::kIndexBytesMax));
-  }
+  if (auto fits = check_size(amounts.bytes_max); !fits) return std::move(fits).error();
   if (amounts.opaque_dtypes.size() > kOpaqueDtypesMax) {
     return invalid(sentence("there are ", amounts.opaque_dtypes.size(),
                             " dtypes without a number, more than the limit of ", kOpaqueDtypesMax));
@@ -315,49 +318,96 @@ std::uint64_t features_of(const IndexFacts& facts, const GrowingColumns& columns
   return features;
 }
 
-std::vector<std::byte> with_header(std::span<const std::byte> body, std::uint64_t features) {
-  std::vector<std::byte> file;
-  file.reserve(kHeaderBytes + body.size());
-  file.resize(kHeaderBytes);
-  std::memcpy(file.data(), kMagic.data(), kMagic.size());
-  store_le(file.data() + kVersionAt, kIndexVersion);
-  store_le(file.data() + kHeaderBytesAt, kHeaderBytes);
-  store_le(file.data() + kRequiredFeaturesAt, features);
-  store_le(file.data() + kBodyBytesAt, std::uint64_t{body.size()});
-  file.insert(file.end(), body.begin(), body.end());
-  const Digest128 digest = file_digest(file);
-  std::ranges::copy(digest.bytes, file.begin() + kDigestAt);
-  return file;
+// In front of the body, which then is a file, but for the digest.
+void push_header(FlatBufferBuilder& builder, std::uint64_t features) {
+  std::array<std::byte, kHeaderBytes> header{};
+  std::memcpy(header.data(), kMagic.data(), kMagic.size());
+  store_le(header.data() + kVersionAt, kIndexVersion);
+  store_le(header.data() + kHeaderBytesAt, kHeaderBytes);
+  store_le(header.data() + kRequiredFeaturesAt, features);
+  store_le(header.data() + kBodyBytesAt, std::uint64_t{builder.GetSize()});
+  builder.PushBytes(reinterpret_cast<const std::uint8_t*>(header.data()), header.size());
 }
 
-}  // namespace
-
-Decoded<std::vector<std::byte>> encode_unchecked(const IndexFacts& facts) {
+Decoded<flatbuffers::DetachedBuffer> without_digest(const IndexFacts& facts) {
   auto amounts = measure(facts);
   if (!amounts) return std::move(amounts).error();
   FlatBufferBuilder builder(amounts->bytes_max);
   const GrowingColumns columns = columns_of(facts, *amounts);
   build(builder, facts, columns);
-  return with_header(std::as_bytes(std::span(builder.GetBufferPointer(), builder.GetSize())),
-                     features_of(facts, columns));
+  push_header(builder, features_of(facts, columns));
+  return builder.Release();
+}
+
+std::span<const std::byte> bytes_of(const flatbuffers::DetachedBuffer& buffer) noexcept {
+  return std::as_bytes(std::span(buffer.data(), buffer.size()));
+}
+
+const fbs::Index& root_of(std::span<const std::byte> file) noexcept {
+  return *fbs::GetIndex(file.data() + kHeaderBytes);
+}
+
+std::vector<std::byte> with_digest(std::span<const std::byte> file) {
+  std::vector<std::byte> bytes(file.begin(), file.end());
+  const Digest128 digest = file_digest(bytes);
+  std::ranges::copy(digest.bytes, bytes.begin() + kDigestAt);
+  return bytes;
+}
+
+// What decode refuses is refused here by the same code, run over the bytes that were just made.
+// Their structure is this file's own work; only what the facts say can be wrong.
+Decoded<void> check_facts(std::span<const std::byte> file, const Columns& columns) {
+  if (auto checked = check_meaning(root_of(file), columns, file); !checked)
+    return invalid(checked.error().what);
+  return {};
+}
+
+// What an index in memory lies in.
+struct IndexMemory {
+  flatbuffers::DetachedBuffer file;
+  std::optional<PlainTensors> plain;
+};
+
+Decoded<void> check_plain(const IndexFacts& facts, const PlainTensors& plain) {
+  return check_size(kHeaderBytes + checkpoint_bytes_max(facts) +
+                    sizeof(TensorRecord) * plain.size() + plain.names().size() +
+                    8 * plain.dims().size());
+}
+
+}  // namespace
+
+Decoded<std::vector<std::byte>> encode_unchecked(const IndexFacts& facts) {
+  const auto built = without_digest(facts);
+  if (!built) return built.error();
+  return with_digest(bytes_of(*built));
 }
 
 }  // namespace index
 
-// What decode refuses is refused here by the same code, run over the bytes that were just made.
-// Their digest and structure are this file's own work; only what the facts say can be wrong.
-Decoded<BuiltIndex> build_index(const IndexFacts& facts) {
-  auto file = index::encode_unchecked(facts);
-  if (!file) return std::move(file).error();
-  const fbs::Index& root = *fbs::GetIndex(file->data() + index::kHeaderBytes);
-  if (auto checked = index::check_meaning(root, *file); !checked) {
-    return index::invalid(checked.error().what);
+Decoded<BuiltIndex> build_index(const IndexFacts& facts, std::optional<PlainTensors> plain) {
+  if (plain) {
+    if (auto fits = index::check_plain(facts, *plain); !fits) return std::move(fits).error();
   }
-  return BuiltIndex{*std::move(file), IndexView(&root)};
+  auto built = index::without_digest(facts);
+  if (!built) return std::move(built).error();
+  auto kept = std::make_shared<const index::IndexMemory>(
+      index::IndexMemory{*std::move(built), std::move(plain)});
+  const std::span<const std::byte> file = index::bytes_of(kept->file);
+  const fbs::Index& root = index::root_of(file);
+  const index::Columns columns =
+      kept->plain ? index::Columns(root, *kept->plain) : index::Columns(root);
+  if (auto checked = index::check_facts(file, columns); !checked) return std::move(checked).error();
+  const IndexView view = kept->plain ? IndexView(&root, *kept->plain) : IndexView(&root);
+  return BuiltIndex{std::move(kept), view};
 }
 
 Decoded<std::vector<std::byte>> encode_index(const IndexFacts& facts) {
-  return build_index(facts).transform([](BuiltIndex built) { return std::move(built.bytes); });
+  auto built = index::without_digest(facts);
+  if (!built) return std::move(built).error();
+  const std::span<const std::byte> file = index::bytes_of(*built);
+  const index::Columns columns(index::root_of(file));
+  if (auto checked = index::check_facts(file, columns); !checked) return std::move(checked).error();
+  return index::with_digest(file);
 }
 
 }  // namespace cairn::format

@@ -13,6 +13,7 @@
 #include "format/decode_error.h"
 #include "format/facts.h"
 #include "format/index_generated.h"
+#include "format/plain_tensors.h"
 
 namespace cairn::format::index {
 
@@ -53,6 +54,7 @@ Digest128 file_digest(std::span<const std::byte> file);
 // What grows with the tensors, each column as it lies in the body.
 struct Columns {
   explicit Columns(const fbs::Index& root) noexcept;
+  Columns(const fbs::Index& root, const PlainTensors& plain) noexcept;
 
   std::span<const fbs::TensorRecord> tensors;
   std::string_view names;
@@ -62,6 +64,10 @@ struct Columns {
   std::span<const fbs::SliceRecord> slices;
   std::span<const fbs::ExtentRecord> extents;
 };
+
+// Two types of the same bytes.
+std::span<const fbs::TensorRecord> as_stored(std::span<const TensorRecord> records) noexcept;
+std::span<const TensorRecord> as_plain(std::span<const fbs::TensorRecord> records) noexcept;
 
 // The same of what few indexes have: looked for only where it is asked for.
 struct RareColumns {
@@ -122,8 +128,10 @@ Decoded<void> check_strides(const Columns& columns, const RareColumns& rare,
                             std::span<const std::byte> file);
 
 // Whether a body that FlatBuffers' verifier accepted means something: every rule of FORMAT.md that
-// a schema cannot say. `file` holds the body; offsets in a DecodeError count from its start.
-Decoded<void> check_meaning(const fbs::Index& root, std::span<const std::byte> file);
+// a schema cannot say. `file` holds the body; offsets in a DecodeError count from its start, those
+// of columns that lie elsewhere mean nothing.
+Decoded<void> check_meaning(const fbs::Index& root, const Columns& columns,
+                            std::span<const std::byte> file);
 
 // The file's bytes for facts that may break the rules: what encode_index starts with, and how tests
 // break them. Errors: Invalid (too many for one index, or nothing that an index has a place for).

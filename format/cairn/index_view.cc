@@ -27,6 +27,19 @@ std::span<const T> span_of(const flatbuffers::Vector<const T*>* column) noexcept
 
 }  // namespace
 
+std::span<const fbs::TensorRecord> as_stored(std::span<const TensorRecord> records) noexcept {
+  static_assert(sizeof(TensorRecord) == sizeof(fbs::TensorRecord));
+  static_assert(alignof(TensorRecord) == alignof(fbs::TensorRecord));
+  static_assert(std::is_standard_layout_v<TensorRecord>);
+  static_assert(offsetof(TensorRecord, name_end) == 24 && offsetof(TensorRecord, dtype) == 40 &&
+                offsetof(TensorRecord, flags) == 45);
+  return {reinterpret_cast<const fbs::TensorRecord*>(records.data()), records.size()};
+}
+
+std::span<const TensorRecord> as_plain(std::span<const fbs::TensorRecord> records) noexcept {
+  return {reinterpret_cast<const TensorRecord*>(records.data()), records.size()};
+}
+
 Columns::Columns(const fbs::Index& root) noexcept
     : tensors(span_of(root.tensors())),
       names(as_text(std::as_bytes(span_of(root.names())))),
@@ -35,6 +48,12 @@ Columns::Columns(const fbs::Index& root) noexcept
       content_hashes(span_of(root.content_hashes())),
       slices(span_of(root.slices())),
       extents(span_of(root.extents())) {}
+
+Columns::Columns(const fbs::Index& root, const PlainTensors& plain) noexcept : Columns(root) {
+  tensors = as_stored(plain.records());
+  names = plain.names();
+  dims = plain.dims();
+}
 
 RareColumns::RareColumns(const fbs::Index& root) noexcept
     : opaque_blocks(span_of(root.opaque_blocks())),
@@ -72,16 +91,10 @@ DType dtype_of_record(const fbs::TensorRecord& record) noexcept {
   return record.dtype() < index::kFirstOpaque ? static_cast<DType>(record.dtype()) : DType::Opaque;
 }
 
-// What listing a checkpoint asks of every tensor looks for no column but its own: finding all takes
-// longer than the answer.
-std::span<const fbs::TensorRecord> records_of(const void* root) noexcept {
-  return index::span_of(root_of(root).tensors());
-}
-
-std::string_view name_at(const void* root, std::size_t position) noexcept {
-  const auto records = records_of(root);
-  const auto names = as_text(std::as_bytes(index::span_of(root_of(root).names())));
-  return index::part(names, index::starts_of(records, position).name, records[position].name_end());
+std::string_view name_at(std::span<const TensorRecord> records, std::string_view names,
+                         std::size_t position) noexcept {
+  const std::uint32_t begin = position == 0 ? 0 : records[position - 1].name_end;
+  return index::part(names, begin, records[position].name_end);
 }
 
 // Of the few tensors that have any.
@@ -140,6 +153,13 @@ TensorFacts tensor_facts(const IndexView& view, std::size_t position) {
 }
 
 }  // namespace
+
+IndexView::IndexView(const void* root) noexcept : root_(root) {
+  const Columns columns(root_of(root));
+  records_ = index::as_plain(columns.tensors);
+  names_ = columns.names;
+  dims_ = columns.dims;
+}
 
 std::optional<std::int64_t> IndexView::step() const noexcept { return root_of(root_).step(); }
 
@@ -226,28 +246,28 @@ IndexView::Shard IndexView::shard(std::size_t position) const noexcept {
           shard.live_bytes()};
 }
 
-std::size_t IndexView::tensor_count() const noexcept { return size_of(root_of(root_).tensors()); }
+std::size_t IndexView::tensor_count() const noexcept { return records_.size(); }
 
 std::string_view IndexView::tensor_name(std::size_t position) const noexcept {
-  return name_at(root_, position);
+  return name_at(records_, names_, position);
 }
 
 DType IndexView::tensor_dtype(std::size_t position) const noexcept {
-  return dtype_of_record(records_of(root_)[position]);
+  return dtype_of_record(index::as_stored(records_)[position]);
 }
 
 std::span<const std::int64_t> IndexView::tensor_shape(std::size_t position) const noexcept {
-  const auto records = records_of(root_);
-  return index::part(index::span_of(root_of(root_).dims()),
-                     index::starts_of(records, position).dims, records[position].dims_end());
+  const std::uint32_t begin = position == 0 ? 0 : records_[position - 1].dims_end;
+  return index::part(dims_, begin, records_[position].dims_end);
 }
 
 IndexView::Tensor IndexView::tensor(std::size_t position) const noexcept {
-  const Columns columns(root_of(root_));
-  const fbs::TensorRecord& record = columns.tensors[position];
-  const index::Starts starts = index::starts_of(columns.tensors, position);
+  const Columns columns(root_of(root_));  // but for what every tensor has
+  const std::span<const fbs::TensorRecord> records = index::as_stored(records_);
+  const fbs::TensorRecord& record = records[position];
+  const index::Starts starts = index::starts_of(records, position);
   Tensor tensor;
-  tensor.name = index::part(columns.names, starts.name, record.name_end());
+  tensor.name = index::part(names_, starts.name, record.name_end());
   tensor.dtype = dtype_of_record(record);
   if (tensor.dtype == DType::Opaque) {
     const std::uint32_t opaque = record.dtype() - index::kFirstOpaque;
@@ -261,7 +281,7 @@ IndexView::Tensor IndexView::tensor(std::size_t position) const noexcept {
   tensor.strides = strides_of(root_of(root_), position);
   tensor.element_bits = record.bits();
   tensor.encoding = static_cast<Encoding>(record.encoding());
-  tensor.shape = index::part(columns.dims, starts.dims, record.dims_end());
+  tensor.shape = index::part(dims_, starts.dims, record.dims_end());
   tensor.span = span_of_record(record);
   tensor.chunk_crc32cs = index::part(columns.chunk_crc32cs, starts.chunks, record.chunks_end());
   tensor.chunks_begin = starts.chunks;
@@ -298,7 +318,7 @@ std::size_t IndexView::lower_bound(std::string_view name) const noexcept {
   std::size_t end = tensor_count();
   while (begin < end) {
     const std::size_t middle = begin + (end - begin) / 2;
-    if (name_at(root_, middle) < name) {
+    if (name_at(records_, names_, middle) < name) {
       begin = middle + 1;
     } else {
       end = middle;

@@ -235,17 +235,24 @@ Decoded<void> check_ends(std::string_view json) {
                           " NUL bytes after its JSON, where only spaces are allowed"));
 }
 
+bool has_escape(char letter) noexcept {
+  return static_cast<unsigned char>(letter) < 0x20 || letter == '"' || letter == '\\';
+}
+
 void append_json(std::string& out, std::string_view text) {
   out += '"';
-  for (const char character : text) {
-    const auto byte = static_cast<unsigned char>(character);
-    if (byte < 0x20) {
-      out += "\\u00";
-      append_hex(out, byte);
-      continue;
-    }
-    if (character == '"' || character == '\\') out += '\\';
-    out += character;
+  while (true) {
+    const auto* const escaped = std::ranges::find_if(text, has_escape);
+    const auto plain = static_cast<std::size_t>(escaped - text.begin());
+    out += text.substr(0, plain);
+    if (plain == text.size()) break;
+    const char letter = text[plain];
+    out += letter == '"' || letter == '\\' ? "\\" : "\\u00";
+    if (letter == '"' || letter == '\\')
+      out += letter;
+    else
+      append_hex(out, static_cast<unsigned char>(letter));
+    text.remove_prefix(plain + 1);
   }
   out += '"';
 }

@@ -32,17 +32,19 @@ constexpr std::int32_t kVersion = 1;  // of the bundles that this reader knows
 // whose key shares its front with the one before takes 25 bytes and more.
 constexpr std::size_t kEntryBytesUsual = 24;
 constexpr std::size_t kReservedMax = 1u << 18;
+constexpr std::size_t kReservedNamesMax = 1u << 24;
 
-// A tensor whose entry lies in the block at `at`.
+// A tensor, but for its name, whose entry lies in the block at `at`.
 struct Entry {
   TensorFacts& tensor;
+  std::string_view name;
   std::uint64_t at = 0;
 
   DecodeError wrong(const std::string& what) const {
-    return corrupt(at, "tensor " + format::quoted(tensor.name) + " " + what);
+    return corrupt(at, "tensor " + format::quoted(name) + " " + what);
   }
   DecodeError beyond(const std::string& what) const {
-    return unsupported(at, "tensor " + format::quoted(tensor.name) + " " + what);
+    return unsupported(at, "tensor " + format::quoted(name) + " " + what);
   }
 };
 
@@ -158,24 +160,24 @@ Decoded<void> read_slices(const Entry& entry, EntryRecord& record) {
   return {};
 }
 
-Decoded<void> read_tensor(const TableReader& table, const BundleHeader& header,
+// `record`: for what is decoded on the way, so that its memory is used again.
+Decoded<void> read_tensor(const TableReader& table, const BundleHeader& header, EntryRecord& record,
                           TensorFacts& tensor) {
-  tensor.name = table.key();
-  const Entry entry{tensor, table.block_offset()};
-  auto record = decode_entry(table.value());
-  if (!record) return entry.wrong(record.error().what);
+  const Entry entry{tensor, table.key(), table.block_offset()};
+  if (auto decoded = decode_entry(table.value(), record); !decoded)
+    return entry.wrong(decoded.error().what);
 
-  auto checked = read_dtype(entry, *record);
+  auto checked = read_dtype(entry, record);
   if (!checked) return checked.error();
-  tensor.shape = std::move(record->shape);
+  std::swap(tensor.shape, record.shape);
   if (tensor.shape.size() > limits::kRankMax) {
     return entry.beyond("has the rank " + std::to_string(tensor.shape.size()));
   }
   const auto count = element_count(tensor.shape);
   if (!count) return entry.wrong("has a negative dimension or more than 2^63 - 1 elements");
 
-  if (!record->slices.empty()) return read_slices(entry, *record);
-  checked = read_span(entry, *record, header);
+  if (!record.slices.empty()) return read_slices(entry, record);
+  checked = read_span(entry, record, header);
   return checked ? check_size(entry, *count) : checked;
 }
 
@@ -252,6 +254,22 @@ Decoded<Begun> begin(std::span<const std::byte> index) {
   return Begun{*std::move(table), *std::move(header)};
 }
 
+// The numbers of the shards that spans lie in. The last one is often the next one's too, which
+// saves a look-up.
+class Shards {
+ public:
+  explicit Shards(std::set<std::uint32_t>& numbers) noexcept : numbers_(numbers) {}
+  void add(std::uint32_t number) {
+    if (number == last_) return;
+    numbers_.insert(number);
+    last_ = number;
+  }
+
+ private:
+  std::set<std::uint32_t>& numbers_;
+  std::uint64_t last_ = ~std::uint64_t{0};  // none has this number
+};
+
 }  // namespace
 
 Decoded<BundleHeader> decode_bundle_header(std::span<const std::byte> index) {
@@ -267,21 +285,22 @@ Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index) {
   BundleFacts facts{std::move(begun->header), {}, {}};
   facts.tensors.reserve(std::min(index.size() / kEntryBytesUsual, kReservedMax));
   bool partitioned = false;
-  bool any_long = false;                    // a pass over all facts costs more than the question
-  std::optional<std::uint32_t> last_shard;  // often the next one's too, which saves a look-up
+  bool any_long = false;  // a pass over all facts costs more than the question
+  Shards shards(facts.shards);
+  EntryRecord record;
   while (true) {
     const auto more = table.next();
     if (!more) return more.error();
     if (!*more) break;
     TensorFacts& tensor = facts.tensors.emplace_back();
-    const auto read = read_tensor(table, facts.header, tensor);
+    tensor.name = table.key();
+    const auto read = read_tensor(table, facts.header, record, tensor);
     if (!read) return read.error();
     any_long |= tensor.name.size() > limits::kNameBytesMax;
     if (!tensor.slices.empty()) {
       partitioned = true;
-    } else if (tensor.span.shard != last_shard) {
-      facts.shards.insert(tensor.span.shard);
-      last_shard = tensor.span.shard;
+    } else {
+      shards.add(tensor.span.shard);
     }
   }
   if (partitioned) {
@@ -297,6 +316,33 @@ Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index) {
     }
   }
   return facts;
+}
+
+Decoded<std::optional<PlainBundle>> decode_plain_bundle(std::span<const std::byte> index) {
+  auto begun = begin(index);
+  if (!begun) return begun.error();
+  TableReader& table = begun->table;
+  PlainBundle bundle{std::move(begun->header), {}, {}};
+  const std::size_t usual = std::min(index.size() / kEntryBytesUsual, kReservedMax);
+  bundle.tensors = PlainTensors({usual, std::min(2 * index.size(), kReservedNamesMax), 2 * usual});
+  Shards shards(bundle.shards);
+  EntryRecord record;
+  TensorFacts tensor;  // each one in turn
+  while (true) {
+    const auto more = table.next();
+    if (!more) return more.error();
+    if (!*more) return std::optional(std::move(bundle));
+    const auto read = read_tensor(table, bundle.header, record, tensor);
+    if (!read) return read.error();
+    const std::string_view name = table.key();
+    if (!tensor.slices.empty() || name.size() > limits::kNameBytesMax ||
+        name.size() > limits::kIndexBytesMax - bundle.tensors.names().size()) {
+      return std::optional<PlainBundle>();
+    }
+    const Span& span = tensor.span;
+    shards.add(span.shard);
+    bundle.tensors.add(name, tensor.dtype, tensor.shape, span);
+  }
 }
 
 }  // namespace cairn::format::tensorflow

@@ -25,6 +25,7 @@ struct EntryRecord {
   std::int64_t size_bytes = 0;
   std::uint32_t masked_crc32c = 0;
   std::vector<std::vector<Extent>> slices;
+  friend bool operator==(const EntryRecord&, const EntryRecord&) = default;
 };
 
 // What TensorFlow writes of an entry: a stored tensor has a span, a partitioned one has slices.
@@ -35,9 +36,10 @@ struct EntryView {
   std::span<const SliceFacts> slices;
 };
 
-// Unknown fields are skipped. Errors: Corrupt (no protobuf, a known field of another type).
+// Unknown fields are skipped. `entry` may hold another one, whose memory is used again. Errors:
+// Corrupt (no protobuf, a known field of another type).
 Decoded<BundleHeader> decode_header(std::string_view record);
-Decoded<EntryRecord> decode_entry(std::string_view record);
+Decoded<void> decode_entry(std::string_view record, EntryRecord& entry);
 
 // SavedSliceMeta: a tensor as a V1 file lists it.
 struct V1TensorRecord {

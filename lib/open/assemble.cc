@@ -1,6 +1,5 @@
 #include "lib/open/assemble.h"
 
-#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -63,11 +62,10 @@ Error error_of(const std::string& path, const format::DecodeError& reason) {
 }
 
 Result<Parts> assemble(const IndexSource& what, const format::IndexFacts& facts,
-                       std::vector<os::File> shards) {
-  auto index = format::build_index(facts);
+                       std::vector<os::File> shards, std::optional<format::PlainTensors> plain) {
+  auto index = format::build_index(facts, std::move(plain));
   if (!index) return Error{Code::Corrupt, 0, what.index_path + ": " + index.error().what};
-  auto kept = std::make_shared<const std::vector<std::byte>>(std::move(index->bytes));
-  return Parts{what.format, what.prefix, std::move(kept), index->view, std::move(shards)};
+  return Parts{what.format, what.prefix, std::move(index->memory), index->view, std::move(shards)};
 }
 
 }  // namespace cairn::internal

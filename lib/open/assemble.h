@@ -4,6 +4,7 @@
 // Cairn's index in memory from facts.
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,13 +48,15 @@ void for_each_span(format::TensorFacts& tensor, Visit visit) {
 // The error that a DecodeError becomes: "FILE: byte N: …".
 Error error_of(const std::string& path, const format::DecodeError& reason);
 
-// Builds the index from the facts, and the parts over it. Corrupt: the facts break a rule.
+// Builds the index from the facts, and the parts over it. `plain`: the tensors, in place of those
+// of the facts. Corrupt: the facts break a rule.
 struct IndexSource {
   Format format{};
   std::filesystem::path prefix;
   std::string index_path;  // for messages
 };
 Result<Parts> assemble(const IndexSource& what, const format::IndexFacts& facts,
-                       std::vector<os::File> shards);
+                       std::vector<os::File> shards,
+                       std::optional<format::PlainTensors> plain = {});
 
 }  // namespace cairn::internal

@@ -11,6 +11,7 @@
 
 #include "cairn/checkpoint.h"
 #include "format/facts.h"
+#include "format/plain_tensors.h"
 #include "lib/open/assemble.h"
 #include "lib/open/identify.h"
 
@@ -25,6 +26,8 @@ struct FileReadOptions {
   // The place of the other files of a model in several files; nullptr: read this file alone.
   const Location* model = nullptr;
   FormatOptions formats = {};
+  // True: the tensors may be in FileIndex::plain instead of its facts.
+  bool plain = false;
 };
 
 // An open file and its index: its shards, in the order of the facts. The last shard is in memory,
@@ -38,6 +41,7 @@ struct FileIndex {
   std::optional<OpenShard> decoded;   // the last shard: what had to be decoded, in memory
   std::shared_ptr<DecodedMembers> decoded_members;  // decodes it on use; nullptr: it is decoded
   std::vector<std::string> warnings;                // about what is read in an unexpected way
+  std::optional<format::PlainTensors> plain;  // in place of facts.tensors, which are none then
 };
 
 struct FileFormat {

@@ -74,7 +74,7 @@ Result<Choice> choose_index(const Location& location, const format::IndexView& o
 
 // The parts by the file alone.
 Result<Parts> read_parts(const Location& location, OpenAttempt& attempt) {
-  CAIRN_TRY(read, read_file(location, true));
+  CAIRN_TRY(read, read_file(location, {.plain = true}));
   return assemble_file(std::move(read), *location.file_format, location.prefix, attempt);
 }
 
@@ -178,7 +178,8 @@ Result<Parts> assemble_file(FileIndex read, const FileFormat& format,
   for (OpenShard& other : read.others) files.push_back(std::move(other.file));
   if (attempt.links_moved(files)) return written_meanwhile(prefix);
   if (read.decoded) files.push_back(std::move(read.decoded->file));
-  auto parts = assemble({format.format, prefix, std::move(path)}, read.facts, std::move(files));
+  auto parts = assemble({format.format, prefix, std::move(path)}, read.facts, std::move(files),
+                        std::move(read.plain));
   if (parts) parts->compare_own_sums = &compare_stored_members;
   if (parts) parts->decoded = read.decoded.has_value();
   if (parts) parts->decoded_members = std::move(read.decoded_members);
@@ -302,11 +303,11 @@ Result<void> check_openable_in(const os::Directory& directory, const std::string
   return attempt.explain(prefix, done.error());
 }
 
-Result<FileIndex> read_file(const Location& location, bool whole) {
+Result<FileIndex> read_file(const Location& location, ReadFileOptions how) {
   CAIRN_TRY(file,
             open_shard(location.directory, location.base, location.links == os::Links::Follow));
-  return location.file_format->read(std::move(file),
-                                    {location.base, whole, &location, location.formats});
+  return location.file_format->read(
+      std::move(file), {location.base, how.whole, &location, location.formats, how.plain});
 }
 
 }  // namespace cairn::internal

@@ -60,10 +60,13 @@ Result<void> check_openable_in(const os::Directory& directory, const std::string
 // The parts of a location that is a file, by the file itself and not by FILE.cairn.
 Result<Parts> load_file_itself(const Location& location);
 
-// The index of the one file of a location (Kind::File). If not `whole`, tensors may reach beyond
-// the end of the file.
+// The index of the one file of a location (Kind::File).
 struct FileIndex;
-Result<FileIndex> read_file(const Location& location, bool whole);
+struct ReadFileOptions {
+  bool whole = true;   // these are what
+  bool plain = false;  // FileReadOptions says of them
+};
+Result<FileIndex> read_file(const Location& location, ReadFileOptions how);
 
 // For index_only. A file that is its own index had to be opened; from here on nobody reads it.
 void leave_shards(Parts& parts);

@@ -190,7 +190,7 @@ Result<RecoverableCheckpoint> with_shards(Location location, Chosen chosen, bool
 }
 
 Result<RecoverableCheckpoint> of_file(Location location, std::vector<std::string> warnings) {
-  CAIRN_TRY(read, read_file(location, false));
+  CAIRN_TRY(read, read_file(location, {.whole = false}));
   const Format format = location.file_format->format;
   RecoverableCheckpoint recoverable{
       std::move(location), format, std::move(read.facts), {}, std::move(warnings)};

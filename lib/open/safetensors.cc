@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "format/safetensors/header_scan.h"
 #include "format/safetensors/own_metadata.h"
 #include "lib/open/file_formats.h"
 #include "lib/open/load.h"
@@ -15,7 +16,7 @@
 namespace cairn::internal {
 
 Result<SafetensorsHeader> read_safetensors_header(const os::File& file, std::uint64_t size_bytes,
-                                                  bool whole) {
+                                                  HeaderOptions how) {
   std::array<std::byte, 8> length;
   CAIRN_TRY(count, file.read_some_at(0, length));
   const auto json_bytes = format::safetensors::header_json_bytes(std::span(length).first(count));
@@ -27,15 +28,20 @@ Result<SafetensorsHeader> read_safetensors_header(const os::File& file, std::uin
   }
   os::Bytes head(length.size() + *json_bytes);
   CAIRN_CHECK(file.read_at(0, head));
-  auto facts =
-      format::safetensors::decode_header(head, whole ? std::optional(size_bytes) : std::nullopt);
+  auto plain =
+      how.whole && how.plain ? format::safetensors::scan_header(head, size_bytes) : std::nullopt;
+  if (plain)
+    return SafetensorsHeader{
+        {{}, std::move(plain->metadata)}, std::move(plain->tensors), head.size()};
+  auto facts = format::safetensors::decode_header(
+      head, how.whole ? std::optional(size_bytes) : std::nullopt);
   if (!facts) return error_of(file.path(), facts.error());
-  return SafetensorsHeader{*std::move(facts), head.size()};
+  return SafetensorsHeader{*std::move(facts), std::nullopt, head.size()};
 }
 
 Result<FileIndex> read_safetensors(OpenShard shard, const FileReadOptions& how) {
   const std::uint64_t size_bytes = shard.identity.size_bytes;
-  auto header = read_safetensors_header(shard.file, size_bytes, how.whole);
+  auto header = read_safetensors_header(shard.file, size_bytes, {how.whole, how.plain});
   if (!header && may_pass(header.error())) return std::move(header).error();
   if (!header) return named_for_what_it_is(shard.file, std::move(header).error());
   format::IndexFacts facts;
@@ -49,7 +55,9 @@ Result<FileIndex> read_safetensors(OpenShard shard, const FileReadOptions& how) 
   shard_facts.head_bytes = header->head_bytes;
   shard_facts.live_bytes = size_bytes - header->head_bytes;
   facts.shards.push_back(std::move(shard_facts));
-  return FileIndex{std::move(shard), std::move(facts)};
+  FileIndex index{std::move(shard), std::move(facts)};
+  index.plain = std::move(header->plain);
+  return index;
 }
 
 }  // namespace cairn::internal

@@ -21,26 +21,16 @@
 namespace cairn::internal {
 namespace {
 
-Error too_short(const std::string& path, std::uint64_t size_bytes, const std::string& tensor,
-                const format::Span& span) {
+Error too_short(const std::string& path, std::uint64_t size_bytes, std::string_view tensor,
+                std::uint64_t needs_at, std::uint64_t needs_bytes) {
   return {Code::Corrupt, 0,
           path + ": has " + std::to_string(size_bytes) + " bytes, but tensor " +
-              format::quoted(tensor) + " needs " + std::to_string(span.size_bytes) + " at byte " +
-              std::to_string(span.offset_bytes) +
-              ": the file is truncated, or it belongs to another index"};
-}
-
-// Counts the span's bytes to its shard; false where they lie outside of it.
-bool place(format::Span& span, format::ShardFacts& shard) {
-  const bool fits = format::inside(span.offset_bytes, span.size_bytes, shard.identity.size_bytes);
-  // TensorFlow accepts any offset for a tensor without bytes.
-  if (!fits && span.size_bytes == 0) span.offset_bytes = 0;
-  shard.live_bytes += span.size_bytes;
-  return fits || span.size_bytes == 0;
+              format::quoted(tensor) + " needs " + std::to_string(needs_bytes) + " at byte " +
+              std::to_string(needs_at) + ": the file is truncated, or it belongs to another index"};
 }
 
 // A shard that nobody has opened is as long as its tensors need.
-void extend(format::ShardFacts& shard, const format::Span& span) noexcept {
+void extend(format::ShardFacts& shard, const auto& span) noexcept {
   constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
   if (span.size_bytes > kMost || span.offset_bytes > kMost - span.size_bytes) return;
   shard.identity.size_bytes =
@@ -57,17 +47,21 @@ std::string merged_warning(const Location& location, std::int32_t header_count,
          "replace (cairn export --to tensorflow --replace) or convert()";
 }
 
-// Opens the shards that a bundle's tensors lie in, and gives the spans positions in that list.
-Result<std::vector<os::File>> open_bundle_shards(const Location& location, bool follow_links,
-                                                 const std::set<std::uint32_t>& numbers,
-                                                 format::IndexFacts& facts) {
-  std::map<std::uint32_t, std::uint32_t> positions;
+// The shards that a bundle's tensors lie in, in the order of their numbers.
+struct BundleShards {
   std::vector<os::File> files;
+  std::map<std::uint32_t, std::uint32_t> positions;  // of a number
+};
+
+Result<BundleShards> open_bundle_shards(const Location& location, bool follow_links,
+                                        const std::set<std::uint32_t>& numbers,
+                                        format::IndexFacts& facts) {
+  BundleShards shards;
   const std::uint32_t count =
       named_shard_count(location, numbers, static_cast<std::uint32_t>(facts.bundle.num_shards));
   facts.bundle.num_shards = static_cast<std::int32_t>(count);
   for (const std::uint32_t number : numbers) {
-    positions[number] = static_cast<std::uint32_t>(facts.shards.size());
+    shards.positions[number] = static_cast<std::uint32_t>(facts.shards.size());
     const std::string name = location.file(format::tensorflow::shard_suffix(number, count));
     format::ShardFacts& shard_facts = facts.shards.emplace_back();
     shard_facts.name = name;
@@ -75,32 +69,90 @@ Result<std::vector<os::File>> open_bundle_shards(const Location& location, bool 
     if (location.index_only) continue;
     CAIRN_TRY(shard, open_shard(location.directory, name, follow_links));
     shard_facts.identity = shard.identity;
-    files.push_back(std::move(shard.file));
+    shards.files.push_back(std::move(shard.file));
   }
-  for (format::TensorFacts& tensor : facts.tensors) {
+  return shards;
+}
+
+// Gives spans, which say shard numbers, positions in the list of shards, and finds what lies
+// outside of them.
+class Placement {
+ public:
+  Placement(const Location& location, const BundleShards& opened,
+            std::vector<format::ShardFacts>& shards) noexcept
+      : location_(location), opened_(opened), shards_(shards) {}
+
+  // False: it lies outside of its shard. For a format::Span or a format::TensorRecord.
+  bool place(auto& span) {
+    if (!last_ || span.shard != last_->first) last_ = *opened_.positions.find(span.shard);
+    span.shard = last_->second;
+    format::ShardFacts& shard = shards_[span.shard];
+    if (location_.index_only) extend(shard, span);
+    const bool fits = format::inside(span.offset_bytes, span.size_bytes, shard.identity.size_bytes);
+    // TensorFlow accepts any offset for a tensor without bytes.
+    if (!fits && span.size_bytes == 0) span.offset_bytes = 0;
+    shard.live_bytes += span.size_bytes;
+    return fits || span.size_bytes == 0;
+  }
+
+  // The error for a span that place() has found outside.
+  Error outside(std::string_view tensor, const auto& span) const {
+    if (location_.index_only) {
+      return {Code::Corrupt, 0,
+              location_.file(kTensorFlowSuffix) + ": tensor " + format::quoted(tensor) +
+                  " ends behind the last byte that a file can have"};
+    }
+    const os::File& file = opened_.files[span.shard];
+    return named_for_what_it_is(
+        file, too_short(file.path(), shards_[span.shard].identity.size_bytes, tensor,
+                        span.offset_bytes, span.size_bytes));
+  }
+
+ private:
+  const Location& location_;
+  const BundleShards& opened_;
+  std::vector<format::ShardFacts>& shards_;
+  std::optional<std::pair<std::uint32_t, std::uint32_t>> last_;  // a number and its position
+};
+
+Result<void> place_all(Placement placement, format::PlainTensors& plain) {
+  for (std::size_t i = 0; i < plain.size(); ++i) {
+    format::TensorRecord& record = plain.records()[i];
+    if (!placement.place(record)) return placement.outside(plain.name(i), record);
+  }
+  return {};
+}
+
+Result<void> place_all(Placement placement, std::vector<format::TensorFacts>& tensors) {
+  for (format::TensorFacts& tensor : tensors) {
     const format::Span* outside = nullptr;
     if (!tensor.slices.empty()) tensor.span = {};  // a merge may leave a shard's number there
     for_each_span(tensor, [&](format::Span& span) {
-      span.shard = positions.at(span.shard);
-      if (location.index_only) extend(facts.shards[span.shard], span);
-      if (!place(span, facts.shards[span.shard])) outside = &span;
+      if (!placement.place(span)) outside = &span;
     });
-    if (outside == nullptr) continue;
-    if (location.index_only) {
-      return Error{Code::Corrupt, 0,
-                   location.file(kTensorFlowSuffix) + ": tensor " + format::quoted(tensor.name) +
-                       " ends behind the last byte that a file can have"};
-    }
-    const os::File& file = files[outside->shard];
-    return named_for_what_it_is(
-        file, too_short(file.path(), facts.shards[outside->shard].identity.size_bytes, tensor.name,
-                        *outside));
+    if (outside != nullptr) return placement.outside(tensor.name, *outside);
   }
-  // Shared ranges were counted for each name.
-  for (format::ShardFacts& shard : facts.shards) {
-    shard.live_bytes = std::min(shard.live_bytes, shard.identity.size_bytes);
+  return {};
+}
+
+// P.index, decoded: its tensors are facts where some of them are not plain.
+struct Bundle {
+  format::BundleHeader header;
+  std::set<std::uint32_t> shards;
+  std::optional<format::PlainTensors> plain;
+  std::vector<format::TensorFacts> tensors;
+};
+
+format::Decoded<Bundle> decode(std::span<const std::byte> index) {
+  auto plain = format::tensorflow::decode_plain_bundle(index);
+  if (!plain) return std::move(plain).error();
+  if (*plain) {
+    format::tensorflow::PlainBundle& found = **plain;
+    return Bundle{std::move(found.header), std::move(found.shards), std::move(found.tensors), {}};
   }
-  return files;
+  auto facts = format::tensorflow::decode_bundle(index);
+  if (!facts) return std::move(facts).error();
+  return Bundle{std::move(facts->header), std::move(facts->shards), {}, std::move(facts->tensors)};
 }
 
 }  // namespace
@@ -125,19 +177,26 @@ Result<TensorFlowIndex> read_tensorflow_index(const Location& location, OpenAtte
 
 Result<Parts> load_tensorflow(const Location& location, bool follow_links,
                               const TensorFlowIndex& index, const OpenAttempt& attempt) {
-  auto bundle = format::tensorflow::decode_bundle(index.bytes);
+  auto bundle = decode(index.bytes);
   if (!bundle)
     return named_for_what_it_is(*index.file, error_of(index.file->path(), bundle.error()));
   format::IndexFacts facts;
   facts.bundle = bundle->header;
   facts.tensors = std::move(bundle->tensors);
   facts.tensorflow_index = index.record;
-  CAIRN_TRY(files, open_bundle_shards(location, follow_links, bundle->shards, facts));
+  CAIRN_TRY(shards, open_bundle_shards(location, follow_links, bundle->shards, facts));
+  const Placement placement(location, shards, facts.shards);
+  CAIRN_CHECK(bundle->plain ? place_all(placement, *bundle->plain)
+                            : place_all(placement, facts.tensors));
+  // Shared ranges were counted for each name.
+  for (format::ShardFacts& shard : facts.shards) {
+    shard.live_bytes = std::min(shard.live_bytes, shard.identity.size_bytes);
+  }
   // P.index records nothing by which its shards are recognised, so it must be there still; and
   // where P.cairn was skipped for it, a save may have replaced the one before, the other after.
   if (attempt.index_changed()) return written_meanwhile(location.prefix);
-  auto parts =
-      assemble({Format::TensorFlow, location.prefix, index.file->path()}, facts, std::move(files));
+  auto parts = assemble({Format::TensorFlow, location.prefix, index.file->path()}, facts,
+                        std::move(shards.files), std::move(bundle->plain));
   const std::int32_t header_count = bundle->header.num_shards;
   if (parts && facts.bundle.num_shards != header_count)
     parts->warnings.push_back(merged_warning(location, header_count, facts.bundle.num_shards));

@@ -6,6 +6,7 @@
 
 #include "fuzz.h"
 #include "tests/fuzz/repair.h"
+#include "tests/plain_facts.h"
 
 using namespace cairn;
 
@@ -21,11 +22,27 @@ bool all_have_sums(const format::tensorflow::BundleFacts& facts) {
   });
 }
 
+using Facts = format::Decoded<format::tensorflow::BundleFacts>;
+using Plain = format::Decoded<std::optional<format::tensorflow::PlainBundle>>;
+
+// Columns say what the facts say, or both refuse it for the same reason.
+void compare(const Plain& plain, const Facts& facts) {
+  if (!plain) {
+    fuzz::demand(!facts && facts.error().what == plain.error().what, "the same refusal");
+    return;
+  }
+  if (!*plain) return;
+  fuzz::demand(facts && facts->header == (*plain)->header, "the same header");
+  fuzz::demand(facts->shards == (*plain)->shards, "the same shards");
+  fuzz::demand(tests::facts_of((*plain)->tensors) == facts->tensors, "the same tensors");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto file = fuzz::bytes_of(fuzz::text_of(data, size));
-  const auto facts = format::tensorflow::decode_bundle(file);
+  const Facts facts = format::tensorflow::decode_bundle(file);
+  compare(format::tensorflow::decode_plain_bundle(file), facts);
   if (!facts || !all_have_sums(*facts)) return 0;
   for (std::size_t i = 1; i < facts->tensors.size(); ++i)
     fuzz::demand(facts->tensors[i - 1].name < facts->tensors[i].name, "names ascend");

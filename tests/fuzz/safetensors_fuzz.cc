@@ -4,7 +4,9 @@
 #include <tuple>
 
 #include "format/safetensors/header.h"
+#include "format/safetensors/header_scan.h"
 #include "fuzz.h"
+#include "tests/plain_facts.h"
 
 using namespace cairn;
 namespace safetensors = cairn::format::safetensors;
@@ -40,6 +42,16 @@ void encode_again(const safetensors::HeaderFacts& facts, std::uint64_t payload_b
   }
 }
 
+using Facts = format::Decoded<safetensors::HeaderFacts>;
+
+// What the scan takes, the parser takes, and says the same of it.
+void compare(const std::optional<safetensors::PlainHeader>& scanned, const Facts& facts) {
+  if (!scanned) return;
+  fuzz::demand(facts, "nothing is taken that is refused");
+  fuzz::demand(scanned->metadata == facts->metadata, "the same metadata");
+  fuzz::demand(tests::facts_of(scanned->tensors) == facts->tensors, "the same tensors");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -48,7 +60,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto json_bytes = safetensors::header_json_bytes(std::span(file).first(8));
   if (!json_bytes || *json_bytes > size - 8) return 0;
   const auto head = fuzz::bytes_of(fuzz::text_of(data, 8 + *json_bytes));
-  const auto facts = safetensors::decode_header(head, size);
+  const Facts facts = safetensors::decode_header(head, size);
+  compare(safetensors::scan_header(head, size), facts);
   if (!facts) return 0;
   for (const auto& tensor : facts->tensors) {
     fuzz::demand(tensor.span.offset_bytes >= head.size() && tensor.span.offset_bytes <= size &&

@@ -1,0 +1,260 @@
+#include "format/safetensors/header_scan.h"
+
+#include <algorithm>
+#include <bit>
+#include <numeric>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "format/checked.h"
+#include "format/dtype.h"
+#include "format/le.h"
+#include "format/limits.h"
+#include "format/safetensors/header.h"
+
+namespace cairn::format::safetensors {
+
+namespace {
+
+constexpr std::uint64_t kLengthBytes = 8;
+
+// Room is made for as many tensors as a text of this size usually has; there may be more.
+constexpr std::size_t kEntryBytesUsual = 80;
+constexpr std::size_t kReservedMax = 1u << 18;
+
+constexpr std::uint64_t all_bytes(unsigned char byte) { return 0x0101010101010101u * byte; }
+
+// The top bit of every byte that is zero, and of some behind the first such byte.
+constexpr std::uint64_t zeros(std::uint64_t word) {
+  return (word - all_bytes(1)) & ~word & all_bytes(0x80);
+}
+
+// The same of every byte that ends a plain string or has no place in it: a quotation mark, an
+// escape, a control character, anything but ASCII.
+constexpr std::uint64_t stops(std::uint64_t word) {
+  const std::uint64_t control = (word - all_bytes(0x20)) & ~word & all_bytes(0x80);
+  return zeros(word ^ all_bytes('"')) | zeros(word ^ all_bytes('\\')) | control |
+         (word & all_bytes(0x80));
+}
+
+bool is_stop(char letter) noexcept {
+  const auto byte = static_cast<unsigned char>(letter);
+  return byte < 0x20 || byte >= 0x80 || letter == '"' || letter == '\\';
+}
+
+// What is still to come of the text.
+class Text {
+ public:
+  explicit Text(std::string_view text) noexcept : at_(text.data()), end_(at_ + text.size()) {}
+
+  bool take(std::string_view expected) noexcept {
+    if (left() < expected.size() || std::string_view(at_, expected.size()) != expected)
+      return false;
+    at_ += expected.size();
+    return true;
+  }
+
+  // A string up to its quotation mark, whose first one has been taken.
+  std::optional<std::string_view> take_string() noexcept {
+    const char* stop = at_;
+    std::uint64_t found = 0;
+    while (end_ - stop >= 8 && found == 0) {
+      found = stops(load_le<std::uint64_t>(reinterpret_cast<const std::byte*>(stop)));
+      stop += found == 0 ? 8 : std::countr_zero(found) / 8;
+    }
+    while (stop != end_ && !is_stop(*stop)) ++stop;
+    if (stop == end_ || *stop != '"') return std::nullopt;
+    const std::string_view text(at_, static_cast<std::size_t>(stop - at_));
+    at_ = stop + 1;
+    return text;
+  }
+
+  // Of up to 18 digits, as JSON spells them: none in front of the first that counts.
+  std::optional<std::uint64_t> take_number() noexcept {
+    const char* const begin = at_;
+    std::uint64_t number = 0;
+    while (at_ != end_ && *at_ >= '0' && *at_ <= '9' && at_ - begin < 19)
+      number = 10 * number + static_cast<std::uint64_t>(*at_++ - '0');
+    const auto digits = at_ - begin;
+    if (digits == 0 || digits > 18 || (digits > 1 && *begin == '0')) return std::nullopt;
+    return number;
+  }
+
+  bool only_spaces_left() const noexcept {
+    return std::all_of(at_, end_, [](char letter) { return letter == ' '; });
+  }
+
+ private:
+  std::size_t left() const noexcept { return static_cast<std::size_t>(end_ - at_); }
+
+  const char* at_;
+  const char* end_;
+};
+
+// Behind `"__metadata__":{`.
+bool scan_metadata(Text& text, KeyValues& metadata) {
+  if (text.take("}")) return true;
+  do {
+    if (!text.take("\"")) return false;
+    const auto key = text.take_string();
+    if (!key || !text.take(":\"")) return false;
+    const auto value = text.take_string();
+    if (!value) return false;
+    metadata.emplace_back(*key, *value);
+  } while (text.take(","));
+  std::vector<std::string_view> keys;
+  for (const auto& [key, value] : metadata) keys.push_back(key);
+  std::ranges::sort(keys);
+  return std::ranges::adjacent_find(keys) == keys.end() && text.take("}");
+}
+
+class Scan {
+ public:
+  explicit Scan(std::string_view json, std::uint64_t head_bytes)
+      : text_(json), head_bytes_(head_bytes) {
+    const std::size_t tensors = std::min(json.size() / kEntryBytesUsual, kReservedMax);
+    found_.tensors = PlainTensors({tensors, json.size() / 2, 2 * tensors});
+  }
+
+  bool run(std::uint64_t payload_bytes) {
+    if (!text_.take("{")) return false;
+    if (!text_.take("}") && !entries()) return false;
+    return text_.only_spaces_left() && end_ == payload_bytes;
+  }
+
+  PlainHeader take() { return std::move(found_); }
+
+ private:
+  bool entries() {
+    bool any_metadata = false;
+    do {
+      if (!text_.take("\"")) return false;
+      const auto name = text_.take_string();
+      if (!name || !text_.take(":{")) return false;
+      if (*name != kMetadataKey) {
+        if (!tensor(*name)) return false;
+      } else if (std::exchange(any_metadata, true) || !scan_metadata(text_, found_.metadata)) {
+        return false;
+      }
+    } while (text_.take(","));
+    return text_.take("}");
+  }
+
+  bool tensor(std::string_view name) {
+    if (!text_.take("\"dtype\":\"")) return false;
+    const auto dtype = text_.take_string();
+    if (!dtype || !known(*dtype) || !text_.take(",\"shape\":[") || !shape()) return false;
+    if (!text_.take(",\"data_offsets\":[")) return false;
+    const auto begin = text_.take_number();
+    if (!begin || !text_.take(",")) return false;
+    const auto end = text_.take_number();
+    if (!end || !text_.take("]}")) return false;
+    // Behind the one before, as all of them are where nothing overlaps and nothing is left out.
+    if (*begin != end_ || *end < *begin) return false;
+    const auto count = element_count(shape_);
+    const auto bits = count ? checked_mul(*count, 8 * element_bytes(dtype_)) : std::nullopt;
+    if (!bits || *bits / 8 != *end - *begin) return false;
+    end_ = *end;
+    found_.tensors.add(name, dtype_, shape_,
+                       {0, head_bytes_ + *begin, *end - *begin, std::nullopt});
+    return true;
+  }
+
+  // Sets the dtype. Usually it is the one before.
+  bool known(std::string_view name) {
+    if (name == dtype_name_) return true;
+    const auto dtype = dtype_from_safetensors(name);
+    if (!dtype) return false;
+    dtype_ = *dtype;
+    dtype_name_ = name;
+    return true;
+  }
+
+  bool shape() {
+    shape_.clear();
+    if (text_.take("]")) return true;
+    do {
+      const auto dimension = text_.take_number();
+      if (!dimension || shape_.size() == limits::kRankMax) return false;
+      shape_.push_back(static_cast<std::int64_t>(*dimension));
+    } while (text_.take(","));
+    return text_.take("]");
+  }
+
+  Text text_;
+  const std::uint64_t head_bytes_;
+  std::uint64_t end_ = 0;  // of the tensors so far, in the payload
+  DType dtype_{};
+  std::string_view dtype_name_;
+  std::vector<std::int64_t> shape_;
+  PlainHeader found_;
+};
+
+using Positions = std::vector<std::uint32_t>;
+
+// Where the names ascend no longer: ends of runs that do.
+Positions runs_of(const PlainTensors& all) {
+  Positions ends;
+  const auto count = static_cast<std::uint32_t>(all.size());
+  for (std::uint32_t i = 1; i < count; ++i) {
+    if (all.name(i) <= all.name(i - 1)) ends.push_back(i);
+  }
+  if (count != 0) ends.push_back(count);
+  return ends;
+}
+
+// Merges neighbours until one run is left. The library sorts by the width of dtypes first, so there
+// are as many as the model has widths.
+Positions merged(const PlainTensors& all, Positions ends) {
+  Positions order(all.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto at = [&](std::uint32_t position) { return order.begin() + position; };
+  while (ends.size() > 1) {
+    Positions left;
+    for (std::size_t i = 0; i < ends.size(); i += 2) {
+      const std::uint32_t begin = i == 0 ? 0 : ends[i - 1];
+      left.push_back(i + 1 < ends.size() ? ends[i + 1] : ends[i]);
+      std::ranges::inplace_merge(at(begin), at(ends[i]), at(left.back()), {},
+                                 [&](std::uint32_t position) { return all.name(position); });
+    }
+    ends = std::move(left);
+  }
+  return order;
+}
+
+PlainTensors in_order(const PlainTensors& all, const Positions& order) {
+  PlainTensors sorted(all.used());
+  for (const std::uint32_t i : order) sorted.add(all, i);
+  return sorted;
+}
+
+// False: two have the same name.
+bool sort(PlainTensors& tensors) {
+  Positions ends = runs_of(tensors);
+  if (ends.size() <= 1) return true;
+  tensors = in_order(tensors, merged(tensors, std::move(ends)));
+  for (std::size_t i = 1; i < tensors.size(); ++i) {
+    if (tensors.name(i) == tensors.name(i - 1)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::optional<PlainHeader> scan_header(std::span<const std::byte> head, std::uint64_t file_bytes) {
+  if (head.size() < kLengthBytes) return std::nullopt;
+  const auto json_bytes = load_le<std::uint64_t>(head.data());
+  if (json_bytes > limits::kSafetensorsHeaderBytesMax || json_bytes > head.size() - kLengthBytes ||
+      kLengthBytes + json_bytes > file_bytes) {
+    return std::nullopt;
+  }
+  const std::uint64_t head_bytes = kLengthBytes + json_bytes;
+  Scan scan(as_text(head.subspan(kLengthBytes, json_bytes)), head_bytes);
+  if (!scan.run(file_bytes - head_bytes)) return std::nullopt;
+  PlainHeader header = scan.take();
+  if (!sort(header.tensors)) return std::nullopt;
+  return header;
+}
+
+}  // namespace cairn::format::safetensors
