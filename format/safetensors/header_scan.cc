@@ -209,15 +209,21 @@ Positions runs_of(const PlainTensors& all) {
 Positions merged(const PlainTensors& all, Positions ends) {
   Positions order(all.size());
   std::iota(order.begin(), order.end(), 0);
-  const auto at = [&](std::uint32_t position) { return order.begin() + position; };
+  Positions next(order.size());
+  const auto part = [&order](std::uint32_t begin, std::uint32_t end) {
+    return std::span(order).subspan(begin, end - begin);
+  };
+  const auto name = [&all](std::uint32_t position) { return all.name(position); };
   while (ends.size() > 1) {
     Positions left;
     for (std::size_t i = 0; i < ends.size(); i += 2) {
       const std::uint32_t begin = i == 0 ? 0 : ends[i - 1];
-      left.push_back(i + 1 < ends.size() ? ends[i + 1] : ends[i]);
-      std::ranges::inplace_merge(at(begin), at(ends[i]), at(left.back()), {},
-                                 [&](std::uint32_t position) { return all.name(position); });
+      const std::uint32_t end = i + 1 < ends.size() ? ends[i + 1] : ends[i];
+      std::ranges::merge(part(begin, ends[i]), part(ends[i], end), next.begin() + begin, {}, name,
+                         name);
+      left.push_back(end);
     }
+    order.swap(next);
     ends = std::move(left);
   }
   return order;
