@@ -111,6 +111,10 @@ std::string crc32c_hex(std::uint32_t crc) {
   return text;
 }
 
+std::uint64_t xxh3_64(std::string_view text) noexcept {
+  return XXH3_64bits(text.data(), text.size());
+}
+
 Digest128 xxh3_128(std::span<const std::byte> bytes) noexcept {
   return canonical(XXH3_128bits(bytes.data(), bytes.size()));
 }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "cairn/tensor.h"
 
@@ -37,6 +38,9 @@ std::string hex(std::span<const std::byte> bytes);
 
 // 8 lower-case hex digits.
 std::string crc32c_hex(std::uint32_t crc);
+
+// XXH3-64 of a short text, for a hash table: never written anywhere.
+std::uint64_t xxh3_64(std::string_view text) noexcept;
 
 // XXH3-128 of `bytes`. Dispatched at run time to AVX2 or AVX-512.
 Digest128 xxh3_128(std::span<const std::byte> bytes) noexcept;

@@ -261,8 +261,10 @@ std::span<const std::int64_t> IndexView::tensor_shape(std::size_t position) cons
   return index::part(dims_, begin, records_[position].dims_end);
 }
 
+// Of the columns that few tensors have anything in, none is looked for in vain: many tensors are
+// asked for one after the other.
 IndexView::Tensor IndexView::tensor(std::size_t position) const noexcept {
-  const Columns columns(root_of(root_));  // but for what every tensor has
+  const fbs::Index& root = root_of(root_);
   const std::span<const fbs::TensorRecord> records = index::as_stored(records_);
   const fbs::TensorRecord& record = records[position];
   const index::Starts starts = index::starts_of(records, position);
@@ -271,27 +273,32 @@ IndexView::Tensor IndexView::tensor(std::size_t position) const noexcept {
   tensor.dtype = dtype_of_record(record);
   if (tensor.dtype == DType::Opaque) {
     const std::uint32_t opaque = record.dtype() - index::kFirstOpaque;
-    tensor.opaque_dtype = index::text_of(*root_of(root_).opaque_dtypes()->Get(opaque));
-    if (const auto blocks = index::span_of(root_of(root_).opaque_blocks()); !blocks.empty()) {
+    tensor.opaque_dtype = index::text_of(*root.opaque_dtypes()->Get(opaque));
+    if (const auto blocks = index::span_of(root.opaque_blocks()); !blocks.empty()) {
       const fbs::BlockRecord& block = blocks[opaque];
       tensor.block = {block.elements(), block.bytes()};
     }
   }
   tensor.big_endian = big_endian() != ((record.flags() & index::kOtherByteOrder) != 0);
-  tensor.strides = strides_of(root_of(root_), position);
+  tensor.strides = strides_of(root, position);
   tensor.element_bits = record.bits();
   tensor.encoding = static_cast<Encoding>(record.encoding());
   tensor.shape = index::part(dims_, starts.dims, record.dims_end());
   tensor.span = span_of_record(record);
-  tensor.chunk_crc32cs = index::part(columns.chunk_crc32cs, starts.chunks, record.chunks_end());
+  if (starts.chunks != record.chunks_end()) {
+    tensor.chunk_crc32cs =
+        index::part(index::span_of(root.chunk_crc32cs()), starts.chunks, record.chunks_end());
+  }
   tensor.chunks_begin = starts.chunks;
   if ((record.flags() & index::kHasContentHash) != 0) {
-    tensor.content_hash = index::digest_of(columns.content_hashes[position]);
+    tensor.content_hash = index::digest_of(index::span_of(root.content_hashes())[position]);
   }
   tensor.slices_begin = starts.slices;
   tensor.slices_end = record.slices_end();
   tensor.size_bytes = record.size_bytes();
-  for (const auto& slice : index::part(columns.slices, starts.slices, record.slices_end())) {
+  if (!tensor.partitioned()) return tensor;
+  for (const auto& slice :
+       index::part(index::span_of(root.slices()), starts.slices, record.slices_end())) {
     tensor.size_bytes += slice.size_bytes();  // cannot overflow: decode added them up
   }
   return tensor;

@@ -93,7 +93,7 @@ TensorRange Checkpoint::tensors_with_prefix(std::string_view prefix) const noexc
 }
 
 bool Checkpoint::contains(std::string_view name) const noexcept {
-  return state_->index().find(name).has_value();
+  return state_->position_of(name).has_value();
 }
 
 Result<Tensor> Checkpoint::tensor(std::string_view name) const noexcept {
@@ -244,6 +244,7 @@ namespace cairn::internal {
 
 OpenCheckpoint::OpenCheckpoint(Parts parts, const OpenOptions& options)
     : parts_(std::move(parts)),
+      names_(parts_.index),
       access_(options.access),
       shards_(parts_.shards, options.access, parts_.decoded_members),
       checks_(*this, options.verify != Verify::None || parts_.bytes_doubtful),
@@ -333,7 +334,7 @@ Result<void> OpenCheckpoint::load(Loading loading, bool check, const ExecOptions
 }
 
 Result<std::size_t> OpenCheckpoint::find(std::string_view name) const {
-  if (const auto position = index().find(name)) return *position;
+  if (const auto position = position_of(name)) return *position;
   std::string what = parts_.prefix.string() + ": no tensor " + format::quoted(name);
   const auto nearest = nearest_names(index(), name);
   for (std::size_t i = 0; i < nearest.size(); ++i) {

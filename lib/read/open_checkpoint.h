@@ -20,6 +20,7 @@
 #include "format/cairn/index.h"
 #include "lib/os/file.h"
 #include "lib/read/lazy_checks.h"
+#include "lib/read/name_table.h"
 #include "lib/read/shards.h"
 #include "lib/read/slices.h"
 
@@ -168,6 +169,10 @@ class OpenCheckpoint {
   Result<void> prefetch(std::span<const std::string_view> names, const ExecOptions& exec) const;
 
   Access access() const noexcept { return access_; }
+  std::optional<std::size_t> position_of(std::string_view name) const noexcept {
+    return names_.find(name);
+  }
+  // The same. NotFound: the error lists similar names.
   Result<std::size_t> find(std::string_view name) const;
 
  private:
@@ -203,6 +208,7 @@ class OpenCheckpoint {
   Error refused(std::size_t position, const std::string& why) const;
 
   Parts parts_;
+  NameTable names_;  // of parts_
   Access access_;
   Shards shards_;      // over parts_
   LazyChecks checks_;  // of parts_

@@ -37,11 +37,15 @@ std::uint64_t run_count(const Box& piece, const Box& shared) {
 
 class ReadPlan {
  public:
-  explicit ReadPlan(const OpenCheckpoint& checkpoint)
-      : checkpoint_(checkpoint), plan_(checkpoint) {}
+  ReadPlan(const OpenCheckpoint& checkpoint, std::size_t requests)
+      : checkpoint_(checkpoint), plan_(checkpoint) {
+    plan_.reserve(requests);
+    checks_.reserve(requests);
+  }
 
   Result<void> add(const Read& read) {
-    CAIRN_TRY(position, checkpoint_.find(read.name));
+    CAIRN_TRY(position, find(read.name));
+    if (add_whole(position, read)) return {};
     CAIRN_TRY(width, checkpoint_.check_request(position, read.out, read.slice));
     const auto tensor = checkpoint_.index().tensor(position);
     const bool placed = is_addressable(tensor) && tensor.strides.empty();
@@ -69,7 +73,8 @@ class ReadPlan {
   }
 
   Result<void> run(const ExecOptions& exec, const ReaderPartition& partition) {
-    std::ranges::sort(checks_, {}, &Check::key);
+    if (!std::ranges::is_sorted(checks_, {}, &Check::key))
+      std::ranges::sort(checks_, {}, &Check::key);
     checks_.erase(std::ranges::unique(checks_, {}, &Check::key).begin(), checks_.end());
     for (const Check& check : checks_) plan_.sum(piece_of(check), check.span.size_bytes);
     const std::uint64_t pass_bytes = plan_.plan();
@@ -100,6 +105,33 @@ class ReadPlan {
     std::span<std::byte> bytes;
     std::uint32_t width;
   };
+
+  // Often the names come in their order.
+  Result<std::size_t> find(std::string_view name) {
+    const format::IndexView& index = checkpoint_.index();
+    if (next_ == index.tensor_count() || index.tensor_name(next_) != name) {
+      CAIRN_TRY(position, checkpoint_.find(name));
+      next_ = position;
+    }
+    return next_++;
+  }
+
+  // Nearly every request is for all of a tensor that lies in one place as it is wanted. False: this
+  // one is not, or not quite right, or its shard is faulted.
+  bool add_whole(std::size_t position, const Read& read) {
+    const auto tensor = checkpoint_.index().tensor(position);
+    if (!read.slice.empty() || tensor.partitioned() || !is_addressable(tensor) ||
+        !tensor.strides.empty() || tensor.big_endian || read.out.size() != tensor.size_bytes ||
+        checkpoint_.access() == Access::Private ||
+        !checkpoint_.shards().ensure_not_faulted(tensor.span.shard)) {
+      return false;
+    }
+    if (tensor.size_bytes == 0) return true;
+    plan_.copy(tensor.span.shard, tensor.span.offset_bytes, read.out);
+    const LazyChecks& checks = checkpoint_.checks();
+    if (!checks.is_checked(position)) add_check(position, checks.of_tensor(position), tensor.span);
+    return true;
+  }
 
   Result<void> add_single(std::size_t position, const Read& read) {
     singles_.push_back({position, &read});
@@ -158,6 +190,7 @@ class ReadPlan {
   }
 
   const OpenCheckpoint& checkpoint_;
+  std::size_t next_ = 0;  // the position after the last name
   ScanPlan plan_;
   std::vector<Check> checks_;
   std::vector<Swapped> swapped_;
@@ -174,7 +207,7 @@ Result<void> OpenCheckpoint::read_all(std::span<const Read> reads, const ExecOpt
                      ": the index of a ReaderPartition must be less than its count, not " +
                      std::to_string(partition.index) + " of " + std::to_string(partition.count)};
   }
-  ReadPlan plan(*this);
+  ReadPlan plan(*this, reads.size());
   for (const Read& read : reads) CAIRN_CHECK(plan.add(read));
   return plan.run(exec, partition);
 }

@@ -29,6 +29,12 @@ class ScanPlan {
  public:
   explicit ScanPlan(const OpenCheckpoint& checkpoint);
 
+  // Makes room for so many requests of each kind at once.
+  void reserve(std::size_t count) {
+    pieces_.reserve(count);
+    copies_.reserve(count);
+  }
+
   // Requests the sums of this piece, one for each chunk of this size. Returns the number of the
   // piece: 0, 1, … Pieces may overlap: the memory for them grows with their chunks, and no byte is
   // summed twice.
