@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
+#include <memory>
 #include <numeric>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -22,6 +25,9 @@ constexpr std::uint64_t kLengthBytes = 8;
 // Room is made for as many tensors as a text of this size usually has; there may be more.
 constexpr std::size_t kEntryBytesUsual = 80;
 constexpr std::size_t kReservedMax = 1u << 18;
+
+constexpr std::size_t kWindowBytes = 256u << 10;   // stays in the processor's cache
+constexpr std::size_t kEntryBytesMax = 64u << 10;  // of one that is scanned
 
 constexpr std::uint64_t all_bytes(unsigned char byte) { return 0x0101010101010101u * byte; }
 
@@ -43,10 +49,31 @@ bool is_stop(char letter) noexcept {
   return byte < 0x20 || byte >= 0x80 || letter == '"' || letter == '\\';
 }
 
-// What is still to come of the text.
+// What is still to come of the text, of which a window is in memory: a header of 100,000 tensors
+// has 9 MB, and memory for it costs more than the scan.
 class Text {
  public:
-  explicit Text(std::string_view text) noexcept : at_(text.data()), end_(at_ + text.size()) {}
+  Text(const ReadAt& read, std::uint64_t begin, std::uint64_t end)
+      : read_(read),
+        next_(begin),
+        last_(end),
+        window_(std::make_unique_for_overwrite<char[]>(window_bytes())),
+        at_(window_.get()),
+        end_(at_) {}
+
+  // Brings the next entry into memory. False: it cannot be read.
+  bool refill() {
+    const std::size_t rest = left();
+    if (rest >= kEntryBytesMax || next_ == last_) return true;
+    std::memmove(window_.get(), at_, rest);
+    const std::size_t more = std::min<std::uint64_t>(window_bytes_ - rest, last_ - next_);
+    const std::span<char> room(window_.get() + rest, more);
+    if (!read_(next_, std::as_writable_bytes(room))) return false;
+    next_ += more;
+    at_ = window_.get();
+    end_ = at_ + rest + more;
+    return true;
+  }
 
   bool take(std::string_view expected) noexcept {
     if (left() < expected.size() || std::string_view(at_, expected.size()) != expected)
@@ -81,13 +108,25 @@ class Text {
     return number;
   }
 
-  bool only_spaces_left() const noexcept {
-    return std::all_of(at_, end_, [](char letter) { return letter == ' '; });
+  bool only_spaces_left() {
+    while (refill() && at_ != end_) {
+      if (!std::all_of(at_, end_, [](char letter) { return letter == ' '; })) return false;
+      at_ = end_;
+    }
+    return at_ == end_ && next_ == last_;
   }
 
  private:
+  std::size_t window_bytes() const noexcept {
+    return std::min<std::uint64_t>(kWindowBytes, last_ - next_);
+  }
   std::size_t left() const noexcept { return static_cast<std::size_t>(end_ - at_); }
 
+  const ReadAt& read_;
+  std::uint64_t next_;        // the first byte of the file that is behind the window
+  const std::uint64_t last_;  // the text ends there
+  const std::size_t window_bytes_ = window_bytes();
+  std::unique_ptr<char[]> window_;
   const char* at_;
   const char* end_;
 };
@@ -111,14 +150,15 @@ bool scan_metadata(Text& text, KeyValues& metadata) {
 
 class Scan {
  public:
-  explicit Scan(std::string_view json, std::uint64_t head_bytes)
-      : text_(json), head_bytes_(head_bytes) {
-    const std::size_t tensors = std::min(json.size() / kEntryBytesUsual, kReservedMax);
-    found_.tensors = PlainTensors({tensors, json.size() / 2, 2 * tensors});
+  Scan(const ReadAt& read, std::uint64_t json_bytes)
+      : text_(read, kLengthBytes, kLengthBytes + json_bytes),
+        head_bytes_(kLengthBytes + json_bytes) {
+    const std::size_t tensors = std::min(json_bytes / kEntryBytesUsual, kReservedMax);
+    found_.tensors = PlainTensors({tensors, json_bytes / 2, 2 * tensors});
   }
 
   bool run(std::uint64_t payload_bytes) {
-    if (!text_.take("{")) return false;
+    if (!text_.refill() || !text_.take("{")) return false;
     if (!text_.take("}") && !entries()) return false;
     return text_.only_spaces_left() && end_ == payload_bytes;
   }
@@ -129,7 +169,7 @@ class Scan {
   bool entries() {
     bool any_metadata = false;
     do {
-      if (!text_.take("\"")) return false;
+      if (!text_.refill() || !text_.take("\"")) return false;
       const auto name = text_.take_string();
       if (!name || !text_.take(":{")) return false;
       if (*name != kMetadataKey) {
@@ -186,7 +226,7 @@ class Scan {
   const std::uint64_t head_bytes_;
   std::uint64_t end_ = 0;  // of the tensors so far, in the payload
   DType dtype_{};
-  std::string_view dtype_name_;
+  std::string dtype_name_;
   std::vector<std::int64_t> shape_;
   PlainHeader found_;
 };
@@ -248,16 +288,10 @@ bool sort(PlainTensors& tensors) {
 
 }  // namespace
 
-std::optional<PlainHeader> scan_header(std::span<const std::byte> head, std::uint64_t file_bytes) {
-  if (head.size() < kLengthBytes) return std::nullopt;
-  const auto json_bytes = load_le<std::uint64_t>(head.data());
-  if (json_bytes > limits::kSafetensorsHeaderBytesMax || json_bytes > head.size() - kLengthBytes ||
-      kLengthBytes + json_bytes > file_bytes) {
-    return std::nullopt;
-  }
-  const std::uint64_t head_bytes = kLengthBytes + json_bytes;
-  Scan scan(as_text(head.subspan(kLengthBytes, json_bytes)), head_bytes);
-  if (!scan.run(file_bytes - head_bytes)) return std::nullopt;
+std::optional<PlainHeader> scan_header(const ReadAt& read, std::uint64_t json_bytes,
+                                       std::uint64_t file_bytes) {
+  Scan scan(read, json_bytes);
+  if (!scan.run(file_bytes - kLengthBytes - json_bytes)) return std::nullopt;
   PlainHeader header = scan.take();
   if (!sort(header.tensors)) return std::nullopt;
   return header;

@@ -33,8 +33,7 @@ Result<OpenShard> open_named_shard(const Location& location, const std::string& 
   return missing;
 }
 
-format::ReadAt reads_of(const OpenShard& shard) {
-  const os::File& file = shard.file;
+format::ReadAt reads_of(const os::File& file) {
   return [&file](std::uint64_t offset_bytes, std::span<std::byte> out) -> format::Decoded<void> {
     const auto done = file.read_at(offset_bytes, out);
     if (done) return {};

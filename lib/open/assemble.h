@@ -30,8 +30,8 @@ Result<OpenShard> open_shard(const os::Directory& directory, const std::string& 
 Result<OpenShard> open_named_shard(const Location& location, const std::string& name,
                                    const std::string& path);
 
-// The function by which a decoder reads the shard. The shard must outlive it.
-format::ReadAt reads_of(const OpenShard& shard);
+// The function by which a decoder reads the file. The file must outlive it.
+format::ReadAt reads_of(const os::File& file);
 
 // Unsafe: a shard name has control characters that the prefix does not have. A name that the user
 // gave may contain any character; a name from a file must not control the terminal that shows it.

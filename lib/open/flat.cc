@@ -20,7 +20,7 @@ Result<FileIndex> read_flat(OpenShard file, const FileReadOptions& how, FileType
                                                                  format::ReadAt)) {
   const std::string path = file.file.path();
   const std::uint64_t size_bytes = file.identity.size_bytes;
-  auto model = decode({size_bytes, how.whole}, reads_of(file));
+  auto model = decode({size_bytes, how.whole}, reads_of(file.file));
   if (!model) return named_for_what_it_is(file.file, error_of(path, model.error()), {type});
   format::ShardFacts shard{how.name, format::ShardKind::AnyFile, file.identity, size_bytes};
   for (const format::TensorFacts& tensor : model->tensors) {

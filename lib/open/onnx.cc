@@ -31,7 +31,7 @@ Error refused(const OpenShard& file, const format::DecodeError& reason) {
 format::onnx::WireReader reader_of(const OpenShard& file, bool whole) {
   const std::uint64_t size_bytes = file.identity.size_bytes;
   constexpr std::uint64_t kAnywhere = std::uint64_t{1} << 62;
-  return {size_bytes, whole ? size_bytes : kAnywhere, reads_of(file)};
+  return {size_bytes, whole ? size_bytes : kAnywhere, reads_of(file.file)};
 }
 
 class OnnxReader {

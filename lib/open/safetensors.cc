@@ -26,17 +26,19 @@ Result<SafetensorsHeader> read_safetensors_header(const os::File& file, std::uin
                  file.path() + ": the header says that it has " + std::to_string(*json_bytes) +
                      " bytes, but the file has " + std::to_string(size_bytes)};
   }
-  os::Bytes head(length.size() + *json_bytes);
+  const std::uint64_t head_bytes = length.size() + *json_bytes;
+  if (how.whole && how.plain) {
+    auto plain = format::safetensors::scan_header(reads_of(file), *json_bytes, size_bytes);
+    if (plain)
+      return SafetensorsHeader{
+          {{}, std::move(plain->metadata)}, std::move(plain->tensors), head_bytes};
+  }
+  os::Bytes head(head_bytes);
   CAIRN_CHECK(file.read_at(0, head));
-  auto plain =
-      how.whole && how.plain ? format::safetensors::scan_header(head, size_bytes) : std::nullopt;
-  if (plain)
-    return SafetensorsHeader{
-        {{}, std::move(plain->metadata)}, std::move(plain->tensors), head.size()};
   auto facts = format::safetensors::decode_header(
       head, how.whole ? std::optional(size_bytes) : std::nullopt);
   if (!facts) return error_of(file.path(), facts.error());
-  return SafetensorsHeader{*std::move(facts), std::nullopt, head.size()};
+  return SafetensorsHeader{*std::move(facts), std::nullopt, head_bytes};
 }
 
 Result<FileIndex> read_safetensors(OpenShard shard, const FileReadOptions& how) {

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <random>
 #include <string>
@@ -19,10 +20,17 @@ std::string head_of(std::string_view json) {
   return head.append(json);
 }
 
+ReadAt reads_of(std::string_view head) {
+  return [head](std::uint64_t at, std::span<std::byte> out) -> Decoded<void> {
+    std::ranges::copy(as_bytes(head).subspan(at, out.size()), out.begin());
+    return {};
+  };
+}
+
 // What the scan says is what the parser says. True: it says something.
 bool scans_as_parsed(std::string_view json, std::uint64_t payload_bytes) {
   const std::string head = head_of(json);
-  const auto scanned = scan_header(as_bytes(head), head.size() + payload_bytes);
+  const auto scanned = scan_header(reads_of(head), json.size(), head.size() + payload_bytes);
   if (!scanned) return false;
   const auto parsed = decode_header(as_bytes(head), head.size() + payload_bytes);
   REQUIRE_MESSAGE(parsed.has_value(), parsed.error().what);
@@ -66,6 +74,31 @@ TEST_CASE("runs of names are merged, however many") {
     }
     CHECK(scans_as_parsed(json + "}", count));
   }
+}
+
+std::string padded(std::size_t tensors, std::size_t name_bytes, std::size_t spaces) {
+  std::string json = "{";
+  for (std::size_t i = 0; i < tensors; ++i) {
+    const std::string number = std::to_string(100'000 + i);
+    json += (i == 0 ? "\"" : ",\"") + number + std::string(name_bytes, 'n') +
+            R"(":{"dtype":"U8","shape":[1],"data_offsets":[)" + std::to_string(i) + "," +
+            std::to_string(i + 1) + "]}";
+  }
+  return json + "}" + std::string(spaces, ' ');
+}
+
+TEST_CASE("a text of any length is scanned window by window") {
+  CHECK(scans_as_parsed(padded(10'000, 40, 0), 10'000));
+  CHECK(scans_as_parsed(padded(1, 10, 1'000'000), 1));
+  CHECK(scans_as_parsed(padded(30, 60'000, 3), 30));
+  CHECK_FALSE(scans_as_parsed(padded(2, 300'000, 3), 2));  // an entry that is too long
+  for (std::size_t bytes = 200; bytes < 300; ++bytes)       // each place of the first window's end
+    CHECK(scans_as_parsed(padded(2'000, bytes, bytes), 2'000));
+  const std::string head = head_of(kStock);
+  const auto no_bytes = [](std::uint64_t, std::span<std::byte>) -> Decoded<void> {
+    return DecodeError{Code::Io, 0, "no bytes"};
+  };
+  CHECK_FALSE(scan_header(no_bytes, kStock.size(), head.size() + 31).has_value());
 }
 
 TEST_CASE("what is spelled otherwise is left to the parser, which takes it") {
