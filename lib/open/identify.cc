@@ -331,12 +331,14 @@ Result<FileType> identify(const os::File& file) {
   CAIRN_TRY(info, file.info());
   if (info.size_bytes == 0) return FileType::Empty;
   CAIRN_TRY(head, some_bytes(file, 0));
-  CAIRN_TRY(tail,
-            some_bytes(file, info.size_bytes > kHeadBytes ? info.size_bytes - kHeadBytes : 0));
-  // The last tensor of a file may end with any bytes.
   const bool other = has_magic(head) || by_schema_mark(head) != FileType::Unknown ||
                      begins_as_safetensors(head, info.size_bytes);
-  if (ends_as_table(tail) && !other) return FileType::Table;
+  // The last tensor of a file may end with any bytes, and is far from the first on a disk.
+  if (!other) {
+    CAIRN_TRY(tail,
+              some_bytes(file, info.size_bytes > kHeadBytes ? info.size_bytes - kHeadBytes : 0));
+    if (ends_as_table(tail)) return FileType::Table;
+  }
   return by_first_bytes(head);
 }
 
