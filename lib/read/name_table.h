@@ -23,7 +23,7 @@ class NameTable {
   ~NameTable();
 
   // The position of the tensor of this name. The first look-ups are binary searches; one in sixteen
-  // of as many as there are tensors makes the table (about 20 ns a tensor, and 8 to 16 bytes).
+  // of as many as there are tensors makes the table (16 to 32 bytes for each).
   std::optional<std::size_t> find(std::string_view name) const noexcept;
 
  private:
