@@ -201,9 +201,9 @@ class Scan {
     return true;
   }
 
-  // Sets the dtype. Usually it is the one before.
+  // Sets the dtype. Usually it is that of the tensor before.
   bool known(std::string_view name) {
-    if (name == dtype_name_) return true;
+    if (!name.empty() && name == dtype_name_) return true;
     const auto dtype = dtype_from_safetensors(name);
     if (!dtype) return false;
     dtype_ = *dtype;

@@ -92,7 +92,7 @@ TEST_CASE("a text of any length is scanned window by window") {
   CHECK(scans_as_parsed(padded(1, 10, 1'000'000), 1));
   CHECK(scans_as_parsed(padded(30, 60'000, 3), 30));
   CHECK_FALSE(scans_as_parsed(padded(2, 300'000, 3), 2));  // an entry that is too long
-  for (std::size_t bytes = 200; bytes < 300; ++bytes)       // each place of the first window's end
+  for (std::size_t bytes = 200; bytes < 300; ++bytes)      // each place of the first window's end
     CHECK(scans_as_parsed(padded(2'000, bytes, bytes), 2'000));
   const std::string head = head_of(kStock);
   const auto no_bytes = [](std::uint64_t, std::span<std::byte>) -> Decoded<void> {
@@ -127,6 +127,14 @@ TEST_CASE("what is spelled otherwise is left to the parser, which takes it") {
     CAPTURE(sample.json);
     CHECK_FALSE(scans_as_parsed(sample.json, sample.payload_bytes));
     CHECK(parses(sample.json, sample.payload_bytes));
+  }
+}
+
+TEST_CASE("a dtype without a name is left to the parser, which refuses it") {
+  for (const std::string_view json : {R"({"a":{"dtype":"","shape":[0],"data_offsets":[0,0]}})",
+                                      R"({"a":{"dtype":"","shape":[1],"data_offsets":[0,0]}})"}) {
+    CHECK_FALSE(scans_as_parsed(json, 0));
+    CHECK_FALSE(parses(json, 0));
   }
 }
 
