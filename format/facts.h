@@ -46,7 +46,7 @@ struct Span {
   friend bool operator==(const Span&, const Span&) = default;
 };
 
-// One stored piece of a partitioned variable.
+// One stored slice of a partitioned variable.
 struct SliceFacts {
   std::vector<Extent> extents;  // one per dimension
   Span span;

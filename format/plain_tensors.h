@@ -1,9 +1,11 @@
 #pragma once
 
-// Tensors of another format's index where all of them are plain, as nearly all are: raw or in
-// TensorFlow's own encoding, row-major, of a dtype with a number, whole in one shard. They are
-// columns as those of Cairn's index, which is used over them as they are: TensorFacts of 100,000
-// tensors take 30 MB and as many allocations, which is five times the work of decoding them.
+// The tensors of another format's index, if all of them are plain, as in nearly all checkpoints.
+// Plain means: raw or in TensorFlow's own encoding of strings and variants, row-major, not
+// partitioned, of a dtype that has a number (FORMAT.md, "Dtypes"). They are stored as columns, as
+// in Cairn's index, and an IndexView uses these columns without another copy. The alternative,
+// TensorFacts, takes 30 MB and 100,000 allocations or more for 100,000 tensors, which is five times
+// the work of decoding them. docs/decisions/0019.
 
 #include <algorithm>
 #include <cstddef>
@@ -17,7 +19,7 @@
 
 namespace cairn::format {
 
-// One tensor as a record of the index, index.fbs's TensorRecord.
+// One tensor, with the fields of TensorRecord in format/cairn/index.fbs.
 struct TensorRecord {
   std::uint64_t offset_bytes = 0;
   std::uint64_t size_bytes = 0;
@@ -37,7 +39,8 @@ struct TensorRecord {
 
 class PlainTensors {
  public:
-  // Room for so many, in one piece of memory, which is touched where it is used; more may be added.
+  // How much memory to allocate at first. It is one allocation, and its pages are touched only when
+  // they are used. If more is added, it grows.
   struct Sizes {
     std::size_t tensors = 0;
     std::size_t names_bytes = 0;
@@ -46,7 +49,7 @@ class PlainTensors {
   PlainTensors() = default;
   explicit PlainTensors(const Sizes& room);
 
-  // The columns must fit 32 bits.
+  // The caller makes sure that each column has fewer than 2^32 elements: its ends have 32 bits.
   void add(std::string_view name, DType dtype, std::span<const std::int64_t> shape,
            const Span& span) {
     append(name, shape,
@@ -59,7 +62,7 @@ class PlainTensors {
             .encoding = static_cast<std::uint8_t>(encoding_of(dtype)),
             .flags = static_cast<std::uint8_t>(span.crc32c ? 1 : 0)});
   }
-  // One of other ones.
+  // Adds a copy of one tensor of `from`.
   void add(const PlainTensors& from, std::size_t position) {
     append(from.name(position), from.shape(position), from.records_[position]);
   }
@@ -98,7 +101,7 @@ class PlainTensors {
   void grow(const Sizes& least);
 
   std::unique_ptr<std::byte[]> memory_;
-  TensorRecord* records_ = nullptr;  // these lie in `memory_`
+  TensorRecord* records_ = nullptr;  // the three columns lie in `memory_`
   std::int64_t* dims_ = nullptr;
   char* names_ = nullptr;
   Sizes room_;

@@ -25,9 +25,9 @@ inline constexpr std::uint32_t kIndexVersion = 1;
 // index.
 Decoded<std::vector<std::byte>> encode_index(const IndexFacts& facts);
 
-// The same index for use in this process: in memory, without the digest that guards a file, and not
-// checked twice. `plain`: its tensors, sorted by name, in place of facts.tensors, which are none;
-// they become a part of it where they lie.
+// Builds the index in memory, for use in this process: without the digest, which only a file needs.
+// The rules that decode checks are checked here, once. `plain`: the tensors, sorted by name, if
+// facts.tensors is empty; the index uses these columns without a copy.
 struct BuiltIndex;
 Decoded<BuiltIndex> build_index(const IndexFacts& facts,
                                 std::optional<PlainTensors> plain = std::nullopt);
@@ -46,7 +46,7 @@ class IndexView {
     Encoding encoding{};
     std::span<const std::int64_t> shape;
     std::span<const std::int64_t> strides;  // in elements; empty: row-major
-    std::uint64_t size_bytes = 0;           // of all pieces
+    std::uint64_t size_bytes = 0;           // of all slices together, if it is partitioned
     Span span;                              // of a tensor that is not partitioned
     std::span<const std::uint32_t> chunk_crc32cs;
     std::uint32_t chunks_begin = 0;  // where these stand among all of the index
@@ -122,8 +122,8 @@ class IndexView {
       : root_(root), records_(plain.records()), names_(plain.names()), dims_(plain.dims()) {}
 
   const void* root_;  // the FlatBuffers table; its type stays in the .cc files
-  // What every tensor has: in the table's columns, or in an index in memory beside them. All others
-  // are looked for where they are asked for.
+  // The columns that every tensor uses: those of the FlatBuffers table, or of PlainTensors. All
+  // other columns are found in the table when they are used.
   std::span<const TensorRecord> records_;
   std::string_view names_;
   std::span<const std::int64_t> dims_;

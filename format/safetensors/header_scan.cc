@@ -22,22 +22,24 @@ namespace {
 
 constexpr std::uint64_t kLengthBytes = 8;
 
-// Room is made for as many tensors as a text of this size usually has; there may be more.
+// An entry is the text of one tensor. Memory is reserved for as many tensors as a text of this size
+// usually has; there may be more.
 constexpr std::size_t kEntryBytesUsual = 80;
 constexpr std::size_t kReservedMax = 1u << 18;
 
 constexpr std::size_t kWindowBytes = 256u << 10;   // stays in the processor's cache
-constexpr std::size_t kEntryBytesMax = 64u << 10;  // of one that is scanned
+constexpr std::size_t kEntryBytesMax = 64u << 10;  // a longer one is left to the parser
 
 constexpr std::uint64_t all_bytes(unsigned char byte) { return 0x0101010101010101u * byte; }
 
-// The top bit of every byte that is zero, and of some behind the first such byte.
+// Sets the top bit of every byte that is zero. Bytes above the lowest such byte may be wrong, so
+// only the lowest bit that is set counts.
 constexpr std::uint64_t zeros(std::uint64_t word) {
   return (word - all_bytes(1)) & ~word & all_bytes(0x80);
 }
 
-// The same of every byte that ends a plain string or has no place in it: a quotation mark, an
-// escape, a control character, anything but ASCII.
+// The same for every byte that ends a plain string or must not be in it: a quotation mark, a
+// backslash, a control character, a byte beyond ASCII.
 constexpr std::uint64_t stops(std::uint64_t word) {
   const std::uint64_t control = (word - all_bytes(0x20)) & ~word & all_bytes(0x80);
   return zeros(word ^ all_bytes('"')) | zeros(word ^ all_bytes('\\')) | control |
@@ -49,8 +51,8 @@ bool is_stop(char letter) noexcept {
   return byte < 0x20 || byte >= 0x80 || letter == '"' || letter == '\\';
 }
 
-// What is still to come of the text, of which a window is in memory: a header of 100,000 tensors
-// has 9 MB, and memory for it costs more than the scan.
+// The rest of the text, of which only a window is in memory: a header of 100,000 tensors has 9 MB,
+// and memory for all of it costs more than the scan.
 class Text {
  public:
   Text(const ReadAt& read, std::uint64_t begin, std::uint64_t end)
@@ -61,7 +63,8 @@ class Text {
         at_(window_.get()),
         end_(at_) {}
 
-  // Brings the next entry into memory. False: it cannot be read.
+  // Moves the window, so that the next entry is in it, if the entry has at most kEntryBytesMax.
+  // False: the file cannot be read.
   bool refill() {
     const std::size_t rest = left();
     if (rest >= kEntryBytesMax || next_ == last_) return true;
@@ -82,7 +85,8 @@ class Text {
     return true;
   }
 
-  // A string up to its quotation mark, whose first one has been taken.
+  // The text of a string, up to its closing quotation mark, which is taken too. The opening one has
+  // been taken before. std::nullopt: it is not plain, or does not end in the window.
   std::optional<std::string_view> take_string() noexcept {
     const char* stop = at_;
     std::uint64_t found = 0;
@@ -97,7 +101,7 @@ class Text {
     return text;
   }
 
-  // Of up to 18 digits, as JSON spells them: none in front of the first that counts.
+  // A number of up to 18 digits without leading zeros, as in JSON.
   std::optional<std::uint64_t> take_number() noexcept {
     const char* const begin = at_;
     std::uint64_t number = 0;
@@ -123,15 +127,15 @@ class Text {
   std::size_t left() const noexcept { return static_cast<std::size_t>(end_ - at_); }
 
   const ReadAt& read_;
-  std::uint64_t next_;        // the first byte of the file that is behind the window
-  const std::uint64_t last_;  // the text ends there
+  std::uint64_t next_;        // where in the file the window ends
+  const std::uint64_t last_;  // where in the file the text ends
   const std::size_t window_bytes_ = window_bytes();
   std::unique_ptr<char[]> window_;
   const char* at_;
   const char* end_;
 };
 
-// Behind `"__metadata__":{`.
+// Reads the metadata, after `"__metadata__":{` has been taken.
 bool scan_metadata(Text& text, KeyValues& metadata) {
   if (text.take("}")) return true;
   do {
@@ -190,7 +194,7 @@ class Scan {
     if (!begin || !text_.take(",")) return false;
     const auto end = text_.take_number();
     if (!end || !text_.take("]}")) return false;
-    // Behind the one before, as all of them are where nothing overlaps and nothing is left out.
+    // It must start where the tensor before ends: without gaps and overlaps all tensors do.
     if (*begin != end_ || *end < *begin) return false;
     const auto count = element_count(shape_);
     const auto bits = count ? checked_mul(*count, 8 * element_bytes(dtype_)) : std::nullopt;
@@ -201,9 +205,9 @@ class Scan {
     return true;
   }
 
-  // Sets the dtype. Usually it is the one before.
+  // Sets the dtype. Usually it is that of the tensor before.
   bool known(std::string_view name) {
-    if (name == dtype_name_) return true;
+    if (!name.empty() && name == dtype_name_) return true;
     const auto dtype = dtype_from_safetensors(name);
     if (!dtype) return false;
     dtype_ = *dtype;
@@ -224,7 +228,7 @@ class Scan {
 
   Text text_;
   const std::uint64_t head_bytes_;
-  std::uint64_t end_ = 0;  // of the tensors so far, in the payload
+  std::uint64_t end_ = 0;  // where in the payload the last tensor so far ends
   DType dtype_{};
   std::string dtype_name_;
   std::vector<std::int64_t> shape_;
@@ -233,7 +237,7 @@ class Scan {
 
 using Positions = std::vector<std::uint32_t>;
 
-// Where the names ascend no longer: ends of runs that do.
+// Divides the tensors into runs in which names ascend. Returns where each run ends.
 Positions runs_of(const PlainTensors& all) {
   Positions ends;
   const auto count = static_cast<std::uint32_t>(all.size());
@@ -244,8 +248,9 @@ Positions runs_of(const PlainTensors& all) {
   return ends;
 }
 
-// Merges neighbours until one run is left. The library sorts by the width of dtypes first, so there
-// are as many as the model has widths.
+// Merges neighbouring runs until one is left, and returns the order of the tensors by name. There
+// are few runs: the library sorts by the width of the dtype first, then by name, so a model has a
+// run for each width.
 Positions merged(const PlainTensors& all, Positions ends) {
   Positions order(all.size());
   std::iota(order.begin(), order.end(), 0);
@@ -275,7 +280,7 @@ PlainTensors in_order(const PlainTensors& all, const Positions& order) {
   return sorted;
 }
 
-// False: two have the same name.
+// Sorts by name. False: two tensors have the same name.
 bool sort(PlainTensors& tensors) {
   Positions ends = runs_of(tensors);
   if (ends.size() <= 1) return true;

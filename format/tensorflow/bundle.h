@@ -19,8 +19,8 @@
 namespace cairn::format::tensorflow {
 
 // Facts of a bundle: header, and tensors sorted by name. Slices of partitioned variables are
-// gathered under their variable, in stored order. Spans say shard numbers; whether they lie inside
-// their files is for whoever has the files.
+// gathered under their variable, in stored order. Spans say shard numbers. The caller, who has the
+// files, must check that they lie inside.
 struct BundleFacts {
   BundleHeader header;
   std::vector<TensorFacts> tensors;
@@ -34,8 +34,8 @@ struct BundleFacts {
 // reader must not read, a dtype that cannot be stored).
 Decoded<BundleFacts> decode_bundle(std::span<const std::byte> index);
 
-// The same as columns, in an eighth of the time. Nothing: a variable is partitioned, or names are
-// too long, which is for decode_bundle. Errors: as decode_bundle.
+// The same as columns, in an eighth of the time. std::nullopt: a variable is partitioned, or names
+// are too long; call decode_bundle. Errors: as decode_bundle.
 struct PlainBundle {
   BundleHeader header;
   PlainTensors tensors;

@@ -157,9 +157,10 @@ void read_entry(Message message, EntryRecord& entry) {
   }
 }
 
-// ---- An entry as TensorFlow spells it
+// ---- An entry as TensorFlow encodes it
 
-// Goes over bytes that may be none of what it expects; says so once, and stays where it is.
+// Takes expected fields from the bytes, one after another. If a function does not find what it
+// expects, it returns false or std::nullopt, and the Scanner must not be used any more.
 class Scanner {
  public:
   explicit Scanner(std::string_view rest) noexcept
@@ -188,7 +189,7 @@ class Scanner {
     at_ += 4;
     return true;
   }
-  // What comes next, with its length in one byte in front.
+  // A message whose length takes one byte.
   std::optional<Scanner> take_part() noexcept {
     if (at_ == end_ || *at_ >= 0x80 || *at_ >= end_ - at_) return std::nullopt;
     const std::size_t length = *at_++;
@@ -216,9 +217,9 @@ bool scan_shape(Scanner part, std::vector<std::int64_t>& shape) {
   return part.at_end();
 }
 
-// Fields that ascend, each once, as TensorFlow writes them of a tensor that is whole: protozero
-// takes five times as long to allow for all that others may write. False: it is spelled in another
-// way, and `entry` is half done.
+// Decodes an entry whose fields ascend and occur once each, as TensorFlow writes the entry of a
+// tensor that is not partitioned. protozero takes five times as long, because it decodes any other
+// encoding too. False: it is another encoding, and `entry` has some of the fields.
 bool scan_entry(Scanner rest, EntryRecord& entry) {
   std::int64_t dtype = 0;
   if (rest.take_tag(1, kVarint) && !(rest.take_number(dtype) && dtype < 0x80)) return false;

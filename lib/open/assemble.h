@@ -48,8 +48,8 @@ void for_each_span(format::TensorFacts& tensor, Visit visit) {
 // The error that a DecodeError becomes: "FILE: byte N: …".
 Error error_of(const std::string& path, const format::DecodeError& reason);
 
-// Builds the index from the facts, and the parts over it. `plain`: the tensors, in place of those
-// of the facts. Corrupt: the facts break a rule.
+// Builds Cairn's index in memory from the facts, and returns the parts over it. `plain`: the
+// tensors, if facts.tensors is empty. Errors: Corrupt (the facts break a rule of the index).
 struct IndexSource {
   Format format{};
   std::filesystem::path prefix;

@@ -12,10 +12,10 @@
 //   P.index gone                                    → P.cairn alone
 //   a shard of another size                         → Corrupt
 //   a shard of the same size, but touched or moved  → P.cairn, with every tensor checked before
-//                                                     its first use: that is a plain copy of the
-//                                                     directory, or a save of TensorFlow's that
-//                                                     died between its two renames, and no
-//                                                     metadata can tell which
+//                                                     its first use: the directory was copied, or
+//                                                     a save of TensorFlow's died between its two
+//                                                     renames, and metadata cannot distinguish
+//                                                     the two
 // clang-format on
 
 #include "lib/open/load.h"
@@ -72,7 +72,7 @@ Result<Choice> choose_index(const Location& location, const format::IndexView& o
   return choice;
 }
 
-// The parts by the file alone.
+// The parts from the file itself; FILE.cairn is not used.
 Result<Parts> read_parts(const Location& location, OpenAttempt& attempt) {
   CAIRN_TRY(read, read_file(location, {.plain = true}));
   return assemble_file(std::move(read), *location.file_format, location.prefix, attempt);
@@ -161,7 +161,7 @@ Result<Parts> load_cairn(Location& location, LoadOptions allowed, OpenAttempt& a
   if (location.index_only) return parts;
   CAIRN_TRY(touched, open_own_shards(location, allowed.follow_links, parts));
   if (touched) {
-    // The name of a shard may be used again by the save after the next.
+    // Two saves later, a shard may have the same name again. So the index must be the same file.
     if (attempt.index_changed()) return written_meanwhile(location.prefix);
     parts.bytes_doubtful = true;
   }
@@ -241,7 +241,7 @@ Result<Parts> load_quietly(Location& location, bool follow_links, OpenAttempt& a
     if (came) return written_meanwhile(location.prefix);
     return load_tensorflow(location, follow_links, index, attempt);
   }();
-  // For the other kinds, some of whose shards are in memory, their loaders have checked this.
+  // The loaders of the other kinds have checked this: some of their shards are in memory.
   if (parts && location.kind == Kind::Prefix) {
     if (attempt.links_moved(parts->shards)) return written_meanwhile(location.prefix);
     parts->origin = attempt.origin(location.base);

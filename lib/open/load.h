@@ -62,16 +62,17 @@ Result<Parts> load_file_itself(const Location& location);
 
 // The index of the one file of a location (Kind::File).
 struct FileIndex;
-struct ReadFileOptions {
-  bool whole = true;   // these are what
-  bool plain = false;  // FileReadOptions says of them
+struct ReadFileOptions {  // as in FileReadOptions
+  bool whole = true;
+  bool plain = false;
 };
 Result<FileIndex> read_file(const Location& location, ReadFileOptions how);
 
-// For index_only. A file that is its own index had to be opened; from here on nobody reads it.
+// For index_only: closes the shards. A file of another format was opened, because it holds its own
+// index, and is not read any more.
 void leave_shards(Parts& parts);
 
-// The parts of what a file says.
+// The parts of an open checkpoint, from the index of its file.
 struct FileFormat;
 Result<Parts> assemble_file(FileIndex read, const FileFormat& format,
                             const std::filesystem::path& prefix, OpenAttempt& attempt);

@@ -19,9 +19,9 @@ inline unsigned index_threads(const ExecOptions& exec) noexcept {
   return exec.executor ? 1 : exec.threads_max;
 }
 
-// Returns what `make` makes of the parts that are found at the path. Uses only the options that
-// finding needs: follow_links, formats and exec.threads_max. Errors: those of Checkpoint::open and
-// of `make`.
+// Finds and loads the parts of the checkpoint at the path, and returns the result of `make(parts)`.
+// Uses only these options: follow_links, formats, index_only, exec.executor and exec.threads_max.
+// Errors: those of Checkpoint::open and of `make`.
 template <class Opened, class Make>
 Result<Opened> open_by(const std::filesystem::path& path, const OpenOptions& options, Make make) {
   OpenAttempt attempt;
@@ -40,11 +40,11 @@ Result<Opened> open_by(const std::filesystem::path& path, const OpenOptions& opt
   return whole ? error : with_newest_whole(std::move(error), attempt, options.follow_links);
 }
 
-// Tells of the warnings, and that the checkpoint is open.
+// Calls the on_event of the options for each warning, and once for the checkpoint that is now open.
 void tell_opened(const Checkpoint& checkpoint, std::string_view path,
                  std::chrono::nanoseconds duration) noexcept;
 
-// What `open` returns, after its caller's function has heard of it.
+// Calls `open`, tells `on_event` how it ended, and returns the result.
 template <class Open>
 std::invoke_result_t<Open> reported(const EventListener& on_event,
                                     const std::filesystem::path& path, Open open) noexcept {

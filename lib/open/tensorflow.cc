@@ -29,7 +29,7 @@ Error too_short(const std::string& path, std::uint64_t size_bytes, std::string_v
               std::to_string(needs_at) + ": the file is truncated, or it belongs to another index"};
 }
 
-// A shard that nobody has opened is as long as its tensors need.
+// With index_only no shard is opened. Its size is then taken as what its tensors need.
 void extend(format::ShardFacts& shard, const auto& span) noexcept {
   constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
   if (span.size_bytes > kMost || span.offset_bytes > kMost - span.size_bytes) return;
@@ -50,7 +50,8 @@ std::string merged_warning(const Location& location, std::int32_t header_count,
 // The shards that a bundle's tensors lie in, in the order of their numbers.
 struct BundleShards {
   std::vector<os::File> files;
-  std::map<std::uint32_t, std::uint32_t> positions;  // of a number
+  std::map<std::uint32_t, std::uint32_t>
+      positions;  // from a shard's number to its place in `files`
 };
 
 Result<BundleShards> open_bundle_shards(const Location& location, bool follow_links,
@@ -74,15 +75,15 @@ Result<BundleShards> open_bundle_shards(const Location& location, bool follow_li
   return shards;
 }
 
-// Gives spans, which say shard numbers, positions in the list of shards, and finds what lies
-// outside of them.
+// Checks that spans lie inside their shards. Also replaces the shard's number in a span by the
+// shard's position in the list of shards: TensorFlow's index says numbers, Cairn's says positions.
 class Placement {
  public:
   Placement(const Location& location, const BundleShards& opened,
             std::vector<format::ShardFacts>& shards) noexcept
       : location_(location), opened_(opened), shards_(shards) {}
 
-  // False: it lies outside of its shard. For a format::Span or a format::TensorRecord.
+  // `span` is a format::Span or a format::TensorRecord. False: it lies outside its shard.
   bool place(auto& span) {
     if (!last_ || span.shard != last_->first) last_ = *opened_.positions.find(span.shard);
     span.shard = last_->second;
@@ -112,7 +113,7 @@ class Placement {
   const Location& location_;
   const BundleShards& opened_;
   std::vector<format::ShardFacts>& shards_;
-  std::optional<std::pair<std::uint32_t, std::uint32_t>> last_;  // a number and its position
+  std::optional<std::pair<std::uint32_t, std::uint32_t>> last_;  // the last number, its position
 };
 
 Result<void> place_all(Placement placement, format::PlainTensors& plain) {
@@ -135,7 +136,7 @@ Result<void> place_all(Placement placement, std::vector<format::TensorFacts>& te
   return {};
 }
 
-// P.index, decoded: its tensors are facts where some of them are not plain.
+// P.index, decoded. If all tensors are plain, they are in `plain`, else in `tensors`.
 struct Bundle {
   format::BundleHeader header;
   std::set<std::uint32_t> shards;
@@ -188,12 +189,12 @@ Result<Parts> load_tensorflow(const Location& location, bool follow_links,
   const Placement placement(location, shards, facts.shards);
   CAIRN_CHECK(bundle->plain ? place_all(placement, *bundle->plain)
                             : place_all(placement, facts.tensors));
-  // Shared ranges were counted for each name.
+  // Bytes that several names share were counted once for each name.
   for (format::ShardFacts& shard : facts.shards) {
     shard.live_bytes = std::min(shard.live_bytes, shard.identity.size_bytes);
   }
-  // P.index records nothing by which its shards are recognised, so it must be there still; and
-  // where P.cairn was skipped for it, a save may have replaced the one before, the other after.
+  // P.index does not record the identities of its shards. They belong to it only if it was not
+  // replaced while they were opened. The same holds for a P.cairn that was not used.
   if (attempt.index_changed()) return written_meanwhile(location.prefix);
   auto parts = assemble({Format::TensorFlow, location.prefix, index.file->path()}, facts,
                         std::move(shards.files), std::move(bundle->plain));

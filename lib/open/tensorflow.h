@@ -16,9 +16,9 @@ namespace cairn::internal {
 
 // P.index, read once and whole: TensorFlow may replace it, or truncate it in place, at any time.
 struct TensorFlowIndex {
-  const os::File* file;  // the attempt's
+  const os::File* file;  // owned by the OpenAttempt
   os::Bytes bytes;
-  format::TensorFlowIndexFacts record;  // by what these very bytes are recognised again
+  format::TensorFlowIndexFacts record;  // identity and digest of exactly these bytes
 };
 // Errors: NotFound (there is none; the attempt remembers it), Io.
 Result<TensorFlowIndex> read_tensorflow_index(const Location& location, OpenAttempt& attempt);
@@ -27,7 +27,7 @@ Result<TensorFlowIndex> read_tensorflow_index(const Location& location, OpenAtte
 Result<os::OpenedFile> open_tensorflow_index(const Location& location);
 Result<TensorFlowIndex> read_tensorflow_index(const os::File& file, const os::FileInfo& info);
 
-// By P.index alone.
+// Opens the checkpoint by P.index alone; a P.cairn is not looked at.
 Result<Parts> load_tensorflow(const Location& location, bool follow_links,
                               const TensorFlowIndex& index, const OpenAttempt& attempt);
 

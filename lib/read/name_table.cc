@@ -8,10 +8,12 @@
 namespace cairn::internal {
 namespace {
 
-constexpr std::size_t kLookUpsPerTensor = 16;
+// The table is made after one look-up for so many tensors.
+constexpr std::size_t kTensorsPerLookUp = 16;
 
-// Names that somebody chose for their hashes make chains of slots. Then there is no table, and
-// look-ups stay binary searches. Of 100,000 other names the longest chain is 30.
+// If a slot is taken, the next free one is used: a chain of slots. Somebody can choose names whose
+// hashes make long chains. Then there is no table, and look-ups stay binary searches. For 100,000
+// other names the longest chain is 30.
 constexpr std::size_t kChainMax = 256;
 
 std::size_t home_of(std::uint64_t hash, std::size_t slot_count) noexcept {
@@ -27,11 +29,11 @@ std::optional<std::size_t> NameTable::find(std::string_view name) const noexcept
   if (const Slots* slots = slots_.load(std::memory_order_acquire)) return find_in(*slots, name);
   // Exactly one look-up makes the table; the others go on meanwhile.
   const std::size_t look_ups = look_ups_.fetch_add(1, std::memory_order_relaxed);
-  if (look_ups != index_.tensor_count() / kLookUpsPerTensor) return index_.find(name);
+  if (look_ups != index_.tensor_count() / kTensorsPerLookUp) return index_.find(name);
   try {
     slots_.store(make().release(), std::memory_order_release);
   } catch (const std::bad_alloc&) {
-    // Slow, and right.
+    // Without a table, look-ups are slower, and their results are the same.
   }
   return index_.find(name);
 }
@@ -47,7 +49,7 @@ std::optional<std::size_t> NameTable::find_in(const Slots& slots,
   }
 }
 
-// Nothing: a chain is too long.
+// nullptr: a chain is too long.
 std::unique_ptr<const NameTable::Slots> NameTable::make() const {
   const std::size_t count = index_.tensor_count();
   auto slots = std::make_unique<Slots>(std::bit_ceil(2 * count + 1));

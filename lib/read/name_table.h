@@ -22,8 +22,8 @@ class NameTable {
   NameTable& operator=(const NameTable&) = delete;
   ~NameTable();
 
-  // The position of the tensor of this name. The first look-ups are binary searches; one in sixteen
-  // of as many as there are tensors makes the table (16 to 32 bytes for each).
+  // The position of the tensor of this name. The first look-ups are binary searches. The look-up
+  // after tensors / 16 of them makes the table, which takes 16 to 32 bytes for each tensor.
   std::optional<std::size_t> find(std::string_view name) const noexcept;
 
  private:
@@ -31,7 +31,7 @@ class NameTable {
     std::uint32_t tag = 0;     // of the name's hash
     std::uint32_t behind = 0;  // the position + 1; 0: the slot is free
   };
-  using Slots = std::vector<Slot>;  // a power of two, at most half of them taken
+  using Slots = std::vector<Slot>;  // their number is a power of two; at most half are taken
 
   std::optional<std::size_t> find_in(const Slots& slots, std::string_view name) const noexcept;
   std::unique_ptr<const Slots> make() const;

@@ -34,15 +34,17 @@ struct Origin {
     std::uint64_t device = 0;
   };
   std::string base;                            // empty: it was read from no index
-  std::array<std::optional<File>, 2> indexes;  // P.index, P.cairn; nothing: there was none
+  std::array<std::optional<File>, 2> indexes;  // P.index, P.cairn; std::nullopt: there was none
 };
 
-// Bytes of a file that have a sum of its own, as the members of an archive have a CRC-32.
+// A range of bytes of which the file itself stores a sum, as an archive stores a CRC-32 of each
+// member.
 struct SummedRange {
   format::FileRange range;
-  bool damaged = false;  // the sum is another one
+  bool damaged = false;  // the bytes do not have the stored sum
 };
-// Reads and compares all of them in a file. Errors: Io; Corrupt: nobody can tell where they are.
+// Reads all such ranges of a file and compares them with their sums. Errors: Io; Corrupt (it cannot
+// be found out where they lie).
 using CompareOwnSums = Result<std::vector<SummedRange>> (*)(const os::File&, const ExecOptions&);
 
 // What lib/open passes to OpenCheckpoint::make(). Everything in it has been checked, except the
@@ -57,7 +59,7 @@ struct Parts {
   bool decoded = false;  // the last shard is not a file: it holds decoded values, in memory
   std::shared_ptr<DecodedMembers> decoded_members;  // decodes them on use; nullptr: all are there
   bool recorded = false;  // the index is FILE.cairn, which an import wrote beside a foreign file
-  std::string left_out;   // what the file has and the index has not, a sentence; else empty
+  std::string left_out;   // a sentence about what is in the file and not in the index, or empty
   CompareOwnSums compare_own_sums = nullptr;  // of the shards; nullptr: they have none
   bool bytes_doubtful = false;  // check tensors before their first use even with Verify::None
   bool index_only = false;      // no shard is open: `shards` is empty
@@ -69,7 +71,7 @@ struct StoredPart {
   format::Span span;
   std::uint32_t slice = 0;  // its number in the index, if the tensor is partitioned
   Box box;                  // the elements that are stored there
-  Box shared;               // the requested ones of them
+  Box shared;               // those of them that are requested
 };
 
 // Strings and the bytes that they are views into.
@@ -94,7 +96,7 @@ enum class Loading : std::uint8_t {
 };
 
 struct Restoring {
-  std::optional<Loading> loading;  // goes with options.access, which decides where it is not given
+  std::optional<Loading> loading;  // agrees with options.access; absent: options.access decides
   // One for each shard, with Loading::Read and Direct, no smaller than the shard; empty: our own.
   std::vector<CallerMemory> places;
 };
@@ -133,9 +135,6 @@ class OpenCheckpoint {
 
   Result<Verification> verify(const ExecOptions& exec) const;
 
-  // An error that names the tensor: "PREFIX: tensor NAME why".
-  Error about(std::size_t position, Code code, const std::string& why) const;
-
   // The error for a tensor whose bytes do not have the stored sum; also an event.
   Error damaged(std::size_t position, const format::Span& span, std::uint32_t computed) const;
 
@@ -157,6 +156,9 @@ class OpenCheckpoint {
 
   // ---- read.cc: bytes ----
 
+  // An error that names the tensor: "PREFIX: tensor NAME why".
+  Error about(std::size_t position, Code code, const std::string& why) const;
+
   Result<std::span<const std::byte>> bytes(std::size_t position) const;
   Result<std::span<const std::byte>> strided_bytes(std::size_t position) const;
   Result<std::span<std::byte>> native(std::size_t position, DType wanted,
@@ -172,7 +174,7 @@ class OpenCheckpoint {
   std::optional<std::size_t> position_of(std::string_view name) const noexcept {
     return names_.find(name);
   }
-  // The same. NotFound: the error lists similar names.
+  // The same. Errors: NotFound; the message lists similar names.
   Result<std::size_t> find(std::string_view name) const;
 
  private:

@@ -20,15 +20,16 @@
 namespace cairn::internal {
 namespace {
 
-// A run takes 24 bytes of the plan.
+// A run takes 24 bytes of the plan. If the runs of a request are shorter than this on average, the
+// request is read alone.
 constexpr std::uint64_t kRunBytesMin = 512;
 
-// How many runs `shared` is of, in a piece that holds `piece`.
-std::uint64_t run_count(const Box& piece, const Box& shared) {
+// The number of contiguous runs that the elements `shared` have where `stored` is stored.
+std::uint64_t run_count(const Box& stored, const Box& shared) {
   std::uint64_t elements = 1;  // of one run
-  for (std::size_t i = piece.size(); i-- > 0;) {
+  for (std::size_t i = stored.size(); i-- > 0;) {
     elements *= static_cast<std::uint64_t>(shared[i].count);
-    if (shared[i].count != piece[i].count) break;
+    if (shared[i].count != stored[i].count) break;
   }
   return elements == 0 ? 0 : element_count(shared) / elements;
 }
@@ -88,7 +89,7 @@ class ReadPlan {
   }
 
  private:
-  // A sum to be compared, and what is known to be right afterwards.
+  // A sum to be compared, and the flag to be set if it is right.
   struct Check {
     std::size_t tensor;
     LazyChecks::Flag* flag;
@@ -106,7 +107,8 @@ class ReadPlan {
     std::uint32_t width;
   };
 
-  // Often the names come in their order.
+  // The position of the tensor. Often the names come in the order of the index: then there is no
+  // look-up.
   Result<std::size_t> find(std::string_view name) {
     const format::IndexView& index = checkpoint_.index();
     if (next_ == index.tensor_count() || index.tensor_name(next_) != name) {
@@ -116,8 +118,9 @@ class ReadPlan {
     return next_++;
   }
 
-  // Nearly every request is for all of a tensor that lies in one place as it is wanted. False: this
-  // one is not, or not quite right, or its shard is faulted.
+  // Adds a request for all of a tensor whose stored bytes need only be copied. Nearly every request
+  // is such, and needs no further planning. False: it is another request, or has an error, which
+  // add() then finds.
   bool add_whole(std::size_t position, const Read& read) {
     const auto tensor = checkpoint_.index().tensor(position);
     if (!read.slice.empty() || tensor.partitioned() || !is_addressable(tensor) ||
@@ -190,7 +193,7 @@ class ReadPlan {
   }
 
   const OpenCheckpoint& checkpoint_;
-  std::size_t next_ = 0;  // the position after the last name
+  std::size_t next_ = 0;  // the position behind the tensor of the request before
   ScanPlan plan_;
   std::vector<Check> checks_;
   std::vector<Swapped> swapped_;

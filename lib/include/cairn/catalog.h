@@ -88,7 +88,7 @@ CAIRN_API Result<LatestWhole> latest_whole(const std::filesystem::path& dir,
                                            std::string_view latest_filename = "checkpoint",
                                            bool follow_links = false) noexcept;
 
-// An entry of a catalog, and whether it opens.
+// An entry of a catalog, and whether it opens. "Whole" means here that it opens: no tensor is read.
 struct ListedCheckpoint {
   std::filesystem::path prefix;                   // as the catalog names it
   std::optional<std::filesystem::path> opens_as;  // std::nullopt: the checkpoint is not whole

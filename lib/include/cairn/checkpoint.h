@@ -92,7 +92,7 @@ class CAIRN_API Checkpoint {
   // not a regular file, or a link leaves the directory), Invalid (`expected` or `expected_digest`
   // differs), Busy (the checkpoint was replaced eight times while it was opened), Io, OutOfMemory,
   // Cancelled. Threads: writers may save, replace and prune at the same time. The result is always
-  // one whole checkpoint that one of them wrote. Cost: O(index), from 13 µs. Verify::Full,
+  // one whole checkpoint that one of them wrote. Cost: O(index), from about 10 µs. Verify::Full,
   // Access::Copy and a V1 checkpoint read every byte. A V1 checkpoint needs memory for all values.
   // If the file system cannot map files, each tensor is read into memory on its first use, and a
   // warning says so.
@@ -170,10 +170,9 @@ class CAIRN_API Checkpoint {
   // The tensors whose names begin with `prefix`. Cost: O(log tensors).
   TensorRange tensors_with_prefix(std::string_view prefix) const noexcept;
 
-  // Whether there is a tensor of this name. Cost: O(log tensors), also if there is none. After a
-  // sixteenth as many look-ups as there are tensors, one of them makes a hash table of all names
-  // (16 to 32 bytes for each, kept as long as the checkpoint is open), and those behind it cost
-  // O(1).
+  // Whether there is a tensor of this name. Cost: O(log tensors), also if there is none. After
+  // tensors / 16 look-ups, the next one makes a hash table of all names, which takes 16 to 32 bytes
+  // for each name until the checkpoint is closed. From then on the cost is O(1).
   bool contains(std::string_view name) const noexcept;
 
   // The tensor of this name. Errors: NotFound; the message lists similar names. Cost: as

@@ -130,6 +130,14 @@ TEST_CASE("what is spelled otherwise is left to the parser, which takes it") {
   }
 }
 
+TEST_CASE("a dtype without a name is left to the parser, which refuses it") {
+  for (const std::string_view json : {R"({"a":{"dtype":"","shape":[0],"data_offsets":[0,0]}})",
+                                      R"({"a":{"dtype":"","shape":[1],"data_offsets":[0,0]}})"}) {
+    CHECK_FALSE(scans_as_parsed(json, 0));
+    CHECK_FALSE(parses(json, 0));
+  }
+}
+
 TEST_CASE("the scan takes nothing that the parser refuses, and changes nothing") {
   const unsigned seed = std::random_device{}();
   CAPTURE(seed);
