@@ -127,15 +127,19 @@ class Tensor:
         Raises CorruptError if the bytes have a checksum that they do not match; the first use of a tensor reads all of
         it for that, unless the checkpoint was opened with verify="none". IoError if the file cannot be read.
         """
+        return self._whole()[0]
+
+    def _whole(self) -> tuple[Array, bool]:
+        """All elements, and whether they are a copy."""
         handle = self._handle
         if handle.dtype == "string":
-            return self._strings([], handle.shape)
+            return self._strings([], handle.shape), True
         try:
-            raw = handle.array()
+            return self._shaped(handle.array(), handle.shape), False
         except UnsupportedError:
             raw = np.empty(handle.read_bytes([]), np.uint8)
             handle.read_into(raw, [])
-        return self._shaped(raw, handle.shape)
+            return self._shaped(raw, handle.shape), True
 
     def _shaped(self, raw: Array, shape: tuple[int, ...]) -> Array:
         """An array of the bytes, with the dtype and this shape, as far as numpy has them."""
@@ -158,12 +162,14 @@ class Tensor:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """What numpy.asarray() calls. `copy`: None copies if it must, False raises ValueError instead."""
-        array = self.numpy()
+        array, copied = self._whole()
         if dtype is not None and np.dtype(dtype) != array.dtype:
             if copy is False:
                 raise ValueError(f"{self.name}: to change {array.dtype} to {np.dtype(dtype)} needs a copy")
             return array.astype(dtype)
-        return array.copy() if copy else array
+        if copy is False and copied:
+            raise ValueError(f"{self.name}: an array of it needs a copy")
+        return array.copy() if copy and not copied else array
 
     def __dlpack__(self, *, stream: Any = None, max_version: tuple[int, int] | None = None,
                    dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import cairn_store
 import cairn_store.safetensors.numpy as safetensors_numpy
 import cairn_store.tensorflow
-from support import GOLDEN, Case
+from support import GOLDEN, Case, address
 
 
 class Numbers(Case):
@@ -76,6 +76,15 @@ class Reading(Case):
         self.assertEqual(part.tolist(), [b"b", b"d"])
         with self.assertRaises(ValueError):
             tensor.read(out=np.empty((2, 2), "S1"))
+
+    def test_an_array_without_a_copy_is_the_file_or_refused(self):
+        opened = cairn_store.open(self.saved({"w": np.zeros(3), "s": np.array([b"a"], object)}))
+        parts = cairn_store.open(os.path.join(GOLDEN, "tensorflow/partitioned/part"))["cols"]
+        self.assertEqual(address(opened["w"].__array__(copy=False)), address(opened["w"].numpy()))
+        for tensor in (opened["s"], parts):
+            self.assertSame(tensor.__array__(), tensor.numpy())
+            with self.assertRaisesRegex(ValueError, "needs a copy"):
+                tensor.__array__(copy=False)
 
     def test_into_what_is_no_array_or_cannot_be_written(self):
         opened = cairn_store.open(self.saved({"w": np.zeros((2, 3)), "s": np.array([b"a"], object)}))
