@@ -53,6 +53,8 @@ std::string written_path(const std::filesystem::path& dir, const std::filesystem
 }
 
 Result<void> check_catalog_name(const std::filesystem::path& dir, std::string_view name) {
+  if (!is_nameable(dir.native()))
+    return Error{Code::Invalid, 0, dir.string() + ": a file name cannot contain a NUL byte"};
   if (!is_bare(name)) {
     return Error{Code::Invalid, 0, refused(dir, name) + "it must be a file name without slashes"};
   }

@@ -239,9 +239,8 @@ bool remove_dead(const os::Directory& directory, std::span<const std::string> na
 std::set<std::string> bases_of_temporaries(std::span<const std::string> names) {
   std::set<std::string> bases;
   for (const std::string& name : names) {
-    const auto base =
-        os::is_temporary_name(name) ? base_of_file(os::without_temporary_tail(name)) : std::nullopt;
-    if (base) bases.insert(*base);
+    if (!os::is_temporary_name(name)) continue;
+    if (const auto base = base_of_file(os::without_temporary_tail(name))) bases.insert(*base);
   }
   return bases;
 }
@@ -276,17 +275,19 @@ Result<void> add_left(const os::Directory& directory, std::span<const std::strin
 void sweep(const os::Directory& directory, std::span<const std::string> names,
            const std::optional<std::string>& base) {
   ShardReferences dead;
-  std::vector<std::string> going;
+  // Held until they are removed: a writer creates its file first, and locks it then.
+  std::vector<std::pair<std::string, os::File>> going;
   for (const std::string& name : temporaries_of(names, base)) {
-    const auto file = directory.open_file(name, os::Links::Refuse);
+    auto file = directory.open_file(name, os::Links::Refuse);
     if (!file || !file->try_lock().value_or(false)) continue;
     // One that cannot be read today goes when it can: it may be all that tells what else goes.
-    if (add_references(*file, os::without_temporary_tail(name), dead)) going.push_back(name);
+    const auto read = add_references(*file, os::without_temporary_tail(name), dead);
+    if (read) going.emplace_back(name, *std::move(file));
   }
   const bool named = !dead.names.empty() || !dead.counts.empty();
   // They stay named until they have gone.
   if (named && !remove_dead(directory, names, *base, dead)) return;
-  for (const std::string& name : going) (void)directory.remove(name);
+  for (const auto& temporary : going) (void)directory.remove(temporary.first);
 }
 
 }  // namespace
@@ -568,8 +569,7 @@ Result<void> Publisher::publish_file(TempFile& file, bool replace) {
 Result<void> sweep(const os::Directory& directory, const std::string& base) {
   CAIRN_TRY(pair, finish_pair(directory, base));
   if (pair == PairState::Unknown) return {};
-  const auto names = directory.names();
-  if (names) sweep(directory, *names, base);
+  if (const auto names = directory.names()) sweep(directory, *names, base);
   return {};
 }
 

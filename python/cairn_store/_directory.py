@@ -113,7 +113,7 @@ class Saver:
         tensorflow_index: also write P.index.
         lock_wait: seconds to wait for another writer, then BusyError.
 
-    Threads: one call at a time. A forked child must not use it.
+    Threads: one call at a time; a second one, also of a progress callback, raises BusyError. A forked child must not use it.
     """
 
     def __init__(self, directory: Path, keep: Iterable[Retention] = (newest(5),), *, latest_filename: str = "checkpoint",
@@ -168,6 +168,8 @@ class Watcher(Iterator[str]):
         only_latest: as TensorFlow's checkpoints_iterator: only the latest, and not whether it is whole.
         cursor: what `cursor` of an earlier Watcher was; it goes on after that.
         poll: seconds between two looks if the file system does not tell of changes.
+
+    Threads: one wait at a time; a second one raises BusyError. `cursor` may be asked meanwhile.
     """
 
     def __init__(self, directory: Path, *, timeout: float | None = None, only_latest: bool = False, cursor: str = "",

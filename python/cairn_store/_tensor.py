@@ -127,15 +127,19 @@ class Tensor:
         Raises CorruptError if the bytes have a checksum that they do not match; the first use of a tensor reads all of
         it for that, unless the checkpoint was opened with verify="none". IoError if the file cannot be read.
         """
+        return self._whole()[0]
+
+    def _whole(self) -> tuple[Array, bool]:
+        """All elements, and whether they are a copy."""
         handle = self._handle
         if handle.dtype == "string":
-            return self._strings([], handle.shape)
+            return self._strings([], handle.shape), True
         try:
-            raw = handle.array()
+            return self._shaped(handle.array(), handle.shape), False
         except UnsupportedError:
             raw = np.empty(handle.read_bytes([]), np.uint8)
             handle.read_into(raw, [])
-        return self._shaped(raw, handle.shape)
+            return self._shaped(raw, handle.shape), True
 
     def _shaped(self, raw: Array, shape: tuple[int, ...]) -> Array:
         """An array of the bytes, with the dtype and this shape, as far as numpy has them."""
@@ -158,12 +162,14 @@ class Tensor:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """What numpy.asarray() calls. `copy`: None copies if it must, False raises ValueError instead."""
-        array = self.numpy()
+        array, copied = self._whole()
         if dtype is not None and np.dtype(dtype) != array.dtype:
             if copy is False:
                 raise ValueError(f"{self.name}: to change {array.dtype} to {np.dtype(dtype)} needs a copy")
             return array.astype(dtype)
-        return array.copy() if copy else array
+        if copy is False and copied:
+            raise ValueError(f"{self.name}: an array of it needs a copy")
+        return array.copy() if copy and not copied else array
 
     def __dlpack__(self, *, stream: Any = None, max_version: tuple[int, int] | None = None,
                    dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> Any:
@@ -172,7 +178,7 @@ class Tensor:
         With `max_version` of (1, 0) or more the capsule has a version and says that the memory is read-only. A consumer
         that asks for no version gets one only of memory that may be written: copy=True, or a checkpoint that was opened
         with access="private". Raises BufferError otherwise, for types that DLPack does not have, for elements that are
-        not aligned, and for another device than the CPU.
+        not aligned or not in one place (copy=True helps), and for another device than the CPU.
         """
         if dl_device is not None and tuple(dl_device) != _CPU:
             raise BufferError(f"{self.name}: is in the memory of the CPU; copy it to the device there")
@@ -203,29 +209,35 @@ class Tensor:
         elements or of blocks that is no number of whole bytes).
         """
         plan = _Plan(index, self.shape)
-        if self.dtype == "string":
-            return plan.pick(self._strings(plan.ranges, plan.read_shape))
-        if plan.stepped or out is None:
-            read = np.empty(self._handle.read_bytes(plan.ranges), np.uint8)
-            self._handle.read_into(read, plan.ranges)
-            made = plan.pick(self._shaped(read, plan.read_shape))
-            if out is None:
-                return made
-            self._check_out(out, made.shape)
-            out[...] = made
-            return out
-        self._check_out(out, None if self.numpy_dtype is None else plan.shape)
-        self._handle.read_into(out.reshape(-1).view(np.uint8), plan.ranges)
+        strings = self.dtype == "string"
+        if out is not None:
+            self._check_out(out, plan.shape if strings or self.numpy_dtype is not None else None)
+            if not strings and not plan.stepped:
+                self._handle.read_into(out.reshape(-1).view(np.uint8), plan.ranges)
+                return out
+        made = plan.pick(self._strings(plan.ranges, plan.read_shape) if strings else self._read(plan))
+        if out is None:
+            return made
+        if np.shape(made) != out.shape:  # packed elements
+            raise InvalidError("Invalid", 0, f"{self.name}: out must have the shape {np.shape(made)}")
+        out[...] = made
         return out
 
+    def _read(self, plan: _Plan) -> Array:
+        raw = np.empty(self._handle.read_bytes(plan.ranges), np.uint8)
+        self._handle.read_into(raw, plan.ranges)
+        return self._shaped(raw, plan.read_shape)
+
     def _check_out(self, out: Array, shape: tuple[int, ...] | None) -> None:
-        wanted = self.numpy_dtype or np.dtype(np.uint8)
-        if out.dtype != wanted or (shape is not None and out.shape != shape) or not out.flags.c_contiguous:
-            raise InvalidError("Invalid", 0, f"{self.name}: out must be a contiguous array of {wanted}"
+        wanted = np.dtype(object) if self.dtype == "string" else self.numpy_dtype or np.dtype(np.uint8)
+        fits = isinstance(out, np.ndarray) and out.dtype == wanted and (shape is None or out.shape == shape)
+        if not fits or not out.flags.c_contiguous or not out.flags.writeable:
+            raise InvalidError("Invalid", 0, f"{self.name}: out must be a contiguous, writable array of {wanted}"
                                + (f" and the shape {shape}" if shape is not None else ""))
 
     def __getitem__(self, index: Index) -> Array:
-        """A slice as a new array: integers, slices with a positive step, and an ellipsis. See read()."""
+        """A slice as a new array: integers, slices with a positive step, and an ellipsis. An integer for each dimension
+        gives the element, as in numpy. See read()."""
         return self.read(index)
 
     def unpack(self) -> Array:
@@ -278,7 +290,8 @@ class _Plan:
             self._add(item, size)
         self.read_shape = tuple(count for _, count in self.ranges)
         self.stepped = any(isinstance(item, slice) and item.step not in (None, 1) for item in self.picked)
-        self.shape = tuple(count for item, (_, count) in zip(self.picked, self.ranges) if isinstance(item, slice))
+        self.shape = tuple(len(range(0, count, item.step)) for item, (_, count) in zip(self.picked, self.ranges)
+                           if isinstance(item, slice))
 
     def _add(self, item: SupportsIndex | slice, size: int) -> None:
         if not isinstance(item, slice):

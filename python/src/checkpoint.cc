@@ -49,7 +49,8 @@ struct How {
 };
 
 How how_of(const nb::tuple& how) {
-  return {bytes_of(how[0]), bytes_of(how[1]), nb::cast<bool>(how[2]), nb::cast<unsigned>(how[3])};
+  return {bytes_of(how[0]), bytes_of(how[1]), argument<bool>(how[2], "follow_links"),
+          argument<unsigned>(how[3], "threads")};
 }
 
 Opened open(const nb::bytes& path, const nb::tuple& how, const nb::list& expected,

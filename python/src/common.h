@@ -6,6 +6,8 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <chrono>
+#include <concepts>
 #include <filesystem>
 #include <optional>
 #include <span>
@@ -32,6 +34,26 @@ T value(Result<T> result) {
 inline void value(const Result<void>& result) {
   if (!result) raise(result.error());
 }
+
+// Raises an exception of Python's own. PyErr_SetString would refuse a name that is not UTF-8.
+[[noreturn]] void raise_python(PyObject* type, std::string_view message);
+
+// Raises TypeError, or ValueError if `given` is a number that is too large or too small.
+[[noreturn]] void refuse_argument(nb::handle given, const char* what, const char* wanted);
+
+// An argument that came in a tuple, a list or a dictionary; `what` is its name for the user.
+template <class T>
+T argument(nb::handle given, const char* what) {
+  T taken{};
+  if (nb::try_cast<T>(given, taken)) return taken;
+  if constexpr (std::same_as<T, bool>) refuse_argument(nb::none(), what, "True or False");
+  if constexpr (std::unsigned_integral<T>) refuse_argument(given, what, "an integer of 0 or more");
+  if constexpr (std::integral<T>) refuse_argument(given, what, "an integer");
+  refuse_argument(given, what, "a number");
+}
+
+// A wait in seconds, which may be infinite. Raises TypeError, ValueError (not a number).
+std::chrono::milliseconds wait_of(nb::handle seconds, const char* what);
 
 // Names of tensors are bytes. As Python does with paths, bytes that are not UTF-8 become lone
 // surrogates and back.
@@ -111,6 +133,7 @@ class Incoming {
 std::vector<Incoming> incoming_of(const nb::list& tensors);
 
 TensorSpec spec_of(nb::handle tuple);
+std::optional<std::int64_t> step_of(nb::handle step);  // None: no step
 
 // A capsule of DLPack. Errors: BufferError.
 nb::object dlpack_capsule(const Handle& handle, bool versioned, bool copy);

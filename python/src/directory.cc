@@ -1,7 +1,6 @@
 // A directory over time: the catalog, the Saver, the Watcher.
 
-#include <chrono>
-#include <deque>
+#include <string>
 
 #include "common.h"
 
@@ -31,25 +30,59 @@ nb::list skipped_of(std::span<const SkippedCheckpoint> skipped) {
   return list;
 }
 
-std::chrono::milliseconds milliseconds_of(double seconds) {
-  return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
-}
+// A Saver and a Watcher take one call at a time, and Python's threads may break that rule: the
+// interpreter's lock is released during a call. A second call is refused. Calls begin and end with
+// that lock, so a plain bool is enough. A lock in its place would stop a progress callback that
+// calls the same Saver for ever.
+class OneCall {
+ public:
+  OneCall(bool& busy, const char* what) : busy_(busy) {
+    if (busy) {
+      raise({Code::Busy, 0,
+             std::string("another call of this ") + what +
+                 " is running; it takes one call at a time, from whatever thread"});
+    }
+    busy = true;
+  }
+  ~OneCall() { busy_ = false; }
+  OneCall(const OneCall&) = delete;
+  OneCall& operator=(const OneCall&) = delete;
 
-Watcher watch(const nb::bytes& directory, nb::handle cursor, bool only_latest, nb::handle catalog,
-              double poll_s) {
+ private:
+  bool& busy_;
+};
+
+struct OpenWatcher {
+  Watcher watcher;
+  std::string cursor;  // of the last call that ended: may be asked while another one waits
+  bool busy = false;
+};
+
+struct OpenSaver {
+  Saver saver;
+  bool busy = false;
+};
+
+OpenWatcher watch(const nb::bytes& directory, nb::handle cursor, bool only_latest,
+                  nb::handle catalog, nb::handle poll) {
   WatcherOptions options;
   options.cursor = bytes_of(cursor);
   options.only_latest = only_latest;
   options.latest_filename = bytes_of(catalog);
-  options.poll = milliseconds_of(poll_s);
-  return value(Watcher::open(path_of(directory), options));
+  options.poll = wait_of(poll, "poll");
+  Watcher watcher = value(Watcher::open(path_of(directory), options));
+  std::string begin = watcher.cursor();
+  return {std::move(watcher), std::move(begin)};
 }
 
-nb::tuple next(Watcher& watcher, double timeout_s) {
+nb::tuple next(OpenWatcher& open, nb::handle timeout) {
+  const OneCall call(open.busy, "Watcher");
+  const auto wait = wait_of(timeout, "timeout");
   auto result = [&] {
     nb::gil_scoped_release unlocked;
-    return watcher.next(milliseconds_of(timeout_s));
+    return open.watcher.next(wait);
   }();
+  open.cursor = open.watcher.cursor();
   const Published published = value(std::move(result));
   nb::object prefix = published.prefix ? path_text(*published.prefix) : nb::none();
   return nb::make_tuple(prefix, skipped_of(published.skipped));
@@ -59,42 +92,43 @@ Retention retention_of(nb::handle tuple) {
   const std::string rule = bytes_of(tuple[0]);
   if (rule == "best") {
     const auto order =
-        nb::cast<bool>(tuple[2]) ? Retention::Order::Highest : Retention::Order::Lowest;
-    return Retention::best_by(bytes_of(tuple[1]), order, nb::cast<std::uint64_t>(tuple[3]));
+        argument<bool>(tuple[2], "highest") ? Retention::Order::Highest : Retention::Order::Lowest;
+    return Retention::best_by(bytes_of(tuple[1]), order,
+                              argument<std::uint64_t>(tuple[3], "the count of best_by"));
   }
-  if (rule == "hours") return Retention::every_hours(nb::cast<double>(tuple[1]));
-  const auto count = nb::cast<std::uint64_t>(tuple[1]);
+  if (rule == "hours") return Retention::every_hours(argument<double>(tuple[1], "hours"));
+  const auto count = argument<std::uint64_t>(tuple[1], "the number of a retention rule");
   if (rule == "newest") return Retention::newest(count);
   if (rule == "steps") return Retention::every_steps(count);
   if (rule == "tensorflow_manager") {
-    return Retention::tensorflow_manager(count, nb::cast<double>(tuple[2]));
+    return Retention::tensorflow_manager(count, argument<double>(tuple[2], "keep_every_hours"));
   }
   if (rule == "tensorflow_saver") {
-    return Retention::tensorflow_saver(count, nb::cast<double>(tuple[2]));
+    return Retention::tensorflow_saver(count, argument<double>(tuple[2], "keep_every_hours"));
   }
   throw nb::value_error("keep: a rule is made by newest, every_steps, every_hours or best_by");
 }
 
-Saver open_saver(const nb::bytes& directory, const nb::list& keep, const nb::dict& words) {
+OpenSaver open_saver(const nb::bytes& directory, const nb::list& keep, const nb::dict& words) {
   SaverOptions options;
   options.keep_any_of.clear();
   for (nb::handle rule : keep) options.keep_any_of.push_back(retention_of(rule));
   options.latest_filename = bytes_of(words["latest_filename"]);
-  options.tensorflow_index = nb::cast<bool>(words["tensorflow_index"]);
-  options.lock_wait = milliseconds_of(nb::cast<double>(words["lock_wait"]));
-  return value(Saver::open(path_of(directory), options));
+  options.tensorflow_index = argument<bool>(words["tensorflow_index"], "tensorflow_index");
+  options.lock_wait = wait_of(words["lock_wait"], "lock_wait");
+  return {value(Saver::open(path_of(directory), options))};
 }
 
 SaveOptions save_options(const nb::dict& words) {
   SaveOptions options;
-  if (!nb::object(words["step"]).is_none()) options.step = nb::cast<std::int64_t>(words["step"]);
+  options.step = step_of(words["step"]);
   for (auto [key, metric] : nb::cast<nb::dict>(words["metrics"])) {
-    options.metrics.emplace_back(bytes_of(key), nb::cast<double>(metric));
+    options.metrics.emplace_back(bytes_of(key), argument<double>(metric, "a metric"));
   }
   options.metadata = pairs_of(words["metadata"]);
   options.safetensors_metadata = pairs_of(words["safetensors_metadata"]);
-  options.pinned = nb::cast<bool>(words["pinned"]);
-  options.replace = nb::cast<bool>(words["replace"]);
+  options.pinned = argument<bool>(words["pinned"], "pinned");
+  options.replace = argument<bool>(words["replace"], "replace");
   return options;
 }
 
@@ -111,26 +145,28 @@ nb::tuple told(const Saved& saved) {
                         texts(saved.warnings));
 }
 
-nb::tuple save(Saver& saver, nb::handle name, const nb::list& tensors, const nb::dict& words,
+nb::tuple save(OpenSaver& open, nb::handle name, const nb::list& tensors, const nb::dict& words,
                unsigned threads, nb::object progress) {
+  const OneCall only(open.busy, "Saver");
   const std::vector<Incoming> incoming = incoming_of(tensors);
   const std::vector<NamedTensor> given = named(incoming);
   SaveOptions options = save_options(words);
   const std::string file = bytes_of(name);
   LongCall call(threads, std::move(progress));
   options.exec = call.exec();
-  return told(call.run([&] { return saver.save(file, given, options); }));
+  return told(call.run([&] { return open.saver.save(file, given, options); }));
 }
 
-PendingSave save_async(Saver& saver, nb::handle name, const nb::list& tensors,
+PendingSave save_async(OpenSaver& open, nb::handle name, const nb::list& tensors,
                        const nb::dict& words) {
+  const OneCall only(open.busy, "Saver");
   const std::vector<Incoming> incoming = incoming_of(tensors);
   const std::vector<NamedTensor> given = named(incoming);
   const SaveOptions options = save_options(words);
   const std::string file = bytes_of(name);
   auto result = [&] {
     nb::gil_scoped_release unlocked;
-    return saver.save_async(file, given, Saver::Memory::Copy, options);
+    return open.saver.save_async(file, given, Saver::Memory::Copy, options);
   }();
   return value(std::move(result));
 }
@@ -143,10 +179,11 @@ nb::tuple wait(const PendingSave& pending) {
   return told(value(std::move(result)));
 }
 
-nb::list prune(Saver& saver, bool dry_run) {
+nb::list prune(OpenSaver& open, bool dry_run) {
+  const OneCall only(open.busy, "Saver");
   auto result = [&] {
     nb::gil_scoped_release unlocked;
-    return saver.prune(dry_run);
+    return open.saver.prune(dry_run);
   }();
   nb::list list;
   for (const auto& one : value(std::move(result))) {
@@ -155,30 +192,34 @@ nb::list prune(Saver& saver, bool dry_run) {
   return list;
 }
 
-void pin(Saver& saver, const nb::bytes& prefix, bool pinned) {
+void pin(OpenSaver& open, const nb::bytes& prefix, bool pinned) {
+  const OneCall only(open.busy, "Saver");
   const auto path = path_of(prefix);
   auto result = [&] {
     nb::gil_scoped_release unlocked;
-    return saver.pin(path, pinned);
+    return open.saver.pin(path, pinned);
   }();
   value(result);
 }
 
-nb::list last_checkpoints(Saver& saver) { return path_texts(value(saver.last_checkpoints())); }
+nb::list last_checkpoints(OpenSaver& open) {
+  const OneCall only(open.busy, "Saver");
+  return path_texts(value(open.saver.last_checkpoints()));
+}
 
 }  // namespace
 
 void bind_directory(nb::module_& module) {
   module.def("latest_checkpoint", &latest);
   module.def("checkpoint_state", &state);
-  nb::class_<Watcher>(module, "Watcher", nb::is_final())
+  nb::class_<OpenWatcher>(module, "Watcher", nb::is_final())
       .def_static("open", &watch)
       .def("next", &next)
-      .def_prop_ro("cursor", [](const Watcher& w) { return text(w.cursor()); });
+      .def_prop_ro("cursor", [](const OpenWatcher& w) { return text(w.cursor); });
   nb::class_<PendingSave>(module, "PendingSave", nb::is_final())
       .def("done", [](const PendingSave& p) { return p.done(); })
       .def("wait", &wait);
-  nb::class_<Saver>(module, "Saver", nb::is_final())
+  nb::class_<OpenSaver>(module, "Saver", nb::is_final())
       .def_static("open", &open_saver)
       .def("save", &save, nb::arg("name"), nb::arg("tensors"), nb::arg("options"),
            nb::arg("threads"), nb::arg("progress").none())

@@ -60,8 +60,7 @@ void free_unused(PyObject* capsule) {
   std::string message(tensor.name());
   message += ": ";
   message += why;
-  PyErr_SetString(PyExc_BufferError, message.c_str());
-  throw nb::python_error();
+  raise_python(PyExc_BufferError, message);
 }
 
 nb::dlpack::dtype plain_type(DType dtype, std::uint8_t bits) {
@@ -146,6 +145,11 @@ void* data_of(Export<M>& made, bool copy) {
       nb::gil_scoped_release unlocked;
       return tensor.bytes();
     }();
+    if (!bytes && bytes.error().code == Code::Unsupported) {
+      refuse(tensor,
+             "its bytes are not in one place, or not in the processor's byte order; ask for a copy "
+             "(copy=True), or use numpy()");
+    }
     return const_cast<std::byte*>(value(std::move(bytes)).data());
   }
   const std::uint64_t size = value(tensor.read_bytes());

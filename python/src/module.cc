@@ -1,6 +1,9 @@
 // The extension module cairn_store._cairn: the C++ interface with as little on top as possible.
 // What users see, and its documentation, is in the package's Python files.
 
+#include <algorithm>
+#include <cmath>
+
 #include "common.h"
 
 namespace cairn::python {
@@ -10,6 +13,28 @@ void raise(const Error& error) {
                         .attr("make_error")(name(error.code), error.os_errno, text(error.what));
   PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(made.ptr())), made.ptr());
   throw nb::python_error();
+}
+
+void raise_python(PyObject* type, std::string_view message) {
+  PyErr_SetObject(type, text(message).ptr());
+  throw nb::python_error();
+}
+
+void refuse_argument(nb::handle given, const char* what, const char* wanted) {
+  const std::string must = std::string(what) + " must be " + wanted;
+  if (!PyLong_Check(given.ptr())) raise_python(PyExc_TypeError, must);
+  raise_python(PyExc_ValueError, must + "; this number is too small or too large");
+}
+
+std::chrono::milliseconds wait_of(nb::handle given, const char* what) {
+  constexpr double kLongest = 1e12;  // seconds; as milliseconds it fits
+  const auto seconds = argument<double>(given, what);
+  if (std::isnan(seconds)) {
+    raise_python(PyExc_ValueError, std::string(what) + " must be a number of seconds, not nan");
+  }
+  if (seconds >= kLongest) return std::chrono::milliseconds::max();
+  const double bounded = std::max(seconds, -kLongest);
+  return std::chrono::milliseconds(static_cast<std::int64_t>(bounded * 1000));
 }
 
 nb::str text(std::string_view bytes) {
@@ -71,7 +96,8 @@ Pairs pairs_of(const nb::dict& dictionary) {
 Ranges ranges_of(const nb::list& pairs) {
   Ranges ranges;
   for (nb::handle pair : pairs) {
-    ranges.push_back({nb::cast<std::int64_t>(pair[0]), nb::cast<std::int64_t>(pair[1])});
+    ranges.push_back(
+        {argument<std::int64_t>(pair[0], "an index"), argument<std::int64_t>(pair[1], "an index")});
   }
   return ranges;
 }

@@ -20,8 +20,9 @@ auto unlocked_if_large(const Tensor& tensor, F&& work) {
   return work();
 }
 
-nb::object array(nb::handle self) {
-  const Handle& handle = nb::cast<const Handle&>(self);
+nb::object array(nb::pointer_and_handle<Handle> both) {
+  const Handle& handle = *both.p;
+  const nb::handle self = both.h;
   if (handle.writable) {
     auto bytes =
         value(unlocked_if_large(handle.tensor, [&] { return handle.tensor.mutable_bytes(); }));
@@ -108,7 +109,7 @@ void bind_tensor(nb::module_& module) {
       .def_prop_ro("crc32c", &crc32c)
       .def_prop_ro("content_hash", &content_hash)
       .def_prop_ro("can_dequantize", [](const Handle& h) { return can_dequantize(h.tensor); })
-      .def("array", [](nb::object self) { return array(self); })
+      .def("array", &array)
       .def("read_bytes", &read_bytes)
       .def("read_into", &read_into)
       .def("strings", &strings)

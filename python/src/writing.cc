@@ -1,8 +1,5 @@
 // Saving and converting.
 
-#include <chrono>
-#include <cmath>
-
 #include "common.h"
 
 namespace cairn::python {
@@ -11,11 +8,13 @@ TensorSpec spec_of(nb::handle tuple) {
   TensorSpec spec;
   spec.name = bytes_of(tuple[0]);
   const std::string word = bytes_of(tuple[1]);
-  for (nb::handle size : nb::object(tuple[2])) spec.shape.push_back(nb::cast<std::int64_t>(size));
+  for (nb::handle size : nb::object(tuple[2])) {
+    spec.shape.push_back(argument<std::int64_t>(size, "a shape's size"));
+  }
   const nb::object opaque = tuple[3];
   if (opaque.is_none()) {
     const auto dtype = dtype_from_name(word);
-    if (!dtype) throw nb::value_error(("there is no dtype " + word).c_str());
+    if (!dtype) raise_python(PyExc_ValueError, "there is no dtype " + word);
     spec.dtype = *dtype;
     return spec;
   }
@@ -42,6 +41,11 @@ std::span<const std::byte> Incoming::bytes() const noexcept {
   return {reinterpret_cast<const std::byte*>(array_.data()), array_.size()};
 }
 
+std::optional<std::int64_t> step_of(nb::handle step) {
+  if (step.is_none()) return std::nullopt;
+  return argument<std::int64_t>(step, "step");
+}
+
 std::vector<Incoming> incoming_of(const nb::list& tensors) {
   std::vector<Incoming> all;
   all.reserve(nb::len(tensors));
@@ -51,19 +55,14 @@ std::vector<Incoming> incoming_of(const nb::list& tensors) {
 
 namespace {
 
-std::chrono::milliseconds wait_of(double seconds) {
-  if (!(seconds < 1e12)) return std::chrono::milliseconds::max();
-  return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
-}
-
 WriterOptions writer_options(const nb::dict& words) {
   WriterOptions options;
-  if (!nb::object(words["step"]).is_none()) options.step = nb::cast<std::int64_t>(words["step"]);
+  options.step = step_of(words["step"]);
   options.metadata = pairs_of(words["metadata"]);
   options.safetensors_metadata = pairs_of(words["safetensors_metadata"]);
-  options.tensorflow_index = nb::cast<bool>(words["tensorflow_index"]);
-  options.replace = nb::cast<bool>(words["replace"]);
-  options.lock_wait = wait_of(nb::cast<double>(words["lock_wait"]));
+  options.tensorflow_index = argument<bool>(words["tensorflow_index"], "tensorflow_index");
+  options.replace = argument<bool>(words["replace"], "replace");
+  options.lock_wait = wait_of(words["lock_wait"], "lock_wait");
   return options;
 }
 
@@ -131,11 +130,11 @@ TransferOptions transfer_options(const nb::dict& words) {
     options.output = path_of(nb::cast<nb::bytes>(words["output"]));
   }
   options.link = link_of(bytes_of(words["link"]));
-  options.replace = nb::cast<bool>(words["replace"]);
-  options.follow_links = nb::cast<bool>(words["follow_links"]);
-  options.allow_lossy = nb::cast<bool>(words["allow_lossy"]);
-  options.max_shard_bytes = nb::cast<std::uint64_t>(words["max_shard_bytes"]);
-  options.sums = nb::cast<bool>(words["sums"]);
+  options.replace = argument<bool>(words["replace"], "replace");
+  options.follow_links = argument<bool>(words["follow_links"], "follow_links");
+  options.allow_lossy = argument<bool>(words["allow_lossy"], "allow_lossy");
+  options.max_shard_bytes = argument<std::uint64_t>(words["max_shard_bytes"], "max_shard_bytes");
+  options.sums = argument<bool>(words["sums"], "sums");
   options.casts = casts_of(words["casts"]);
   const nb::object wanted = words["tensors"];
   if (!wanted.is_none()) {

@@ -43,7 +43,7 @@ def save_file(tensor_dict: Arrays, filename: Path, metadata: Optional[dict[str, 
 
 def load(data: bytes) -> Arrays:
     """The arrays of the bytes of a safetensors file. Raises SafetensorError."""
-    buffer = bytearray(data)
+    buffer = bytearray(memoryview(data))  # of a number it would be so many zeros
     return {entry.name: load_array(buffer, entry) for entry in parsed(buffer)}
 
 

@@ -117,7 +117,7 @@ def save_file(tensors: Tensors, filename: Path, metadata: Optional[dict[str, str
 
 def load(data: bytes) -> Tensors:
     """The tensors of the bytes of a safetensors file."""
-    buffer = bytearray(data)
+    buffer = bytearray(memoryview(data))  # of a number it would be so many zeros
     return {entry.name: as_torch(load_array(buffer, entry), CAIRN_OF[entry.code], entry.name) for entry in parsed(buffer)}
 
 

@@ -301,6 +301,18 @@ TEST_CASE("who changes a catalog waits as long as he is told while another write
   }
 }
 
+TEST_CASE("a directory whose path has a NUL byte is refused, and not the one before that byte") {
+  Sandbox box;
+  save_numbered(box / "m-1", 1);
+  write_catalog(box.root(), {"m-1"});
+  const path dir = box.root().native() + std::string("\0x", 2);
+  CHECK(has(refusal(latest_checkpoint(dir)), "Invalid: "));
+  CHECK(has(refusal(get_checkpoint_state(dir)), "cannot contain a NUL byte"));
+  CHECK(has(refusal(set_latest_checkpoint(dir, "m-1")), "cannot contain a NUL byte"));
+  CHECK(has(refusal(Saver::open(dir)), "cannot contain a NUL byte"));
+  CHECK(has(refusal(Watcher::open(dir)), "cannot contain a NUL byte"));
+}
+
 TEST_CASE("a catalog may have another name") {
   Sandbox box;
   REQUIRE(update_checkpoint_state(box.root(), state_of({"m-1"}), "best"));

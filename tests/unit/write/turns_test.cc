@@ -5,18 +5,25 @@
 
 #include <functional>
 #include <map>
+#include <optional>
+#include <semaphore>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "cairn/cairn.h"
+#include "lib/write/publisher.h"
+#include "lib/write/temp_file.h"
 #include "tests/unit/sandbox.h"
 
 namespace {
 
 std::function<void()> at_next_sync;
 std::function<void()> at_each_sync;
+thread_local std::function<void()> at_next_flock;
+thread_local std::function<void()> at_next_unlink;
 
 }  // namespace
 
@@ -27,6 +34,20 @@ extern "C" int fsync(int fd) {
   if (const auto act = std::exchange(at_next_sync, nullptr)) act();
   if (at_each_sync) at_each_sync();
   return call(fd);
+}
+
+extern "C" int flock(int fd, int operation) noexcept {
+  using Call = int (*)(int, int);
+  static const auto call = reinterpret_cast<Call>(::dlsym(RTLD_NEXT, "flock"));
+  if (const auto act = std::exchange(at_next_flock, nullptr)) act();
+  return call(fd, operation);
+}
+
+extern "C" int unlinkat(int directory, const char* name, int flags) noexcept {
+  using Call = int (*)(int, const char*, int);
+  static const auto call = reinterpret_cast<Call>(::dlsym(RTLD_NEXT, "unlinkat"));
+  if (const auto act = std::exchange(at_next_unlink, nullptr)) act();
+  return call(directory, name, flags);
 }
 
 namespace cairn {
@@ -199,6 +220,40 @@ TEST_CASE(
   const auto pruned = saver->prune(false);
   CHECK(pruned);
   CHECK(test::values_at(box / "m-1"));
+}
+
+// Found by the fuzz run of the Python package: eight threads saved one prefix, and a save that did
+// nothing wrong ended with NotFound.
+TEST_CASE("a temporary file that is swept before its writer has locked it is made anew") {
+  Sandbox box;
+  const auto directory = os::Directory::open(box.root());
+  REQUIRE_MESSAGE(directory, refusal(directory));
+  std::binary_semaphore created(0);
+  std::binary_semaphore removing(0);
+  std::binary_semaphore locked(0);
+  std::optional<Result<internal::TempFile>> made;
+  std::thread writer([&] {
+    at_next_flock = [&] {
+      created.release();
+      removing.acquire();
+    };
+    made.emplace(internal::TempFile::create(*directory, "m.data-00000-of-00001"));
+    locked.release();
+  });
+  created.acquire();
+  at_next_unlink = [&] {
+    removing.release();
+    locked.acquire();
+  };
+  const auto swept = internal::sweep_all(*directory);
+  const bool removed = !std::exchange(at_next_unlink, nullptr);
+  if (!removed) removing.release();
+  writer.join();
+  CHECK(swept);
+  CHECK(removed);
+  REQUIRE_MESSAGE(*made, refusal(*made));
+  const auto published = (*made)->publish(internal::TempFile::Taken::Refuse);
+  CHECK_MESSAGE(published, refusal(published));
 }
 
 }  // namespace
