@@ -239,8 +239,9 @@ bool remove_dead(const os::Directory& directory, std::span<const std::string> na
 std::set<std::string> bases_of_temporaries(std::span<const std::string> names) {
   std::set<std::string> bases;
   for (const std::string& name : names) {
-    if (!os::is_temporary_name(name)) continue;
-    if (const auto base = base_of_file(os::without_temporary_tail(name))) bases.insert(*base);
+    const auto base =
+        os::is_temporary_name(name) ? base_of_file(os::without_temporary_tail(name)) : std::nullopt;
+    if (base) bases.insert(*base);
   }
   return bases;
 }
@@ -275,19 +276,17 @@ Result<void> add_left(const os::Directory& directory, std::span<const std::strin
 void sweep(const os::Directory& directory, std::span<const std::string> names,
            const std::optional<std::string>& base) {
   ShardReferences dead;
-  // Held until they are removed: a writer creates its file first, and locks it then.
-  std::vector<std::pair<std::string, os::File>> going;
+  std::vector<std::string> going;
   for (const std::string& name : temporaries_of(names, base)) {
-    auto file = directory.open_file(name, os::Links::Refuse);
+    const auto file = directory.open_file(name, os::Links::Refuse);
     if (!file || !file->try_lock().value_or(false)) continue;
     // One that cannot be read today goes when it can: it may be all that tells what else goes.
-    const auto read = add_references(*file, os::without_temporary_tail(name), dead);
-    if (read) going.emplace_back(name, *std::move(file));
+    if (add_references(*file, os::without_temporary_tail(name), dead)) going.push_back(name);
   }
   const bool named = !dead.names.empty() || !dead.counts.empty();
   // They stay named until they have gone.
   if (named && !remove_dead(directory, names, *base, dead)) return;
-  for (const auto& temporary : going) (void)directory.remove(temporary.first);
+  for (const std::string& name : going) remove_unheld(directory, name);
 }
 
 }  // namespace
@@ -569,7 +568,8 @@ Result<void> Publisher::publish_file(TempFile& file, bool replace) {
 Result<void> sweep(const os::Directory& directory, const std::string& base) {
   CAIRN_TRY(pair, finish_pair(directory, base));
   if (pair == PairState::Unknown) return {};
-  if (const auto names = directory.names()) sweep(directory, *names, base);
+  const auto names = directory.names();
+  if (names) sweep(directory, *names, base);
   return {};
 }
 

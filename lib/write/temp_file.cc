@@ -92,6 +92,14 @@ Result<void> TempFile::publish(Taken taken) {
   return {};
 }
 
+// The lock is held while the name goes. Without it, a writer that has created its file and locks it
+// now would take for its own what is removed a moment later. It is held no longer than that: it is
+// a lock of all the file's names, and whoever links the file meanwhile does not get it.
+void remove_unheld(const os::Directory& directory, const std::string& temporary) {
+  const auto file = directory.open_file(temporary, os::Links::Refuse);
+  if (file && file->try_lock().value_or(false)) (void)directory.remove(temporary);
+}
+
 Result<TempFile> write_temp_file(const os::Directory& directory, std::string name,
                                  std::span<const std::byte> bytes) {
   CAIRN_TRY(temp, TempFile::create(directory, std::move(name)));

@@ -50,6 +50,10 @@ class TempFile {
   os::File file_;
 };
 
+// Removes the temporary file of a dead writer. One whose writer holds it stays, also where the
+// writer came to it after somebody found that nobody held it.
+void remove_unheld(const os::Directory& directory, const std::string& temporary);
+
 // A draft that holds these bytes, synced: only the name is missing.
 Result<TempFile> write_temp_file(const os::Directory& directory, std::string name,
                                  std::span<const std::byte> bytes);

@@ -174,7 +174,8 @@ class Watcher(Iterator[str]):
 
     def __init__(self, directory: Path, *, timeout: float | None = None, only_latest: bool = False, cursor: str = "",
                  latest_filename: str = "checkpoint", poll: float = 1.0) -> None:
-        self._watcher = _cairn.Watcher.open(os.fsencode(directory), cursor, only_latest, latest_filename, poll)
+        words = {"cursor": cursor, "only_latest": only_latest, "latest_filename": latest_filename, "poll": poll}
+        self._watcher = _cairn.Watcher.open(os.fsencode(directory), words)
         self.timeout = timeout
         self.skipped: list[tuple[str, str]] = []  # path and reason, of what the last wait skipped
 

@@ -63,13 +63,12 @@ struct OpenSaver {
   bool busy = false;
 };
 
-OpenWatcher watch(const nb::bytes& directory, nb::handle cursor, bool only_latest,
-                  nb::handle catalog, nb::handle poll) {
+OpenWatcher watch(const nb::bytes& directory, const nb::dict& words) {
   WatcherOptions options;
-  options.cursor = bytes_of(cursor);
-  options.only_latest = only_latest;
-  options.latest_filename = bytes_of(catalog);
-  options.poll = wait_of(poll, "poll");
+  options.cursor = bytes_of(words["cursor"]);
+  options.only_latest = argument<bool>(words["only_latest"], "only_latest");
+  options.latest_filename = bytes_of(words["latest_filename"]);
+  options.poll = wait_of(words["poll"], "poll");
   Watcher watcher = value(Watcher::open(path_of(directory), options));
   std::string begin = watcher.cursor();
   return {std::move(watcher), std::move(begin)};
