@@ -46,7 +46,8 @@ void look_up_everything(const NameTable& table, const format::IndexView& index) 
 }
 
 TEST_CASE("each name is found at its position, and no other one, before and after the table") {
-  for (const std::size_t count : {0, 1, 2, 15, 16, 17, 1000, 5000}) {
+  for (const int number : {0, 1, 2, 15, 16, 17, 1000, 5000}) {
+    const auto count = static_cast<std::size_t>(number);
     CAPTURE(count);
     const auto built = index_of(numbered(count));
     const NameTable table(built.view);
