@@ -228,7 +228,7 @@ class MovedDirectories(Told):
             process = subprocess.Popen([CAIRN, *words], cwd=self.dir, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             self.addCleanup(process.kill)
             end = time.monotonic() + 30
-            while not self.has_open(process.pid, ".cairn-lock"):
+            while not self.has_open(process.pid, self.dir / "d/.cairn-lock"):  # mv locks its source's directory too
                 self.assertIsNone(process.poll(), words)
                 self.assertLess(time.monotonic(), end)
                 time.sleep(0.01)
@@ -239,10 +239,10 @@ class MovedDirectories(Told):
         return out.decode(), err.decode()
 
     @staticmethod
-    def has_open(pid, name):
+    def has_open(pid, path):
         for link in pathlib.Path("/proc/%d/fd" % pid).iterdir():
             try:
-                if os.path.basename(os.readlink(link)) == name:
+                if os.readlink(link) == os.path.realpath(path):
                     return True
             except FileNotFoundError:
                 pass
