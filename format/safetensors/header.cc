@@ -28,8 +28,6 @@ namespace cairn::format::safetensors {
 
 namespace {
 
-constexpr std::uint64_t kLengthBytes = 8;
-
 // Room for this many tensors is made at once. A text can claim more than it may keep.
 constexpr std::size_t kReservedMax = 1u << 18;
 

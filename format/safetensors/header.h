@@ -19,6 +19,9 @@ namespace cairn::format::safetensors {
 // The one name in the header that is no tensor's.
 inline constexpr std::string_view kMetadataKey = "__metadata__";
 
+// A file begins with so many bytes, which say how long the JSON behind them is.
+inline constexpr std::uint64_t kLengthBytes = 8;
+
 // The bytes that the first 8 bytes of a file announce for the JSON behind them.
 // Errors: Corrupt (fewer than 8 bytes, or above limits::kSafetensorsHeaderBytesMax).
 Decoded<std::uint64_t> header_json_bytes(std::span<const std::byte> first_8_bytes);

@@ -20,8 +20,6 @@ namespace cairn::format::safetensors {
 
 namespace {
 
-constexpr std::uint64_t kLengthBytes = 8;
-
 // An entry is the text of one tensor. Memory is reserved for as many tensors as a text of this size
 // usually has; there may be more.
 constexpr std::size_t kEntryBytesUsual = 80;

@@ -122,7 +122,7 @@ TEST_CASE("metadata is found by its key") {
   for (const char* key : {"", "b", "q"}) CHECK_FALSE(view.metadata(key).has_value());
 }
 
-TEST_CASE("an index built in memory says what the facts say") {
+TEST_CASE("an index built in memory, and one that is encoded and decoded, say what the facts say") {
   std::mt19937_64 random(7);
   for (int round = 0; round < 50; ++round) {
     const IndexFacts facts = random_facts(random);
@@ -130,6 +130,7 @@ TEST_CASE("an index built in memory says what the facts say") {
     REQUIRE_MESSAGE(built.has_value(), built.error().what);
     const BuiltIndex moved = *std::move(built);
     CHECK(moved.view.facts() == facts);
+    CHECK(decode(encode(facts)).facts() == facts);
   }
 }
 

@@ -10,15 +10,10 @@
 #include "format/le.h"
 #include "format/safetensors/header.h"
 #include "tests/plain_facts.h"
+#include "tests/unit/format/safetensors_samples.h"
 
 namespace cairn::format::safetensors {
 namespace {
-
-std::string head_of(std::string_view json) {
-  std::string head;
-  append_le(head, std::uint64_t{json.size()});
-  return head.append(json);
-}
 
 ReadAt reads_of(std::string_view head) {
   return [head](std::uint64_t at, std::span<std::byte> out) -> Decoded<void> {

@@ -9,15 +9,10 @@
 
 #include "format/le.h"
 #include "format/limits.h"
+#include "tests/unit/format/safetensors_samples.h"
 
 namespace cairn::format::safetensors {
 namespace {
-
-std::string head_of(std::string_view json) {
-  std::string head;
-  append_le(head, std::uint64_t{json.size()});
-  return head.append(json);
-}
 
 // Decodes a file of this header and so many bytes of payload.
 Decoded<HeaderFacts> decode(std::string_view json, std::uint64_t payload_bytes) {
