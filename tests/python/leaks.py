@@ -4,7 +4,8 @@ usage: leaks.py EXTENSION [--calls=N] [--lsan | --lsan-control]
 
 After some calls that fill caches, garbage is collected and everything is counted: Python's blocks, the bytes of the C++
 heap, RssAnon, descriptors, mappings, and the references of objects that all calls share. It is counted again after N calls. A
-leak grows in every round; so what has grown in one is measured once more, three times at most.
+leak grows in every round; a cache that fills grows by less and less. So what has grown in one round is
+measured once more, twelve times at most.
 
 `--lsan`: a build under the address sanitizer. LeakSanitizer then looks for memory that nobody points to, while Python still
 runs, so that all that Python holds is reachable. It must first find what `--lsan-control` loses on purpose.
@@ -21,7 +22,7 @@ import numpy as np
 
 import run
 
-ROUNDS = 3
+ROUNDS = 12
 RSS_NOISE_BYTES = 128 << 10
 CONTROL_BYTES = 12_345
 
