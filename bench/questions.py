@@ -118,10 +118,13 @@ QUESTIONS = (
         "lookup", "One tensor of 100,000",
         "`one`: from nothing to the bytes of one small tensor: open, find, read. Cairn and TensorFlow compare the"
         " tensor's CRC32C, safetensors has none. `lookup`: finding a tensor by its name in a checkpoint that is open,"
-        " the mean over all names in an order that no cache foresees; no byte is touched.",
+        " the mean over all names in an order that no cache foresees; no byte is touched."
+        " `read`: a thousand times, the bytes of one of them into the caller's memory, out of a checkpoint that is open,"
+        " unchecked; beside it plain pread of the same bytes.",
         "index",
         (Part("lookup", "one", "from nothing to its bytes", ("many",), peers="one"),
-         Part("lookup", "lookup", "look-up in an open checkpoint", ("many", "gpt2"))),
+         Part("lookup", "lookup", "look-up in an open checkpoint", ("many", "gpt2")),
+         Part("lookup", "read", "1,000 reads of one tensor", ("many",))),
         repetitions=15,
         labels={"cairn": "Cairn, `P.cairn`"}),
     Question(

@@ -198,7 +198,9 @@ ExecOptions part_of(const ExecOptions& exec, const Progress& whole) {
 Result<void> run_threads(const ExecOptions& exec, const ThreadGroupOptions& options,
                          const std::function<Result<void>(WorkQueue&)>& body) {
   ThreadGroup group(exec, options);
-  if (exec.executor && options.threads > 1) {
+  if (options.threads <= 1) {
+    group.run(body, true);
+  } else if (exec.executor) {
     run_by_executor(exec, options.threads, group, body);
   } else {
     run_by_threads(options.threads, group, body);

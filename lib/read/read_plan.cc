@@ -15,6 +15,7 @@
 #include "lib/read/open_checkpoint.h"
 #include "lib/read/scan_plan.h"
 #include "lib/read/slices.h"
+#include "lib/read/small_reads.h"
 #include "lib/try.h"
 
 namespace cairn::internal {
@@ -210,6 +211,8 @@ Result<void> OpenCheckpoint::read_all(std::span<const Read> reads, const ExecOpt
                      ": the index of a ReaderPartition must be less than its count, not " +
                      std::to_string(partition.index) + " of " + std::to_string(partition.count)};
   }
+  CAIRN_TRY(done, read_small(*this, reads, exec, partition));
+  if (done) return {};
   ReadPlan plan(*this, reads.size());
   for (const Read& read : reads) CAIRN_CHECK(plan.add(read));
   return plan.run(exec, partition);

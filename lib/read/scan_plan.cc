@@ -331,8 +331,8 @@ Result<void> ScanPlan::read_all(ByteSource source, const ExecOptions& exec,
                                 const ReaderPartition& partition) {
   if (source == ByteSource::PastCache) return read_past_cache(exec);
   const std::size_t first = tasks_.size() * partition.index / partition.count;
-  const auto threads =
-      std::min<std::size_t>(os::thread_count(exec), std::max<std::size_t>(1, tasks_.size()));
+  const std::size_t threads =
+      tasks_.size() < 2 ? 1 : std::min<std::size_t>(os::thread_count(exec), tasks_.size());
   return os::run_threads(exec, {tasks_.size(), raw_bytes_, static_cast<unsigned>(threads)},
                          [&](os::WorkQueue& queue) -> Result<void> {
                            Worker walk(*this, source, exec);
