@@ -56,19 +56,23 @@ Decoded<void> read_weight_map(simdjson::dom::element value, HubIndex& index) {
   simdjson::dom::object object;
   if (value.get(object)) return refuse("\"weight_map\" is no object");
   std::vector<std::pair<std::string_view, std::string_view>> entries;
+  entries.reserve(object.size());
   for (const auto& [key, field] : object) {
     std::string_view file;
     if (field.get(file))
       return refuse("\"weight_map\": ", format::quoted(key), " has no file name");
     entries.emplace_back(key, file);
   }
-  std::ranges::sort(entries);
+  if (!std::ranges::is_sorted(entries)) std::ranges::sort(entries);
   const auto twice = std::ranges::adjacent_find(
       entries, {}, &std::pair<std::string_view, std::string_view>::first);
   if (twice != entries.end())
     return refuse("\"weight_map\": ", format::quoted(twice->first), " is there twice");
   std::vector<std::string_view> files;
-  for (const auto& [name, file] : entries) files.push_back(file);
+  // Neighbours mostly lie in the same file.
+  for (const auto& [name, file] : entries) {
+    if (files.empty() || files.back() != file) files.push_back(file);
+  }
   std::ranges::sort(files);
   const auto rest = std::ranges::unique(files);
   files.erase(rest.begin(), rest.end());
@@ -77,9 +81,11 @@ Decoded<void> read_weight_map(simdjson::dom::element value, HubIndex& index) {
                                    " files, more than the limit of ", limits::kShardsMax));
   }
   index.files.assign(files.begin(), files.end());
+  index.tensors.reserve(entries.size());
+  auto found = files.cbegin();
   for (const auto& [name, file] : entries) {
-    const auto found = std::ranges::lower_bound(files, file);
-    index.tensors.emplace_back(name, static_cast<std::uint32_t>(found - files.begin()));
+    if (*found != file) found = std::ranges::lower_bound(files, file);
+    index.tensors.emplace_back(name, static_cast<std::uint32_t>(found - files.cbegin()));
   }
   return {};
 }

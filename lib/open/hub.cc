@@ -6,6 +6,8 @@
 // file, or random values, without a message; here it is an error or a warning.
 
 #include <algorithm>
+#include <limits>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <unordered_map>
@@ -13,6 +15,7 @@
 #include <vector>
 
 #include "format/limits.h"
+#include "format/plain_tensors.h"
 #include "format/quoted.h"
 #include "format/safetensors/hub_index.h"
 #include "lib/open/file_formats.h"
@@ -56,42 +59,69 @@ using Reader = Result<FileIndex>(OpenShard file, const FileReadOptions& how);
 class HubReader {
  public:
   // `read_shard_file`: what reads one of the files.
-  HubReader(const Location& location, const HubIndex& index, std::string path, bool whole,
+  HubReader(const HubIndex& index, std::string path, const FileReadOptions& how,
             Reader* read_shard_file)
-      : location_(location),
+      : location_(*how.model),
         index_(index),
         path_(std::move(path)),
-        whole_(whole),
+        whole_(how.whole),
         read_(read_shard_file),
         is_safetensors_(read_shard_file == read_safetensors) {}
 
   Result<FileIndex> read() {
-    warn((is_safetensors_ ? safetensors_metadata_ : metadata_).add(index_.metadata, path_));
-    for (const std::string& name : index_.files) CAIRN_CHECK(read_shard(name));
+    CAIRN_CHECK(read_shards(false));
     std::ranges::sort(tensors_, {}, [](const TensorFacts& tensor) {
       return std::tuple(std::string_view(tensor.name), tensor.span.shard);
     });
     CAIRN_CHECK(check_index());
     CAIRN_CHECK(choose());
+    return take();
+  }
+
+  // The same, with the tensors in FileIndex::plain. std::nullopt: call read() of another reader,
+  // because a file has tensors that are not plain, or the index does not name each tensor of each
+  // file.
+  Result<std::optional<FileIndex>> read_plain() {
+    CAIRN_TRY(all_plain, read_shards(true));
+    if (!all_plain) return std::optional<FileIndex>();
+    auto merged = merge();
+    if (!merged) return std::optional<FileIndex>();
+    FileIndex read = take();
+    read.plain = std::move(merged);
+    return std::optional(std::move(read));
+  }
+
+ private:
+  FileIndex take() {
     facts_.metadata = metadata_.take();
     std::ranges::sort(facts_.metadata);
     facts_.safetensors_metadata = safetensors_metadata_.take();
     OpenShard first = std::move(shards_.front());
     shards_.erase(shards_.begin());
-    return FileIndex{std::move(first),        std::move(facts_),  std::move(warnings_),
-                     index_.files.size() + 1, std::move(shards_), {}};
+    return {std::move(first),        std::move(facts_),  std::move(warnings_),
+            index_.files.size() + 1, std::move(shards_), {}};
   }
 
- private:
   Error error(Code code, const std::string& why) const { return {code, 0, path_ + ": " + why}; }
 
   void warn(std::string sentence) {
     if (!sentence.empty()) warnings_.push_back(std::move(sentence));
   }
 
-  Result<void> read_shard(const std::string& name) {
+  // False: `plain` was wanted, and a file has other tensors. Then the files behind it are not read.
+  Result<bool> read_shards(bool plain) {
+    warn((is_safetensors_ ? safetensors_metadata_ : metadata_).add(index_.metadata, path_));
+    for (const std::string& name : index_.files) {
+      CAIRN_CHECK(read_shard(name, plain));
+      if (plain && plain_.size() != shards_.size()) return false;
+    }
+    return true;
+  }
+
+  Result<void> read_shard(const std::string& name, bool plain) {
     CAIRN_TRY(opened, open_named_shard(location_, name, path_));
-    CAIRN_TRY(read, read_(std::move(opened), {name, whole_, nullptr, location_.formats}));
+    CAIRN_TRY(read, read_(std::move(opened), {name, whole_, nullptr, location_.formats, plain}));
+    if (read.plain) plain_.push_back(*std::move(read.plain));
     if (read.decoded) {
       return Error{Code::Unsupported, 0,
                    read.shard.file.path() +
@@ -112,6 +142,31 @@ class HubReader {
     facts_.shards.push_back(std::move(read.facts.shards.front()));
     shards_.push_back(std::move(read.shard));
     return {};
+  }
+
+  // The tensors of each file are sorted by name, and so is the index. So if the index names each
+  // tensor of each file, and nothing else, the next tensor that it names is the next one of a file.
+  // std::nullopt: it does not, or the columns would be too long.
+  std::optional<format::PlainTensors> merge() const {
+    format::PlainTensors::Sizes sizes;
+    for (const format::PlainTensors& of_file : plain_) {
+      sizes.tensors += of_file.used().tensors;
+      sizes.names_bytes += of_file.used().names_bytes;
+      sizes.dims += of_file.used().dims;
+    }
+    constexpr std::size_t kMost = std::numeric_limits<std::uint32_t>::max();
+    if (sizes.tensors != index_.tensors.size() || sizes.names_bytes > kMost || sizes.dims > kMost)
+      return std::nullopt;
+    format::PlainTensors merged(sizes);
+    std::vector<std::size_t> next(plain_.size());
+    for (const auto& [name, file] : index_.tensors) {
+      const format::PlainTensors& from = plain_[file];
+      const std::size_t position = next[file]++;
+      if (position == from.size() || from.name(position) != name) return std::nullopt;
+      merged.add(from, position);
+      merged.records().back().shard = file;
+    }
+    return merged;
   }
 
   std::span<const TensorFacts> named(std::string_view name) const {
@@ -171,7 +226,8 @@ class HubReader {
   const bool whole_;
   Reader* const read_;
   const bool is_safetensors_;
-  std::vector<TensorFacts> tensors_;  // of all files, by name and file
+  std::vector<TensorFacts> tensors_;         // of all files, by name and file
+  std::vector<format::PlainTensors> plain_;  // of each file
   MetadataUnion metadata_;
   MetadataUnion safetensors_metadata_;
   format::IndexFacts facts_;
@@ -186,7 +242,13 @@ Result<FileIndex> read_index(OpenShard file, const FileReadOptions& how, Reader*
   if (!index) return error_of(path, index.error());
   if (index->files.empty())
     return Error{Code::Corrupt, 0, path + ": names no file, so there is no model"};
-  if (how.model != nullptr) return HubReader(*how.model, *index, path, how.whole, read).read();
+  if (how.model != nullptr) {
+    if (how.plain && read == read_safetensors) {
+      CAIRN_TRY(plain, HubReader(*index, path, how, read).read_plain());
+      if (plain) return *std::move(plain);
+    }
+    return HubReader(*index, path, how, read).read();
+  }
   return FileIndex{std::move(file), {}, {}, index->files.size() + 1, {}, {}};
 }
 
