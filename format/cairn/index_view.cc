@@ -304,6 +304,17 @@ IndexView::Tensor IndexView::tensor(std::size_t position) const noexcept {
   return tensor;
 }
 
+std::optional<Span> IndexView::plain_span(std::size_t position) const noexcept {
+  const std::span<const fbs::TensorRecord> records = index::as_stored(records_);
+  const fbs::TensorRecord& record = records[position];
+  const bool is_plain = static_cast<Encoding>(record.encoding()) == Encoding::Raw &&
+                        record.bits() != 0 && record.bits() % 8 == 0 &&
+                        big_endian() == ((record.flags() & index::kOtherByteOrder) != 0) &&
+                        index::starts_of(records, position).slices == record.slices_end() &&
+                        strides_of(root_of(root_), position).empty();
+  return is_plain ? std::optional(span_of_record(record)) : std::nullopt;
+}
+
 IndexView::Slice IndexView::slice(std::uint32_t position) const noexcept {
   const Columns columns(root_of(root_));
   const fbs::SliceRecord& record = columns.slices[position];

@@ -73,17 +73,15 @@ class SmallReads {
   }
 
   bool add(std::size_t position, const Read& read) {
-    const auto tensor = checkpoint_.index().tensor(position);
-    if (tensor.size_bytes > kSmallBytesMax || read.out.size() != tensor.size_bytes ||
-        !read.slice.empty() || tensor.partitioned() || !is_addressable(tensor) ||
-        !tensor.strides.empty() || tensor.big_endian ||
-        !checkpoint_.shards().ensure_not_faulted(tensor.span.shard)) {
+    const auto span = checkpoint_.index().plain_span(position);
+    if (!span || span->size_bytes > kSmallBytesMax || read.out.size() != span->size_bytes ||
+        !read.slice.empty() || !checkpoint_.shards().ensure_not_faulted(span->shard)) {
       return false;
     }
     positions_.push_back(static_cast<std::uint32_t>(position));
-    if (tensor.size_bytes != 0 && !place(tensor.span)) return false;
+    if (span->size_bytes != 0 && !place(*span)) return false;
     if (!blocks_.empty()) blocks_.back().reads_end = positions_.size();
-    total_bytes_ += tensor.size_bytes;
+    total_bytes_ += span->size_bytes;
     return true;
   }
 
@@ -114,7 +112,7 @@ class SmallReads {
     CAIRN_CHECK(checkpoint_.shards().read_at(block.shard, block.begin, bytes));
     for (std::size_t i = block.reads_begin; i < block.reads_end; ++i) {
       if (reads_[i].out.empty()) continue;
-      const format::Span span = checkpoint_.index().tensor(positions_[i]).span;
+      const format::Span span = *checkpoint_.index().plain_span(positions_[i]);
       const auto own = bytes.subspan(span.offset_bytes - block.begin, span.size_bytes);
       check(i, span, own);
       if (!one) std::memcpy(reads_[i].out.data(), own.data(), own.size());
@@ -134,7 +132,7 @@ class SmallReads {
   Result<void> outcome() const {
     const std::size_t number = first_damaged_.load(std::memory_order_relaxed);
     if (number == kNone) return {};
-    const format::Span span = checkpoint_.index().tensor(positions_[number]).span;
+    const format::Span span = *checkpoint_.index().plain_span(positions_[number]);
     return checkpoint_.damaged(positions_[number], span, format::crc32c(reads_[number].out));
   }
 
