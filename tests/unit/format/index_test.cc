@@ -49,6 +49,29 @@ TEST_CASE("any valid facts come back, and equal facts have equal bytes") {
   }
 }
 
+TEST_CASE("plain values are found where the whole tensor says, and nothing else is") {
+  const std::uint64_t seed = std::random_device()();
+  INFO("seed ", seed);
+  std::mt19937_64 random(seed);
+  std::size_t plain = 0;
+  std::size_t other = 0;
+  for (int round = 0; round < 300; ++round) {
+    const auto built = build_index(random_facts(random));
+    REQUIRE(built);
+    const IndexView& view = built->view;
+    for (std::size_t i = 0; i < view.tensor_count(); ++i) {
+      const IndexView::Tensor tensor = view.tensor(i);
+      const bool is_plain = tensor.encoding == Encoding::Raw && tensor.element_bits != 0 &&
+                            tensor.element_bits % 8 == 0 && !tensor.big_endian &&
+                            !tensor.partitioned() && tensor.strides.empty();
+      ++(is_plain ? plain : other);
+      CHECK(view.plain_span(i) == (is_plain ? std::optional(tensor.span) : std::nullopt));
+    }
+  }
+  CHECK(plain > 0);
+  CHECK(other > 0);
+}
+
 TEST_CASE("a view shows a tensor, its slices and its shard") {
   const auto file = encode(rich_facts());
   const IndexView view = decode(file);
