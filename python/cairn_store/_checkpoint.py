@@ -188,7 +188,7 @@ def open(path: Path, *, access: Access = "shared", verify: Verify = "lazy", foll
             `lambda done, total: (setattr(bar, "total", total), bar.update(done - bar.n))`.
 
     Raises NotFoundError, CorruptError, UnsupportedError (no checkpoint, or a newer format), UnsafeError, InvalidError,
-    BusyError, IoError, OutOfMemoryError. Cost: from 13 µs, by the size of the index.
+    BusyError, IoError, OutOfMemoryError. Cost: that of reading the index; no tensor is read.
     """
     how = (access, verify, follow_links, threads)
     return Checkpoint(_cairn.open(os.fsencode(path), how, _specs(expected), progress))
