@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,8 @@ ROOT = os.path.normpath(f"{abi.HERE}/../..")
 INCLUDE = f"{ROOT}/lib/c/include"
 SAVED = f"{ROOT}/tests/golden/tensorflow/saver_walk/saved"
 HEADERS = sorted(glob.glob(f"{INCLUDE}/cairn/c/*.h"))
-CC, CXX = os.environ.get("CC", "cc"), os.environ.get("CXX", "c++")
+# Each may be several words: "ccache gcc".
+CC, CXX = shlex.split(os.environ.get("CC", "cc")), shlex.split(os.environ.get("CXX", "c++"))
 BUILD = None  # of the command line
 
 
@@ -86,12 +88,12 @@ class Header(unittest.TestCase):
                     with open(f"{box}/{name.replace('/', '_')}.{suffix}", "w", encoding="utf-8") as file:
                         file.write(f"#include <{name}>\nint main(void) {{ return 0; }}\n")
             strict = ["-Wall", "-Wextra", "-Wpedantic", "-Wpadded", "-Werror", "-fsyntax-only", f"-I{INCLUDE}"]
-            run(CC, "-std=c99", "-Wstrict-prototypes", *strict, *glob.glob(f"{box}/*.c"))
-            run(CXX, "-std=c++11", *strict, *glob.glob(f"{box}/*.cc"))
+            run(*CC, "-std=c99", "-Wstrict-prototypes", *strict, *glob.glob(f"{box}/*.c"))
+            run(*CXX, "-std=c++11", *strict, *glob.glob(f"{box}/*.cc"))
 
     def test_c_and_cpp_are_used_side_by_side(self):
         source = "#include <cairn/c.h>\n#include <cairn/cairn.h>\nint main() { return CAIRN_C_VERSION + CAIRN_VERSION < 0; }\n"
-        run(CXX, "-std=c++20", "-Werror", "-Wall", "-fsyntax-only", f"-I{INCLUDE}", f"-I{ROOT}/lib/include", "-x", "c++", "-",
+        run(*CXX, "-std=c++20", "-Werror", "-Wall", "-fsyntax-only", f"-I{INCLUDE}", f"-I{ROOT}/lib/include", "-x", "c++", "-",
             input=source)
 
 
@@ -128,7 +130,7 @@ class Abi(unittest.TestCase):
             for name, text in zip(("x.h", "x.c"), source.split("// behind the header\n")):
                 with open(f"{box}/{name}", "w", encoding="utf-8") as file:
                     file.write(text)
-            run(CC, "-g", "-shared", "-fPIC", "-o", f"{box}/libx.so", f"{box}/x.c")
+            run(*CC, "-g", "-shared", "-fPIC", "-o", f"{box}/libx.so", f"{box}/x.c")
             return abi.dump(f"{box}/libx.so", room=r"x\.[ch]", headers=r"x\.h")
 
     def test_additions_are_allowed(self):
@@ -155,7 +157,7 @@ class Abi(unittest.TestCase):
         with tempfile.TemporaryDirectory() as box:
             os.mkdir(f"{box}/cairn")
             shutil.copy(f"{abi.HERE}/abi-1/c-1.0.txt", f"{box}/cairn/c.h")
-            run(CC, "-std=c99", "-D_DEFAULT_SOURCE", f"-I{box}", *sorted(glob.glob(f"{abi.HERE}/*.c")), "-o", f"{box}/old",
+            run(*CC, "-std=c99", "-D_DEFAULT_SOURCE", f"-I{box}", *sorted(glob.glob(f"{abi.HERE}/*.c")), "-o", f"{box}/old",
                 f"-L{BUILD}/lib/c", "-lcairn-c")
             said = run(f"{box}/old", f"{ROOT}/tests/golden", env={**os.environ, "LD_LIBRARY_PATH": f"{BUILD}/lib/c"})
             self.assertRegex(said, r"^\d+ passed, 0 failed")
@@ -202,7 +204,7 @@ class Programs(unittest.TestCase):
     def c_program(self, source):
         with open(f"{self.place}/program.c", "w", encoding="utf-8") as file:
             file.write(source)
-        self.there(CC, "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "program.c", "-o", "program",
+        self.there(*CC, "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "program.c", "-o", "program",
                    *self.flags("--cflags", "--libs"))
 
     @needs("pkg-config")
