@@ -25,6 +25,10 @@ inline constexpr std::uint32_t kIndexVersion = 1;
 // index.
 Decoded<std::vector<std::byte>> encode_index(const IndexFacts& facts);
 
+class IndexView;
+// The same with the tensors of an index that is_of_plain_tensors(); facts.tensors is empty.
+Decoded<std::vector<std::byte>> encode_index(const IndexFacts& facts, const IndexView& tensors);
+
 // Builds the index in memory, for use in this process: without the digest, which only a file needs.
 // The rules that decode checks are checked here, once. `plain`: the tensors, sorted by name, if
 // facts.tensors is empty; the index uses these columns without a copy.
@@ -116,10 +120,16 @@ class IndexView {
 
   // Everything as values again: what encode_index takes.
   IndexFacts facts() const;
+  // The same without the tensors, which are 300 bytes each.
+  IndexFacts facts_beside_tensors() const;
+  // Whether it was built from PlainTensors, so that its tensors have nothing but what these hold.
+  bool is_of_plain_tensors() const noexcept;
 
  private:
   friend Decoded<BuiltIndex> build_index(const IndexFacts& facts,
                                          std::optional<PlainTensors> plain);
+  friend Decoded<std::vector<std::byte>> encode_index(const IndexFacts& facts,
+                                                      const IndexView& tensors);
   explicit IndexView(const void* root) noexcept;
   IndexView(const void* root, const PlainTensors& plain) noexcept
       : root_(root), records_(plain.records()), names_(plain.names()), dims_(plain.dims()) {}

@@ -40,6 +40,14 @@ struct GrowingColumns {
   bool any_other_byte_order = false;
 };
 
+// Those of the columns that every tensor has something in: the growing ones, or others' of the same
+// layout.
+struct TensorColumns {
+  std::span<const fbs::TensorRecord> tensors;
+  std::span<const std::uint8_t> names;
+  std::span<const std::int64_t> dims;
+};
+
 // What one look over the facts tells before anything is built.
 struct Amounts {
   std::uint64_t bytes_max = 0;  // of the file
@@ -205,12 +213,20 @@ GrowingColumns columns_of(const IndexFacts& facts, const Amounts& amounts) {
 
 // An empty vector is not written: 0 stands for its absence.
 template <class T>
+VectorOffset<T> numbers(FlatBufferBuilder& builder, std::span<const T> column) {
+  return column.empty() ? 0 : builder.CreateVector(column.data(), column.size());
+}
+template <class T>
 VectorOffset<T> numbers(FlatBufferBuilder& builder, const std::vector<T>& column) {
-  return column.empty() ? 0 : builder.CreateVector(column);
+  return numbers(builder, std::span<const T>(column));
+}
+template <class T>
+VectorOffset<const T*> structs(FlatBufferBuilder& builder, std::span<const T> column) {
+  return column.empty() ? 0 : builder.CreateVectorOfStructs(column.data(), column.size());
 }
 template <class T>
 VectorOffset<const T*> structs(FlatBufferBuilder& builder, const std::vector<T>& column) {
-  return column.empty() ? 0 : builder.CreateVectorOfStructs(column);
+  return structs(builder, std::span<const T>(column));
 }
 
 VectorOffset<Offset<fbs::KeyValue>> key_values(FlatBufferBuilder& builder, const KeyValues& pairs) {
@@ -253,7 +269,8 @@ Offset<fbs::SourceIndex> source_index(FlatBufferBuilder& builder, const IndexFac
 
 // FlatBuffers are built from their end: what is created last comes first in the file. So the small
 // things lie together in front, where one page holds them, and the columns behind.
-void build(FlatBufferBuilder& builder, const IndexFacts& facts, const GrowingColumns& columns) {
+void build(FlatBufferBuilder& builder, const IndexFacts& facts, const GrowingColumns& columns,
+           const TensorColumns& main) {
   const auto strides = numbers(builder, columns.strides);
   const auto strided = structs(builder, columns.strided);
   const auto opaque_blocks = structs(builder, columns.opaque_blocks);
@@ -261,9 +278,9 @@ void build(FlatBufferBuilder& builder, const IndexFacts& facts, const GrowingCol
   const auto slices = structs(builder, columns.slices);
   const auto content_hashes = structs(builder, columns.content_hashes);
   const auto chunk_crc32cs = numbers(builder, columns.chunk_crc32cs);
-  const auto dims = numbers(builder, columns.dims);
-  const auto names = numbers(builder, columns.names);
-  const auto tensors = structs(builder, columns.tensors);
+  const auto dims = numbers(builder, main.dims);
+  const auto names = numbers(builder, main.names);
+  const auto tensors = structs(builder, main.tensors);
 
   const auto opaque_dtypes = columns.opaque_dtypes.empty()
                                  ? VectorOffset<Offset<flatbuffers::String>>(0)
@@ -334,7 +351,7 @@ Decoded<flatbuffers::DetachedBuffer> without_digest(const IndexFacts& facts) {
   if (!amounts) return std::move(amounts).error();
   FlatBufferBuilder builder(amounts->bytes_max);
   const GrowingColumns columns = columns_of(facts, *amounts);
-  build(builder, facts, columns);
+  build(builder, facts, columns, {columns.tensors, columns.names, columns.dims});
   push_header(builder, features_of(facts, columns));
   return builder.Release();
 }
@@ -368,10 +385,34 @@ struct IndexMemory {
   std::optional<PlainTensors> plain;
 };
 
-Decoded<void> check_plain(const IndexFacts& facts, const PlainTensors& plain) {
-  return check_size(kHeaderBytes + checkpoint_bytes_max(facts) +
-                    sizeof(TensorRecord) * plain.size() + plain.names().size() +
-                    8 * plain.dims().size());
+// How much a file with these columns can have.
+std::uint64_t bytes_max(const IndexFacts& facts, const TensorColumns& main) {
+  return kHeaderBytes + checkpoint_bytes_max(facts) + main.tensors.size_bytes() +
+         main.names.size() + main.dims.size_bytes();
+}
+
+Decoded<flatbuffers::DetachedBuffer> without_digest(const IndexFacts& facts,
+                                                    const TensorColumns& main) {
+  const std::uint64_t most = bytes_max(facts, main);
+  if (auto fits = check_size(most); !fits) return std::move(fits).error();
+  FlatBufferBuilder builder(most);
+  const GrowingColumns none;
+  build(builder, facts, none, main);
+  push_header(builder, features_of(facts, none));
+  return builder.Release();
+}
+
+TensorColumns columns_of(std::span<const TensorRecord> records, std::string_view names,
+                         std::span<const std::int64_t> dims) noexcept {
+  return {as_stored(records),
+          {reinterpret_cast<const std::uint8_t*>(names.data()), names.size()},
+          dims};
+}
+
+Decoded<std::vector<std::byte>> checked(const flatbuffers::DetachedBuffer& built) {
+  const std::span<const std::byte> file = bytes_of(built);
+  if (auto done = check_facts(file, Columns(root_of(file))); !done) return std::move(done).error();
+  return with_digest(file);
 }
 
 }  // namespace
@@ -386,7 +427,9 @@ Decoded<std::vector<std::byte>> encode_unchecked(const IndexFacts& facts) {
 
 Decoded<BuiltIndex> build_index(const IndexFacts& facts, std::optional<PlainTensors> plain) {
   if (plain) {
-    if (auto fits = index::check_plain(facts, *plain); !fits) return std::move(fits).error();
+    const auto columns = index::columns_of(plain->records(), plain->names(), plain->dims());
+    if (auto fits = index::check_size(index::bytes_max(facts, columns)); !fits)
+      return std::move(fits).error();
   }
   auto built = index::without_digest(facts);
   if (!built) return std::move(built).error();
@@ -402,12 +445,16 @@ Decoded<BuiltIndex> build_index(const IndexFacts& facts, std::optional<PlainTens
 }
 
 Decoded<std::vector<std::byte>> encode_index(const IndexFacts& facts) {
-  auto built = index::without_digest(facts);
-  if (!built) return std::move(built).error();
-  const std::span<const std::byte> file = index::bytes_of(*built);
-  const index::Columns columns(index::root_of(file));
-  if (auto checked = index::check_facts(file, columns); !checked) return std::move(checked).error();
-  return index::with_digest(file);
+  const auto built = index::without_digest(facts);
+  if (!built) return built.error();
+  return index::checked(*built);
+}
+
+Decoded<std::vector<std::byte>> encode_index(const IndexFacts& facts, const IndexView& tensors) {
+  const auto built = index::without_digest(
+      facts, index::columns_of(tensors.records_, tensors.names_, tensors.dims_));
+  if (!built) return built.error();
+  return index::checked(*built);
 }
 
 }  // namespace cairn::format

@@ -351,7 +351,7 @@ std::optional<std::size_t> IndexView::find(std::string_view name) const noexcept
   return position;
 }
 
-IndexFacts IndexView::facts() const {
+IndexFacts IndexView::facts_beside_tensors() const {
   IndexFacts facts;
   facts.step = step();
   facts.created_ns = created_ns();
@@ -367,6 +367,13 @@ IndexFacts IndexView::facts() const {
     facts.shards.push_back({std::string(found.name), found.kind, found.identity, found.head_bytes,
                             found.head_crc32c, found.live_bytes});
   }
+  return facts;
+}
+
+bool IndexView::is_of_plain_tensors() const noexcept { return root_of(root_).tensors() == nullptr; }
+
+IndexFacts IndexView::facts() const {
+  IndexFacts facts = facts_beside_tensors();
   facts.tensors.reserve(tensor_count());
   for (std::size_t i = 0; i < tensor_count(); ++i) facts.tensors.push_back(tensor_facts(*this, i));
   return facts;

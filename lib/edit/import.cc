@@ -133,6 +133,7 @@ struct Read {
   std::optional<internal::TensorFlowIndex> index;
   std::optional<internal::Parts> parts;
   format::IndexFacts facts;
+  bool tensors_in_parts = false;  // and not in the facts, where they take 300 bytes each
 };
 
 Result<void> read(Location& location, bool follow_links, Read& read, Transfer& transfer) {
@@ -140,7 +141,8 @@ Result<void> read(Location& location, bool follow_links, Read& read, Transfer& t
   CAIRN_TRY(parts, internal::load_tensorflow(location, follow_links, index, read.attempt));
   transfer.warnings = location.warnings;
   transfer.warnings.insert(transfer.warnings.end(), parts.warnings.begin(), parts.warnings.end());
-  read.facts = parts.index.facts();
+  read.tensors_in_parts &= parts.index.is_of_plain_tensors();
+  read.facts = read.tensors_in_parts ? parts.index.facts_beside_tensors() : parts.index.facts();
   read.facts.created_ns = os::now_ns();
   read.facts.producer = "cairn " + std::string(version());
   read.index.emplace(std::move(index));
@@ -153,6 +155,7 @@ Result<void> take_known(Location& location, Read& what, const TransferOptions& o
   CAIRN_TRY(known, known_to_cairn(location, *what.index, options));
   if (!known) return {};
   what.parts.emplace(*std::move(known));
+  what.tensors_in_parts = false;
   what.facts = what.parts->index.facts();
   what.facts.producer = "cairn " + std::string(version());
   what.facts.tensorflow_index = what.index->record;
@@ -187,6 +190,8 @@ Result<Transfer> import_held(HeldLocation held, const TransferOptions& options) 
   transfer.prefix = location.prefix;
   const bool own_alone = !location.has(internal::kTensorFlowSuffix);
   Read what(location);
+  // What is compared with another P.cairn is facts.
+  what.tensors_in_parts = !location.has(internal::kCairnSuffix);
   if (!own_alone) CAIRN_CHECK(read(location, options.follow_links, what, transfer));
   if (own_alone || (location.has(internal::kCairnSuffix) && !options.replace)) {
     CAIRN_TRY(done, refreshed(location, publisher, own_alone ? nullptr : &*what.index, options));
@@ -202,7 +207,9 @@ Result<Transfer> import_held(HeldLocation held, const TransferOptions& options) 
   // P.index must be as durable as what is to stand beside it.
   CAIRN_CHECK(what.index->file->sync());
   CAIRN_CHECK(internal::sync_payload(what.parts->shards, location.directory));
-  CAIRN_CHECK(internal::add_indexes(publisher, std::move(what.facts), {}));
+  CAIRN_CHECK(what.tensors_in_parts
+                  ? internal::add_own_index(publisher, what.facts, what.parts->index)
+                  : internal::add_indexes(publisher, std::move(what.facts), {}));
   CAIRN_CHECK(internal::check_unchanged(location, seen));
   CAIRN_CHECK(publisher.publish({}, {}));
   internal::warn_if_moved(location.directory, transfer);

@@ -70,6 +70,17 @@ Result<BundleBytes> encode_bundle(const BundleName& name, const format::IndexFac
   return result;
 }
 
+namespace {
+
+Result<void> add_encoded(Publisher& publisher,
+                         const format::Decoded<std::vector<std::byte>>& bytes) {
+  if (!bytes) return Error{Code::Invalid, 0, publisher.shown() + ": " + bytes.error().what};
+  CAIRN_CHECK(publisher.add(kCairnSuffix, *bytes));
+  return {};
+}
+
+}  // namespace
+
 Result<void> add_indexes(Publisher& publisher, std::optional<format::IndexFacts> own,
                          std::span<const std::byte> tensorflow_index) {
   if (!tensorflow_index.empty()) {
@@ -78,10 +89,12 @@ Result<void> add_indexes(Publisher& publisher, std::optional<format::IndexFacts>
     if (own) own->tensorflow_index = {true, identity_of(info), format::xxh3_128(tensorflow_index)};
   }
   if (!own) return {};
-  const auto bytes = format::encode_index(*own);
-  if (!bytes) return Error{Code::Invalid, 0, publisher.shown() + ": " + bytes.error().what};
-  CAIRN_CHECK(publisher.add(kCairnSuffix, *bytes));
-  return {};
+  return add_encoded(publisher, format::encode_index(*own));
+}
+
+Result<void> add_own_index(Publisher& publisher, const format::IndexFacts& own,
+                           const format::IndexView& tensors) {
+  return add_encoded(publisher, format::encode_index(own, tensors));
 }
 
 namespace {

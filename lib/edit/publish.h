@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cairn/error.h"
+#include "format/cairn/index.h"
 #include "format/facts.h"
 #include "lib/edit/transfer.h"
 #include "lib/write/publisher.h"
@@ -35,6 +36,10 @@ Result<BundleBytes> encode_bundle(const BundleName& name, const format::IndexFac
 // written, and what `own` says of one stays. `own` absent: no P.cairn is written.
 Result<void> add_indexes(Publisher& publisher, std::optional<format::IndexFacts> own,
                          std::span<const std::byte> tensorflow_index);
+
+// Adds P.cairn alone, with the tensors of an index that is_of_plain_tensors().
+Result<void> add_own_index(Publisher& publisher, const format::IndexFacts& own,
+                           const format::IndexView& tensors);
 
 // What a copy or a move takes along besides, as it is.
 struct Companions {

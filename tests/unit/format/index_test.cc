@@ -169,8 +169,14 @@ TEST_CASE("an index built from columns is the one built from facts") {
   };
   const auto built = build_index(facts, columns());
   REQUIRE_MESSAGE(built.has_value(), built.error().what);
+  CHECK(built->view.facts_beside_tensors() == facts);
+  CHECK(built->view.is_of_plain_tensors());
+  const auto file = encode_index(facts, built->view);
+  REQUIRE_MESSAGE(file.has_value(), file.error().what);
   facts.tensors = tests::facts_of(columns());
   CHECK(built->view.facts() == facts);
+  CHECK(*file == encode(facts));
+  CHECK_FALSE(decode(*file).is_of_plain_tensors());
   facts.tensors.clear();
   PlainTensors outside = columns();
   outside.records()[1].size_bytes = 93;
