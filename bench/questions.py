@@ -171,7 +171,7 @@ QUESTIONS = (
         "The tensors lie in memory; the file is new each time. `save` ends when the bytes are in the page cache, `synced`"
         " when they survive a power cut. Cairn sums and hashes every byte. The plain write reserves its space and writes in blocks of 4 MiB.",
         "read",
-        (Part("save", "save", "save, without sync", ("gpt2",), peers="save"),
+        (Part("save", "save", "save, without sync", ("gpt2", "many"), peers="save"),
          Part("save", "save_sync", "save, synced", ("gpt2",), peers="save_sync")),
         repetitions=4, quick_repetitions=1, in_a_row=3, syncs=True),
     Question(

@@ -34,6 +34,9 @@ namespace {
 
 constexpr std::uint64_t kWritebackBytes = 8u << 20;
 constexpr std::uint64_t kSummedAtOnceBytes = 4u << 20;
+// Of one call that writes. What has more parts has small ones.
+constexpr std::size_t kPartsMax = 256;
+static_assert(kPartsMax <= os::kPartsMax);
 // One writes, one feeds the disk, and two sum faster than one writes.
 constexpr unsigned kThreadsMax = 4;
 
@@ -49,7 +52,8 @@ class Batch {
  private:
   Result<std::uint64_t> do_step(std::size_t step);
   Result<std::uint64_t> do_next();
-  Result<std::uint64_t> write(const Block& block);
+  Result<std::uint64_t> write(const Block& block);  // by who holds the pen, or is alone
+  std::span<const std::span<const std::byte>> parts_of(const Block& block);
   Result<void> sum(const Block& block);
   Result<void> feed_disk();
   std::uint64_t total_bytes() const;
@@ -61,7 +65,9 @@ class Batch {
 
   std::mutex pen_;  // whoever holds it writes
   std::size_t next_write_ = 0;
-  std::atomic<std::size_t> written_ = 0;  // blocks, also those that could not be written
+  std::vector<std::span<const std::byte>> parts_;  // of the block that is written
+  std::vector<std::byte> gathered_;                // the same where they are small
+  std::atomic<std::size_t> written_ = 0;           // blocks, also those that could not be written
   std::atomic<std::uint64_t> written_bytes_ = 0;
   std::atomic<std::size_t> next_sum_ = 0;
   std::atomic<std::uint64_t> summed_bytes_ = 0;
@@ -127,15 +133,26 @@ Result<std::uint64_t> Batch::do_next() {
   }
 }
 
-Result<std::uint64_t> Batch::write(const Block& block) {
-  std::vector<std::span<const std::byte>> parts;
+// Small ones are put together first: the kernel takes longer over a part than over its bytes.
+std::span<const std::span<const std::byte>> Batch::parts_of(const Block& block) {
+  parts_.clear();
   std::uint64_t skip_bytes = block.skip_bytes;
   std::uint64_t left_bytes = block.size_bytes;
   for (std::size_t i = block.first; left_bytes > 0; ++i) {
     const auto rest = loads_[i].bytes.subspan(std::exchange(skip_bytes, 0));
-    parts.push_back(rest.first(std::min<std::uint64_t>(rest.size(), left_bytes)));
-    left_bytes -= parts.back().size();
+    parts_.push_back(rest.first(std::min<std::uint64_t>(rest.size(), left_bytes)));
+    left_bytes -= parts_.back().size();
   }
+  if (parts_.size() <= kPartsMax) return parts_;
+  gathered_.clear();
+  gathered_.reserve(kWriteBlockBytes);
+  for (const auto part : parts_) gathered_.insert(gathered_.end(), part.begin(), part.end());
+  parts_.assign(1, gathered_);
+  return parts_;
+}
+
+Result<std::uint64_t> Batch::write(const Block& block) {
+  const auto parts = parts_of(block);
   ++unended_calls_;
   CAIRN_CHECK(shards_.file(block.shard).write_parts_at(block.offset_bytes, parts));
   --unended_calls_;
@@ -190,9 +207,8 @@ Result<void> Batch::feed_disk() {
 
 std::vector<Block> cut_into_blocks(const Layout& layout, std::span<const TensorWrite> writes) {
   std::vector<Block> blocks;
-  std::size_t part_count = 0;  // of the last block
   const auto goes_on = [&](std::uint32_t shard, std::uint64_t offset_bytes) {
-    if (blocks.empty() || part_count == os::kPartsMax) return false;
+    if (blocks.empty()) return false;
     const Block& last = blocks.back();
     const bool at_end = last.shard == shard && end_of(last) == offset_bytes;
     return at_end && (offset_bytes % kWriteBlockBytes != 0 || last.size_bytes == 0);
@@ -205,14 +221,12 @@ std::vector<Block> cut_into_blocks(const Layout& layout, std::span<const TensorW
       const std::size_t begins = done_bytes == 0 ? i : i + 1;
       if (!goes_on(plan.shard, offset_bytes)) {
         blocks.push_back({plan.shard, offset_bytes, 0, i, done_bytes, begins, begins});
-        part_count = 0;
       }
       const std::uint64_t take_bytes = std::min(writes[i].bytes.size() - done_bytes,
                                                 kWriteBlockBytes - offset_bytes % kWriteBlockBytes);
       blocks.back().size_bytes += take_bytes;
       blocks.back().ends = i + 1;
       done_bytes += take_bytes;
-      ++part_count;
     } while (done_bytes < writes[i].bytes.size());
   }
   return blocks;
@@ -220,10 +234,11 @@ std::vector<Block> cut_into_blocks(const Layout& layout, std::span<const TensorW
 
 Result<void> write_batch(const ShardWriter& shards, std::span<TensorWrite> writes,
                          const ExecOptions& exec) {
-  std::ranges::sort(writes, {}, [&](const TensorWrite& load) {
+  const auto place = [&](const TensorWrite& load) {
     const PlannedTensor& plan = shards.layout().tensors[load.tensor];
     return std::tuple(plan.shard, plan.offset_bytes, load.bytes.size(), load.tensor);
-  });
+  };
+  if (!std::ranges::is_sorted(writes, {}, place)) std::ranges::sort(writes, {}, place);
   return Batch(shards, writes).run(exec);
 }
 

@@ -20,7 +20,9 @@ Result<void> check(const std::filesystem::path& prefix, std::vector<TensorSpec>&
                    const WriterOptions& options) {
   if (!internal::is_nameable(prefix.native()))
     return Error{Code::Invalid, 0, prefix.string() + ": a file name cannot contain a NUL byte"};
-  std::ranges::sort(specs, {}, &TensorSpec::name);  // std::string compares bytes unsigned
+  // std::string compares bytes unsigned. Most callers have sorted them already.
+  if (!std::ranges::is_sorted(specs, {}, &TensorSpec::name))
+    std::ranges::sort(specs, {}, &TensorSpec::name);
   return internal::check_announced(prefix.string(), specs, options);
 }
 

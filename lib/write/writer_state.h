@@ -55,14 +55,14 @@ class Writer::State {
 
   // ---- writer_state.cc ----
   Result<void> usable() const;
-  Result<std::size_t> find(std::string_view name) const;
+  // `guess`: where it is, if names come in the order of the specs.
+  Result<std::size_t> find(std::string_view name, std::size_t guess = 0) const;
   Result<void> prepare();
   Result<void> check_verb(std::size_t tensor, bool encoded) const;
-  Result<std::size_t> begin(std::string_view name, bool encoded);
+  Result<void> begin(std::size_t tensor, bool encoded);
   Result<void> take(const NamedBytes& given, std::vector<internal::TensorWrite>& writes);
   Result<void> append_raw(std::size_t tensor, std::span<const std::byte> bytes);
-  Result<void> store_encoded(std::string_view name,
-                             std::span<const std::span<const std::byte>> parts,
+  Result<void> store_encoded(std::size_t tensor, std::span<const std::span<const std::byte>> parts,
                              std::uint32_t crc32c);
 
   // ---- writer_commit.cc ----
