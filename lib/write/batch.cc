@@ -47,7 +47,7 @@ class Batch {
   Batch(const ShardWriter& shards, std::span<TensorWrite> writes)
       : shards_(shards), loads_(writes), blocks_(cut_into_blocks(shards.layout(), writes)) {}
 
-  Result<void> run(const ExecOptions& exec);
+  Result<void> run(const ExecOptions& exec, std::chrono::milliseconds idle_max);
 
  private:
   Result<std::uint64_t> do_step(std::size_t step);
@@ -82,15 +82,22 @@ std::uint64_t Batch::total_bytes() const {
   return total_bytes;
 }
 
-Result<void> Batch::run(const ExecOptions& exec) {
+Result<void> Batch::run(const ExecOptions& exec, std::chrono::milliseconds idle_max) {
   stop_ = exec.stop;
-  const std::uint64_t total = total_bytes();
-  ExecOptions limited = exec;
-  limited.threads_max =
-      total < kWriteBlockBytes ? 1 : std::min(kThreadsMax, os::thread_count(exec));
-  const bool alone = limited.threads_max == 1;
-  const auto task = [&](std::size_t step) { return alone ? do_step(step) : do_next(); };
-  auto done = os::run_parallel(limited, 2 * blocks_.size(), total, task);
+  const std::size_t steps = 2 * blocks_.size();
+  os::ThreadGroupOptions group{steps, total_bytes(), 1, {}};
+  if (group.total_bytes >= kWriteBlockBytes) {
+    group.threads = std::min(kThreadsMax, os::thread_count(exec));
+    group.idle_max = idle_max;
+  }
+  const bool alone = group.threads == 1 && group.idle_max == std::chrono::milliseconds(0);
+  auto done = os::run_threads(exec, group, [&](os::WorkQueue& queue) -> Result<void> {
+    while (const auto step = queue.next()) {
+      CAIRN_TRY(done_bytes, alone ? do_step(*step) : do_next());
+      queue.did(done_bytes);
+    }
+    return {};
+  });
   if (done || done.error().code != Code::OutOfMemory || unended_calls_ == 0) return done;
   // A write that has failed is final, also where the kernel's own memory was short.
   const bool told = done.error().os_errno != 0;
@@ -233,13 +240,13 @@ std::vector<Block> cut_into_blocks(const Layout& layout, std::span<const TensorW
 }
 
 Result<void> write_batch(const ShardWriter& shards, std::span<TensorWrite> writes,
-                         const ExecOptions& exec) {
+                         const ExecOptions& exec, std::chrono::milliseconds idle_max) {
   const auto place = [&](const TensorWrite& load) {
     const PlannedTensor& plan = shards.layout().tensors[load.tensor];
     return std::tuple(plan.shard, plan.offset_bytes, load.bytes.size(), load.tensor);
   };
   if (!std::ranges::is_sorted(writes, {}, place)) std::ranges::sort(writes, {}, place);
-  return Batch(shards, writes).run(exec);
+  return Batch(shards, writes).run(exec, idle_max);
 }
 
 }  // namespace cairn::internal

@@ -2,6 +2,7 @@
 
 // Many tensors whose bytes are in memory, brought into their shards at once.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -42,7 +43,8 @@ std::vector<Block> cut_into_blocks(const Layout& layout, std::span<const TensorW
 // again). Threads: below kWriteBlockBytes in all the caller's alone, else
 // up to four. Memory: 64 bytes a block, and a block of kWriteBlockBytes if there are small tensors;
 // their bytes are copied once more, all others into the page cache only.
+// `idle_max`: as in os::ThreadGroupOptions.
 Result<void> write_batch(const ShardWriter& shards, std::span<TensorWrite> writes,
-                         const ExecOptions& exec);
+                         const ExecOptions& exec, std::chrono::milliseconds idle_max);
 
 }  // namespace cairn::internal

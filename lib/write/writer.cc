@@ -59,6 +59,10 @@ void WriterAccess::created_at(Writer& writer, std::int64_t created_ns) {
   writer.state_->created_at(created_ns);
 }
 
+void WriterAccess::in_idle_time(Writer& writer, std::chrono::milliseconds idle_max) noexcept {
+  writer.state_->in_idle_time(idle_max);
+}
+
 Writer::Writer(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
 Writer::Writer(Writer&&) noexcept = default;
 Writer& Writer::operator=(Writer&&) noexcept = default;

@@ -179,7 +179,7 @@ Result<void> Writer::State::write_all(std::span<const NamedBytes> tensors,
       if (!whole) incoming_[load.tensor].give_back();
   });
   for (const NamedBytes& given : tensors) CAIRN_CHECK(take(given, writes));
-  if (auto done = internal::write_batch(*shards_, writes, exec); !done) {
+  if (auto done = internal::write_batch(*shards_, writes, exec, idle_max_); !done) {
     broken_ = done.error().code != Code::OutOfMemory;
     return done;
   }

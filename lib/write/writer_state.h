@@ -5,6 +5,7 @@
 // writer_commit.cc publishes.
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -45,6 +46,7 @@ class Writer::State {
   // Invalid: the tensor has another dtype. NotFound.
   Result<void> match_dtype(std::string_view name, DType dtype) const;
   void swept() { swept_ = true; }
+  void in_idle_time(std::chrono::milliseconds idle_max) noexcept { idle_max_ = idle_max; }
   std::span<const std::string> warnings() const noexcept { return warnings_; }
   const os::Directory& directory() const noexcept { return directory_; }
 
@@ -86,6 +88,7 @@ class Writer::State {
   std::vector<internal::IncomingTensor> incoming_;
   std::function<Result<void>()> before_publishing_;
   std::optional<std::int64_t> created_ns_;
+  std::chrono::milliseconds idle_max_{0};
   bool swept_ = false;  // what publishers left that died is gone
   bool stays_ = false;  // what was read lies under this prefix, and is to be there until commit()
   std::vector<std::string> warnings_;
