@@ -10,12 +10,14 @@
 //   - Writeback is started behind the writer, 8 MiB at a time, by a thread that does not write:
 //     handing pages to the disk costs a third of copying them. The sync at the end then waits for
 //     little. docs/decisions/0006 has the numbers, and what O_DIRECT would give.
-//   - A tensor is summed by one thread, since its hash is one stream. Of the largest there is, both
-//     sums are ready before its bytes are written.
+//   - A tensor is summed by one thread, since its hash is one stream. The sums run a little ahead
+//   of
+//     the writer and no further: what they have read is in the processors' cache when it is copied,
+//     and memory is read once instead of twice.
 //
 // Whoever is free takes what is most urgent: the pen, if nobody holds it; then the writeback; then
 // the sums of the next tensors; and then it waits until a block has been written, which is when the
-// pen is free and the writeback may be due.
+// pen is free and the writeback may be due. Who sums and is too far ahead does the same.
 
 #include "lib/write/batch.h"
 
@@ -34,6 +36,7 @@ namespace {
 
 constexpr std::uint64_t kWritebackBytes = 8u << 20;
 constexpr std::uint64_t kSummedAtOnceBytes = 4u << 20;
+constexpr std::uint64_t kSummedAheadBytes = 8u << 20;
 // Of one call that writes. What has more parts has small ones.
 constexpr std::size_t kPartsMax = 256;
 static_assert(kPartsMax <= os::kPartsMax);
@@ -50,11 +53,12 @@ class Batch {
   Result<void> run(const ExecOptions& exec, std::chrono::milliseconds idle_max);
 
  private:
-  Result<std::uint64_t> do_step(std::size_t step);
   Result<std::uint64_t> do_next();
+  Result<std::uint64_t> try_write();
   Result<std::uint64_t> write(const Block& block);  // by who holds the pen, or is alone
   std::span<const std::span<const std::byte>> parts_of(const Block& block);
-  Result<void> sum(const Block& block);
+  Result<std::uint64_t> sum(const Block& block);
+  Result<std::uint64_t> keep_pace();
   Result<void> feed_disk();
   std::uint64_t total_bytes() const;
 
@@ -62,6 +66,7 @@ class Batch {
   const std::span<TensorWrite> loads_;
   const std::vector<Block> blocks_;
   std::stop_token stop_;
+  bool alone_ = false;  // one thread, which sums first and then writes what it has in its cache
 
   std::mutex pen_;  // whoever holds it writes
   std::size_t next_write_ = 0;
@@ -90,10 +95,10 @@ Result<void> Batch::run(const ExecOptions& exec, std::chrono::milliseconds idle_
     group.threads = std::min(kThreadsMax, os::thread_count(exec));
     group.idle_max = idle_max;
   }
-  const bool alone = group.threads == 1 && group.idle_max == std::chrono::milliseconds(0);
+  alone_ = group.threads == 1 && group.idle_max == std::chrono::milliseconds(0);
   auto done = os::run_threads(exec, group, [&](os::WorkQueue& queue) -> Result<void> {
-    while (const auto step = queue.next()) {
-      CAIRN_TRY(done_bytes, alone ? do_step(*step) : do_next());
+    while (queue.next()) {
+      CAIRN_TRY(done_bytes, do_next());
       queue.did(done_bytes);
     }
     return {};
@@ -105,37 +110,47 @@ Result<void> Batch::run(const ExecOptions& exec, std::chrono::milliseconds idle_
                told ? done.error().what : "a write failed, and there was no memory to say why"};
 }
 
-// One thread sums what it then writes.
-Result<std::uint64_t> Batch::do_step(std::size_t step) {
-  if (step % 2 != 0) {
-    CAIRN_TRY(size_bytes, write(blocks_[step / 2]));
-    ++written_;
-    return size_bytes;
-  }
-  CAIRN_CHECK(feed_disk());
-  CAIRN_CHECK(sum(blocks_[step / 2]));
-  return std::uint64_t{0};
-}
-
-// Each call takes one of the steps that are left: a block to be written, or one to be summed.
+// Each call takes one of the steps that are left: a block to be written, or one to be summed. Like
+// all that follows, it gives the bytes that it has written.
 Result<std::uint64_t> Batch::do_next() {
   while (true) {
     const std::size_t written = written_;
-    if (std::unique_lock pen(pen_, std::try_to_lock); pen && next_write_ < blocks_.size()) {
-      const Block& block = blocks_[next_write_++];
-      auto done = at_boundary([&] { return write(block); });
-      // In this order, and after a failure too: who waits for the pen is to find it.
-      pen.unlock();
-      ++written_;
-      written_.notify_all();
-      return done;
-    }
+    CAIRN_TRY(done_bytes, alone_ ? std::uint64_t{0} : try_write());
+    if (done_bytes != 0) return done_bytes;
     CAIRN_CHECK(feed_disk());
-    if (const std::size_t next = next_sum_++; next < blocks_.size()) {
-      CAIRN_CHECK(sum(blocks_[next]));
-      return std::uint64_t{0};
-    }
+    if (const std::size_t next = next_sum_++; next < blocks_.size()) return sum(blocks_[next]);
+    CAIRN_TRY(last_bytes, try_write());
+    if (last_bytes != 0) return last_bytes;
     if (written == blocks_.size()) return std::uint64_t{0};
+    written_.wait(written);
+  }
+}
+
+// The next block, if there is one and nobody holds the pen.
+Result<std::uint64_t> Batch::try_write() {
+  std::unique_lock pen(pen_, std::try_to_lock);
+  if (!pen || next_write_ == blocks_.size()) return std::uint64_t{0};
+  const Block& block = blocks_[next_write_++];
+  auto done = at_boundary([&] { return write(block); });
+  // In this order, and after a failure too: who waits for the pen is to find it.
+  pen.unlock();
+  ++written_;
+  written_.notify_all();
+  return done;
+}
+
+// Returns when the sums are not far ahead of the writer, or all blocks have had their turn.
+Result<std::uint64_t> Batch::keep_pace() {
+  std::uint64_t done_bytes = 0;
+  while (true) {
+    const std::size_t written = written_;
+    if (written == blocks_.size() || summed_bytes_ <= written_bytes_ + kSummedAheadBytes)
+      return done_bytes;
+    CAIRN_CHECK(os::unless_stopped(stop_));
+    CAIRN_TRY(more_bytes, try_write());
+    done_bytes += more_bytes;
+    if (more_bytes != 0) continue;
+    CAIRN_CHECK(feed_disk());
     written_.wait(written);
   }
 }
@@ -167,7 +182,8 @@ Result<std::uint64_t> Batch::write(const Block& block) {
   return block.size_bytes;
 }
 
-Result<void> Batch::sum(const Block& block) {
+Result<std::uint64_t> Batch::sum(const Block& block) {
+  CAIRN_TRY(done_bytes, keep_pace());
   for (TensorWrite& load : loads_.subspan(block.begins, block.ends - block.begins)) {
     if (load.bytes.size() <= kSummedAtOnceBytes) {
       load.sums = sums_of(load.bytes);
@@ -176,6 +192,8 @@ Result<void> Batch::sum(const Block& block) {
     }
     TensorSums sums;
     for (auto rest = load.bytes; !rest.empty();) {
+      CAIRN_TRY(more_bytes, keep_pace());
+      done_bytes += more_bytes;
       const auto part = rest.first(std::min<std::uint64_t>(rest.size(), kSummedAtOnceBytes));
       sums.update(part);
       summed_bytes_ += part.size();
@@ -185,7 +203,7 @@ Result<void> Batch::sum(const Block& block) {
     }
     load.sums = sums.finish();
   }
-  return {};
+  return done_bytes;
 }
 
 // Starts the writeback of the next stretch that was written, if one is due. The call may wait for
