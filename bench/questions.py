@@ -172,11 +172,16 @@ QUESTIONS = (
     Question(
         "save", "Saving",
         "The tensors lie in memory; the file is new each time. `save` ends when the bytes are in the page cache, `synced`"
-        " when they survive a power cut. Cairn sums and hashes every byte. The plain write reserves its space and writes in blocks of 4 MiB.",
+        " when they survive a power cut. Cairn sums and hashes every byte. The plain write reserves its space and writes in blocks of 4 MiB."
+        " `save_async` is measured of a Saver that has saved once. A step writes every weight five times, on all cores.",
         "read",
-        (Part("save", "save", "save, without sync", ("gpt2",), peers="save"),
-         Part("save", "save_sync", "save, synced", ("gpt2",), peers="save_sync")),
-        repetitions=4, quick_repetitions=1, in_a_row=3, syncs=True),
+        (Part("save", "save", "save, without sync", ("gpt2", "many"), peers="save"),
+         Part("save", "save_sync", "save, synced", ("gpt2",), peers="save_sync"),
+         Part("save", "async_blocked", "save_async, until it returns", ("gpt2",)),
+         Part("save", "async_step", "save_async, the caller's next step", ("gpt2",)),
+         Part("save", "async_durable", "save_async, until durable", ("gpt2",))),
+        repetitions=4, quick_repetitions=1, in_a_row=3, syncs=True,
+        labels={"plain": "a step without a save", "plain-memcpy": "plain memcpy", "cairn-busy": "Cairn, the caller goes on"}),
     Question(
         "transfer", "What another index costs",
         "Import writes `P.cairn` over TensorFlow's `P.index`, export writes `P.index` over `P.cairn`, each anew. No tensor"

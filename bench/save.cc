@@ -8,6 +8,17 @@
 //     save_sync/cairn        written, and committed: it survives a power cut
 //     save_sync/plain-write  written, and fsync
 //
+// And by Saver::save_async, which copies, of a program that computes on all cores. A step writes
+// every weight five times. Each save is the Saver's second: the first one pays for the memory.
+//
+//     async_blocked/cairn         until save_async has returned
+//     async_blocked/plain-memcpy  a copy into memory that is there, on all cores
+//     async_step/cairn            the next step, while the save runs
+//     async_step/plain            a step without a save
+//     async_durable/cairn         from the call until the save survives a power cut, and the caller
+//                                 waits for it
+//     async_durable/cairn-busy    the same, and the caller goes on with its steps
+//
 // What was written is removed before the next begins, untimed. A DIR in /dev/shm shows what is left
 // where a sync costs nothing.
 
@@ -18,6 +29,8 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -111,6 +124,107 @@ Result<Saved> save_plain(const Model& model, const std::string& directory, Until
   return saved;
 }
 
+// ---- In the background --------------------------------------------------------------------------
+
+std::vector<NamedTensor> named(const Model& model) {
+  std::vector<NamedTensor> tensors;
+  tensors.reserve(model.specs.size());
+  for (std::size_t i = 0; i < model.specs.size(); ++i)
+    tensors.push_back({model.specs[i], model.places[i], {}});
+  return tensors;
+}
+
+// A Saver that has saved once, and what is measured of its second save.
+class Background {
+ public:
+  explicit Background(const Model& model) : tensors_(named(model)) {}
+
+  // Untimed.
+  Result<void> prepare(const std::string& directory) {
+    pending_.reset();
+    saver_.reset();
+    auto saver = Saver::open(directory);
+    if (!saver) return saver.error();
+    saver_ = std::make_unique<Saver>(*std::move(saver));
+    auto begun = begin();
+    if (begun) begun = wait();
+    return begun;
+  }
+
+  Result<void> begin() {
+    auto pending = saver_->save_async("model", tensors_, Saver::Memory::Copy);
+    if (!pending) return pending.error();
+    pending_ = *std::move(pending);
+    return {};
+  }
+
+  bool done() const { return pending_->done(); }
+  Result<void> wait() const {
+    const auto saved = pending_->wait();
+    if (!saved) return saved.error();
+    return {};
+  }
+
+ private:
+  std::vector<NamedTensor> tensors_;
+  std::unique_ptr<Saver> saver_;
+  std::optional<PendingSave> pending_;
+};
+
+// One step of the program: all cores write every weight, five times.
+Result<void> step(Model& model) {
+  constexpr int kPasses = 5;
+  Result<void> done;
+  for (int pass = 0; pass < kPasses && done; ++pass) {
+    done = in_parallel(model.memory.size(), [&](std::size_t at, std::size_t size) {
+      const std::span weights(reinterpret_cast<float*>(model.memory.data() + at),
+                              size / sizeof(float));
+      for (float& weight : weights) weight = weight * 0.999f + 0.001f;
+      return Result<void>{};
+    });
+  }
+  return done;
+}
+
+void add_background(const std::shared_ptr<Model>& model, const std::string& directory,
+                    const std::function<Result<void>()>& load_model) {
+  const auto background = std::make_shared<std::unique_ptr<Background>>();
+  const auto ready = [=]() -> Result<void> {
+    background->reset();  // before its directory
+    if (const auto loaded = load_model(); !loaded) return loaded;
+    *background = std::make_unique<Background>(*model);
+    return (*background)->prepare(directory);
+  };
+  const auto running = [=]() -> Result<void> {
+    const auto prepared = ready();
+    return prepared ? (*background)->begin() : prepared;
+  };
+  add("async_blocked/cairn", [=] { return (*background)->begin(); }, ready);
+  const auto copy = std::make_shared<std::vector<std::byte>>();
+  add(
+      "async_blocked/plain-memcpy",
+      [=] {
+        return in_parallel(model->memory.size(), [&](std::size_t at, std::size_t size) {
+          std::memcpy(copy->data() + at, model->memory.data() + at, size);
+          return Result<void>{};
+        });
+      },
+      [=]() -> Result<void> {
+        auto loaded = load_model();
+        copy->assign(model->memory.begin(), model->memory.end());
+        return loaded;
+      });
+  add("async_step/cairn", [=] { return step(*model); }, running);
+  add("async_step/plain", [=] { return step(*model); }, load_model);
+  const auto until_durable = [=](bool busy) -> Result<void> {
+    auto begun = (*background)->begin();
+    while (begun && busy && !(*background)->done()) begun = step(*model);
+    return begun ? (*background)->wait() : begun;
+  };
+  add("async_durable/cairn", [=] { return until_durable(false); }, ready);
+  add("async_durable/cairn-busy", [=] { return until_durable(true); }, ready);
+}
+
 void add_figures(const Subject& subject) {
   const auto model = std::make_shared<Model>();
   const std::string directory = subject.directory + "/save";
@@ -130,6 +244,7 @@ void add_figures(const Subject& subject) {
     add(name + "/cairn", [=] { return save_cairn(*model, directory, end); }, prepare);
     add(name + "/plain-write", [=] { return save_plain(*model, directory, end); }, prepare);
   }
+  add_background(model, directory, prepare);
 }
 
 }  // namespace

@@ -9,7 +9,10 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <concepts>
 #include <cstddef>
+#include <limits>
 #include <new>
 #include <optional>
 #include <utility>
@@ -274,6 +277,12 @@ std::string_view dtype_name(const HeaderTensor& tensor) {
                                                            : std::string_view();
 }
 
+void append_number(std::string& out, std::integral auto number) {
+  std::array<char, std::numeric_limits<std::uint64_t>::digits10 + 2> digits;
+  const auto end = std::to_chars(digits.begin(), digits.end(), number);
+  out.append(digits.data(), end.ptr);
+}
+
 void append_tensor(std::string& out, const HeaderTensor& tensor, std::uint64_t begin) {
   append_json(out, tensor.name);
   out += ":{\"dtype\":";
@@ -281,9 +290,23 @@ void append_tensor(std::string& out, const HeaderTensor& tensor, std::uint64_t b
   out += ",\"shape\":[";
   for (const std::int64_t dimension : tensor.shape) {
     if (out.back() != '[') out += ',';
-    out += std::to_string(dimension);
+    append_number(out, dimension);
   }
-  out += sentence("],\"data_offsets\":[", begin, ",", begin + tensor.size_bytes, "]}");
+  out += "],\"data_offsets\":[";
+  append_number(out, begin);
+  out += ',';
+  append_number(out, begin + tensor.size_bytes);
+  out += "]}";
+}
+
+// Of the JSON: enough for nearly every header, so that it is not copied while it grows.
+std::uint64_t json_bytes_guess(std::span<const HeaderTensor> tensors) {
+  constexpr std::uint64_t kEntryBytes = 96;  // quotes, keys, a dtype, two offsets
+  constexpr std::uint64_t kDimensionBytes = 8;
+  std::uint64_t guess = 4096;
+  for (const HeaderTensor& tensor : tensors)
+    guess += kEntryBytes + tensor.name.size() + kDimensionBytes * tensor.shape.size();
+  return std::min(guess, limits::kSafetensorsHeaderBytesMax);
 }
 
 }  // namespace
@@ -346,6 +369,7 @@ Decoded<HeaderFacts> decode_header(std::span<const std::byte> head,
 std::string encode_header(std::span<const HeaderTensor> tensors, const KeyValues& metadata,
                           std::uint64_t align_bytes) {
   std::string head(kLengthBytes, '\0');
+  head.reserve(json_bytes_guess(tensors));
   head += '{';
   if (!metadata.empty()) append_metadata(head, metadata);
   std::uint64_t offset = 0;
@@ -368,6 +392,10 @@ std::string encode_header(std::span<const HeaderTensor> tensors, const KeyValues
 }
 
 bool is_utf8(std::string_view text) noexcept {
+  // A short name takes longer to hand over than to look at.
+  constexpr std::size_t kShortBytes = 64;
+  const auto is_ascii = [](char letter) { return static_cast<unsigned char>(letter) < 0x80; };
+  if (text.size() <= kShortBytes && std::ranges::all_of(text, is_ascii)) return true;
   return simdjson::validate_utf8(text.data(), text.size());
 }
 

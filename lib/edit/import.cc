@@ -69,8 +69,7 @@ Result<std::vector<std::byte>> index_elsewhere(const internal::TensorFlowIndex& 
   const auto bundle = format::tensorflow::decode_bundle(index.bytes);
   if (bundle && bundle->header.num_shards == facts.bundle.num_shards)
     return std::vector<std::byte>(index.bytes.begin(), index.bytes.end());
-  const auto anew =
-      format::tensorflow::encode_bundle(facts.bundle, internal::in_bundle(facts.tensors));
+  const auto anew = internal::encode_bundle(facts.bundle, facts.tensors);
   if (!anew) return internal::error_of(index.file->path(), anew.error());
   const auto bytes = format::as_bytes(*anew);
   return std::vector<std::byte>(bytes.begin(), bytes.end());

@@ -2,10 +2,16 @@
 // when the queue is empty and nobody is at work. Threads of our own are joined. An executor's tasks
 // may begin late or never, so each asks at a gate whether the call is still there (Gate), and
 // nobody waits for one that has not passed it.
+//
+// In idle time (ThreadGroupOptions::idle_max) only the helpers have the low priority, because a
+// thread without privileges cannot leave it: the caller, who may hold locks, keeps its own, and
+// brings the work to its end where others leave no time.
 
 #include "lib/os/parallel.h"
 
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -154,15 +160,50 @@ void run_by_executor(const ExecOptions& exec, unsigned threads, ThreadGroup& gro
   gate->close();
 }
 
-void run_by_threads(unsigned threads, ThreadGroup& group,
-                    const std::function<Result<void>(WorkQueue&)>& body) {
-  std::vector<std::jthread> helpers;  // joined at the end
-  helpers.reserve(threads);
+// As many threads as the system gives, joined when they are destroyed.
+std::vector<std::jthread> start(unsigned count, const std::function<void()>& run) {
+  std::vector<std::jthread> helpers;
+  helpers.reserve(count);
   try {
     const SignalsBlocked blocked;  // in the helpers too
-    while (helpers.size() + 1 < threads) helpers.emplace_back([&] { group.run(body, false); });
+    while (helpers.size() < count) helpers.emplace_back(run);
   } catch (const std::system_error&) {
     // The system gives no more threads: those that run do the work.
+  }
+  return helpers;
+}
+
+void run_by_threads(unsigned threads, ThreadGroup& group,
+                    const std::function<Result<void>(WorkQueue&)>& body) {
+  const auto helpers = start(threads - 1, [&] { group.run(body, false); });
+  group.run(body, true);
+}
+
+// The calling thread has processors and disk when nobody else wants them: a wish. What it submits
+// to a disk whose scheduler knows no priorities goes with the others.
+void use_idle_time() noexcept {
+  constexpr int kThread = 1;           // IOPRIO_WHO_PROCESS, which means the thread
+  constexpr int kIdleClass = 3 << 13;  // IOPRIO_CLASS_IDLE
+  const sched_param priority{};
+  ::sched_setscheduler(0, SCHED_IDLE, &priority);
+  ::syscall(SYS_ioprio_set, kThread, 0, kIdleClass);
+}
+
+void run_in_idle_time(const ThreadGroupOptions& options, ThreadGroup& group,
+                      const std::function<Result<void>(WorkQueue&)>& body) {
+  std::mutex mutex;
+  std::condition_variable ended;
+  std::size_t ended_count = 0;
+  const auto helpers = start(options.threads, [&] {
+    use_idle_time();
+    group.run(body, false);
+    const std::lock_guard lock(mutex);
+    ++ended_count;
+    ended.notify_one();
+  });
+  {
+    std::unique_lock lock(mutex);
+    ended.wait_for(lock, options.idle_max, [&] { return ended_count == helpers.size(); });
   }
   group.run(body, true);
 }
@@ -202,6 +243,8 @@ Result<void> run_threads(const ExecOptions& exec, const ThreadGroupOptions& opti
     group.run(body, true);
   } else if (exec.executor) {
     run_by_executor(exec, options.threads, group, body);
+  } else if (!exec.executor && options.idle_max > std::chrono::milliseconds(0)) {
+    run_in_idle_time(options, group, body);
   } else {
     run_by_threads(options.threads, group, body);
   }

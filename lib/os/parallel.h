@@ -2,6 +2,7 @@
 
 // Work on several cores that ends before the call returns.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -48,10 +49,14 @@ struct ThreadGroupOptions {
   std::size_t count = 0;  // of the numbers 0 … count − 1 that are given out, in this order
   std::uint64_t total_bytes = 0;
   unsigned threads = 1;
+  // Not 0: `threads` threads of our own work in the time of processors and disk that others leave,
+  // and the calling thread waits so long before it works too. An executor's threads have the
+  // priority that they have.
+  std::chrono::milliseconds idle_max{0};
 };
 
 // The same where a thread works on several numbers at a time: runs `body` once on each of
-// `options.threads` threads at most, the calling one among them.
+// `options.threads` threads at most, the calling one among them (with `idle_max` beside them).
 Result<void> run_threads(const ExecOptions& exec, const ThreadGroupOptions& options,
                          const std::function<Result<void>(WorkQueue&)>& body);
 

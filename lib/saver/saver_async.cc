@@ -9,6 +9,7 @@
 #include "lib/saver/pending.h"
 #include "lib/saver/saver_state.h"
 #include "lib/try.h"
+#include "lib/write/writer_access.h"
 
 namespace cairn {
 
@@ -55,15 +56,19 @@ Result<PendingSave> Saver::State::save_async(std::string_view name,
   CAIRN_TRY(lock, internal::Lock::of_directory(directory_, lock_wait(exec)));
   std::vector<TensorSpec> specs;
   for (const NamedTensor& tensor : tensors) specs.push_back(tensor.spec);
-  std::vector<NamedTensor> borrowed;
+  const internal::StagingLimits limits{options_.staging_bytes_max, options_.idle_max};
+  std::vector<NamedTensor> lent;
   std::shared_ptr<internal::StagingBuffer> staging;
   if (memory == Memory::Borrow) {
-    borrowed.assign(tensors.begin(), tensors.end());
+    lent.assign(tensors.begin(), tensors.end());
   } else {
-    staging = std::make_shared<internal::StagingBuffer>(tensors, options_.staging_bytes_max);
+    staging = std::make_shared<internal::StagingBuffer>(limits);
+    CAIRN_CHECK(staging->copy(tensors, staging_, exec));
   }
-  const auto fill = [borrowed = std::move(borrowed), staging, exec](Writer& writer) {
-    return staging ? staging->write(writer, exec) : internal::write_all(writer, borrowed, exec);
+  const auto fill = [lent = std::move(lent), staging, exec, limits](Writer& writer) {
+    if (staging) return staging->write(writer, exec);
+    WriterAccess::in_idle_time(writer, limits.idle_max);
+    return internal::write_all(writer, lent, exec);
   };
   auto pending = std::make_shared<PendingSave::State>();
   auto write = [this, base, specs = std::move(specs), fill, what, exec, staging, pending,
@@ -82,7 +87,7 @@ Result<PendingSave> Saver::State::save_async(std::string_view name,
     thread_ = std::move(thread);
   }
   pending_ = pending;
-  if (staging) staging->copy();
+  if (staging) staging->wait_until_released();
   return PendingSave(std::move(pending));
 }
 

@@ -109,6 +109,7 @@ class Saver::State {
   SaverOptions options_;
   double opened_s_ = 0;
   std::vector<std::string> warnings_;
+  internal::StagingMemory staging_;
   std::shared_ptr<PendingSave::State> pending_;
   std::thread thread_;
 };

@@ -2,6 +2,7 @@
 
 // Many tensors whose bytes are in memory, brought into their shards at once.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -33,15 +34,17 @@ struct Block {
 };
 
 // Cuts loads that stand by shard and place into blocks: at multiples of kWriteBlockBytes in the
-// file, where there is a gap, and where there are more parts than one call takes.
+// file, and where there is a gap.
 inline constexpr std::uint64_t kWriteBlockBytes = 4u << 20;
 std::vector<Block> cut_into_blocks(const Layout& layout, std::span<const TensorWrite> writes);
 
 // Writes and sums the loads, and sorts them by place. Nothing says which bytes were written when it
 // fails. Errors: NoSpace, Io, Cancelled; OutOfMemory (no write failed: the same call may be made
 // again). Threads: below kWriteBlockBytes in all the caller's alone, else
-// up to four. Memory: 64 bytes a block; no byte is copied but into the page cache.
+// up to four. Memory: 64 bytes a block, and a block of kWriteBlockBytes if there are small tensors;
+// their bytes are copied once more, all others into the page cache only.
+// `idle_max`: as in os::ThreadGroupOptions.
 Result<void> write_batch(const ShardWriter& shards, std::span<TensorWrite> writes,
-                         const ExecOptions& exec);
+                         const ExecOptions& exec, std::chrono::milliseconds idle_max);
 
 }  // namespace cairn::internal

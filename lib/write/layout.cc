@@ -12,9 +12,10 @@
 #include "lib/write/layout.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <map>
 #include <numeric>
-#include <tuple>
 
 #include "format/checked.h"
 #include "format/dtype.h"
@@ -35,6 +36,7 @@ struct Groups {
   std::vector<std::size_t> named;  // in a safetensors header
   std::vector<std::size_t> rest;   // raw, without one
   std::vector<std::size_t> encoded;
+  std::vector<std::uint64_t> raw_bytes;  // of every spec: 0 of those that share another's bytes
 };
 
 // Nothing: more than 64 bits hold.
@@ -73,33 +75,50 @@ std::optional<Error> refuse_opaque(const TensorSpec& spec) {
                    std::to_string(opaque.block_elements)};
 }
 
+bool is_named(const LayoutRequest& request, const TensorSpec& spec) noexcept {
+  return request.alignment_bytes == 0 && !is_encoded(spec.dtype) &&
+         fits_header(spec, request.readers);
+}
+
+// By descending alignment class, and within one in the order they have: by name. Each class is a
+// bucket, which takes a tenth of the time of a sort.
+void sort_by_class(std::vector<std::size_t>& list, std::span<const std::uint64_t> raw_bytes) {
+  constexpr std::size_t kClasses = std::countr_zero(kPageBytes) + 1;
+  const auto bucket_of = [&](std::size_t i) {
+    return static_cast<std::size_t>(std::countr_zero(kPageBytes / alignment_class(raw_bytes[i])));
+  };
+  std::array<std::size_t, kClasses + 1> begins{};
+  for (const std::size_t i : list) ++begins[bucket_of(i) + 1];
+  std::partial_sum(begins.begin(), begins.end(), begins.begin());
+  std::vector<std::size_t> sorted(list.size());
+  for (const std::size_t i : list) sorted[begins[bucket_of(i)]++] = i;
+  list = std::move(sorted);
+}
+
 Groups group(const LayoutRequest& request) {
   Groups groups;
+  groups.raw_bytes.resize(request.specs.size());
   for (std::size_t i = 0; i < request.specs.size(); ++i) {
     const TensorSpec& spec = request.specs[i];
     if (request.same_as[i]) continue;
+    groups.raw_bytes[i] = raw_bytes(spec);
     if (is_encoded(spec.dtype)) {
       groups.encoded.push_back(i);
-    } else if (request.alignment_bytes == 0 && fits_header(spec, request.readers)) {
-      groups.named.push_back(i);
     } else {
-      groups.rest.push_back(i);
+      (is_named(request, spec) ? groups.named : groups.rest).push_back(i);
     }
   }
-  const auto order = [&](std::size_t i) {
-    return std::tuple(kPageBytes - alignment_class(raw_bytes(request.specs[i])), i);
-  };
-  std::ranges::sort(groups.named, {}, order);
-  std::ranges::sort(groups.rest, {}, order);
+  sort_by_class(groups.named, groups.raw_bytes);
+  sort_by_class(groups.rest, groups.raw_bytes);
   return groups;
 }
 
 // Cuts a list into at most `parts` runs of about equal bytes, none empty.
-std::vector<std::span<const std::size_t>> cut(const LayoutRequest& request,
+std::vector<std::span<const std::size_t>> cut(std::span<const std::uint64_t> raw_bytes,
                                               std::span<const std::size_t> list,
                                               std::size_t parts) {
   std::uint64_t left_bytes = 0;
-  for (const std::size_t i : list) left_bytes += raw_bytes(request.specs[i]);
+  for (const std::size_t i : list) left_bytes += raw_bytes[i];
   std::vector<std::span<const std::size_t>> runs;
   parts = std::min(parts, list.size());
   for (std::size_t begin = 0; parts > 0; --parts) {
@@ -107,7 +126,7 @@ std::vector<std::span<const std::size_t>> cut(const LayoutRequest& request,
     std::size_t end = begin;
     std::uint64_t run_bytes = 0;
     const std::size_t end_max = list.size() - (parts - 1);
-    do run_bytes += raw_bytes(request.specs[list[end++]]);
+    do run_bytes += raw_bytes[list[end++]];
     while (end < end_max && (run_bytes < share_bytes || parts == 1));
     runs.push_back(list.subspan(begin, end - begin));
     left_bytes -= run_bytes;
@@ -118,6 +137,8 @@ std::vector<std::span<const std::size_t>> cut(const LayoutRequest& request,
 
 // {"alias":"owner"} for every tied name that a header could say.
 std::string tied_names(const LayoutRequest& request, std::span<const std::size_t> owners) {
+  const auto tied = [](const std::optional<std::size_t>& owner) { return owner.has_value(); };
+  if (std::ranges::none_of(request.same_as, tied)) return {};
   std::vector<bool> owns(request.specs.size());
   for (const std::size_t owner : owners) owns[owner] = true;
   std::string json;
@@ -131,11 +152,13 @@ std::string tied_names(const LayoutRequest& request, std::span<const std::size_t
   return json.empty() ? json : json + "}";
 }
 
-std::string header_of(const LayoutRequest& request, std::span<const std::size_t> owners) {
+std::string header_of(const LayoutRequest& request, std::span<const std::uint64_t> raw_bytes,
+                      std::span<const std::size_t> owners) {
   std::vector<format::safetensors::HeaderTensor> tensors;
+  tensors.reserve(owners.size());
   for (const std::size_t i : owners) {
     const TensorSpec& spec = request.specs[i];
-    tensors.push_back({spec.name, spec.dtype, spec.shape, raw_bytes(spec), spec.opaque.name});
+    tensors.push_back({spec.name, spec.dtype, spec.shape, raw_bytes[i], spec.opaque.name});
   }
   format::KeyValues metadata;
   if (std::string tied = tied_names(request, owners); !tied.empty())
@@ -145,13 +168,14 @@ std::string header_of(const LayoutRequest& request, std::span<const std::size_t>
                                             kPageBytes);
 }
 
-void place(const LayoutRequest& request, std::span<const std::size_t> owners, Layout& layout) {
+void place(std::span<const std::uint64_t> raw_bytes, std::span<const std::size_t> owners,
+           Layout& layout) {
   PlannedShard& shard = layout.shards.back();
   for (const std::size_t i : owners) {
     shard.size_bytes = format::round_up(shard.size_bytes, layout.alignment_bytes);
     layout.tensors[i].shard = static_cast<std::uint32_t>(layout.shards.size() - 1);
     layout.tensors[i].offset_bytes = shard.size_bytes;
-    layout.tensors[i].size_bytes = raw_bytes(request.specs[i]);
+    layout.tensors[i].size_bytes = raw_bytes[i];
     shard.size_bytes += layout.tensors[i].size_bytes;
   }
 }
@@ -237,9 +261,12 @@ Result<std::uint64_t> spec_bytes(const TensorSpec& spec) {
 }
 
 std::uint32_t shards_needed(const LayoutRequest& request) {
-  const Groups groups = group(request);
-  const bool second = !groups.rest.empty() || !groups.encoded.empty();
-  return !groups.named.empty() && second ? 2 : 1;
+  bool first = false;
+  bool second = false;
+  for (std::size_t i = 0; i < request.specs.size() && !(first && second); ++i) {
+    if (!request.same_as[i]) (is_named(request, request.specs[i]) ? first : second) = true;
+  }
+  return first && second ? 2 : 1;
 }
 
 void normalise_ties(std::vector<std::optional<std::size_t>>& same_as) {
@@ -267,16 +294,16 @@ Layout plan_layout(const LayoutRequest& request, std::uint32_t shard_count) {
   Layout layout;
   layout.alignment_bytes = std::max(1u, request.alignment_bytes);
   layout.tensors.resize(request.specs.size());
-  for (const auto& run : cut(request, groups.named, for_named)) {
-    std::string head = header_of(request, run);
+  for (const auto& run : cut(groups.raw_bytes, groups.named, for_named)) {
+    std::string head = header_of(request, groups.raw_bytes, run);
     const auto kind = head.empty() ? format::ShardKind::Headerless : format::ShardKind::Universal;
     const std::uint64_t head_bytes = head.size();
     layout.shards.push_back({kind, std::move(head), head_bytes});
-    place(request, run, layout);
+    place(groups.raw_bytes, run, layout);
   }
-  for (const auto& run : cut(request, groups.rest, shard_count - for_named)) {
+  for (const auto& run : cut(groups.raw_bytes, groups.rest, shard_count - for_named)) {
     layout.shards.push_back({format::ShardKind::Headerless, {}, 0});
-    place(request, run, layout);
+    place(groups.raw_bytes, run, layout);
   }
   if (layout.shards.empty() || (groups.rest.empty() && !groups.encoded.empty())) {
     layout.shards.push_back({format::ShardKind::Headerless, {}, 0});

@@ -96,12 +96,14 @@ std::string describe(const TensorSpec& spec) {
   return describe(spec.dtype, spec.shape, spec.opaque.name);
 }
 
-std::vector<format::TensorFacts> in_bundle(std::span<const format::TensorFacts> tensors) {
+format::Decoded<std::string> encode_bundle(const format::BundleHeader& header,
+                                           std::span<const format::TensorFacts> tensors) {
+  const auto fits = [](const format::TensorFacts& each) { return fits_bundle(each); };
+  if (std::ranges::all_of(tensors, fits)) return format::tensorflow::encode_bundle(header, tensors);
   std::vector<format::TensorFacts> fitting;
   fitting.reserve(tensors.size());
-  std::ranges::copy_if(tensors, std::back_inserter(fitting),
-                       [](const format::TensorFacts& each) { return fits_bundle(each); });
-  return fitting;
+  std::ranges::copy_if(tensors, std::back_inserter(fitting), fits);
+  return format::tensorflow::encode_bundle(header, fitting);
 }
 
 std::vector<std::string> left_out_of_bundle(const std::string& prefix,

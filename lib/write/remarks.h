@@ -24,8 +24,9 @@ std::string describe(const TensorSpec& spec);
 std::vector<std::string> left_out_of_bundle(const std::string& prefix,
                                             std::span<const TensorSpec> specs);
 
-// Those that a P.index can hold.
-std::vector<format::TensorFacts> in_bundle(std::span<const format::TensorFacts> tensors);
+// A P.index of those that it can hold.
+format::Decoded<std::string> encode_bundle(const format::BundleHeader& header,
+                                           std::span<const format::TensorFacts> tensors);
 
 // What a checkpoint of these tensors, sorted by name, does away with where it takes the place of
 // the one that has the base: a sentence for each tensor that would go, or be of another dtype or

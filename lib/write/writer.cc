@@ -20,7 +20,9 @@ Result<void> check(const std::filesystem::path& prefix, std::vector<TensorSpec>&
                    const WriterOptions& options) {
   if (!internal::is_nameable(prefix.native()))
     return Error{Code::Invalid, 0, prefix.string() + ": a file name cannot contain a NUL byte"};
-  std::ranges::sort(specs, {}, &TensorSpec::name);  // std::string compares bytes unsigned
+  // std::string compares bytes unsigned. Most callers have sorted them already.
+  if (!std::ranges::is_sorted(specs, {}, &TensorSpec::name))
+    std::ranges::sort(specs, {}, &TensorSpec::name);
   return internal::check_announced(prefix.string(), specs, options);
 }
 
@@ -55,6 +57,10 @@ const os::Directory& WriterAccess::directory(const Writer& writer) noexcept {
 
 void WriterAccess::created_at(Writer& writer, std::int64_t created_ns) {
   writer.state_->created_at(created_ns);
+}
+
+void WriterAccess::in_idle_time(Writer& writer, std::chrono::milliseconds idle_max) noexcept {
+  writer.state_->in_idle_time(idle_max);
 }
 
 Writer::Writer(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}

@@ -2,6 +2,7 @@
 
 // What the other rooms ask of a Writer and users need not.
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -27,6 +28,9 @@ struct WriterAccess {
 
   // What P.cairn is to say of when it was made, by which a journal recognises it.
   static void created_at(Writer& writer, std::int64_t created_ns);
+
+  // write_all() works in idle time from here on: as in os::ThreadGroupOptions.
+  static void in_idle_time(Writer& writer, std::chrono::milliseconds idle_max) noexcept;
 };
 
 }  // namespace cairn

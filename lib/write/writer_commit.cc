@@ -138,8 +138,7 @@ Result<void> Writer::State::add_indexes(internal::Publisher& publisher, std::uin
   if (!options_.meta_graph.empty())
     CAIRN_CHECK(publisher.add(internal::kMetaSuffix, format::as_bytes(options_.meta_graph)));
   if (options_.tensorflow_index) {
-    const auto index =
-        format::tensorflow::encode_bundle(facts.bundle, internal::in_bundle(facts.tensors));
+    const auto index = internal::encode_bundle(facts.bundle, facts.tensors);
     if (!index) return invalid(prefix_.string() + ": " + index.error().what);
     CAIRN_TRY(file, publisher.add(internal::kTensorFlowSuffix, format::as_bytes(*index)));
     CAIRN_TRY(info, file->info());

@@ -53,7 +53,8 @@ Writer::State::State(std::filesystem::path prefix, std::vector<TensorSpec> specs
   if (options_.read_from) stays_ = internal::was_read_from(source(), directory_, base_);
 }
 
-Result<std::size_t> Writer::State::find(std::string_view name) const {
+Result<std::size_t> Writer::State::find(std::string_view name, std::size_t guess) const {
+  if (guess < specs_.size() && specs_[guess].name == name) return guess;
   const auto at = std::ranges::lower_bound(
       specs_, name, {}, [](const TensorSpec& s) { return std::string_view(s.name); });
   if (at == specs_.end() || at->name != name) {
@@ -142,20 +143,19 @@ Result<void> Writer::State::check_verb(std::size_t tensor, bool encoded) const {
 // Whole tensors only; append() goes on by itself. Afterwards the tensor has bytes already, so who
 // calls it has all the memory that it needs, or gives the tensor back: a call that found none is
 // made again.
-Result<std::size_t> Writer::State::begin(std::string_view name, bool encoded) {
+Result<void> Writer::State::begin(std::size_t tensor, bool encoded) {
   CAIRN_CHECK(usable());
-  CAIRN_TRY(tensor, find(name));
   CAIRN_CHECK(prepare());
   CAIRN_CHECK(check_verb(tensor, encoded));
-  if (!incoming_[tensor].begin()) {
-    return invalid(prefix_.string() + ": " + format::quoted(name) + " has been written already");
-  }
-  return tensor;
+  if (incoming_[tensor].begin()) return {};
+  return invalid(prefix_.string() + ": " + format::quoted(specs_[tensor].name) +
+                 " has been written already");
 }
 
 Result<void> Writer::State::take(const NamedBytes& given,
                                  std::vector<internal::TensorWrite>& writes) {
-  CAIRN_TRY(tensor, begin(given.name, false));
+  CAIRN_TRY(tensor, find(given.name, writes.empty() ? 0 : writes.back().tensor + 1));
+  CAIRN_CHECK(begin(tensor, false));
   const std::uint64_t wanted_bytes = shards_->layout().tensors[tensor].size_bytes;
   if (given.bytes.size() != wanted_bytes) {
     incoming_[tensor].give_back();
@@ -179,7 +179,7 @@ Result<void> Writer::State::write_all(std::span<const NamedBytes> tensors,
       if (!whole) incoming_[load.tensor].give_back();
   });
   for (const NamedBytes& given : tensors) CAIRN_CHECK(take(given, writes));
-  if (auto done = internal::write_batch(*shards_, writes, exec); !done) {
+  if (auto done = internal::write_batch(*shards_, writes, exec, idle_max_); !done) {
     broken_ = done.error().code != Code::OutOfMemory;
     return done;
   }
@@ -196,7 +196,7 @@ Result<void> Writer::State::append(std::string_view name, std::span<const std::b
   std::unique_ptr<internal::TensorSums> fresh;
   if (first) {
     fresh = std::make_unique<internal::TensorSums>(*internal::spec_bytes(specs_[position]));
-    CAIRN_CHECK(begin(name, false));
+    CAIRN_CHECK(begin(position, false));
   }
   if (!incoming.is_writing()) {
     return invalid(prefix_.string() + ": " + format::quoted(name) + " has all its bytes already");
@@ -254,7 +254,7 @@ Result<void> Writer::State::write_strings(std::string_view name,
     parts.push_back(format::as_bytes(value));
     crc = format::crc32c(parts.back(), crc);
   }
-  return store_encoded(name, parts, crc);
+  return store_encoded(position, parts, crc);
 }
 
 Result<void> Writer::State::write_encoded(std::string_view name, std::span<const std::byte> bytes) {
@@ -270,10 +270,10 @@ Result<void> Writer::State::write_encoded(std::string_view name, std::span<const
                  prefix_.string() + ": " + format::quoted(name) + ", byte " +
                      std::to_string(crc.error().byte_offset) + ": " + crc.error().what};
   }
-  return store_encoded(name, std::array{bytes}, *crc);
+  return store_encoded(position, std::array{bytes}, *crc);
 }
 
-Result<void> Writer::State::store_encoded(std::string_view name,
+Result<void> Writer::State::store_encoded(std::size_t tensor,
                                           std::span<const std::span<const std::byte>> parts,
                                           std::uint32_t crc32c) {
   std::uint64_t size_bytes = 0;
@@ -282,7 +282,7 @@ Result<void> Writer::State::store_encoded(std::string_view name,
   // Many small strings become few writes; large ones are not copied.
   std::vector<std::byte> block;
   block.reserve(std::min(internal::kWriteBlockBytes, size_bytes));
-  CAIRN_TRY(tensor, begin(name, true));
+  CAIRN_CHECK(begin(tensor, true));
   incoming_[tensor].sum_pieces(std::move(sums));
   shards_->place_encoded(tensor, size_bytes);
   const auto flush = [&]() -> Result<void> {

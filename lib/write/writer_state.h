@@ -5,6 +5,7 @@
 // writer_commit.cc publishes.
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -45,6 +46,7 @@ class Writer::State {
   // Invalid: the tensor has another dtype. NotFound.
   Result<void> match_dtype(std::string_view name, DType dtype) const;
   void swept() { swept_ = true; }
+  void in_idle_time(std::chrono::milliseconds idle_max) noexcept { idle_max_ = idle_max; }
   std::span<const std::string> warnings() const noexcept { return warnings_; }
   const os::Directory& directory() const noexcept { return directory_; }
 
@@ -55,14 +57,14 @@ class Writer::State {
 
   // ---- writer_state.cc ----
   Result<void> usable() const;
-  Result<std::size_t> find(std::string_view name) const;
+  // `guess`: where it is, if names come in the order of the specs.
+  Result<std::size_t> find(std::string_view name, std::size_t guess = 0) const;
   Result<void> prepare();
   Result<void> check_verb(std::size_t tensor, bool encoded) const;
-  Result<std::size_t> begin(std::string_view name, bool encoded);
+  Result<void> begin(std::size_t tensor, bool encoded);
   Result<void> take(const NamedBytes& given, std::vector<internal::TensorWrite>& writes);
   Result<void> append_raw(std::size_t tensor, std::span<const std::byte> bytes);
-  Result<void> store_encoded(std::string_view name,
-                             std::span<const std::span<const std::byte>> parts,
+  Result<void> store_encoded(std::size_t tensor, std::span<const std::span<const std::byte>> parts,
                              std::uint32_t crc32c);
 
   // ---- writer_commit.cc ----
@@ -86,6 +88,7 @@ class Writer::State {
   std::vector<internal::IncomingTensor> incoming_;
   std::function<Result<void>()> before_publishing_;
   std::optional<std::int64_t> created_ns_;
+  std::chrono::milliseconds idle_max_{0};
   bool swept_ = false;  // what publishers left that died is gone
   bool stays_ = false;  // what was read lies under this prefix, and is to be there until commit()
   std::vector<std::string> warnings_;

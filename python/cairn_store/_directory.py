@@ -139,7 +139,9 @@ class Saver:
                    metrics: Mapping[str, float] | None = None, metadata: Mapping[str, str] | None = None,
                    safetensors_metadata: Mapping[str, str] | None = None, pinned: bool = False,
                    replace: bool = True) -> PendingSave:
-        """The same in a thread of its own. When it returns, the tensors are copied or written and may change."""
+        """The same in a thread of its own, at idle priority for up to ten seconds. When it returns, the tensors are copied
+        or written and may change. The Saver keeps the memory for the copies: at most 4 GiB, and at most half of what is
+        available. The first save also waits for the kernel to clear it."""
         words = self._words(step, metrics, metadata, safetensors_metadata, pinned, replace)
         return PendingSave(self._saver.save_async(name, incoming_all(tensors), words))
 

@@ -74,7 +74,11 @@ struct SaverOptions {
   // How long to wait for another writer. 0: do not wait; max(): wait without a limit. The writer
   // that waits gets the lock next.
   std::chrono::milliseconds lock_wait{30'000};
-  std::uint64_t staging_bytes_max = 256u << 20;  // save_async: how many bytes may be copied
+  // save_async: how many bytes may be copied, and how long the save leaves processors and disk to
+  // all others. Then it works at the priority of the caller; 0: at once. An executor's threads have
+  // the priority that they have.
+  std::uint64_t staging_bytes_max = std::uint64_t{4} << 30;
+  std::chrono::milliseconds idle_max{10'000};
   ExecOptions exec = {};  // for every save; a stop request here ends all later saves too
   // Seconds since the epoch; empty: the system's clock. For tests and simulations.
   std::function<double()> clock = {};
@@ -183,13 +187,20 @@ class CAIRN_API Saver {
                      const SaveOptions& options = {}) noexcept;
 
   // Begins a save in a thread of its own.
-  // - Copy: copies tensors up to staging_bytes_max, and returns when the other tensors are written
-  //   (not yet synced). From then on the caller may change all of them. It never takes longer than
-  //   save().
+  // - Copy: copies the tensors, on the threads that `exec` allows, and returns. From then on the
+  //   caller may change all of them. What does not fit into the memory for copies is written first,
+  //   from the caller's memory, while the call waits (not yet synced).
   // - Borrow: returns at once. The bytes must not change until the PendingSave is done.
+  // The save writes, sums and hashes at idle priority (SCHED_IDLE), and in the idle class of the
+  // disk where its scheduler has one, for idle_max at most: a program that computes on all cores
+  // loses next to no time.
+  // Memory: of Copy, the size of the tensors, but at most staging_bytes_max, and at most half of
+  // what machine and cgroup have available when it grows. The Saver keeps it for the next save, and
+  // gives it back when it is destroyed. Cost: of Copy, one copy of the bytes in memory; the first
+  // save, and one that needs more memory than those before, also waits for the kernel to clear it.
   // One save runs at a time: the next call of save, save_async, pin or prune waits for it. Errors:
-  // Invalid, Busy, OutOfMemory (no thread can be started; save() needs none), and the error of the
-  // previous asynchronous save, if no wait() has returned it.
+  // Invalid, Busy, OutOfMemory (also if no thread can be started; save() needs none), and the error
+  // of the previous asynchronous save, if no wait() has returned it.
   enum class Memory : std::uint8_t { Copy, Borrow };
   Result<PendingSave> save_async(std::string_view name, std::span<const NamedTensor> tensors,
                                  Memory memory, const SaveOptions& options = {}) noexcept;

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -109,6 +110,38 @@ TEST_CASE("the thread of an asynchronous save takes none either") {
   REQUIRE_MESSAGE(saved, refusal(saved));
   CHECK(asked > 0);
   CHECK(good);
+}
+
+// ---- Priority -----------------------------------------------------------------------------------
+
+TEST_CASE("idle time is for threads of our own, and the caller works when its patience ends") {
+  const auto caller = std::this_thread::get_id();
+  struct Run {
+    std::chrono::milliseconds idle_max;
+    bool caller_works;
+  };
+  // The helper holds the first number until the caller has the second, or the time is over.
+  for (const auto& [idle_max, caller_works] :
+       {Run{std::chrono::minutes(5), false}, Run{std::chrono::milliseconds(50), true}}) {
+    std::atomic<int> idle = 0;
+    std::atomic<int> done_by_caller = 0;
+    std::atomic<int> done_by_helper = 0;
+    const os::ThreadGroupOptions options{2, 0, 1, idle_max};
+    const auto done = os::run_threads({}, options, [&](os::WorkQueue& feed) -> Result<void> {
+      const bool helper = std::this_thread::get_id() != caller;
+      if (helper && ::sched_getscheduler(0) == SCHED_IDLE) ++idle;
+      while (feed.next()) {
+        ++(helper ? done_by_helper : done_by_caller);
+        while (helper && caller_works && done_by_caller == 0) std::this_thread::yield();
+      }
+      return {};
+    });
+    REQUIRE_MESSAGE(done, refusal(done));
+    CHECK(idle == 1);
+    CHECK(done_by_caller + done_by_helper == 2);
+    CHECK((done_by_caller != 0) == caller_works);
+  }
+  CHECK(::sched_getscheduler(0) == SCHED_OTHER);
 }
 
 TEST_CASE("space is reserved beside a timer that is faster than the reservation") {

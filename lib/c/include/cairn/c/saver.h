@@ -44,7 +44,7 @@ typedef struct cairn_saver_options {
   int32_t follow_links;         // as in cairn_open_options
   const char* latest_filename;  // the catalog's name; NULL: "checkpoint"
   int64_t lock_wait_ms;         // how long to wait for another writer; 0: 30 seconds
-  uint64_t staging_bytes_max;   // how many bytes cairn_saver_save_async() may copy; 0: 256 MiB
+  uint64_t staging_bytes_max;   // how many bytes cairn_saver_save_async() may copy; 0: 4 GiB
   // For every save. What it points to must live as long as the Saver.
   const cairn_exec_options* exec;
   // Seconds since the epoch; NULL: the system's clock. For tests and simulations.
@@ -147,16 +147,20 @@ CAIRN_C_API cairn_code cairn_saver_save_filled(cairn_saver* saver, const char* n
 
 // What happens to the caller's bytes in a save that runs in the background.
 typedef enum cairn_memory {
-  CAIRN_MEMORY_COPY = 0,   // afterwards the caller may change all bytes. The call copies them up to
-                           // staging_bytes_max, and returns when the others are written
+  CAIRN_MEMORY_COPY = 0,   // afterwards the caller may change all bytes. The call copies them into
+                           // memory that the Saver keeps until it is freed: at most
+                           // staging_bytes_max, and at most half of what machine and cgroup have
+                           // available when it grows. It waits until the others are written
   CAIRN_MEMORY_BORROW = 1  // returns at once; the bytes must not change until the save is done
 } cairn_memory;
 
 // A save that runs in the background.
 typedef struct cairn_pending_save cairn_pending_save;
 
-// Begins a save in a thread of its own. One save runs at a time: the next call of the Saver waits
-// for it. `progress` is called by that thread, and `progress_context` must live until the save is
+// Begins a save in a thread of its own, which writes and sums at idle priority for up to ten
+// seconds. One save runs at a time: the next call of the Saver waits for it. The first save, and
+// one that needs more memory for copies than those before, also waits for the kernel to clear that.
+// `progress` is called by that thread, and `progress_context` must live until the save is
 // done. Errors: Invalid, Busy, OutOfMemory (no thread can be started), and the error of the
 // previous asynchronous save, if nobody has asked for it.
 CAIRN_C_API cairn_code cairn_saver_save_async(cairn_saver* saver, const char* name,
