@@ -17,6 +17,7 @@
 #include "format/checked.h"
 #include "format/digest.h"
 #include "format/numpy/array.h"
+#include "format/plain_facts.h"
 #include "format/quoted.h"
 #include "format/sorted.h"
 #include "lib/open/file_formats.h"
@@ -31,6 +32,7 @@ using format::zip::Member;
 
 constexpr std::string_view kSuffix = ".npy";
 constexpr std::size_t kUsualHeaderBytes = 256;  // of an .npy: numpy writes 128
+constexpr std::size_t kUsualNameBytes = 32;
 
 bool is_deflated(const Member& member) noexcept { return member.method == format::zip::kDeflated; }
 
@@ -73,41 +75,40 @@ class NpzReader {
         members_(members),
         whole_(how.whole),
         void_dtype_(how.formats.void_dtype),
-        heads_(file, members, kUsualHeaderBytes) {}
+        heads_(file, members, kUsualHeaderBytes),
+        plain_({members.size(), kUsualNameBytes * members.size(), 2 * members.size()}) {}
 
   Result<void> run() {
-    tensors_.reserve(members_.size());
     for (const Member& member : members_) {
-      auto tensor = read(member);
-      const Code code = tensor ? Code{} : tensor.error().code;
-      if (tensor) {
-        tensor->name = member.name.substr(0, member.name.size() - kSuffix.size());
-        tensors_.push_back(*std::move(tensor));
-      } else if (code == Code::Unsupported || (code == Code::Corrupt && !whole_)) {
-        leave_out(tensor.error());
-      } else {
-        return std::move(tensor).error();
-      }
+      auto added = add(member);
+      if (added) continue;
+      const Code code = added.error().code;
+      if (code != Code::Unsupported && (code != Code::Corrupt || whole_))
+        return std::move(added).error();
+      leave_out(added.error());
     }
     if (left_out_count_ > kNamedMax)
       left_out_.push_back(file_.path() + ": " + std::to_string(left_out_count_ - kNamedMax) +
                           " more members are left out");
-    if (!tensors_.empty() || left_out_.empty()) return {};
+    if (plain_.size() != 0 || !tensors_.empty() || left_out_.empty()) return {};
     return Error{Code::Unsupported, 0,
                  file_.path() + ": no array of it can be read; the first reason is that of " +
                      first_reason_.substr(file_.path().size() + 2)};
   }
 
   // Once. `file`: the one that was read.
-  Result<FileIndex> index(OpenShard file, const std::string& name) {
+  Result<FileIndex> index(OpenShard file, const FileReadOptions& how) {
+    const std::string& name = how.name;
     FileIndex index{std::move(file), {}, std::move(left_out_), 1, {}, {}};
     format::ShardFacts shard{name, format::ShardKind::AnyFile, index.shard.identity};
     shard.head_bytes = shard.identity.size_bytes;
-    for (const format::TensorFacts& tensor : tensors_) {
-      if (tensor.span.shard != 0) continue;
-      shard.head_bytes = std::min(shard.head_bytes, tensor.span.offset_bytes);
-      shard.live_bytes += tensor.span.size_bytes;
-    }
+    const auto count_bytes = [&shard](const auto& span) {
+      if (span.shard != 0) return;
+      shard.head_bytes = std::min(shard.head_bytes, span.offset_bytes);
+      shard.live_bytes += span.size_bytes;
+    };
+    for (const format::TensorFacts& tensor : tensors_) count_bytes(tensor.span);
+    for (const format::TensorRecord& tensor : plain_.records()) count_bytes(tensor);
     index.facts.shards.push_back(std::move(shard));
     if (memory_) {
       CAIRN_CHECK(decoded_->make_room(*memory_));
@@ -117,6 +118,12 @@ class NpzReader {
       index.decoded = OpenShard{*std::move(memory_), identity_of(info)};
       index.decoded_members = std::move(decoded_);
     }
+    if (how.plain && tensors_.empty()) {
+      format::sort_by_name(plain_);
+      index.plain = std::move(plain_);
+      return index;
+    }
+    format::append_facts(plain_, tensors_);
     format::sort_by_name(tensors_);
     index.facts.tensors = std::move(tensors_);
     return index;
@@ -138,11 +145,24 @@ class NpzReader {
     return error(member, reason.code, reason.what);
   }
 
-  Result<format::TensorFacts> read(const Member& member) {
+  Result<void> add(const Member& member) {
     const std::string_view why = unreadable(member);
     if (!why.empty()) return error(member, Code::Unsupported, std::string(why));
+    const std::string_view name =
+        std::string_view(member.name).substr(0, member.name.size() - kSuffix.size());
     CAIRN_TRY(head, heads_.read(member));
-    return is_deflated(member) ? decode(member, head) : in_place(member, head);
+    if (!is_deflated(member)) {
+      if (const auto array = format::numpy::scan_array(head.data(member), member.size_bytes)) {
+        plain_.add(name, array->dtype, array->shape.dims(),
+                   {0, head.data_offset_bytes + array->data_offset_bytes,
+                    member.size_bytes - array->data_offset_bytes, std::nullopt});
+        return {};
+      }
+    }
+    CAIRN_TRY(tensor, is_deflated(member) ? decode(member, head) : in_place(member, head));
+    tensors_.push_back(std::move(tensor));
+    tensors_.back().name = name;
+    return {};
   }
 
   Result<format::TensorFacts> in_place(const Member& member, const ZipMemberHead& head) const {
@@ -207,7 +227,8 @@ class NpzReader {
   const bool whole_;
   const std::optional<DType> void_dtype_;
   ZipHeads heads_;
-  std::vector<format::TensorFacts> tensors_;
+  format::PlainTensors plain_;
+  std::vector<format::TensorFacts> tensors_;  // the others
   std::vector<std::string> left_out_;
   std::size_t left_out_count_ = 0;
   std::string first_reason_;
@@ -226,7 +247,7 @@ Result<FileIndex> read_npz(OpenShard file, const FileReadOptions& how) {
   if (!members) return refused(members.error());
   NpzReader reader(file.file, *members, how);
   if (auto done = reader.run(); !done) return refused(std::move(done).error());
-  return reader.index(std::move(file), how.name);
+  return reader.index(std::move(file), how);
 }
 
 }  // namespace cairn::internal
