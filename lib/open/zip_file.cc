@@ -145,9 +145,8 @@ Result<void> ZipHeads::fill(const zip::Member& first) {
 Result<ZipMemberHead> ZipHeads::read(const zip::Member& member) {
   const std::uint64_t end = end_of(member);
   if (member.header_offset_bytes < begin_ || end > begin_ + count_) CAIRN_CHECK(fill(member));
-  const auto bytes = std::span<const std::byte>(buffer_)
-                         .first(std::min<std::uint64_t>(count_, end - begin_))
-                         .subspan(member.header_offset_bytes - begin_);
+  const auto bytes = std::span<const std::byte>(buffer_).first(count_).subspan(
+      member.header_offset_bytes - begin_);
   const auto data_offset = zip::data_offset_bytes(bytes, member);
   if (!data_offset) return error_of(file_->path(), data_offset.error());
   return ZipMemberHead{bytes, *data_offset};
