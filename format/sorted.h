@@ -89,11 +89,6 @@ inline PlainTensors in_order(const PlainTensors& all, const std::vector<std::siz
   return sorted;
 }
 
-inline void sort_by_name(PlainTensors& tensors) {
-  const auto name = [&](std::size_t i) { return tensors.name(i); };
-  tensors = in_order(tensors, order_by_name(tensors.size(), name));
-}
-
 // Of sorted ones the first whose name the next one has too; nullptr: all names differ.
 inline const TensorFacts* find_twice(const std::vector<TensorFacts>& tensors) {
   const auto twice = std::ranges::adjacent_find(tensors, {}, &TensorFacts::name);

@@ -139,11 +139,12 @@ void Tensors::add_storages() {
     if (references_[i].is_storage) first_of.add(references_[i].key, i);
   }
   first_of.sort();
+  first_of.for_each([&](std::uint32_t i, std::uint32_t first) { references_[i].storage = first; });
   storages_.reserve(count);
   for (std::uint32_t i = 0; i < count; ++i) {
     Reference& reference = references_[i];
     if (!reference.is_storage) continue;
-    const std::uint32_t first = first_of.find(reference.key).value_or(i);
+    const std::uint32_t first = reference.storage;
     const bool is_known = reference.dtype != nullptr;
     reference.storage =
         first == i ? static_cast<std::uint32_t>(storages_.size()) : references_[first].storage;

@@ -1,6 +1,7 @@
 #include "lib/open/torch_archive.h"
 
 #include <algorithm>
+#include <cstring>
 #include <functional>
 #include <utility>
 
@@ -111,7 +112,7 @@ Result<os::Bytes> TorchArchive::read_record(const Member& member, std::uint64_t 
   os::Bytes bytes(member.size_bytes);
   if (!is_deflated(member)) {
     const auto begin = head.data(member);
-    std::ranges::copy(begin, bytes.begin());
+    if (!begin.empty()) std::memcpy(bytes.data(), begin.data(), begin.size());
     CAIRN_CHECK(file_->read_at(head.data_offset_bytes + begin.size(),
                                std::span(bytes).subspan(begin.size())));
     return bytes;
