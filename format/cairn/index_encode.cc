@@ -356,8 +356,9 @@ std::vector<std::byte> with_digest(std::span<const std::byte> file) {
 
 // What decode refuses is refused here by the same code, run over the bytes that were just made.
 // Their structure is this file's own work; only what the facts say can be wrong.
-Decoded<void> check_facts(std::span<const std::byte> file, const Columns& columns) {
-  if (auto checked = check_meaning(root_of(file), columns, file); !checked)
+Decoded<void> check_facts(std::span<const std::byte> file, const Columns& columns,
+                          ShardNames names) {
+  if (auto checked = check_meaning(root_of(file), columns, file, names); !checked)
     return invalid(checked.error().what);
   return {};
 }
@@ -396,7 +397,8 @@ Decoded<BuiltIndex> build_index(const IndexFacts& facts, std::optional<PlainTens
   const fbs::Index& root = index::root_of(file);
   const index::Columns columns =
       kept->plain ? index::Columns(root, *kept->plain) : index::Columns(root);
-  if (auto checked = index::check_facts(file, columns); !checked) return std::move(checked).error();
+  if (auto checked = index::check_facts(file, columns, index::ShardNames::Any); !checked)
+    return std::move(checked).error();
   const IndexView view = kept->plain ? IndexView(&root, *kept->plain) : IndexView(&root);
   return BuiltIndex{std::move(kept), view};
 }
@@ -406,7 +408,8 @@ Decoded<std::vector<std::byte>> encode_index(const IndexFacts& facts) {
   if (!built) return std::move(built).error();
   const std::span<const std::byte> file = index::bytes_of(*built);
   const index::Columns columns(index::root_of(file));
-  if (auto checked = index::check_facts(file, columns); !checked) return std::move(checked).error();
+  if (auto checked = index::check_facts(file, columns, index::ShardNames::Bare); !checked)
+    return std::move(checked).error();
   return index::with_digest(file);
 }
 
