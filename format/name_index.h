@@ -34,6 +34,17 @@ class NameIndex {
     return found->value;
   }
 
+  // Visits each value, and the lowest of its name's.
+  template <class Visit>
+  void for_each(Visit visit) const {
+    const Entry* first = nullptr;
+    for (const Entry& entry : entries_) {
+      if (first == nullptr || first->hash != entry.hash || first->name != entry.name)
+        first = &entry;
+      visit(entry.value, first->value);
+    }
+  }
+
   // One that was added more than once; nothing: none was.
   std::optional<std::string_view> find_twice() const {
     const auto twice = std::ranges::adjacent_find(

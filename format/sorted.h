@@ -1,12 +1,18 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
-#include <numeric>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "format/facts.h"
+#include "format/le.h"
+#include "format/plain_tensors.h"
 
 namespace cairn::format {
 
@@ -34,13 +40,53 @@ void keep_in_order(std::vector<T>& all, const std::vector<std::size_t>& order) {
   all = std::move(kept);
 }
 
+// The eight bytes of a name from `at` on, as a number that sorts as they do.
+inline std::uint64_t sort_key(std::string_view name, std::size_t at) noexcept {
+  std::array<std::byte, 8> bytes{};
+  const std::string_view part = name.substr(at, bytes.size());
+  std::memcpy(bytes.data(), part.data(), part.size());
+  return __builtin_bswap64(load_le<std::uint64_t>(bytes.data()));
+}
+
+// The positions of so many names, sorted by them; equal names by their positions. The names of a
+// model begin alike, so they are compared behind that, and first by eight bytes at once.
+template <class NameOf>
+std::vector<std::size_t> order_by_name(std::size_t count, NameOf name_of) {
+  struct Entry {
+    std::uint64_t key;
+    std::size_t position;
+  };
+  const auto name = [&](std::size_t i) { return std::string_view(name_of(i)); };
+  std::string_view alike = count == 0 ? std::string_view() : name(0);
+  for (std::size_t i = 1; i < count && !alike.empty(); ++i) {
+    const std::string_view other = name(i);
+    const auto end = std::ranges::mismatch(alike, other).in1;
+    alike = alike.substr(0, static_cast<std::size_t>(end - alike.begin()));
+  }
+  std::vector<Entry> entries(count);
+  for (std::size_t i = 0; i < count; ++i) entries[i] = {sort_key(name(i), alike.size()), i};
+  std::ranges::sort(entries, [&](const Entry& a, const Entry& b) {
+    if (a.key != b.key) return a.key < b.key;
+    const auto order = name(a.position) <=> name(b.position);
+    return order == 0 ? a.position < b.position : order < 0;
+  });
+  std::vector<std::size_t> positions(count);
+  std::ranges::transform(entries, positions.begin(), &Entry::position);
+  return positions;
+}
+
 // Sorts by name. Writers tend to have done so: then nothing is moved.
 inline void sort_by_name(std::vector<TensorFacts>& tensors) {
   if (std::ranges::is_sorted(tensors, {}, &TensorFacts::name)) return;
-  std::vector<std::size_t> from(tensors.size());
-  std::iota(from.begin(), from.end(), std::size_t{0});
-  std::ranges::sort(from, {}, [&](std::size_t i) -> const auto& { return tensors[i].name; });
-  reorder(tensors, std::move(from));
+  reorder(tensors, order_by_name(tensors.size(), [&](std::size_t i) -> const std::string& {
+            return tensors[i].name;
+          }));
+}
+
+inline PlainTensors in_order(const PlainTensors& all, const std::vector<std::size_t>& order) {
+  PlainTensors sorted(all.used());
+  for (const std::size_t i : order) sorted.add(all, i);
+  return sorted;
 }
 
 // Of sorted ones the first whose name the next one has too; nullptr: all names differ.

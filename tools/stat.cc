@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "select.h"
 #include "statistics.h"
 #include "table.h"
+#include "terminal.h"
 #include "verb.h"
 
 namespace cairn::tools {
@@ -54,10 +56,13 @@ Answers look_at(std::span<const Tensor> tensors, unsigned threads) {
   return answers;
 }
 
+bool is_integer(std::string_view text) noexcept {
+  return text.find_first_not_of("-0123456789") == std::string_view::npos;
+}
+
 // An integer as it is, which a double may not hold; anything else as the double that it is.
 std::string number_text(double value, const std::string& text) {
-  const bool is_integer = text.find_first_not_of("-0123456789") == std::string::npos;
-  return is_integer ? text : fmt::format("{}", value);
+  return is_integer(text) ? text : fmt::format("{}", value);
 }
 
 void print_json(const Checkpoint& checkpoint, std::span<const Tensor> tensors,
@@ -87,32 +92,41 @@ void print_json(const Checkpoint& checkpoint, std::span<const Tensor> tensors,
   json.end_array().end_object().finish();
 }
 
+// On a terminal, which may have no room for all of them, a few digits.
+std::string digits_of(double value, const std::string& text) {
+  const bool is_short = is_integer(text) || !terminal_width();
+  return is_short ? text : fmt::format("{:.6g}", value);
+}
+
+// What a narrow terminal can do without comes last.
 void print_text(std::span<const Tensor> tensors, const Answers& answers) {
   Table table({{"tensor"},
                {"dtype"},
-               {"elements", true},
                {"min", true},
                {"max", true},
                {"mean", true},
                {"std", true},
-               {"zeros", true},
                {"nan", true},
-               {"inf", true}});
+               {"inf", true},
+               {"zeros", true},
+               {"elements", true}});
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    std::vector<std::string> cells = {safe(tensors[i].name()), std::string(tensors[i].dtype_name()),
-                                      std::to_string(tensors[i].element_count())};
+    std::vector<std::string> cells = {safe(tensors[i].name()),
+                                      std::string(tensors[i].dtype_name())};
     const Statistics* const all = answers[i] ? &**answers[i] : nullptr;
     const bool known = all != nullptr && all->mean;
-    cells.push_back(known ? all->least_text : "-");
-    cells.push_back(known ? all->most_text : "-");
+    cells.push_back(known ? digits_of(all->least, all->least_text) : "-");
+    cells.push_back(known ? digits_of(all->most, all->most_text) : "-");
     cells.push_back(known ? fmt::format("{:.6g}", *all->mean) : "-");
     cells.push_back(known ? fmt::format("{:.6g}", all->deviation) : "-");
-    cells.push_back(all != nullptr ? std::to_string(all->zeros) : "-");
     cells.push_back(all != nullptr ? std::to_string(all->nans) : "-");
     cells.push_back(all != nullptr ? std::to_string(all->infinities) : "-");
+    cells.push_back(all != nullptr ? std::to_string(all->zeros) : "-");
+    cells.push_back(std::to_string(tensors[i].element_count()));
     table.add(std::move(cells));
   }
-  table.print(10);
+  constexpr std::size_t kColumnsMin = 8;
+  table.print(kColumnsMin);
 }
 
 }  // namespace

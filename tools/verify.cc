@@ -31,6 +31,7 @@ constexpr const char* kFooter =
 // What looking at one checkpoint came to.
 struct Outcome {
   std::string prefix;
+  std::string label;  // what lines begin with
   std::uint64_t bytes_checked = 0;
   std::uint64_t unchecked_bytes = 0;
   std::vector<Damage> damage;
@@ -68,6 +69,16 @@ Outcome failed(const std::string& path, const Error& error) {
   return {.prefix = path, .why = error.what, .exit = damaged ? kNo : kFailed};
 }
 
+// A file of another format as it was given; else the prefix of what was found there.
+std::string label_of(const Checkpoint& checkpoint, const std::string& path) {
+  const Format format = checkpoint.format();
+  std::error_code ignored;
+  const bool is_prefix =
+      format == Format::Cairn || format == Format::TensorFlow || format == Format::TensorFlowV1;
+  const bool is_file = !is_prefix && std::filesystem::is_regular_file(path, ignored);
+  return is_file ? path : checkpoint.prefix().native();
+}
+
 Outcome look_at(const std::string& path, bool follow_links, unsigned threads) {
   OpenOptions options;
   options.verify = Verify::None;
@@ -81,6 +92,7 @@ Outcome look_at(const std::string& path, bool follow_links, unsigned threads) {
 
   Outcome outcome;
   outcome.prefix = checkpoint->prefix().native();
+  outcome.label = label_of(*checkpoint, path);
   outcome.bytes_checked = verified->bytes_checked;
   outcome.unchecked_bytes = verified->unchecked_bytes;
   outcome.damage = std::move(verified->damage);
@@ -145,11 +157,11 @@ void print_text(const Outcome& outcome) {
         has_crc32c(damage) ? fmt::format("have CRC32C {}, but the stored CRC32C is {}",
                                          hex(damage.computed_crc32c), hex(damage.stored_crc32c))
                            : "are in a member of the archive whose CRC-32 is not the stored one";
-    print(fmt::format("{}: {} is damaged: {} bytes from {} of {} {}\n", safe(outcome.prefix),
+    print(fmt::format("{}: {} is damaged: {} bytes from {} of {} {}\n", safe(outcome.label),
                       damaged_thing(damage), grouped(damage.size_bytes), damage.offset_bytes,
                       safe(damage.shard), why));
   }
-  print(fmt::format("{}: {}, {} bytes checked{}\n", safe(outcome.prefix), verdict(outcome),
+  print(fmt::format("{}: {}, {} bytes checked{}\n", safe(outcome.label), verdict(outcome),
                     grouped(outcome.bytes_checked),
                     outcome.unchecked_bytes == 0
                         ? ""

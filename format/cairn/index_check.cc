@@ -56,8 +56,9 @@ struct Subject {
 
 class Check {
  public:
-  Check(const fbs::Index& root, const Columns& columns, std::span<const std::byte> file) noexcept
-      : root_(root), columns_(columns), rare_(root), file_(file) {}
+  Check(const fbs::Index& root, const Columns& columns, std::span<const std::byte> file,
+        ShardNames names) noexcept
+      : root_(root), columns_(columns), rare_(root), file_(file), names_(names) {}
 
   Decoded<void> run() {
     if (root_.source_index() != nullptr) features_ |= kSourceIndexFeature;
@@ -137,6 +138,7 @@ class Check {
   const Columns columns_;
   const RareColumns rare_;
   const std::span<const std::byte> file_;
+  const ShardNames names_;
   std::vector<Bounds> shard_bounds_;
   std::vector<bool> opaque_used_;
   std::uint64_t text_bytes_ = 0;
@@ -216,7 +218,7 @@ bool Check::shards() {
 
 bool Check::shard(const fbs::Shard& shard) {
   const std::string_view name = text_of(*shard.name());
-  if (!is_bare(name))
+  if (names_ == ShardNames::Bare && !is_bare(name))
     return refuse(&shard, "shard ", format::quoted(name),
                   ": the name must not contain a directory");
   if (shard.kind() > static_cast<std::uint8_t>(ShardKind::AnyFile)) {
@@ -578,8 +580,8 @@ bool Check::columns_end() {
 }  // namespace
 
 Decoded<void> check_meaning(const fbs::Index& root, const Columns& columns,
-                            std::span<const std::byte> file) {
-  return Check(root, columns, file).run();
+                            std::span<const std::byte> file, ShardNames names) {
+  return Check(root, columns, file, names).run();
 }
 
 }  // namespace cairn::format::index

@@ -373,8 +373,9 @@ std::vector<std::byte> with_digest(std::span<const std::byte> file) {
 
 // What decode refuses is refused here by the same code, run over the bytes that were just made.
 // Their structure is this file's own work; only what the facts say can be wrong.
-Decoded<void> check_facts(std::span<const std::byte> file, const Columns& columns) {
-  if (auto checked = check_meaning(root_of(file), columns, file); !checked)
+Decoded<void> check_facts(std::span<const std::byte> file, const Columns& columns,
+                          ShardNames names) {
+  if (auto checked = check_meaning(root_of(file), columns, file, names); !checked)
     return invalid(checked.error().what);
   return {};
 }
@@ -411,7 +412,8 @@ TensorColumns columns_of(std::span<const TensorRecord> records, std::string_view
 
 Decoded<std::vector<std::byte>> checked(const flatbuffers::DetachedBuffer& built) {
   const std::span<const std::byte> file = bytes_of(built);
-  if (auto done = check_facts(file, Columns(root_of(file))); !done) return std::move(done).error();
+  if (auto done = check_facts(file, Columns(root_of(file)), ShardNames::Bare); !done)
+    return std::move(done).error();
   return with_digest(file);
 }
 
@@ -439,7 +441,8 @@ Decoded<BuiltIndex> build_index(const IndexFacts& facts, std::optional<PlainTens
   const fbs::Index& root = index::root_of(file);
   const index::Columns columns =
       kept->plain ? index::Columns(root, *kept->plain) : index::Columns(root);
-  if (auto checked = index::check_facts(file, columns); !checked) return std::move(checked).error();
+  if (auto checked = index::check_facts(file, columns, index::ShardNames::Any); !checked)
+    return std::move(checked).error();
   const IndexView view = kept->plain ? IndexView(&root, *kept->plain) : IndexView(&root);
   return BuiltIndex{std::move(kept), view};
 }

@@ -121,6 +121,10 @@ inline std::string_view text_of(const flatbuffers::String& text) noexcept {
 // Whether the name is one file's: it cannot lead outside of the checkpoint's directory.
 bool is_bare(std::string_view name) noexcept;
 
+// What shards may be called. Files are opened by the names that an index in a file has, so these
+// are bare. The shards of an index in memory are open already, and may lie in folders.
+enum class ShardNames : std::uint8_t { Bare, Any };
+
 // Two parts of check_meaning(): where the index came from; and the tensors that are not row-major,
 // after all other rules about tensors.
 Decoded<void> check_source_index(const fbs::Index& root, std::span<const std::byte> file);
@@ -131,7 +135,7 @@ Decoded<void> check_strides(const Columns& columns, const RareColumns& rare,
 // a schema cannot say. `file` holds the body; offsets in a DecodeError count from its start, those
 // of columns that lie elsewhere mean nothing.
 Decoded<void> check_meaning(const fbs::Index& root, const Columns& columns,
-                            std::span<const std::byte> file);
+                            std::span<const std::byte> file, ShardNames names = ShardNames::Bare);
 
 // The file's bytes for facts that may break the rules: what encode_index starts with, and how tests
 // break them. Errors: Invalid (too many for one index, or nothing that an index has a place for).

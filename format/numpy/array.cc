@@ -46,28 +46,6 @@ class HeaderParser {
   explicit HeaderParser(std::string_view text) : text_(text) {}
 
   bool parse(Header& header) {
-    return HeaderParser(text_).parse_usual(header) || parse_any(header);
-  }
-
- private:
-  // To the letter as numpy writes it. Sets nothing where it is not.
-  bool parse_usual(Header& header) {
-    if (!take_word("{'descr': '")) return false;
-    const std::size_t end = text_.find('\'');
-    if (end == std::string_view::npos) return false;
-    const std::string_view descr = text_.substr(0, end);
-    text_.remove_prefix(end);
-    if (!take_word("', 'fortran_order': ")) return false;
-    const bool fortran_order = take_word("True");
-    if (!fortran_order && !take_word("False")) return false;
-    if (!take_word(", 'shape': ")) return false;
-    auto shape = take_shape();
-    if (!shape || !take_word(", }") || !sees_end()) return false;
-    header = {descr, fortran_order, std::move(shape)};
-    return true;
-  }
-
-  bool parse_any(Header& header) {
     if (!take('{')) return false;
     while (!take('}')) {
       if (!take_item(header)) return false;
@@ -76,6 +54,19 @@ class HeaderParser {
     return sees_end() && header.descr && header.fortran_order && header.shape;
   }
 
+  // A row-major array to the letter as numpy writes it, of which this sets the shape. Returns its
+  // descr; empty: it is another one.
+  std::string_view parse_plain(ShortShape& shape) {
+    if (!take_word("{'descr': '")) return {};
+    const std::size_t end = std::min(text_.find('\''), text_.size());
+    const std::string_view descr = text_.substr(0, end);
+    text_.remove_prefix(end);
+    const bool is_plain = take_word("', 'fortran_order': False, 'shape': (") &&
+                          take_plain_shape(shape) && take_word(", }") && sees_end();
+    return is_plain ? descr : std::string_view();
+  }
+
+ private:
   static bool is_blank(char c) noexcept { return c == ' ' || c == '\n'; }
   void skip_blanks() {
     if (text_.empty() || !is_blank(text_.front())) return;
@@ -138,6 +129,19 @@ class HeaderParser {
       if (!take(',') && (shape.size() == 1 || !sees(')'))) return std::nullopt;
     }
     return shape;
+  }
+
+  // "2, 3)" or "3,)" or ")".
+  bool take_plain_shape(ShortShape& shape) {
+    while (!take_word(")")) {
+      std::int64_t size = 0;
+      const auto [end, error] = std::from_chars(text_.data(), text_.data() + text_.size(), size);
+      if (error != std::errc() || size < 0 || !shape.add(size)) return false;
+      text_.remove_prefix(static_cast<std::size_t>(end - text_.data()));
+      if (text_.starts_with(')') && shape.dims().size() > 1) continue;
+      if (!take_word(", ") && !take_word(",")) return false;
+    }
+    return true;
   }
 
   // A structure's fields, which nobody reads: what matters is that they are no text.
@@ -313,6 +317,11 @@ DType without_scale(DType dtype) noexcept {
   }
 }
 
+// Where the dictionary begins.
+std::size_t header_begin(std::span<const std::byte> file) noexcept {
+  return kLengthAt + (file[kVersionAt] == std::byte{1} ? 2 : 4);
+}
+
 // Of one byte, of bytes, or void: there is no order.
 std::string with_order(std::string_view name) {
   const bool ordered = name.size() > 1 && name != "i1" && name != "u1" && name != "b1" &&
@@ -341,12 +350,31 @@ Decoded<std::uint64_t> data_offset_bytes(std::span<const std::byte> preamble) {
   return kLengthAt + (major == 1 ? 2 : 4) + header_bytes;
 }
 
+std::optional<PlainArray> scan_array(std::span<const std::byte> begin, std::uint64_t file_bytes) {
+  if (begin.size() < kPreambleBytes) return std::nullopt;
+  const auto data_offset = data_offset_bytes(begin.first(kPreambleBytes));
+  if (!data_offset || *data_offset > std::min<std::uint64_t>(begin.size(), file_bytes))
+    return std::nullopt;
+  PlainArray array;
+  const auto head = begin.first(*data_offset).subspan(header_begin(begin));
+  const auto element = parse_element(HeaderParser(as_text(head)).parse_plain(array.shape));
+  if (!element || element->kind == 'V' || (element->big_endian && element->width_bytes > 1))
+    return std::nullopt;
+  const auto dtype = dtype_of(*element);
+  const auto count = element_count(array.shape.dims());
+  const auto bytes = count ? checked_mul(*count, element->width_bytes) : std::nullopt;
+  if (!dtype || bytes != file_bytes - *data_offset) return std::nullopt;
+  array.dtype = *dtype;
+  array.data_offset_bytes = *data_offset;
+  return array;
+}
+
 Decoded<TensorFacts> decode_array(std::span<const std::byte> head, std::uint64_t file_bytes,
                                   std::optional<DType> void_dtype) {
   const auto data_offset = data_offset_bytes(head.first(std::min(head.size(), kPreambleBytes)));
   if (!data_offset) return data_offset.error();
   if (head.size() != *data_offset) return corrupt(head.size(), "it ends in its header");
-  const std::size_t begin = head[kVersionAt] == std::byte{1} ? kLengthAt + 2 : kLengthAt + 4;
+  const std::size_t begin = header_begin(head);
   Header header;
   if (!HeaderParser(as_text(head.subspan(begin))).parse(header))
     return corrupt(begin, "the .npy header does not have the form that numpy writes");

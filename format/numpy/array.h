@@ -11,6 +11,7 @@
 
 #include "format/decode_error.h"
 #include "format/facts.h"
+#include "format/plain_facts.h"
 
 namespace cairn::format::numpy {
 
@@ -20,6 +21,18 @@ inline constexpr std::size_t kPreambleBytes = 12;  // magic, version, length of 
 // it ends before); Unsupported (another version, or a header of more than 64 KiB: numpy itself
 // believes 10,000 bytes).
 Decoded<std::uint64_t> data_offset_bytes(std::span<const std::byte> preamble);
+
+// An array as nearly all are: row-major, little-endian, of a dtype that has a number, and written
+// by numpy itself. Its elements reach to the end of its file.
+struct PlainArray {
+  DType dtype{};
+  ShortShape shape;
+  std::uint64_t data_offset_bytes = 0;
+};
+
+// The array of a file of `file_bytes` that begins so. std::nullopt: it is not plain, or its header
+// is longer than `begin`; then decode_array() says what it is. Allocates nothing.
+std::optional<PlainArray> scan_array(std::span<const std::byte> begin, std::uint64_t file_bytes);
 
 // The one tensor of a file of `file_bytes`, which begins with `head`: all that is in front of the
 // elements. It has no name, and lies in shard 0. Column-major ("Fortran order") is told by its

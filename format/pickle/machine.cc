@@ -80,6 +80,10 @@ class Machine {
   // ---- The stack ----
 
   void push(Ref value) { stack_.push_back(value); }
+  bool push_int(std::int64_t value) {
+    push(graph_.add({.kind = Kind::Int, .integer = value}));
+    return true;
+  }
 
   std::size_t floor() const noexcept { return marks_.empty() ? 0 : marks_.back(); }
 
@@ -115,11 +119,11 @@ class Machine {
   // ---- Operations ----
 
   bool step(std::uint8_t op);
+  bool step_group(std::uint8_t op);
   bool step_scalar(std::uint8_t op);
   bool step_text(std::uint8_t op);
   bool step_container(std::uint8_t op);
   bool step_object(std::uint8_t op);
-  bool step_memo(std::uint8_t op);
   bool step_stack(std::uint8_t op);
   bool step_other(std::uint8_t op);
 
@@ -136,8 +140,20 @@ class Machine {
   bool stack_global();
   bool build();
   bool persistent(Ref id);
-  bool put(std::uint64_t slot);
-  bool get(std::uint64_t slot);
+  bool put(std::uint64_t slot) {
+    if (slot != memo_.size() || slot >= bytes_.size() || stack_.size() == floor())
+      return put_anywhere(slot);
+    memo_.push_back(stack_.back());
+    ++memo_count_;
+    return true;
+  }
+  bool put_anywhere(std::uint64_t slot);  // not behind the last, where writers put it
+  bool get(std::uint64_t slot) {
+    if (slot >= memo_.size() || memo_[slot] == kNoValue)
+      return refuse("asks for the value number ", slot, ", which it has not kept");
+    push(memo_[slot]);
+    return true;
+  }
   bool take_slot_line(std::uint64_t& slot);
 
   std::span<const std::byte> bytes_;
@@ -217,31 +233,16 @@ bool Machine::take_long(std::int64_t size) {
 }
 
 bool Machine::step_scalar(std::uint8_t op) {
-  const auto push_int = [&](std::int64_t value) {
-    Node node{.kind = Kind::Int};
-    node.integer = value;
-    push(graph_.add(node));
-    return true;
-  };
   std::uint8_t byte = 0;
-  std::uint16_t half = 0;
   std::int32_t word = 0;
   std::uint64_t bits = 0;
   Node node{.kind = Kind::Float};
   switch (op) {
     case kNoneOp:
-      push(kNone);
-      return true;
     case kNewTrue:
     case kNewFalse:
-      push(op == kNewTrue ? kTrue : kFalse);
+      push(op == kNoneOp ? kNone : op == kNewTrue ? kTrue : kFalse);
       return true;
-    case kBinInt1:
-      return take(byte) && push_int(byte);
-    case kBinInt2:
-      return take(half) && push_int(half);
-    case kBinInt:
-      return take(word) && push_int(word);
     case kLong1:
       return take(byte) && take_long(byte);
     case kLong4:
@@ -460,22 +461,14 @@ bool Machine::step_object(std::uint8_t op) {
 // ---- The memo -----------------------------------------------------------------------------------
 
 // A writer numbers what it keeps, so no slot is beyond the bytes that it took to fill them.
-bool Machine::put(std::uint64_t slot) {
+bool Machine::put_anywhere(std::uint64_t slot) {
   if (!need(1)) return false;
   if (slot >= bytes_.size()) {
     return refuse(unsupported(op_at_, sentence("the pickle keeps a value under the number ", slot,
                                                ", which is more than its bytes")));
   }
-  if (slot > memo_.size()) memo_.resize(slot, kNoValue);
-  if (slot == memo_.size()) memo_.push_back(kNoValue);  // as writers number
+  if (slot >= memo_.size()) memo_.resize(slot + 1, kNoValue);
   if (std::exchange(memo_[slot], stack_.back()) == kNoValue) ++memo_count_;
-  return true;
-}
-
-bool Machine::get(std::uint64_t slot) {
-  if (slot >= memo_.size() || memo_[slot] == kNoValue)
-    return refuse("asks for the value number ", slot, ", which it has not kept");
-  push(memo_[slot]);
   return true;
 }
 
@@ -485,28 +478,6 @@ bool Machine::take_slot_line(std::uint64_t& slot) {
   const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), slot);
   return (error == std::errc() && end == line.data() + line.size()) ||
          refuse("keeps a value under the number ", format::quoted(line));
-}
-
-bool Machine::step_memo(std::uint8_t op) {
-  std::uint8_t byte = 0;
-  std::uint32_t word = 0;
-  std::uint64_t slot = 0;
-  switch (op) {
-    case kPut:
-      return take_slot_line(slot) && put(slot);
-    case kBinPut:
-      return take(byte) && put(byte);
-    case kLongBinPut:
-      return take(word) && put(word);
-    case kMemoize:
-      return put(memo_count_);
-    case kGet:
-      return take_slot_line(slot) && get(slot);
-    case kBinGet:
-      return take(byte) && get(byte);
-    default:
-      return take(word) && get(word);
-  }
 }
 
 // ---- All ----------------------------------------------------------------------------------------
@@ -524,9 +495,6 @@ bool Machine::step_stack(std::uint8_t op) {
       if (!need(1)) return false;
       ended_ = true;
       return true;
-    case kMark:
-      marks_.push_back(static_cast<std::uint32_t>(stack_.size()));
-      return true;
     case kPop:
       return pop_any();
     case kPopMark:
@@ -542,9 +510,14 @@ bool Machine::step_stack(std::uint8_t op) {
 
 bool Machine::step_other(std::uint8_t op) {
   std::uint8_t protocol = 0;
-  std::uint64_t size = 0;
+  std::uint64_t size = 0;  // or a slot
   std::string_view line;
   switch (op) {
+    case kMemoize:
+      return put(memo_count_);
+    case kPut:
+    case kGet:
+      return take_slot_line(size) && (op == kPut ? put(size) : get(size));
     case kProto:
       if (!take(protocol)) return false;
       if (protocol <= kProtocolMax) return true;
@@ -571,7 +544,36 @@ bool Machine::step_other(std::uint8_t op) {
   }
 }
 
+// Three of four operations of a state dict are these; kGroups has the others.
 bool Machine::step(std::uint8_t op) {
+  std::uint8_t byte = 0;
+  std::uint16_t half = 0;
+  std::uint32_t word = 0;
+  std::int32_t number = 0;
+  switch (op) {
+    case kBinPut:
+      return take(byte) && put(byte);
+    case kLongBinPut:
+      return take(word) && put(word);
+    case kBinGet:
+      return take(byte) && get(byte);
+    case kLongBinGet:
+      return take(word) && get(word);
+    case kBinInt1:
+      return take(byte) && push_int(byte);
+    case kBinInt2:
+      return take(half) && push_int(half);
+    case kBinInt:
+      return take(number) && push_int(number);
+    case kMark:
+      marks_.push_back(static_cast<std::uint32_t>(stack_.size()));
+      return true;
+    default:
+      return step_group(op);
+  }
+}
+
+bool Machine::step_group(std::uint8_t op) {
   switch (kGroups[op]) {
     case Group::Stack:
       return step_stack(op);
@@ -583,8 +585,6 @@ bool Machine::step(std::uint8_t op) {
       return step_container(op);
     case Group::Object:
       return step_object(op);
-    case Group::Memo:
-      return step_memo(op);
     case Group::Other:
       break;
   }

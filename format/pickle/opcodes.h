@@ -79,8 +79,8 @@ enum Op : std::uint8_t {
   kReadonlyBuffer = 0x98,
 };
 
-// Which function knows an operation.
-enum class Group : std::uint8_t { Other, Stack, Scalar, Text, Container, Object, Memo };
+// Which function knows an operation that Machine::step() itself does not know.
+enum class Group : std::uint8_t { Other, Stack, Scalar, Text, Container, Object };
 
 inline constexpr std::array<Group, 256> kGroups = [] {
   using enum Group;
@@ -88,16 +88,14 @@ inline constexpr std::array<Group, 256> kGroups = [] {
   const auto set = [&](Group group, std::initializer_list<std::uint8_t> ops) {
     for (const std::uint8_t op : ops) groups[op] = group;
   };
-  set(Stack, {kStop, kMark, kPop, kPopMark, kDup});
-  set(Scalar, {kNoneOp, kNewTrue, kNewFalse, kBinInt, kBinInt1, kBinInt2, kLong1, kLong4, kBinFloat,
-               kInt, kLong, kFloat});
+  set(Stack, {kStop, kPop, kPopMark, kDup});
+  set(Scalar, {kNoneOp, kNewTrue, kNewFalse, kLong1, kLong4, kBinFloat, kInt, kLong, kFloat});
   set(Text, {kShortBinUnicode, kBinUnicode, kBinUnicode8, kShortBinString, kBinString, kString,
              kUnicode, kShortBinBytes, kBinBytes, kBinBytes8, kByteArray8});
   set(Container,
       {kEmptyList, kEmptyTupleOp, kEmptyDict, kEmptySet, kTuple1, kTuple2, kTuple3, kList, kTuple,
        kDict, kFrozenSet, kAppend, kAppends, kSetItem, kSetItems, kAddItems});
   set(Object, {kGlobal, kStackGlobal, kReduce, kNewObj, kNewObjEx, kInst, kObj, kBuild});
-  set(Memo, {kPut, kBinPut, kLongBinPut, kMemoize, kGet, kBinGet, kLongBinGet});
   return groups;
 }();
 

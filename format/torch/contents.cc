@@ -12,7 +12,6 @@
 #include <iterator>
 #include <optional>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 
 #include "format/limits.h"
@@ -21,6 +20,7 @@
 #include "format/sentence.h"
 #include "format/sorted.h"
 #include "format/torch/arrays.h"
+#include "format/torch/keys.h"
 #include "lib/try.h"
 
 namespace cairn::format::torch {
@@ -34,6 +34,7 @@ using pickle::Ref;
 constexpr std::size_t kSentencesMax = 20;  // stops a flood of warnings
 constexpr std::uint64_t kMadeBytesMin = std::uint64_t{1} << 18;
 constexpr std::uint64_t kTensorCostBytes = sizeof(StoredTensor) + 32;
+constexpr std::size_t kUsualNameBytes = 32;
 constexpr std::size_t kListedMax = 1'000;  // numbers of a list, each under a key of its own
 constexpr std::uint32_t kTop = ~std::uint32_t{0};
 
@@ -79,6 +80,7 @@ class Walk {
         graph_(pickle.graph),
         options_(options),
         tensors_(pickle, options.expand),
+        is_plain_(options.plain),
         open_(pickle.graph.size()),
         left_bytes_(std::max(kMadeBytesMin, options.pickle_bytes * limits::kPickleRatioMax) / 2),
         metadata_left_bytes_(left_bytes_) {}
@@ -87,7 +89,11 @@ class Walk {
     CAIRN_CHECK(tensors_.find_storages(pickle_));
     arrays_.emplace(graph_, static_cast<std::uint32_t>(tensors_.storages().size()));
     const std::size_t usual = pickle_.persistent.size();  // each storage has a tensor
-    contents_.tensors.reserve(usual);
+    if (is_plain_) {
+      contents_.plain = PlainTensors({usual, kUsualNameBytes * usual, 2 * usual});
+    } else {
+      contents_.tensors.reserve(usual);
+    }
     tensor_steps_.reserve(usual);
     steps_.reserve(usual);
     name_ = options_.name;
@@ -108,6 +114,9 @@ class Walk {
   Decoded<void> visit_object(Ref object, Way way);
   Decoded<void> visit_number(Ref object, Way way);
   Decoded<void> add_tensor(Decoded<StoredTensor> tensor, Way way);
+  Decoded<void> add_plain(const Tensors::PlainTensor& tensor, Way way);
+  void leave_plain();
+  bool sort_plain();
   Decoded<void> enter(Ref container, Way way, Inside inside);
   Decoded<void> add_metadata(std::string text, Way way);
   Decoded<void> add_scalar(Ref value, Way way);
@@ -116,11 +125,9 @@ class Walk {
   bool is_said(Way way) const noexcept;
   void leave_out(Way way, std::string_view why, Named named = Named::Yes);
   void leave_out_tensor(std::string_view why);
-  std::string key_text(Ref key) const;
   std::optional<std::string> scalar_text(Ref value) const;
   bool is_long_list(Ref list);
   Decoded<void> add_long_list(Ref list, Way way);
-  std::vector<std::pair<Ref, Ref>> items_of(Ref dict) const;
   std::string pointer_of(std::uint32_t step) const;
   template <class NameOf>
   std::vector<std::size_t> unique_names(std::size_t count, NameOf name_of,
@@ -135,6 +142,7 @@ class Walk {
   Tensors tensors_;
   std::optional<Arrays> arrays_;
   Contents contents_;
+  bool is_plain_;  // the tensors so far are, and lie in contents_.plain
   std::vector<Frame> frames_;
   std::vector<Step> steps_;
   std::vector<bool> open_;                     // the containers that are being gone through
@@ -148,38 +156,14 @@ class Walk {
 
 // ---- Names --------------------------------------------------------------------------------------
 
-// As Python's str() has it; empty where a key is no text and no number.
-std::string Walk::key_text(Ref key) const {
-  const Node& node = graph_[key];
-  switch (node.kind) {
-    case Kind::Text:
-    case Kind::LongText:
-      return std::string(graph_.text(key));
-    case Kind::Int:
-      return std::to_string(node.integer);
-    case Kind::Long:
-      return pickle::decimal_of(graph_.text(key)).value_or("");
-    case Kind::Bool:
-      return node.integer == 1 ? "True" : "False";
-    case Kind::None:
-      return "None";
-    default:
-      return {};
-  }
-}
-
-bool is_key(Kind kind) noexcept {
-  return kind == Kind::Text || kind == Kind::Int || kind == Kind::Bool || kind == Kind::None ||
-         kind == Kind::Long || kind == Kind::LongText;
-}
-
 // RFC 6901.
 std::string Walk::pointer_of(std::uint32_t step) const {
   std::vector<std::string> parts;
   for (; step != kTop; step = steps_[step].before) {
     const Step& each = steps_[step];
     std::string part = "/";
-    for (const char character : each.is_index ? std::to_string(each.index) : key_text(each.key)) {
+    for (const char character :
+         each.is_index ? std::to_string(each.index) : key_text(graph_, each.key)) {
       if (character == '~') part += "~0";
       if (character == '/') part += "~1";
       if (character != '~' && character != '/') part += character;
@@ -225,57 +209,6 @@ void Walk::leave_out(Way way, std::string_view why, Named named) {
 
 // ---- Containers ---------------------------------------------------------------------------------
 
-// Of items whose keys are equal texts the first alone, with the value of the last. The texts come
-// with the positions of their items.
-void keep_last(std::vector<std::pair<std::string_view, std::size_t>>& texts,
-               std::vector<std::pair<Ref, Ref>>& items) {
-  std::ranges::sort(texts);
-  std::vector<bool> again(items.size());
-  bool any = false;
-  std::size_t first = 0;
-  for (std::size_t i = 1; i < texts.size(); ++i) {
-    if (texts[i].first != texts[first].first) {
-      first = i;
-      continue;
-    }
-    items[texts[first].second].second = items[texts[i].second].second;
-    again[texts[i].second] = any = true;
-  }
-  if (!any) return;
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    if (!again[i]) items[kept++] = items[i];
-  }
-  items.resize(kept);
-}
-
-// Each key once, with the value that it was given last.
-std::vector<std::pair<Ref, Ref>> Walk::items_of(Ref dict) const {
-  std::vector<std::pair<Ref, Ref>> items;
-  std::vector<std::pair<std::string_view, std::size_t>> texts;
-  std::unordered_map<std::string, std::size_t> others;
-  Ref key = pickle::kNone;
-  bool is_key_next = true;
-  for (const Ref value : graph_.cells(dict)) {
-    is_key_next = !is_key_next;
-    if (!is_key_next) {
-      key = value;
-      continue;
-    }
-    const Kind kind = graph_[key].kind;
-    std::size_t position = items.size();
-    if (kind == Kind::Text) {
-      texts.emplace_back(graph_.text(key), position);
-    } else if (is_key(kind)) {
-      position = others.emplace(key_text(key), position).first->second;
-    }
-    if (position == items.size()) items.emplace_back(key, value);
-    items[position].second = value;
-  }
-  keep_last(texts, items);
-  return items;
-}
-
 // Goes through what it holds. `way` leads to it.
 Decoded<void> Walk::enter(Ref container, Way way, Inside inside) {
   if (open_[container]) {
@@ -296,7 +229,7 @@ Decoded<void> Walk::enter(Ref container, Way way, Inside inside) {
   if (frame.is_dict) {
     std::uint64_t pairs = 0;
     for (auto cell = cells.begin(); cell != cells.end(); ++cell) ++pairs;
-    frame.items = items_of(container);
+    frame.items = items_of(graph_, container);
     visits_ += pairs / 2 - frame.items.size();  // keys that are set twice have no visit
   }
   if (!frame.is_dict && inside == Inside::Pairs) {
@@ -341,7 +274,7 @@ Decoded<void> Walk::step() {
       leave_out(way, "its key is no text and no number", Named::No);
       return {};
     }
-    key = key_text(step.key);
+    key = key_text(graph_, step.key);
     is_silent = frame.is_state && (key == "_parameters" || key == "_buffers" || key == "_modules");
   } else {
     value = *frame.next;
@@ -405,6 +338,12 @@ Decoded<void> Walk::visit_object(Ref object, Way way) {
   const Node& node = graph_[object];
   switch (call.role) {
     case Role::Tensor:
+      // Columns have ends of 32 bits; more names than an index can have are refused where it is
+      // made.
+      if (is_plain_ && way.step != kTop &&
+          contents_.plain.used().names_bytes < limits::kIndexBytesMax) {
+        if (const auto plain = tensors_.scan(object)) return add_plain(*plain, way);
+      }
       return add_tensor(tensors_.read(object), way);
     case Role::Array:
       return add_tensor(arrays_->read(object), way);
@@ -441,6 +380,22 @@ Decoded<void> Walk::visit_number(Ref object, Way way) {
   return {};
 }
 
+Decoded<void> Walk::add_plain(const Tensors::PlainTensor& tensor, Way way) {
+  const auto shape = tensor.shape.dims();
+  CAIRN_CHECK(spend(kTensorCostBytes + name_.size() + 16 * shape.size()));
+  contents_.plain.add(name_, tensor.dtype, shape, tensor.span);
+  tensor_steps_.push_back(way.step);
+  return {};
+}
+
+// From here on tensors are facts, those so far too.
+void Walk::leave_plain() {
+  if (!is_plain_) return;
+  is_plain_ = false;
+  append_stored(contents_.plain, contents_.tensors);
+  contents_.plain = {};
+}
+
 Decoded<void> Walk::add_tensor(Decoded<StoredTensor> tensor, Way way) {
   if (!tensor) {
     DecodeError error = std::move(tensor).error();
@@ -452,6 +407,7 @@ Decoded<void> Walk::add_tensor(Decoded<StoredTensor> tensor, Way way) {
     return error;
   }
   CAIRN_CHECK(spend(kTensorCostBytes + name_.size() + 16 * tensor->facts.shape.size()));
+  leave_plain();
   tensor->facts.name = name_;
   contents_.tensors.push_back(*std::move(tensor));
   tensor_steps_.push_back(way.step);
@@ -545,11 +501,8 @@ template <class NameOf>
 std::vector<std::size_t> Walk::unique_names(std::size_t count, NameOf name_of,
                                             const std::vector<std::uint32_t>& steps,
                                             std::string_view kind) {
-  std::vector<std::size_t> order(count);
-  for (std::size_t i = 0; i < count; ++i) order[i] = i;
   const auto by_name = [&](std::size_t i) -> const std::string& { return name_of(i); };
-  const auto in_order = [&](std::size_t i) { return std::pair(std::string_view(name_of(i)), i); };
-  std::ranges::sort(order, {}, in_order);
+  auto order = order_by_name(count, by_name);
   std::vector<std::size_t> twice;
   for (std::size_t i = 0; i < count; ++i) {
     const bool same = (i > 0 && by_name(order[i - 1]) == by_name(order[i])) ||
@@ -562,7 +515,7 @@ std::vector<std::size_t> Walk::unique_names(std::size_t count, NameOf name_of,
       ", so that they are called by the ways that lead to them, as ",
       quoted(pointer_of(steps[twice.front()])), "; so are ", twice.size(), " ", kind, " in all"));
   for (const std::size_t i : twice) name_of(i) = pointer_of(steps[i]);
-  std::ranges::sort(order, {}, in_order);
+  order = order_by_name(count, by_name);
   std::vector<std::size_t> unique;
   for (const std::size_t i : order) {
     if (unique.empty() || by_name(unique.back()) != by_name(i)) {
@@ -575,7 +528,20 @@ std::vector<std::size_t> Walk::unique_names(std::size_t count, NameOf name_of,
   return unique;
 }
 
+// False: two of them have one name.
+bool Walk::sort_plain() {
+  const PlainTensors& all = contents_.plain;
+  const auto order = order_by_name(all.size(), [&](std::size_t i) { return all.name(i); });
+  const auto twice =
+      std::ranges::adjacent_find(order, {}, [&](std::size_t i) { return all.name(i); });
+  if (twice != order.end()) return false;
+  contents_.plain = in_order(all, order);
+  return true;
+}
+
 void Walk::name_tensors() {
+  if (is_plain_ && sort_plain()) return;
+  leave_plain();
   auto& all = contents_.tensors;
   const auto order = unique_names(
       all.size(), [&](std::size_t i) -> std::string& { return all[i].facts.name; }, tensor_steps_,

@@ -11,6 +11,7 @@
 #include "format/decode_error.h"
 #include "format/facts.h"
 #include "format/pickle/machine.h"
+#include "format/plain_tensors.h"
 #include "format/torch/tensors.h"
 
 namespace cairn::format::torch {
@@ -24,11 +25,14 @@ struct ReadOptions {
   std::string_view name = {};
   // Tensors that repeat their elements may take any memory.
   bool expand = false;
+  // If all tensors are plain, they are in Contents::plain.
+  bool plain = false;
 };
 
 struct Contents {
   std::vector<Storage> storages;      // what the pickle names or has; texts are the pickle's
   std::vector<StoredTensor> tensors;  // sorted by name
+  PlainTensors plain;                 // in place of `tensors`, which are none then
   KeyValues metadata;                 // sorted by key
   // What is in the pickle and not above, a sentence without a full stop for each.
   std::vector<std::string> left_out;

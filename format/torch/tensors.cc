@@ -139,11 +139,12 @@ void Tensors::add_storages() {
     if (references_[i].is_storage) first_of.add(references_[i].key, i);
   }
   first_of.sort();
+  first_of.for_each([&](std::uint32_t i, std::uint32_t first) { references_[i].storage = first; });
   storages_.reserve(count);
   for (std::uint32_t i = 0; i < count; ++i) {
     Reference& reference = references_[i];
     if (!reference.is_storage) continue;
-    const std::uint32_t first = first_of.find(reference.key).value_or(i);
+    const std::uint32_t first = reference.storage;
     const bool is_known = reference.dtype != nullptr;
     reference.storage =
         first == i ? static_cast<std::uint32_t>(storages_.size()) : references_[first].storage;
@@ -239,6 +240,42 @@ std::string Tensors::class_of(Ref object) const {
   }
   if (!graph_.is(of, Kind::Global)) return "a class without a name";
   return sentence(graph_.text(graph_[of].a), ".", graph_.text(graph_[of].b));
+}
+
+bool Tensors::scan_numbers(Ref sequence, ShortShape& shape) const {
+  if (!graph_.is(sequence, Kind::Tuple)) return false;
+  for (const Ref each : graph_.cells(sequence)) {
+    const Node& number = graph_[each];
+    if (number.kind != Kind::Int || number.integer < 0 || !shape.add(number.integer)) return false;
+  }
+  return true;
+}
+
+// What rebuild() and placed() make of the arguments, for those of nearly all tensors.
+std::optional<Tensors::PlainTensor> Tensors::scan(Ref object) const {
+  const Node& call = graph_[object];
+  const Arguments arguments = elements_of(call.b);
+  if (arguments.size() != 6 || graph_.text(graph_[call.a].b) != "_rebuild_tensor_v2")
+    return std::nullopt;
+  const Reference* const storage = reference_of(arguments[0]);
+  const Node& offset = graph_[arguments[1]];
+  if (storage == nullptr || storage->is_meta || storage->dtype == nullptr ||
+      storage->dtype->dtype == DType::Opaque || offset.kind != Kind::Int || offset.integer < 0)
+    return std::nullopt;
+  PlainTensor plain{.dtype = storage->dtype->dtype, .shape = {}, .span = {}};
+  ShortShape strides;
+  if (!scan_numbers(arguments[2], plain.shape) || !scan_numbers(arguments[3], strides))
+    return std::nullopt;
+  const auto dims = plain.shape.dims();
+  const auto count = element_count(dims);
+  if (!count || *count == 0 || dims.size() != strides.dims().size() ||
+      !is_row_major(dims, strides.dims()))
+    return std::nullopt;
+  const auto begin = checked_mul(static_cast<std::uint64_t>(offset.integer), storage->dtype->bytes);
+  const auto bytes = checked_mul(*count, storage->dtype->bytes);
+  if (!begin || !bytes || !inside(*begin, *bytes, storage->size_bytes)) return std::nullopt;
+  plain.span = {storage->storage, storage->offset_bytes + *begin, *bytes, std::nullopt};
+  return plain;
 }
 
 // Each call has its arguments before it, so that this ends.

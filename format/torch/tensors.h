@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,6 +15,7 @@
 #include "format/decode_error.h"
 #include "format/facts.h"
 #include "format/pickle/machine.h"
+#include "format/plain_facts.h"
 #include "format/torch/dtypes.h"
 #include "format/torch/view.h"
 
@@ -69,6 +71,15 @@ class Tensors {
   // What an Object is.
   Call role_of(pickle::Ref object) const;
 
+  // Of a Tensor, if it is a whole number of a storage's elements in their order, as nearly all are,
+  // and its dtype has a number. std::nullopt: read() says what it is. Allocates nothing.
+  struct PlainTensor {
+    DType dtype{};
+    ShortShape shape;
+    Span span;  // `shard` is the storage's position
+  };
+  std::optional<PlainTensor> scan(pickle::Ref object) const;
+
   // Of a Tensor; its name is not set. Errors: Corrupt (arguments that are none, a view that reaches
   // beyond its storage); Unsupported (what no checkpoint can hold: the sentence says it).
   Decoded<StoredTensor> read(pickle::Ref object) const;
@@ -107,6 +118,7 @@ class Tensors {
   pickle::Ref class_ref(pickle::Ref callable) const;
   Call role_of_global(pickle::Ref global) const;
   Call look_up(pickle::Ref global) const;
+  bool scan_numbers(pickle::Ref sequence, ShortShape& shape) const;
   Decoded<std::vector<std::int64_t>> numbers(pickle::Ref sequence) const;
   Decoded<StoredTensor> rebuild(std::string_view function, const Arguments& arguments) const;
   Decoded<bool> flag(pickle::Ref metadata, std::string_view name) const;

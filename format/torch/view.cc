@@ -6,6 +6,7 @@
 #include "format/checked.h"
 #include "format/dtype.h"
 #include "format/limits.h"
+#include "format/plain_facts.h"
 #include "format/torch/refusals.h"
 #include "lib/try.h"
 
@@ -24,16 +25,6 @@ std::optional<std::uint64_t> reach_of(const std::vector<std::int64_t>& shape,
     reach = part ? checked_add(*reach, *part) : std::nullopt;
   }
   return reach;
-}
-
-bool is_row_major(const std::vector<std::int64_t>& shape,
-                  const std::vector<std::int64_t>& strides) noexcept {
-  std::int64_t due = 1;  // the shape's elements can be counted
-  for (std::size_t i = shape.size(); i-- > 0;) {
-    if (shape[i] != 1 && strides[i] != due) return false;
-    due *= shape[i];
-  }
-  return true;
 }
 
 void set_dtype(TensorFacts& facts, const TorchDtype& dtype) {
@@ -75,6 +66,23 @@ Decoded<void> set_shape(TensorFacts& facts, std::vector<std::int64_t> of_view) {
 }
 
 }  // namespace
+
+bool is_row_major(std::span<const std::int64_t> shape,
+                  std::span<const std::int64_t> strides) noexcept {
+  std::int64_t due = 1;
+  for (std::size_t i = shape.size(); i-- > 0;) {
+    if (shape[i] != 1 && strides[i] != due) return false;
+    due *= shape[i];
+  }
+  return true;
+}
+
+void append_stored(const PlainTensors& from, std::vector<StoredTensor>& to) {
+  std::vector<TensorFacts> all;
+  append_facts(from, all);
+  to.reserve(to.size() + all.size());
+  for (TensorFacts& facts : all) to.push_back({std::move(facts), nullptr, false});
+}
 
 Decoded<StoredTensor> placed(const Place& place, View view) {
   const auto count = element_count(view.shape);

@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "format/decode_error.h"
 #include "format/facts.h"
+#include "format/plain_tensors.h"
 #include "format/torch/dtypes.h"
 
 namespace cairn::format::torch {
@@ -31,6 +33,9 @@ struct StoredTensor {
   bool has_own_order = false;              // its facts say its byte order, whatever the others' is
 };
 
+// Plain tensors, of which spans lie in storages too.
+void append_stored(const PlainTensors& from, std::vector<StoredTensor>& to);
+
 // A storage, or the part of it that is meant.
 struct Place {
   std::uint32_t storage = 0;
@@ -48,6 +53,10 @@ struct View {
   bool negated = false;
   bool expand = false;  // elements that lie over each other may take any memory apart
 };
+
+// Whether elements lie one after another. As many strides as dimensions, which can be counted.
+bool is_row_major(std::span<const std::int64_t> shape,
+                  std::span<const std::int64_t> strides) noexcept;
 
 // The view's tensor; its name is not set. Errors: Corrupt (it reaches beyond its storage, or its
 // shape and strides are none); Unsupported (what no checkpoint can hold: the sentence says it).

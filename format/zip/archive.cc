@@ -154,12 +154,6 @@ bool take_extra(std::span<const std::byte> extra, Numbers& numbers) {
   return take_zip64({}, numbers);
 }
 
-// An entry's bytes and the member that they are.
-struct Entry {
-  std::size_t size_bytes = 0;
-  Member member;
-};
-
 Decoded<void> check_sizes(const Member& member, std::uint64_t at) {
   const auto most = checked_mul(member.packed_bytes, limits::kDeflateRatioMax);
   if (member.method == kStored && !member.encrypted && member.packed_bytes != member.size_bytes)
@@ -173,17 +167,17 @@ Decoded<void> check_sizes(const Member& member, std::uint64_t at) {
   return {};
 }
 
-// The entry that the bytes begin with; they begin at `at` in the file.
-Decoded<Entry> decode_entry(std::span<const std::byte> bytes, const DirectoryPlace& place,
-                            std::uint64_t at) {
+// The member of the entry that the bytes begin with; they begin at `at` in the file. Returns how
+// many the entry has.
+Decoded<std::size_t> decode_entry(std::span<const std::byte> bytes, const DirectoryPlace& place,
+                                  std::uint64_t at, Member& member) {
   if (bytes.size() < kEntryBytes || !has_mark(bytes, kEntryMark))
     return corrupt(at, "no entry of the zip directory begins here");
   const std::size_t name_bytes = number_at<std::uint16_t>(bytes, 28);
   const std::size_t extra_bytes = number_at<std::uint16_t>(bytes, 30);
-  Entry entry;
-  entry.size_bytes = kEntryBytes + name_bytes + extra_bytes + number_at<std::uint16_t>(bytes, 32);
-  if (entry.size_bytes > bytes.size()) return corrupt(at, "the zip directory ends in an entry");
-  Member& member = entry.member;
+  const std::size_t entry_bytes =
+      kEntryBytes + name_bytes + extra_bytes + number_at<std::uint16_t>(bytes, 32);
+  if (entry_bytes > bytes.size()) return corrupt(at, "the zip directory ends in an entry");
   member.name = as_text(bytes.subspan(kEntryBytes, name_bytes));
   if (member.name.empty() || member.name.find('\0') != std::string::npos)
     return corrupt(at, sentence("a member has the name ", format::quoted(member.name)));
@@ -204,7 +198,7 @@ Decoded<Entry> decode_entry(std::span<const std::byte> bytes, const DirectoryPla
                             numbers.header_offset_bytes, ", behind the zip directory"));
   member.header_offset_bytes = *header_offset;
   CAIRN_CHECK(check_sizes(member, at));
-  return entry;
+  return entry_bytes;
 }
 
 DecodeError overlap(const Member& member) {
@@ -276,10 +270,9 @@ Decoded<std::vector<Member>> decode_directory(std::span<const std::byte> directo
   members.reserve(std::min<std::uint64_t>(place.member_count, directory.size() / kEntryBytes));
   std::uint64_t at = place.offset_bytes;
   while (members.size() < place.member_count) {
-    CAIRN_TRY(entry, decode_entry(directory, place, at));
-    directory = directory.subspan(entry.size_bytes);
-    at += entry.size_bytes;
-    members.push_back(std::move(entry.member));
+    CAIRN_TRY(entry_bytes, decode_entry(directory, place, at, members.emplace_back()));
+    directory = directory.subspan(entry_bytes);
+    at += entry_bytes;
   }
   if (!directory.empty())
     return corrupt(

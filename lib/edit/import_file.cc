@@ -183,6 +183,19 @@ void record_left_out(const Parts& parts, format::IndexFacts& facts) {
   std::ranges::sort(facts.metadata);
 }
 
+// An index in a file opens files of its own directory only.
+Result<void> check_in_directory(const Parts& parts, const std::filesystem::path& path) {
+  for (std::size_t i = 0; i < parts.index.shard_count(); ++i) {
+    const std::string_view name = parts.index.shard(i).name;
+    if (is_bare(name)) continue;
+    return Error{Code::Unsupported, 0,
+                 path.string() + ": its file " + format::quoted(name) +
+                     " lies in a folder, where no index finds it; convert() (cairn convert) "
+                     "writes the model as one checkpoint"};
+  }
+  return {};
+}
+
 bool has_all_sums(const format::IndexView& index) {
   for (std::size_t i = 0; i < index.tensor_count(); ++i) {
     const auto tensor = index.tensor(i);
@@ -214,6 +227,7 @@ Result<Transfer> import_file(const std::filesystem::path& source, const Transfer
   CAIRN_TRY(opened, location.directory.open_seen(location.base, os::Links::Follow));
   CAIRN_TRY(parts, load_file_itself(location));
   if (parts.decoded) return nothing_to_point_to(location);
+  CAIRN_CHECK(check_in_directory(parts, transfer.prefix));
   if (!options.allow_lossy) CAIRN_CHECK(check_nothing_left_out(parts));
   transfer.warnings = parts.warnings;
   format::IndexFacts facts = parts.index.facts();

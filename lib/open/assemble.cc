@@ -1,5 +1,6 @@
 #include "lib/open/assemble.h"
 
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -16,17 +17,49 @@ Result<OpenShard> open_shard(const os::Directory& directory, const std::string& 
   return OpenShard{std::move(opened.file), identity_of(opened.info)};
 }
 
+namespace {
+
+// A bare name, or a path of such names.
+bool is_below(std::string_view path) noexcept {
+  for (std::size_t at = 0; (at = path.find('/')) != std::string_view::npos;
+       path.remove_prefix(at + 1)) {
+    if (!is_bare(path.substr(0, at))) return false;
+  }
+  return is_bare(path);
+}
+
+// Each folder is opened in the one before, and no link is followed to one.
+Result<OpenShard> open_below(const os::Directory& directory, const std::string& name,
+                             bool follow_links) {
+  std::string_view rest = name;
+  std::optional<os::Directory> folder;
+  for (std::size_t at = 0; (at = rest.find('/')) != std::string_view::npos;
+       rest.remove_prefix(at + 1)) {
+    CAIRN_TRY(next, (folder ? *folder : directory).open_directory(rest.substr(0, at)));
+    folder = std::move(next);
+  }
+  return open_shard(folder ? *folder : directory, std::string(rest), follow_links);
+}
+
+}  // namespace
+
 Result<OpenShard> open_named_shard(const Location& location, const std::string& name,
-                                   const std::string& path) {
+                                   const std::string& path, Where where) {
   const std::string says = path + ": names the file " + format::quoted(name);
-  if (!is_bare(name))
+  if (where == Where::Here && !is_bare(name))
     return Error{Code::Unsafe, 0,
                  says +
                      ", which does not lie in the same directory; save the model again with all of "
                      "its files in one directory"};
+  if (!is_below(name))
+    return Error{
+        Code::Unsafe, 0,
+        says +
+            ", which lies neither in the same directory nor below it; save the model again "
+            "with all of its files in one directory"};
   if (has_control_characters(name))
     return Error{Code::Unsafe, 0, says + ", which has control characters"};
-  auto opened = open_shard(location.directory, name, location.links == os::Links::Follow);
+  auto opened = open_below(location.directory, name, location.links == os::Links::Follow);
   if (opened) return opened;
   Error missing = std::move(opened).error();
   missing.what += "; " + path + " names it";

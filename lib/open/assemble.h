@@ -25,10 +25,13 @@ struct OpenShard {
 Result<OpenShard> open_shard(const os::Directory& directory, const std::string& name,
                              bool follow_links);
 
-// The same for a file that another file, `path`, names. Unsafe: the name contains a directory or
-// control characters.
+// Whether the file lies in the same directory, or in a folder below it.
+enum class Where : std::uint8_t { Here, HereOrBelow };
+
+// The same for a file that another file, `path`, names. Unsafe: the name contains another directory
+// or control characters, or a folder is a link.
 Result<OpenShard> open_named_shard(const Location& location, const std::string& name,
-                                   const std::string& path);
+                                   const std::string& path, Where where = Where::Here);
 
 // The function by which a decoder reads the file. The file must outlive it.
 format::ReadAt reads_of(const os::File& file);

@@ -329,6 +329,10 @@ std::string_view by_type(FileType type) noexcept {
 
 Result<FileType> identify(const os::File& file) {
   CAIRN_TRY(info, file.info());
+  return identify(file, info);
+}
+
+Result<FileType> identify(const os::File& file, const os::FileInfo& info) {
   if (info.size_bytes == 0) return FileType::Empty;
   CAIRN_TRY(head, some_bytes(file, 0));
   const bool other = has_magic(head) || by_schema_mark(head) != FileType::Unknown ||

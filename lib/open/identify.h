@@ -50,6 +50,9 @@ enum class FileType : std::uint8_t {
 
 Result<FileType> identify(const os::File& file);
 
+// The same, of a file that the caller has just looked at.
+Result<FileType> identify(const os::File& file, const os::FileInfo& info);
+
 // For a file whose name promised an index or tensors and whose contents were refused: replaces the
 // message of `error` by one that says what the file is, if that is known and is not one of
 // `promised`.

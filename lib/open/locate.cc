@@ -72,8 +72,8 @@ Location at_format(const path& file_path, os::Directory directory, const std::st
 // nullptr: no file has the name, or neither its bytes nor `named_as` are of one of the formats.
 const FileFormat* format_of(const os::Directory& directory, const std::string& name,
                             os::Links links, std::string_view named_as) {
-  const auto file = directory.open_file(name, links);
-  const auto type = file ? identify(*file) : Result<FileType>(file.error());
+  const auto seen = directory.open_seen(name, links);
+  const auto type = seen ? identify(seen->file, seen->info) : Result<FileType>(seen.error());
   return type ? file_format(*type, named_as) : nullptr;
 }
 

@@ -86,7 +86,7 @@ class OnnxReader {
 
   Result<void> open_external() {
     for (auto& [name, shard] : external_shards_) {
-      CAIRN_TRY(file, open_named_shard(*how_.model, name, path()));
+      CAIRN_TRY(file, open_named_shard(*how_.model, name, path(), Where::HereOrBelow));
       shard = static_cast<std::uint32_t>(facts_.shards.size());
       add_shard(name, file.identity);
       others_.push_back(std::move(file));

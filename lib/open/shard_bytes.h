@@ -2,7 +2,10 @@
 
 // The fields of shards that follow from the places of their tensors.
 
+#include <vector>
+
 #include "format/facts.h"
+#include "format/plain_tensors.h"
 
 namespace cairn::internal {
 
@@ -10,5 +13,6 @@ namespace cairn::internal {
 // are tensors' (those that tensors share count once). Puts tensors without bytes at the first
 // shard's first tensor.
 void count_shard_bytes(format::IndexFacts& facts);
+void count_shard_bytes(std::vector<format::ShardFacts>& shards, format::PlainTensors& plain);
 
 }  // namespace cairn::internal

@@ -114,10 +114,12 @@ class ExportedReader {
 Result<void> add_constants(TorchArchive& archive, TorchIndex& index, const FileReadOptions& how) {
   const Member* const constants = archive.record("constants.pkl");
   if (constants == nullptr) return {};
-  CAIRN_TRY(read,
-            archive.read_pickle(
-                *constants, {.whole = how.whole, .name = "CONSTANTS", .expand = how.formats.expand},
-                "constants/"));
+  CAIRN_TRY(read, archive.read_pickle(*constants,
+                                      {.whole = how.whole,
+                                       .name = "CONSTANTS",
+                                       .expand = how.formats.expand,
+                                       .plain = how.plain},
+                                      "constants/"));
   return index.add(std::move(read.contents), read.places);
 }
 
@@ -135,7 +137,9 @@ Result<FileIndex> read_archive(TorchArchive& archive, TorchIndex& index, OpenSha
     return index.finish(std::move(file));
   }
   CAIRN_CHECK(add_constants(archive, index, how));
-  CAIRN_TRY(saved, archive.read_pickle(*data, {.whole = how.whole, .expand = how.formats.expand}));
+  CAIRN_TRY(saved,
+            archive.read_pickle(
+                *data, {.whole = how.whole, .expand = how.formats.expand, .plain = how.plain}));
   CAIRN_CHECK(index.add(std::move(saved.contents), saved.places));
   const auto is_code = [&](const Member& member) {
     return member.name.starts_with(archive.root() + "code/");

@@ -1,6 +1,7 @@
 #include "lib/open/torch_archive.h"
 
 #include <algorithm>
+#include <cstring>
 #include <functional>
 #include <utility>
 
@@ -70,9 +71,17 @@ TorchArchive::TorchArchive(const os::File& file, TorchMemory& memory, std::vecto
   records_.sort();
 }
 
-const Member* TorchArchive::record(std::string_view name) const {
+// Storages lie in the order in which the pickle names them.
+const Member* TorchArchive::record(std::string_view name) {
+  const auto is_next = [&](const Member& member) {
+    return member.name.size() == root_.size() + name.size() && member.name.ends_with(name) &&
+           member.name.starts_with(root_);
+  };
+  if (next_ < members_.size() && is_next(members_[next_])) return &members_[next_++];
   const auto found = records_.find(name);
-  return found ? &members_[*found] : nullptr;
+  if (!found) return nullptr;
+  next_ = *found + std::size_t{1};
+  return &members_[*found];
 }
 
 bool TorchArchive::has_record_below(std::string_view folder) const {
@@ -92,27 +101,30 @@ Result<void> TorchArchive::check_readable(const Member& member) const {
   return error(member, Code::Unsupported, "it is compressed by another method than deflate");
 }
 
-Result<os::Bytes> TorchArchive::read_record(const Member& member, std::uint64_t bytes_max) const {
+Result<os::Bytes> TorchArchive::read_record(const Member& member, std::uint64_t bytes_max) {
   CAIRN_CHECK(check_readable(member));
   if (member.size_bytes > bytes_max) {
     return error(member, Code::Unsupported,
                  "it has " + std::to_string(member.size_bytes) + " bytes, more than the limit of " +
                      std::to_string(bytes_max));
   }
-  CAIRN_TRY(offset, zip_data_offset(*file_, member));
+  CAIRN_TRY(head, heads_.read(member));
   os::Bytes bytes(member.size_bytes);
   if (!is_deflated(member)) {
-    CAIRN_CHECK(file_->read_at(offset, bytes));
+    const auto begin = head.data(member);
+    if (!begin.empty()) std::memcpy(bytes.data(), begin.data(), begin.size());
+    CAIRN_CHECK(file_->read_at(head.data_offset_bytes + begin.size(),
+                               std::span(bytes).subspan(begin.size())));
     return bytes;
   }
-  InflatedMember inflated(*file_, member, offset);
+  InflatedMember inflated(*file_, member, head.data_offset_bytes);
   CAIRN_CHECK(inflated.read(bytes));
   CAIRN_CHECK(inflated.finish());
   return bytes;
 }
 
 // Archives of before PyTorch 2.1 do not say it: they are little-endian.
-Result<bool> TorchArchive::is_big_endian() const {
+Result<bool> TorchArchive::is_big_endian() {
   constexpr std::uint64_t kWordBytesMax = 64;
   const Member* const order = record("byteorder");
   if (order == nullptr) return false;

@@ -52,15 +52,15 @@ class TorchArchive {
   const std::vector<Member>& members() const noexcept { return members_; }
 
   // By its name in the folder; nullptr: there is none.
-  const Member* record(std::string_view name) const;
+  const Member* record(std::string_view name);
   bool has_record_below(std::string_view folder) const;
 
   // Whether its numbers are big-endian. Corrupt: its record says neither.
-  Result<bool> is_big_endian() const;
+  Result<bool> is_big_endian();
 
   // A record's bytes. Errors: Io; Unsupported: more than `bytes_max`, or it cannot be read;
   // Corrupt: it cannot be decoded.
-  Result<os::Bytes> read_record(const Member& member, std::uint64_t bytes_max) const;
+  Result<os::Bytes> read_record(const Member& member, std::uint64_t bytes_max);
 
   // Where its bytes are: in the file where it is stored, in memory where it is deflated.
   Result<StoragePlace> place_record(const std::string& name);
@@ -92,6 +92,7 @@ class TorchArchive {
   std::string root_;
   // By their names in the folder, which are bytes of the members' names.
   format::NameIndex records_;
+  std::size_t next_ = 0;  // the member behind the one that record() found last
 };
 
 }  // namespace cairn::internal

@@ -4,6 +4,7 @@
 
 #include "format/checked.h"
 #include "format/dtype.h"
+#include "format/plain_facts.h"
 #include "format/quoted.h"
 #include "format/sorted.h"
 #include "lib/open/shard_bytes.h"
@@ -29,11 +30,19 @@ bool is_swapped(const TensorFacts& tensor) noexcept {
 
 Result<void> TorchIndex::add(Contents contents, const std::vector<StoragePlace>& places) {
   const std::string path = file_.path() + ": ";
-  is_of_several_ |= !facts_.tensors.empty();
+  is_of_several_ |= !is_empty();
   for (const std::string& sentence : contents.left_out) left_out_.push_back(path + sentence);
   for (const std::string& sentence : contents.warnings) warnings_.push_back(path + sentence);
   facts_.metadata = std::move(contents.metadata);
-  facts_.tensors.reserve(contents.tensors.size());
+  if (big_endian_ || !place_all(contents.plain, places)) {
+    format::torch::append_stored(contents.plain, contents.tensors);
+    contents.plain = {};
+  }
+  if (is_empty()) {
+    plain_ = std::move(contents.plain);
+  } else {
+    format::append_facts(contents.plain, facts_.tensors);
+  }
   for (StoredTensor& stored : contents.tensors) {
     if (contents.is_lone) stored.facts.name = stem_of(how_.name);
     CAIRN_TRY(placed, place(stored, places));
@@ -51,6 +60,22 @@ Result<bool> TorchIndex::lacks(const StoredTensor& stored, const std::string& wh
   if (how_.whole) return Error{Code::Corrupt, 0, file_.path() + ": " + what};
   left_out_.push_back(file_.path() + ": " + what + "; it is left out");
   return false;
+}
+
+// False: one of them does not have its bytes, and nothing is changed.
+bool TorchIndex::place_all(format::PlainTensors& plain, const std::vector<StoragePlace>& places) {
+  for (const format::TensorRecord& tensor : plain.records()) {
+    const StoragePlace& storage = places[tensor.shard];
+    if (!storage.missing.empty() ||
+        !format::inside(tensor.offset_bytes, tensor.size_bytes, storage.size_bytes))
+      return false;
+  }
+  for (format::TensorRecord& tensor : plain.records()) {
+    const StoragePlace& storage = places[tensor.shard];
+    tensor.shard = storage.shard;
+    tensor.offset_bytes += storage.offset_bytes;
+  }
+  return true;
 }
 
 // Whether the tensor has its bytes.
@@ -81,9 +106,9 @@ Result<bool> TorchIndex::place(StoredTensor& stored, const std::vector<StoragePl
 }
 
 Result<FileIndex> TorchIndex::finish(OpenShard file) {
-  if (facts_.tensors.empty() && !left_out_.empty())
-    return nothing_readable(file.file.path(), left_out_);
+  if (is_empty() && !left_out_.empty()) return nothing_readable(file.file.path(), left_out_);
   if (is_of_several_) {
+    format::append_facts(plain_, facts_.tensors);
     format::sort_by_name(facts_.tensors);
     if (const TensorFacts* const twice = format::find_twice(facts_.tensors)) {
       return Error{Code::Corrupt, 0,
@@ -93,7 +118,12 @@ Result<FileIndex> TorchIndex::finish(OpenShard file) {
   FileIndex index{std::move(file), {}, std::move(left_out_), 1, {}, {}};
   index.warnings = std::move(warnings_);
   facts_.shards.push_back({how_.name, format::ShardKind::AnyFile, index.shard.identity});
-  count_shard_bytes(facts_);
+  if (how_.plain && facts_.tensors.empty()) {
+    count_shard_bytes(facts_.shards, plain_);
+    index.plain = std::move(plain_);
+  } else {
+    count_shard_bytes(facts_);
+  }
   index.facts = std::move(facts_);
   CAIRN_CHECK(memory_.decoded().finish(how_.name, index));
   return index;

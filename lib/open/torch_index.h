@@ -38,6 +38,8 @@ class TorchIndex {
  private:
   using StoredTensor = format::torch::StoredTensor;
 
+  static bool place_all(format::PlainTensors& plain, const std::vector<StoragePlace>& places);
+  bool is_empty() const noexcept { return plain_.size() == 0 && facts_.tensors.empty(); }
   Result<bool> place(StoredTensor& stored, const std::vector<StoragePlace>& places);
   Result<bool> lacks(const StoredTensor& stored, const std::string& why);
 
@@ -47,6 +49,7 @@ class TorchIndex {
   bool big_endian_ = false;
   bool is_of_several_ = false;  // pickles, each sorted by name
   format::IndexFacts facts_;
+  format::PlainTensors plain_;  // the tensors, if all so far are plain and of one pickle
   std::vector<std::string> left_out_;
   std::vector<std::string> warnings_;
 };

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "format/le.h"
+#include "format/limits.h"
 #include "format/quoted.h"
 #include "lib/open/assemble.h"
 #include "lib/os/parallel.h"
@@ -36,18 +38,31 @@ Result<Tail> read_tail(const os::File& file, format::FileRange range, std::uint6
   return Tail{std::move(bytes), offset, std::move(place)};
 }
 
-// Those that are stored as they are, with a CRC-32.
+bool is_summed(const zip::Member& member) noexcept {
+  return member.method == zip::kStored && !member.encrypted && member.crc32 != 0;
+}
+
+// Those that are stored as they are, with a CRC-32: by where they lie. A file of a distributed
+// checkpoint of PyTorch is one archive after another; each is found by where the next one begins.
 Result<std::vector<zip::Member>> summed_members(const os::File& file) {
   std::vector<zip::Member> members;
   CAIRN_TRY(info, file.info());
   std::array<std::byte, 4> begin{};
   CAIRN_TRY(count, file.read_some_at(0, begin));
   if (!format::as_text(std::span(begin).first(count)).starts_with("PK\x03\x04")) return members;
-  CAIRN_TRY(all, read_zip_members(file, {0, info.size_bytes}));
-  members = std::move(all);
-  std::erase_if(members, [](const zip::Member& member) {
-    return member.method != zip::kStored || member.encrypted || member.crc32 == 0;
-  });
+  for (std::uint64_t end = info.size_bytes; end != 0;) {
+    auto archive = read_zip_members(file, {0, end});
+    const bool is_last = end == info.size_bytes;
+    if (!archive && (is_last || archive.error().code == Code::Io))
+      return std::move(archive).error();
+    if (!archive || archive->size() > format::limits::kZipMembersMax - members.size()) break;
+    end = 0;
+    if (!archive->empty())
+      end = std::ranges::min_element(*archive, {}, &zip::Member::header_offset_bytes)
+                ->header_offset_bytes;
+    std::ranges::copy_if(*archive, std::back_inserter(members), is_summed);
+  }
+  std::ranges::sort(members, {}, &zip::Member::header_offset_bytes);
   return members;
 }
 
@@ -145,9 +160,8 @@ Result<void> ZipHeads::fill(const zip::Member& first) {
 Result<ZipMemberHead> ZipHeads::read(const zip::Member& member) {
   const std::uint64_t end = end_of(member);
   if (member.header_offset_bytes < begin_ || end > begin_ + count_) CAIRN_CHECK(fill(member));
-  const auto bytes = std::span<const std::byte>(buffer_)
-                         .first(std::min<std::uint64_t>(count_, end - begin_))
-                         .subspan(member.header_offset_bytes - begin_);
+  const auto bytes = std::span<const std::byte>(buffer_).first(count_).subspan(
+      member.header_offset_bytes - begin_);
   const auto data_offset = zip::data_offset_bytes(bytes, member);
   if (!data_offset) return error_of(file_->path(), data_offset.error());
   return ZipMemberHead{bytes, *data_offset};

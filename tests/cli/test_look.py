@@ -216,6 +216,16 @@ class Look(CommandTest):
         one, four = (self.cairn("stat", path, "--json", "--threads", n, exit=YES).out for n in ("1", "4"))
         self.assertEqual(one, four)
 
+    def test_stat_fits_a_terminal(self):
+        values = floats(-1.2345678e-5, 0.99916887, 1 / 3) * 1000
+        path = self.model({"model.layers.11.attention.weight": ("F32", [3000], values)})
+        heading, row = self.on_terminal("stat", path)
+        self.assertLessEqual(len(row), 80)
+        self.assertIn("inf", heading)
+        self.assertNotIn("elements", heading)
+        self.assertEqual(row.split()[2:4], ["-1.23457e-05", "0.999169"])
+        self.assertIn(" -1.2345678e-05 ", self.cairn("stat", path, exit=YES).text)
+
     def test_stat_refuses_damage(self):
         self.golden("tensorflow/saver_walk/saved")
         shard = self.dir / "saved/train2-9.data-00000-of-00001"

@@ -93,7 +93,7 @@ class Import(CommandTest):
         self.assertEqual((done["prefix"], done["link"]), ("m.safetensors", None))
         self.assertIn("8 unchecked", self.cairn("verify", "m.safetensors", exit=YES).text)
         self.cairn("import", "m.safetensors", exit=YES)
-        self.assertEqual(self.cairn("verify", "m.safetensors", exit=YES).text, "m: whole, 8 bytes checked\n")
+        self.assertEqual(self.cairn("verify", "m.safetensors", exit=YES).text, "m.safetensors: whole, 8 bytes checked\n")
         self.assertEqual((self.dir / "m.safetensors").read_bytes(), before)
         self.assertTrue((self.dir / "m.safetensors.cairn").exists())
         self.assertIn("up to date", self.cairn("import", "m.safetensors", exit=YES).err)

@@ -121,7 +121,7 @@ class Verify(CommandTest):
     def test_what_has_no_sums_is_counted_as_unchecked_and_not_called_whole(self):
         write_safetensors(self.dir / "m.safetensors", {"w": ("F32", [2], bytes(8)), "v": ("U8", [3], bytes(3))})
         text = self.cairn("verify", "m.safetensors", exit=YES).text
-        self.assertEqual(text, "m: no damage found, 0 bytes checked, 11 unchecked (no checksums are stored)\n")
+        self.assertEqual(text, "m.safetensors: no damage found, 0 bytes checked, 11 unchecked (no checksums are stored)\n")
         checkpoint = self.cairn("verify", "m.safetensors", "--json", exit=YES).json["checkpoints"][0]
         self.assertEqual((checkpoint["bytes_checked"], checkpoint["unchecked_bytes"]), (0, 11))
         self.assertIsNone(checkpoint["whole"])

@@ -4,10 +4,20 @@
 
 #include "format/checked.h"
 #include "format/numpy/array.h"
+#include "format/plain_facts.h"
 #include "fuzz.h"
 
 using namespace cairn;
 namespace numpy = cairn::format::numpy;
+
+namespace {
+
+bool is_same(const numpy::PlainArray& plain, const format::TensorFacts& tensor) {
+  return std::ranges::equal(plain.shape.dims(), tensor.shape) && plain.dtype == tensor.dtype &&
+         plain.data_offset_bytes == tensor.span.offset_bytes && format::is_plain(tensor);
+}
+
+}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto file = std::as_bytes(std::span(data, size));
@@ -17,7 +27,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto head = file.first(std::min<std::size_t>(file.size(), *head_bytes));
   for (const std::uint64_t file_bytes : {std::uint64_t{size}, *head_bytes, *head_bytes + 4}) {
     const auto tensor = numpy::decode_array(head, file_bytes);
+    const auto plain = numpy::scan_array(file, file_bytes);
+    fuzz::demand(!plain || tensor, "what is plain is an array");
     if (!tensor) continue;
+    fuzz::demand(!plain || is_same(*plain, *tensor), "a plain array is the same to both");
     fuzz::demand(tensor->span.offset_bytes == *head_bytes, "elements follow the header");
     fuzz::demand(tensor->span.offset_bytes + tensor->span.size_bytes == file_bytes,
                  "elements end with the file");

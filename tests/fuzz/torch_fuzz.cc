@@ -1,5 +1,7 @@
 // What a pickle of PyTorch holds: its tensors lie in storages that the pickle names.
 
+#include <algorithm>
+
 #include "format/checked.h"
 #include "format/limits.h"
 #include "format/torch/contents.h"
@@ -52,5 +54,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (whole) demand_consistent(*whole, size);
   if (some) demand_consistent(*some, size);
   fuzz::demand(!whole || some, "what is whole is read in any case");
+  auto columns =
+      torch::read_contents(**pickle, {.whole = false, .pickle_bytes = size, .plain = true});
+  fuzz::demand(columns.has_value() == some.has_value(), "columns are read if facts are");
+  if (!columns) return 0;
+  fuzz::demand(columns->plain.size() == 0 || columns->tensors.empty(), "all in one form");
+  torch::append_stored(columns->plain, columns->tensors);
+  fuzz::demand(std::ranges::equal(columns->tensors, some->tensors, {}, &torch::StoredTensor::facts,
+                                  &torch::StoredTensor::facts),
+               "columns hold what facts hold");
+  fuzz::demand(columns->left_out == some->left_out && columns->metadata == some->metadata,
+               "and the rest is the same");
   return 0;
 }

@@ -177,6 +177,30 @@ TEST_CASE("chunks of any grid are one tensor") {
   REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
   CHECK(test::value_of(*checkpoint->tensor("w"))->bytes == "aaaabbbbxxxxccccddddyyyyeeeeffffzzzz");
   CHECK(checkpoint->warnings().empty());
+  // Each archive of a file has sums.
+  const auto verified = checkpoint->verify();
+  REQUIRE_MESSAGE(verified, refusal(verified));
+  CHECK(verified->bytes_checked == 36);
+  CHECK(verified->unchecked_bytes == 0);
+  CHECK(verified->damage.empty());
+}
+
+TEST_CASE("verify finds damage in every archive of a distributed checkpoint") {
+  for (const char* const value : {"aaaa", "eeee", "zzzz"}) {
+    Sandbox box;
+    Sample sample;
+    for (auto& [name, bytes] : sample.files) {
+      const std::size_t at = bytes.find(value);
+      if (at != std::string::npos) bytes[at] = '?';
+    }
+    sample.write(box);
+    const auto checkpoint = Checkpoint::open(box.root());
+    REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+    const auto verified = checkpoint->verify();
+    REQUIRE_MESSAGE(verified, refusal(verified));
+    REQUIRE(verified->damage.size() == 1);
+    CHECK(verified->damage.front().tensor == "w");
+  }
 }
 
 TEST_CASE("a distributed checkpoint is imported where it lies") {

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <random>
@@ -13,6 +14,7 @@
 #include "cairn/salvage.h"
 #include "format/le.h"
 #include "format/numpy/array.h"
+#include "format/plain_facts.h"
 #include "tests/unit/open/npy_samples.h"
 #include "tests/unit/sandbox.h"
 
@@ -31,8 +33,47 @@ format::Decoded<TensorFacts> decode(std::string_view file) {
   using namespace format::numpy;
   const auto bytes = format::as_bytes(file);
   const auto offset = data_offset_bytes(bytes.first(std::min(bytes.size(), kPreambleBytes)));
-  if (!offset) return offset.error();
-  return decode_array(bytes.first(std::min<std::size_t>(bytes.size(), *offset)), bytes.size());
+  const auto plain = scan_array(bytes, bytes.size());
+  if (!offset) {
+    CHECK_FALSE(plain);
+    return offset.error();
+  }
+  auto tensor =
+      decode_array(bytes.first(std::min<std::size_t>(bytes.size(), *offset)), bytes.size());
+  if (plain) {
+    REQUIRE_MESSAGE(tensor, tensor.error().what);
+    CHECK(format::is_plain(*tensor));
+    CHECK(plain->dtype == tensor->dtype);
+    CHECK(std::ranges::equal(plain->shape.dims(), tensor->shape));
+    CHECK(plain->data_offset_bytes == tensor->span.offset_bytes);
+  }
+  return tensor;
+}
+
+TEST_CASE("an array as numpy writes it is scanned, another is left to the decoder") {
+  const auto is_scanned = [](const std::string& file, std::size_t cut = 0) {
+    const auto bytes = format::as_bytes(file);
+    return format::numpy::scan_array(bytes.first(bytes.size() - cut), bytes.size()).has_value();
+  };
+  for (const char* const shape : {"()", "(6,)", "(2, 3)", "(2,3)", "(6, 1, 1, 1, 1, 1, 1, 1)"}) {
+    INFO(shape);
+    const bool is_one = std::string_view(shape) == "()";
+    CHECK(is_scanned(npy_of("<f4", shape, false, std::string(is_one ? 4 : 24, 'x'))));
+  }
+  CHECK(is_scanned(npy_of("<f8", "(0, 4)", false, "")));
+  CHECK(is_scanned(npy_of("|u1", "(6,)", false, "123456"), 6));  // elements are not needed
+  CHECK_FALSE(is_scanned(npy_of("|u1", "(6,)", false, "123456"), 7));
+  CHECK_FALSE(is_scanned(npy_of("|u1", "(5,)", false, "123456")));
+  CHECK_FALSE(is_scanned(npy_of("|u1", "(6)", false, "123456")));
+  CHECK_FALSE(is_scanned(npy_of("|u1", "(-6,)", false, "123456")));
+  CHECK_FALSE(is_scanned(npy_of("|u1", "(6, 1, 1, 1, 1, 1, 1, 1, 1)", false, "123456")));
+  CHECK_FALSE(is_scanned(npy_of("|u1", "(2, 3)", true, "123456")));
+  CHECK_FALSE(is_scanned(npy_of(">i2", "(3,)", false, "123456")));
+  CHECK_FALSE(is_scanned(npy_of("|V2", "(3,)", false, "123456")));
+  CHECK_FALSE(is_scanned(npy_of("|S6", "(1,)", false, "123456")));
+  CHECK_FALSE(
+      is_scanned(npy("{'descr': '|u1', 'fortran_order': False, 'shape': (6,), 'x': 1}", "123456")));
+  CHECK_FALSE(is_scanned("\x93NUMPY\x01"));
 }
 
 TEST_CASE("numpy's types are the dtypes that they are, or opaque under their own name") {

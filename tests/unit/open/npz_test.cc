@@ -237,7 +237,21 @@ TEST_CASE("warnings of what is left out are no flood") {
   CHECK(has(checkpoint->warnings()[20], "30 more members are left out"));
 }
 
-TEST_CASE("a damaged member refuses the archive, and salvage brings out the others") {
+// "bad.npy" is none: the others are opened, and it is told at its byte.
+void check_left_out(const std::filesystem::path& path, const char* said) {
+  const auto checkpoint = Checkpoint::open(path);
+  REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+  check_several(*checkpoint);
+  REQUIRE(checkpoint->warnings().size() == 1);
+  const std::string& warning = checkpoint->warnings().front();
+  CHECK_MESSAGE(has(warning, path.string() + ": member \"bad.npy\": "), warning);
+  CHECK_MESSAGE(has(warning, "byte "), warning);
+  CHECK_MESSAGE(has(warning, said), warning);
+  CHECK(has(refusal(checkpoint->tensor("bad")), "NotFound: "));
+  CHECK(has(refusal(convert(path, Format::Cairn, {.output = path.parent_path() / "c"})), said));
+}
+
+TEST_CASE("a damaged member is refused or left out, and salvage brings out the others") {
   Sandbox box;
   const std::string array = npy_of("<f4", "(6,)", false, kSix);
   const auto with = [&](ZipMember bad) {
@@ -246,9 +260,15 @@ TEST_CASE("a damaged member refuses the archive, and salvage brings out the othe
     members.push_back(std::move(bad));
     return zip_of(members);
   };
+  const auto write_bad_alone = [&](ZipMember bad) {
+    bad.name = "bad.npy";
+    write_file(box / "alone.npz", zip_of({std::move(bad)}));
+    return box / "alone.npz";
+  };
   struct Row {
     ZipMember member;
     const char* said;
+    bool left_out = false;
   };
   std::string flipped = test::deflate_raw(array);
   flipped[flipped.size() / 2] = static_cast<char>(flipped[flipped.size() / 2] ^ 64);
@@ -266,18 +286,24 @@ TEST_CASE("a damaged member refuses the archive, and salvage brings out the othe
        "cut off"},
       {{.data = flipped, .method = 8, .crc32 = crc, .size_bytes = size}, "bad.npy"},
       {{.data = "\x07", .method = 8, .size_bytes = size / 8}, "cannot be decoded"},
-      {{.data = array.substr(0, size - 1)}, "truncated"},
-      {{.data = array.substr(0, 9)}, "ends in its header"},
-      {{.data = ""}, "not a .npy file"},
+      {{.data = array.substr(0, size - 1)}, "truncated", true},
+      {{.data = array.substr(0, 9)}, "ends in its header", true},
+      {{.data = npy("{'descr': ", kSix)}, "the form that numpy writes", true},
+      {{.data = ""}, "not a .npy file", true},
       {{.data = "", .deflated = true}, "not a .npy file"},
   };
   for (const Row& row : rows) {
     INFO(row.said);
     write_file(box / "m.npz", with(row.member));
-    const std::string refused = refusal_of_bad(box / "m.npz");
-    CHECK_MESSAGE(has(refused, "Corrupt: " + (box / "m.npz").string() + ": member \"bad.npy\": "),
-                  refused);
-    CHECK_MESSAGE(has(refused, row.said), refused);
+    if (row.left_out) {
+      check_left_out(box / "m.npz", row.said);
+      CHECK(has(refusal(Checkpoint::open(write_bad_alone(row.member))), "Corrupt: "));
+    } else {
+      const std::string refused = refusal_of_bad(box / "m.npz");
+      CHECK_MESSAGE(has(refused, "Corrupt: " + (box / "m.npz").string() + ": member \"bad.npy\": "),
+                    refused);
+      CHECK_MESSAGE(has(refused, row.said), refused);
+    }
     const auto salvaged = salvage(box / "m.npz", {.output = box / "s", .replace = true});
     REQUIRE_MESSAGE(salvaged, refusal(salvaged));
     CHECK(std::ranges::any_of(salvaged->found.warnings,
@@ -325,6 +351,23 @@ TEST_CASE("flipped and cut archives are refused, or are of the same names, or of
           " have a damaged tensor");
   CHECK(refused > 0);
   CHECK(damaged_count > 0);
+}
+
+TEST_CASE("verify tells that a member is damaged that is left out") {
+  Sandbox box;
+  std::string file =
+      zip_of({{.name = "v.npy", .data = npy_of("<f4", "(6,)", false, kSix), .deflated = true},
+              {.name = "w.npy", .data = npy_of("<f4", "(6,)", false, kSix)}});
+  file[file.find("\x93NUMPY")] ^= 1;  // of w
+  write_file(box / "m.npz", file);
+  const auto checkpoint = Checkpoint::open(box / "m.npz");
+  REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+  CHECK(checkpoint->tensor_count() == 1);
+  const auto verified = checkpoint->verify();
+  REQUIRE_MESSAGE(verified, refusal(verified));
+  REQUIRE(verified->damage.size() == 1);
+  CHECK(verified->damage.front().tensor.empty());
+  CHECK(verified->damage.front().shard == "m.npz");
 }
 
 TEST_CASE("verify compares a stored member with its CRC-32, and tells of the damage") {

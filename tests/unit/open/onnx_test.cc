@@ -447,7 +447,9 @@ TEST_CASE("external data lies in the model's directory, and is as long as its te
   }
   CHECK(has(refusal(open("../w.bin")), "Unsafe: "));
   CHECK(has(refusal(open("/etc/passwd")), "Unsafe: "));
-  CHECK(has(refusal(open("sub/w.bin")), "Unsafe: "));
+  for (const char* const outside :
+       {"sub/../w.bin", "sub//w.bin", "sub/./w.bin", "sub/", "/sub/w.bin"})
+    CHECK(has(refusal(open(outside)), "nor below it"));
   CHECK(has(refusal(open("a\nb")), "control characters"));
   CHECK(has(refusal(open("absent.bin")), "m.onnx names it"));
   CHECK(has(refusal(open("w.bin", field(13, pair("offset", "5")))), "end behind its 12 bytes"));
@@ -460,6 +462,36 @@ TEST_CASE("external data lies in the model's directory, and is as long as its te
   const auto own = open("m.onnx");
   REQUIRE_MESSAGE(own, refusal(own));
   CHECK(own->shard_count() == 1);
+}
+
+TEST_CASE("external data may lie in a folder, to which no link leads") {
+  Sandbox box;
+  std::filesystem::create_directories(box / "a/b");
+  std::filesystem::create_directory_symlink("a", box / "link");
+  std::filesystem::create_symlink("/etc/passwd", box / "a/leaves.bin");
+  write_file(box / "a/b/w.bin", float_bytes({5, 6}));
+  write_file(box / "w.bin", float_bytes({7, 8}));
+  const auto open = [&](std::string_view location) {
+    write_file(box / "m.onnx", external(location));
+    return Checkpoint::open(box / "m.onnx");
+  };
+  for (const char* const location : {"a/b/w.bin", "./a/b/w.bin"}) {
+    const auto checkpoint = open(location);
+    REQUIRE_MESSAGE(checkpoint, refusal(checkpoint));
+    CHECK(*checkpoint->tensor("w")->values<float>() == std::vector<float>{5, 6});
+    CHECK(checkpoint->tensor("w")->shard() == "a/b/w.bin");
+    const auto done =
+        convert(box / "m.onnx", Format::Cairn, {.output = box / "c", .replace = true});
+    REQUIRE_MESSAGE(done, refusal(done));
+    CHECK(has(refusal(import_index(box / "m.onnx")), "Unsupported: "));
+    CHECK(has(refusal(import_index(box / "m.onnx")), "a/b/w.bin\" lies in a folder"));
+    CHECK_FALSE(std::filesystem::exists(box / "m.onnx.cairn"));
+  }
+  CHECK(has(refusal(open("a/c/w.bin")), "m.onnx names it"));
+  CHECK(has(refusal(open("a/b")), "Unsafe: "));
+  CHECK(has(refusal(open("link/b/w.bin")), "Unsafe: "));
+  CHECK(has(refusal(open("w.bin/w.bin")), "Unsafe: "));
+  CHECK(has(refusal(open("a/leaves.bin")), "Unsafe: "));
 }
 
 TEST_CASE("a model of several files is converted, and not copied, moved or removed") {

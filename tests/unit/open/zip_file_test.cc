@@ -68,6 +68,31 @@ TEST_CASE("heads of members are found in every order, however far apart they lie
   }
 }
 
+TEST_CASE("the members of archives that stand one after another are all compared") {
+  const auto archive = [](const std::string& data) {
+    return test::zip_of({{.name = "a", .data = data}, {.name = "b", .data = data + data}});
+  };
+  const std::string whole = archive("11") + archive("2222") + archive("3");
+  const auto compared = [](const std::string& bytes) {
+    auto ranges = compare_stored_members(file_of(bytes), {});
+    REQUIRE_MESSAGE(ranges, refusal(ranges));
+    return *std::move(ranges);
+  };
+  const auto damaged_count = [](const std::vector<SummedRange>& ranges) {
+    return std::ranges::count(ranges, true, &SummedRange::damaged);
+  };
+  CHECK(compared(whole).size() == 6);
+  CHECK(damaged_count(compared(whole)) == 0);
+  std::string flipped = whole;
+  flipped[flipped.find("2222")] ^= 1;
+  CHECK(damaged_count(compared(flipped)) == 1);
+  CHECK(check_stored_members(file_of(whole), {}));
+  CHECK_FALSE(check_stored_members(file_of(flipped), {}));
+  // What stands in front of an archive and is none is nobody's.
+  CHECK(compared("PK\x03\x04 in front" + archive("3")).size() == 2);
+  CHECK(compared(archive("11") + " between " + archive("3")).size() == 2);
+}
+
 TEST_CASE("a file that became shorter is damage, not a wait") {
   const std::string bytes = test::zip_of({{.name = "a", .data = "1"}, {.name = "b", .data = "2"}});
   const os::File file = file_of(bytes);
