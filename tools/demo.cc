@@ -3,7 +3,6 @@
 // a model of GPT-2's size shows the times.
 
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <cerrno>
 #include <cstring>
@@ -18,6 +17,7 @@
 #include "output.h"
 #include "verb.h"
 #include "walk_files.h"
+#include "workplace.h"
 
 namespace cairn::tools {
 namespace {
@@ -35,27 +35,6 @@ constexpr const char* kFooter =
     "Takes at most half a minute, and 0.5 GB in DIR. The files are removed at the end.\n\n"
     "Example:\n"
     "  cairn demo --dir /var/tmp --keep";
-
-// A fresh directory, removed at the end unless it is to be kept.
-class Workplace {
- public:
-  Workplace(const fs::path& parent, bool keep) : keep_(keep) {
-    std::string name = (parent / "cairn-demo-XXXXXX").native();
-    if (::mkdtemp(name.data()) != nullptr) path_ = name;
-  }
-  ~Workplace() {
-    std::error_code ignored;
-    if (!path_.empty() && !keep_) fs::remove_all(path_, ignored);
-  }
-  Workplace(const Workplace&) = delete;
-  Workplace& operator=(const Workplace&) = delete;
-
-  const fs::path& path() const { return path_; }  // empty: it could not be made; errno says why
-
- private:
-  fs::path path_;
-  bool keep_;
-};
 
 void say(std::string_view text) { print(fmt::format("\n{}\n", text)); }
 
@@ -186,7 +165,7 @@ int demo(Arguments arguments) {
 
   std::error_code ignored;
   fs::create_directories(dir, ignored);
-  const Workplace exec(dir, keep);
+  const Workplace exec(dir, "cairn-demo", keep);
   if (exec.path().empty()) {
     complain(fmt::format("{}: cannot make a directory there: {}", dir, std::strerror(errno)));
     return kFailed;

@@ -58,7 +58,7 @@ constexpr Verb kVerbs[] = {
     {"prune", prune, "DIR", "remove the checkpoints that no rule keeps"},
     {"pin", pin, "PREFIX", "keep a checkpoint for ever"},
     {"demo", demo, "", "show the main task with a directory that TensorFlow wrote"},
-    {"bench", bench, "PATH", "measure what a server needs: open, touch, verify, copy, restore"},
+    {"bench", bench, "PATH", "measure how fast a model is on this machine, beside plain reads"},
     {"completion", completion, "SHELL",
      "print a script that completes words for bash, fish or zsh"},
 };

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <set>
 
 namespace cairn::tools {
 namespace {
@@ -35,16 +36,12 @@ Result<void> drop_file(const std::filesystem::path& file) {
   return {};
 }
 
-Result<void> run_untimed(const Trial& trial) {
-  auto done = trial.prepare();
-  if (done) done = trial.run();
-  trial.clear();
-  return done;
-}
-
 Result<double> run_timed(const Trial& trial) {
   const auto prepared = trial.prepare();
-  if (!prepared) return prepared.error();
+  if (!prepared) {
+    trial.clear();
+    return prepared.error();
+  }
   const auto start = std::chrono::steady_clock::now();
   const auto done = trial.run();
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
@@ -56,17 +53,22 @@ Result<double> run_timed(const Trial& trial) {
 }  // namespace
 
 Result<Spread> Stopwatch::time(PageCache cache, const Trial& trial) {
+  return collect(cache, repeat_, [&trial] { return run_timed(trial); });
+}
+
+Result<Spread> Stopwatch::collect(PageCache cache, unsigned count,
+                                  const std::function<Result<double>()>& run) {
   if (cache == PageCache::Warm) {
-    const auto warmed = run_untimed(trial);
+    const auto warmed = run();
     if (!warmed) return warmed.error();
   }
   std::vector<double> samples;
-  for (unsigned i = 0; i < repeat_; ++i) {
+  for (unsigned i = 0; i < count; ++i) {
     if (cache == PageCache::Cold) {
       const auto dropped = drop_page_cache();
       if (!dropped) return dropped.error();
     }
-    const auto sample = run_timed(trial);
+    const auto sample = run();
     if (!sample) return sample.error();
     samples.push_back(*sample);
   }
@@ -83,11 +85,9 @@ Result<void> Stopwatch::drop_page_cache() {
     // Closed again before dropping: pages of a mapping stay.
     const auto checkpoint = Checkpoint::open(checkpoint_, options);
     if (!checkpoint) return checkpoint.error();
-    for (std::size_t i = 0; i < checkpoint->shard_count(); ++i) {
-      const Checkpoint::Shard shard = checkpoint->shard_at(i);
-      files.push_back(checkpoint->prefix().parent_path() / shard.name);
-      total += shard.size_bytes;
-    }
+    files = shard_files(*checkpoint);
+    for (std::size_t i = 0; i < checkpoint->shard_count(); ++i)
+      total += checkpoint->shard_at(i).size_bytes;
   }
   for (const auto& file : files) {
     const auto dropped = drop_file(file);
@@ -158,6 +158,16 @@ Result<void> Copier::copy(const Checkpoint& checkpoint, const ExecOptions& exec)
     used += *size;
   }
   return checkpoint.read(group, exec);
+}
+
+std::vector<std::filesystem::path> shard_files(const Checkpoint& checkpoint) {
+  std::set<std::filesystem::path> files;
+  for (std::size_t i = 0; i < checkpoint.shard_count(); ++i) {
+    const auto file = checkpoint.prefix().parent_path() / checkpoint.shard_at(i).name;
+    std::error_code ignored;
+    if (std::filesystem::exists(file, ignored)) files.insert(file);
+  }
+  return {files.begin(), files.end()};
 }
 
 std::uint64_t tensor_bytes(const Checkpoint& checkpoint) {

@@ -30,6 +30,7 @@ struct Trial {
 enum class PageCache : std::uint8_t {
   Warm,  // the trial ran once before, untimed
   Cold,  // the shards are synced and dropped from the page cache before each run
+  AsIs,  // nothing is done about it
 };
 
 // Times trials on one checkpoint.
@@ -40,6 +41,10 @@ class Stopwatch {
 
   // Seconds. Errors: those of the trial.
   Result<Spread> time(PageCache cache, const Trial& trial);
+
+  // The same of runs that say themselves how many seconds they took.
+  Result<Spread> collect(PageCache cache, unsigned count,
+                         const std::function<Result<double>()>& run);
 
   // The largest share of the shards that stayed in the page cache when they were dropped; nothing:
   // the system does not say.
@@ -71,6 +76,9 @@ class Copier {
  private:
   std::vector<std::byte> memory_;
 };
+
+// The files of the shards, each once. Shards that are decoded into memory have none.
+std::vector<std::filesystem::path> shard_files(const Checkpoint& checkpoint);
 
 // The bytes of all tensors.
 std::uint64_t tensor_bytes(const Checkpoint& checkpoint);

@@ -79,31 +79,6 @@ class Usage(CommandTest):
         return CAIRN
 
 
-class Bench(CommandTest):
-    def test_bench_has_exactly_the_fields_of_the_contract(self):
-        self.golden("tensorflow/sharded")
-        report = self.cairn("bench", "sharded/shard-42", "--repeat", "2", "--json", exit=YES).json
-        self.assertEqual(
-            list(report),
-            ["path", "bytes", "unchecked_bytes", "tensors", "repeat", "open_us", "touch_ms", "verify_ms", "copy_ms",
-             "restore_ms", "method", "stayed_resident"],
-        )
-        self.assertEqual((report["bytes"], report["tensors"], report["repeat"]), (336, 7, 2))
-        spreads = [report["open_us"]]
-        for step in ("touch_ms", "verify_ms", "copy_ms", "restore_ms"):
-            self.assertEqual(list(report[step]), ["warm", "cold"])
-            spreads += report[step].values()
-        for spread in spreads:
-            self.assertEqual(list(spread), ["min", "median", "max"])
-            self.assertLessEqual(spread["min"], spread["median"])
-            self.assertLessEqual(spread["median"], spread["max"])
-
-    def test_bench_says_how_the_page_cache_was_filled(self):
-        self.golden("tensorflow/sharded")
-        text = self.cairn("bench", "sharded/shard-42", "--repeat", "1", exit=YES).text
-        self.assertIn("posix_fadvise", text)
-
-
 class Demo(CommandTest):
     def test_demo_shows_its_times_and_cleans_up(self):
         text = self.cairn("demo", "--dir", self.dir / "work", exit=YES).text
