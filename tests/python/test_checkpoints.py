@@ -141,6 +141,8 @@ class Progress(Case):
 
     def test_ctrl_c_ends_a_wait(self):
         watcher = cairn_store.Watcher(self.folder)
+        # A shell has the jobs in its background ignore it.
+        self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         start = time.monotonic()
         with self.assertRaises(KeyboardInterrupt):
