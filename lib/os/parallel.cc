@@ -239,12 +239,12 @@ ExecOptions part_of(const ExecOptions& exec, const Progress& whole) {
 Result<void> run_threads(const ExecOptions& exec, const ThreadGroupOptions& options,
                          const std::function<Result<void>(WorkQueue&)>& body) {
   ThreadGroup group(exec, options);
-  if (options.threads <= 1) {
+  if (!exec.executor && options.idle_max > std::chrono::milliseconds(0)) {
+    run_in_idle_time(options, group, body);
+  } else if (options.threads <= 1) {
     group.run(body, true);
   } else if (exec.executor) {
     run_by_executor(exec, options.threads, group, body);
-  } else if (!exec.executor && options.idle_max > std::chrono::milliseconds(0)) {
-    run_in_idle_time(options, group, body);
   } else {
     run_by_threads(options.threads, group, body);
   }
