@@ -31,13 +31,6 @@ class ShortShape {
   std::size_t rank_ = 0;
 };
 
-// Whether PlainTensors can hold all that the facts say.
-inline bool is_plain(const TensorFacts& tensor) noexcept {
-  return tensor.dtype != DType::Opaque && tensor.opaque_dtype.empty() && !tensor.other_byte_order &&
-         tensor.encoding == encoding_of(tensor.dtype) && tensor.strides.empty() &&
-         tensor.chunk_crc32cs.empty() && !tensor.content_hash && tensor.slices.empty();
-}
-
 // Plain tensors as facts.
 inline void append_facts(const PlainTensors& from, std::vector<TensorFacts>& to) {
   to.reserve(to.size() + from.size());
@@ -47,7 +40,7 @@ inline void append_facts(const PlainTensors& from, std::vector<TensorFacts>& to)
     TensorFacts& tensor = to.emplace_back();
     tensor.name = from.name(i);
     tensor.dtype = static_cast<DType>(record.dtype);
-    tensor.encoding = encoding_of(tensor.dtype);
+    tensor.encoding = static_cast<Encoding>(record.encoding);
     tensor.shape.assign(shape.begin(), shape.end());
     tensor.span = {record.shard, record.offset_bytes, record.size_bytes, std::nullopt};
     if (record.flags != 0) tensor.span.crc32c = record.crc32c;

@@ -83,9 +83,11 @@ inline void sort_by_name(std::vector<TensorFacts>& tensors) {
           }));
 }
 
-inline PlainTensors in_order(const PlainTensors& all, const std::vector<std::size_t>& order) {
+// Those at these positions, in their order.
+template <class Positions>
+PlainTensors in_order(const PlainTensors& all, const Positions& order) {
   PlainTensors sorted(all.used());
-  for (const std::size_t i : order) sorted.add(all, i);
+  for (const auto i : order) sorted.add(all, i);
   return sorted;
 }
 

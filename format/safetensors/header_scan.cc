@@ -15,6 +15,7 @@
 #include "format/le.h"
 #include "format/limits.h"
 #include "format/safetensors/header.h"
+#include "format/sorted.h"
 
 namespace cairn::format::safetensors {
 
@@ -270,12 +271,6 @@ Positions merged(const PlainTensors& all, Positions ends) {
     ends = std::move(left);
   }
   return order;
-}
-
-PlainTensors in_order(const PlainTensors& all, const Positions& order) {
-  PlainTensors sorted(all.used());
-  for (const std::uint32_t i : order) sorted.add(all, i);
-  return sorted;
 }
 
 // Sorts by name. False: two tensors have the same name.

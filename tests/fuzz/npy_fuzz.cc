@@ -4,8 +4,8 @@
 
 #include "format/checked.h"
 #include "format/numpy/array.h"
-#include "format/plain_facts.h"
 #include "fuzz.h"
+#include "tests/plain_facts.h"
 
 using namespace cairn;
 namespace numpy = cairn::format::numpy;
@@ -14,7 +14,7 @@ namespace {
 
 bool is_same(const numpy::PlainArray& plain, const format::TensorFacts& tensor) {
   return std::ranges::equal(plain.shape.dims(), tensor.shape) && plain.dtype == tensor.dtype &&
-         plain.data_offset_bytes == tensor.span.offset_bytes && format::is_plain(tensor);
+         plain.data_offset_bytes == tensor.span.offset_bytes && tests::is_plain(tensor);
 }
 
 }  // namespace

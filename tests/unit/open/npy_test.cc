@@ -15,6 +15,7 @@
 #include "format/le.h"
 #include "format/numpy/array.h"
 #include "format/plain_facts.h"
+#include "tests/plain_facts.h"
 #include "tests/unit/open/npy_samples.h"
 #include "tests/unit/sandbox.h"
 
@@ -42,7 +43,7 @@ format::Decoded<TensorFacts> decode(std::string_view file) {
       decode_array(bytes.first(std::min<std::size_t>(bytes.size(), *offset)), bytes.size());
   if (plain) {
     REQUIRE_MESSAGE(tensor, tensor.error().what);
-    CHECK(format::is_plain(*tensor));
+    CHECK(tests::is_plain(*tensor));
     CHECK(plain->dtype == tensor->dtype);
     CHECK(std::ranges::equal(plain->shape.dims(), tensor->shape));
     CHECK(plain->data_offset_bytes == tensor->span.offset_bytes);
