@@ -174,6 +174,11 @@ class OpenCheckpoint {
   std::optional<std::size_t> position_of(std::string_view name) const noexcept {
     return names_.find(name);
   }
+  // The same, for names that mostly come in the order of the index: `likely` is looked at first.
+  std::optional<std::size_t> position_of(std::string_view name, std::size_t likely) const noexcept {
+    const bool found = likely < index().tensor_count() && index().tensor_name(likely) == name;
+    return found ? likely : position_of(name);
+  }
   // The same. Errors: NotFound; the message lists similar names.
   Result<std::size_t> find(std::string_view name) const;
 

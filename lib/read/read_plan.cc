@@ -108,15 +108,11 @@ class ReadPlan {
     std::uint32_t width;
   };
 
-  // The position of the tensor. Often the names come in the order of the index: then there is no
-  // look-up.
   Result<std::size_t> find(std::string_view name) {
-    const format::IndexView& index = checkpoint_.index();
-    if (next_ == index.tensor_count() || index.tensor_name(next_) != name) {
-      CAIRN_TRY(position, checkpoint_.find(name));
-      next_ = position;
-    }
-    return next_++;
+    const auto position = checkpoint_.position_of(name, next_);
+    if (!position) return checkpoint_.find(name);
+    next_ = *position + 1;
+    return *position;
   }
 
   // Adds a request for all of a tensor whose stored bytes need only be copied. Nearly every request

@@ -24,9 +24,9 @@ class RunCopier {
 
   // `from_bytes`: in the piece.
   Result<void> copy(std::uint64_t from_bytes, std::span<std::byte> out) {
-    const bool near = from_bytes - previous_end_ <= kGapBytesMax && previous_end_ != 0;
+    const bool near = from_bytes - previous_end_ <= kReadGapBytesMax && previous_end_ != 0;
     previous_end_ = from_bytes + out.size();
-    const bool direct = checkpoint_.access() == Access::Copy || out.size() >= kGapBytesMax;
+    const bool direct = checkpoint_.access() == Access::Copy || out.size() >= kReadGapBytesMax;
     const bool in_block = previous_end_ <= block_begin_ + block_.size();
     if (direct || (!near && !in_block))
       return checkpoint_.shards().copy_out(piece_.shard, piece_.offset_bytes + from_bytes, out);
@@ -41,8 +41,6 @@ class RunCopier {
   }
 
  private:
-  static constexpr std::uint64_t kGapBytesMax = 4096;  // what costs less to read than to jump over
-
   const OpenCheckpoint& checkpoint_;
   const format::Span piece_;
   std::vector<std::byte> block_;

@@ -32,7 +32,6 @@ constexpr std::uint64_t kWindowBytes = 4u << 20;     // a multiple of a huge pag
 constexpr std::uint64_t kWindowsMax = 1u << 16;      // larger windows where there were more
 constexpr std::uint64_t kPlaceBytesMin = 16u << 10;  // less is read together with its neighbours
 constexpr std::uint64_t kStringBytesMax = 1u << 20;  // of a string tensor that is read as a whole
-constexpr std::uint64_t kGapBytesMax = 4096;         // what costs less to read than to jump over
 
 // The part of `block`, which starts at `begin` in the shard, that an item covers.
 template <class Item>
@@ -230,7 +229,7 @@ void ScanPlan::plan_tasks() {
     const std::uint64_t end = take_unit ? units_[unit].end() : copies_[copy].end();
     Task* const last = tasks_.empty() ? nullptr : &tasks_.back();
     if (last != nullptr && last->shard == shard && begin < window_end(last->begin) &&
-        begin <= last->end + kGapBytesMax) {
+        begin <= last->end + kReadGapBytesMax) {
       last->end = std::max(last->end, end);
     } else {
       tasks_.push_back({shard, begin, end, unit, copy});

@@ -25,6 +25,9 @@ namespace cairn::internal {
 // second-level cache.
 inline constexpr std::uint64_t kCachedBlockBytes = 256u << 10;
 
+// A gap of at most so many bytes costs less to read than to jump over.
+inline constexpr std::uint64_t kReadGapBytesMax = 4096;
+
 class Shards {
  public:
   // One file for each shard, at least as large as the index records. The files must outlive this

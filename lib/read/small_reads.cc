@@ -19,7 +19,6 @@ namespace cairn::internal {
 namespace {
 
 constexpr std::uint64_t kSmallBytesMax = 64u << 10;  // larger ones are divided among the cores
-constexpr std::uint64_t kGapBytesMax = 4096;         // what costs less to read than to jump over
 
 class SmallReads {
  public:
@@ -29,9 +28,9 @@ class SmallReads {
   // false: another kind of request is among them.
   bool plan() {
     positions_.reserve(reads_.size());
-    std::size_t next = 0;  // often the names come in the order of the index too
+    std::size_t next = 0;
     for (const Read& read : reads_) {
-      const auto position = position_of(read.name, next);
+      const auto position = checkpoint_.position_of(read.name, next);
       if (!position || !add(*position, read)) return false;
       next = *position + 1;
     }
@@ -42,6 +41,8 @@ class SmallReads {
     const std::size_t threads =
         blocks_.size() < 2 ? 1 : std::min<std::size_t>(os::thread_count(exec), blocks_.size());
     const std::size_t first = blocks_.size() * partition.index / partition.count;
+    std::uint64_t total_bytes = 0;  // with the gaps
+    for (const Block& block : blocks_) total_bytes += block.end - block.begin;
     const auto work = [&](os::WorkQueue& queue) -> Result<void> {
       std::unique_ptr<std::byte[]> buffer;
       while (const auto number = queue.next()) {
@@ -51,8 +52,8 @@ class SmallReads {
       }
       return {};
     };
-    CAIRN_CHECK(os::run_threads(
-        exec, {blocks_.size(), total_bytes_, static_cast<unsigned>(threads)}, work));
+    CAIRN_CHECK(
+        os::run_threads(exec, {blocks_.size(), total_bytes, static_cast<unsigned>(threads)}, work));
     return outcome();
   }
 
@@ -66,12 +67,6 @@ class SmallReads {
     std::size_t reads_end;
   };
 
-  std::optional<std::size_t> position_of(std::string_view name, std::size_t likely) const {
-    const format::IndexView& index = checkpoint_.index();
-    if (likely < index.tensor_count() && index.tensor_name(likely) == name) return likely;
-    return checkpoint_.position_of(name);
-  }
-
   bool add(std::size_t position, const Read& read) {
     const auto span = checkpoint_.index().plain_span(position);
     if (!span || span->size_bytes > kSmallBytesMax || read.out.size() != span->size_bytes ||
@@ -81,7 +76,6 @@ class SmallReads {
     positions_.push_back(static_cast<std::uint32_t>(position));
     if (span->size_bytes != 0 && !place(*span)) return false;
     if (!blocks_.empty()) blocks_.back().reads_end = positions_.size();
-    total_bytes_ += span->size_bytes;
     return true;
   }
 
@@ -93,7 +87,7 @@ class SmallReads {
       const bool behind =
           span.shard == last.shard ? span.offset_bytes >= last.end : span.shard > last.shard;
       if (!behind) return false;
-      if (span.shard == last.shard && span.offset_bytes - last.end <= kGapBytesMax &&
+      if (span.shard == last.shard && span.offset_bytes - last.end <= kReadGapBytesMax &&
           end - last.begin <= kCachedBlockBytes) {
         last.end = end;
         return true;
@@ -141,7 +135,6 @@ class SmallReads {
   const std::span<const Read> reads_;
   std::vector<std::uint32_t> positions_;  // parallel to reads_
   std::vector<Block> blocks_;
-  std::uint64_t total_bytes_ = 0;
   std::atomic<std::size_t> first_damaged_ = kNone;
 };
 

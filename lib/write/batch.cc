@@ -11,9 +11,8 @@
 //     handing pages to the disk costs a third of copying them. The sync at the end then waits for
 //     little. docs/decisions/0006 has the numbers, and what O_DIRECT would give.
 //   - A tensor is summed by one thread, since its hash is one stream. The sums run a little ahead
-//   of
-//     the writer and no further: what they have read is in the processors' cache when it is copied,
-//     and memory is read once instead of twice.
+//     of the writer and no further: what they have read is in the processors' cache when it is
+//     copied, and memory is read once instead of twice.
 //
 // Whoever is free takes what is most urgent: the pen, if nobody holds it; then the writeback; then
 // the sums of the next tensors; and then it waits until a block has been written, which is when the

@@ -2,11 +2,11 @@
 
 #include <doctest/doctest.h>
 
-#include <fstream>
 #include <random>
 
 #include "cairn/checkpoint.h"
 #include "tests/unit/golden.h"
+#include "tests/unit/io_counts.h"
 #include "tests/unit/scratch.h"
 
 namespace cairn {
@@ -15,6 +15,8 @@ namespace {
 using test::Content;
 using test::flip_bit;
 using test::golden;
+using test::io_counts;
+using test::IoCounts;
 using test::open_checkpoint;
 using test::raw;
 using test::refusal;
@@ -24,23 +26,6 @@ using test::write_checkpoint;
 
 constexpr Access kAccesses[]{Access::Shared, Access::Private, Access::Copy};
 constexpr const char* kShard = "p.data-00000-of-00001";
-
-struct IoCounts {
-  std::uint64_t bytes = 0;
-  std::uint64_t calls = 0;
-};
-
-// What this process has read so far; nothing but 0 where the kernel does not count.
-IoCounts io_counts() {
-  std::ifstream io("/proc/self/io");
-  IoCounts counts;
-  std::uint64_t number = 0;
-  for (std::string key; io >> key >> number;) {
-    if (key == "rchar:") counts.bytes = number;
-    if (key == "syscr:") counts.calls = number;
-  }
-  return counts;
-}
 
 template <class Do>
 IoCounts counted(Do body) {

@@ -3,10 +3,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <fstream>
 #include <random>
 
 #include "cairn/checkpoint.h"
+#include "tests/unit/io_counts.h"
 #include "tests/unit/scratch.h"
 
 namespace cairn {
@@ -14,6 +14,7 @@ namespace {
 
 using test::Content;
 using test::flip_bit;
+using test::io_counts;
 using test::open_checkpoint;
 using test::raw;
 using test::refusal;
@@ -46,15 +47,6 @@ struct Requests {
   std::vector<std::vector<std::byte>> out;
   std::vector<Read> reads;
 };
-
-// System calls that read; 0 where the kernel does not count them.
-std::uint64_t read_calls() {
-  std::ifstream io("/proc/self/io");
-  std::uint64_t number = 0;
-  for (std::string key; io >> key >> number;)
-    if (key == "syscr:") return number;
-  return 0;
-}
 
 TEST_CASE("any choice of small tensors gives their bytes, in and out of order, once and twice") {
   const std::uint64_t seed = std::random_device()();
@@ -99,13 +91,30 @@ TEST_CASE("one small tensor is one read of the file, and asks the system nothing
   write_checkpoint(scratch / "p", contents);
   const auto checkpoint = open_checkpoint(scratch / "p");
   Requests requests(contents, {1});
-  const std::uint64_t begin = read_calls();
-  const std::uint64_t of_counting = read_calls() - begin;
-  const std::uint64_t before = read_calls();
+  const std::uint64_t begin = io_counts().calls;
+  const std::uint64_t of_counting = io_counts().calls - begin;
+  const std::uint64_t before = io_counts().calls;
   REQUIRE_OK(checkpoint.read(requests.reads));
-  const std::uint64_t calls = read_calls() - before;
+  const std::uint64_t calls = io_counts().calls - before;
   CHECK(requests.out[0] == contents[1].bytes);
   if (calls != 0) CHECK(calls == of_counting + 1);
+}
+
+TEST_CASE("the progress counts what is read, with the gaps, and never more than its total") {
+  const Scratch scratch;
+  const auto contents = contents_of(std::vector<std::int64_t>{100, 100, 100});
+  write_checkpoint(scratch / "p", contents);
+  const auto checkpoint = open_checkpoint(scratch / "p");
+  const std::uint64_t begin = tensor_of(checkpoint, "t00000").offset_bytes();
+  const std::uint64_t end = tensor_of(checkpoint, "t00002").offset_bytes() + 100;
+  REQUIRE(end - begin >= 300);
+  Requests requests(contents, {0, 2});
+  Progress last;
+  ExecOptions exec;
+  exec.progress = [&](const Progress& progress) { last = progress; };
+  REQUIRE_OK(checkpoint.read(requests.reads, exec));
+  CHECK(last.total_bytes == end - begin);
+  CHECK(last.done_bytes == end - begin);
 }
 
 TEST_CASE("of several damaged tensors the first is named, and the sound ones can be had") {

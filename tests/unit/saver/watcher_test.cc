@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "lib/os/watch.h"
+#include "tests/unit/io_counts.h"
 #include "tests/unit/sandbox.h"
 
 namespace cairn {
@@ -478,15 +479,7 @@ TEST_CASE("without inotify the Watcher polls") {
 }
 
 // How many times this thread has read from a file.
-std::uint64_t read_count() {
-  std::ifstream io("/proc/thread-self/io");
-  for (std::string key; io >> key;) {
-    std::uint64_t count = 0;
-    io >> count;
-    if (key == "syscr:") return count;
-  }
-  return 0;
-}
+std::uint64_t read_count() { return test::io_counts("/proc/thread-self/io").calls; }
 
 TEST_CASE("an idle Watcher looks once in a poll, and not at all where inotify tells everything") {
   if (read_count() == 0) {
