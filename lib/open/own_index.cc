@@ -8,6 +8,7 @@
 #include "format/limits.h"
 #include "lib/open/assemble.h"
 #include "lib/open/identify.h"
+#include "lib/os/mapping.h"
 #include "lib/os/parallel.h"
 #include "lib/read/names.h"
 #include "lib/try.h"
@@ -35,6 +36,8 @@ Result<os::Bytes> read_index(const os::File& file, const os::FileInfo& info, uns
   if (!is_shared(info.size_bytes, threads_max) || info.size_bytes > format::limits::kIndexBytesMax)
     return os::read_whole(file, info, format::limits::kIndexBytesMax);
   os::Bytes bytes(info.size_bytes);
+  // Where a new process has no memory yet, small pages take longer than the reading.
+  os::want_huge_pages(bytes);
   const std::size_t middle = bytes.size() / 2;
   CAIRN_CHECK(in_halves(threads_max, [&](bool first) {
     const std::span all(bytes);

@@ -5,6 +5,7 @@
 
 #include "lib/os/mapping.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -188,7 +189,11 @@ Result<void> copy_mapped(std::span<const std::byte> from, std::span<std::byte> o
 }
 
 void want_huge_pages(std::span<const std::byte> range) noexcept {
-  if (!range.empty()) ::madvise(const_cast<std::byte*>(range.data()), range.size(), MADV_HUGEPAGE);
+  const auto address = reinterpret_cast<std::uintptr_t>(range.data());
+  const std::size_t skipped = (page_bytes() - address % page_bytes()) % page_bytes();
+  if (range.size() <= skipped) return;
+  const std::span<const std::byte> pages = range.subspan(skipped);
+  ::madvise(const_cast<std::byte*>(pages.data()), pages.size(), MADV_HUGEPAGE);
 }
 
 Result<std::optional<std::uint64_t>> resident_bytes(const File& file, std::uint64_t size_bytes) {
@@ -213,6 +218,19 @@ Result<std::optional<std::uint64_t>> resident_bytes(const File& file, std::uint6
   std::uint64_t count = 0;
   for (const unsigned char page : there) count += page & 1u;
   return std::optional(std::min(count * page_bytes(), size_bytes));
+}
+
+bool is_cold(const File& file, std::uint64_t offset_bytes, std::uint64_t size_bytes) noexcept {
+  CachestatRange range{offset_bytes, size_bytes};
+  Cachestat pages{};
+  return ::syscall(kCachestatCall, file.fd(), &range, &pages, 0) == 0 &&
+         pages.cached_pages * page_bytes() < size_bytes / 2;
+}
+
+void drop_from_cache(const File& file, std::uint64_t offset_bytes,
+                     std::uint64_t size_bytes) noexcept {
+  ::posix_fadvise(file.fd(), static_cast<off_t>(offset_bytes), static_cast<off_t>(size_bytes),
+                  POSIX_FADV_DONTNEED);
 }
 
 }  // namespace cairn::os

@@ -64,12 +64,20 @@ Result<void> populate(std::span<const std::byte> range);
 // with SIGBUS; but where a sandbox refuses the call that says so, it is touched.
 Result<void> copy_mapped(std::span<const std::byte> from, std::span<std::byte> out);
 
-// Asks for huge pages behind a mapping of a file that is not in the page cache yet: what comes is
-// then read and mapped 2 MiB at a time. A wish: nothing happens where the kernel has none.
+// Asks for huge pages behind memory that is not touched yet, or behind a mapping of a file that is
+// not in the page cache yet: what comes is then zeroed, or read, and mapped 2 MiB at a time. A
+// wish: nothing happens where the kernel has none.
 void want_huge_pages(std::span<const std::byte> range) noexcept;
 
 // How many of the first `size_bytes` lie in the page cache. Nothing: the kernel does not say, as
 // often to who neither owns the file nor may write it.
 Result<std::optional<std::uint64_t>> resident_bytes(const File& file, std::uint64_t size_bytes);
+
+// Whether less than half of these bytes lie in the page cache. False: the kernel does not say.
+bool is_cold(const File& file, std::uint64_t offset_bytes, std::uint64_t size_bytes) noexcept;
+
+// Takes these bytes out of the page cache, where nobody has them mapped. A wish.
+void drop_from_cache(const File& file, std::uint64_t offset_bytes,
+                     std::uint64_t size_bytes) noexcept;
 
 }  // namespace cairn::os

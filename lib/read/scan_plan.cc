@@ -22,6 +22,8 @@
 
 #include "format/digest.h"
 #include "lib/os/direct.h"
+#include "lib/os/machine.h"
+#include "lib/os/mapping.h"
 #include "lib/read/heads.h"
 #include "lib/try.h"
 
@@ -32,6 +34,15 @@ constexpr std::uint64_t kWindowBytes = 4u << 20;     // a multiple of a huge pag
 constexpr std::uint64_t kWindowsMax = 1u << 16;      // larger windows where there were more
 constexpr std::uint64_t kPlaceBytesMin = 16u << 10;  // less is read together with its neighbours
 constexpr std::uint64_t kStringBytesMax = 1u << 20;  // of a string tensor that is read as a whole
+
+// Whether reading so much would push the pages of other programs out of the page cache: the rule of
+// IoMethod::Direct. To ask for the available memory takes longer than a small read.
+bool is_too_much_for_cache(std::uint64_t size_bytes) {
+  constexpr std::uint64_t kSmallBytes = std::uint64_t{256} << 20;
+  if (size_bytes < kSmallBytes) return false;
+  const auto available_bytes = os::available_memory_bytes();
+  return available_bytes && size_bytes > *available_bytes / 2;
+}
 
 // The part of `block`, which starts at `begin` in the shard, that an item covers.
 template <class Item>
@@ -329,6 +340,16 @@ Result<void> ScanPlan::run(ByteSource source, const ExecOptions& exec,
 Result<void> ScanPlan::read_all(ByteSource source, const ExecOptions& exec,
                                 const ReaderPartition& partition) {
   if (source == ByteSource::PastCache) return read_past_cache(exec);
+  // Of a window that was not in the page cache before, nothing stays there. Before all of them are
+  // read: reading one brings the next ones too.
+  std::vector<bool> was_cold(tasks_.size());
+  if (source == ByteSource::File && is_too_much_for_cache(raw_bytes_)) {
+    for (std::size_t i = 0; i < tasks_.size(); ++i) {
+      const Task& task = tasks_[i];
+      was_cold[i] =
+          os::is_cold(checkpoint_.shards().file(task.shard), task.begin, task.size_bytes());
+    }
+  }
   const std::size_t first = tasks_.size() * partition.index / partition.count;
   const std::size_t threads =
       tasks_.size() < 2 ? 1 : std::min<std::size_t>(os::thread_count(exec), tasks_.size());
@@ -336,9 +357,13 @@ Result<void> ScanPlan::read_all(ByteSource source, const ExecOptions& exec,
                          [&](os::WorkQueue& queue) -> Result<void> {
                            Worker walk(*this, source, exec);
                            while (const auto number = queue.next()) {
-                             const Task& task = tasks_[(*number + first) % tasks_.size()];
+                             const std::size_t at = (*number + first) % tasks_.size();
+                             const Task& task = tasks_[at];
                              CAIRN_CHECK(walk.go(task));
-                             queue.did(task.end - task.begin);
+                             if (was_cold[at])
+                               os::drop_from_cache(checkpoint_.shards().file(task.shard),
+                                                   task.begin, task.size_bytes());
+                             queue.did(task.size_bytes());
                            }
                            return {};
                          });

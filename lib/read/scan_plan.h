@@ -95,6 +95,7 @@ class ScanPlan {
     std::uint64_t end;
     std::size_t units_begin;
     std::size_t copies_begin;
+    std::uint64_t size_bytes() const noexcept { return end - begin; }
   };
   struct SumRequest {
     Piece piece;

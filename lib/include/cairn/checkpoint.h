@@ -192,7 +192,8 @@ class CAIRN_API Checkpoint {
   // that open() does not: padding is zero, spans of Cairn's own shards do not overlap, and the
   // P.index of a checkpoint with P.cairn is as it was written. Damage is in the result and is no
   // Error. Errors: Corrupt (spans overlap, or P.index is damaged), Io, OutOfMemory, Cancelled.
-  // Cost: reads every byte once, on all cores that `exec` allows.
+  // Cost: reads every byte once, on all cores that `exec` allows. If the bytes are more than half
+  // of the available memory, those that were not in the page cache do not stay there.
   Result<Verification> verify(const ExecOptions& exec = {}) const noexcept;
 
   // Reads the pages of these tensors into memory; if `names` is empty, those of all tensors.
