@@ -19,9 +19,10 @@ void PlainTensors::grow(const Sizes& least) {
   PlainTensors larger({enough(room_.tensors, least.tensors),
                        enough(room_.names_bytes, least.names_bytes),
                        enough(room_.dims, least.dims)});
-  std::ranges::copy(records(), larger.records_);
-  std::ranges::copy(names(), larger.names_);
-  std::ranges::copy(dims(), larger.dims_);
+  const auto copy = [](const auto& from, auto* to) { std::copy(from.begin(), from.end(), to); };
+  copy(records(), larger.records_);
+  copy(names(), larger.names_);
+  copy(dims(), larger.dims_);
   larger.used_ = used_;
   *this = std::move(larger);
 }

@@ -91,8 +91,9 @@ class PlainTensors {
         sizes.dims > room_.dims) {
       grow(sizes);
     }
-    std::ranges::copy(name, names_ + used_.names_bytes);
-    std::ranges::copy(shape, dims_ + used_.dims);
+    // Not std::ranges::copy, which gcc 12 makes a loop over single elements at -O2.
+    std::copy(name.begin(), name.end(), names_ + used_.names_bytes);
+    std::copy(shape.begin(), shape.end(), dims_ + used_.dims);
     record.name_end = static_cast<std::uint32_t>(sizes.names_bytes);
     record.dims_end = static_cast<std::uint32_t>(sizes.dims);
     records_[used_.tensors] = record;

@@ -106,6 +106,7 @@ class IndexView {
   std::string_view tensor_name(std::size_t position) const noexcept;
   DType tensor_dtype(std::size_t position) const noexcept;
   std::span<const std::int64_t> tensor_shape(std::size_t position) const noexcept;
+  std::uint64_t tensor_size_bytes(std::size_t position) const noexcept;
   Tensor tensor(std::size_t position) const noexcept;
   // Where a tensor's values are, if they are stored as they are in memory: raw, of whole bytes, in
   // native byte order, row-major, not partitioned. Costs a third of tensor().
@@ -114,6 +115,10 @@ class IndexView {
   std::size_t slice_count() const noexcept;
   std::size_t chunk_count() const noexcept;
 
+  // All names, one after the other, in the order of the tensors.
+  std::string_view names() const noexcept { return names_; }
+  // Begins to fetch what tensor() reads first from memory, and returns at once.
+  void prefetch_tensor(std::size_t position) const noexcept;
   // Position of the first tensor whose name is not below `name`; binary search.
   std::size_t lower_bound(std::string_view name) const noexcept;
   std::optional<std::size_t> find(std::string_view name) const noexcept;

@@ -261,6 +261,19 @@ std::span<const std::int64_t> IndexView::tensor_shape(std::size_t position) cons
   return index::part(dims_, begin, records_[position].dims_end);
 }
 
+std::uint64_t IndexView::tensor_size_bytes(std::size_t position) const noexcept {
+  const std::span<const fbs::TensorRecord> records = index::as_stored(records_);
+  const fbs::TensorRecord& record = records[position];
+  const bool whole = index::starts_of(records, position).slices == record.slices_end();
+  return whole ? record.size_bytes() : tensor(position).size_bytes;
+}
+
+void IndexView::prefetch_tensor(std::size_t position) const noexcept {
+  const TensorRecord* const record = &records_[position];
+  __builtin_prefetch(record);
+  __builtin_prefetch(reinterpret_cast<const char*>(record + 1) - 1);
+}
+
 // Of the columns that few tensors have anything in, none is looked for in vain: many tensors are
 // asked for one after the other.
 IndexView::Tensor IndexView::tensor(std::size_t position) const noexcept {

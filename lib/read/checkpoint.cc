@@ -148,7 +148,7 @@ std::span<const std::int64_t> Tensor::shape() const noexcept {
 }
 
 std::uint64_t Tensor::size_bytes() const noexcept {
-  return owner_->index().tensor(position_).size_bytes;
+  return owner_->index().tensor_size_bytes(position_);
 }
 
 std::uint16_t Tensor::element_bits() const noexcept {

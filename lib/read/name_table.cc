@@ -42,10 +42,13 @@ std::optional<std::size_t> NameTable::find_in(const Slots& slots,
                                               std::string_view name) const noexcept {
   const std::uint64_t hash = format::xxh3_64(name);
   const std::uint32_t tag = tag_of(hash);
+  const std::string_view names = index_.names();
   for (std::size_t at = home_of(hash, slots.size());; at = (at + 1) & (slots.size() - 1)) {
     const Slot& slot = slots[at];
     if (slot.behind == 0) return std::nullopt;
-    if (slot.tag == tag && index_.tensor_name(slot.behind - 1) == name) return slot.behind - 1;
+    if (slot.tag != tag) continue;
+    index_.prefetch_tensor(slot.behind - 1);
+    if (names.substr(slot.name_begin, slot.name_bytes) == name) return slot.behind - 1;
   }
 }
 
@@ -54,14 +57,17 @@ std::unique_ptr<const NameTable::Slots> NameTable::make() const {
   const std::size_t count = index_.tensor_count();
   auto slots = std::make_unique<Slots>(std::bit_ceil(2 * count + 1));
   for (std::size_t i = 0; i < count; ++i) {
-    const std::uint64_t hash = format::xxh3_64(index_.tensor_name(i));
+    const std::string_view name = index_.tensor_name(i);
+    const std::uint64_t hash = format::xxh3_64(name);
     std::size_t at = home_of(hash, slots->size());
     std::size_t chain = 0;
     while ((*slots)[at].behind != 0) {
       at = (at + 1) & (slots->size() - 1);
       if (++chain > kChainMax) return nullptr;
     }
-    (*slots)[at] = {tag_of(hash), static_cast<std::uint32_t>(i + 1)};
+    const auto begin = static_cast<std::uint32_t>(name.data() - index_.names().data());
+    (*slots)[at] = {tag_of(hash), static_cast<std::uint32_t>(i + 1), begin,
+                    static_cast<std::uint32_t>(name.size())};
   }
   return slots;
 }

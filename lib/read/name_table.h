@@ -23,13 +23,17 @@ class NameTable {
   ~NameTable();
 
   // The position of the tensor of this name. The first look-ups are binary searches. The look-up
-  // after tensors / 16 of them makes the table, which takes 16 to 32 bytes for each tensor.
+  // after tensors / 16 of them makes the table, which takes 32 to 64 bytes for each tensor.
   std::optional<std::size_t> find(std::string_view name) const noexcept;
 
  private:
+  // A slot says where the name lies, so that the name and the tensor's record are fetched from
+  // memory at the same time.
   struct Slot {
-    std::uint32_t tag = 0;     // of the name's hash
-    std::uint32_t behind = 0;  // the position + 1; 0: the slot is free
+    std::uint32_t tag = 0;         // of the name's hash
+    std::uint32_t behind = 0;      // the position + 1; 0: the slot is free
+    std::uint32_t name_begin = 0;  // in IndexView::names()
+    std::uint32_t name_bytes = 0;
   };
   using Slots = std::vector<Slot>;  // their number is a power of two; at most half are taken
 
