@@ -44,6 +44,10 @@ inline constexpr std::uint64_t kTableBlockBytesMax =
 // The safetensors library's own limit on its header.
 inline constexpr std::uint64_t kSafetensorsHeaderBytesMax = 100'000'000;
 
+// Of a header that the caller asks for although it is longer: 11 million tensors. It is read into
+// memory if it is not written as the safetensors library writes it.
+inline constexpr std::uint64_t kSafetensorsLargeHeaderBytesMax = std::uint64_t{1} << 30;
+
 // The tokens of the largest vocabularies take 20 MB. A sparse file can claim any number of values.
 inline constexpr std::uint64_t kGgufHeaderBytesMax = std::uint64_t{1} << 28;
 

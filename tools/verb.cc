@@ -54,6 +54,9 @@ void add_formats(CommandLine& line, FormatOptions& formats) {
   line.add_flag("--expand", formats.expand,
                 "PyTorch: read also tensors that repeat their elements and so take\n"
                 "more than 64 times the stored bytes");
+  line.add_flag("--large-header", formats.large_header,
+                "safetensors: read a header of more than 100,000,000 bytes, which the\n"
+                "safetensors library refuses");
 }
 
 std::optional<Checkpoint> open_or_complain(const std::string& path, bool follow_links,

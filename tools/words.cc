@@ -7,7 +7,7 @@ namespace cairn::tools {
 namespace {
 
 // The longer ones first, which hold shorter ones.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 30> kWords{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 31> kWords{{
     {"export_index() with replace (cairn export --to tensorflow --replace)",
      "'cairn export --to tensorflow --replace'"},
     {"repair_catalog() (cairn state --repair)", "'cairn state --repair'"},
@@ -31,6 +31,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 30> kWords{{
     {"follow_links (--follow-links)", "--follow-links"},
     {"force (--force)", "--force"},
     {"void_dtype (--void-dtype)", "--void-dtype"},
+    {"large_header (--large-header)", "--large-header"},
     {"Link::Auto (--link auto)", "--link auto"},
     {"an output (--output)", "--output"},
     {"repair_catalog() with all (cairn state --repair --all)", "'cairn state --repair --all'"},

@@ -317,24 +317,27 @@ std::string json_string(std::string_view text) {
   return literal;
 }
 
-Decoded<std::uint64_t> header_json_bytes(std::span<const std::byte> first_8_bytes) {
+Decoded<std::uint64_t> header_json_bytes(std::span<const std::byte> first_8_bytes, bool large) {
   if (first_8_bytes.size() < kLengthBytes) {
     return corrupt(
         0, sentence("the file has ", first_8_bytes.size(),
                     " bytes, but a safetensors header needs ", kLengthBytes, " for its length"));
   }
   const auto json_bytes = load_le<std::uint64_t>(first_8_bytes.data());
-  if (json_bytes > limits::kSafetensorsHeaderBytesMax) {
-    return corrupt(0,
-                   sentence("the safetensors header says that it has ", json_bytes,
-                            " bytes, more than the limit of ", limits::kSafetensorsHeaderBytesMax));
-  }
-  return json_bytes;
+  const std::uint64_t bytes_max =
+      large ? limits::kSafetensorsLargeHeaderBytesMax : limits::kSafetensorsHeaderBytesMax;
+  if (json_bytes <= bytes_max) return json_bytes;
+  const bool may_be_large = json_bytes <= limits::kSafetensorsLargeHeaderBytesMax;
+  return corrupt(0, sentence("the safetensors header says that it has ", json_bytes,
+                             " bytes, more than the limit of ", bytes_max,
+                             may_be_large ? "; to read it all the same, use large_header "
+                                            "(--large-header)"
+                                          : ""));
 }
 
 Decoded<HeaderFacts> decode_header(std::span<const std::byte> head,
                                    std::optional<std::uint64_t> file_bytes) {
-  auto json_bytes = header_json_bytes(head);
+  auto json_bytes = header_json_bytes(head, true);
   if (!json_bytes) return std::move(json_bytes).error();
   const std::uint64_t head_bytes = kLengthBytes + *json_bytes;
   const std::uint64_t there =

@@ -23,8 +23,10 @@ inline constexpr std::string_view kMetadataKey = "__metadata__";
 inline constexpr std::uint64_t kLengthBytes = 8;
 
 // The bytes that the first 8 bytes of a file announce for the JSON behind them.
-// Errors: Corrupt (fewer than 8 bytes, or above limits::kSafetensorsHeaderBytesMax).
-Decoded<std::uint64_t> header_json_bytes(std::span<const std::byte> first_8_bytes);
+// Errors: Corrupt (fewer than 8 bytes, or above limits::kSafetensorsHeaderBytesMax; a `large` one:
+// above limits::kSafetensorsLargeHeaderBytesMax).
+Decoded<std::uint64_t> header_json_bytes(std::span<const std::byte> first_8_bytes,
+                                         bool large = false);
 
 struct HeaderFacts {
   std::vector<TensorFacts>
@@ -32,7 +34,8 @@ struct HeaderFacts {
   KeyValues metadata;
 };
 
-// Decodes the header of a file of `file_bytes`; `head` are its first bytes, 8 and the JSON. As
+// Decodes the header of a file of `file_bytes`, also a large one; `head` are its first bytes, 8 and
+// the JSON. As
 // strict as the safetensors library: offsets contiguous from 0 without holes up to the file's end,
 // sizes that agree with shape and dtype, no duplicate names, metadata of strings only. Dtypes
 // without counterpart become DType::Opaque with their name. Nothing for `file_bytes`: the file may

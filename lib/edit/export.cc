@@ -177,7 +177,8 @@ Result<std::vector<HeadedShard>> files_among(const internal::Parts& parts) {
     const format::ShardKind kind = parts.index.shard(i).kind;
     if (kind == format::ShardKind::Headerless || kind == format::ShardKind::AnyFile) continue;
     CAIRN_TRY(info, parts.shards[i].info());
-    auto header = internal::read_safetensors_header(parts.shards[i], info.size_bytes);
+    auto header =
+        internal::read_safetensors_header(parts.shards[i], info.size_bytes, {.large = true});
     if (!header && kind == format::ShardKind::TensorFlow && header.error().code != Code::Io)
       continue;
     if (!header) return std::move(header).error();

@@ -210,7 +210,7 @@ FileType by_first_bytes(std::string_view head) {
 bool begins_as_safetensors(std::string_view head, std::uint64_t file_bytes) {
   if (!has_header(head)) return false;
   const auto json_bytes =
-      format::safetensors::header_json_bytes(format::as_bytes(head).first(kLengthBytes));
+      format::safetensors::header_json_bytes(format::as_bytes(head).first(kLengthBytes), true);
   return json_bytes && *json_bytes <= file_bytes - kLengthBytes;
 }
 

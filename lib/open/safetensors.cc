@@ -19,7 +19,8 @@ Result<SafetensorsHeader> read_safetensors_header(const os::File& file, std::uin
                                                   HeaderOptions how) {
   std::array<std::byte, 8> length;
   CAIRN_TRY(count, file.read_some_at(0, length));
-  const auto json_bytes = format::safetensors::header_json_bytes(std::span(length).first(count));
+  const auto json_bytes =
+      format::safetensors::header_json_bytes(std::span(length).first(count), how.large);
   if (!json_bytes) return error_of(file.path(), json_bytes.error());
   if (*json_bytes > size_bytes - length.size()) {
     return Error{Code::Corrupt, 0,
@@ -43,7 +44,8 @@ Result<SafetensorsHeader> read_safetensors_header(const os::File& file, std::uin
 
 Result<FileIndex> read_safetensors(OpenShard shard, const FileReadOptions& how) {
   const std::uint64_t size_bytes = shard.identity.size_bytes;
-  auto header = read_safetensors_header(shard.file, size_bytes, {how.whole, how.plain});
+  auto header = read_safetensors_header(shard.file, size_bytes,
+                                        {how.whole, how.plain, how.formats.large_header});
   if (!header && may_pass(header.error())) return std::move(header).error();
   if (!header) return named_for_what_it_is(shard.file, std::move(header).error());
   format::IndexFacts facts;

@@ -21,6 +21,7 @@ struct SafetensorsHeader {
 struct HeaderOptions {
   bool whole = true;   // the tensors must take the rest of the file's `size_bytes`
   bool plain = false;  // with `whole`: they may be in SafetensorsHeader::plain
+  bool large = false;  // FormatOptions::large_header
 };
 // Errors: Io; Corrupt and Unsupported, those of decode_header().
 Result<SafetensorsHeader> read_safetensors_header(const os::File& file, std::uint64_t size_bytes,

@@ -18,6 +18,9 @@ struct FormatOptions {
   // needs, at most half of what is available, else open returns OutOfMemory. False: if that is more
   // than 64 times the stored bytes, the tensor is left out, with a warning.
   bool expand = false;
+  // safetensors. True: a header of more than 100,000,000 bytes, which the safetensors library
+  // refuses, is read; at most 1 GiB of it. False: open returns Corrupt.
+  bool large_header = false;
 
   friend bool operator==(const FormatOptions&, const FormatOptions&) = default;
 };

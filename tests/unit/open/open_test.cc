@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "format/le.h"
 #include "format/tensorflow/bundle.h"
 #include "tests/unit/sandbox.h"
 
@@ -91,6 +92,32 @@ TEST_CASE("a safetensors file opens, linked to a universal shard or made by hand
   }
   CHECK((*Checkpoint::open(box / "hand.bin")).prefix() == box / "hand.bin");
   CHECK((*Checkpoint::open(box / ".safetensors")).prefix() == box / "");
+}
+
+TEST_CASE("a safetensors header of more than 100,000,000 bytes opens on request only") {
+  const Sandbox box;
+  const std::string json = R"({"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}})";
+  const auto file_of = [&](std::uint64_t json_bytes) {
+    std::string bytes;
+    format::append_le(bytes, json_bytes);
+    bytes += json;
+    bytes.append(json_bytes - json.size(), ' ');
+    write_file(box / "m.safetensors", bytes + "xyz");
+  };
+  file_of(100'000'000);
+  CHECK(Checkpoint::open(box / "m.safetensors").has_value());
+  file_of(100'000'001);
+  const std::string why = refusal(Checkpoint::open(box / "m.safetensors"));
+  CHECK(has(why, "100000001 bytes, more than the limit of 100000000"));
+  CHECK(has(why, "--large-header"));
+  OpenOptions options;
+  options.formats.large_header = true;
+  const auto model = Checkpoint::open(box / "m.safetensors", options);
+  REQUIRE_MESSAGE(model.has_value(), model.error().what);
+  CHECK(model->tensor("a")->offset_bytes() == 100'000'009);
+  const auto bytes = model->tensor("a")->bytes();
+  REQUIRE(bytes.has_value());
+  CHECK(static_cast<char>(bytes->back()) == 'z');
 }
 
 TEST_CASE("a safetensors file whose last tensor ends as TensorFlow's tables do is one") {
