@@ -103,6 +103,13 @@ class Peer:
             self.copies[name] = self.request("prepare", path=source, out=out)["path"]
         return self.copies[name]
 
+    def again(self, payload):
+        """A new process, which finds the copies that this one has made."""
+        self.path(payload)
+        started = Peer(self.name, self.places)
+        started.copies = self.copies
+        return started
+
     def files(self, payload):
         """What a restore of this payload reads, to be dropped from the page cache."""
         path, found = self.path(payload), []

@@ -77,6 +77,7 @@ class Question:
     repetitions: int = 15
     quick_repetitions: int = 3   # one: without a round before that warms
     in_a_row: int = 1            # in each repetition each is asked so often, and the median counts
+    first: bool = False          # each figure is the first call of a new process, of a peer's too
     fio: bool = False
     syncs: bool = False          # before each figure, so that nobody waits for what another has written
     reference: str = "cairn"     # whom the tables compare with
@@ -114,6 +115,13 @@ QUESTIONS = (
          Part("open", "list", "open and list", ("gpt2", "lora", "many"), ("many",), peers="list")),
         repetitions=15,
         labels={"cairn": "Cairn, `P.cairn`"}),
+    Question(
+        "first", "Opening in a new process",
+        "As [open](open.md), but each figure is the first call of a process that has just started, as in a server that was"
+        " restarted: it has no memory from calls before, and its code was never run. Starting the process and importing a"
+        " peer is not timed. The files are in the page cache.",
+        "index", (Part("open", "open", "the first open", ("gpt2", "many"), peers="open"),),
+        repetitions=21, first=True, labels={"cairn": "Cairn, `P.cairn`"}),
     Question(
         "lookup", "One tensor of 100,000",
         "`one`: from nothing to the bytes of one small tensor: open, find, read. Cairn and TensorFlow compare the"

@@ -107,7 +107,7 @@ class Runner:
 
     def calls(self, asked, part, payload):
         """By contender: what asks it."""
-        min_time = 0 if asked.fill in ("dropped", "folios") else LONG_S
+        min_time = 0 if asked.first or asked.fill in ("dropped", "folios") else LONG_S
         times = 1 if self.options.quick else asked.in_a_row
         calls = {}
 
@@ -117,22 +117,28 @@ class Runner:
         for name in self.programs.contenders(part, payload):
             calls[name] = lambda name=name: self.programs.ask(part, payload, name, min_time, times)
         for name, peer in self.peers.items() if part.peers else ():
-            calls[name] = lambda peer=peer: (often(lambda: self.ask_peer(peer, part.peers, payload, min_time)), {})
+            calls[name] = lambda peer=peer: (often(lambda: self.ask_peer(asked, peer, part.peers, payload, min_time)), {})
         if part.peers == "restore" and "torch" in self.peers:
             calls["torch-mmap"] = lambda: (
-                often(lambda: self.ask_peer(self.peers["torch"], "restore_mmap", payload, min_time)), {})
+                often(lambda: self.ask_peer(asked, self.peers["torch"], "restore_mmap", payload, min_time)), {})
         for name, setting in self.fio.contenders().items() if asked.fio and self.fio else ():
             calls[name] = lambda setting=setting: (
                 often(lambda: self.fio.ask(self.payloads.file(payload), setting)), {})
         return {name: call for name, call in calls.items() if not part.only or name in part.only}
 
-    def ask_peer(self, peer, word, payload, min_time):
+    def ask_peer(self, asked, peer, word, payload, min_time):
         facts = self.payloads.made[payload]
-        if min_time == 0:
+        if asked.fill == "dropped":
             self.payloads.drop(peer.files(facts))
         self.payloads.settle((64 << 20) + (0 if word in ("open", "list", "one") else 2 * facts["bytes"]))
         os.makedirs(self.out, exist_ok=True)
-        return peer.ask(word, facts, self.out, 1000 * min_time)
+        if not asked.first:
+            return peer.ask(word, facts, self.out, 1000 * min_time)
+        started = peer.again(facts)
+        try:
+            return started.ask(word, facts, self.out, 0)
+        finally:
+            started.close()
 
     def ask(self, asked):
         """Everything about one question, as its raw file holds it."""

@@ -40,17 +40,40 @@ class Targets:
         measured = ratio(self.f.us(where, *limit), self.f.us(where, *ours))
         return Check(words or f"of the speed of {label(limit[0])}", measured, "≥", bound)
 
+    def within(self, where, bound_us, ours="cairn", words=""):
+        return Check(words, self.f.us(where, ours), "≤", bound_us, duration)
+
     def open(self):
         gpt2, many = ("open", "open", "gpt2"), ("open", "open", "many")
         yield ("open", "open, index fully validated, `gpt2`",
                "≤ 1/2 of TensorFlow, ≤ 1/4 of safetensors in Python, faster than the Rust crate",
                [self.against(gpt2, "tensorflow", 1 / 2), self.against(gpt2, "safetensors", 1 / 4),
                 self.against(gpt2, "safetensors-rust", 1, sense="<")])
-        yield ("open", "open, `many`", "≤ 1/60 of TensorFlow, ≤ 1/40 of the Rust crate, ≤ 2.5 ms",
+        yield ("open", "open, `many`", "≤ 1/60 of TensorFlow, ≤ 1/40 of the Rust crate, ≤ 1.2 ms",
                [self.against(many, "tensorflow", 1 / 60), self.against(many, "safetensors-rust", 1 / 40),
-                Check("", self.f.us(many, "cairn"), "≤", 2500, duration)])
+                self.within(many, 1200)])
+        yield ("open", "open a stock `.safetensors`, `gpt2`", "≤ 30 µs, ≤ 0.42 of the Rust crate, ≤ 0.3 of safetensors in Python",
+               [self.within(gpt2, 30, "cairn-safetensors"), self.against(gpt2, "safetensors-rust", 0.42, ("cairn-safetensors",)),
+                self.against(gpt2, "safetensors", 0.3, ("cairn-safetensors",))])
+        yield ("open", "open a stock `.safetensors`, `many`", "≤ 10 ms", [self.within(many, 10_000, "cairn-safetensors")])
+        for where, bound_us, part in ((gpt2, 20, 0.3), (many, 8000, 0.1)):
+            yield ("open", f"open a stock `P.index`, `{where[2]}`", f"≤ {duration(bound_us)}, ≤ {part} of TensorFlow",
+                   [self.within(where, bound_us, "cairn-tensorflow"),
+                    self.against(where, "tensorflow", part, ("cairn-tensorflow",))])
+        yield from self.first()
         yield ("lookup", "one tensor out of 100,000, from nothing to its bytes", "≤ 1/40 of the best peer",
                [self.against(("lookup", "one", "many"), PEERS, 1 / 40)])
+        yield ("lookup", "find a tensor by its name, `gpt2`, `many`", "≤ 30 ns, ≤ 100 ns",
+               [self.within(("lookup", "lookup", name), bound_us, "cairn", f"`{name}`")
+                for name, bound_us in (("gpt2", 0.03), ("many", 0.1))])
+
+    def first(self):
+        for contender, words, gpt2_us, many_us in (("cairn", "`P.cairn`", 100, 3000),
+                                                   ("cairn-safetensors", "a stock `.safetensors`", 150, 18_000),
+                                                   ("cairn-tensorflow", "a stock `P.index`", None, 12_000)):
+            bounds = [(name, us) for name, us in (("gpt2", gpt2_us), ("many", many_us)) if us]
+            yield ("first", f"open {words} in a new process", ", ".join(f"`{name}` ≤ {duration(us)}" for name, us in bounds),
+                   [self.within(("first", "open", name), us, contender, f"`{name}`") for name, us in bounds])
 
     def warm(self):
         touch, verify, copy = ("touch", "touch", "gpt2"), ("verify", "verify", "gpt2"), ("copy", "copy", "gpt2")
@@ -62,6 +85,9 @@ class Targets:
         yield ("verify", "every byte checked, warm, over memory of our own", "≥ 0.85 of summing it, ≤ 1/3 of RestoreV2",
                [self.speed(verify, ("plain-sum",), 0.85, ("cairn-memory",)),
                 self.against(verify, "tensorflow", 1 / 3, ("cairn-memory",))])
+        small = ("copy", "copy", "many")
+        yield ("copy", "copy 100,000 tensors of 256 bytes into the caller's memory", "≤ 6 ms, checked ≤ 9 ms",
+               [self.within(small, 6000, "cairn", "unchecked"), self.within(small, 9000, "cairn-checked", "checked")])
         yield ("copy", "copy into the caller's memory, warm", "≥ 0.9 of parallel memcpy from the mapping, faster than every peer",
                [self.speed(copy, ("plain-memcpy",), 0.9), self.against(copy, PEERS, 1, sense="<")])
 
@@ -76,7 +102,7 @@ class Targets:
                    [self.speed(where, ("plain-write",), bound),
                     self.against(where, ("tensorflow", "safetensors", "safetensors-rust"), 1, sense="<")])
         yield ("save", "save without sync, `many`", "≤ 60 ms",
-               [Check("", self.f.us(("save", "save", "many"), "cairn"), "≤", 60_000, duration)])
+               [self.within(("save", "save", "many"), 60_000)])
         blocked, step = (("save", f"async_{what}", "gpt2") for what in ("blocked", "step"))
         yield ("save", "`save_async`, and the step after it", "blocked ≤ 1.15 × memcpy into memory that is there; the step ≤ 1.05",
                [Check("of memcpy", ratio(self.f.us(blocked, "cairn"), self.f.us(blocked, "plain-memcpy")), "≤", 1.15),
@@ -87,7 +113,7 @@ class Targets:
             small, large, gpt2 = (("transfer", ask, name) for name in ("llm-28", "llm", "gpt2"))
             yield ("transfer", ask, "10 MB and 8 GB alike (≤ 1.1), ≤ 5 ms beside the syncs for `gpt2`",
                    [Check("for 8 GB, on disk", ratio(self.f.us(large, "cairn"), self.f.us(small, "cairn")), "≤", 1.1),
-                    Check("`gpt2` in memory", self.f.us(gpt2, "cairn-memory"), "≤", 5000, duration)])
+                    self.within(gpt2, 5000, "cairn-memory", "`gpt2` in memory")])
 
     def memory(self):
         one, eight = ("processes", "processes-1", "gpt2"), ("processes", "processes-8", "gpt2")
