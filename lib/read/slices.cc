@@ -55,6 +55,15 @@ std::size_t dimension_cut_most(std::span<const Box> boxes) {
   return dimension;
 }
 
+// Whether the boxes share an element. Asked millions of times: it allocates nothing.
+bool share_any(const Box& a, const Box& b) noexcept {
+  for (std::size_t d = 0; d < a.size(); ++d) {
+    const std::int64_t start = std::max(a[d].start, b[d].start);
+    if (std::min(a[d].start + a[d].count, b[d].start + b[d].count) <= start) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 Result<Box> box_of(Slice slice, std::span<const std::int64_t> shape) {
@@ -134,7 +143,7 @@ Result<Overlap> overlapping(std::span<const Box> boxes) {
                        " slices in an order that takes too long to compare"};
     }
     for (const std::size_t other : open) {
-      if (intersection(boxes[i], boxes[other])) return Overlap(std::minmax(i, other));
+      if (share_any(boxes[i], boxes[other])) return Overlap(std::minmax(i, other));
     }
     open.push_back(i);
   }
