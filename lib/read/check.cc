@@ -9,9 +9,10 @@
 // cores busy even if only one sum is stored for it, and 100,000 small tensors do not cost a system
 // call each. If chunk sums are stored, the report of damage names the chunk.
 
+#include "lib/read/check.h"
+
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <map>
 #include <utility>
@@ -23,8 +24,6 @@
 #include "lib/os/parallel.h"
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
-#include "lib/read/scan_plan.h"
-#include "lib/read/sums.h"
 #include "lib/try.h"
 
 namespace cairn::internal {
@@ -112,25 +111,6 @@ Result<void> append_rest(const OpenCheckpoint& checkpoint, std::span<const Piece
   return {};
 }
 
-// All pieces of a checkpoint in the order of its files, shared ones once.
-Result<std::vector<Piece>> all_pieces(const OpenCheckpoint& checkpoint) {
-  const auto& index = checkpoint.index();
-  std::vector<Piece> pieces;
-  for (std::size_t i = 0; i < index.tensor_count(); ++i) append_pieces(index, i, pieces);
-  const auto by_key = [](const Piece& piece) { return piece.key(); };
-  std::ranges::sort(pieces, {}, by_key);
-  pieces.erase(std::ranges::unique(pieces, {}, by_key).begin(), pieces.end());
-  std::vector<Piece> rest;
-  for (std::uint32_t shard = 0; shard < index.shard_count(); ++shard) {
-    if (!is_own(index.shard(shard).kind)) continue;
-    const auto own = std::ranges::equal_range(pieces, shard, {}, &Piece::shard);
-    CAIRN_CHECK(append_rest(checkpoint, std::span(own.begin(), own.end()), shard, rest));
-  }
-  pieces.insert(pieces.end(), rest.begin(), rest.end());
-  std::ranges::sort(pieces, {}, by_key);
-  return pieces;
-}
-
 // The bytes that pieces in the order of their files cover. Foreign ones may overlap.
 std::uint64_t covered_bytes(std::span<const Piece> pieces) noexcept {
   std::uint64_t covered = 0;
@@ -146,8 +126,8 @@ std::uint64_t covered_bytes(std::span<const Piece> pieces) noexcept {
   return covered;
 }
 
-// The bytes of tensors that none of the summed pieces covers.
-std::uint64_t unsummed_bytes(const format::IndexView& index, std::span<const Piece> summed) {
+// The tensors, or their slices, that have no sum.
+std::vector<Piece> unsummed_pieces(const format::IndexView& index) {
   std::vector<Piece> pieces;
   const auto append = [&](const format::Span& span) {
     if (span.crc32c) return;
@@ -163,6 +143,12 @@ std::uint64_t unsummed_bytes(const format::IndexView& index, std::span<const Pie
     for (std::uint32_t slice = tensor.slices_begin; slice < tensor.slices_end; ++slice)
       append(index.slice(slice).span);
   }
+  return pieces;
+}
+
+// The bytes of tensors that none of the summed pieces covers.
+std::uint64_t unsummed_bytes(const format::IndexView& index, std::span<const Piece> summed) {
+  std::vector<Piece> pieces = unsummed_pieces(index);
   if (pieces.empty()) return 0;
   pieces.insert(pieces.end(), summed.begin(), summed.end());
   std::ranges::sort(pieces, {}, &Piece::place);
@@ -192,8 +178,7 @@ Result<void> check_tensorflow_index(const Parts& parts) {
                    "--to tensorflow --replace)"};
 }
 
-// The places of members that are decoded on their first use, each with one of its tensors. They
-// have sums of their own, which the decoder compares.
+// The places of members that are decoded on their first use, each with one of its tensors.
 std::map<std::uint64_t, std::size_t> decoded_places(const OpenCheckpoint& checkpoint) {
   std::map<std::uint64_t, std::size_t> places;
   const auto& index = checkpoint.index();
@@ -204,42 +189,6 @@ std::map<std::uint64_t, std::size_t> decoded_places(const OpenCheckpoint& checkp
     if (span.shard == last && span.size_bytes != 0) places.try_emplace(span.offset_bytes, i);
   }
   return places;
-}
-
-std::uint64_t bytes_of(const format::IndexView& index,
-                       const std::map<std::uint64_t, std::size_t>& places) {
-  std::uint64_t total_bytes = 0;
-  for (const auto& [offset_bytes, position] : places)
-    total_bytes += index.tensor(position).size_bytes;
-  return total_bytes;
-}
-
-Result<void> check_decoded(const OpenCheckpoint& checkpoint,
-                           const std::map<std::uint64_t, std::size_t>& by_offset,
-                           const ExecOptions& exec, Verification& seen) {
-  const auto& index = checkpoint.index();
-  const std::uint64_t total_bytes = bytes_of(index, by_offset);
-  const std::vector<std::pair<std::uint64_t, std::size_t>> places(by_offset.begin(),
-                                                                  by_offset.end());
-  std::vector<std::atomic<bool>> damaged(places.size());
-  const auto decode = [&](std::size_t number) -> Result<std::uint64_t> {
-    const format::Span span = index.tensor(places[number].second).span;
-    auto done = checkpoint.shards().ensure_decoded(span);
-    if (!done && done.error().code != Code::Corrupt) return std::move(done).error();
-    damaged[number] = !done.has_value();
-    return span.size_bytes;
-  };
-  CAIRN_CHECK(os::run_parallel(exec, places.size(), total_bytes, decode));
-  seen.bytes_checked += total_bytes;
-  seen.unchecked_bytes -= total_bytes;
-  for (std::size_t i = 0; i < places.size(); ++i) {
-    if (!damaged[i]) continue;
-    const auto tensor = index.tensor(places[i].second);
-    seen.damage.push_back({std::string(tensor.name),
-                           std::string(index.shard(tensor.span.shard).name),
-                           tensor.span.offset_bytes, tensor.size_bytes});
-  }
-  return {};
 }
 
 Piece piece_of(std::uint32_t shard, format::FileRange range) {
@@ -316,42 +265,28 @@ Result<Verification> OpenCheckpoint::verify(const ExecOptions& exec) const {
   ScanPlan plan(*this);
   CAIRN_TRY(seen,
             check_by(plan, access() == Access::Copy ? ByteSource::Memory : ByteSource::File, exec));
-  // What is left out has no bytes that are counted, but its sum says whether it is damaged.
+  CAIRN_CHECK(add_own_sums(seen, exec));
+  return seen;
+}
+
+// What is left out has no bytes that are counted, but its sum says whether it is damaged.
+Result<void> OpenCheckpoint::add_own_sums(Verification& seen, const ExecOptions& exec) const {
   const bool all_known = seen.unchecked_bytes == 0 && parts_.left_out.empty();
-  if (all_known || parts_.compare_own_sums == nullptr) return seen;
+  if (all_known || parts_.compare_own_sums == nullptr) return {};
   const std::size_t known = seen.damage.size();
   CAIRN_CHECK(compare_own_sums(*this, parts_.compare_own_sums, exec, seen));
   for (const Damage& damage : std::span(seen.damage).first(seen.damage.size() - known))
     tell({EventKind::Damaged, parts_.prefix.native(), {}, damage.tensor, damage.size_bytes});
-  return seen;
+  return {};
 }
 
 Result<Verification> OpenCheckpoint::check_by(ScanPlan& plan, ByteSource source,
                                               const ExecOptions& exec) const {
-  CAIRN_CHECK(ensure_has_bytes());
   const auto begin = std::chrono::steady_clock::now();
-  CAIRN_CHECK(shards_.ensure_not_faulted());
-  CAIRN_CHECK(check_tensorflow_index(parts_));
-  for (std::size_t i = 0; i < index().tensor_count(); ++i) CAIRN_CHECK(checks_.ensure_disjoint(i));
-  CAIRN_TRY(pieces, all_pieces(*this));
-  for (const Piece& piece : pieces) {
-    const bool chunked = !piece.chunk_crc32cs.empty();
-    plan.sum(piece, chunked ? index().chunk_bytes() : piece.size_bytes);
-  }
-  CAIRN_CHECK(plan.read_heads(source, exec));
-  const auto decoded = decoded_places(*this);
-  const std::uint64_t pass_bytes = plan.plan();
-  const std::uint64_t total_bytes = pass_bytes + bytes_of(index(), decoded);
-  CAIRN_CHECK(plan.run(source, os::part_of(exec, {0, total_bytes})));
-  Verification seen;
-  seen.bytes_checked = covered_bytes(pieces);
-  seen.unchecked_bytes = unsummed_bytes(index(), pieces);
-  for (std::size_t i = 0; i < pieces.size(); ++i)
-    append_damage(*this, pieces[i], plan.sums(i), seen.damage);
-  if (!decoded.empty())
-    CAIRN_CHECK(check_decoded(*this, decoded, os::part_of(exec, {pass_bytes, total_bytes}), seen));
-  for (const Damage& damage : seen.damage)
-    tell({EventKind::Damaged, parts_.prefix.native(), {}, damage.tensor, damage.size_bytes});
+  CompleteCheck check(*this, plan, source);
+  CAIRN_CHECK(check.prepare(exec));
+  CAIRN_CHECK(check.run(exec));
+  Verification seen = check.result();
   tell({EventKind::Checked,
         parts_.prefix.native(),
         {},
@@ -364,22 +299,136 @@ Result<Verification> OpenCheckpoint::check_by(ScanPlan& plan, ByteSource source,
 Result<std::uint64_t> OpenCheckpoint::check_whole(ScanPlan& plan, ByteSource source,
                                                   const ExecOptions& exec) {
   CAIRN_TRY(seen, check_by(plan, source, exec));
-  if (!seen.damage.empty()) {
-    const Damage& first = seen.damage.front();
-    return Error{
-        Code::Corrupt, 0,
-        parts_.prefix.string() + ": " + std::to_string(seen.damage.size()) +
-            (seen.damage.size() == 1 ? " damaged range, in " : " damaged ranges; the first in ") +
-            first.shard + ", " +
-            (first.tensor.empty() ? "header or padding"
-                                  : "tensor " + format::quoted(first.tensor)) +
-            ", bytes " + std::to_string(first.offset_bytes) + " to " +
-            std::to_string(first.offset_bytes + first.size_bytes) + ": checksum " +
-            format::crc32c_hex(first.computed_crc32c) + ", stored " +
-            format::crc32c_hex(first.stored_crc32c)};
-  }
-  for (std::size_t i = 0; i < index().tensor_count(); ++i) checks_.mark_checked(i);
+  if (!seen.damage.empty()) return damage_error(*this, seen);
+  mark_checked();
   return seen.bytes_checked;
+}
+
+void OpenCheckpoint::mark_checked() const noexcept {
+  for (std::size_t i = 0; i < index().tensor_count(); ++i) checks_.mark_checked(i);
+}
+
+Result<std::vector<Piece>> all_pieces(const OpenCheckpoint& checkpoint) {
+  const auto& index = checkpoint.index();
+  std::vector<Piece> pieces;
+  for (std::size_t i = 0; i < index.tensor_count(); ++i) append_pieces(index, i, pieces);
+  const auto by_key = [](const Piece& piece) { return piece.key(); };
+  std::ranges::sort(pieces, {}, by_key);
+  pieces.erase(std::ranges::unique(pieces, {}, by_key).begin(), pieces.end());
+  std::vector<Piece> rest;
+  for (std::uint32_t shard = 0; shard < index.shard_count(); ++shard) {
+    if (!is_own(index.shard(shard).kind)) continue;
+    const auto own = std::ranges::equal_range(pieces, shard, {}, &Piece::shard);
+    CAIRN_CHECK(append_rest(checkpoint, std::span(own.begin(), own.end()), shard, rest));
+  }
+  pieces.insert(pieces.end(), rest.begin(), rest.end());
+  std::ranges::sort(pieces, {}, by_key);
+  return pieces;
+}
+
+Error damage_error(const OpenCheckpoint& checkpoint, const Verification& seen) {
+  const Damage& first = seen.damage.front();
+  return {
+      Code::Corrupt, 0,
+      checkpoint.parts().prefix.string() + ": " + std::to_string(seen.damage.size()) +
+          (seen.damage.size() == 1 ? " damaged range, in " : " damaged ranges; the first in ") +
+          first.shard + ", " +
+          (first.tensor.empty() ? "header or padding" : "tensor " + format::quoted(first.tensor)) +
+          ", bytes " + std::to_string(first.offset_bytes) + " to " +
+          std::to_string(first.offset_bytes + first.size_bytes) + ": checksum " +
+          format::crc32c_hex(first.computed_crc32c) + ", stored " +
+          format::crc32c_hex(first.stored_crc32c)};
+}
+
+// ---- In one pass or in steps --------------------------------------------------------------------
+
+Result<void> CompleteCheck::prepare(const ExecOptions& exec, const CheckScope& scope) {
+  const format::IndexView& index = checkpoint_.index();
+  CAIRN_CHECK(checkpoint_.ensure_has_bytes());
+  CAIRN_CHECK(checkpoint_.shards().ensure_not_faulted());
+  CAIRN_CHECK(check_tensorflow_index(checkpoint_.parts()));
+  for (std::size_t i = 0; i < index.tensor_count(); ++i)
+    CAIRN_CHECK(checkpoint_.checks().ensure_disjoint(i));
+  CAIRN_TRY(pieces, all_pieces(checkpoint_));
+  pieces_ = std::move(pieces);
+  request(scope);
+  if (scope.read_unsummed) request_unsummed();
+  CAIRN_CHECK(plan_.read_heads(source_, exec));
+  const auto members = decoded_places(checkpoint_);
+  members_.assign(members.begin(), members.end());
+  damaged_members_.resize(members_.size());
+  pass_bytes_ = total_bytes_ = plan_.plan();
+  for (const auto& [offset_bytes, position] : members_)
+    total_bytes_ += index.tensor(position).size_bytes;
+  return {};
+}
+
+void CompleteCheck::request(const CheckScope& scope) {
+  requests_.reserve(pieces_.size());
+  for (const Piece& piece : pieces_) {
+    const bool chunked = !piece.chunk_crc32cs.empty();
+    const bool known = scope.known && scope.known(piece);
+    requests_.push_back(
+        known ? kKnown
+              : plan_.sum(piece, chunked ? checkpoint_.index().chunk_bytes() : piece.size_bytes));
+  }
+}
+
+// Their sums are computed and compared with nothing.
+void CompleteCheck::request_unsummed() {
+  for (const Piece& piece : unsummed_pieces(checkpoint_.index())) {
+    if (!checkpoint_.shards().is_decoded(piece.shard)) plan_.sum(piece, piece.size_bytes);
+  }
+}
+
+Result<void> CompleteCheck::run(const ExecOptions& exec) {
+  CAIRN_CHECK(plan_.run(source_, os::part_of(exec, {0, total_bytes_})));
+  if (members_.empty()) return {};
+  return os::run_parallel(os::part_of(exec, {pass_bytes_, total_bytes_}), members_.size(),
+                          total_bytes_ - pass_bytes_,
+                          [&](std::size_t member) { return decode(member); });
+}
+
+Result<std::uint64_t> CompleteCheck::step(std::size_t number, const ExecOptions& exec,
+                                          std::span<std::byte> buffer) {
+  if (number >= plan_.step_count()) return decode(number - plan_.step_count());
+  return plan_.step(number, source_, exec, buffer);
+}
+
+Result<std::uint64_t> CompleteCheck::decode(std::size_t member) {
+  const format::Span span = checkpoint_.index().tensor(members_[member].second).span;
+  auto done = checkpoint_.shards().ensure_decoded(span);
+  if (!done && done.error().code != Code::Corrupt) return std::move(done).error();
+  damaged_members_[member] = !done.has_value();
+  return span.size_bytes;
+}
+
+Verification CompleteCheck::result() {
+  const format::IndexView& index = checkpoint_.index();
+  const std::uint64_t member_bytes = total_bytes_ - pass_bytes_;
+  plan_.finish_steps();
+  Verification seen;
+  seen.bytes_checked = covered_bytes(pieces_) + member_bytes;
+  seen.unchecked_bytes = unsummed_bytes(index, pieces_) - member_bytes;
+  for (std::size_t i = 0; i < pieces_.size(); ++i) {
+    if (requests_[i] != kKnown)
+      append_damage(checkpoint_, pieces_[i], plan_.sums(requests_[i]), seen.damage);
+  }
+  for (std::size_t i = 0; i < members_.size(); ++i) {
+    if (damaged_members_[i] == 0) continue;
+    const auto tensor = index.tensor(members_[i].second);
+    seen.damage.push_back({std::string(tensor.name),
+                           std::string(index.shard(tensor.span.shard).name),
+                           tensor.span.offset_bytes, tensor.size_bytes});
+  }
+  for (const Damage& damage : seen.damage) {
+    checkpoint_.tell({EventKind::Damaged,
+                      checkpoint_.parts().prefix.native(),
+                      {},
+                      damage.tensor,
+                      damage.size_bytes});
+  }
+  return seen;
 }
 
 }  // namespace cairn::internal

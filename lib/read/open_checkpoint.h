@@ -135,6 +135,12 @@ class OpenCheckpoint {
 
   Result<Verification> verify(const ExecOptions& exec) const;
 
+  // Adds what the files have sums of and the index has not.
+  Result<void> add_own_sums(Verification& seen, const ExecOptions& exec) const;
+
+  // After a check of everything: no tensor is checked again on its first use.
+  void mark_checked() const noexcept;
+
   // The error for a tensor whose bytes do not have the stored sum; also an event.
   Error damaged(std::size_t position, const format::Span& span, std::uint32_t computed) const;
 

@@ -30,7 +30,6 @@
 namespace cairn::internal {
 namespace {
 
-constexpr std::uint64_t kWindowBytes = 4u << 20;     // a multiple of a huge page
 constexpr std::uint64_t kWindowsMax = 1u << 16;      // larger windows where there were more
 constexpr std::uint64_t kPlaceBytesMin = 16u << 10;  // less is read together with its neighbours
 constexpr std::uint64_t kStringBytesMax = 1u << 20;  // of a string tensor that is read as a whole
@@ -85,12 +84,13 @@ void sort_by_place(std::vector<Item>& items) {
 
 // ---- What is wanted -----------------------------------------------------------------------------
 
-ScanPlan::ScanPlan(const OpenCheckpoint& checkpoint) : checkpoint_(checkpoint) {
+ScanPlan::ScanPlan(const OpenCheckpoint& checkpoint, std::uint64_t window_bytes)
+    : checkpoint_(checkpoint) {
   constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
   std::uint64_t total_bytes = 0;
   for (std::uint32_t i = 0; i < checkpoint.index().shard_count(); ++i)
     total_bytes += std::min(checkpoint.index().shard(i).identity.size_bytes, kMost - total_bytes);
-  window_bytes_ = (total_bytes / kWindowsMax / kWindowBytes + 1) * kWindowBytes;
+  window_bytes_ = (total_bytes / kWindowsMax / window_bytes + 1) * window_bytes;
 }
 
 std::size_t ScanPlan::sum(const Piece& piece, std::uint64_t chunk_bytes) {
@@ -254,8 +254,9 @@ void ScanPlan::plan_tasks() {
 // One thread that works through a task.
 class ScanPlan::Worker {
  public:
-  Worker(ScanPlan& plan, ByteSource source, const ExecOptions& exec)
-      : plan_(plan), source_(source), stop_(exec.stop) {}
+  Worker(ScanPlan& plan, ByteSource source, const ExecOptions& exec,
+         std::span<std::byte> buffer = {})
+      : plan_(plan), source_(source), stop_(exec.stop), buffer_(buffer) {}
 
   Result<void> go(const Task& task) {
     if (source_ == ByteSource::Populated) CAIRN_CHECK(populate(task));
@@ -304,8 +305,11 @@ class ScanPlan::Worker {
       }
     });
     if (place != nullptr) return {{place, size_bytes}, false};
-    if (!buffer_) buffer_ = std::make_unique_for_overwrite<std::byte[]>(kCachedBlockBytes);
-    return {{buffer_.get(), size_bytes}, false};
+    if (buffer_.size() < kCachedBlockBytes) {
+      own_buffer_ = std::make_unique_for_overwrite<std::byte[]>(kCachedBlockBytes);
+      buffer_ = {own_buffer_.get(), kCachedBlockBytes};
+    }
+    return {buffer_.first(size_bytes), false};
   }
 
   Result<void> fill(std::uint32_t shard, std::uint64_t at, const Block& block) const {
@@ -324,7 +328,8 @@ class ScanPlan::Worker {
   ScanPlan& plan_;
   const ByteSource source_;
   const std::stop_token stop_;  // asked at each block: windows of a huge sparse file are huge
-  std::unique_ptr<std::byte[]> buffer_;
+  std::span<std::byte> buffer_;
+  std::unique_ptr<std::byte[]> own_buffer_;
 };
 
 Result<void> ScanPlan::run(ByteSource source, const ExecOptions& exec,
@@ -397,16 +402,26 @@ Result<void> ScanPlan::read_past_cache(const ExecOptions& exec) {
 }
 
 Result<void> ScanPlan::sum_encoded(const ExecOptions& exec) {
-  const Checksummer summer(checkpoint_);
-  return os::run_parallel(
-      exec, encoded_.size(), encoded_bytes_, [&](std::size_t i) -> Result<std::uint64_t> {
-        SumRequest& wanted = pieces_[encoded_[i]];
-        auto sum = summer.sum(wanted.piece, wanted.piece.offset_bytes, wanted.piece.size_bytes);
-        if (!sum && sum.error().code != Code::Corrupt) return std::move(sum).error();
-        wanted.unreadable = !sum;
-        wanted.crc32c = sum.value_or(0u);
-        return wanted.piece.size_bytes;
-      });
+  return os::run_parallel(exec, encoded_.size(), encoded_bytes_,
+                          [&](std::size_t i) { return sum_encoded_piece(encoded_[i]); });
+}
+
+Result<std::uint64_t> ScanPlan::sum_encoded_piece(std::size_t number) {
+  SumRequest& wanted = pieces_[number];
+  auto sum = Checksummer(checkpoint_)
+                 .sum(wanted.piece, wanted.piece.offset_bytes, wanted.piece.size_bytes);
+  if (!sum && sum.error().code != Code::Corrupt) return std::move(sum).error();
+  wanted.unreadable = !sum;
+  wanted.crc32c = sum.value_or(0u);
+  return wanted.piece.size_bytes;
+}
+
+Result<std::uint64_t> ScanPlan::step(std::size_t number, ByteSource source, const ExecOptions& exec,
+                                     std::span<std::byte> buffer) {
+  if (number >= tasks_.size()) return sum_encoded_piece(encoded_[number - tasks_.size()]);
+  const Task& task = tasks_[number];
+  CAIRN_CHECK(Worker(*this, source, exec, buffer).go(task));
+  return task.end - task.begin;
 }
 
 // ---- Afterwards ---------------------------------------------------------------------------------

@@ -25,9 +25,12 @@ enum class ByteSource : std::uint8_t {
   Memory,     // the checkpoint's own memory
 };
 
+// What one thread reads at once: a multiple of a huge page.
+inline constexpr std::uint64_t kWindowBytes = 4u << 20;
+
 class ScanPlan {
  public:
-  explicit ScanPlan(const OpenCheckpoint& checkpoint);
+  explicit ScanPlan(const OpenCheckpoint& checkpoint, std::uint64_t window_bytes = kWindowBytes);
 
   // Makes room for so many requests of each kind at once.
   void reserve(std::size_t count) {
@@ -54,6 +57,18 @@ class ScanPlan {
   // After plan(). Begins at the place that `partition` gives. Errors: Io, Cancelled.
   Result<void> run(ByteSource source, const ExecOptions& exec,
                    const ReaderPartition& partition = {});
+
+  // Instead of run(): the steps 0 … step_count() − 1, each once, in any order, on any threads. The
+  // first window_count() read one window each; they allocate nothing if `buffer` has
+  // kCachedBlockBytes. The others read the encoded bytes of one piece. Returns how many bytes it
+  // has read. Then finish_steps().
+  std::size_t window_count() const noexcept { return tasks_.size(); }
+  std::size_t step_count() const noexcept { return tasks_.size() + encoded_.size(); }
+  Result<std::uint64_t> step(std::size_t number, ByteSource source, const ExecOptions& exec,
+                             std::span<std::byte> buffer);
+  void finish_steps() {
+    if (overlap_ && running_.empty()) add_up();
+  }
 
   // After run(): the sums of a piece, one for each chunk, and the sum of the whole. An encoded
   // piece (strings, variants) has only the latter. std::nullopt: its bytes break the rules of their
@@ -127,6 +142,7 @@ class ScanPlan {
                         const ReaderPartition& partition);
   Result<void> read_past_cache(const ExecOptions& exec);
   Result<void> sum_encoded(const ExecOptions& exec);
+  Result<std::uint64_t> sum_encoded_piece(std::size_t number);
 
   const OpenCheckpoint& checkpoint_;
   std::vector<SumRequest> pieces_;
