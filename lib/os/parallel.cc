@@ -10,8 +10,6 @@
 #include "lib/os/parallel.h"
 
 #include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -24,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "lib/os/idle_thread.h"
 #include "lib/os/machine.h"
 #include "lib/os/signals.h"
 #include "lib/try.h"
@@ -177,16 +176,6 @@ void run_by_threads(unsigned threads, ThreadGroup& group,
                     const std::function<Result<void>(WorkQueue&)>& body) {
   const auto helpers = start(threads - 1, [&] { group.run(body, false); });
   group.run(body, true);
-}
-
-// The calling thread has processors and disk when nobody else wants them: a wish. What it submits
-// to a disk whose scheduler knows no priorities goes with the others.
-void use_idle_time() noexcept {
-  constexpr int kThread = 1;           // IOPRIO_WHO_PROCESS, which means the thread
-  constexpr int kIdleClass = 3 << 13;  // IOPRIO_CLASS_IDLE
-  const sched_param priority{};
-  ::sched_setscheduler(0, SCHED_IDLE, &priority);
-  ::syscall(SYS_ioprio_set, kThread, 0, kIdleClass);
 }
 
 void run_in_idle_time(const ThreadGroupOptions& options, ThreadGroup& group,
