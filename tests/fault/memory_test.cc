@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <functional>
 #include <new>
+#include <thread>
 
 #include "tests/unit/sandbox.h"
 
@@ -126,7 +127,21 @@ Result<void> restore_in_background(const path& dir) {
   return forget(restore_async(dir / "x.safetensors", options).wait());
 }
 
+// A poll that found no memory is tried again by the next one.
+Result<void> follow(const path& dir) {
+  auto live = Live::open(dir, {.poll = std::chrono::milliseconds(1)});
+  if (!live) return std::move(live).error();
+  for (int i = 0; i < 20 && !live->current(); ++i)
+    std::this_thread::sleep_for(live->poll(std::chrono::milliseconds(1)));
+  if (!live->current()) return Error{Code::OutOfMemory, 0, "nothing was published"};
+  static_cast<void>(live->rollback());
+  auto status = live->status();
+  if (!status) return std::move(status).error();
+  return forget(prometheus_text(*status));
+}
+
 const Call kCalls[] = {
+    {"follow", follow},
     {"open P.cairn", [](const path& dir) { return open_and_read(dir / "m", Access::Shared); }},
     {"open a copy", [](const path& dir) { return open_and_read(dir / "m", Access::Copy); }},
     {"open P.index", [](const path& dir) { return open_and_read(dir / "t", Access::Shared); }},

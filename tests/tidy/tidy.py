@@ -72,6 +72,7 @@ ARROWS = {
     "tools": {PUBLIC},
     "bench": {"tools", PUBLIC},
     "lib/c": {PUBLIC},
+    "lib/live": {"lib/saver", "lib/open", "lib/read", "lib/os", "format", PUBLIC},
     "lib/saver": {"lib/edit", "lib/open", "lib/write", "lib/read", "lib/os", "format", PUBLIC},
     "lib/edit": {"lib/open", "lib/write", "lib/read", "lib/os", "format", PUBLIC},
     "lib/open": {"lib/read", "lib/os", "format", PUBLIC},

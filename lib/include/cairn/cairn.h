@@ -16,6 +16,7 @@
 #include "cairn/exec_options.h"
 #include "cairn/format_options.h"
 #include "cairn/future.h"
+#include "cairn/live.h"
 #include "cairn/object_graph.h"
 #include "cairn/open_options.h"
 #include "cairn/renaming.h"
