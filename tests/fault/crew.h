@@ -70,23 +70,26 @@ struct Board {
   void tear(const std::string& sentence) { complain(torn, sentence); }
 };
 
-class SharedBoard {
+// One in memory that a fork shares.
+template <class T>
+class SharedMemory {
  public:
-  SharedBoard() {
+  SharedMemory() {
     void* memory =
-        ::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
-    board_ = new (memory) Board();
+    shared_ = new (memory) T();
   }
-  SharedBoard(const SharedBoard&) = delete;
-  SharedBoard& operator=(const SharedBoard&) = delete;
-  ~SharedBoard() { ::munmap(board_, sizeof(Board)); }
-  Board& operator*() const noexcept { return *board_; }
-  Board* operator->() const noexcept { return board_; }
+  SharedMemory(const SharedMemory&) = delete;
+  SharedMemory& operator=(const SharedMemory&) = delete;
+  ~SharedMemory() { ::munmap(shared_, sizeof(T)); }
+  T& operator*() const noexcept { return *shared_; }
+  T* operator->() const noexcept { return shared_; }
 
  private:
-  Board* board_;
+  T* shared_;
 };
+using SharedBoard = SharedMemory<Board>;
 
 enum class Form : std::uint8_t { Threads, Processes };
 using Task = std::function<void()>;
