@@ -116,6 +116,7 @@ int main(int count, char** arguments) {
   write_cases();
   directory_cases();
   transfer_cases();
+  live_cases();
   char command[100];
   snprintf(command, sizeof command, "rm -rf '%s'", directory);
   if (system(command) != 0) return 1;

@@ -47,4 +47,5 @@ void read_cases(void);
 void write_cases(void);
 void directory_cases(void);
 void transfer_cases(void);
+void live_cases(void);
 void run_case(const char* name, void (*body)(void));

@@ -119,6 +119,36 @@ TEST_CASE("without memory every kind of call says so") {
         }) > 5);
 }
 
+TEST_CASE("without memory a model is not replaced, and the calls say so") {
+  cairn_live* live = nullptr;
+  CHECK(refusals([&](cairn_error** error) {
+          const cairn_code code = cairn_live_open(kSaved, nullptr, &live, error);
+          if (code == CAIRN_OK) cairn_live_free(live);
+          return code;
+        }) > 0);
+  REQUIRE(cairn_live_open(kSaved, nullptr, &live, nullptr) == CAIRN_OK);
+  cairn_snapshot* snapshot = nullptr;
+  for (int i = 0; i < 20'000 && snapshot == nullptr; ++i) {
+    cairn_live_poll(live, 1);
+    REQUIRE(cairn_live_current(live, &snapshot, nullptr) == CAIRN_OK);
+  }
+  REQUIRE(snapshot != nullptr);
+  cairn_snapshot_free(snapshot);
+  CHECK(refusals([&](cairn_error** error) {
+          cairn_snapshot* current = nullptr;
+          const cairn_code code = cairn_live_current(live, &current, error);
+          cairn_snapshot_free(current);
+          return code;
+        }) > 0);
+  CHECK(refusals([&](cairn_error** error) {
+          cairn_live_status* status = nullptr;
+          const cairn_code code = cairn_live_get_status(live, &status, error);
+          cairn_live_status_free(status);
+          return code;
+        }) > 0);
+  cairn_live_free(live);
+}
+
 TEST_CASE("without memory a conversion says so") {
   const Box box;
   const std::string output = (box.root / "converted").string();

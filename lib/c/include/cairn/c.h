@@ -1,8 +1,8 @@
 #pragma once
 
 // Cairn for C, and for every language that can call C: open a checkpoint, list and look up tensors,
-// view and read their bytes, verify, restore, save, list a directory, watch it, and import, export,
-// convert, copy and merge checkpoints. The headers are clean C99 and clean C++. Link libcairn-c
+// view and read their bytes, verify, restore, save, list a directory, watch it, serve a model that
+// is replaced, and import, export, convert, copy and merge checkpoints. The headers are clean C99 and clean C++. Link libcairn-c
 // (`pkg-config --cflags --libs cairn-c`).
 //
 //     cairn_error* error = NULL;
@@ -64,6 +64,7 @@
 #include "cairn/c/dtype.h"
 #include "cairn/c/error.h"
 #include "cairn/c/export.h"
+#include "cairn/c/live.h"
 #include "cairn/c/restore.h"
 #include "cairn/c/saver.h"
 #include "cairn/c/sigbus_guard.h"

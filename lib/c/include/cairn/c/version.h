@@ -5,7 +5,7 @@
 // The version of this interface, for #if. MAJOR is the number in libcairn-c.so.1; MINOR grows with
 // each release that adds something.
 #define CAIRN_C_VERSION_MAJOR 1
-#define CAIRN_C_VERSION_MINOR 1
+#define CAIRN_C_VERSION_MINOR 2
 #define CAIRN_C_VERSION (CAIRN_C_VERSION_MAJOR * 10000 + CAIRN_C_VERSION_MINOR)
 
 CAIRN_C_BEGIN
