@@ -52,8 +52,10 @@ Live::State::~State() {
 }
 
 milliseconds Live::State::poll(milliseconds budget) {
+  constexpr milliseconds kBudgetMax = std::chrono::hours(1);
   const std::lock_guard lock(work_);
   const Clock::time_point begin = Clock::now();
+  budget = std::min(budget, kBudgetMax);
   Clock::duration idle{0};
   do {
     idle = slice({});

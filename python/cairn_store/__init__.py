@@ -24,6 +24,7 @@ from ._directory import (PendingSave, Retention, RetentionDecision, Saved, Saver
 from ._errors import (BusyError, CairnError, CancelledError, CorruptError, ExistsError, InvalidError, IoError,
                       NoSpaceError, NotFoundError, OutOfMemoryError, TensorNotFoundError, UnsafeError,
                       UnsupportedError)
+from ._live import Live, LiveStatus, Quarantined, Snapshot
 from ._tensor import Tensor
 from ._writing import Transfer, convert, export_index, import_index, save
 
@@ -31,8 +32,8 @@ __version__: str = _cairn.version
 
 __all__ = [
     "BusyError", "CairnError", "CancelledError", "Checkpoint", "CorruptError", "Damage", "ExistsError", "InvalidError",
-    "IoError", "NoSpaceError", "NotFoundError", "OutOfMemoryError", "PendingSave", "Restored", "Retention",
-    "RetentionDecision", "Saved", "Saver", "Tensor", "TensorNotFoundError", "Transfer", "UnsafeError",
+    "IoError", "Live", "LiveStatus", "NoSpaceError", "NotFoundError", "OutOfMemoryError", "PendingSave", "Quarantined", "Restored", "Retention",
+    "RetentionDecision", "Saved", "Saver", "Snapshot", "Tensor", "TensorNotFoundError", "Transfer", "UnsafeError",
     "UnsupportedError", "Verification", "Watcher", "best_by", "convert", "every_hours", "every_steps", "export_index",
     "import_index", "latest_checkpoint", "newest", "open", "restore", "save", "tensorflow_manager", "tensorflow_saver",
 ]

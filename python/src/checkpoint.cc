@@ -7,12 +7,6 @@
 namespace cairn::python {
 namespace {
 
-// An open checkpoint, and whether its tensors may be written.
-struct Opened {
-  Checkpoint checkpoint;
-  bool writable;
-};
-
 Access access_of(const std::string& word) {
   if (word == "shared") return Access::Shared;
   if (word == "private") return Access::Private;
@@ -33,12 +27,6 @@ std::optional<IoMethod> method_of(const std::string& word) {
     if (word == name(method)) return method;
   }
   throw nb::value_error("method must be \"map\", \"populate\", \"read\" or \"direct\"");
-}
-
-std::vector<TensorSpec> specs_of(const nb::list& tuples) {
-  std::vector<TensorSpec> specs;
-  for (nb::handle tuple : tuples) specs.push_back(spec_of(tuple));
-  return specs;
 }
 
 struct How {
@@ -172,6 +160,12 @@ nb::object step(const Opened& opened) {
 }
 
 }  // namespace
+
+std::vector<TensorSpec> specs_of(const nb::list& tuples) {
+  std::vector<TensorSpec> specs;
+  for (nb::handle tuple : tuples) specs.push_back(spec_of(tuple));
+  return specs;
+}
 
 void bind_checkpoint(nb::module_& module) {
   nb::class_<Opened>(module, "Opened", nb::is_final())

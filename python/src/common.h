@@ -101,6 +101,12 @@ class LongCall {
   ExecOptions exec_;
 };
 
+// An open checkpoint, and whether its tensors may be written.
+struct Opened {
+  Checkpoint checkpoint;
+  bool writable;
+};
+
 // A tensor that keeps its checkpoint open.
 struct Handle {
   Checkpoint checkpoint;
@@ -133,6 +139,7 @@ class Incoming {
 std::vector<Incoming> incoming_of(const nb::list& tensors);
 
 TensorSpec spec_of(nb::handle tuple);
+std::vector<TensorSpec> specs_of(const nb::list& tuples);
 std::optional<std::int64_t> step_of(nb::handle step);  // None: no step
 
 // A capsule of DLPack. Errors: BufferError.
@@ -142,5 +149,6 @@ void bind_checkpoint(nb::module_& module);
 void bind_tensor(nb::module_& module);
 void bind_writing(nb::module_& module);
 void bind_directory(nb::module_& module);
+void bind_live(nb::module_& module);
 
 }  // namespace cairn::python

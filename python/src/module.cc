@@ -136,4 +136,5 @@ NB_MODULE(_cairn, module) {
   bind_checkpoint(module);
   bind_writing(module);
   bind_directory(module);
+  bind_live(module);
 }

@@ -213,7 +213,7 @@ class CAIRN_API Live {
   Snapshot current() const noexcept;
 
   // Works for about `budget`, at least one slice, and returns how long there is nothing to do. A
-  // slice reads at most 1 MiB, populates 256 KiB, or gives back 4 MiB. These are one slice as well,
+  // slice reads about 1 MiB, populates 256 KiB, or gives back 4 MiB. These are one slice as well,
   // however long they take: an open (it reads the index, and all of a V1 checkpoint), `prepare`,
   // the sums that an archive (.pt, .keras) stores itself, the end of what `prepare` made.
   std::chrono::milliseconds poll(std::chrono::milliseconds budget) noexcept;

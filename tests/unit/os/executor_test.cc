@@ -3,7 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <future>
@@ -14,6 +16,7 @@
 
 #include "cairn/restore.h"
 #include "cairn/writer.h"
+#include "lib/os/idle_thread.h"
 #include "lib/os/parallel.h"
 #include "tests/unit/background.h"
 #include "tests/unit/scratch.h"
@@ -187,6 +190,36 @@ TEST_CASE("a checkpoint is written, restored and verified on an executor") {
     CHECK(verified->damage.empty());
   }
   CHECK(most == before);
+}
+
+TEST_CASE("an idle thread does the work, and the caller too when it has waited long enough") {
+  IdleThread thread;
+  const std::size_t before = thread_count_now();
+  for (int round = 0; round < 100; ++round) {
+    std::atomic<int> bodies = 0;
+    std::atomic<int> next = 0;
+    std::array<std::atomic<int>, 50> done{};
+    thread.run(
+        [&]() noexcept {
+          ++bodies;
+          for (int number = next++; number < 50; number = next++)
+            ++done[static_cast<std::size_t>(number)];
+        },
+        std::chrono::milliseconds(round % 2 == 0 ? 1000 : 0));
+    CHECK(bodies >= 1);
+    CHECK(bodies <= 2);
+    for (const auto& each : done) CHECK(each == 1);
+  }
+  CHECK(thread_count_now() == before);
+}
+
+TEST_CASE("an idle thread ends with its object") {
+  const std::size_t before = thread_count_now();
+  {
+    const IdleThread thread;
+    CHECK(thread_count_now() == before + 1);
+  }
+  CHECK(thread_count_now() == before);
 }
 
 }  // namespace
