@@ -5,10 +5,8 @@
 
 #include "lib/os/mapping.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -21,6 +19,7 @@
 #include <vector>
 
 #include "lib/os/guarded.h"
+#include "lib/os/page_cache.h"
 #include "lib/os/refused.h"
 #include "lib/try.h"
 
@@ -28,17 +27,6 @@ namespace cairn::os {
 namespace {
 
 namespace interprocess = boost::interprocess;
-
-// Before Linux 6.5 headers there is neither a wrapper nor a number for it.
-constexpr long kCachestatCall = 451;
-
-struct CachestatRange {
-  std::uint64_t offset_bytes;
-  std::uint64_t size_bytes;
-};
-struct Cachestat {
-  std::uint64_t cached_pages, dirty_pages, writeback_pages, evicted_pages, recently_evicted_pages;
-};
 
 // What Boost needs to know of a file.
 struct MappableDescriptor {
@@ -198,11 +186,7 @@ void want_huge_pages(std::span<const std::byte> range) noexcept {
 
 Result<std::optional<std::uint64_t>> resident_bytes(const File& file, std::uint64_t size_bytes) {
   if (size_bytes == 0) return std::optional<std::uint64_t>(0);
-  CachestatRange range{0, size_bytes};
-  Cachestat pages{};
-  if (::syscall(kCachestatCall, file.fd(), &range, &pages, 0) == 0) {
-    return std::optional(std::min(pages.cached_pages * page_bytes(), size_bytes));
-  }
+  if (const auto cached = cached_bytes(file, 0, size_bytes)) return std::optional(*cached);
   // EPERM: a sandbox that does not know the call, or, since Linux 6.14, what mincore says by a lie.
   if (errno != EOPNOTSUPP && !means_no_such_call(errno))
     return system_error(file.path(), "cannot ask the page cache");
@@ -218,19 +202,6 @@ Result<std::optional<std::uint64_t>> resident_bytes(const File& file, std::uint6
   std::uint64_t count = 0;
   for (const unsigned char page : there) count += page & 1u;
   return std::optional(std::min(count * page_bytes(), size_bytes));
-}
-
-bool is_cold(const File& file, std::uint64_t offset_bytes, std::uint64_t size_bytes) noexcept {
-  CachestatRange range{offset_bytes, size_bytes};
-  Cachestat pages{};
-  return ::syscall(kCachestatCall, file.fd(), &range, &pages, 0) == 0 &&
-         pages.cached_pages * page_bytes() < size_bytes / 2;
-}
-
-void drop_from_cache(const File& file, std::uint64_t offset_bytes,
-                     std::uint64_t size_bytes) noexcept {
-  ::posix_fadvise(file.fd(), static_cast<off_t>(offset_bytes), static_cast<off_t>(size_bytes),
-                  POSIX_FADV_DONTNEED);
 }
 
 }  // namespace cairn::os

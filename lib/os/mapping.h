@@ -73,11 +73,4 @@ void want_huge_pages(std::span<const std::byte> range) noexcept;
 // often to who neither owns the file nor may write it.
 Result<std::optional<std::uint64_t>> resident_bytes(const File& file, std::uint64_t size_bytes);
 
-// Whether less than half of these bytes lie in the page cache. False: the kernel does not say.
-bool is_cold(const File& file, std::uint64_t offset_bytes, std::uint64_t size_bytes) noexcept;
-
-// Takes these bytes out of the page cache, where nobody has them mapped. A wish.
-void drop_from_cache(const File& file, std::uint64_t offset_bytes,
-                     std::uint64_t size_bytes) noexcept;
-
 }  // namespace cairn::os

@@ -24,6 +24,7 @@
 #include "lib/os/direct.h"
 #include "lib/os/machine.h"
 #include "lib/os/mapping.h"
+#include "lib/os/page_cache.h"
 #include "lib/read/heads.h"
 #include "lib/try.h"
 
@@ -351,8 +352,9 @@ Result<void> ScanPlan::read_all(ByteSource source, const ExecOptions& exec,
   if (source == ByteSource::File && is_too_much_for_cache(raw_bytes_)) {
     for (std::size_t i = 0; i < tasks_.size(); ++i) {
       const Task& task = tasks_[i];
-      was_cold[i] =
-          os::is_cold(checkpoint_.shards().file(task.shard), task.begin, task.size_bytes());
+      const auto cached_bytes =
+          os::cached_bytes(checkpoint_.shards().file(task.shard), task.begin, task.size_bytes());
+      was_cold[i] = cached_bytes && *cached_bytes < task.size_bytes() / 2;
     }
   }
   const std::size_t first = tasks_.size() * partition.index / partition.count;

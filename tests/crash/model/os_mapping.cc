@@ -78,8 +78,4 @@ Result<std::optional<std::uint64_t>> resident_bytes(const File&, std::uint64_t s
   return std::optional(size_bytes);
 }
 
-bool is_cold(const File&, std::uint64_t, std::uint64_t) noexcept { return false; }
-
-void drop_from_cache(const File&, std::uint64_t, std::uint64_t) noexcept {}
-
 }  // namespace cairn::os
