@@ -41,19 +41,36 @@ void Live::State::account(const internal::SliceDone& done, Clock::time_point beg
 }
 
 void Live::State::publish() {
-  const std::lock_guard lock(mutex_);
-  retired_.reserve(retired_.size() + 1);  // nothing fails once it is published
-  Generation* const next = candidate_->release();
-  next->number = ++status_.swap_count;
-  quarantine_.remove(next->prefix);
-  Generation* const before = current_.exchange(next);
-  if (previous_ != nullptr) retired_.push_back(previous_);
-  previous_ = before;
-  status_.last_swap = candidate_->times;
-  status_.last_swap_at = system_clock::now();
-  status_.state = LiveState::Idle;
-  status_.candidate.clear();
+  const Generation* published = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    retired_.reserve(retired_.size() + 1);  // nothing fails once it is published
+    Generation* const next = candidate_->release();
+    published = next;
+    next->number = ++status_.swap_count;
+    quarantine_.remove(next->prefix);
+    Generation* const before = current_.exchange(next);
+    if (previous_ != nullptr) retired_.push_back(previous_);
+    previous_ = before;
+    status_.last_swap = candidate_->times;
+    status_.last_swap_at = system_clock::now();
+    status_.state = LiveState::Idle;
+    status_.candidate.clear();
+  }
+  const SwapTimes times = candidate_->times;
   candidate_.reset();
+  std::uint64_t bytes = 0;
+  for (const SeenFile& shard : published->shards) bytes += shard.size_bytes;
+  tell({EventKind::Published,
+        published->prefix.native(),
+        {},
+        {},
+        bytes,
+        times.open + times.check + times.populate + times.prepare});
+}
+
+void Live::State::tell(const Event& event) const noexcept {
+  if (options_.on_event) options_.on_event(event);
 }
 
 // Also where there is no memory: then what was opened ends here.
@@ -84,7 +101,7 @@ void Live::State::reject(const Error& error) {
     quarantine_.add(std::move(entry));
     ++status_.rejected_count;
   }
-  if (options_.on_event) options_.on_event({EventKind::Skipped, seen.prefix.native(), error.what});
+  tell({EventKind::Skipped, seen.prefix.native(), error.what});
   retire_candidate();
 }
 
@@ -172,25 +189,31 @@ Result<void> Live::State::rollback() {
     internal::hold(target);
   }
   auto populated = populate_all(*target);
-  const std::lock_guard lock(mutex_);
-  const bool same = previous_ == target;
+  auto given_up = populated ? exchange_for(target) : Result<std::string>(populated.error());
   let_go(target);
-  CAIRN_CHECK(populated);
-  if (!same) {
+  if (!given_up) return std::move(given_up).error();
+  tell({EventKind::RolledBack, *given_up});
+  return {};
+}
+
+// The prefix of the one that was current.
+Result<std::string> Live::State::exchange_for(Generation* target) {
+  const std::lock_guard lock(mutex_);
+  if (previous_ != target) {
     return Error{Code::Busy, 0,
                  path_.string() +
                      ": another checkpoint was published meanwhile; look at the "
                      "status before you try again"};
   }
   const Generation& current = *current_.get();
+  std::string prefix = current.prefix.native();
   retired_.reserve(retired_.size() + 1);
-  quarantine_.add({{current.prefix, Code::Cancelled,
-                    current.prefix.string() + ": was rolled back by the caller", current.digest,
-                    current.identity, system_clock::now()},
+  quarantine_.add({{current.prefix, Code::Cancelled, prefix + ": was rolled back by the caller",
+                    current.digest, current.identity, system_clock::now()},
                    current.opened});
   retired_.push_back(current_.exchange(std::exchange(previous_, nullptr)));
   ++status_.rollback_count;
-  return {};
+  return prefix;
 }
 
 LiveStatus Live::State::status() const {

@@ -276,11 +276,10 @@ void Live::State::give_up(const Error& error, const std::stop_token& stop) {
   if (is_passing(error) || is_not_there_yet) {
     if (!stop.stop_requested()) note_error(error.what);
     retire_candidate();
-    next_look_ = Clock::now() + options_.poll;
-    return;
+  } else {
+    reject(error);
   }
-  reject(error);
-  next_look_ = {};
+  next_look_ = Clock::now() + options_.poll;
 }
 
 }  // namespace cairn

@@ -63,6 +63,8 @@ class Live::State {
   void enter(LiveState stage);
   void account(const internal::SliceDone& done, Clock::time_point begin);
   void publish();
+  void tell(const Event& event) const noexcept;
+  Result<std::string> exchange_for(Generation* target);
   void reject(const Error& error);
   void retire_candidate() noexcept;
   void adopt_identity(Generation* current);

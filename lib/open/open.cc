@@ -30,6 +30,10 @@ std::string_view name(EventKind kind) noexcept {
       return "damaged";
     case EventKind::Skipped:
       return "skipped";
+    case EventKind::Published:
+      return "published";
+    case EventKind::RolledBack:
+      return "rolled back";
   }
   return "unknown";
 }

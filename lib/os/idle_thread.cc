@@ -50,6 +50,7 @@ void IdleThread::run(const std::function<void()>& body, std::chrono::millisecond
   lock.unlock();
   body();
   lock.lock();
+  if (!is_working_) body_ = nullptr;  // it found no time to begin
   changed_.wait(lock, is_done);
 }
 
@@ -59,9 +60,11 @@ void IdleThread::work() {
   while (true) {
     changed_.wait(lock, [this] { return ends_ || body_ != nullptr; });
     if (ends_) return;
+    is_working_ = true;
     lock.unlock();
     (*body_)();
     lock.lock();
+    is_working_ = false;
     body_ = nullptr;
     changed_.notify_all();
   }

@@ -30,8 +30,8 @@ class IdleThread {
   IdleThread& operator=(const IdleThread&) = delete;
 
   // Calls `body` on the thread, and after `patience` on the calling thread too, unless it has
-  // returned by then. Returns when both have. `body` does a part of some work, and returns when
-  // nothing of it is left that nobody does. It must not throw.
+  // returned by then. Returns when all calls that have begun have returned. `body` does a part of
+  // some work, and returns when nothing of it is left that nobody does. It must not throw.
   void run(const std::function<void()>& body, std::chrono::milliseconds patience);
 
  private:
@@ -40,6 +40,7 @@ class IdleThread {
   std::mutex mutex_;
   std::condition_variable changed_;
   const std::function<void()>* body_ = nullptr;  // nullptr: there is nothing to do
+  bool is_working_ = false;
   bool ends_ = false;
   std::thread thread_;
 };

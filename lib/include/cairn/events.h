@@ -12,12 +12,15 @@
 namespace cairn {
 
 enum class EventKind : std::uint8_t {
-  Opened,   // open or restore has succeeded. bytes: of the shards
-  Failed,   // open or restore has failed. message: the error
-  Warning,  // one of Checkpoint::warnings(). message: the warning
-  Checked,  // Verify::Full, restore or verify() has compared bytes with checksums. bytes: so many
-  Damaged,  // bytes are not what was stored, found by any check. tensor, bytes: where, how many
-  Skipped,  // the Watcher has left out a checkpoint. message: why
+  Opened,     // open or restore has succeeded. bytes: of the shards
+  Failed,     // open or restore has failed. message: the error
+  Warning,    // one of Checkpoint::warnings(). message: the warning
+  Checked,    // Verify::Full, restore, verify() or a Live has compared bytes with checksums. bytes:
+              // so many
+  Damaged,    // bytes are not what was stored, found by any check. tensor, bytes: where, how many
+  Skipped,    // the Watcher has left out a checkpoint, or a Live has rejected it. message: why
+  Published,  // a Live has published a checkpoint. bytes: of the shards
+  RolledBack,  // a Live has put this checkpoint into quarantine, and published the one before
 };
 
 // "opened", "failed", and so on.
@@ -29,7 +32,7 @@ struct Event {
   std::string_view message;  // a sentence; empty: there is nothing to say but the kind
   std::string_view tensor;   // of Damaged; empty: the header of a shard, or padding
   std::uint64_t bytes = 0;
-  std::chrono::nanoseconds duration{0};  // of Opened, Failed and Checked
+  std::chrono::nanoseconds duration{0};  // of Opened, Failed, Checked and Published
 };
 
 // Called in the call that it is about, on the thread that makes the call, or that finds the damage:

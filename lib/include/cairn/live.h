@@ -48,7 +48,7 @@ struct LiveOptions {
   // Called before a checkpoint is published, by the thread that polls. What the server makes of the
   // checkpoint is made here: spans, a session of an engine; warm-up runs here. The result, which
   // may be nullptr, is Snapshot::model(), and goes before the checkpoint. An Error rejects the
-  // checkpoint. It must not call poll() or run(). Empty: there is no model.
+  // checkpoint, but after Busy and OutOfMemory it is tried again. It must not call poll() or run().
   std::function<Result<std::shared_ptr<void>>(const Checkpoint&)> prepare = {};
 
   // How fast bytes are read and checked. 0: no limit.
@@ -59,7 +59,7 @@ struct LiveOptions {
   std::optional<std::uint64_t> populate_bytes_max = {};
   std::chrono::milliseconds poll{1000};  // how often to look at the path
   bool follow_links = false;             // as in OpenOptions
-  // As in OpenOptions; and Skipped, for each checkpoint that is rejected.
+  // As in OpenOptions; and Skipped (rejected), Published, RolledBack.
   EventListener on_event = {};
 };
 
@@ -179,17 +179,18 @@ CAIRN_API Result<std::string> prometheus_text(const LiveStatus& status) noexcept
 //                                left out. If the newest is in quarantine, the one before it, but
 //                                nothing older than the current one
 //   a prefix, a file, a model's  the checkpoint there, whenever it is saved again or replaced. It
-//   directory                    is not new if it is only copied, touched, imported or pinned
+//   directory                    is not new if it is only copied, touched, imported or pinned, and
+//                                has checksums
 //
 // The path need not exist yet. What cannot be opened, is damaged, is not what was expected, is
 // refused by `prepare`, or is removed before it is published, is rejected: it goes into quarantine,
 // with the reason, and is not tried again until one of its files changes. The current checkpoint
-// stays. If a checkpoint shares files with a published one, bytes that were checked there are not
-// read again.
+// stays. So retention must keep a checkpoint for longer than it takes to read it at the limit. If a
+// checkpoint shares files with the current one, bytes that were checked there are not read again.
 //
 // Live has no thread of its own. Either a thread of the caller's is in run(), or an event loop
-// calls poll(). In run(), bytes are read and checked at idle priority of processor and disk, by
-// threads that run() starts and joins; mapping, `prepare` and publishing have the priority of the
+// calls poll(). In run(), bytes are read and checked at idle priority of processor and disk, by a
+// thread that run() starts and joins; mapping, `prepare` and publishing have the priority of the
 // caller, because a thread that is preempted inside of them would hold a lock of the kernel that
 // requests need, and because a thread without privileges cannot leave the idle priority. poll()
 // works at the priority of the caller.

@@ -390,7 +390,7 @@ TEST_CASE("a link that is turned to another directory leads to another checkpoin
   REQUIRE(poll_until(live, [&] { return current_number(live) == 2; }));
 }
 
-TEST_CASE("an event tells of what is rejected") {
+TEST_CASE("events tell of what is rejected, published and rolled back") {
   const Sandbox dir;
   NumberedSaver saver(dir.root());
   test::flip_byte(shard_of(saver.save(1)), 5000);
@@ -407,6 +407,13 @@ TEST_CASE("an event tells of what is rejected") {
                               [](const auto& text) { return text.starts_with("damaged"); }) == 1);
   CHECK(has(heard.back(), "skipped"));
   CHECK(has(heard.back(), reason_of(status_of(live), dir / "m-1")));
+  for (const int number : {2, 3}) {
+    saver.save(number);
+    REQUIRE(poll_until(live, [&] { return current_number(live) == number; }));
+  }
+  REQUIRE(live.rollback());
+  CHECK(std::ranges::count(heard, "published ") == 2);
+  CHECK(heard.back() == "rolled back ");
 }
 
 TEST_CASE("options that make no sense are refused") {

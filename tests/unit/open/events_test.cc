@@ -185,10 +185,11 @@ TEST_CASE("the Watcher tells what it leaves out") {
 
 TEST_CASE("each kind of event has a name of its own") {
   std::set<std::string_view> names;
-  for (const EventKind kind : {EventKind::Opened, EventKind::Failed, EventKind::Warning,
-                               EventKind::Checked, EventKind::Damaged, EventKind::Skipped})
+  for (const EventKind kind :
+       {EventKind::Opened, EventKind::Failed, EventKind::Warning, EventKind::Checked,
+        EventKind::Damaged, EventKind::Skipped, EventKind::Published, EventKind::RolledBack})
     names.insert(name(kind));
-  CHECK(names.size() == 6);
+  CHECK(names.size() == 8);
   CHECK(name(static_cast<EventKind>(99)) == "unknown");
 }
 

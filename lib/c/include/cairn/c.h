@@ -2,8 +2,8 @@
 
 // Cairn for C, and for every language that can call C: open a checkpoint, list and look up tensors,
 // view and read their bytes, verify, restore, save, list a directory, watch it, serve a model that
-// is replaced, and import, export, convert, copy and merge checkpoints. The headers are clean C99 and clean C++. Link libcairn-c
-// (`pkg-config --cflags --libs cairn-c`).
+// is replaced, and import, export, convert, copy and merge checkpoints. The headers are clean C99
+// and clean C++. Link libcairn-c (`pkg-config --cflags --libs cairn-c`).
 //
 //     cairn_error* error = NULL;
 //     cairn_checkpoint* checkpoint;
