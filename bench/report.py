@@ -104,6 +104,16 @@ def target_table(results):
     return targets.table(Figures(results))
 
 
+def measured_on(asked):
+    """Day and machine; behind it the questions, if they were not all asked on the same."""
+    places = {}
+    for result in asked:
+        machine = result["machine"]
+        place = f"{result['date'][:10]}, {machine['cores']} cores of {machine['cpu']}, {machine['kernel']}"
+        places.setdefault(place, []).append(result["question"])
+    return [place if len(places) == 1 else f"{place} ({', '.join(names)})" for place, names in places.items()]
+
+
 def front(results):
     """The table of the front page: Cairn, the machine's own limit, and who else was asked."""
     figures = Figures(results)
@@ -124,10 +134,9 @@ def front(results):
         others = [best, *(name if name in in_row else None for name in peers)]
         cells = [cell(where, name, ours) if name else "–" for name in others]
         lines.append(f"| {what} | {cell(where, ours)} | " + " | ".join(cells) + " |")
-    last = max(results.values(), key=lambda result: result["date"])
-    machine = last["machine"]
-    lines += ["", f"Warm page cache, unless a row says cold. Opens: repeated · the first of a new process. `./dev bench`, {last['date'][:10]}, {machine['cores']} cores of "
-              f"{machine['cpu']}, {machine['kernel']}.",
+    shown = [result for name, result in results.items() if name == "first" or any(where[0] == name for _, where, *_ in rows)]
+    lines += ["", "Warm page cache, unless a row says cold. Opens: repeated · the first of a new process. `./dev bench`, "
+              + "; ".join(measured_on(shown)) + ".",
               "[All figures, how they were taken, and which targets they miss](docs/benchmarks/README.md).", ""]
     return "\n".join(lines)
 
