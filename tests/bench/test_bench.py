@@ -98,7 +98,7 @@ class Pages(unittest.TestCase):
             with open(front, encoding="utf-8") as file:
                 text = file.read()
             self.assertTrue(text.startswith("before\n") and text.endswith("after\n"))
-            self.assertIn("| open 148 tensors, 498 MB (GPT-2) | 10.0 µs |", text)
+            self.assertIn("| open 148 tensors, 498 MB (GPT-2), by `P.cairn` | 10.0 µs · 10.0 µs |", text)
 
     def test_a_page_says_what_was_asked_and_who_was_not_there(self):
         asked = question("copy")
