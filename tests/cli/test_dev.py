@@ -10,7 +10,7 @@ import unittest
 DEV = pathlib.Path(__file__).resolve().parent.parent.parent / "dev"
 OTHER = 65534
 WORDS = ("demo", "test", "build", "setup", "bench", "asan", "fuzz", "coverage", "valgrind", "tsan", "crash", "deb", "aarch64", "full",
-         "engines", "mutants")
+         "engines", "mutants", "server")
 MISSING = ("ninja-build", "libboost-dev")
 
 NOT_FOUND = "command not found"
