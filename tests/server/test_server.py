@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import struct
 import subprocess
@@ -30,6 +31,7 @@ COMMAND = PROGRAMS = None  # of the command line
 ROWS, WIDTH = 1000, 8
 FAST = ("--bandwidth", "100000")
 HOSTILE = ['<script>alert("1")</script>', "a\\b\nc\td", "\u2028é"]
+CHROMIUM = shutil.which("chromium")
 POLICY = "default-src 'none'"
 
 
@@ -147,7 +149,7 @@ class Routes(ServerTest):
             self.assertIn(line + "\n", text)
         self.assertNotIn("<", text)
 
-    def test_names_are_escaped(self):
+    def hostile(self):
         folder = self.box / '<b>"q"\\'
         folder.mkdir()
         write_npy(self.box / "table.npy", 10, 4, 1.5)
@@ -156,12 +158,27 @@ class Routes(ServerTest):
                        capture_output=True)
         server = self.serve(model=folder)
         server.wait_for(lambda models: models["current"])
+        return folder, server
+
+    def test_names_are_escaped(self):
+        folder, server = self.hostile()
         text = server.ask("/tensors")[2]
         self.assertNotIn("<", text)
         self.assertEqual({each["name"] for each in json.loads(text)["tensors"]}, {"embeddings", *HOSTILE})
         self.assertEqual(server.models()["current"]["prefix"], str(folder / "model-1"))
         label = str(folder / "model-1").replace("\\", "\\\\").replace('"', '\\"')
         self.assertIn(f'cairn_live_checkpoint_info{{prefix="{label}",', server.ask("/metrics")[2])
+
+    @unittest.skipUnless(CHROMIUM, "chromium is not installed")
+    def test_a_browser_shows_names_as_text(self):
+        _, server = self.hostile()
+        shown = subprocess.run([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={self.box}/browser",
+                                "--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom", f"{server.url}/"],
+                               capture_output=True, text=True, timeout=60)
+        self.assertIn("<td class=\"text\">&lt;script&gt;alert(\"1\")&lt;/script&gt;</td>", shown.stdout)
+        self.assertIn("&lt;b&gt;", shown.stdout)
+        self.assertIn(">ready</p>", shown.stdout)
+        self.assertEqual([line for line in shown.stderr.splitlines() if "CONSOLE" in line], [])  # nothing was refused or failed
 
     def test_tensors_show_what_is_in_memory(self):
         tensors = {each["name"]: each for each in json.loads(self.served().ask("/tensors")[2])["tensors"]}

@@ -27,7 +27,7 @@ function time(seconds) {
   return seconds < 1 ? `${+(seconds * 1000).toPrecision(3)} ms` : `${+seconds.toPrecision(3)} s`;
 }
 
-const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString();
+const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString("en-GB");
 
 // columns: [title, kind, row => text]
 function fill(id, columns, rows, none) {
@@ -94,17 +94,17 @@ function showModels(models) {
   showLatency(models.latency);
   const seconds = (row) => row.check_seconds === undefined ? ""
     : time(row.open_seconds + row.check_seconds + row.populate_seconds);
-  fill("history", [["at", "", (row) => clock(row.at)], ["generation", "number", (row) => row.generation],
-                   ["checkpoint", "", (row) => row.prefix], ["why", "", (row) => row.why],
+  fill("history", [["at", "", (row) => clock(row.at)], ["no.", "number", (row) => row.generation],
+                   ["checkpoint", "text", (row) => row.prefix], ["why", "text", (row) => row.why],
                    ["brought in", "number", seconds]], models.history, "No checkpoint has been published.");
-  fill("quarantine", [["since", "", (row) => clock(row.since)], ["checkpoint", "", (row) => row.prefix],
+  fill("quarantine", [["since", "", (row) => clock(row.since)], ["checkpoint", "text", (row) => row.prefix],
                       ["why", "long", (row) => row.why]], models.quarantine, "No checkpoint was rejected.");
 }
 
 function showTensors(answer) {
   const more = answer.tensor_count - answer.tensors.length;
   document.getElementById("shown").textContent = more ? `The first ${answer.tensors.length} of ${answer.tensor_count}.` : "";
-  fill("tensors", [["name", "", (row) => row.name], ["dtype", "", (row) => row.dtype],
+  fill("tensors", [["name", "text", (row) => row.name], ["dtype", "", (row) => row.dtype],
                    ["shape", "", (row) => `[${row.shape.join(", ")}]`], ["size", "number", (row) => bytes(row.size_bytes)],
                    ["resident", "number", (row) => row.resident_bytes === null ? ""
                      : `${Math.floor(100 * row.resident_bytes / (row.size_bytes || 1))} %`]], answer.tensors, "No tensor.");
