@@ -75,6 +75,9 @@ class Server:
     def rss(self):
         return int(pathlib.Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
+    def major_faults(self):
+        return int(pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2].split()[9])
+
     def memory(self):
         """PSS and what belongs to the process alone, in bytes. It walks all pages: not for a window."""
         text = pathlib.Path(f"/proc/{self.process.pid}/smaps_rollup").read_text()
@@ -165,9 +168,10 @@ def measure_pair(args, server, rate, swap_in):
     finish = load(args.programs, server, rate, SETTLE + 2 * args.window + 0.2, args.rows, args.threads)
     begin = time.monotonic() + SETTLE + 0.1  # the generator begins after 0.05 s
     publishing, number = swap_in
-    took = None
-    for window in range(2):
+    took, faults = None, []
+    for window in range(3):
         time.sleep(max(0, begin + window * args.window - time.monotonic()))
+        faults.append(server.major_faults())
         if window == number and publishing:
             swaps = len(server.models()["history"])
             publishing()
@@ -178,7 +182,7 @@ def measure_pair(args, server, rate, swap_in):
     windows = [figures(requests, begin + i * args.window, begin + (i + 1) * args.window) for i in range(2)]
     return {"begin": begin, "swap_window": number, "real": publishing is not None, "swap_seconds": took, "windows": windows,
             "ratio_p99": windows[number]["p99"] / windows[1 - number]["p99"], "generator_share_of_a_core": share,
-            "failed": sum(each[3] == "failed" for each in requests), "mixed": sum(each[3] == "mixed" for each in requests),
+            "major_faults": [faults[1] - faults[0], faults[2] - faults[1]], "failed": sum(each[3] == "failed" for each in requests), "mixed": sum(each[3] == "mixed" for each in requests),
             "memory": server.memory()}, requests
 
 
@@ -266,6 +270,7 @@ def report(args, folder, most, rate, pairs, requests, samples, quarantine):
         "quiet_windows": {name: quantile(of_windows(True, False, name), 0.5) for name in ("p50", "p99", "p99.9", "max")},
         "longest_request_in_a_swap_window": max(of_windows(True, True, "max")),
         "longest_request_in_another_window": max(of_windows(False, True, "max") + of_windows(False, False, "max")),
+        "major_faults_in_swap_windows": sum(pair["major_faults"][pair["swap_window"]] for pair in pairs if pair["real"]),
         "rss_max": max(rss for _, rss in samples),
         "pss_max": max(pair["memory"]["Pss"] for pair in pairs), "anonymous_max": max(pair["memory"]["Anonymous"] for pair in pairs),
         "pairs": pairs}

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -172,6 +173,11 @@ void set_limits(httplib::Server& server) {
   server.set_keep_alive_timeout(kSecondsMax);
   server.set_keep_alive_max_count(1'000'000);
   server.set_tcp_nodelay(true);
+  // Not SO_REUSEPORT, which httplib sets: a second server would take half of the connections.
+  server.set_socket_options([](socket_t socket) {
+    const int on = 1;
+    setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  });
   server.set_default_headers({
       {"Content-Security-Policy",
        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -216,6 +222,10 @@ void add_routes(httplib::Server& server, Serving& serving) {
   server.set_error_handler([](const httplib::Request&, httplib::Response& response) {
     if (response.body.empty()) refuse(response, response.status, "no answer to this request");
   });
+  server.set_exception_handler(
+      [](const httplib::Request&, httplib::Response& response, std::exception_ptr) {
+        refuse(response, 500, "the server has not enough memory for this request");
+      });
   server.set_logger([&](const httplib::Request& request, const httplib::Response& response) {
     serving.metrics.count(request.path, response.status);
   });

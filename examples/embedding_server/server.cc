@@ -78,6 +78,7 @@ Options parse(int count, char** words) {
       throw std::runtime_error(word + " " + value + ": what is this?");
     }
   }
+  if (options.threads == 0) throw std::runtime_error("--threads 0: nobody would answer");
   if (options.model.path.empty()) throw std::runtime_error("no MODEL was given");
   return options;
 }

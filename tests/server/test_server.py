@@ -126,6 +126,12 @@ class Routes(ServerTest):
         self.assertEqual(self.raw(server, head + length(json.dumps({"texts": ["x" * 900_000]}).encode())), 200)
         self.assertEqual(self.raw(server, head + b"\r\n"), 400)  # no body, and no wait for one
 
+    def test_a_port_has_one_server(self):
+        server = self.served()
+        done = subprocess.run([PROGRAMS / "server", self.saved, "--port", str(server.port)], capture_output=True, text=True, timeout=10)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(f"cannot listen on 127.0.0.1:{server.port}", done.stderr)
+
     def test_every_answer_has_the_headers(self):
         server = self.served()
         for path, body in (("/", None), ("/page.js", None), ("/models", None), ("/nothing", None), ("/embed", b"{")):

@@ -3,7 +3,9 @@
 // Everything that comes from the server is put in as text, never as HTML.
 
 const RECENT_LOOKS = 10;  // looks at the server that count as "the last seconds"
+const LOOKS_PER_TENSORS = 5;  // the server counts the pages in memory for each of these answers
 const looks = [];
+let looked = 0;
 
 function element(name, text, className) {
   const made = document.createElement(name);
@@ -113,10 +115,11 @@ function showTensors(answer) {
 async function look() {
   const connection = document.getElementById("connection");
   try {
-    showModels(await (await fetch("/models")).json());
-    const tensors = await fetch("/tensors");
-    if (tensors.ok) showTensors(await tensors.json());
-    connection.textContent = tensors.ok ? "ready" : "not ready: no checkpoint yet";
+    const models = await (await fetch("/models")).json();
+    showModels(models);
+    if (models.current && looked % LOOKS_PER_TENSORS === 0) showTensors(await (await fetch("/tensors")).json());
+    looked += models.current ? 1 : 0;
+    connection.textContent = models.current ? "ready" : "not ready: no checkpoint yet";
     connection.className = "";
   } catch (failed) {
     connection.textContent = "the server does not answer";
