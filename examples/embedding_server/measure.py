@@ -27,6 +27,7 @@ import urllib.error
 import urllib.request
 
 SETTLE = 1.0  # seconds of load before the first window, and of rest after a save
+LOOK = 0.25  # seconds between two looks at /models
 MIB = 1 << 20
 
 
@@ -104,14 +105,19 @@ def train(programs, folder, step, rows, width):
 
 
 def publish(staging, saved, name):
-    """Moves a checkpoint to the directory that is followed, lists it there as the latest, and removes those before the last two."""
+    """Moves a checkpoint to the directory that is followed, and lists it there as the latest."""
     saved = pathlib.Path(saved)
     for path in pathlib.Path(staging).glob(f"{name}.*"):
         path.rename(saved / path.name)
     (saved / "checkpoint.new").write_text(f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n')
     (saved / "checkpoint.new").rename(saved / "checkpoint")
+
+
+def prune(saved):
+    """Removes all checkpoints but the last two: the current one, and the one for a rollback."""
+    saved = pathlib.Path(saved)
     steps = sorted({int(path.stem.rpartition("-")[2]) for path in saved.glob("model-*.index")})
-    for step in steps[:-3]:
+    for step in steps[:-2]:
         for path in saved.glob(f"model-{step}.*"):
             path.unlink()
 
@@ -169,20 +175,29 @@ def measure_pair(args, server, rate, swap_in):
     begin = time.monotonic() + SETTLE + 0.1  # the generator begins after 0.05 s
     publishing, number = swap_in
     took, faults = None, []
-    for window in range(3):
-        time.sleep(max(0, begin + window * args.window - time.monotonic()))
+    before = server.models()["current"]["generation"]
+    for window in range(2):
+        end = begin + (window + 1) * args.window
+        time.sleep(max(0, end - args.window - time.monotonic()))
         faults.append(server.major_faults())
         if window == number and publishing:
-            swaps = len(server.models()["history"])
             publishing()
-            at = time.monotonic()
-            server.wait_for(lambda m, n=swaps: len(m["history"]) > n, 120)
-            took = time.monotonic() - at
+            at = time.time()
+        while time.monotonic() < end - LOOK:  # the same in both windows: it is load too
+            time.sleep(LOOK)
+            models = server.models()
+            if models["current"]["generation"] != before and took is None:
+                took = models["history"][0]["at"] - at
+    time.sleep(max(0, end - time.monotonic()))
+    faults.append(server.major_faults())
+    if publishing and took is None:
+        took = server.wait_for(lambda m: m["current"]["generation"] != before, 300)["history"][0]["at"] - at
     requests, share = finish()
     windows = [figures(requests, begin + i * args.window, begin + (i + 1) * args.window) for i in range(2)]
     return {"begin": begin, "swap_window": number, "real": publishing is not None, "swap_seconds": took, "windows": windows,
             "ratio_p99": windows[number]["p99"] / windows[1 - number]["p99"], "generator_share_of_a_core": share,
-            "major_faults": [faults[1] - faults[0], faults[2] - faults[1]], "failed": sum(each[3] == "failed" for each in requests), "mixed": sum(each[3] == "mixed" for each in requests),
+            "major_faults": [faults[1] - faults[0], faults[2] - faults[1]],
+            "failed": sum(each[3] == "failed" for each in requests), "mixed": sum(each[3] == "mixed" for each in requests),
             "memory": server.memory()}, requests
 
 
@@ -242,6 +257,7 @@ def measure(args):
             publishing = None
             if real:
                 step += 1
+                prune(saved)
                 train(args.programs, staging, step, args.rows, args.width)
                 publishing = lambda: publish(staging, saved, f"model-{step}")
                 time.sleep(SETTLE)
