@@ -88,6 +88,8 @@ inline int run_program(int argc, char** argv, void (*add_figures)(const Subject&
   if (!unknown) taken_bytes = copies * file_bytes;
   add_figures(subject);
   benchmark::RunSpecifiedBenchmarks();
+  // What the figures hold goes before the statics of libraries do: a save may still run.
+  benchmark::ClearRegisteredBenchmarks();
   benchmark::Shutdown();
   return 0;
 }
