@@ -35,12 +35,11 @@ struct HeaderFacts {
 };
 
 // Decodes the header of a file of `file_bytes`, also a large one; `head` are its first bytes, 8 and
-// the JSON. As
-// strict as the safetensors library: offsets contiguous from 0 without holes up to the file's end,
-// sizes that agree with shape and dtype, no duplicate names, metadata of strings only. Dtypes
-// without counterpart become DType::Opaque with their name. Nothing for `file_bytes`: the file may
-// end anywhere, so that a tensor may lie outside. Errors: Corrupt; Unsupported (a dtype of unknown
-// size).
+// the JSON. As strict as the safetensors library: offsets contiguous from 0 without holes up to the
+// file's end, sizes that agree with shape and dtype, no duplicate names, metadata of strings only.
+// Dtypes without counterpart become DType::Opaque with their name. Nothing for `file_bytes`: the
+// file may end anywhere, so that a tensor may lie outside. Errors: Corrupt; Unsupported (a dtype of
+// unknown size).
 Decoded<HeaderFacts> decode_header(std::span<const std::byte> head,
                                    std::optional<std::uint64_t> file_bytes);
 

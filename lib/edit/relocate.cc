@@ -314,9 +314,7 @@ Result<std::vector<bool>> doubtful(const CheckpointSnapshot& snapshot) {
 
 // What the checkpoint does away with where it is to go; empty: nothing.
 std::string what_goes_at(const Destination& to, const format::IndexView& index) {
-  std::vector<TensorSpec> specs;
-  for (std::size_t i = 0; i < index.tensor_count(); ++i) specs.push_back(spec_of(index.tensor(i)));
-  const auto goes = replaced_tensors(to.directory, to.base, specs);
+  const auto goes = replaced_tensors(to.directory, to.base, specs_of(index));
   if (goes) return first_of(*goes);
   return "it is not known which tensors the replaced checkpoint had: " + goes.error().what;
 }

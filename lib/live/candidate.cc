@@ -34,16 +34,6 @@ constexpr auto kIdleMax = std::chrono::milliseconds(250);
 
 constexpr auto kByKey = [](const Piece& piece) { return piece.key(); };
 
-Result<std::vector<TensorSpec>> specs_of(const Checkpoint& checkpoint) {
-  std::vector<TensorSpec> specs;
-  specs.reserve(checkpoint.tensor_count());
-  for (const Tensor& tensor : checkpoint) {
-    CAIRN_TRY(spec, tensor.spec());
-    specs.push_back(std::move(spec));
-  }
-  return specs;
-}
-
 bool has_all_sums(const format::IndexView& index) {
   for (std::size_t i = 0; i < index.tensor_count(); ++i) {
     const auto tensor = index.tensor(i);
@@ -68,10 +58,8 @@ Result<void> Candidate::open(const LiveOptions& options, const Generation* curre
   const auto begin = Clock::now();
   if (sighting_.refused) return *sighting_.refused;
   std::vector<TensorSpec> expected = options.expected;
-  if (expected.empty() && options.same_tensors && current != nullptr) {
-    CAIRN_TRY(specs, specs_of(current->checkpoint));
-    expected = std::move(specs);
-  }
+  if (expected.empty() && options.same_tensors && current != nullptr)
+    expected = specs_of(OpenCheckpoint::of(current->checkpoint).index());
   CAIRN_TRY(checkpoint,
             Checkpoint::open(sighting_.prefix, {.follow_links = options.follow_links,
                                                 .expected = expected,

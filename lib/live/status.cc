@@ -1,5 +1,5 @@
 // Names of states, and the status in the text format of Prometheus: a name, labels, a number. In
-// the the value of a label, backslash, quote and line feed are escaped.
+// the value of a label, backslash, quote and line feed are escaped.
 
 #include <chrono>
 #include <string>

@@ -357,6 +357,13 @@ TensorSpec spec_of(const format::IndexView::Tensor& tensor) {
   return spec;
 }
 
+std::vector<TensorSpec> specs_of(const format::IndexView& index) {
+  std::vector<TensorSpec> specs;
+  specs.reserve(index.tensor_count());
+  for (std::size_t i = 0; i < index.tensor_count(); ++i) specs.push_back(spec_of(index.tensor(i)));
+  return specs;
+}
+
 std::string describe(DType dtype, std::span<const std::int64_t> shape, std::string_view opaque) {
   std::string text(dtype == DType::Opaque ? opaque : name(dtype));
   text += " [";

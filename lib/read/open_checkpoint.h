@@ -241,6 +241,7 @@ Result<void> check_digest(const Parts& parts, const Digest128& expected);
 
 // The description of a tensor, without its bytes.
 TensorSpec spec_of(const format::IndexView::Tensor& tensor);
+std::vector<TensorSpec> specs_of(const format::IndexView& index);  // of all tensors
 
 // Whether single elements can be addressed: they are raw and take whole bytes.
 inline bool is_addressable(const format::IndexView::Tensor& tensor) noexcept {

@@ -225,7 +225,7 @@ std::uint64_t ScanPlan::plan() {
   find_units();
   sort_by_place(copies_);
   plan_tasks();
-  for (const Task& task : tasks_) raw_bytes_ += task.end - task.begin;
+  for (const Task& task : tasks_) raw_bytes_ += task.size_bytes();
   for (const std::size_t number : encoded_) encoded_bytes_ += pieces_[number].piece.size_bytes;
   return head_bytes_ + raw_bytes_ + encoded_bytes_;
 }
@@ -320,7 +320,7 @@ class ScanPlan::Worker {
 
   Result<void> populate(const Task& task) const {
     auto done = os::populate(
-        plan_.checkpoint_.shards().in_memory({task.shard, task.begin, task.end - task.begin, {}}));
+        plan_.checkpoint_.shards().in_memory({task.shard, task.begin, task.size_bytes(), {}}));
     if (done || done.error().code == Code::Unsupported) return {};  // reading brings them as well
     return Error{done.error().code, done.error().os_errno,
                  plan_.checkpoint_.shard_path(task.shard) + ": " + done.error().what};
@@ -348,13 +348,12 @@ Result<void> ScanPlan::read_all(ByteSource source, const ExecOptions& exec,
   if (source == ByteSource::PastCache) return read_past_cache(exec);
   // Of a window that was not in the page cache before, nothing stays there. Before all of them are
   // read: reading one brings the next ones too.
-  std::vector<bool> was_cold(tasks_.size());
+  std::vector<bool> was_cold;
   if (source == ByteSource::File && is_too_much_for_cache(raw_bytes_)) {
-    for (std::size_t i = 0; i < tasks_.size(); ++i) {
-      const Task& task = tasks_[i];
+    for (const Task& task : tasks_) {
       const auto cached_bytes =
           os::cached_bytes(checkpoint_.shards().file(task.shard), task.begin, task.size_bytes());
-      was_cold[i] = cached_bytes && *cached_bytes < task.size_bytes() / 2;
+      was_cold.push_back(cached_bytes && *cached_bytes < task.size_bytes() / 2);
     }
   }
   const std::size_t first = tasks_.size() * partition.index / partition.count;
@@ -367,7 +366,7 @@ Result<void> ScanPlan::read_all(ByteSource source, const ExecOptions& exec,
                              const std::size_t at = (*number + first) % tasks_.size();
                              const Task& task = tasks_[at];
                              CAIRN_CHECK(walk.go(task));
-                             if (was_cold[at])
+                             if (!was_cold.empty() && was_cold[at])
                                os::drop_from_cache(checkpoint_.shards().file(task.shard),
                                                    task.begin, task.size_bytes());
                              queue.did(task.size_bytes());
@@ -385,7 +384,7 @@ Result<void> ScanPlan::read_past_cache(const ExecOptions& exec) {
     files.push_back(std::move(file));
   }
   const auto whole_bytes = [](const Task& task) {
-    return (task.end - task.begin) / os::kDirectAlignmentBytes * os::kDirectAlignmentBytes;
+    return task.size_bytes() / os::kDirectAlignmentBytes * os::kDirectAlignmentBytes;
   };
   std::vector<os::DirectRead> reads;
   for (const Task& task : tasks_) {
@@ -423,7 +422,7 @@ Result<std::uint64_t> ScanPlan::step(std::size_t number, ByteSource source, cons
   if (number >= tasks_.size()) return sum_encoded_piece(encoded_[number - tasks_.size()]);
   const Task& task = tasks_[number];
   CAIRN_CHECK(Worker(*this, source, exec, buffer).go(task));
-  return task.end - task.begin;
+  return task.size_bytes();
 }
 
 // ---- Afterwards ---------------------------------------------------------------------------------

@@ -21,13 +21,6 @@ namespace {
 
 constexpr std::size_t kShown = 10;
 
-std::vector<TensorSpec> specs_of(const format::IndexView& index) {
-  std::vector<TensorSpec> specs;
-  specs.reserve(index.tensor_count());
-  for (std::size_t i = 0; i < index.tensor_count(); ++i) specs.push_back(spec_of(index.tensor(i)));
-  return specs;
-}
-
 std::vector<TensorSpec> specs_of(std::span<const format::TensorFacts> tensors) {
   std::vector<TensorSpec> specs;
   specs.reserve(tensors.size());
@@ -64,10 +57,11 @@ Result<std::optional<std::vector<TensorSpec>>> specs_of_own(const os::Directory&
   if (!index) return unreadable(directory, name, index.error());
   const format::TensorFlowIndexFacts record = index->tensorflow_index();
   if (!foreign.opened || (record.present && record.identity == identity_of(foreign.opened->info)))
-    return Specs(specs_of(*index));
+    return Specs(internal::specs_of(*index));
   auto read = os::read_whole(foreign.opened->file, format::limits::kForeignIndexBytesMax);
-  if (!read) return Specs(specs_of(*index));
-  if (record.present && record.digest == format::xxh3_128(*read)) return Specs(specs_of(*index));
+  if (!read) return Specs(internal::specs_of(*index));
+  if (record.present && record.digest == format::xxh3_128(*read))
+    return Specs(internal::specs_of(*index));
   foreign.bytes.emplace(*std::move(read));
   return Specs();
 }

@@ -18,10 +18,10 @@ using test::poll_until;
 using test::quick;
 using test::Sandbox;
 using test::settle;
+using test::shard_of;
 using test::status_of;
 using test::fs::path;
 
-constexpr const char* kShard = ".data-00000-of-00001";
 constexpr std::size_t kMiB = std::size_t{1} << 20;
 
 // How often this process maps the file, deleted or not.
@@ -74,7 +74,7 @@ TEST_CASE("what is brought in is in memory, and was checked once and for all") {
   const Snapshot snapshot = live.current();
   const auto resident = snapshot.checkpoint().resident_bytes();
   REQUIRE(resident);
-  CHECK(*resident == test::fs::file_size(prefix.string() + kShard));
+  CHECK(*resident == test::fs::file_size(shard_of(prefix)));
   CHECK(status_of(live).checked_bytes == *resident);
   CHECK(status_of(live).populated_bytes == *resident);
   CHECK(status_of(live).warnings.empty());
@@ -97,7 +97,7 @@ TEST_CASE("what does not fit is mapped, not populated, and said") {
 TEST_CASE("an old mapping goes in poll, after its last snapshot, and not in a request") {
   const Sandbox dir;
   NumberedSaver saver(dir.root());
-  const path one = saver.save(1).string() + kShard;
+  const path one = shard_of(saver.save(1));
   Live live = open_live(dir.root());
   REQUIRE(poll_until(live, [&] { return current_number(live) == 1; }));
   Snapshot held = live.current();
@@ -126,7 +126,7 @@ TEST_CASE("an old mapping goes in poll, after its last snapshot, and not in a re
 TEST_CASE("snapshots outlive their Live, and the last one ends the mapping") {
   const Sandbox dir;
   NumberedSaver saver(dir.root());
-  const path one = saver.save(1).string() + kShard;
+  const path one = shard_of(saver.save(1));
   Snapshot held;
   {
     Live live = open_live(dir.root());
@@ -210,7 +210,7 @@ TEST_CASE("no descriptor is left behind, whatever was published or rejected") {
   for (int number = 3; number < 30; ++number) {
     const path prefix = saver.save(number);
     if (number % 3 == 0) {
-      test::flip_byte(prefix.string() + kShard, 5000);
+      test::flip_byte(shard_of(prefix), 5000);
       REQUIRE(poll_until(live, [&] {
         return !test::reason_of(status_of(live), prefix).empty() || current_number(live) == number;
       }));

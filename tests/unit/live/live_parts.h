@@ -147,6 +147,21 @@ inline int number_in(const Snapshot& snapshot) {
 
 inline int current_number(const Live& live) { return number_in(live.current()); }
 
+inline constexpr const char* kShard = ".data-00000-of-00001";
+inline fs::path shard_of(const fs::path& prefix) { return prefix.string() + kShard; }
+
+// A Saver's directory, and a Live that has published its first checkpoint.
+struct ServedModel {
+  Sandbox dir;
+  NumberedSaver saver{dir.root()};
+  fs::path first = saver.save(1);
+  Live live = open_live(dir.root());
+
+  ServedModel() {
+    REQUIRE(poll_until(live, [&] { return current_number(live) == 1; }));
+  }
+};
+
 // The reason why a prefix is in quarantine; empty: it is not.
 inline std::string reason_of(const LiveStatus& status, const fs::path& prefix) {
   for (const QuarantinedCheckpoint& each : status.quarantine)

@@ -18,6 +18,7 @@ namespace {
 
 using test::current_number;
 using test::has;
+using test::kShard;
 using test::milliseconds;
 using test::NumberedSaver;
 using test::open_live;
@@ -26,17 +27,15 @@ using test::quick;
 using test::reason_of;
 using test::refusal;
 using test::Sandbox;
+using test::ServedModel;
 using test::settle;
+using test::shard_of;
 using test::status_of;
 using test::fs::path;
 
 static_assert(std::is_nothrow_move_constructible_v<Live>);
 static_assert(std::is_nothrow_move_constructible_v<Snapshot>);
 static_assert(!std::is_copy_constructible_v<Live>);
-
-constexpr const char* kShard = ".data-00000-of-00001";
-
-path shard_of(const path& prefix) { return prefix.string() + kShard; }
 
 TEST_CASE("a Live follows the saves of a Saver") {
   const Sandbox dir;
@@ -106,25 +105,16 @@ TEST_CASE("a file of another format is published when it is replaced") {
   REQUIRE(poll_until(live, [&] { return current_number(live) == 2; }));
 }
 
-TEST_CASE("what is only touched or imported is not published again") {
-  const Sandbox dir;
-  NumberedSaver saver(dir.root());
-  const path prefix = saver.save(1);
-  Live live = open_live(dir.root());
-  REQUIRE(poll_until(live, [&] { return current_number(live) == 1; }));
-  test::fs::last_write_time(shard_of(prefix), test::fs::file_time_type::clock::now());
-  test::fs::last_write_time(prefix.string() + ".index", test::fs::file_time_type::clock::now());
+TEST_CASE_FIXTURE(ServedModel, "what is only touched or imported is not published again") {
+  test::fs::last_write_time(shard_of(first), test::fs::file_time_type::clock::now());
+  test::fs::last_write_time(first.string() + ".index", test::fs::file_time_type::clock::now());
   settle(live);
   CHECK(status_of(live).swap_count == 1);
   CHECK(status_of(live).quarantine.empty());
 }
 
-TEST_CASE("a damaged checkpoint is never published, and is when it was repaired") {
-  const Sandbox dir;
-  NumberedSaver saver(dir.root());
-  saver.save(1);
-  Live live = open_live(dir.root());
-  REQUIRE(poll_until(live, [&] { return current_number(live) == 1; }));
+TEST_CASE_FIXTURE(ServedModel,
+                  "a damaged checkpoint is never published, and is when it was repaired") {
   const path prefix = saver.save(2);
   const std::string good = test::read_file(shard_of(prefix));
   test::flip_byte(shard_of(prefix), 5000);
@@ -146,12 +136,9 @@ TEST_CASE("a damaged checkpoint is never published, and is when it was repaired"
   CHECK(status_of(live).quarantine.empty());
 }
 
-TEST_CASE("a shard that is cut, missing, or half copied is in quarantine until it is whole") {
-  const Sandbox dir;
-  NumberedSaver saver(dir.root());
-  saver.save(1);
-  Live live = open_live(dir.root());
-  REQUIRE(poll_until(live, [&] { return current_number(live) == 1; }));
+TEST_CASE_FIXTURE(
+    ServedModel,
+    "a shard that is cut, missing, or half copied is in quarantine until it is whole") {
   const path prefix = saver.save(2);
   const std::string good = test::read_file(shard_of(prefix));
 
@@ -331,12 +318,8 @@ TEST_CASE("a catalog that leads out of its directory leads to nothing") {
   CHECK(status_of(live).quarantine[0].code == Code::Unsafe);
 }
 
-TEST_CASE("a catalog that cannot be read is told, and the current checkpoint stays") {
-  const Sandbox dir;
-  NumberedSaver saver(dir.root());
-  saver.save(1);
-  Live live = open_live(dir.root());
-  REQUIRE(poll_until(live, [&] { return current_number(live) == 1; }));
+TEST_CASE_FIXTURE(ServedModel,
+                  "a catalog that cannot be read is told, and the current checkpoint stays") {
   const std::string good = test::read_file(dir / "checkpoint");
   test::write_file(dir / "checkpoint", "model_checkpoint_path: 7");
   settle(live);
