@@ -38,9 +38,9 @@ bool is_own(const os::File& file) {
 }  // namespace
 
 void OpenAttempt::begin() {
-  const int attempts = attempts_ + 1;
+  const os::Retries retries = retries_;
   *this = within_ == nullptr ? OpenAttempt() : OpenAttempt(*within_);
-  attempts_ = attempts;
+  retries_ = retries;
 }
 
 const os::File& OpenAttempt::keep_catalog(os::File file, const os::FileInfo& info) {
@@ -133,11 +133,11 @@ Origin OpenAttempt::origin(std::string base) const {
 
 Error OpenAttempt::explain(const std::filesystem::path& path, Error error) const {
   if (!may_be_a_race(error)) return error;
-  if (attempts_ == kAttemptsMax && changed()) {
+  if (retries_.calls() == os::Retries::kCallsMax && changed()) {
     return {Code::Busy, error.os_errno,
             path.string() + ": is replaced faster than it can be opened; try again: " + error.what};
   }
-  if (attempts_ > 1 && error.code == Code::NotFound && !catalog_dir)
+  if (retries_.calls() > 0 && error.code == Code::NotFound && !catalog_dir)
     return {Code::NotFound, 0, path.string() + ": was removed while it was being opened"};
   return error;
 }

@@ -9,6 +9,7 @@
 
 #include "cairn/error.h"
 #include "lib/os/file.h"
+#include "lib/os/retries.h"
 #include "lib/read/open_checkpoint.h"
 
 namespace cairn::os {
@@ -54,8 +55,8 @@ class OpenAttempt {
   Origin origin(std::string base) const;
 
   // Whether to try again: a file that this attempt relied on has changed, and there were fewer than
-  // kAttemptsMax attempts.
-  bool may_retry() const { return attempts_ < kAttemptsMax && changed(); }
+  // os::Retries::kCallsMax attempts. Waits where many were in vain.
+  bool may_retry() { return changed() && retries_.once_more(); }
 
   // The error of the last attempt, with the message for the caller.
   Error explain(const std::filesystem::path& path, Error error) const;
@@ -63,7 +64,6 @@ class OpenAttempt {
   std::optional<std::filesystem::path> catalog_dir;  // of the catalog that led to the checkpoint
 
  private:
-  static constexpr int kAttemptsMax = 8;
   struct Kept {
     os::File file;
     os::FileInfo info;
@@ -77,7 +77,7 @@ class OpenAttempt {
   bool changed() const;
 
   const os::Directory* within_ = nullptr;
-  int attempts_ = 0;
+  os::Retries retries_;  // of the attempts before this one
   std::optional<Kept> catalog_;
   std::array<std::optional<Kept>, 2> indexes_;
   std::optional<os::Directory> directory_;  // held, so that no other one gets its inode

@@ -9,6 +9,7 @@
 #include "lib/edit/transfer.h"
 #include "lib/open/load.h"
 #include "lib/open/locate.h"
+#include "lib/os/retries.h"
 #include "lib/read/names.h"
 #include "lib/saver/apply_retention.h"
 #include "lib/saver/catalog_file.h"
@@ -58,8 +59,8 @@ Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned)
   importing.follow_links = options_.follow_links;
   importing.lock_wait = options_.lock_wait;
   importing.exec.stop = options_.exec.stop;
-  constexpr int kAttempts = 8;
-  for (int attempt = 1;; ++attempt) {
+  os::Retries retries;
+  while (true) {
     // Of TensorFlow's making, or written anew by it since.
     const bool own = location.has(internal::kCairnSuffix);
     const auto current = own ? internal::load_own_index(location) : Error{Code::NotFound, 0, {}};
@@ -70,7 +71,7 @@ Result<void> Saver::State::pin(const std::filesystem::path& prefix, bool pinned)
           return std::exchange(metadata.pinned, pinned) != pinned;
         });
     // Another may have published without P.cairn between the two.
-    if (done || done.error().code != Code::NotFound || attempt == kAttempts) return done;
+    if (done || done.error().code != Code::NotFound || !retries.once_more()) return done;
   }
 }
 

@@ -22,6 +22,7 @@
 #include <optional>
 #include <utility>
 
+#include "lib/os/retries.h"
 #include "lib/read/identity.h"
 #include "lib/read/names.h"
 #include "lib/try.h"
@@ -218,8 +219,8 @@ ModelDirectory::~ModelDirectory() {
 Result<ModelDirectory> ModelDirectory::create(const os::Directory& parent, std::string name) {
   // What cannot be synced is refused before bytes are written.
   CAIRN_CHECK(parent.sync());
-  constexpr int kAttempts = 8;
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  os::Retries retries;
+  do {
     std::string temporary = os::temporary_name(name);
     auto files = parent.create_directory(temporary);
     if (!files && files.error().code == Code::NotFound) continue;  // taken for dead
@@ -233,7 +234,7 @@ Result<ModelDirectory> ModelDirectory::create(const os::Directory& parent, std::
     (void)parent.remove_directory(temporary);
     if (!info) return info.error();
     if (!there) return there.error();
-  }
+  } while (retries.once_more());
   return Error{Code::Busy, 0,
                parent.path() + ": another process removes the temporary directories of " + name +
                    " as soon as they are created"};

@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "lib/os/retries.h"
 #include "lib/try.h"
 
 namespace cairn::internal {
@@ -33,8 +34,8 @@ namespace {
 template <class Make, class Hold>
 Result<std::pair<std::string, os::File>> make_held(const os::Directory& directory,
                                                    const std::string& name, Make make, Hold hold) {
-  constexpr int kAttempts = 8;
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  os::Retries retries;
+  do {
     std::string temporary = os::temporary_name(name);
     auto file = make(temporary);
     if (!file) return std::move(file).error();
@@ -46,7 +47,7 @@ Result<std::pair<std::string, os::File>> make_held(const os::Directory& director
     if (*ours && there && *there) return std::pair(std::move(temporary), **std::move(file));
     (void)directory.remove(temporary);
     if (!there) return there.error();
-  }
+  } while (retries.once_more());
   return Error{Code::Busy, 0,
                directory.path() + ": another process removes the temporary files of " + name +
                    " as soon as they are created"};

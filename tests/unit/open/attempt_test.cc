@@ -105,12 +105,12 @@ TEST_CASE("an index that is written in place, half of it there, is read again") 
   }
 }
 
-TEST_CASE("what never stands still is given up after eight attempts, to be tried again") {
+TEST_CASE("what never stands still is given up after sixteen attempts, to be tried again") {
   Sandbox box;
   write_file(box / "P.index", "wrong");
   const Opening opening =
       open_right(box / "P.index", [&](int) { write_file(box / "P.index", "wrong"); });
-  CHECK(opening.attempts == 8);
+  CHECK(opening.attempts == 16);
   CHECK(opening.said ==
         "Busy: P: is replaced faster than it can be opened; try again: wrong is not right");
 }
