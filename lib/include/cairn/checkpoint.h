@@ -90,12 +90,12 @@ class CAIRN_API Checkpoint {
   // checksum, a range of bytes outside its shard, the size of a shard), Unsupported (a newer
   // format, or a file that is not a checkpoint; the message says what it is), Unsafe (a shard is
   // not a regular file, or a link leaves the directory), Invalid (`expected` or `expected_digest`
-  // differs), Busy (the checkpoint was replaced eight times while it was opened), Io, OutOfMemory,
-  // Cancelled. Threads: writers may save, replace and prune at the same time. The result is always
-  // one whole checkpoint that one of them wrote. Cost: O(index), from about 10 µs. Verify::Full,
-  // Access::Copy and a V1 checkpoint read every byte. A V1 checkpoint needs memory for all values.
-  // If the file system cannot map files, each tensor is read into memory on its first use, and a
-  // warning says so.
+  // differs), Busy (the checkpoint was replaced sixteen times while it was opened), Io,
+  // OutOfMemory, Cancelled. Threads: writers may save, replace and prune at the same time. The
+  // result is always one whole checkpoint that one of them wrote. Cost: O(index), from about 10 µs.
+  // Verify::Full, Access::Copy and a V1 checkpoint read every byte. A V1 checkpoint needs memory
+  // for all values. If the file system cannot map files, each tensor is read into memory on its
+  // first use, and a warning says so.
   static Result<Checkpoint> open(const std::filesystem::path& path,
                                  const OpenOptions& options = {}) noexcept;
 

@@ -90,7 +90,7 @@ typedef struct cairn_checkpoint cairn_checkpoint;
 // checksum, a span outside its shard, the size of a shard), Unsupported (a newer format, or a file
 // that is no checkpoint; the message says what it is), Unsafe (a shard is no regular file, or a
 // link leaves the directory), Invalid (`expected` or `expected_digest` differs), Busy (the
-// checkpoint was replaced eight times while it was opened), Io, Cancelled. Threads: writers may
+// checkpoint was replaced sixteen times while it was opened), Io, Cancelled. Threads: writers may
 // save, replace and prune at the same time. Cost: O(index). CAIRN_VERIFY_FULL, CAIRN_ACCESS_COPY
 // and a V1 checkpoint read every byte.
 CAIRN_C_API cairn_code cairn_checkpoint_open(const char* path, const cairn_open_options* options,
