@@ -1,5 +1,5 @@
-// What nearly every test includes, for the compiler to read once. Each file includes what it uses
-// all the same.
+// What nearly every test includes, for the compiler to read once. Each file still includes what it
+// uses.
 
 #include <doctest/doctest.h>
 
