@@ -19,6 +19,13 @@ std::string_view shown_part(std::string_view text) {
   return text.substr(0, end);
 }
 
+// simdjson makes its statics at its first call, and whatever was made before them outlives them: a
+// static Saver that still writes the catalog when the program ends. So the first call comes before
+// any static object of the program.
+[[gnu::constructor(101)]] void make_statics_of_simdjson() {
+  [[maybe_unused]] const bool valid = simdjson::validate_utf8("", 0);
+}
+
 }  // namespace
 
 void append_hex(std::string& out, std::uint8_t byte) {
