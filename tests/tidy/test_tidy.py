@@ -20,6 +20,7 @@ CLEAN = {
     "lib/read/checkpoint.cc": '#include "format/cairn/index.h"\n#include "lib/os/file.h"\n',
     "tools/meson.build": "'main.cc'\n",
     "tools/main.cc": '#include "cairn/cairn.h"\n\nint main() { return 0; }\n',
+    "lib/order.ld": "*(.text._Z3onev)\n*(.text._Z3twov)\n",
     "tests/golden/one": "golden bytes\n",
 }
 
@@ -90,6 +91,7 @@ BREAKS = [
     ("golden files", {"format/cairn/index.h": "constexpr int kIndexVersion = 2;\n"}),
     ("the shared library", {"tests/tidy/exported_symbols.txt": "one()\n"}),
     ("the shared library", {"tests/tidy/exported_symbols.txt": "one()\nthree()\ntwo()\n"}),
+    ("the functions that an open", {"lib/order.ld": "*(.text._Z3onev)\n*(.text._Z5threev)\n"}),
 ]
 
 # What looks like a breach and is none.

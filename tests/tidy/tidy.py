@@ -349,6 +349,7 @@ def layout(tree):
 GOLDEN = "tests/golden/"
 MANIFEST = GOLDEN + "MANIFEST.sha256"
 SYMBOLS = "tests/tidy/exported_symbols.txt"
+ORDER = "lib/order.ld"
 
 
 def format_version(tree):
@@ -416,6 +417,24 @@ def symbols(tree):
         yield f"{SYMBOLS}:1: exported but not recorded: {name}"
     for name in sorted(recorded - now):
         yield f"{SYMBOLS}:1: recorded but not exported: {name}"
+
+
+@check("the functions that an open runs are still those of the library")
+def ordered(tree):
+    """Another compiler splits functions in another way, so some may be missing."""
+    library = f"{tree.build}/lib/libcairn.so"
+    if not tree.build or not os.path.exists(library) or ORDER not in tree.files:
+        raise Skip("libcairn.so is not built")
+    if not shutil.which("nm"):
+        raise Skip("nm is not installed")
+    done = subprocess.run(["nm", library], capture_output=True, text=True)
+    known = {line.split()[-1] for line in done.stdout.splitlines()}
+    if not known:
+        raise Skip("libcairn.so is stripped")
+    names = re.findall(r"\(\.text\.(\S+)\)", tree.text(ORDER))
+    missing = [name for name in names if name not in known]
+    if 4 * len(missing) > len(names):
+        yield f"{ORDER}:1: {len(missing)} of {len(names)} functions are not in libcairn.so; run ./dev order"
 
 
 def write(tree, path, lines):
