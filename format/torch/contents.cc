@@ -32,7 +32,6 @@ using pickle::Node;
 using pickle::Ref;
 
 constexpr std::size_t kSentencesMax = 20;  // stops a flood of warnings
-constexpr std::uint64_t kMadeBytesMin = std::uint64_t{1} << 18;
 constexpr std::uint64_t kTensorCostBytes = sizeof(StoredTensor) + 32;
 constexpr std::size_t kUsualNameBytes = 32;
 constexpr std::size_t kListedMax = 1'000;  // numbers of a list, each under a key of its own
@@ -82,7 +81,7 @@ class Walk {
         tensors_(pickle, options.expand),
         is_plain_(options.plain),
         open_(pickle.graph.size()),
-        left_bytes_(std::max(kMadeBytesMin, options.pickle_bytes * limits::kPickleRatioMax) / 2),
+        left_bytes_(options.memory_max / 2),
         metadata_left_bytes_(left_bytes_) {}
 
   Decoded<Contents> run() {
@@ -180,8 +179,8 @@ std::string Walk::pointer_of(std::uint32_t step) const {
 Decoded<void> Walk::spend(std::uint64_t bytes) {
   if (bytes > left_bytes_) {
     return unsupported(
-        0, sentence("what its pickle leads to takes more memory than ", limits::kPickleRatioMax,
-                    " times the pickle's ", options_.pickle_bytes, " bytes"));
+        0, sentence("what its pickle leads to takes more memory than the ", options_.memory_max,
+                    " bytes that are allowed for a pickle of its size"));
   }
   left_bytes_ -= bytes;
   return {};

@@ -3,6 +3,7 @@
 // What a pickle of PyTorch holds: its tensors by their names, and numbers and texts as metadata.
 // FORMAT.md, "PyTorch files".
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -10,17 +11,23 @@
 
 #include "format/decode_error.h"
 #include "format/facts.h"
+#include "format/limits.h"
 #include "format/pickle/machine.h"
 #include "format/plain_tensors.h"
 #include "format/torch/tensors.h"
 
 namespace cairn::format::torch {
 
+// A list of references of two bytes may name a tensor of 300 again and again.
+constexpr std::uint64_t pickle_memory_max(std::uint64_t pickle_bytes) {
+  return std::max(std::uint64_t{1} << 18, pickle_bytes * limits::kPickleRatioMax);
+}
+
 struct ReadOptions {
   // Not: a tensor that is broken is left out, and the others are read.
   bool whole = true;
-  // Of the pickle, by which the memory is bounded that is made of it.
-  std::uint64_t pickle_bytes = 0;
+  // Of what is made of the pickle: pickle_memory_max() of its size.
+  std::uint64_t memory_max = 0;
   // What the names begin with, and what the pickle's one value is called; empty: only keys name.
   std::string_view name = {};
   // Tensors that repeat their elements may take any memory.

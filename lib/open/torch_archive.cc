@@ -143,7 +143,7 @@ Result<TorchArchive::Saved> TorchArchive::read_pickle(const Member& data,
   if (!pickle)
     return error(data, pickle.error().code,
                  "byte " + std::to_string(pickle.error().byte_offset) + ": " + pickle.error().what);
-  how.pickle_bytes = bytes.size();
+  how.memory_max = format::torch::pickle_memory_max(bytes.size());
   auto contents = format::torch::read_contents(**pickle, how);
   if (!contents) return error(data, contents.error().code, contents.error().what);
   std::vector<StoragePlace> places;

@@ -87,7 +87,9 @@ class LegacyReader {
     CAIRN_CHECK(check_version(pickles));
     const Pickle& saved = pickles.all[3];
     auto contents = format::torch::read_contents(
-        saved, {.whole = whole_, .pickle_bytes = saved.size_bytes, .expand = expand_});
+        saved, {.whole = whole_,
+                .memory_max = format::torch::pickle_memory_max(saved.size_bytes),
+                .expand = expand_});
     if (!contents)
       return Error{contents.error().code, 0, file_.path() + ": " + contents.error().what};
     CAIRN_TRY(places, place_storages(pickles, contents->storages));

@@ -12,8 +12,12 @@ namespace torch = cairn::format::torch;
 
 namespace {
 
+// Less than a small file may take: many more inputs are seen.
+std::uint64_t memory_max(std::size_t size) {
+  return std::max<std::uint64_t>(size * format::limits::kPickleRatioMax, std::uint64_t{1} << 14);
+}
+
 void demand_consistent(const torch::Contents& contents, std::size_t size) {
-  const std::uint64_t most = std::max<std::uint64_t>(size * 64, std::uint64_t{1} << 18);
   std::uint64_t made = 0;
   const std::string* before = nullptr;
   for (const torch::StoredTensor& stored : contents.tensors) {
@@ -39,7 +43,7 @@ void demand_consistent(const torch::Contents& contents, std::size_t size) {
   }
   fuzz::demand(std::ranges::is_sorted(contents.metadata), "keys ascend");
   for (const auto& [key, value] : contents.metadata) made += key.size() + value.size();
-  fuzz::demand(made <= most, "memory is bounded by the pickle's");
+  fuzz::demand(made <= memory_max(size), "memory is bounded by the pickle's");
   fuzz::demand(contents.left_out.size() <= 21 && contents.warnings.size() <= 22, "no flood");
 }
 
@@ -49,13 +53,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::vector<std::byte> bytes = fuzz::bytes_of(fuzz::text_of(data, size));
   const auto pickle = format::pickle::decode(bytes, format::pickle::Input::Whole);
   if (!pickle) return 0;
-  const auto whole = torch::read_contents(**pickle, {true, size});
-  const auto some = torch::read_contents(**pickle, {false, size});
+  const auto whole = torch::read_contents(**pickle, {true, memory_max(size)});
+  const auto some = torch::read_contents(**pickle, {false, memory_max(size)});
   if (whole) demand_consistent(*whole, size);
   if (some) demand_consistent(*some, size);
   fuzz::demand(!whole || some, "what is whole is read in any case");
-  auto columns =
-      torch::read_contents(**pickle, {.whole = false, .pickle_bytes = size, .plain = true});
+  auto columns = torch::read_contents(
+      **pickle, {.whole = false, .memory_max = memory_max(size), .plain = true});
   fuzz::demand(columns.has_value() == some.has_value(), "columns are read if facts are");
   if (!columns) return 0;
   fuzz::demand(columns->plain.size() == 0 || columns->tensors.empty(), "all in one form");

@@ -275,6 +275,14 @@ TEST_CASE("a value that holds itself is cut, and what would become too many is r
   CHECK(has(refused_value(deep), "deeper than the limit of 1000"));
   const auto shallow = open_value(box, "}" + text("w") + one + "s" + std::string(998, '\x85'));
   CHECK(shallow.tensor_count() == 1);
+  // One tensor under many names: each of two bytes costs some 300.
+  const auto repeated = [&](int times) {
+    std::string list = "](" + one + "q\5";
+    for (int i = 1; i < times; ++i) list += "h\5";
+    return list + "e";
+  };
+  CHECK(open_value(box, repeated(300)).tensor_count() == 300);
+  CHECK(has(refused_value(repeated(2'000)), "that are allowed for a pickle of its size"));
   // Many numbers are one value of metadata.
   std::string numbers = "}" + text("w") + one + "s" + text("n") + "](";
   for (int i = 0; i < 2'000; ++i) numbers += "K\7";
