@@ -39,6 +39,7 @@ constexpr Verb kVerbs[] = {
     {"tree", tree, "PATH",
      "print the objects of a TensorFlow 2 checkpoint, or tensor names, as a tree"},
     {"cat", cat, "PATH TENSOR", "print the values of a tensor, or write its bytes"},
+    {"diff", diff, "A B", "print what differs between two checkpoints"},
     {"verify", verify, "PATH...", "compare every byte with its checksum"},
     {"salvage", salvage_verb, "SRC DST",
      "write the whole tensors of a damaged checkpoint to a new one"},
@@ -81,7 +82,7 @@ std::string help() {
       "SavedModel, a Hugging Face model, or a distributed checkpoint of PyTorch.\n\n"
       "Exit status:\n"
       "  0  success\n"
-      "  1  the check failed: damage was found, or there is no latest checkpoint\n"
+      "  1  the check failed: damage or a difference was found, or there is no latest checkpoint\n"
       "  2  an error: wrong usage, unreadable, refused\n\n"
       "Results go to stdout, messages and warnings to stderr. If a result cannot be written to\n"
       "stdout, the exit status is 2, even if the work is done and durable.\n";

@@ -22,6 +22,7 @@ int info(Arguments arguments);
 int stat(Arguments arguments);
 int tree(Arguments arguments);
 int cat(Arguments arguments);
+int diff(Arguments arguments);
 int verify(Arguments arguments);
 int salvage_verb(Arguments arguments);
 int import_verb(Arguments arguments);

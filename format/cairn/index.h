@@ -111,6 +111,29 @@ class IndexView {
   // Where a tensor's values are, if they are stored as they are in memory: raw, of whole bytes, in
   // native byte order, row-major, not partitioned. Costs a third of tensor().
   std::optional<Span> plain_span(std::size_t position) const noexcept;
+  // What nearly every tensor has, column by column, for those who compare many tensors.
+  struct TensorColumns {
+    static constexpr std::uint8_t kHasContentHash = 2;  // in TensorRecord::flags
+
+    std::span<const TensorRecord> records;
+    std::string_view names;
+    std::span<const std::int64_t> dims;
+    std::span<const Digest128> content_hashes;  // empty: no tensor has one
+
+    std::string_view name(std::size_t position) const noexcept {
+      const std::size_t begin = position == 0 ? 0 : records[position - 1].name_end;
+      return {names.data() + begin, records[position].name_end - begin};
+    }
+    std::span<const std::int64_t> shape(std::size_t position) const noexcept {
+      const std::size_t begin = position == 0 ? 0 : records[position - 1].dims_end;
+      return {dims.data() + begin, records[position].dims_end - begin};
+    }
+    // nullptr: it has none.
+    const Digest128* content_hash(std::size_t position) const noexcept {
+      return (records[position].flags & kHasContentHash) == 0 ? nullptr : &content_hashes[position];
+    }
+  };
+  TensorColumns tensor_columns() const noexcept;
   Slice slice(std::uint32_t position) const noexcept;
   std::size_t slice_count() const noexcept;
   std::size_t chunk_count() const noexcept;

@@ -268,6 +268,14 @@ std::uint64_t IndexView::tensor_size_bytes(std::size_t position) const noexcept 
   return whole ? record.size_bytes() : tensor(position).size_bytes;
 }
 
+IndexView::TensorColumns IndexView::tensor_columns() const noexcept {
+  static_assert(sizeof(Digest128) == sizeof(fbs::Hash128) && alignof(Digest128) == 1);
+  static_assert(TensorColumns::kHasContentHash == index::kHasContentHash);
+  const auto hashes = index::span_of(root_of(root_).content_hashes());
+  return {
+      records_, names_, dims_, {reinterpret_cast<const Digest128*>(hashes.data()), hashes.size()}};
+}
+
 void IndexView::prefetch_tensor(std::size_t position) const noexcept {
   const TensorRecord* const record = &records_[position];
   __builtin_prefetch(record);

@@ -10,6 +10,7 @@
 
 #include "format/digest.h"
 #include "lib/edit/cast.h"
+#include "lib/edit/cut.h"
 #include "lib/os/parallel.h"
 #include "lib/try.h"
 #include "lib/write/batch.h"
@@ -37,32 +38,6 @@ class Buffer {
   std::unique_ptr<std::byte[]> bytes_;
   std::uint64_t size_bytes_ = 0;
 };
-
-// Where a tensor that cannot be read from one place in one go is cut: `dimension` into ranges, and
-// those before it into single indices.
-struct Cut {
-  std::size_t dimension = 0;
-  std::uint64_t row_bytes = 0;  // of one index of `dimension`
-};
-
-Cut cut_of(std::span<const std::int64_t> shape, std::uint64_t size_bytes,
-           std::uint64_t block_bytes) {
-  Cut cut{0, size_bytes};
-  for (std::size_t d = 0; d < shape.size(); ++d) {
-    cut = {d, cut.row_bytes / static_cast<std::uint64_t>(shape[d])};
-    if (cut.row_bytes <= block_bytes) break;
-  }
-  return cut;
-}
-
-// The next index of the dimensions before `end`; false: there is none.
-bool advance(std::span<Range> slice, std::span<const std::int64_t> shape, std::size_t end) {
-  for (std::size_t d = end; d-- > 0;) {
-    if (++slice[d].start < shape[d]) return true;
-    slice[d].start = 0;
-  }
-  return false;
-}
 
 // One thread of it.
 class Reader {
@@ -134,23 +109,13 @@ Result<void> Reader::read_blocks(const format::IndexView::Tensor& tensor) {
 Result<void> Reader::read_rows(std::size_t position, const format::IndexView::Tensor& tensor) {
   CAIRN_TRY(size_bytes, request_.source.read_bytes(position, {}));
   if (size_bytes == 0) return {};
-  const std::span<const std::int64_t> shape = tensor.shape;
-  const Cut cut = cut_of(shape, size_bytes, block_bytes_);
-  std::vector<Range> slice;
-  for (std::size_t d = 0; d < shape.size(); ++d)
-    slice.push_back({0, d < cut.dimension ? 1 : shape[d]});
-  const std::int64_t rows = shape.empty() ? 1 : shape[cut.dimension];
-  const auto rows_at_once = std::max<std::int64_t>(
-      1, static_cast<std::int64_t>(block_bytes_ / std::max<std::uint64_t>(1, cut.row_bytes)));
+  const std::uint64_t element_bytes = std::max(1u, tensor.element_bits / 8u);
+  Cut cut(tensor.shape, size_bytes / element_bytes, block_bytes_ / element_bytes);
   do {
-    for (std::int64_t row = 0; row < rows; row += rows_at_once) {
-      const std::int64_t count = std::min(rows_at_once, rows - row);
-      if (!slice.empty()) slice[cut.dimension] = {row, count};
-      const auto block = block_.first(static_cast<std::uint64_t>(count) * cut.row_bytes);
-      CAIRN_CHECK(request_.source.read(position, block, slice));
-      CAIRN_CHECK(give(block));
-    }
-  } while (advance(slice, shape, cut.dimension));
+    const auto block = block_.first(cut.slice_elements() * element_bytes);
+    CAIRN_CHECK(request_.source.read(position, block, cut.slice()));
+    CAIRN_CHECK(give(block));
+  } while (cut.next());
   return {};
 }
 

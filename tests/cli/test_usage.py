@@ -7,7 +7,7 @@ from bundle import write_bundle, write_safetensors
 from command import FAILED, YES, CommandTest
 
 VERBS = (
-    "ls cat verify import export convert merge rename cp mv rm latest state set-latest save prune pin watch demo bench"
+    "ls cat diff verify import export convert merge rename cp mv rm latest state set-latest save prune pin watch demo bench"
 ).split()
 RED = "\x1b[31mred\x07"
 

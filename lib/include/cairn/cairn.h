@@ -9,6 +9,7 @@
 #include "cairn/convert.h"
 #include "cairn/copy.h"
 #include "cairn/dequantize.h"
+#include "cairn/diff.h"
 #include "cairn/dtype.h"
 #include "cairn/edit.h"
 #include "cairn/error.h"

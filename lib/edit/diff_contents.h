@@ -1,0 +1,52 @@
+#pragma once
+
+// Comparing tensors by their bytes: both are read, in windows, on all cores.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "cairn/diff.h"
+#include "cairn/exec_options.h"
+#include "lib/edit/diff_indexes.h"
+#include "lib/read/open_checkpoint.h"
+
+namespace cairn::internal {
+
+// Two tensors of one shape. With another dtype only `values` can be asked for.
+struct ContentRequest {
+  DiffPair pair;
+  bool ranges = false;
+  bool values = false;
+};
+
+struct ContentResult {
+  bool differs = false;
+  std::vector<ContentRange> ranges = {};
+  std::optional<ValueDifference> values = {};
+};
+
+// How many bytes compare_contents() reads at most.
+std::uint64_t bytes_to_compare(const OpenCheckpoint& a, const OpenCheckpoint& b,
+                               std::span<const ContentRequest> requests);
+
+// The answers, parallel to the requests. A pair without `ranges` and `values` is read up to the
+// first difference. Every stored checksum of what is read whole is compared. `read_bytes` grows by
+// what was read. Errors: Corrupt (damage), Io, Cancelled; Unsupported (index_only). Memory: two
+// blocks of kCachedBlockBytes for each thread, and 100 bytes for each block of the tensors, 200
+// with `values`; strings and variants as a whole.
+Result<std::vector<ContentResult>> compare_contents(const OpenCheckpoint& a,
+                                                    const OpenCheckpoint& b,
+                                                    std::span<const ContentRequest> requests,
+                                                    const ExecOptions& exec,
+                                                    std::atomic<std::uint64_t>& read_bytes);
+
+// Where the chunk sums of both indexes differ; std::nullopt: they do not tell.
+std::optional<std::vector<ContentRange>> ranges_by_sums(const OpenCheckpoint& a,
+                                                        const OpenCheckpoint& b,
+                                                        const DiffPair& pair);
+
+}  // namespace cairn::internal
