@@ -106,6 +106,14 @@ bool is_in_one_place(const OpenCheckpoint& checkpoint, const IndexView::Tensor& 
          tensor.strides.empty() && checkpoint.access() != Access::Private;
 }
 
+std::optional<format::Span> span_in_one_place(const OpenCheckpoint& checkpoint,
+                                              std::size_t position) noexcept {
+  if (checkpoint.access() == Access::Private) return std::nullopt;
+  if (const auto span = checkpoint.index().plain_span(position)) return span;
+  const IndexView::Tensor tensor = checkpoint.index().tensor(position);
+  return is_in_one_place(checkpoint, tensor) ? std::optional(tensor.span) : std::nullopt;
+}
+
 class Comparison {
  public:
   Comparison(const OpenCheckpoint& a, const OpenCheckpoint& b,
@@ -187,30 +195,30 @@ void Comparison::prepare() {
   for (std::size_t i = 0; i < requests_.size(); ++i) {
     Pair& pair = pairs_[i];
     const DiffPair& positions = requests_[i].pair;
-    const IndexView::Tensor a = side(0).index().tensor(positions.a);
-    const IndexView::Tensor b = side(1).index().tensor(positions.b);
     if (requests_[i].values) {
-      auto numbers_of_a = numbers_of(a);
-      auto numbers_of_b = numbers_of(b);
+      auto numbers_of_a = numbers_of(side(0).index().tensor(positions.a));
+      auto numbers_of_b = numbers_of(side(1).index().tensor(positions.b));
       if (numbers_of_a && numbers_of_b && is_comparable(*numbers_of_a, *numbers_of_b)) {
         pair.values = std::make_unique<PairValues>(
             PairValues{{*std::move(numbers_of_a), *std::move(numbers_of_b)}, {}});
       }
     }
-    if (!is_in_one_place(side(0), a) || !is_in_one_place(side(1), b)) {
+    const auto a = span_in_one_place(side(0), positions.a);
+    const auto b = span_in_one_place(side(1), positions.b);
+    if (!a || !b) {
       others_.push_back(i);
       continue;
     }
     order.push_back(i);
-    pair.spans = {a.span, b.span};
-    pair.summed = {a.span.crc32c.has_value() && !side(0).checks().is_checked(positions.a),
-                   b.span.crc32c.has_value() && !side(1).checks().is_checked(positions.b)};
+    pair.spans = {*a, *b};
+    pair.summed = {a->crc32c.has_value() && !side(0).checks().is_checked(positions.a),
+                   b->crc32c.has_value() && !side(1).checks().is_checked(positions.b)};
   }
   const auto place_of = [&](std::size_t i) {
     const format::Span& span = pairs_[i].spans[0];
     return std::tuple(span.shard, span.offset_bytes, i);
   };
-  std::ranges::sort(order, {}, place_of);
+  if (!std::ranges::is_sorted(order, {}, place_of)) std::ranges::sort(order, {}, place_of);
   for (const std::size_t request : order) cut_into_windows(request);
   const auto has_values = [](const Pair& pair) { return pair.values != nullptr; };
   if (std::ranges::any_of(pairs_, has_values)) values_.resize(windows_.size());
@@ -423,6 +431,7 @@ Result<ContentResult> Comparison::result_of(std::size_t request) {
     for (const std::size_t i : kSides)
       if (windows_[w].changed[i]) mark(pair.changed_chunks, chunk + i);
   }
+  if (!wants_all(request)) return result;
   const IndexView::Tensor a = side(0).index().tensor(positions.a);
   result.ranges = joined(pair.changed_chunks, kRangeBytes, a.size_bytes);
   if (pair.values != nullptr) {

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <optional>
 #include <string_view>
 
 #include "lib/read/identity.h"
@@ -41,11 +40,11 @@ class Pass {
   Result<IndexDiff> run();
 
  private:
-  Result<void> compare(const DiffPair& pair);
-  std::optional<Verdict> compare_columns(const DiffPair& pair) const noexcept;
+  Result<Verdict> compare(const DiffPair& pair);
   Result<Verdict> compare_tensors(const DiffPair& pair);
+  Result<Verdict> compare_spans(const format::Span& a, const format::Span& b);
   Result<bool> is_same_place(const IndexView::Tensor& a, const IndexView::Tensor& b);
-  Result<bool> is_same_span(const format::Span& a, const format::Span& b);
+  bool is_same_span(const format::Span& a, const format::Span& b) const noexcept;
   Result<void> know_files();
   void add(const DiffPair& pair, Verdict verdict);
 
@@ -69,7 +68,9 @@ Result<IndexDiff> Pass::run() {
     const std::string_view name_of_a = of_a_.name(a);
     const std::string_view name_of_b = of_b_.name(b);
     if (is_same_name(name_of_a, name_of_b)) {
-      CAIRN_CHECK(compare({a++, b++}));
+      const DiffPair pair{a++, b++};
+      CAIRN_TRY(verdict, compare(pair));
+      add(pair, verdict);
     } else if (name_of_a < name_of_b) {
       found_.removed.push_back(a++);
     } else {
@@ -81,26 +82,20 @@ Result<IndexDiff> Pass::run() {
   return std::move(found_);
 }
 
-Result<void> Pass::compare(const DiffPair& pair) {
-  if (const auto verdict = compare_columns(pair)) {
-    add(pair, *verdict);
-    return {};
-  }
-  CAIRN_TRY(verdict, compare_tensors(pair));
-  add(pair, verdict);
-  return {};
-}
-
-// std::nullopt: there is more to look at.
-std::optional<Verdict> Pass::compare_columns(const DiffPair& pair) const noexcept {
+Result<Verdict> Pass::compare(const DiffPair& pair) {
   const format::TensorRecord& a = of_a_.records[pair.a];
   const format::TensorRecord& b = of_b_.records[pair.b];
-  if (a.dtype != b.dtype || a.bits != b.bits || has_codes_of_its_own(a)) return std::nullopt;
-  if (!std::ranges::equal(of_a_.shape(pair.a), of_b_.shape(pair.b))) return std::nullopt;
+  if (a.dtype != b.dtype || a.bits != b.bits || has_codes_of_its_own(a))
+    return compare_tensors(pair);
+  if (!std::ranges::equal(of_a_.shape(pair.a), of_b_.shape(pair.b))) return Verdict::Shape;
   const Digest128* const hash_of_a = of_a_.content_hash(pair.a);
   const Digest128* const hash_of_b = of_b_.content_hash(pair.b);
-  if (hash_of_a == nullptr || hash_of_b == nullptr) return std::nullopt;
-  return *hash_of_a == *hash_of_b ? Verdict::Equal : Verdict::Content;
+  if (hash_of_a != nullptr && hash_of_b != nullptr)
+    return *hash_of_a == *hash_of_b ? Verdict::Equal : Verdict::Content;
+  const auto span_of_a = a_.index().plain_span(pair.a);
+  const auto span_of_b = b_.index().plain_span(pair.b);
+  if (!span_of_a || !span_of_b) return compare_tensors(pair);
+  return compare_spans(*span_of_a, *span_of_b);
 }
 
 // The stored sums of bytes that are laid out in the same way.
@@ -124,11 +119,18 @@ Result<Verdict> Pass::compare_tensors(const DiffPair& pair) {
   if (a.content_hash && b.content_hash)
     return *a.content_hash == *b.content_hash ? Verdict::Equal : Verdict::Content;
   if (std::ranges::find(a.shape, 0) != a.shape.end()) return Verdict::Equal;
-  CAIRN_TRY(same_place, is_same_place(a, b));
-  if (same_place) return Verdict::Equal;
   // Bytes between the elements may differ, and their sum with them.
-  if (!is_same_layout(a, b) || a.partitioned() || !a.strides.empty()) return Verdict::Undecided;
-  const Sums sums = compare_sums(a.span, b.span);
+  const bool in_one_place = !a.partitioned() && a.strides.empty();
+  if (in_one_place && is_same_layout(a, b)) return compare_spans(a.span, b.span);
+  CAIRN_TRY(same_place, is_same_place(a, b));
+  return same_place ? Verdict::Equal : Verdict::Undecided;
+}
+
+// Of bytes that mean the same elements if they are the same.
+Result<Verdict> Pass::compare_spans(const format::Span& a, const format::Span& b) {
+  CAIRN_CHECK(know_files());
+  if ((a.size_bytes == 0 && b.size_bytes == 0) || is_same_span(a, b)) return Verdict::Equal;
+  const Sums sums = compare_sums(a, b);
   if (sums == Sums::Different) return Verdict::Content;
   return sums == Sums::Same && trust_checksums_ ? Verdict::EqualByChecksum : Verdict::Undecided;
 }
@@ -142,13 +144,12 @@ Result<bool> Pass::is_same_place(const IndexView::Tensor& a, const IndexView::Te
     const IndexView::Slice of_a = a_.index().slice(a.slices_begin + i);
     const IndexView::Slice of_b = b_.index().slice(b.slices_begin + i);
     if (!std::ranges::equal(of_a.extents, of_b.extents)) return false;
-    CAIRN_TRY(same, is_same_span(of_a.span, of_b.span));
-    if (!same) return false;
+    if (!is_same_span(of_a.span, of_b.span)) return false;
   }
   return true;
 }
 
-Result<bool> Pass::is_same_span(const format::Span& a, const format::Span& b) {
+bool Pass::is_same_span(const format::Span& a, const format::Span& b) const noexcept {
   if (files_of_a_.empty() || files_of_b_.empty()) return false;
   // Decoded values are in files in memory, of which each checkpoint has its own.
   return a.offset_bytes == b.offset_bytes && a.size_bytes == b.size_bytes &&

@@ -105,7 +105,8 @@ Result<void> ContentHashes::compute(const ExecOptions& exec) {
 }
 
 std::optional<Digest128> ContentHashes::of(std::size_t position) const {
-  if (const auto hash = checkpoint_.index().tensor(position).content_hash) return hash;
+  if (const auto* hash = checkpoint_.index().tensor_columns().content_hash(position)) return *hash;
+  if (computed_.empty()) return std::nullopt;
   const auto found = computed_.find(position);
   return found == computed_.end() ? std::nullopt : std::optional(found->second);
 }
