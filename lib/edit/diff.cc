@@ -135,15 +135,14 @@ Result<void> Differ::compare() {
     requests.push_back({pair, ranges, values});
     changes.push_back(change);
   }
-  CAIRN_TRY(results, internal::compare_contents(a_, b_, requests, options_.exec, read_bytes_));
-  for (std::size_t i = 0; i < requests.size(); ++i) {
-    const DiffPair& pair = requests[i].pair;
-    if (i < undecided_count && !results[i].differs)
-      ++found_.equal_count;
-    else
-      add(changes[i], pair.a, pair.b, std::move(results[i]));
-  }
-  return {};
+  return internal::compare_contents(a_, b_, requests, options_.exec, read_bytes_,
+                                    [&](std::size_t i, ContentResult result) {
+                                      const DiffPair& pair = requests[i].pair;
+                                      if (i < undecided_count && !result.differs)
+                                        ++found_.equal_count;
+                                      else
+                                        add(changes[i], pair.a, pair.b, std::move(result));
+                                    });
 }
 
 void Differ::add(Change change, std::optional<std::size_t> a, std::optional<std::size_t> b,

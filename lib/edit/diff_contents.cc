@@ -34,12 +34,12 @@ static_assert(format::gguf::kBlockElementsMax == kGroupElements);
 
 // Bytes of both tensors that belong together.
 struct Window {
-  std::size_t request = 0;
   std::array<std::uint64_t, 2> offset_bytes{};  // in the tensors
-  std::array<std::uint64_t, 2> size_bytes{};
-  std::uint64_t element_count = 0;  // with `values`
+  std::array<std::uint32_t, 2> size_bytes{};
   std::array<std::uint32_t, 2> crc32c{};
-  std::array<bool, 2> changed{};  // the chunk where it begins, and the next; with `ranges`
+  std::uint32_t request = 0;
+  std::uint32_t element_count = 0;  // with `values`
+  std::array<bool, 2> changed{};    // the chunk where it begins, and the next; with `ranges`
   bool done = false;
 };
 
@@ -61,7 +61,6 @@ struct Pair {
   std::atomic<bool> differs = false;
   std::size_t windows_begin = 0;
   std::size_t windows_end = 0;
-  std::vector<bool> changed_chunks;
   std::unique_ptr<PairValues> values;  // nullptr: none are asked for, or there are none
 };
 
@@ -120,7 +119,7 @@ class Comparison {
              std::span<const ContentRequest> requests, std::atomic<std::uint64_t>& read_bytes)
       : sides_{&a, &b}, requests_(requests), pairs_(requests.size()), read_bytes_(read_bytes) {}
 
-  Result<std::vector<ContentResult>> run(const ExecOptions& exec);
+  Result<void> run(const ExecOptions& exec, const ContentSink& sink);
 
  private:
   using Buffers = std::array<std::vector<std::byte>, 2>;
@@ -139,6 +138,7 @@ class Comparison {
   Result<std::uint64_t> compare_slices(std::size_t request, const std::stop_token& stop);
   Result<void> compare_sums(const Pair& pair, std::size_t of, std::size_t position) const;
   Result<ContentResult> result_of(std::size_t request);
+  std::vector<bool>& chunks_of(std::size_t request) { return changed_chunks_[request]; }
 
   const OpenCheckpoint& side(std::size_t i) const noexcept { return *sides_[i]; }
   bool wants_all(std::size_t request) const noexcept {
@@ -149,15 +149,15 @@ class Comparison {
   std::span<const ContentRequest> requests_;
   std::vector<Pair> pairs_;  // parallel
   std::vector<Window> windows_;
-  std::vector<ValueSums> values_;  // parallel, if any are asked for
+  std::vector<ValueSums> values_;                  // parallel, if any are asked for
+  std::vector<std::vector<bool>> changed_chunks_;  // parallel to requests_, if ranges are asked for
   std::vector<Task> tasks_;
   std::vector<std::size_t> others_;  // requests that have no windows
   std::atomic<std::uint64_t>& read_bytes_;
 };
 
-Result<std::vector<ContentResult>> Comparison::run(const ExecOptions& exec) {
-  std::vector<ContentResult> results;
-  if (requests_.empty()) return results;
+Result<void> Comparison::run(const ExecOptions& exec, const ContentSink& sink) {
+  if (requests_.empty()) return {};
   for (const OpenCheckpoint* checkpoint : sides_) {
     CAIRN_CHECK(checkpoint->ensure_has_bytes());
     CAIRN_CHECK(checkpoint->shards().ensure_not_faulted());
@@ -181,12 +181,11 @@ Result<std::vector<ContentResult>> Comparison::run(const ExecOptions& exec) {
         }
         return {};
       }));
-  results.reserve(requests_.size());
   for (std::size_t i = 0; i < requests_.size(); ++i) {
     CAIRN_TRY(result, result_of(i));
-    results.push_back(std::move(result));
+    sink(i, std::move(result));
   }
-  return results;
+  return {};
 }
 
 // In the order of A's files.
@@ -220,6 +219,8 @@ void Comparison::prepare() {
   };
   if (!std::ranges::is_sorted(order, {}, place_of)) std::ranges::sort(order, {}, place_of);
   for (const std::size_t request : order) cut_into_windows(request);
+  if (std::ranges::any_of(requests_, &ContentRequest::ranges))
+    changed_chunks_.resize(requests_.size());
   const auto has_values = [](const Pair& pair) { return pair.values != nullptr; };
   if (std::ranges::any_of(pairs_, has_values)) values_.resize(windows_.size());
 }
@@ -240,14 +241,15 @@ void Comparison::cut_into_windows(std::size_t request) {
     step_elements = groups * kGroupElements;
   }
   Window window;
-  window.request = request;
+  window.request = static_cast<std::uint32_t>(request);
   while (window.offset_bytes[0] < sizes[0]) {
     for (const std::size_t i : kSides)
-      window.size_bytes[i] = std::min(steps[i], sizes[i] - window.offset_bytes[i]);
+      window.size_bytes[i] =
+          static_cast<std::uint32_t>(std::min(steps[i], sizes[i] - window.offset_bytes[i]));
     if (pair.values != nullptr) {
       const Numbers& numbers = pair.values->numbers[0];
-      window.element_count =
-          std::min(step_elements, window.size_bytes[0] / numbers.bytes * numbers.elements);
+      window.element_count = static_cast<std::uint32_t>(std::min(
+          step_elements, std::uint64_t{window.size_bytes[0]} / numbers.bytes * numbers.elements));
     }
     windows_.push_back(window);
     for (const std::size_t i : kSides) window.offset_bytes[i] += window.size_bytes[i];
@@ -363,7 +365,7 @@ Result<std::uint64_t> Comparison::compare_whole(std::size_t request) {
   const bool raw = side(0).index().tensor(positions[0]).encoding == format::Encoding::Raw;
   if (requests_[request].ranges && raw && bytes[0].size() == bytes[1].size()) {
     for_each_changed_chunk(0, bytes[0], bytes[1],
-                           [&](std::uint64_t chunk) { mark(pair.changed_chunks, chunk); });
+                           [&](std::uint64_t chunk) { mark(chunks_of(request), chunk); });
   }
   if (pair.values != nullptr) {
     const auto& numbers = pair.values->numbers;
@@ -393,7 +395,7 @@ Result<std::uint64_t> Comparison::compare_slices(std::size_t request, const std:
     if (bytes[0] != bytes[1]) pair.differs = true;
     if (requests_[request].ranges) {
       for_each_changed_chunk(done_elements * widths[0], bytes[0], bytes[1],
-                             [&](std::uint64_t chunk) { mark(pair.changed_chunks, chunk); });
+                             [&](std::uint64_t chunk) { mark(chunks_of(request), chunk); });
     }
     if (pair.values != nullptr) {
       const auto& numbers = pair.values->numbers;
@@ -429,11 +431,12 @@ Result<ContentResult> Comparison::result_of(std::size_t request) {
     if (pair.values != nullptr) pair.values->sums.add(values_[w]);
     const std::uint64_t chunk = windows_[w].offset_bytes[0] / kRangeBytes;
     for (const std::size_t i : kSides)
-      if (windows_[w].changed[i]) mark(pair.changed_chunks, chunk + i);
+      if (windows_[w].changed[i]) mark(chunks_of(request), chunk + i);
   }
   if (!wants_all(request)) return result;
   const IndexView::Tensor a = side(0).index().tensor(positions.a);
-  result.ranges = joined(pair.changed_chunks, kRangeBytes, a.size_bytes);
+  if (requests_[request].ranges)
+    result.ranges = joined(chunks_of(request), kRangeBytes, a.size_bytes);
   if (pair.values != nullptr) {
     result.values = difference_of(pair.values->sums, format::element_count(a.shape).value_or(0));
   }
@@ -452,12 +455,10 @@ std::uint64_t bytes_to_compare(const OpenCheckpoint& a, const OpenCheckpoint& b,
   return total_bytes;
 }
 
-Result<std::vector<ContentResult>> compare_contents(const OpenCheckpoint& a,
-                                                    const OpenCheckpoint& b,
-                                                    std::span<const ContentRequest> requests,
-                                                    const ExecOptions& exec,
-                                                    std::atomic<std::uint64_t>& read_bytes) {
-  return Comparison(a, b, requests, read_bytes).run(exec);
+Result<void> compare_contents(const OpenCheckpoint& a, const OpenCheckpoint& b,
+                              std::span<const ContentRequest> requests, const ExecOptions& exec,
+                              std::atomic<std::uint64_t>& read_bytes, const ContentSink& sink) {
+  return Comparison(a, b, requests, read_bytes).run(exec, sink);
 }
 
 std::optional<std::vector<ContentRange>> ranges_by_sums(const OpenCheckpoint& a,

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
@@ -33,16 +34,17 @@ struct ContentResult {
 std::uint64_t bytes_to_compare(const OpenCheckpoint& a, const OpenCheckpoint& b,
                                std::span<const ContentRequest> requests);
 
-// The answers, parallel to the requests. A pair without `ranges` and `values` is read up to the
-// first difference. Every stored checksum of what is read whole is compared. `read_bytes` grows by
-// what was read. Errors: Corrupt (damage), Io, Cancelled; Unsupported (index_only). Memory: two
-// blocks of kCachedBlockBytes for each thread, and 100 bytes for each block of the tensors, 200
-// with `values`; strings and variants as a whole.
-Result<std::vector<ContentResult>> compare_contents(const OpenCheckpoint& a,
-                                                    const OpenCheckpoint& b,
-                                                    std::span<const ContentRequest> requests,
-                                                    const ExecOptions& exec,
-                                                    std::atomic<std::uint64_t>& read_bytes);
+// Takes the answer to requests[i].
+using ContentSink = std::function<void(std::size_t i, ContentResult result)>;
+
+// Gives `sink` the answers, in the order of the requests, when all are there. A pair without
+// `ranges` and `values` is read up to the first difference. Every stored checksum of what is read
+// whole is compared. `read_bytes` grows by what was read. Errors: Corrupt (damage), Io, Cancelled;
+// Unsupported (index_only). Memory: two blocks of kCachedBlockBytes for each thread, and less than
+// 200 bytes for each tensor and for each block; strings and variants as a whole.
+Result<void> compare_contents(const OpenCheckpoint& a, const OpenCheckpoint& b,
+                              std::span<const ContentRequest> requests, const ExecOptions& exec,
+                              std::atomic<std::uint64_t>& read_bytes, const ContentSink& sink);
 
 // Where the chunk sums of both indexes differ; std::nullopt: they do not tell.
 std::optional<std::vector<ContentRange>> ranges_by_sums(const OpenCheckpoint& a,

@@ -64,44 +64,57 @@ struct TinyFloat {
   Specials specials;
 };
 
-double value_of(const TinyFloat& type, unsigned bits) {
+constexpr double times_two_to(double value, int power) {
+  for (; power > 0; --power) value *= 2;
+  for (; power < 0; ++power) value /= 2;
+  return value;
+}
+
+constexpr double value_of(const TinyFloat& type, unsigned bits) {
+  using Specials = TinyFloat::Specials;
   const int magnitude_bits = type.exponent_bits + type.mantissa_bits;
   const unsigned magnitude = bits & ((1u << magnitude_bits) - 1);
-  const unsigned mantissa = magnitude & ((1u << type.mantissa_bits) - 1);
+  const int mantissa = static_cast<int>(magnitude & ((1u << type.mantissa_bits) - 1));
   const int exponent = static_cast<int>(magnitude >> type.mantissa_bits);
   const bool negative = (bits >> magnitude_bits & 1) != 0;
-  const bool largest = exponent == (1 << type.exponent_bits) - 1;
-  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-  using Specials = TinyFloat::Specials;
-  if (type.specials == Specials::NegativeZero && negative && magnitude == 0) return kNan;
-  if (type.specials == Specials::AllOnes && magnitude == (1u << magnitude_bits) - 1) return kNan;
-  if (type.specials == Specials::Ieee && largest && mantissa != 0) return kNan;
-  double value = std::ldexp((exponent == 0 ? 0 : 1) + std::ldexp(mantissa, -type.mantissa_bits),
-                            (exponent == 0 ? 1 : exponent) - type.bias);
-  if (type.specials == Specials::Ieee && largest) value = std::numeric_limits<double>::infinity();
+  const bool special = type.specials == Specials::Ieee && exponent == (1 << type.exponent_bits) - 1;
+  const bool not_a_number =
+      (type.specials == Specials::NegativeZero && negative && magnitude == 0) ||
+      (type.specials == Specials::AllOnes && magnitude == (1u << magnitude_bits) - 1) ||
+      (special && mantissa != 0);
+  if (not_a_number) return std::numeric_limits<double>::quiet_NaN();
+  const int significand = mantissa + (exponent == 0 ? 0 : 1 << type.mantissa_bits);
+  const double value = special ? std::numeric_limits<double>::infinity()
+                               : times_two_to(significand, (exponent == 0 ? 1 : exponent) -
+                                                               type.bias - type.mantissa_bits);
   return negative ? -value : value;
 }
 
-Numbers by_table(double (*value)(unsigned bits)) {
-  Numbers numbers{.bytes = 1, .decode = decode_table};
-  for (unsigned bits = 0; bits < 256; ++bits) numbers.table.push_back(value(bits));
-  return numbers;
+using Table = std::array<double, 256>;
+
+template <class Value>
+constexpr Table table_of(const Value& value) {
+  Table table{};
+  for (unsigned bits = 0; bits < table.size(); ++bits) table[bits] = value(bits);
+  return table;
 }
 
 template <int kExponentBits, int kMantissaBits, int kBias, TinyFloat::Specials kSpecials>
 Numbers tiny_float() {
-  return by_table([](unsigned bits) {
+  static constexpr Table kTable = table_of([](unsigned bits) {
     return value_of({kExponentBits, kMantissaBits, kBias, kSpecials}, bits);
   });
+  return {.bytes = 1, .decode = decode_table, .table = kTable.data()};
 }
 
 // Int4 and the like have a byte each: the low bits count, with or without a sign.
 template <int kBits, bool kSigned>
 Numbers low_bits() {
-  return by_table([](unsigned bits) {
+  static constexpr Table kTable = table_of([](unsigned bits) {
     const int low = static_cast<int>(bits) & ((1 << kBits) - 1);
     return static_cast<double>(kSigned && low >= 1 << (kBits - 1) ? low - (1 << kBits) : low);
   });
+  return {.bytes = 1, .decode = decode_table, .table = kTable.data()};
 }
 
 template <class T>

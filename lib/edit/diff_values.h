@@ -5,8 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
-#include <vector>
 
 #include "cairn/diff.h"
 #include "format/cairn/index.h"
@@ -25,7 +23,7 @@ struct Numbers {
   std::uint32_t bytes = 0;
   Decode decode = nullptr;  // of complex elements two numbers each
   format::gguf::DequantizeBlock dequantize = nullptr;
-  std::vector<double> table = {};  // the number of each byte
+  const double* table = nullptr;  // the number of each byte
 };
 
 // std::nullopt: it has none, or they are not known.
