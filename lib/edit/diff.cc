@@ -123,9 +123,7 @@ Result<void> Differ::compare() {
   const std::size_t undecided_count = requests.size();
   std::vector<Change> changes(undecided_count, Change::Content);
   for (const auto& [pair, change] : found_.changed) {
-    const bool same_shape =
-        std::ranges::equal(a_.index().tensor_shape(pair.a), b_.index().tensor_shape(pair.b));
-    const bool values = options_.values && same_shape;
+    const bool values = options_.values && internal::has_values(a_, b_, pair);
     const bool ranges = options_.ranges && change == Change::Content;
     auto known = ranges && !values ? internal::ranges_by_sums(a_, b_, pair) : std::nullopt;
     if (known || (!ranges && !values)) {

@@ -113,6 +113,16 @@ std::optional<format::Span> span_in_one_place(const OpenCheckpoint& checkpoint,
   return is_in_one_place(checkpoint, tensor) ? std::optional(tensor.span) : std::nullopt;
 }
 
+// std::nullopt: there are no numbers to compare.
+std::optional<std::array<Numbers, 2>> numbers_of_pair(const OpenCheckpoint& a,
+                                                      const OpenCheckpoint& b,
+                                                      const DiffPair& pair) {
+  const auto of_a = numbers_of(a.index().tensor(pair.a));
+  const auto of_b = numbers_of(b.index().tensor(pair.b));
+  if (!of_a || !of_b || !is_comparable(*of_a, *of_b)) return std::nullopt;
+  return std::array{*of_a, *of_b};
+}
+
 class Comparison {
  public:
   Comparison(const OpenCheckpoint& a, const OpenCheckpoint& b,
@@ -141,8 +151,10 @@ class Comparison {
   std::vector<bool>& chunks_of(std::size_t request) { return changed_chunks_[request]; }
 
   const OpenCheckpoint& side(std::size_t i) const noexcept { return *sides_[i]; }
+  // Not just the first difference. If there is a checksum, the difference may be damage.
   bool wants_all(std::size_t request) const noexcept {
-    return requests_[request].ranges || pairs_[request].values != nullptr;
+    const Pair& pair = pairs_[request];
+    return requests_[request].ranges || pair.values != nullptr || pair.summed[0] || pair.summed[1];
   }
 
   std::array<const OpenCheckpoint*, 2> sides_;
@@ -194,14 +206,9 @@ void Comparison::prepare() {
   for (std::size_t i = 0; i < requests_.size(); ++i) {
     Pair& pair = pairs_[i];
     const DiffPair& positions = requests_[i].pair;
-    if (requests_[i].values) {
-      auto numbers_of_a = numbers_of(side(0).index().tensor(positions.a));
-      auto numbers_of_b = numbers_of(side(1).index().tensor(positions.b));
-      if (numbers_of_a && numbers_of_b && is_comparable(*numbers_of_a, *numbers_of_b)) {
-        pair.values = std::make_unique<PairValues>(
-            PairValues{{*std::move(numbers_of_a), *std::move(numbers_of_b)}, {}});
-      }
-    }
+    const auto numbers =
+        requests_[i].values ? numbers_of_pair(side(0), side(1), positions) : std::nullopt;
+    if (numbers) pair.values = std::make_unique<PairValues>(PairValues{*numbers, {}});
     const auto a = span_in_one_place(side(0), positions.a);
     const auto b = span_in_one_place(side(1), positions.b);
     if (!a || !b) {
@@ -287,8 +294,9 @@ void Comparison::plan_tasks() {
 Result<std::uint64_t> Comparison::compare_task(const Task& task, Buffers& buffers) {
   Window& first = windows_[task.begin];
   const Window& last = windows_[task.end - 1];
+  const Pair& pair = pairs_[first.request];
   const bool known = task.begin + 1 == task.end && !wants_all(first.request) &&
-                     pairs_[first.request].differs.load(std::memory_order_relaxed);
+                     pair.differs.load(std::memory_order_relaxed);
   if (known) return 0;
   std::uint64_t done_bytes = 0;
   for (const std::size_t i : kSides) {
@@ -433,7 +441,7 @@ Result<ContentResult> Comparison::result_of(std::size_t request) {
     for (const std::size_t i : kSides)
       if (windows_[w].changed[i]) mark(chunks_of(request), chunk + i);
   }
-  if (!wants_all(request)) return result;
+  if (!requests_[request].ranges && pair.values == nullptr) return result;
   const IndexView::Tensor a = side(0).index().tensor(positions.a);
   if (requests_[request].ranges)
     result.ranges = joined(chunks_of(request), kRangeBytes, a.size_bytes);
@@ -444,6 +452,12 @@ Result<ContentResult> Comparison::result_of(std::size_t request) {
 }
 
 }  // namespace
+
+bool has_values(const OpenCheckpoint& a, const OpenCheckpoint& b, const DiffPair& pair) {
+  const bool same_shape =
+      std::ranges::equal(a.index().tensor_shape(pair.a), b.index().tensor_shape(pair.b));
+  return same_shape && numbers_of_pair(a, b, pair).has_value();
+}
 
 std::uint64_t bytes_to_compare(const OpenCheckpoint& a, const OpenCheckpoint& b,
                                std::span<const ContentRequest> requests) {

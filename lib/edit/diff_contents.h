@@ -17,7 +17,11 @@
 
 namespace cairn::internal {
 
-// Two tensors of one shape. With another dtype only `values` can be asked for.
+// Whether two tensors have numbers that can be compared, element by element.
+bool has_values(const OpenCheckpoint& a, const OpenCheckpoint& b, const DiffPair& pair);
+
+// Two tensors of one dtype and shape; or of which has_values() is true, with
+// `values`.
 struct ContentRequest {
   DiffPair pair;
   bool ranges = false;
@@ -38,10 +42,10 @@ std::uint64_t bytes_to_compare(const OpenCheckpoint& a, const OpenCheckpoint& b,
 using ContentSink = std::function<void(std::size_t i, ContentResult result)>;
 
 // Gives `sink` the answers, in the order of the requests, when all are there. A pair without
-// `ranges` and `values` is read up to the first difference. Every stored checksum of what is read
-// whole is compared. `read_bytes` grows by what was read. Errors: Corrupt (damage), Io, Cancelled;
-// Unsupported (index_only). Memory: two blocks of kCachedBlockBytes for each thread, and less than
-// 200 bytes for each tensor and for each block; strings and variants as a whole.
+// `ranges`, `values` and checksums is read up to the first difference; checksums are compared.
+// `read_bytes` grows by what was read. Errors: Corrupt (damage), Io, Cancelled; Unsupported
+// (index_only). Memory: two blocks of kCachedBlockBytes for each thread, and less than 200 bytes
+// for each tensor and for each block; strings and variants as a whole.
 Result<void> compare_contents(const OpenCheckpoint& a, const OpenCheckpoint& b,
                               std::span<const ContentRequest> requests, const ExecOptions& exec,
                               std::atomic<std::uint64_t>& read_bytes, const ContentSink& sink);

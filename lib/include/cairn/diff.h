@@ -94,7 +94,7 @@ struct Diff {
 // - the CRC32C that both indexes have: another sum means other content, nothing is read. The same
 //   sum decides only with DiffOptions::trust_checksums;
 // - a content hash in one index: the other tensor is read and hashed;
-// - the bytes: both are read and compared, up to the first difference.
+// - the bytes: both are read and compared, up to the first difference if they have no checksums.
 // So what the indexes say is compared, and bytes that changed on the disk since are not found:
 // verify() finds them. XXH3 and CRC32C do not resist a forger.
 //

@@ -281,6 +281,10 @@ TEST_CASE("damage that is read is an error that names the tensor") {
   const auto b = open_checkpoint(write_as(Kind::TensorFlow, scratch / "b", contents));
   const Tensor large = test::tensor_of(b, "large");
   test::flip_bit(scratch / "b.data-00000-of-00001", large.offset_bytes() + kMiB + 3);
+  for (const unsigned threads : {1u, 3u}) {
+    CHECK(refusal(diff(a, b, {.exec = {.threads_max = threads}}), {"large", "checksum"}) ==
+          Code::Corrupt);
+  }
   CHECK(refusal(diff(a, b, {.ranges = true}), {"large", "checksum"}) == Code::Corrupt);
   CHECK(refusal(diff(b, a, {.values = true}), {"large"}) == Code::Corrupt);
   const auto hashed = open_checkpoint(write_as(Kind::Cairn, scratch / "c", contents));
@@ -412,12 +416,13 @@ TEST_CASE("values: two dtypes of one shape are compared by their numbers") {
     CHECK(values.max_abs == 0.5);
   }
   const Scratch scratch;
-  write_checkpoint(scratch / "a", {a, text("t", {1}, {"x"})});
-  write_checkpoint(scratch / "b", {numbers<std::complex<float>>("w", DType::Complex64, {1, 2, 3}),
-                                   text("t", {1}, {"y"})});
+  write_checkpoint(scratch / "a", {a, text("s", {1}, {"x"}), text("t", {1}, {"x"})});
+  write_checkpoint(scratch / "b",
+                   {numbers<std::complex<float>>("w", DType::Complex64, {1, 2, 3}),
+                    text("t", {1}, {"y"}), numbers<float>("s", DType::Float32, {1})});
   const Diff found =
       diff_of(open_checkpoint(scratch / "a"), open_checkpoint(scratch / "b"), {.values = true});
-  CHECK(said(found) == Lines{"content t", "dtype w"});
+  CHECK(said(found) == Lines{"dtype s", "content t", "dtype w"});
   for (const TensorDifference& one : found.tensors) CHECK_FALSE(one.values);
 }
 
