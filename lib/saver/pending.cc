@@ -154,6 +154,12 @@ Result<void> StagingBuffer::copy(std::span<const NamedTensor> tensors, StagingMe
   return {};
 }
 
+std::vector<NamedTensor> StagingBuffer::tensors() const {
+  std::vector<NamedTensor> all = borrowed_;
+  all.insert(all.end(), copies_.begin(), copies_.end());
+  return all;
+}
+
 void StagingBuffer::wait_until_released() {
   // Then the caller need not wait until the writing end gets here, behind the disk.
   if (borrowed_.empty()) return;
@@ -179,12 +185,13 @@ Result<void> write_all(Writer& writer, std::span<const NamedTensor> tensors,
   std::vector<NamedBytes> raw;
   raw.reserve(tensors.size());
   for (const NamedTensor& tensor : tensors) {
-    if (!is_encoded(tensor.spec.dtype)) raw.push_back({tensor.spec.name, tensor.bytes});
+    if (!is_encoded(tensor.spec.dtype) && !WriterAccess::is_whole(writer, tensor.spec.name))
+      raw.push_back({tensor.spec.name, tensor.bytes});
   }
   CAIRN_CHECK(writer.write_all(raw, exec));
   for (const NamedTensor& tensor : tensors) {
     const std::string& name = tensor.spec.name;
-    if (!is_encoded(tensor.spec.dtype)) continue;
+    if (!is_encoded(tensor.spec.dtype) || WriterAccess::is_whole(writer, name)) continue;
     CAIRN_CHECK(tensor.spec.dtype == DType::String ? writer.write_strings(name, tensor.strings)
                                                    : writer.write_encoded(name, tensor.bytes));
   }

@@ -64,6 +64,9 @@ class StagingBuffer {
   Result<void> copy(std::span<const NamedTensor> tensors, StagingMemory& memory,
                     const ExecOptions& exec);
 
+  // All of them, where they lie now: after copy(), until release().
+  std::vector<NamedTensor> tensors() const;
+
   // Returns when the caller's memory is needed no more.
   void wait_until_released();
 
@@ -86,7 +89,7 @@ class StagingBuffer {
   bool released_ = false;
 };
 
-// What is in memory already.
+// What is in memory already, without what the Writer has by now.
 Result<void> write_all(Writer& writer, std::span<const NamedTensor> tensors,
                        const ExecOptions& exec);
 

@@ -81,18 +81,21 @@ Saver::~Saver() = default;
 Result<Saved> Saver::save(std::string_view name, std::span<const NamedTensor> tensors,
                           const SaveOptions& options) noexcept {
   return at_boundary([&] {
-    std::vector<TensorSpec> specs;
-    for (const NamedTensor& tensor : tensors) specs.push_back(tensor.spec);
-    const auto fill = [tensors, &exec = state_->exec_of(options)](Writer& writer) {
+    internal::SaveContents contents;
+    for (const NamedTensor& tensor : tensors) contents.specs.push_back(tensor.spec);
+    contents.fill = [tensors, &exec = state_->exec_of(options)](Writer& writer) {
       return internal::write_all(writer, tensors, exec);
     };
-    return state_->save(name, std::move(specs), fill, options);
+    contents.in_memory = [tensors] {
+      return std::vector<NamedTensor>(tensors.begin(), tensors.end());
+    };
+    return state_->save(name, std::move(contents), options);
   });
 }
 
 Result<Saved> Saver::save(std::string_view name, std::vector<TensorSpec> specs, const Fill& fill,
                           const SaveOptions& options) noexcept {
-  return at_boundary([&] { return state_->save(name, std::move(specs), fill, options); });
+  return at_boundary([&] { return state_->save(name, {std::move(specs), fill, {}, {}}, options); });
 }
 
 Result<PendingSave> Saver::save_async(std::string_view name, std::span<const NamedTensor> tensors,

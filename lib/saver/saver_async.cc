@@ -54,8 +54,6 @@ Result<PendingSave> Saver::State::save_async(std::string_view name,
   ExecOptions exec = exec_of(what);
   exec.progress = nullptr;
   CAIRN_TRY(lock, internal::Lock::of_directory(directory_, lock_wait(exec)));
-  std::vector<TensorSpec> specs;
-  for (const NamedTensor& tensor : tensors) specs.push_back(tensor.spec);
   const internal::StagingLimits limits{options_.staging_bytes_max, options_.idle_max};
   std::vector<NamedTensor> lent;
   std::shared_ptr<internal::StagingBuffer> staging;
@@ -65,15 +63,19 @@ Result<PendingSave> Saver::State::save_async(std::string_view name,
     staging = std::make_shared<internal::StagingBuffer>(limits);
     CAIRN_CHECK(staging->copy(tensors, staging_, exec));
   }
-  const auto fill = [lent = std::move(lent), staging, exec, limits](Writer& writer) {
+  internal::SaveContents contents;
+  for (const NamedTensor& tensor : tensors) contents.specs.push_back(tensor.spec);
+  contents.in_memory = [lent, staging] { return staging ? staging->tensors() : lent; };
+  contents.idle_max = limits.idle_max;
+  contents.fill = [lent = std::move(lent), staging, exec, limits](Writer& writer) {
     if (staging) return staging->write(writer, exec);
     WriterAccess::in_idle_time(writer, limits.idle_max);
     return internal::write_all(writer, lent, exec);
   };
   auto pending = std::make_shared<PendingSave::State>();
-  auto write = [this, base, specs = std::move(specs), fill, what, exec, staging, pending,
+  auto write = [this, base, contents = std::move(contents), what, exec, staging, pending,
                 lock = std::move(lock)]() mutable {
-    auto result = at_boundary([&] { return run(base, std::move(specs), fill, what, exec); });
+    auto result = at_boundary([&] { return run(base, std::move(contents), what, exec); });
     if (staging) staging->release();
     // Whoever is told that the save is done may take the lock at once.
     {

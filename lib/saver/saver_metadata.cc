@@ -17,6 +17,7 @@ namespace {
 constexpr std::string_view kSaved = "cairn.saved_s";
 constexpr std::string_view kKeepEvery = "cairn.keep_every_h";
 constexpr std::string_view kNextKeep = "cairn.next_keep_s";
+constexpr std::string_view kSinceFull = "cairn.saves_since_full";
 constexpr std::string_view kMetric = format::kMetricKeys;
 
 // The shortest text that reads back as the same number.
@@ -47,6 +48,9 @@ SaverMetadata saver_metadata(const format::IndexView& index) {
   SaverMetadata metadata;
   metadata.saved_s = number_under(index, kSaved);
   metadata.pinned = index.metadata(format::kPinnedKey).has_value();
+  const auto since_full = number_under(index, kSinceFull);
+  if (since_full && *since_full >= 1 && *since_full < 1e15)
+    metadata.saves_since_full = static_cast<std::uint64_t>(*since_full);
   const auto hours = number_under(index, kKeepEvery);
   const auto next = number_under(index, kNextKeep);
   if (hours && next) metadata.grid = {*hours, *next};
@@ -61,6 +65,8 @@ SaverMetadata saver_metadata(const format::IndexView& index) {
 format::KeyValues metadata_of(const SaverMetadata& saved) {
   format::KeyValues metadata;
   if (saved.saved_s) metadata.emplace_back(kSaved, text_of(*saved.saved_s));
+  if (saved.saves_since_full != 0)
+    metadata.emplace_back(kSinceFull, std::to_string(saved.saves_since_full));
   if (saved.pinned) metadata.emplace_back(format::kPinnedKey, "1");
   if (saved.grid) {
     metadata.emplace_back(kKeepEvery, text_of(saved.grid->hours));

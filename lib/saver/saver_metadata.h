@@ -4,6 +4,7 @@
 // saved, its metrics, whether it is pinned, and where TensorFlow's keep-grid stands. With it a
 // Saver that knows nothing goes on where another one ended. FORMAT.md, section 9.
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string_view>
@@ -31,6 +32,7 @@ struct SaverMetadata {
   std::vector<std::pair<std::string, double>> metrics;
   bool pinned = false;
   std::optional<KeepGrid> grid;
+  std::uint64_t saves_since_full = 0;  // 0: it is one, and shares no shard
 };
 
 SaverMetadata saver_metadata(const format::IndexView& index);

@@ -17,6 +17,7 @@
 #include "format/quoted.h"
 #include "format/safetensors/header.h"
 #include "lib/edit/transfer.h"
+#include "lib/open/load.h"
 #include "lib/read/names.h"
 #include "lib/saver/apply_retention.h"
 #include "lib/saver/catalog_file.h"
@@ -72,13 +73,14 @@ Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base, const 
   CAIRN_TRY(before,
             known ? Result<internal::Pin>(internal::Pin{same->known.pinned, same->known.unread})
                   : internal::pin_of(place(), base));
+  Plan plan;
+  if (!history.listed.empty()) plan.latest = history.listed.back().base;
   const bool pinned = what.pinned || before.pinned || !before.unread.empty();
   const double now = now_s();
   std::erase_if(history.listed, [&](const HistoryEntry& listed) { return listed.base == base; });
   history.listed.push_back({dir_ / base, base, {now, what.step, what.metrics, pinned, {}}, {}});
   RetentionResult result = apply_retention(history, internal::RemovalLimit::Save);
 
-  Plan plan;
   plan.base = base;
   CAIRN_TRY(protected_as, internal::protect_referenced(place(), names, history, result));
   plan.warnings = std::move(protected_as);
@@ -109,18 +111,72 @@ Result<Saver::State::Plan> Saver::State::plan_of(const std::string& base, const 
 
 // ---- What a save does ---------------------------------------------------------------------------
 
-// What the writer has to say.
-Result<std::vector<std::string>> Saver::State::write_checkpoint(const Plan& plan,
-                                                                std::vector<TensorSpec> specs,
-                                                                const Fill& fill,
-                                                                const ExecOptions& exec) const {
+// What the save shares shards with. Nothing: it is not incremental, or, where the caller has not
+// named it, there is nothing to share with.
+Result<std::optional<internal::Parts>> Saver::State::open_base(Plan& plan,
+                                                               const SaveOptions& what) const {
+  using Base = std::optional<internal::Parts>;
+  if (!what.base.empty()) {
+    CAIRN_TRY(found, internal::find(what.base, options_.follow_links));
+    return Base(std::move(found.parts));
+  }
+  if (!options_.incremental || !plan.latest || plan.latest->empty()) return Base();
+  internal::OpenAttempt attempt(directory_);
+  auto parts = internal::retry_until_stable(attempt, [&]() -> Result<internal::Parts> {
+    CAIRN_TRY(twin, directory_.duplicate());
+    CAIRN_TRY(location, internal::locate_in(std::move(twin), *plan.latest, dir_ / *plan.latest));
+    return internal::load(location, options_.follow_links, attempt);
+  });
+  if (parts) return Base(*std::move(parts));
+  plan.sharing.warnings.push_back(
+      "everything is written, because the latest checkpoint cannot be opened: " +
+      parts.error().what);
+  return Base();
+}
+
+Result<void> Saver::State::share(Plan& plan, const internal::SaveContents& contents,
+                                 const SaveOptions& what, const ExecOptions& exec) const {
+  CAIRN_TRY(from, open_base(plan, what));
+  if (!from) {
+    if (what.unchanged.empty()) return {};
+    return invalid((dir_ / plan.base).string() + ": tensor " +
+                   format::quoted(what.unchanged.front()) +
+                   " is said to be unchanged, but there is no checkpoint that has it");
+  }
+  const std::uint64_t since_full = internal::saver_metadata(from->index).saves_since_full;
+  const bool full = options_.full_every != 0 && since_full + 1 >= options_.full_every;
+  CAIRN_TRY(sharing,
+            internal::share_with(*from, contents, {what.unchanged, !full, what.verify_linked, exec},
+                                 directory_, plan.base));
+  if (!sharing.linked.shards.empty()) {
+    internal::SaverMetadata note;
+    note.saves_since_full = since_full + 1;
+    for (auto& entry : internal::metadata_of(note))
+      plan.writer.metadata.push_back(std::move(entry));
+  }
+  plan.sharing = std::move(sharing);
+  plan.from = std::move(from);
+  return {};
+}
+
+Result<void> Saver::State::write_checkpoint(Plan& plan, internal::SaveContents contents,
+                                            const ExecOptions& exec, Saved& saved) const {
   CAIRN_TRY(twin, directory_.duplicate());
-  CAIRN_TRY(writer, WriterAccess::create_in(std::move(twin), dir_ / plan.base, std::move(specs),
-                                            plan.writer));
+  CAIRN_TRY(writer, WriterAccess::create_in(std::move(twin), dir_ / plan.base,
+                                            std::move(contents.specs), plan.writer));
   WriterAccess::created_at(writer, plan.journal.adding.created_ns);
-  CAIRN_CHECK(fill(writer));
+  if (plan.from) {
+    if (!plan.sharing.linked.shards.empty()) saved.base = plan.from->prefix;
+    saved.shared_bytes = plan.sharing.shared_bytes;
+    saved.dead_bytes = plan.sharing.dead_bytes;
+    CAIRN_CHECK(internal::take_from_base(*plan.from, plan.sharing, writer));
+  }
+  CAIRN_CHECK(contents.fill(writer));
   CAIRN_CHECK(writer.commit(exec));
-  return std::vector<std::string>(writer.warnings().begin(), writer.warnings().end());
+  saved.written_bytes = WriterAccess::written_bytes(writer);
+  saved.warnings = std::move(plan.sharing.warnings);
+  std::ranges::copy(writer.warnings(), std::back_inserter(saved.warnings));
+  return {};
 }
 
 // TensorFlow takes no lock. What it has listed while the checkpoint was written is to stay listed.
@@ -143,17 +199,18 @@ Result<void> Saver::State::catch_up(Plan& plan, const SaveOptions& what) const {
 }
 
 // The caller's lock covers all of it.
-Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec> specs,
-                                const Fill& fill, const SaveOptions& what,
-                                const ExecOptions& exec) const {
+Result<Saved> Saver::State::run(const std::string& base, internal::SaveContents contents,
+                                const SaveOptions& what, const ExecOptions& exec) const {
   CAIRN_TRY(recovery, internal::recover_and_sweep(place(), now_s()));
   const internal::Target target{directory_, base, (dir_ / base).string()};
   const bool over_v1 = internal::is_named_as_v1(recovery.names, base);
-  if (!what.replace) CAIRN_CHECK(internal::refuse_replaced_tensors(target, specs));
+  if (!what.replace) CAIRN_CHECK(internal::refuse_replaced_tensors(target, contents.specs));
   if (!what.replace && over_v1) CAIRN_CHECK(internal::refuse_to_hide_v1(target));
   CAIRN_TRY(plan, plan_of(base, what, recovery.names));
+  CAIRN_CHECK(share(plan, contents, what, exec));
   CAIRN_CHECK(internal::write_journal(directory_, plan.journal));
-  const auto written = write_checkpoint(plan, std::move(specs), fill, exec);
+  Saved saved{.prefix = dir_ / base};
+  const auto written = write_checkpoint(plan, std::move(contents), exec, saved);
   if (!written) {
     // Busy: for certain nothing was published, whatever another has published there meanwhile.
     if (written.error().code == Code::Busy) internal::remove_journal(directory_);
@@ -169,7 +226,6 @@ Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec>
                  "; the next save will list it";
     return error;
   }
-  Saved saved{dir_ / base, {}, {}, *written};
   if (over_v1) internal::warn_of_hidden_v1(target, saved.warnings);
   std::ranges::move(recovery.warnings, std::back_inserter(saved.warnings));
   std::ranges::move(plan.warnings, std::back_inserter(saved.warnings));
@@ -190,14 +246,14 @@ Result<Saved> Saver::State::run(const std::string& base, std::vector<TensorSpec>
   return saved;
 }
 
-Result<Saved> Saver::State::save(std::string_view name, std::vector<TensorSpec> specs,
-                                 const Fill& fill, const SaveOptions& what) {
+Result<Saved> Saver::State::save(std::string_view name, internal::SaveContents contents,
+                                 const SaveOptions& what) {
   CAIRN_CHECK(wait_for_pending());
   CAIRN_TRY(base, checked_base(name, what));
   const ExecOptions& exec = exec_of(what);
   const auto lock = internal::Lock::of_directory(directory_, lock_wait(exec));
   if (!lock) return lock.error();
-  return run(base, std::move(specs), fill, what, exec);
+  return run(base, std::move(contents), what, exec);
 }
 
 }  // namespace cairn

@@ -21,6 +21,7 @@
 #include "lib/saver/history.h"
 #include "lib/saver/pending.h"
 #include "lib/saver/retention.h"
+#include "lib/saver/sharing.h"
 #include "lib/write/lock.h"
 
 namespace cairn {
@@ -38,7 +39,7 @@ class Saver::State {
   const ExecOptions& exec_of(const SaveOptions& what) const noexcept {
     return what.exec ? *what.exec : options_.exec;
   }
-  Result<Saved> save(std::string_view name, std::vector<TensorSpec> specs, const Fill& fill,
+  Result<Saved> save(std::string_view name, internal::SaveContents contents,
                      const SaveOptions& what);
   Result<PendingSave> save_async(std::string_view name, std::span<const NamedTensor> tensors,
                                  Memory memory, const SaveOptions& what);
@@ -65,6 +66,9 @@ class Saver::State {
     internal::History history;  // as it will be, the new checkpoint in it
     format::JournalFacts journal;
     std::vector<std::string> warnings;
+    std::optional<std::string> latest;    // of the catalog before; empty: it lies elsewhere
+    std::optional<internal::Parts> from;  // what it shares shards with
+    internal::Sharing sharing;
   };
 
   // What every call needs.
@@ -85,11 +89,13 @@ class Saver::State {
   Result<std::string> checked_base(std::string_view name, const SaveOptions& what) const;
   Result<Plan> plan_of(const std::string& base, const SaveOptions& what,
                        std::span<const std::string> names) const;
-  Result<Saved> run(const std::string& base, std::vector<TensorSpec> specs, const Fill& fill,
+  Result<Saved> run(const std::string& base, internal::SaveContents contents,
                     const SaveOptions& what, const ExecOptions& exec) const;
-  Result<std::vector<std::string>> write_checkpoint(const Plan& plan, std::vector<TensorSpec> specs,
-                                                    const Fill& fill,
-                                                    const ExecOptions& exec) const;
+  Result<std::optional<internal::Parts>> open_base(Plan& plan, const SaveOptions& what) const;
+  Result<void> share(Plan& plan, const internal::SaveContents& contents, const SaveOptions& what,
+                     const ExecOptions& exec) const;
+  Result<void> write_checkpoint(Plan& plan, internal::SaveContents contents,
+                                const ExecOptions& exec, Saved& saved) const;
   Result<void> catch_up(Plan& plan, const SaveOptions& what) const;
 
   // ---- saver_async.cc ----

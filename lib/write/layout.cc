@@ -75,6 +75,11 @@ std::optional<Error> refuse_opaque(const TensorSpec& spec) {
                    std::to_string(opaque.block_elements)};
 }
 
+// Whether the tensor gets a place of its own.
+bool is_placed(const LayoutRequest& request, std::size_t i) {
+  return !request.same_as[i] && (request.linked.empty() || !request.linked[i]);
+}
+
 bool is_named(const LayoutRequest& request, const TensorSpec& spec) noexcept {
   return request.alignment_bytes == 0 && !is_encoded(spec.dtype) &&
          fits_header(spec, request.readers);
@@ -100,7 +105,7 @@ Groups group(const LayoutRequest& request) {
   groups.raw_bytes.resize(request.specs.size());
   for (std::size_t i = 0; i < request.specs.size(); ++i) {
     const TensorSpec& spec = request.specs[i];
-    if (request.same_as[i]) continue;
+    if (!is_placed(request, i)) continue;
     groups.raw_bytes[i] = raw_bytes(spec);
     if (is_encoded(spec.dtype)) {
       groups.encoded.push_back(i);
@@ -264,8 +269,9 @@ std::uint32_t shards_needed(const LayoutRequest& request) {
   bool first = false;
   bool second = false;
   for (std::size_t i = 0; i < request.specs.size() && !(first && second); ++i) {
-    if (!request.same_as[i]) (is_named(request, request.specs[i]) ? first : second) = true;
+    if (is_placed(request, i)) (is_named(request, request.specs[i]) ? first : second) = true;
   }
+  if (!first && !second && !request.linked.empty()) return 0;
   return first && second ? 2 : 1;
 }
 
@@ -305,7 +311,8 @@ Layout plan_layout(const LayoutRequest& request, std::uint32_t shard_count) {
     layout.shards.push_back({format::ShardKind::Headerless, {}, 0});
     place(groups.raw_bytes, run, layout);
   }
-  if (layout.shards.empty() || (groups.rest.empty() && !groups.encoded.empty())) {
+  if ((layout.shards.empty() && request.linked.empty()) ||
+      (groups.rest.empty() && !groups.encoded.empty())) {
     layout.shards.push_back({format::ShardKind::Headerless, {}, 0});
   }
   for (const std::size_t i : groups.encoded) {

@@ -45,10 +45,11 @@ struct LayoutRequest {
   unsigned alignment_bytes = 0;                         // as WriterOptions
   std::span<const std::pair<std::string, std::string>> safetensors_metadata = {};
   SafetensorsReaders readers = SafetensorsReaders::All;
+  std::vector<bool> linked = {};  // parallel: those that lie in shards of others; empty: none
 };
 
 // How many shards these tensors need at least: 1, or 2 where some cannot stand in a safetensors
-// header.
+// header; 0 where all are linked.
 std::uint32_t shards_needed(const LayoutRequest& request);
 
 // The first in byte order of those that share bytes owns them.

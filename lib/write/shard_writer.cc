@@ -9,6 +9,7 @@
 #include "lib/read/identity.h"
 #include "lib/try.h"
 #include "lib/write/free_space.h"
+#include "lib/write/linked_shards.h"
 
 namespace cairn::internal {
 
@@ -99,10 +100,18 @@ void ShardWriter::place_encoded(std::size_t tensor, std::uint64_t size_bytes) {
   shard.size_bytes += size_bytes;
 }
 
+void ShardWriter::add_linked(std::vector<LinkedShard> shards) {
+  for (LinkedShard& shard : shards) {
+    drafts_.push_back(std::move(shard.file));
+    linked_.push_back(std::move(shard.facts));
+  }
+}
+
 Result<void> ShardWriter::sync() const {
-  for (const TempFile& temp : drafts_) {
-    CAIRN_CHECK(temp.file().make_read_only());
-    CAIRN_CHECK(temp.file().sync());
+  for (std::size_t i = 0; i < drafts_.size(); ++i) {
+    // The mode of a linked one is that of its other names too.
+    if (i < layout_.shards.size()) CAIRN_CHECK(drafts_[i].file().make_read_only());
+    CAIRN_CHECK(drafts_[i].file().sync());
   }
   return {};
 }
@@ -116,13 +125,17 @@ Result<std::vector<format::ShardFacts>> ShardWriter::facts() const {
   std::vector<format::ShardFacts> shards;
   for (std::size_t i = 0; i < drafts_.size(); ++i) {
     CAIRN_TRY(info, drafts_[i].file().info());
-    const PlannedShard& plan = layout_.shards[i];
     format::ShardFacts facts;
+    if (i < layout_.shards.size()) {
+      const PlannedShard& plan = layout_.shards[i];
+      facts.kind = plan.kind;
+      facts.head_bytes = plan.head.size();
+      facts.head_crc32c = format::crc32c(format::as_bytes(plan.head));
+    } else {
+      facts = linked_[i - layout_.shards.size()];
+    }
     facts.name = drafts_[i].name();
-    facts.kind = plan.kind;
     facts.identity = identity_of(info);
-    facts.head_bytes = plan.head.size();
-    facts.head_crc32c = format::crc32c(format::as_bytes(plan.head));
     shards.push_back(std::move(facts));
   }
   for (const PlannedTensor& tensor : layout_.tensors) {

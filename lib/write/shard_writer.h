@@ -20,6 +20,8 @@
 
 namespace cairn::internal {
 
+struct LinkedShard;
+
 inline constexpr std::uint32_t kChunkBytes = 1u << 20;
 
 // What the index says of a tensor's bytes.
@@ -72,10 +74,13 @@ class ShardWriter {
   // Gives an encoded tensor its place behind what is there.
   void place_encoded(std::size_t tensor, std::uint64_t size_bytes);
 
+  // Adds shards of an older checkpoint, behind those of the layout. Nothing is written into them.
+  void add_linked(std::vector<LinkedShard> shards);
+
   // Makes the bytes of every shard durable, for good: none can be written any more.
   Result<void> sync() const;
 
-  // The names that the shards will have, one for each of the layout.
+  // The names that the shards will have, one for each.
   void set_names(std::vector<std::string> names);
 
   // What is to be published, after sync().
@@ -88,7 +93,8 @@ class ShardWriter {
   explicit ShardWriter(Layout layout);  // throws std::bad_alloc
 
   Layout layout_;
-  std::vector<TempFile> drafts_;
+  std::vector<TempFile> drafts_;            // those of the layout, then the linked ones
+  std::vector<format::ShardFacts> linked_;  // what is said of the latter
   std::unique_ptr<std::mutex> append_;
 };
 

@@ -59,6 +59,18 @@ void WriterAccess::created_at(Writer& writer, std::int64_t created_ns) {
   writer.state_->created_at(created_ns);
 }
 
+void WriterAccess::link(Writer& writer, internal::LinkedShards linked) {
+  writer.state_->link(std::move(linked));
+}
+
+bool WriterAccess::is_whole(const Writer& writer, std::string_view name) {
+  return writer.state_->is_whole(name);
+}
+
+std::uint64_t WriterAccess::written_bytes(const Writer& writer) noexcept {
+  return writer.state_->written_bytes();
+}
+
 void WriterAccess::in_idle_time(Writer& writer, std::chrono::milliseconds idle_max) noexcept {
   writer.state_->in_idle_time(idle_max);
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <utility>
 
 #include "format/checked.h"
@@ -81,6 +82,9 @@ Result<void> Writer::State::tie(std::string_view name, std::string_view same_as)
   if (prepared_)
     return invalid(prefix_.string() + ": tensors must be tied before the first bytes are written");
   const std::size_t root = same_as_[owner].value_or(owner);
+  if (incoming_[alias].is_whole() || incoming_[root].is_whole())
+    return invalid(prefix_.string() + ": " + format::quoted(name) +
+                   " cannot be tied, because a tensor of the two is not written again");
   const TensorSpec& a = specs_[alias];
   const TensorSpec& b = specs_[root];
   const bool encoded = internal::is_encoded(a.dtype);
@@ -105,16 +109,59 @@ Result<void> Writer::State::prepare() {
   if (prepared_.load(std::memory_order_relaxed)) return {};
   internal::normalise_ties(same_as_);
   if (!swept_) CAIRN_CHECK(internal::remove_stale_files(directory_));
-  const internal::LayoutRequest request{specs_, same_as_, options_.alignment_bytes,
-                                        options_.safetensors_metadata};
-  CAIRN_TRY(count, internal::free_shard_count(directory_, base_, internal::shards_needed(request)));
-  internal::Layout layout = internal::plan_layout(request, count);
+  internal::LayoutRequest request{specs_, same_as_, options_.alignment_bytes,
+                                  options_.safetensors_metadata};
+  request.linked = is_linked_;
+  const auto links = static_cast<std::uint32_t>(linked_.shards.size());
+  CAIRN_TRY(count, internal::free_shard_count(directory_, base_,
+                                              internal::shards_needed(request) + links));
+  internal::Layout layout = internal::plan_layout(request, count - links);
+  place_linked(layout);
   // For now: commit() gives them those that are free then.
   std::vector<std::string> names = internal::shard_names(base_, layout.shards.size(), count);
   CAIRN_TRY(shards, internal::ShardWriter::create(directory_, std::move(names), std::move(layout)));
+  shards.add_linked(std::move(linked_.shards));
   shards_.emplace(std::move(shards));
   prepared_.store(true, std::memory_order_release);
   return {};
+}
+
+void Writer::State::link(internal::LinkedShards linked) {
+  if (linked.shards.empty()) return;
+  linked_ = std::move(linked);
+  is_linked_.resize(specs_.size());
+  for (internal::LinkedTensor& tensor : linked_.tensors) {
+    const std::size_t spec = *find(tensor.name);
+    is_linked_[spec] = true;
+    incoming_[spec].finish(std::move(tensor.sums));
+  }
+}
+
+bool Writer::State::is_whole(std::string_view name) const {
+  const auto spec = find(name);
+  return spec && incoming_[same_as_[*spec].value_or(*spec)].is_whole();
+}
+
+// The linked shards stand behind those of the layout. Of names that share bytes the first owns
+// them.
+void Writer::State::place_linked(internal::Layout& layout) const {
+  std::map<std::pair<std::uint32_t, std::uint64_t>, std::size_t> owners;
+  for (const internal::LinkedTensor& tensor : linked_.tensors) {
+    const std::size_t spec = *find(tensor.name);
+    internal::PlannedTensor& plan = layout.tensors[spec];
+    plan.shard = static_cast<std::uint32_t>(layout.shards.size() + tensor.shard);
+    plan.offset_bytes = tensor.offset_bytes;
+    plan.size_bytes = tensor.size_bytes;
+    const auto [owner, first] = owners.try_emplace({plan.shard, plan.offset_bytes}, spec);
+    if (!first) plan.same_as = owner->second;
+  }
+}
+
+std::uint64_t Writer::State::written_bytes() const noexcept {
+  std::uint64_t size_bytes = 0;
+  if (shards_)
+    for (const auto& shard : shards_->layout().shards) size_bytes += shard.size_bytes;
+  return size_bytes;
 }
 
 // ---- Bytes --------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@
 #include "lib/read/open_checkpoint.h"
 #include "lib/write/batch.h"
 #include "lib/write/incoming_tensor.h"
+#include "lib/write/linked_shards.h"
 #include "lib/write/publisher.h"
 #include "lib/write/shard_writer.h"
 
@@ -47,6 +48,9 @@ class Writer::State {
   Result<void> match_dtype(std::string_view name, DType dtype) const;
   void swept() { swept_ = true; }
   void in_idle_time(std::chrono::milliseconds idle_max) noexcept { idle_max_ = idle_max; }
+  void link(internal::LinkedShards linked);
+  bool is_whole(std::string_view name) const;
+  std::uint64_t written_bytes() const noexcept;
   std::span<const std::string> warnings() const noexcept { return warnings_; }
   const os::Directory& directory() const noexcept { return directory_; }
 
@@ -60,6 +64,7 @@ class Writer::State {
   // `guess`: where it is, if names come in the order of the specs.
   Result<std::size_t> find(std::string_view name, std::size_t guess = 0) const;
   Result<void> prepare();
+  void place_linked(internal::Layout& layout) const;
   Result<void> check_verb(std::size_t tensor, bool encoded) const;
   Result<void> begin(std::size_t tensor, bool encoded);
   Result<void> take(const NamedBytes& given, std::vector<internal::TensorWrite>& writes);
@@ -84,6 +89,8 @@ class Writer::State {
   os::Directory directory_;
   std::mutex prepare_mutex_;
   std::atomic<bool> prepared_ = false;
+  internal::LinkedShards linked_;
+  std::vector<bool> is_linked_;  // parallel to specs_; empty: none
   std::optional<internal::ShardWriter> shards_;
   std::vector<internal::IncomingTensor> incoming_;
   std::function<Result<void>()> before_publishing_;

@@ -79,6 +79,8 @@ struct SaverOptions {
   // the priority that they have.
   std::uint64_t staging_bytes_max = std::uint64_t{4} << 30;
   std::chrono::milliseconds idle_max{10'000};
+  bool incremental = false;      // SaveOptions::base is the latest checkpoint, if there is one
+  std::uint64_t full_every = 0;  // then each N-th save writes everything, as the first; 0: none
   ExecOptions exec = {};  // for every save; a stop request here ends all later saves too
   // Seconds since the epoch; empty: the system's clock. For tests and simulations.
   std::function<double()> clock = {};
@@ -101,6 +103,14 @@ struct SaveOptions {
   // The checkpoint whose tensors are saved again. If it has the prefix of this save, and another
   // process has published there since it was opened, the save returns Busy and changes nothing.
   std::optional<Checkpoint> read_from = {};
+  // The save is incremental: tensors whose contents this checkpoint has are not written again; its
+  // shards get hard links under the new prefix. Each tensor is hashed in memory; save() with `fill`
+  // compares none. Empty: by SaverOptions::incremental.
+  std::filesystem::path base = {};
+  // Tensors with the contents of `base` by the caller's word. They are not compared and need no
+  // bytes; `fill` must not write them. Invalid: there is no base, or no such tensor in it.
+  std::vector<std::string> unchanged = {};
+  bool verify_linked = false;  // compare the bytes with their checksums before they are shared
   std::optional<ExecOptions> exec = {};  // for this save, instead of SaverOptions::exec
 };
 
@@ -116,6 +126,10 @@ struct Saved {
   std::vector<std::filesystem::path> kept;  // the catalog's list now, oldest first
   std::vector<std::filesystem::path> deleted;
   std::vector<std::string> warnings;  // for example: the work of a dead process was finished
+  std::filesystem::path base;         // what it shares shards with; empty: nothing
+  std::uint64_t written_bytes = 0;    // of new shards
+  std::uint64_t shared_bytes = 0;     // of tensors in shards that have other names too
+  std::uint64_t dead_bytes = 0;       // of those shards, and of none of its tensors
 };
 
 // What retention decides about one checkpoint of the directory.
