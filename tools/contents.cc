@@ -232,7 +232,23 @@ std::vector<TensorSpec> Contents::specs() const {
   std::vector<TensorSpec> specs;
   for (const Given& given : given_) specs.push_back(given.spec);
   for (const Tensor& tensor : taken_) specs.push_back(spec_of(tensor));
+  for (const Tensor& tensor : left_) specs.push_back(spec_of(tensor));
   return specs;
+}
+
+// Empty tensors have no bytes to share, and are written as ever.
+std::vector<std::string> Contents::leave_in_source() {
+  std::vector<std::string> names;
+  if (!source_ || source_->format() != Format::Cairn) return names;
+  const auto stays = [](const Tensor& tensor) {
+    return tensor.partitioned() || tensor.size_bytes() == 0 || !tensor.content_hash() ||
+           !tensor.crc32c();
+  };
+  const auto left = std::stable_partition(taken_.begin(), taken_.end(), stays);
+  left_.assign(left, taken_.end());
+  taken_.erase(left, taken_.end());
+  for (const Tensor& tensor : left_) names.emplace_back(tensor.name());
+  return names;
 }
 
 std::span<const std::string> Contents::warnings() const {

@@ -41,6 +41,10 @@ class Contents {
 
   const std::optional<Checkpoint>& source() const noexcept { return source_; }
 
+  // Names of tensors that the source has and an incremental save need not write: from now on
+  // fill() leaves them out. Empty: the source is not a checkpoint with Cairn's index.
+  std::vector<std::string> leave_in_source();
+
   // Takes over what the source says of itself.
   void add_metadata(SaveOptions& options) const;
 
@@ -63,6 +67,7 @@ class Contents {
   std::vector<Given> given_;
   std::optional<Checkpoint> source_;
   std::vector<Tensor> taken_;  // from the source
+  std::vector<Tensor> left_;   // likewise, and not written again
 };
 
 }  // namespace cairn::tools

@@ -38,11 +38,14 @@ constexpr const char* kFooter =
     "(v1:int32=10, name:string=text). With --from, NAME may be an object path in that\n"
     "checkpoint. numpy strings of kind S lose the NUL bytes at their ends, as in numpy. Void\n"
     "of two bytes is read as bfloat16.\n\n"
-    "JSON: {\"prefix\",\"kept\":[...],\"deleted\":[...],\"warnings\":[...]}. kept is what the\n"
-    "catalog lists now, oldest first.\n\n"
+    "JSON: {\"prefix\",\"kept\":[...],\"deleted\":[...],\"warnings\":[...],\"base\",\n"
+    "\"written_bytes\",\"shared_bytes\",\"dead_bytes\"}. kept is what the catalog lists now,\n"
+    "oldest first. base is the checkpoint whose shards are shared, or null; shared_bytes are\n"
+    "used in these shards, dead_bytes are not.\n\n"
     "Examples:\n"
     "  cairn save saved/train2 --step 10 v1:int32=21 v2:int32=11\n"
     "  cairn save saved/m --step 20 --from saved embedding=embedding.npy\n"
+    "  cairn save saved/m --step 21 --from saved --incremental head=head.npy\n"
     "  cairn save saved/m --step 30 --from saved --metric loss=0.25 --best loss:3\n"
     "  cairn save saved/ckpt --step 1 --object-based model/w=w.npy model/layers/0/b=b.npy";
 
@@ -57,6 +60,7 @@ struct Options {
   SaveOptions what;
   bool object_based = false;
   bool follow_links = false;
+  bool incremental = false;
   bool no_tensorflow_index = false;
   bool json = false;
 
@@ -77,6 +81,17 @@ void add_options(CommandLine& line, Options& options) {
                 "tf.train.Checkpoint restores, with an object graph and a\n"
                 "save_counter (the step, unless you give it)")
       .excludes(from);
+  const Argument incremental =
+      line.add_flag("--incremental", options.incremental,
+                    "Do not write again what --from has: share its shards, by hard\n"
+                    "links, where at least half of a shard and 1 MiB are used")
+          .needs(from);
+  line.add("--full-every", options.saver.full_every, "N",
+           "Each N-th incremental save writes everything")
+      .needs(incremental);
+  line.add_flag("--verify-linked", options.what.verify_linked,
+                "Compare the shared bytes with their checksums before")
+      .needs(incremental);
   add_retention(line, options.retention);
   line.add("--metric", options.metrics, "NAME=VALUE",
            "A value that --best compares, such as loss=0.25")
@@ -141,6 +156,10 @@ Result<Saved> save_contents(Options& options) {
   if (!contents) return std::move(contents).error();
   contents->add_metadata(options.what);
   options.what.read_from = contents->source();
+  if (options.incremental) {
+    options.what.unchanged = contents->leave_in_source();
+    if (!options.what.unchanged.empty()) options.what.base = contents->source()->prefix();
+  }
   if (options.object_based) {
     const auto done = contents->become_objects(options.what.step.value_or(0));
     if (!done) return done.error();
@@ -173,7 +192,10 @@ void print_json(const Saved& saved) {
   for (const fs::path& deleted : saved.deleted) json.element(deleted.native());
   json.end_array().begin_array("warnings");
   for (const std::string& warning : saved.warnings) json.element(warning);
-  json.end_array().end_object().finish();
+  json.end_array();
+  saved.base.empty() ? json.null("base") : json.text("base", saved.base.native());
+  json.number("written_bytes", saved.written_bytes).number("shared_bytes", saved.shared_bytes);
+  json.number("dead_bytes", saved.dead_bytes).end_object().finish();
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 //   alone        the same without P.index
 //   keep         the same by a Saver that keeps the two newest; PREFIX is DIR/NAME-STEP or DIR/NAME
 //   keep-alone   both
+//   share        as keep, incrementally, with 2 MiB that are the same for every SEED
 //   pin          a Saver marks PREFIX as never to be let go of
 //   prune        a Saver in the directory PREFIX lets go of all but the SEED newest
 //   overwrite    wrong: its new shards take the old ones' names, after the indexes
@@ -42,6 +43,7 @@ constexpr int kBroken = 3;
 constexpr int kDescriptorsMax = 256;
 constexpr std::size_t kRows = 96;
 constexpr std::size_t kColumns = 64;
+constexpr std::size_t kFrozen = 1u << 18;
 
 int failed(const cairn::Error& error) {
   std::fprintf(stderr, "cairn: %s\n", error.what.c_str());
@@ -147,6 +149,40 @@ int keep(const fs::path& prefix, int seed, Indexes indexes = Indexes::Both) {
   return failed(done.error());
 }
 
+// The save shares the shard of the large tensor, whose bytes are given each time.
+Result<void> share_once(const fs::path& prefix, int seed) {
+  cairn::SaverOptions options = keeping(2);
+  options.incremental = true;
+  auto saver = cairn::Saver::open(prefix.parent_path(), options);
+  if (!saver) return std::move(saver).error();
+  const std::string name = prefix.filename();
+  const std::size_t dash = name.rfind('-');
+  cairn::SaveOptions what;
+  what.metadata = {{"note", std::to_string(seed)}};
+  if (dash != std::string::npos) what.step = std::atoi(name.c_str() + dash + 1);
+  std::vector<std::uint64_t> frozen(kFrozen);
+  std::iota(frozen.begin(), frozen.end(), std::uint64_t{1});
+  const std::array<std::int32_t, 1> step{seed};
+  const std::string number = std::to_string(seed);
+  const std::array<std::string_view, 2> words{"seed", number};
+  const std::array<cairn::NamedTensor, 3> tensors{
+      {{{"frozen", cairn::DType::Uint64, {kFrozen}}, std::as_bytes(std::span(frozen)), {}},
+       {{"step", cairn::DType::Int32, {}}, std::as_bytes(std::span(step)), {}},
+       {{"words", cairn::DType::String, {2}}, {}, words}}};
+  auto saved = saver->save(name.substr(0, dash), tensors, what);
+  if (!saved) return std::move(saved).error();
+  return {};
+}
+
+int share(const fs::path& prefix, int seed) {
+  const int before = open_descriptors();
+  const auto done = share_once(prefix, seed);
+  if (done) return 0;
+  const int after = open_descriptors();
+  if (after > before) return broken(std::to_string(after - before) + " descriptors stayed open");
+  return failed(done.error());
+}
+
 int pin(const fs::path& prefix) {
   auto saver = cairn::Saver::open(prefix.parent_path());
   if (!saver) return failed(saver.error());
@@ -209,6 +245,7 @@ int main(int argc, char** argv) {
   if (mode == "alone") return save(prefix, seed, Indexes::Cairn);
   if (mode == "keep") return keep(prefix, seed);
   if (mode == "keep-alone") return keep(prefix, seed, Indexes::Cairn);
+  if (mode == "share") return share(prefix, seed);
   if (mode == "pin") return pin(prefix);
   if (mode == "prune") return prune(prefix, seed);
   if (mode == "overwrite") return overwrite(prefix, seed);

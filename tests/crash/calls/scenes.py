@@ -36,6 +36,7 @@ class Scene:
 BYSTANDER = "$ACT save $D/m-1 1"
 FOREIGN = f"{BYSTANDER}; cp $GOLDEN/sharded/shard-42.* $D"
 KEPT = f"{BYSTANDER}; $ACT keep $D/m-2 2; $ACT keep $D/m-3 3"
+SHARED = "$ACT share $D/m-1 1; $ACT share $D/m-2 2; $ACT share $D/m-3 3"
 KEPT_ALONE = KEPT.replace("keep", "keep-alone")
 # A save that died when its first index, or its last, had its name: the one before that is the journal's.
 DYING = f"{KEPT}; $INJECT kill-exit %d --call renameat --from $D -- $ACT keep $D/m-4 4"
@@ -52,6 +53,8 @@ SCENES = [
     # The longest first, so that the processors finish together.
     Scene("save with a Saver", KEPT, "$ACT keep $D/m-4 4"),
     Scene("save with a Saver over a checkpoint", f"{KEPT}; $ACT keep $D/m 4", "$ACT keep $D/m 5"),
+    Scene("save incrementally", SHARED, "$ACT share $D/m-4 4"),
+    Scene("save incrementally over the base", f"{SHARED}; $ACT share $D/m 4", "$ACT share $D/m 5"),
     Scene("save the first with a Saver", BYSTANDER, "$ACT keep $D/new/m-4 4"),
     Scene("save from the shell", KEPT, "$CAIRN save $D/m --step 4 --from $D --max-to-keep 2 v1:int32=10"),
     Scene("prune from the shell", KEPT, "$CAIRN prune $D --max-to-keep 1"),
