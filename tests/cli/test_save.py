@@ -88,7 +88,7 @@ class Walk(SaveTest):
             "prefix": "saved/train2-10",
             "kept": ["saved/train2-%d" % step for step in range(6, 11)],
             "deleted": ["saved/train2-5"],
-            "warnings": []})
+            "warnings": [], "base": None, "written_bytes": 4104, "shared_bytes": 0, "dead_bytes": 0})
         for path in ("saved", "saved/train2-10"):
             self.assertEqual(self.cairn("cat", path, "v1", exit=YES).text, "21\n")
             self.assertEqual(self.cairn("cat", path, "v2", exit=YES).text, "11\n")

@@ -81,7 +81,7 @@ struct SaverOptions {
   std::chrono::milliseconds idle_max{10'000};
   bool incremental = false;      // SaveOptions::base is the latest checkpoint, if there is one
   std::uint64_t full_every = 0;  // then each N-th save writes everything, as the first; 0: none
-  ExecOptions exec = {};  // for every save; a stop request here ends all later saves too
+  ExecOptions exec = {};         // for every save; a stop request here ends all later saves too
   // Seconds since the epoch; empty: the system's clock. For tests and simulations.
   std::function<double()> clock = {};
 };
