@@ -240,13 +240,13 @@ std::vector<TensorSpec> Contents::specs() const {
 std::vector<std::string> Contents::leave_in_source() {
   std::vector<std::string> names;
   if (!source_ || source_->format() != Format::Cairn) return names;
-  const auto stays = [](const Tensor& tensor) {
-    return tensor.partitioned() || tensor.size_bytes() == 0 || !tensor.content_hash() ||
-           !tensor.crc32c();
-  };
-  const auto left = std::stable_partition(taken_.begin(), taken_.end(), stays);
-  left_.assign(left, taken_.end());
-  taken_.erase(left, taken_.end());
+  std::vector<Tensor> written;
+  for (Tensor& tensor : taken_) {
+    const bool stays = !tensor.partitioned() && tensor.size_bytes() != 0 && tensor.content_hash() &&
+                       tensor.crc32c();
+    (stays ? left_ : written).push_back(std::move(tensor));
+  }
+  taken_ = std::move(written);
   for (const Tensor& tensor : left_) names.emplace_back(tensor.name());
   return names;
 }

@@ -15,6 +15,7 @@
 #include "output.h"
 #include "progress.h"
 #include "retention.h"
+#include "terminal.h"
 #include "transfer.h"
 #include "verb.h"
 
@@ -198,6 +199,14 @@ void print_json(const Saved& saved) {
   json.number("dead_bytes", saved.dead_bytes).end_object().finish();
 }
 
+// stdout has the prefix alone, for scripts.
+void say_what_is_shared(const Saved& saved) {
+  complain(fmt::format(
+      "wrote {}; {} are in shards shared with {}, and {} of these shards are of no use to it",
+      human_bytes(saved.written_bytes), human_bytes(saved.shared_bytes), saved.base.native(),
+      human_bytes(saved.dead_bytes)));
+}
+
 }  // namespace
 
 int save(Arguments arguments) {
@@ -212,6 +221,7 @@ int save(Arguments arguments) {
     return kFailed;
   }
   print_warnings(saved->warnings);
+  if (!saved->base.empty() && !options.json) say_what_is_shared(*saved);
   options.json ? print_json(*saved) : print(safe(saved->prefix.native()) + "\n");
   return kYes;
 }

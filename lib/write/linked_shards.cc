@@ -12,8 +12,11 @@ std::vector<bool> choose_linked(std::span<const ShardUse> shards) {
       worth.push_back(i);
   }
   if (worth.size() > kLinkedShardsMax) {
-    std::ranges::stable_sort(worth, std::ranges::greater(),
-                             [&](std::size_t i) { return shards[i].live_bytes; });
+    std::ranges::sort(worth, [&](std::size_t a, std::size_t b) {
+      return shards[a].live_bytes != shards[b].live_bytes
+                 ? shards[a].live_bytes > shards[b].live_bytes
+                 : a < b;
+    });
     worth.resize(kLinkedShardsMax);
   }
   std::vector<bool> linked(shards.size());

@@ -32,6 +32,11 @@ class Incremental(CommandTest):
         self.assertEqual(self.cairn("cat", "saved/m-2", "text", exit=YES).text, "b'said'\n")
         self.assertTrue(self.cairn("cat", "saved/m-2", "small", exit=YES).text.startswith("[98.0"))
 
+    def test_what_is_shared_is_said(self):
+        done = self.cairn("save", "saved/m", "--step", "2", "--from", "saved", "--incremental", "small=b.npy", exit=YES)
+        self.assertEqual(done.text, "saved/m-2\n")
+        self.assertRegex(done.err, r"wrote 8[.\d]* kB; 2.10 MB are in shards shared with saved/m-1, and 8[.\d]* kB of")
+
     def test_each_nth_writes_everything(self):
         bases = [self.save("--step", str(step), "--from", "saved", "--incremental", "--full-every", "2", "small=b.npy")["base"]
                  for step in range(2, 6)]
