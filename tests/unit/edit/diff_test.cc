@@ -168,7 +168,8 @@ TEST_CASE("what the indexes say is not read") {
 
   // The same file under another name.
   fs::create_hard_link(scratch / "stock.safetensors", scratch / "link.safetensors");
-  const Diff linked = diff_of(stock, open_checkpoint(scratch / "link.safetensors"));
+  const auto other_name = open_checkpoint(scratch / "link.safetensors");
+  const Diff linked = diff_of(stock, other_name);
   CHECK(linked.tensors.empty());
   CHECK(linked.read_bytes == 0);
 }
@@ -420,8 +421,9 @@ TEST_CASE("values: two dtypes of one shape are compared by their numbers") {
   write_checkpoint(scratch / "b",
                    {numbers<std::complex<float>>("w", DType::Complex64, {1, 2, 3}),
                     text("t", {1}, {"y"}), numbers<float>("s", DType::Float32, {1})});
-  const Diff found =
-      diff_of(open_checkpoint(scratch / "a"), open_checkpoint(scratch / "b"), {.values = true});
+  const auto first = open_checkpoint(scratch / "a");
+  const auto second = open_checkpoint(scratch / "b");
+  const Diff found = diff_of(first, second, {.values = true});
   CHECK(said(found) == Lines{"dtype s", "content t", "dtype w"});
   for (const TensorDifference& one : found.tensors) CHECK_FALSE(one.values);
 }
