@@ -17,6 +17,7 @@
 #include "format/checked.h"
 #include "format/limits.h"
 #include "format/quoted.h"
+#include "format/torch/contents.h"
 #include "format/torch/refusals.h"
 #include "format/torch/tensors.h"
 #include "lib/try.h"
@@ -34,7 +35,6 @@ constexpr std::string_view kMetadataModule = "torch.distributed.checkpoint.metad
 constexpr std::string_view kFileModule = "torch.distributed.checkpoint.filesystem";
 constexpr std::string_view kOldPropertiesModule =
     "torch.distributed._shard.sharded_tensor.metadata";
-constexpr std::uint64_t kMadeBytesMin = std::uint64_t{1} << 18;
 constexpr std::uint64_t kNodeBytes = 48;    // of a map, about
 constexpr std::size_t kAttributesMax = 64;  // cells: stops a large object that is named often
 constexpr std::size_t kSentencesMax = 20;   // stops a flood of warnings
@@ -70,7 +70,7 @@ class Decoder {
       : pickle_(pickle),
         graph_(pickle.graph),
         options_(options),
-        left_bytes_(std::max(kMadeBytesMin, options.pickle_bytes * limits::kPickleRatioMax) / 2) {}
+        left_bytes_(pickle_memory_max(options.pickle_bytes) / 2) {}
 
   Decoded<Distributed> run() {
     if (!is_a(pickle_.root, kMetadataModule, "Metadata")) {

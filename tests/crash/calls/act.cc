@@ -107,15 +107,20 @@ Result<void> save_once(const fs::path& prefix, int seed, Indexes indexes, bool& 
   return done || !writer->commit() ? done : Result<void>();
 }
 
+// `before`: how many descriptors were open.
+int exit_of(const Result<void>& done, int before) {
+  if (done) return 0;
+  const int after = open_descriptors();
+  if (after > before) return broken(std::to_string(after - before) + " descriptors stayed open");
+  return failed(done.error());
+}
+
 int save(const fs::path& prefix, int seed, Indexes indexes = Indexes::Both) {
   const int before = open_descriptors();
   bool refuses = true;
   const auto done = save_once(prefix, seed, indexes, refuses);
   if (!refuses) return broken("a writer that had failed reported success");
-  if (done) return 0;
-  const int after = open_descriptors();
-  if (after > before) return broken(std::to_string(after - before) + " descriptors stayed open");
-  return failed(done.error());
+  return exit_of(done, before);
 }
 
 cairn::SaverOptions keeping(std::uint64_t count) {
@@ -124,7 +129,10 @@ cairn::SaverOptions keeping(std::uint64_t count) {
   return options;
 }
 
-Result<void> keep_once(const fs::path& prefix, int seed, const cairn::SaverOptions& options) {
+// `save` saves by the Saver, under the name that PREFIX has without its step.
+template <class Save>
+Result<void> keep_once(const fs::path& prefix, int seed, const cairn::SaverOptions& options,
+                       const Save& save) {
   auto saver = cairn::Saver::open(prefix.parent_path(), options);
   if (!saver) return std::move(saver).error();
   const std::string name = prefix.filename();
@@ -132,8 +140,7 @@ Result<void> keep_once(const fs::path& prefix, int seed, const cairn::SaverOptio
   cairn::SaveOptions what;
   what.metadata = {{"note", std::to_string(seed)}};
   if (dash != std::string::npos) what.step = std::atoi(name.c_str() + dash + 1);
-  const auto fill = [&](cairn::Writer& writer) { return write_tensors(writer, seed); };
-  auto saved = saver->save(name.substr(0, dash), specs(), fill, what);
+  auto saved = save(*saver, name.substr(0, dash), what);
   if (!saved) return std::move(saved).error();
   return {};
 }
@@ -142,24 +149,18 @@ int keep(const fs::path& prefix, int seed, Indexes indexes = Indexes::Both) {
   cairn::SaverOptions options = keeping(2);
   options.tensorflow_index = indexes == Indexes::Both;
   const int before = open_descriptors();
-  const auto done = keep_once(prefix, seed, options);
-  if (done) return 0;
-  const int after = open_descriptors();
-  if (after > before) return broken(std::to_string(after - before) + " descriptors stayed open");
-  return failed(done.error());
+  const auto fill = [&](cairn::Writer& writer) { return write_tensors(writer, seed); };
+  const auto save = [&](cairn::Saver& saver, const std::string& name,
+                        const cairn::SaveOptions& what) {
+    return saver.save(name, specs(), fill, what);
+  };
+  return exit_of(keep_once(prefix, seed, options, save), before);
 }
 
 // The save shares the shard of the large tensor, whose bytes are given each time.
-Result<void> share_once(const fs::path& prefix, int seed) {
+int share(const fs::path& prefix, int seed) {
   cairn::SaverOptions options = keeping(2);
   options.incremental = true;
-  auto saver = cairn::Saver::open(prefix.parent_path(), options);
-  if (!saver) return std::move(saver).error();
-  const std::string name = prefix.filename();
-  const std::size_t dash = name.rfind('-');
-  cairn::SaveOptions what;
-  what.metadata = {{"note", std::to_string(seed)}};
-  if (dash != std::string::npos) what.step = std::atoi(name.c_str() + dash + 1);
   std::vector<std::uint64_t> frozen(kFrozen);
   std::iota(frozen.begin(), frozen.end(), std::uint64_t{1});
   const std::array<std::int32_t, 1> step{seed};
@@ -169,18 +170,10 @@ Result<void> share_once(const fs::path& prefix, int seed) {
       {{{"frozen", cairn::DType::Uint64, {kFrozen}}, std::as_bytes(std::span(frozen)), {}},
        {{"step", cairn::DType::Int32, {}}, std::as_bytes(std::span(step)), {}},
        {{"words", cairn::DType::String, {2}}, {}, words}}};
-  auto saved = saver->save(name.substr(0, dash), tensors, what);
-  if (!saved) return std::move(saved).error();
-  return {};
-}
-
-int share(const fs::path& prefix, int seed) {
   const int before = open_descriptors();
-  const auto done = share_once(prefix, seed);
-  if (done) return 0;
-  const int after = open_descriptors();
-  if (after > before) return broken(std::to_string(after - before) + " descriptors stayed open");
-  return failed(done.error());
+  const auto save = [&](cairn::Saver& saver, const std::string& name,
+                        const cairn::SaveOptions& what) { return saver.save(name, tensors, what); };
+  return exit_of(keep_once(prefix, seed, options, save), before);
 }
 
 int pin(const fs::path& prefix) {
